@@ -1,0 +1,115 @@
+/* gka/base.h - status, memory, random streams, parallel loop, progress.
+ *
+ *   1  gka_status, gka_error     what went wrong, in one line
+ *   2  gka_alloc, gka_free       memory; every allocation can be made to fail
+ *   3  gka_philox                counter-based random bits
+ *   4  gka_parallel              a loop over independent work
+ *   5  gka_progress              how far a long computation is, and how to stop it
+ *
+ * Library code neither prints nor exits. A function that can fail returns a gka_status and, where
+ * it takes a gka_error, leaves there one line that says what, where and what was expected.
+ */
+#ifndef GKA_BASE_H
+#define GKA_BASE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- 1 status ------------------------------------------------------------------------------ */
+
+/* Every code of the library with the text that stands for it when nothing more is known. */
+#define GKA_STATUS_LIST(X)                                                                         \
+    X(GKA_OK, "success")                                                                           \
+    X(GKA_BAD_ARGUMENT, "an argument is outside its documented range")                             \
+    X(GKA_BAD_FILE, "a file does not hold what was expected")                                      \
+    X(GKA_IO, "a file could not be read or written")                                               \
+    X(GKA_OUT_OF_MEMORY, "out of memory")                                                          \
+    X(GKA_NOT_POSITIVE_DEFINITE, "a matrix is not positive definite")                              \
+    X(GKA_NOT_CONVERGED, "an iteration did not converge")                                          \
+    X(GKA_NO_CERTIFICATE, "no error bound could be proven")                                        \
+    X(GKA_UNSUPPORTED, "not supported by this device or build")                                    \
+    X(GKA_INTERRUPTED, "interrupted")                                                              \
+    X(GKA_INTERNAL, "internal error")
+
+typedef enum gka_status {
+#define GKA_STATUS_ENUM(code, text) code,
+    GKA_STATUS_LIST(GKA_STATUS_ENUM)
+#undef GKA_STATUS_ENUM
+} gka_status;
+
+/* The text of a code; a fixed string for a number that is no code. Never NULL. */
+const char *gka_status_text(gka_status status);
+
+/* The last failure, as one line without a newline. Initialise with {0}. */
+typedef struct gka_error {
+    gka_status status;
+    char text[512];
+} gka_error;
+
+/* Fills *error (which may be NULL) with a formatted line, cut if too long, and returns status:
+ * `return gka_fail(error, GKA_BAD_FILE, "%s: ...", path);` The text may be taken from the
+ * arguments' own storage but not from error->text itself. */
+gka_status gka_fail(gka_error *error, gka_status status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* The version of the library, "MAJOR.MINOR.PATCH". */
+const char *gka_version(void);
+
+/* ---- 2 memory ------------------------------------------------------------------------------ */
+
+/* Memory for count objects of size bytes, zeroed, aligned to 64 bytes; NULL when count * size
+ * overflows or no memory is left. count = 0 gives a valid pointer to nothing. Freed by gka_free. */
+void *gka_alloc(size_t count, size_t size);
+void gka_free(void *memory);
+
+/* A copy of a string, or NULL. Freed by gka_free. */
+char *gka_strdup(const char *text);
+
+/* For tests: the allocation number n (0 = the next one) and, if `all_after`, every later one in
+ * the process fails; n < 0 switches this off. Returns how many allocations were asked for since
+ * the last call. */
+int64_t gka_alloc_fail_at(int64_t n, bool all_after);
+
+/* Allocations not yet freed, in the process. */
+int64_t gka_alloc_live(void);
+
+/* ---- 3 random bits ------------------------------------------------------------------------- */
+
+/* Philox4x64-10 (Salmon et al., SC'11; Random123): 256 random bits that are a function of
+ * counter and key alone, so that any element of any tensor can be drawn in any order. */
+void gka_philox(const uint64_t counter[4], const uint64_t key[2], uint64_t bits[4]);
+
+/* ---- 4 parallel loop ----------------------------------------------------------------------- */
+
+/* Calls body(context, i, worker) for i = 0..count-1, each once, in any order, on several threads.
+ * worker lies in [0, gka_threads()) and no two calls with one worker overlap, so it indexes
+ * workspaces. A body writes only what belongs to its i; results do not depend on the threads. */
+typedef void gka_parallel_body(void *context, int64_t i, int worker);
+void gka_parallel(int64_t count, gka_parallel_body *body, void *context);
+
+/* The number of threads gka_parallel uses: OMP_NUM_THREADS, or what was set here (n >= 1). */
+int gka_threads(void);
+void gka_set_threads(int n);
+
+/* ---- 5 progress ---------------------------------------------------------------------------- */
+
+/* Told now and then how much of a long computation is done (0 <= done <= total, any unit, never
+ * decreasing). Returns false to ask it to stop; the computation then ends with GKA_INTERRUPTED.
+ * Called from one thread at a time. */
+typedef struct gka_progress {
+    bool (*report)(void *context, double done, double total);
+    void *context;
+} gka_progress;
+
+/* progress may be NULL, or its report: then true. */
+bool gka_progress_report(const gka_progress *progress, double done, double total);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,134 @@
+/* gka/io.h - tensors and the files that hold them.
+ *
+ *   1  gka_dtype, gka_tensor     a named, contiguous, row-major array
+ *   2  gka_file                  a safetensors file, memory mapped, checked whole when opened
+ *   3  gka_writer                a safetensors file, streamed, renamed into place when complete
+ *   4  gka_output                any other output file, likewise
+ *
+ * The safetensors format: 8 bytes little-endian header length, a JSON object
+ * {"name": {"dtype", "shape", "data_offsets"}, "__metadata__": {string: string}}, then the data,
+ * little-endian. Everything here is exact about bytes and blind to what the numbers mean.
+ */
+#ifndef GKA_IO_H
+#define GKA_IO_H
+
+#include "gka/base.h"
+
+#include <stdio.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- 1 tensors ----------------------------------------------------------------------------- */
+
+/* The stored types, with safetensors' names and bytes per element. */
+#define GKA_DTYPE_LIST(X)                                                                          \
+    X(GKA_F64, "F64", 8)                                                                           \
+    X(GKA_F32, "F32", 4)                                                                           \
+    X(GKA_BF16, "BF16", 2)                                                                         \
+    X(GKA_F16, "F16", 2)                                                                           \
+    X(GKA_F8_E4M3, "F8_E4M3", 1)                                                                   \
+    X(GKA_F8_E5M2, "F8_E5M2", 1)                                                                   \
+    X(GKA_I64, "I64", 8)                                                                           \
+    X(GKA_I32, "I32", 4)                                                                           \
+    X(GKA_I16, "I16", 2)                                                                           \
+    X(GKA_I8, "I8", 1)                                                                             \
+    X(GKA_U64, "U64", 8)                                                                           \
+    X(GKA_U32, "U32", 4)                                                                           \
+    X(GKA_U16, "U16", 2)                                                                           \
+    X(GKA_U8, "U8", 1)                                                                             \
+    X(GKA_BOOL, "BOOL", 1)
+
+typedef enum gka_dtype {
+#define GKA_DTYPE_ENUM(code, name, bytes) code,
+    GKA_DTYPE_LIST(GKA_DTYPE_ENUM)
+#undef GKA_DTYPE_ENUM
+        GKA_DTYPE_COUNT
+} gka_dtype;
+
+const char *gka_dtype_name(gka_dtype dtype);
+size_t gka_dtype_size(gka_dtype dtype);
+
+enum { GKA_MAX_RANK = 8 };
+
+/* A named array: row-major, contiguous, little-endian elements, any alignment. Owns nothing. */
+typedef struct gka_tensor {
+    const char *name;
+    gka_dtype dtype;
+    int rank;
+    int64_t shape[GKA_MAX_RANK];
+    const void *data;
+} gka_tensor;
+
+/* The product of the shape (1 for rank 0). */
+int64_t gka_tensor_count(const gka_tensor *tensor);
+
+/* ---- 2 reading ----------------------------------------------------------------------------- */
+
+typedef struct gka_file gka_file;
+
+/* Maps a safetensors file and checks all of its header: lengths, JSON, names, dtypes, shapes,
+ * offsets (in range, no overlap, no gap). GKA_IO or GKA_BAD_FILE with a line naming the file, the
+ * tensor and what was expected. The data are paged in as they are read, so a file larger than
+ * memory works. */
+gka_status gka_file_open(const char *path, gka_file **file, gka_error *error);
+
+/* The same over bytes in memory, which must outlive the gka_file; name stands in messages. */
+gka_status gka_file_from_memory(const char *name, const void *bytes, size_t size, gka_file **file,
+                                gka_error *error);
+void gka_file_close(gka_file *file);
+
+const char *gka_file_path(const gka_file *file);
+size_t gka_file_count(const gka_file *file);
+/* Tensors in the order of their data. */
+const gka_tensor *gka_file_tensor(const gka_file *file, size_t i);
+/* NULL when there is none of that name. */
+const gka_tensor *gka_file_find(const gka_file *file, const char *name);
+/* The text of a metadata entry; NULL when absent. */
+const char *gka_file_metadata(const gka_file *file, const char *key);
+
+/* ---- 3 writing ----------------------------------------------------------------------------- */
+
+typedef struct gka_text_pair {
+    const char *key, *value;
+} gka_text_pair;
+
+typedef struct gka_writer gka_writer;
+
+/* Starts a safetensors file: names, dtypes and shapes are fixed here (their data pointers are not
+ * read), data follow by gka_writer_append in the same order. Bytes go to a temporary file beside
+ * path. The header is the same for the same arguments: keys in the given order, padded with
+ * spaces to a multiple of 8. */
+gka_status gka_writer_open(const char *path, const gka_tensor *tensors, size_t tensor_count,
+                           const gka_text_pair *metadata, size_t pair_count, gka_writer **writer,
+                           gka_error *error);
+/* Appends bytes of the data section, in any portions. */
+gka_status gka_writer_append(gka_writer *writer, const void *bytes, size_t size, gka_error *error);
+/* Checks that every byte was written, flushes and renames into place; frees the writer whatever
+ * happens. On failure nothing stands at path that was not there before. */
+gka_status gka_writer_close(gka_writer *writer, gka_error *error);
+/* Removes the temporary file and frees. writer may be NULL. */
+void gka_writer_abandon(gka_writer *writer);
+
+/* All at once, data taken from the tensors. */
+gka_status gka_file_write(const char *path, const gka_tensor *tensors, size_t tensor_count,
+                          const gka_text_pair *metadata, size_t pair_count, gka_error *error);
+
+/* ---- 4 any other output -------------------------------------------------------------------- */
+
+/* A FILE on a temporary name beside path ("-": stdout), renamed into place by close. */
+typedef struct gka_output gka_output;
+gka_status gka_output_open(const char *path, gka_output **output, gka_error *error);
+FILE *gka_output_stream(gka_output *output);
+gka_status gka_output_close(gka_output *output, gka_error *error);
+void gka_output_abandon(gka_output *output);
+
+/* Removes every temporary file of the process that is not yet in place. Async-signal-safe: what a
+ * program's handler for SIGINT and SIGTERM calls before it ends. */
+void gka_output_abandon_all(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,100 @@
+/* gka/oracle.h - the exact answer.
+ *
+ *   1  gka_oracle               fp64, certified, MPFR
+ *   2  gka_exact                what is computed
+ *   3  gka_oracle_forward       x f lambda o kappa and the states (NUMERICS 1)
+ *   4  gka_oracle_gradient      every gradient (NUMERICS 2)
+ *
+ * "Exact" is NUMERICS 1: inputs are the real numbers their encodings denote, gamma = exp(g) in the
+ * reals, a and s the binary64 values of the parameters. The oracle shares no arithmetic with what
+ * it judges.
+ */
+#ifndef GKA_ORACLE_H
+#define GKA_ORACLE_H
+
+#include "gka/base.h"
+#include "gka/problem.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- 1 which oracle ------------------------------------------------------------------------ */
+
+typedef enum gka_oracle {
+    GKA_ORACLE_FP64,      /* binary64, LAPACK Cholesky: fast, error about kappa n 2^-53 */
+    GKA_ORACLE_CERTIFIED, /* double-double with a proven bound: correctly rounded results */
+    GKA_ORACLE_MPFR       /* any precision, written naively: judges the other two */
+} gka_oracle;
+const char *gka_oracle_name(gka_oracle oracle);
+int gka_oracle_find(const char *name); /* -1: none */
+
+typedef struct gka_oracle_options {
+    gka_oracle oracle;
+    int precision;              /* MPFR bits; 0: 256 */
+    const gka_format *round_to; /* certified: forward results are exact values rounded once, to
+                                   nearest even, to this format; NULL: fp64 */
+    gka_progress progress;      /* unit: token solves */
+} gka_oracle_options;
+
+/* ---- 2 results ----------------------------------------------------------------------------- */
+
+/* Arrays of the caller, row-major; NULL: not wanted. Shapes as the problem's letters;
+ * chunks = ceil(T/C) over the row of T tokens; for packed sequences each sequence is cut into
+ * chunks of its own, numbered one after the other. */
+typedef struct gka_exact {
+    double *x;                 /* [B,T,H,D] */
+    double *fro;               /* [B,T,H]   f_t */
+    double *lambda;            /* [B,T,H] */
+    double *o;                 /* [B,T,H,V] */
+    double *kappa;             /* [B,T,H]   2-norm condition number of H_t + lambda_t I (fp64) */
+    double *h_chunk;           /* [B,chunks,H,D,D] state before each chunk */
+    double *u_chunk;           /* [B,chunks,H,D,V] */
+    double *h_final, *u_final; /* [N,H,D,D], [N,H,D,V] */
+    double *p;                 /* [B,T,H,D] the backward's own solve */
+    double *dq;                /* [B,T,H,D] */
+    double *dk;                /* [B,T,G,D] summed over the query heads of a group */
+    double *dv;                /* [B,T,G,V] */
+    double *dalpha, *dg;       /* [B,T,H] */
+    double *dg_h, *dg_u;       /* [B,T,H] the two halves of dg */
+    double *dh0, *du0;         /* [N,H,D,D], [N,H,D,V] */
+} gka_exact;
+
+/* How many chunks h_chunk has in its second axis. */
+int64_t gka_problem_chunks(const gka_problem *problem);
+
+/* What happened on the way; zeroed by the call. */
+typedef struct gka_oracle_report {
+    int64_t solves;       /* token solves */
+    int64_t empty_states; /* tokens with f = 0: x = 0 by definition */
+    int64_t recomputed;   /* certified: tokens that needed MPFR */
+    int64_t ties;         /* certified: components decided by the rule for exact ties */
+    int64_t zeros;        /* certified: components that are exactly zero */
+    double worst_bound;   /* certified: largest proven ||x - x_hat||_2 / ||x_hat||_2, before
+                             rounding to a format */
+} gka_oracle_report;
+
+/* ---- 3 forward ----------------------------------------------------------------------------- */
+
+/* Fills the forward members of out. lo (may be NULL): second words, lo = fp64(exact - out), for
+ * the certified and MPFR oracles; 0 for fp64. report may be NULL. */
+gka_status gka_oracle_forward(const gka_problem *problem, const gka_oracle_options *options,
+                              gka_exact *out, gka_exact *lo, gka_oracle_report *report,
+                              gka_error *error);
+
+/* ---- 4 gradients --------------------------------------------------------------------------- */
+
+typedef enum gka_cotangent {
+    GKA_COTANGENT_X, /* dx of x: the solve alone (tensors solve.*) */
+    GKA_COTANGENT_O  /* dout of o: the layer (tensors layer.*) */
+} gka_cotangent;
+
+/* Fills the gradient members of out (and p). */
+gka_status gka_oracle_gradient(const gka_problem *problem, gka_cotangent cotangent,
+                               const gka_oracle_options *options, gka_exact *out, gka_exact *lo,
+                               gka_oracle_report *report, gka_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

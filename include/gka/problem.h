@@ -1,0 +1,156 @@
+/* gka/problem.h - the layer's tensors and parameters, and where they come from.
+ *
+ *   1  gka_view                  one tensor as strided memory, read as doubles
+ *   2  gka_problem               q k v alpha g h0 u0, cotangents, a, s, r, C (NUMERICS 1)
+ *   3  gka_problem_from_file     from the tensors and metadata of a safetensors file
+ *   4  gka_generator             made up from a seed (DESIGN, Generators)
+ *   5  gka_problem_write         to a file
+ *
+ * Letters: B batch, T tokens, H query heads, G key/value heads (H a multiple of G; head h reads
+ * key/value head h / (H/G)), D key size, V value size, N sequences, C chunk size.
+ */
+#ifndef GKA_PROBLEM_H
+#define GKA_PROBLEM_H
+
+#include "gka/base.h"
+#include "gka/format.h"
+#include "gka/io.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- 1 views ------------------------------------------------------------------------------- */
+
+/* A tensor as strided memory; data = NULL: absent. Strides count elements. */
+typedef struct gka_view {
+    const void *data;
+    gka_dtype dtype;
+    int rank;
+    int64_t shape[5];
+    int64_t stride[5];
+} gka_view;
+
+/* A view of a whole tensor of a file. Rank at most 5. */
+gka_view gka_view_of(const gka_tensor *tensor);
+/* out[i] = view[i0, i1, i2, i] for i < n (the last axis), exactly. */
+void gka_view_row(const gka_view *view, int64_t i0, int64_t i1, int64_t i2, int64_t n, double *out);
+
+/* ---- 2 the problem ------------------------------------------------------------------------- */
+
+typedef struct gka_problem {
+    int64_t B, T, H, G, D, V;
+    gka_view q;     /* [B,T,H,D] */
+    gka_view k;     /* [B,T,G,D] */
+    gka_view v;     /* [B,T,G,V]; absent in solve-only problems: then V = 0 */
+    gka_view alpha; /* [B,T,H]; absent: alpha = 1 */
+    gka_view g;     /* [B,T,H], natural log of the gate, <= 0, -inf allowed; absent: gamma = 1 */
+    gka_view h0;    /* [N,H,D,D]; absent: 0 */
+    gka_view u0;    /* [N,H,D,V]; absent: 0 */
+    gka_view dout;  /* [B,T,H,V], cotangent of o (tensor "do") */
+    gka_view dx;    /* [B,T,H,D], cotangent of x */
+    int64_t N;      /* sequences: B, or the number packed along T (then B = 1) */
+    const int64_t *cu_seqlens; /* [N+1] bounds of packed sequences; NULL: N = B sequences of T */
+    double ridge_ratio;        /* a > 0 */
+    double scale;              /* s */
+    int num_iter;              /* r >= 1, products with H per solve */
+    int64_t chunk_size;        /* C >= 1 */
+    bool h0_asymmetric;        /* some h0 differs from its transpose by more than 1e-12 f */
+    void *owned;               /* storage freed by gka_problem_free; NULL: nothing */
+} gka_problem;
+
+/* Sequence n: tokens [begin, end) of batch row b. */
+typedef struct gka_span {
+    int64_t b, begin, end;
+} gka_span;
+gka_span gka_problem_span(const gka_problem *problem, int64_t n);
+
+/* The key/value head that query head h reads. */
+int64_t gka_problem_group(const gka_problem *problem, int64_t h);
+
+/* Token t of batch row b as doubles. alpha = 1 and g = 0 where absent. */
+void gka_problem_q(const gka_problem *problem, int64_t b, int64_t t, int64_t h, double *q);
+void gka_problem_k(const gka_problem *problem, int64_t b, int64_t t, int64_t h, double *k);
+void gka_problem_v(const gka_problem *problem, int64_t b, int64_t t, int64_t h, double *v);
+double gka_problem_alpha(const gka_problem *problem, int64_t b, int64_t t, int64_t h);
+double gka_problem_g(const gka_problem *problem, int64_t b, int64_t t, int64_t h);
+/* cotangents; zeros where absent */
+void gka_problem_dout(const gka_problem *problem, int64_t b, int64_t t, int64_t h, double *dout);
+void gka_problem_dx(const gka_problem *problem, int64_t b, int64_t t, int64_t h, double *dx);
+/* H_0 [D,D] and U_0 [D,V] of sequence n, head h, as stored (not symmetrised); zeros where absent */
+void gka_problem_h0(const gka_problem *problem, int64_t n, int64_t h, double *h0);
+void gka_problem_u0(const gka_problem *problem, int64_t n, int64_t h, double *u0);
+
+/* Checks everything that NUMERICS 1 rejects: shapes that do not agree, NaN or Inf anywhere but
+ * g = -inf, g > 0, ridge_ratio <= 0 or not finite, num_iter < 1, chunk_size < 1, cu_seqlens not
+ * increasing from 0 to T. `where` (a file name, may be NULL) heads the line. Sets h0_asymmetric. */
+gka_status gka_problem_check(gka_problem *problem, const char *where, gka_error *error);
+
+void gka_problem_free(gka_problem *problem);
+
+/* ---- 3 from a file ------------------------------------------------------------------------- */
+
+/* Which parameters were missing in the metadata and took their default. */
+typedef struct gka_defaults {
+    bool ridge_ratio, num_iter, chunk_size, scale;
+} gka_defaults;
+
+/* Tensors q k [v] [alpha] [g] [h0] [u0] [do] [dx] [cu_seqlens]; metadata ridge_ratio (.02),
+ * num_iter (30), chunk_size (64), scale (D^-1/2). The views point into the file, which must stay
+ * open. Calls gka_problem_check. defaults may be NULL. */
+gka_status gka_problem_from_file(const gka_file *file, gka_problem *problem, gka_defaults *defaults,
+                                 gka_error *error);
+
+/* ---- 4 generators -------------------------------------------------------------------------- */
+
+typedef enum gka_keys {
+    GKA_KEYS_IID,
+    GKA_KEYS_POWERLAW,
+    GKA_KEYS_LOWRANK,
+    GKA_KEYS_REPEAT,
+    GKA_KEYS_RECALL
+} gka_keys;
+const char *gka_keys_name(gka_keys keys);
+int gka_keys_find(const char *name); /* -1: none */
+
+typedef enum gka_gate {
+    GKA_GATE_NONE, /* ungated: no tensor g */
+    GKA_GATE_SLOW, /* released x 0.01 */
+    GKA_GATE_RELEASED,
+    GKA_GATE_STRONG /* released x 20 */
+} gka_gate;
+const char *gka_gate_name(gka_gate gate);
+int gka_gate_find(const char *name);
+
+/* A problem is a function of this alone, bit for bit, on any machine. */
+typedef struct gka_generator {
+    gka_keys keys;
+    gka_gate gate;
+    int64_t B, T, H, G, D, V;
+    int64_t pairs; /* recall: pairs stored before the queries begin; 0: T/2 */
+    bool plain;    /* no beta, no alpha, no gate: the paper's solver figures */
+    bool alpha, h0, cotangents;
+    gka_dtype dtype;    /* of q k v alpha do dx; g, h0, u0 are F32 */
+    double ridge_ratio; /* 0: .02 */
+    int num_iter;       /* 0: 30 */
+    int64_t chunk_size; /* 0: 64 */
+    double scale;       /* 0: D^-1/2 */
+    uint64_t seed;
+} gka_generator;
+
+gka_status gka_problem_generate(const gka_generator *generator, gka_problem *problem,
+                                gka_error *error);
+
+/* ---- 5 to a file --------------------------------------------------------------------------- */
+
+/* The problem's tensors in the order q k v alpha g h0 u0 do dx cu_seqlens; `names` needs room for
+ * 10 tensors. Only contiguous views. Returns their number. */
+size_t gka_problem_tensors(const gka_problem *problem, gka_tensor *tensors);
+
+/* Tensors and parameters as a safetensors file. */
+gka_status gka_problem_write(const gka_problem *problem, const char *path, gka_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
