@@ -1,0 +1,43 @@
+/* mp.h - arrays of MPFR numbers in one block of gka_alloc.
+ *
+ * mpfr_init2 allocates each significand by itself and aborts when it cannot. Here the numbers and
+ * all their significands lie in one block, so that a failing allocation is a status like any
+ * other. (What MPFR allocates inside a function, e.g. mpfr_exp, for the length of the call stays
+ * its own; mpfr_free_cache() at the end of a thread's work gives its constants back.)
+ *
+ * Such a number takes part in every function except mpfr_clear, mpfr_set_prec, mpfr_prec_round
+ * and mpfr_swap with a number made otherwise: nothing may resize or free its significand.
+ */
+#ifndef GKA_ORACLE_MP_H
+#define GKA_ORACLE_MP_H
+
+#include "gka/base.h"
+
+#include <mpfr.h>
+
+/* count numbers of `precision` bits, all +0; NULL: out of memory. Freed by gka_free. */
+static inline mpfr_t *gka_mp_new(size_t count, mpfr_prec_t precision) {
+    const size_t size = mpfr_custom_get_size(precision);
+    mpfr_t *const x = gka_alloc(count, sizeof *x + size);
+    if (x == NULL)
+        return NULL;
+    unsigned char *const significands = (unsigned char *)(x + count);
+    for (size_t i = 0; i < count; i++) {
+        void *const significand = significands + i * size;
+        mpfr_custom_init(significand, precision);
+        mpfr_custom_init_set(x[i], MPFR_ZERO_KIND, 0, precision, significand);
+    }
+    return x;
+}
+
+/* x as two words: hi = fp64(x), lo = fp64(x - hi), both to nearest even. scratch, of at least x's
+ * precision, is overwritten (x - hi is exact in it) and may not be x. lo may be NULL. */
+static inline void gka_mp_get(mpfr_srcptr x, mpfr_ptr scratch, double *hi, double *lo) {
+    *hi = mpfr_get_d(x, MPFR_RNDN);
+    if (lo == NULL)
+        return;
+    mpfr_sub_d(scratch, x, *hi, MPFR_RNDN);
+    *lo = mpfr_get_d(scratch, MPFR_RNDN);
+}
+
+#endif
