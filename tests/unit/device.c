@@ -1,0 +1,126 @@
+/* device.c - the corner cases of NUMERICS 6, views, exp at known points. */
+#include "test.h"
+
+#include "arith/tensor_core.h"
+#include "gka/arith.h"
+
+#include <math.h>
+
+/* c + sum a_i b_i on a device, one group or less, through the public product. */
+static float dot(const char *device, int n, const float *a, const float *b, float c) {
+    const gka_device *const d = gka_device_find(device);
+    double left[16], right[16], sum = (double)c;
+    for (int i = 0; i < n; i++) {
+        left[i] = (double)a[i];
+        right[i] = (double)b[i];
+    }
+    unsigned char *const work = gka_alloc(
+        gka_mma_left_size(d, GKA_MMA_BF16, 1, n) + gka_mma_right_size(d, GKA_MMA_BF16, n, 1), 1);
+    gka_mma(d, GKA_MMA_BF16, 1, 1, n, (gka_matrix){left, n, 1}, (gka_matrix){right, 1, 1}, &sum, 1,
+            work);
+    gka_free(work);
+    return (float)sum;
+}
+
+static uint32_t dot_bits(int n, const float *a, const float *b, float c) {
+    return bits_of_f32(dot("h100", n, a, b, c));
+}
+
+#define A(...) ((const float[]){__VA_ARGS__})
+
+static void test_zeros_take_no_part_in_E(void **state) {
+    (void)state;
+    assert_int_equal(dot_bits(2, A(0, 0x1p-20f), A(0x1p127f, 0x1p-20f), 0), bits_of_f32(0x1p-40f));
+}
+
+static void test_overflow_is_infinite(void **state) {
+    (void)state;
+    assert_int_equal(dot_bits(1, A(0x1p100f), A(0x1p27f), 0x1p127f), bits_of_f32(INFINITY));
+    assert_int_equal(dot_bits(1, A(-0x1p100f), A(0x1p27f), -0x1p127f), bits_of_f32(-INFINITY));
+    /* 2^128 - 2^128 + 1: the 1 is aligned away */
+    assert_int_equal(dot_bits(2, A(0x1p64f, -0x1p64f), A(0x1p64f, 0x1p64f), 1), 0);
+}
+
+static void test_zero_sum_is_positive(void **state) {
+    (void)state;
+    assert_int_equal(dot_bits(1, A(-0.0f), A(1), -0.0f), 0);
+    assert_int_equal(dot_bits(1, A(0), A(0), -0.0f), 0);
+}
+
+static void test_special_values(void **state) {
+    (void)state;
+    const uint32_t nan = 0x7fffffff;
+    assert_int_equal(dot_bits(2, A(INFINITY, -INFINITY), A(1, 1), 0), nan);
+    assert_int_equal(dot_bits(1, A(INFINITY), A(1), -INFINITY), nan);
+    assert_int_equal(dot_bits(1, A(INFINITY), A(0), 0), nan);
+    assert_int_equal(dot_bits(1, A(NAN), A(0), 0), nan);
+    assert_int_equal(dot_bits(1, A(1), A(1), -NAN), nan);
+    assert_int_equal(dot_bits(2, A(-INFINITY, 1), A(1, 1), 1), bits_of_f32(-INFINITY));
+}
+
+static void test_truncation_keeps_25_bits(void **state) {
+    (void)state;
+    assert_int_equal(dot_bits(2, A(1, -0x1p-25f), A(1, 1), 0), 0x3f7fffff);
+    assert_int_equal(dot_bits(2, A(1, -0x1p-26f), A(1, 1), 0), 0x3f800000);
+    assert_int_equal(bits_of_f32(dot("a100", 2, A(1, -0x1p-25f), A(1, 1), 0)), 0x3f800000);
+}
+
+static void test_subnormals_in_and_out(void **state) {
+    (void)state;
+    assert_int_equal(dot_bits(1, A(0x1p-133f), A(0x1p-16f), 0), 1);
+}
+
+static void test_neutral_devices_round_once_per_product(void **state) {
+    (void)state;
+    assert_int_equal(bits_of_f32(dot("ieee32", 2, A(0x1p-24f, 0x1p-24f), A(1, 1), 1)),
+                     bits_of_f32(1));
+    /* 1 + 2^-23, then a tie that goes to the even neighbour; the exact sum is nearer 1 + 2^-23 */
+    assert_int_equal(bits_of_f32(dot("ieee32", 2, A(0x1.8p-24f, 0x1p-24f), A(1, 1), 1)),
+                     bits_of_f32(1 + 0x1p-22f));
+}
+
+static void test_views_and_presets(void **state) {
+    (void)state;
+    const double a[] = {1, 2, 3, 4, 5, 6}; /* [2,3], and its transpose as a view */
+    for (const gka_device *const *d = gka_device_presets(); *d; d++) {
+        double c[4] = {1, 1, 1, 1};
+        unsigned char *const work = gka_alloc(gka_mma_left_size(*d, GKA_MMA_BF16, 2, 3) +
+                                                  gka_mma_right_size(*d, GKA_MMA_BF16, 3, 2),
+                                              1);
+        gka_mma(*d, GKA_MMA_BF16, 2, 2, 3, (gka_matrix){a, 3, 1}, (gka_matrix){a, 1, 3}, c, 2,
+                work);
+        gka_free(work);
+        const double want[] = {15, 33, 33, 78};
+        for (int i = 0; i < 4; i++)
+            assert_int_equal(bits_of(c[i]), bits_of(want[i]));
+        assert_ptr_equal(gka_device_find((*d)->name), *d);
+    }
+    assert_null(gka_device_find("v100"));
+}
+
+static void test_exp_at_known_points(void **state) {
+    (void)state;
+    const gka_device *const d = gka_device_find("exact64");
+    assert_int_equal(bits_of(gka_device_exp(d, 0)), bits_of(1));
+    assert_int_equal(bits_of(gka_device_exp(d, 1)), bits_of(0x1.5bf0a8b145769p+1));
+    assert_int_equal(bits_of(gka_device_exp(d, -700)), bits_of(0x1.14f2b0fb9307fp-1010));
+    assert_int_equal(bits_of(gka_device_exp(d, (double)-INFINITY)), 0);
+    assert_int_equal(bits_of(gka_device_exp(d, 1e4)), bits_of((double)INFINITY));
+    assert_int_equal(bits_of(gka_device_exp2(d, 0.5)), bits_of(0x1.6a09e667f3bcdp+0));
+    assert_true(isnan(gka_device_exp(d, (double)NAN)));
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_zeros_take_no_part_in_E),
+        cmocka_unit_test(test_overflow_is_infinite),
+        cmocka_unit_test(test_zero_sum_is_positive),
+        cmocka_unit_test(test_special_values),
+        cmocka_unit_test(test_truncation_keeps_25_bits),
+        cmocka_unit_test(test_subnormals_in_and_out),
+        cmocka_unit_test(test_neutral_devices_round_once_per_product),
+        cmocka_unit_test(test_views_and_presets),
+        cmocka_unit_test(test_exp_at_known_points),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
