@@ -1,9 +1,18 @@
-/* main.c - the command. */
-#include "gka/base.h"
+/* main.c - the command as a process: stdout, stderr, and what Ctrl-C leaves behind (nothing). */
+#include "cli/cli.h"
 
-#include <stdio.h>
+#include <signal.h>
 
-int main(void) {
-    printf("gka %s\n", gka_version());
-    return 0;
+/* Dies of the signal, so that a shell sees 128 + its number. */
+static void stop(int number) {
+    (void)raise(number);
+}
+
+int main(int argc, char **argv) {
+    struct sigaction action = {.sa_handler = stop, .sa_flags = (int)SA_RESETHAND};
+    (void)sigemptyset(&action.sa_mask);
+    (void)sigaction(SIGINT, &action, NULL);
+    (void)sigaction(SIGTERM, &action, NULL);
+    (void)sigaction(SIGHUP, &action, NULL);
+    return gka_command(argc, (const char *const *)argv, stdout, stderr);
 }

@@ -1,0 +1,154 @@
+/* cli.h - what the subcommands of gka share.
+ *
+ *   1  gka_command              the command as a function; the table of subcommands
+ *   2  cli_parse                options and operands, --help
+ *   3  cli_fail, cli_report     one line on stderr and the exit code
+ *   4  cli_nearest              "did you mean ...?"
+ *   5  cli_table                aligned columns
+ *   6  cli_progress             a bar on a terminal
+ *
+ * A subcommand is one file with one function `int cli_NAME(cli *c)`, declared in section 1, and one
+ * line of the table in command.c. The command uses the library's public headers only.
+ *
+ * Memory comes from gka_alloc, so that tests can make each allocation fail. What cli_parse hands
+ * out lives until the subcommand has returned.
+ */
+#ifndef GKA_CLI_CLI_H
+#define GKA_CLI_CLI_H
+
+#include "gka/base.h"
+
+#include <stdio.h>
+
+/* ---- 1 the command ------------------------------------------------------------------------- */
+
+/* Exit codes (DESIGN, Contracts). */
+enum {
+    CLI_GOOD = 0,    /* everything within tolerance, or merely measured */
+    CLI_FAILS = 1,   /* a tensor, or a claim, fails */
+    CLI_USAGE = 2,   /* usage or bad input: one line on stderr */
+    CLI_INTERNAL = 3 /* out of memory, or a defect of this program: one line on stderr */
+};
+
+/* Runs `argv[1] argv[2] ...` and returns the exit code. Writes to out and err only; installs no
+ * handler and never exits, so that tests can call it in process. */
+int gka_command(int argc, const char *const *argv, FILE *out, FILE *err);
+
+typedef struct cli cli;
+
+int cli_formats(cli *c);
+
+/* ---- 2 options ----------------------------------------------------------------------------- */
+
+typedef enum cli_kind {
+    CLI_END,    /* ends a table */
+    CLI_FLAG,   /* bool: --name */
+    CLI_TEXT,   /* const char *: --name=TEXT, the last one given */
+    CLI_TEXTS,  /* cli_texts: every one given, in order */
+    CLI_INT,    /* int64_t in [low, high] */
+    CLI_REAL,   /* double, finite, in [low, high] */
+    CLI_CHOICE, /* int: the place of the word in choices, "fp64|certified|mpfr" */
+    CLI_GROUP   /* another table, at group, under the heading `help` */
+} cli_kind;
+
+typedef struct cli_texts {
+    const char **text;
+    size_t count;
+} cli_texts;
+
+typedef struct cli_option {
+    const char *name; /* without the two dashes */
+    char letter;      /* -x, or 0 */
+    cli_kind kind;
+    void *target;      /* holds the default before, the value after */
+    const char *value; /* what the help calls the value: "FILE", "N" */
+    const char *help;
+    const char *choices;
+    double low, high; /* both 0: any */
+    const struct cli_option *group;
+} cli_option;
+
+typedef struct cli_help {
+    const char *operands; /* "FILE..."; NULL: none */
+    const char *notes;    /* printed below the options; may be NULL */
+    int least, most;      /* how many operands; most < 0: any number */
+} cli_help;
+
+/* Reads the options into their targets and the operands into c. True to go on; otherwise the
+ * subcommand returns *code at once (the help was printed, or a line on stderr). */
+bool cli_parse(cli *c, const cli_help *help, const cli_option *options, int *code);
+
+/* The state of one call of the command. */
+struct cli {
+    const char *name; /* the subcommand */
+    const char *summary;
+    FILE *out, *err;
+    const char *const *operands;
+    int operand_count;
+    /* private */
+    int argc;
+    const char *const *argv; /* argv[0] is the subcommand's name */
+    struct cli_chunk *texts; /* what cli_parse handed out */
+};
+
+/* ---- 3 failure ----------------------------------------------------------------------------- */
+
+/* Prints "gka NAME: ..." as one line on stderr and returns CLI_USAGE. */
+int cli_fail(cli *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Prints error's line and returns the exit code of its status. */
+int cli_report(cli *c, const gka_error *error);
+
+/* CLI_INTERNAL with "out of memory". */
+int cli_out_of_memory(cli *c);
+
+/* ---- 4 nearest name ------------------------------------------------------------------------ */
+
+/* The name tried that is fewest slips (a letter more, less, other, or two swapped) from a word. */
+typedef struct cli_nearest {
+    const char *word;
+    int slips;
+    char name[64]; /* "": none is near */
+} cli_nearest;
+
+cli_nearest cli_nearest_to(const char *word);
+void cli_nearest_try(cli_nearest *nearest, const char *name);
+/* " (did you mean NAME?)" or "", in text. */
+const char *cli_nearest_hint(const cli_nearest *nearest, char text[96]);
+
+/* ---- 5 tables ------------------------------------------------------------------------------ */
+
+/* Aligned columns, two spaces apart. A heading that begins with '<' is set flush left, others
+ * flush right. Fill row by row with cli_cell; a failing allocation is kept until cli_table_print.
+ */
+typedef struct cli_table {
+    int columns;
+    const char *const *headings;
+    char **cells;
+    size_t count, room;
+    bool failed;
+} cli_table;
+
+void cli_table_start(cli_table *table, const char *const *headings, int columns);
+void cli_cell(cli_table *table, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* A number as "2.55e-03"; "0", "NaN", "Inf", "-Inf" as such. */
+void cli_cell_real(cli_table *table, double x);
+/* Prints and frees. Returns GKA_OK or GKA_OUT_OF_MEMORY. */
+gka_status cli_table_print(cli_table *table, FILE *out);
+
+/* ---- 6 progress ---------------------------------------------------------------------------- */
+
+/* A bar on stderr when that is a terminal, once half a second has passed; nothing otherwise. */
+typedef struct cli_progress {
+    FILE *err;
+    const char *label;
+    double start, shown; /* seconds */
+    bool visible;
+} cli_progress;
+
+/* The callback for a library call's options; label (a file name) must outlive it. */
+gka_progress cli_progress_start(cli_progress *progress, cli *c, const char *label);
+/* Wipes the bar. */
+void cli_progress_end(cli_progress *progress);
+
+#endif

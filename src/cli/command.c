@@ -1,0 +1,123 @@
+/* command.c - the table of subcommands, and the command as a function. */
+#include "cli/cli.h"
+#include "cli/private.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <string.h>
+
+typedef struct command {
+    const char *name;
+    int (*run)(cli *c);
+    const char *summary; /* one line */
+} command;
+
+static const command commands[] = {
+    {NULL, NULL, NULL},
+};
+
+static void print_help(FILE *out) {
+    fprintf(out,
+            "gka %s - reference and numerics lab for Gated KalmaNet kernels\n\n"
+            "Usage: gka COMMAND [OPTION...] [OPERAND...]\n\nCommands:\n",
+            gka_version());
+    for (int i = 0; commands[i].name != NULL; i++)
+        fprintf(out, "  %-11s %s\n", commands[i].name, commands[i].summary);
+    fputs(
+        "\n`gka COMMAND --help` says what a command takes; `gka --version` prints the version.\n"
+        "\nExit code: 0 all within tolerance or merely measured; 1 something fails its tolerance;\n"
+        "2 usage or bad input, with one line on stderr; 3 internal error or out of memory.\n",
+        out);
+}
+
+int cli_fail(cli *c, const char *format, ...) {
+    gka_error line = {0};
+    char text[sizeof line.text];
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    (void)gka_fail(&line, GKA_BAD_ARGUMENT, "%s", text); /* control characters become '?' */
+    fprintf(c->err, "gka%s%s: %s\n", c->name == NULL ? "" : " ", c->name == NULL ? "" : c->name,
+            line.text);
+    return CLI_USAGE;
+}
+
+/* What the caller can mend is 2; what only this program's author can is 3. */
+static int exit_code_of(gka_status status) {
+    switch (status) {
+    case GKA_OK: return CLI_GOOD;
+    case GKA_BAD_ARGUMENT:
+    case GKA_BAD_FILE:
+    case GKA_IO:
+    case GKA_NOT_POSITIVE_DEFINITE:
+    case GKA_NO_CERTIFICATE:
+    case GKA_UNSUPPORTED: return CLI_USAGE;
+    case GKA_OUT_OF_MEMORY:
+    case GKA_NOT_CONVERGED:
+    case GKA_INTERRUPTED:
+    case GKA_INTERNAL: break;
+    }
+    return CLI_INTERNAL;
+}
+
+int cli_report(cli *c, const gka_error *error) {
+    (void)cli_fail(c, "%s", error->text[0] == '\0' ? gka_status_text(error->status) : error->text);
+    return exit_code_of(error->status);
+}
+
+int cli_out_of_memory(cli *c) {
+    (void)cli_fail(c, "%s", gka_status_text(GKA_OUT_OF_MEMORY));
+    return CLI_INTERNAL;
+}
+
+/* A full disk or a closed pipe shows here at the latest. */
+static int flushed(cli *c, int code) {
+    if (fflush(c->out) == 0 && !ferror(c->out))
+        return code;
+    const int number = errno;
+    const int failed = cli_fail(c, "cannot write to standard output: %s",
+                                number == 0 ? "write error" : strerror(number));
+    return code > failed ? code : failed;
+}
+
+static int no_such_command(cli *c, const char *word) {
+    cli_nearest nearest = cli_nearest_to(word);
+    for (int i = 0; commands[i].name != NULL; i++)
+        cli_nearest_try(&nearest, commands[i].name);
+    char hint[96];
+    return cli_fail(c, "no command '%.80s'%s; `gka --help` lists the commands", word,
+                    cli_nearest_hint(&nearest, hint));
+}
+
+int gka_command(int argc, const char *const *argv, FILE *out, FILE *err) {
+    cli c = {.out = out, .err = err};
+    if (argc < 2)
+        return cli_fail(&c, "no command given; `gka --help` lists the commands");
+    const char *const word = argv[1];
+    const bool help = strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
+    const bool version = strcmp(word, "--version") == 0;
+    if ((help || version) && argc > 2)
+        return cli_fail(&c, "%s takes nothing after it", word);
+    if (help) {
+        print_help(out);
+        return flushed(&c, CLI_GOOD);
+    }
+    if (version) {
+        fprintf(out, "gka %s\n", gka_version());
+        return flushed(&c, CLI_GOOD);
+    }
+    if (word[0] == '-')
+        return cli_fail(&c, "no option '%.80s' before a command; `gka --help` lists both", word);
+    for (int i = 0; commands[i].name != NULL; i++)
+        if (strcmp(word, commands[i].name) == 0) {
+            c.name = commands[i].name;
+            c.summary = commands[i].summary;
+            c.argc = argc - 1;
+            c.argv = argv + 1;
+            const int code = flushed(&c, commands[i].run(&c));
+            cli_free_texts(&c);
+            return code;
+        }
+    return no_such_command(&c, word);
+}

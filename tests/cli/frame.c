@@ -1,0 +1,312 @@
+/* frame.c - what the subcommands share: options, messages, nearest names, tables. */
+#include "test.h"
+
+#include "cli/cli.h"
+#include "cli/private.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+/* One call of a made-up subcommand, with what it printed. */
+typedef struct call {
+    cli c;
+    char *out, *err;
+    size_t out_size, err_size;
+    bool flag;
+    const char *text;
+    cli_texts texts;
+    int64_t n;
+    double x;
+    int choice;
+    bool go_on;
+    int code;
+} call;
+
+static void run(call *t, int argc, const char *const *argv) {
+    *t = (call){.c = {.name = "try", .summary = "tries", .argc = argc, .argv = argv},
+                .n = 7,
+                .x = .5,
+                .choice = 2};
+    t->c.out = open_memstream(&t->out, &t->out_size);
+    t->c.err = open_memstream(&t->err, &t->err_size);
+    const cli_option inner[] = {
+        {"real", 'x', CLI_REAL, &t->x, .value = "X", .help = "a real", .low = 0, .high = 1},
+        {.kind = CLI_END}};
+    const cli_option options[] = {
+        {"flag", 'f', CLI_FLAG, &t->flag, .help = "a flag"},
+        {"text", 0, CLI_TEXT, &t->text, .value = "TEXT", .help = "a text"},
+        {"also", 0, CLI_TEXTS, &t->texts, .value = "TEXT", .help = "texts"},
+        {"count", 'n', CLI_INT, &t->n, .value = "N", .help = "a count", .low = 1, .high = 100},
+        {"oracle", 0, CLI_CHOICE, &t->choice, .help = "which", .choices = "fp64|certified|mpfr"},
+        {.kind = CLI_GROUP, .group = inner, .help = "More:"},
+        {.kind = CLI_END}};
+    const cli_help help = {.operands = "FILE...", .notes = "Notes.\n", .least = 1, .most = 2};
+    t->go_on = cli_parse(&t->c, &help, options, &t->code);
+    (void)fflush(t->c.out);
+    (void)fflush(t->c.err);
+}
+
+static void end(call *t) {
+    cli_free_texts(&t->c);
+    (void)fclose(t->c.out);
+    (void)fclose(t->c.err);
+    free(t->out);
+    free(t->err);
+}
+
+#define RUN(t, ...)                                                                                \
+    run(t, sizeof((const char *[]){__VA_ARGS__}) / sizeof(char *), (const char *[]){__VA_ARGS__})
+
+static void test_options_reach_their_targets(void **state) {
+    (void)state;
+    const int64_t live = gka_alloc_live();
+    call t;
+    RUN(&t, "try", "-f", "--text=a", "--text", "b", "a.st", "--also=1", "--also=2", "-n", "3",
+        "--oracle=certified", "--real=.25", "--", "--b.st");
+    assert_true(t.go_on && t.flag);
+    assert_string_equal(t.text, "b");
+    assert_int_equal(t.texts.count, 2);
+    assert_string_equal(t.texts.text[0], "1");
+    assert_string_equal(t.texts.text[1], "2");
+    assert_int_equal(t.n, 3);
+    assert_int_equal(t.choice, 1);
+    assert_true(bits_of(t.x) == bits_of(.25));
+    assert_int_equal(t.c.operand_count, 2);
+    assert_string_equal(t.c.operands[0], "a.st");
+    assert_string_equal(t.c.operands[1], "--b.st");
+    assert_int_equal(t.err_size, 0);
+    end(&t);
+    assert_int_equal(gka_alloc_live(), live);
+}
+
+static void test_defaults_stay(void **state) {
+    (void)state;
+    call t;
+    RUN(&t, "try", "a");
+    assert_true(t.go_on && !t.flag && t.text == NULL && t.texts.count == 0);
+    assert_int_equal(t.n, 7);
+    assert_int_equal(t.choice, 2);
+    end(&t);
+}
+
+/* Each bad line: one argument and the one line it must give. */
+static void test_bad_lines(void **state) {
+    (void)state;
+    static const struct {
+        const char *argument, *line;
+    } bad[] = {
+        {"--fleg", "gka try: no option '--fleg' (did you mean '--flag'?)\n"},
+        {"--zzzzzz", "gka try: no option '--zzzzzz'; `gka try --help` lists the options\n"},
+        {"-z", "gka try: no option '-z'; `gka try --help` lists the options\n"},
+        {"--flag=1", "gka try: --flag takes no value\n"},
+        {"--count", "gka try: --count: expected a value\n"},
+        {"--count=x", "gka try: --count=x: expected an integer from 1 to 100\n"},
+        {"--count=0", "gka try: --count=0: expected an integer from 1 to 100\n"},
+        {"--count=3.5", "gka try: --count=3.5: expected an integer from 1 to 100\n"},
+        {"--count=", "gka try: --count=: expected an integer from 1 to 100\n"},
+        {"--count=99999999999999999999",
+         "gka try: --count=99999999999999999999: expected an integer from 1 to 100\n"},
+        {"--real=nan", "gka try: --real=nan: expected a number from 0 to 1\n"},
+        {"--real=1e999", "gka try: --real=1e999: expected a number from 0 to 1\n"},
+        {"--real=2", "gka try: --real=2: expected a number from 0 to 1\n"},
+        {"--oracle=fp46", "gka try: --oracle=fp46: expected one of fp64|certified|mpfr (did you "
+                          "mean 'fp64'?)\n"},
+        {"--oracle=fp", "gka try: --oracle=fp: expected one of fp64|certified|mpfr\n"},
+        {"--text=\n", NULL},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        call t;
+        RUN(&t, "try", "a", bad[i].argument);
+        if (bad[i].line != NULL) {
+            assert_string_equal(t.err, bad[i].line);
+            assert_false(t.go_on);
+            assert_int_equal(t.code, 2);
+        } else {
+            assert_true(t.go_on);
+        }
+        assert_int_equal(t.out_size, 0);
+        end(&t);
+    }
+}
+
+static void test_operand_counts(void **state) {
+    (void)state;
+    call t;
+    RUN(&t, "try");
+    assert_string_equal(t.err, "gka try: expected FILE...; `gka try --help` says more\n");
+    assert_int_equal(t.code, 2);
+    end(&t);
+    RUN(&t, "try", "a", "b", "c");
+    assert_string_equal(t.err,
+                        "gka try: 'c' is one operand too many; `gka try --help` says more\n");
+    assert_int_equal(t.code, 2);
+    end(&t);
+}
+
+static void test_help(void **state) {
+    (void)state;
+    call t;
+    RUN(&t, "try", "--help");
+    assert_false(t.go_on);
+    assert_int_equal(t.code, 0);
+    assert_int_equal(t.err_size, 0);
+    assert_string_equal(t.out, "gka try - tries\n"
+                               "\n"
+                               "Usage: gka try [OPTION...] FILE...\n"
+                               "Options:\n"
+                               "  -f, --flag                           a flag\n"
+                               "      --text=TEXT                      a text\n"
+                               "      --also=TEXT                      texts\n"
+                               "  -n, --count=N                        a count\n"
+                               "      --oracle=fp64|certified|mpfr     which\n"
+                               "\n"
+                               "More:\n"
+                               "  -x, --real=X                         a real\n"
+                               "\n"
+                               "  -h, --help                           this text\n"
+                               "\n"
+                               "Notes.\n");
+    end(&t);
+}
+
+static void test_parse_survives_failing_allocations(void **state) {
+    (void)state;
+    const int64_t live = gka_alloc_live();
+    int64_t n = 0;
+    for (bool done = false; !done; n++) {
+        call t;
+        gka_alloc_fail_at(n, false);
+        RUN(&t, "try", "--text=a", "--also=1", "--also=2", "b", "c");
+        done = gka_alloc_fail_at(-1, false) <= n;
+        assert_true(t.go_on == done);
+        if (!done) {
+            assert_int_equal(t.code, 3);
+            assert_string_equal(t.err, "gka try: out of memory\n");
+        }
+        end(&t);
+        assert_int_equal(gka_alloc_live(), live);
+    }
+    assert_true(n > 8);
+}
+
+static void test_nearest(void **state) {
+    (void)state;
+    static const char *const names[] = {"verify", "formats", "solve"};
+    static const struct {
+        const char *word, *hint;
+    } cases[] = {{"verfy", " (did you mean 'verify'?)"},
+                 {"evrify", " (did you mean 'verify'?)"},
+                 {"format", " (did you mean 'formats'?)"},
+                 {"sovel", " (did you mean 'solve'?)"},
+                 {"xyz", ""},
+                 {"", ""},
+                 {"verifyverify", ""}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        cli_nearest nearest = cli_nearest_to(cases[i].word);
+        for (size_t j = 0; j < sizeof names / sizeof *names; j++)
+            cli_nearest_try(&nearest, names[j]);
+        char hint[96];
+        assert_string_equal(cli_nearest_hint(&nearest, hint), cases[i].hint);
+    }
+}
+
+static void test_table(void **state) {
+    (void)state;
+    static const char *const headings[] = {"<name", "error", "<rule"};
+    const int64_t live = gka_alloc_live();
+    for (int64_t n = 0, asked = 1; n <= asked; n++) {
+        char *text = NULL;
+        size_t size;
+        FILE *const out = open_memstream(&text, &size);
+        cli_table table;
+        gka_alloc_fail_at(n < asked ? n : -1, false);
+        cli_table_start(&table, headings, 3);
+        const double numbers[] = {0.00255, 0, NAN, -INFINITY, -1e300};
+        for (int i = 0; i < 5; i++) {
+            cli_cell(&table, "row%d", i);
+            cli_cell_real(&table, numbers[i]);
+            cli_cell(&table, "r");
+        }
+        const gka_status status = cli_table_print(&table, out);
+        const int64_t allocations = gka_alloc_fail_at(-1, false);
+        (void)fclose(out);
+        assert_int_equal(gka_alloc_live(), live);
+        assert_int_equal(status, n < asked ? GKA_OUT_OF_MEMORY : GKA_OK);
+        assert_string_equal(text, n < asked ? ""
+                                            : "name       error  rule\n"
+                                              "row0    2.55e-03  r\n"
+                                              "row1           0  r\n"
+                                              "row2         NaN  r\n"
+                                              "row3        -Inf  r\n"
+                                              "row4  -1.00e+300  r\n");
+        free(text);
+        if (n == 0)
+            asked = 17; /* 15 cells, their array, the widths */
+        else if (n == asked)
+            assert_int_equal(allocations, asked);
+    }
+}
+
+/* The command itself, without a subcommand. */
+static void test_command(void **state) {
+    (void)state;
+    static const struct {
+        const char *argument, *line;
+        int code;
+    } cases[] = {
+        {NULL, "gka: no command given; `gka --help` lists the commands\n", 2},
+        {"--version", "", 0},
+        {"--help", "", 0},
+        {"-h", "", 0},
+        {"--verbose", "gka: no option '--verbose' before a command; `gka --help` lists both\n", 2},
+        {"qqqqqqq", "gka: no command 'qqqqqqq'; `gka --help` lists the commands\n", 2},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char *text[2] = {NULL, NULL};
+        size_t size[2];
+        FILE *const out = open_memstream(&text[0], &size[0]);
+        FILE *const err = open_memstream(&text[1], &size[1]);
+        const char *const argv[] = {"gka", cases[i].argument};
+        assert_int_equal(gka_command(cases[i].argument == NULL ? 1 : 2, argv, out, err),
+                         cases[i].code);
+        (void)fclose(out);
+        (void)fclose(err);
+        assert_string_equal(text[1], cases[i].line);
+        assert_true((size[0] > 0) == (cases[i].code == 0));
+        free(text[0]);
+        free(text[1]);
+    }
+}
+
+/* A device on which every write fails. */
+static void test_full_disk(void **state) {
+    (void)state;
+    FILE *const out = fopen("/dev/full", "w");
+    if (out == NULL)
+        skip();
+    char *text = NULL;
+    size_t size;
+    FILE *const err = open_memstream(&text, &size);
+    const char *const argv[] = {"gka", "--help"};
+    assert_int_equal(gka_command(2, argv, out, err), 2);
+    (void)fclose(out);
+    (void)fclose(err);
+    assert_string_equal(text, "gka: cannot write to standard output: No space left on device\n");
+    free(text);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_options_reach_their_targets),
+        cmocka_unit_test(test_defaults_stay),
+        cmocka_unit_test(test_bad_lines),
+        cmocka_unit_test(test_operand_counts),
+        cmocka_unit_test(test_help),
+        cmocka_unit_test(test_parse_survives_failing_allocations),
+        cmocka_unit_test(test_nearest),
+        cmocka_unit_test(test_table),
+        cmocka_unit_test(test_command),
+        cmocka_unit_test(test_full_disk),
+    };
+    return cmocka_run_group_tests_name("cli frame", tests, NULL, NULL);
+}
