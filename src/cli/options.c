@@ -71,7 +71,8 @@ static struct poptOption row_of(parser *p, const cli_option *option) {
         .argDescrip = option->kind == CLI_CHOICE ? option->choices : option->value};
 }
 
-/* The options of this table, then its groups; returns the first row. */
+/* The options of this table, then its groups; returns the first row. A row of
+ * zeros ends each table. */
 static struct poptOption *build(parser *p, const cli_option *options) {
     size_t rows = 0;
     while (options[rows].kind != CLI_END)
@@ -255,7 +256,7 @@ bool cli_parse(cli *c, const cli_help *help, const cli_option *options, int *cod
     count_rows(options, &flat, &table);
     parser p = {.c = c,
                 .flat = keep(c, gka_alloc(flat + 1, sizeof *p.flat)),
-                .table = keep(c, gka_alloc(table + 3, sizeof *p.table))};
+                .table = keep(c, gka_alloc(table + 1, sizeof *p.table))};
     const char **const argv = keep(c, gka_alloc((size_t)c->argc + 1, sizeof *argv));
     char *const title = keep(c, gka_alloc(strlen(c->name) + 5, 1));
     *code = CLI_INTERNAL;
@@ -268,13 +269,12 @@ bool cli_parse(cli *c, const cli_help *help, const cli_option *options, int *cod
     for (int i = 1; i < c->argc; i++)
         argv[i] = c->argv[i];
 
-    /* The last three rows: the options, --help, the end. */
-    p.table[table] = (struct poptOption){.argInfo = POPT_ARG_INCLUDE_TABLE,
-                                         .arg = build(&p, options),
-                                         .descrip = flat == 0 ? NULL : "Options:"};
-    p.table[table + 1] = (struct poptOption){
-        .longName = "help", .shortName = 'h', .val = HELP, .descrip = "this text"};
-    const poptContext popt = poptGetContext(title, c->argc, argv, p.table + table, 0);
+    /* --help first, then the options. */
+    p.table[0] = (struct poptOption){
+        .longName = "help", .shortName = 'h', .val = HELP, .descrip = "print this text"};
+    p.table_count = 1;
+    (void)build(&p, options);
+    const poptContext popt = poptGetContext(title, c->argc, argv, p.table, 0);
     if (popt == NULL) {
         (void)cli_out_of_memory(c);
         return false;

@@ -153,7 +153,7 @@ static void test_help(void **state) {
     assert_string_equal(t.out, "gka try - tries\n"
                                "\n"
                                "Usage: gka try [OPTION...] FILE...\n"
-                               "Options:\n"
+                               "  -h, --help                           print this text\n"
                                "  -f, --flag                           a flag\n"
                                "      --text=TEXT                      a text\n"
                                "      --also=TEXT                      texts\n"
@@ -162,8 +162,6 @@ static void test_help(void **state) {
                                "\n"
                                "More:\n"
                                "  -x, --real=X                         a real\n"
-                               "\n"
-                               "  -h, --help                           this text\n"
                                "\n"
                                "Notes.\n");
     end(&t);
