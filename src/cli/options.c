@@ -258,13 +258,16 @@ bool cli_parse(cli *c, const cli_help *help, const cli_option *options, int *cod
                 .flat = keep(c, gka_alloc(flat + 1, sizeof *p.flat)),
                 .table = keep(c, gka_alloc(table + 1, sizeof *p.table))};
     const char **const argv = keep(c, gka_alloc((size_t)c->argc + 1, sizeof *argv));
+    const char *const operands = help->operands == NULL ? "" : help->operands;
     char *const title = keep(c, gka_alloc(strlen(c->name) + 5, 1));
+    char *const usage = keep(c, gka_alloc(strlen(operands) + 13, 1));
     *code = CLI_INTERNAL;
-    if (p.flat == NULL || p.table == NULL || argv == NULL || title == NULL) {
+    if (p.flat == NULL || p.table == NULL || argv == NULL || title == NULL || usage == NULL) {
         (void)cli_out_of_memory(c);
         return false;
     }
     (void)sprintf(title, "gka %s", c->name);
+    (void)sprintf(usage, "[OPTION...] %s", operands);
     argv[0] = title;
     for (int i = 1; i < c->argc; i++)
         argv[i] = c->argv[i];
@@ -279,8 +282,7 @@ bool cli_parse(cli *c, const cli_help *help, const cli_option *options, int *cod
         (void)cli_out_of_memory(c);
         return false;
     }
-    if (help->operands != NULL)
-        poptSetOtherOptionHelp(popt, help->operands);
+    poptSetOtherOptionHelp(popt, usage);
     bool go_on = take_options(&p, help, popt, code);
     if (go_on) {
         *code = take_operands(c, help, popt);
