@@ -71,7 +71,7 @@ typedef struct gka_file gka_file;
 /* Maps a safetensors file and checks all of its header: lengths, JSON, names, dtypes, shapes,
  * offsets (in range, no overlap, no gap). GKA_IO or GKA_BAD_FILE with a line naming the file, the
  * tensor and what was expected. The data are paged in as they are read, so a file larger than
- * memory works. */
+ * memory works; whoever cuts it shorter meanwhile ends the program by SIGBUS. */
 gka_status gka_file_open(const char *path, gka_file **file, gka_error *error);
 
 /* The same over bytes in memory, which must outlive the gka_file; name stands in messages. */
@@ -117,11 +117,15 @@ gka_status gka_file_write(const char *path, const gka_tensor *tensors, size_t te
 
 /* ---- 4 any other output -------------------------------------------------------------------- */
 
-/* A FILE on a temporary name beside path ("-": stdout), renamed into place by close. */
+/* A FILE on a temporary name beside path, flushed to the disk and renamed into place by close. "-"
+ * is stdout; what exists and is no regular file (/dev/null, a pipe) is written to directly. At most
+ * 64 at once in a process. */
 typedef struct gka_output gka_output;
 gka_status gka_output_open(const char *path, gka_output **output, gka_error *error);
 FILE *gka_output_stream(gka_output *output);
+/* GKA_IO if any byte did not arrive; frees the output whatever happens. */
 gka_status gka_output_close(gka_output *output, gka_error *error);
+/* Removes the temporary file and frees. output may be NULL. */
 void gka_output_abandon(gka_output *output);
 
 /* Removes every temporary file of the process that is not yet in place. Async-signal-safe: what a

@@ -22,7 +22,9 @@ extern "C" {
 
 /* ---- 1 views ------------------------------------------------------------------------------- */
 
-/* A tensor as strided memory; data = NULL: absent. Strides count elements. */
+/* A tensor as strided memory of little-endian elements, at any address; data = NULL: absent (a
+ * tensor without elements has some address). Strides count elements; past the rank the shape is 1
+ * and the stride 0. */
 typedef struct gka_view {
     const void *data;
     gka_dtype dtype;
@@ -33,7 +35,8 @@ typedef struct gka_view {
 
 /* A view of a whole tensor of a file. Rank at most 5. */
 gka_view gka_view_of(const gka_tensor *tensor);
-/* out[i] = view[i0, i1, i2, i] for i < n (the last axis), exactly. */
+/* out[i] = view[i0, i1, i2, i] for i < n, exactly (64-bit integers: rounded to double). A tensor of
+ * rank 3 has one element in that fourth axis: n = 1. */
 void gka_view_row(const gka_view *view, int64_t i0, int64_t i1, int64_t i2, int64_t n, double *out);
 
 /* ---- 2 the problem ------------------------------------------------------------------------- */
@@ -68,7 +71,8 @@ gka_span gka_problem_span(const gka_problem *problem, int64_t n);
 /* The key/value head that query head h reads. */
 int64_t gka_problem_group(const gka_problem *problem, int64_t h);
 
-/* Token t of batch row b as doubles. alpha = 1 and g = 0 where absent. */
+/* Token t of batch row b as doubles. alpha = 1 and g = 0 where absent; h counts query heads, k
+ * and v are those of its group. */
 void gka_problem_q(const gka_problem *problem, int64_t b, int64_t t, int64_t h, double *q);
 void gka_problem_k(const gka_problem *problem, int64_t b, int64_t t, int64_t h, double *k);
 void gka_problem_v(const gka_problem *problem, int64_t b, int64_t t, int64_t h, double *v);
@@ -81,9 +85,12 @@ void gka_problem_dx(const gka_problem *problem, int64_t b, int64_t t, int64_t h,
 void gka_problem_h0(const gka_problem *problem, int64_t n, int64_t h, double *h0);
 void gka_problem_u0(const gka_problem *problem, int64_t n, int64_t h, double *u0);
 
-/* Checks everything that NUMERICS 1 rejects: shapes that do not agree, NaN or Inf anywhere but
- * g = -inf, g > 0, ridge_ratio <= 0 or not finite, num_iter < 1, chunk_size < 1, cu_seqlens not
- * increasing from 0 to T. `where` (a file name, may be NULL) heads the line. Sets h0_asymmetric. */
+/* Checks everything that NUMERICS 1 rejects: shapes that do not agree, dtypes that are no numbers,
+ * NaN or Inf anywhere but g = -inf, g > 0, ridge_ratio <= 0 or not finite, num_iter < 1,
+ * chunk_size < 1, cu_seqlens not running from 0 to T without decreasing (a sequence may be empty).
+ * B, T, H, N may be 0, D may not; where one is 0 the others may be huge, so loop over all of them
+ * or none. `where` (a file name) heads the line and makes it GKA_BAD_FILE; NULL:
+ * GKA_BAD_ARGUMENT. Reads every element once. Sets h0_asymmetric. */
 gka_status gka_problem_check(gka_problem *problem, const char *where, gka_error *error);
 
 void gka_problem_free(gka_problem *problem);
@@ -96,8 +103,9 @@ typedef struct gka_defaults {
 } gka_defaults;
 
 /* Tensors q k [v] [alpha] [g] [h0] [u0] [do] [dx] [cu_seqlens]; metadata ridge_ratio (.02),
- * num_iter (30), chunk_size (64), scale (D^-1/2). The views point into the file, which must stay
- * open. Calls gka_problem_check. defaults may be NULL. */
+ * num_iter (30), chunk_size (64), scale (D^-1/2), numbers written as in JSON. The views point
+ * into the file, which must stay open. Calls gka_problem_check. defaults may be NULL. After a
+ * failure *problem is all zero; after success gka_problem_free releases it. */
 gka_status gka_problem_from_file(const gka_file *file, gka_problem *problem, gka_defaults *defaults,
                                  gka_error *error);
 

@@ -1,0 +1,222 @@
+/* output.c - a file that appears under its name when it is complete, and not before.
+ *
+ * The bytes go to a hidden temporary name in the same directory; closing flushes them to the disk
+ * and renames. What exists but is no regular file (a terminal, /dev/null, a pipe) is written to
+ * directly: there is nothing to replace.
+ */
+#include "gka/io.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* The temporaries of the process, so that a signal handler finds them. The one piece of global
+ * state in this room, because a handler has no other way to it.
+ *
+ *     FREE -> LIVE        by the opener, once the file exists
+ *     LIVE -> REMOVING -> REMOVED   by a handler; it always gets to the end, so an owner may wait
+ *     LIVE or REMOVED -> FREE       by the owner, who alone frees the name */
+enum { SLOTS = 64 };
+enum { FREE, TAKEN, LIVE, REMOVING, REMOVED };
+static struct slot {
+    atomic_int state;
+    const char *name;
+} slots[SLOTS];
+
+struct gka_output {
+    FILE *stream;
+    char *path;
+    char *temporary;   /* NULL: written directly */
+    struct slot *slot; /* of the temporary */
+};
+
+static struct slot *take_slot(void) {
+    for (int i = 0; i < SLOTS; i++) {
+        int expected = FREE;
+        if (atomic_compare_exchange_strong(&slots[i].state, &expected, TAKEN))
+            return &slots[i];
+    }
+    return NULL;
+}
+
+/* False: a handler has removed the file. */
+static bool release_slot(struct slot *slot) {
+    int expected = LIVE;
+    if (atomic_compare_exchange_strong(&slot->state, &expected, FREE))
+        return true;
+    while (atomic_load(&slot->state) == REMOVING)
+        ;
+    atomic_store(&slot->state, FREE);
+    return false;
+}
+
+void gka_output_abandon_all(void) {
+    for (int i = 0; i < SLOTS; i++) {
+        int expected = LIVE;
+        if (atomic_compare_exchange_strong(&slots[i].state, &expected, REMOVING)) {
+            const int saved = errno;
+            (void)unlink(slots[i].name);
+            errno = saved;
+            atomic_store(&slots[i].state, REMOVED);
+        }
+    }
+}
+
+/* ---- opening ------------------------------------------------------------------------------- */
+
+/* DIRECTORY OF path/.gka-PID-NUMBER.tmp; the umask rules its mode as it would the file's own. */
+static int create_temporary(const char *path, char *name, size_t room) {
+    static atomic_uint number;
+    const char *const slash = strrchr(path, '/');
+    const int directory = slash == NULL ? 0 : (int)(slash - path + 1);
+    for (;;) {
+        (void)snprintf(name, room, "%.*s.gka-%ld-%u.tmp", directory, path, (long)getpid(),
+                       atomic_fetch_add(&number, 1));
+        const int descriptor = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        if (descriptor >= 0 || errno != EEXIST)
+            return descriptor;
+    }
+}
+
+static gka_status open_temporary(gka_output *output, gka_error *error) {
+    const size_t room = strlen(output->path) + 64;
+    output->temporary = gka_alloc(room, 1);
+    if (output->temporary == NULL)
+        return gka_fail(error, GKA_OUT_OF_MEMORY, "%s: out of memory opening it", output->path);
+    struct slot *const slot = take_slot();
+    if (slot == NULL)
+        return gka_fail(error, GKA_UNSUPPORTED, "%s: more than %d output files open at once",
+                        output->path, SLOTS);
+    slot->name = output->temporary;
+
+    /* No signal between making the file and saying so, or it would be left behind. */
+    sigset_t all, before;
+    sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    const int descriptor = create_temporary(output->path, output->temporary, room);
+    const int why = errno;
+    atomic_store(&slot->state, descriptor < 0 ? FREE : LIVE);
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (descriptor < 0)
+        return gka_fail(error, GKA_IO, "%s: cannot be written: %s", output->path, strerror(why));
+
+    output->slot = slot;
+    output->stream = fdopen(descriptor, "wb");
+    if (output->stream == NULL) {
+        (void)close(descriptor);
+        return gka_fail(error, GKA_OUT_OF_MEMORY, "%s: out of memory opening it", output->path);
+    }
+    return GKA_OK;
+}
+
+static gka_status open_stream(gka_output *output, gka_error *error) {
+    if (strcmp(output->path, "-") == 0) {
+        output->stream = stdout;
+        return GKA_OK;
+    }
+    struct stat about;
+    if (stat(output->path, &about) != 0 || S_ISREG(about.st_mode))
+        return open_temporary(output, error);
+    output->stream = fopen(output->path, "wb");
+    if (output->stream == NULL)
+        return gka_fail(error, GKA_IO, "%s: cannot be written: %s", output->path, strerror(errno));
+    return GKA_OK;
+}
+
+gka_status gka_output_open(const char *path, gka_output **output, gka_error *error) {
+    *output = NULL;
+    gka_output *const new = gka_alloc(1, sizeof *new);
+    char *const copy = gka_strdup(path);
+    if (new == NULL || copy == NULL) {
+        gka_free(new);
+        gka_free(copy);
+        return gka_fail(error, GKA_OUT_OF_MEMORY, "%s: out of memory opening it", path);
+    }
+    new->path = copy;
+    const gka_status status = open_stream(new, error);
+    if (status != GKA_OK) {
+        gka_output_abandon(new);
+        return status;
+    }
+    *output = new;
+    return GKA_OK;
+}
+
+FILE *gka_output_stream(gka_output *output) {
+    return output->stream;
+}
+
+/* ---- closing ------------------------------------------------------------------------------- */
+
+/* The rename outlives a power failure once the directory is on the disk; where a file system cannot
+ * do that there is nothing more to try. */
+static void sync_directory(gka_output *output) {
+    char *const slash = strrchr(output->path, '/');
+    if (slash != NULL)
+        slash[slash == output->path] = '\0'; /* path is not needed after this */
+    const int descriptor = open(slash == NULL ? "." : output->path, O_RDONLY | O_CLOEXEC);
+    if (descriptor >= 0) {
+        (void)fsync(descriptor);
+        (void)close(descriptor);
+    }
+}
+
+/* Flushes, and closes what this room opened; true when every byte has arrived. */
+static bool finish_stream(gka_output *output, int *why) {
+    FILE *const stream = output->stream;
+    output->stream = NULL;
+    errno = 0;
+    bool good = fflush(stream) == 0 && !ferror(stream);
+    if (good && output->temporary != NULL)
+        good = fsync(fileno(stream)) == 0;
+    *why = errno != 0 ? errno : EIO;
+    if (stream == stdout)
+        return good;
+    if (fclose(stream) != 0 && good) {
+        *why = errno;
+        good = false;
+    }
+    return good;
+}
+
+gka_status gka_output_close(gka_output *output, gka_error *error) {
+    int why;
+    gka_status status = GKA_OK;
+    if (!finish_stream(output, &why))
+        status = gka_fail(error, GKA_IO, "%s: cannot be written: %s", output->path, strerror(why));
+    if (output->temporary != NULL) {
+        if (status == GKA_OK && rename(output->temporary, output->path) != 0)
+            status = errno == ENOENT && atomic_load(&output->slot->state) != LIVE
+                         ? gka_fail(error, GKA_INTERRUPTED, "%s: interrupted while it was written",
+                                    output->path)
+                         : gka_fail(error, GKA_IO, "%s: cannot be put in place: %s", output->path,
+                                    strerror(errno));
+        if (status == GKA_OK) {
+            (void)release_slot(output->slot);
+            output->slot = NULL;
+            sync_directory(output);
+        }
+    }
+    gka_output_abandon(output);
+    return status;
+}
+
+void gka_output_abandon(gka_output *output) {
+    if (output == NULL)
+        return;
+    if (output->stream == stdout)
+        (void)fflush(stdout);
+    else if (output->stream != NULL)
+        (void)fclose(output->stream);
+    if (output->slot != NULL) {
+        (void)unlink(output->temporary);
+        (void)release_slot(output->slot);
+    }
+    gka_free(output->temporary);
+    gka_free(output->path);
+    gka_free(output);
+}

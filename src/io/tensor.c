@@ -1,0 +1,54 @@
+/* tensor.c - the stored types by name and size, and how large a tensor is. */
+#include "io/tensor.h"
+
+#include <string.h>
+
+static const struct {
+    const char *name;
+    size_t size;
+} dtypes[GKA_DTYPE_COUNT] = {
+#define GKA_DTYPE_ROW(code, name, bytes) {name, bytes},
+    GKA_DTYPE_LIST(GKA_DTYPE_ROW)
+#undef GKA_DTYPE_ROW
+};
+
+const char *gka_dtype_name(gka_dtype dtype) {
+    return (unsigned)dtype < GKA_DTYPE_COUNT ? dtypes[dtype].name : "?";
+}
+
+size_t gka_dtype_size(gka_dtype dtype) {
+    return (unsigned)dtype < GKA_DTYPE_COUNT ? dtypes[dtype].size : 0;
+}
+
+gka_dtype gka_dtype_find(const char *name) {
+    unsigned i = 0;
+    while (i < GKA_DTYPE_COUNT && strcmp(name, dtypes[i].name) != 0)
+        i++;
+    return (gka_dtype)i;
+}
+
+int64_t gka_tensor_count(const gka_tensor *tensor) {
+    int64_t count = 1;
+    for (int i = 0; i < tensor->rank; i++)
+        count *= tensor->shape[i];
+    return count;
+}
+
+bool gka_tensor_bytes(const gka_tensor *tensor, size_t *bytes) {
+    const int64_t size = (int64_t)gka_dtype_size(tensor->dtype);
+    if (size == 0 || tensor->rank < 0 || tensor->rank > GKA_MAX_RANK)
+        return false;
+    int64_t product = size;
+    bool empty = false;
+    for (int i = 0; i < tensor->rank; i++) {
+        const int64_t extent = tensor->shape[i];
+        if (extent < 0 || (extent > 0 && product > INT64_MAX / extent))
+            return false;
+        empty = empty || extent == 0;
+        product *= extent > 0 ? extent : 1;
+    }
+    if ((uint64_t)product > SIZE_MAX)
+        return false;
+    *bytes = empty ? 0 : (size_t)product;
+    return true;
+}

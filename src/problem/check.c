@@ -1,0 +1,250 @@
+/* check.c - what NUMERICS 1 rejects, each with the tensor, the place and what was expected. */
+#include "gka/problem.h"
+
+#include "problem/view.h"
+
+#include <float.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+/* What heads a message: the file, if there is one. */
+typedef struct context {
+    const char *where;
+    gka_error *error;
+} context;
+
+static gka_status bad(const context *c, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+static gka_status bad(const context *c, const char *format, ...) {
+    char text[384];
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    const bool named = c->where != NULL;
+    return gka_fail(c->error, named ? GKA_BAD_FILE : GKA_BAD_ARGUMENT, "%s%s%s",
+                    named ? c->where : "", named ? ": " : "", text);
+}
+
+/* ---- parameters and extents ---------------------------------------------------------------- */
+
+static gka_status check_parameters(const gka_problem *p, const context *c) {
+    if (!(p->ridge_ratio > 0 && p->ridge_ratio <= DBL_MAX))
+        return bad(c, "ridge_ratio %g: a finite number > 0 was expected", p->ridge_ratio);
+    if (!(fabs(p->scale) <= DBL_MAX))
+        return bad(c, "scale %g: a finite number was expected", p->scale);
+    if (p->num_iter < 1)
+        return bad(c, "num_iter %d: an integer >= 1 was expected", p->num_iter);
+    if (p->chunk_size < 1)
+        return bad(c, "chunk_size %lld: an integer >= 1 was expected", (long long)p->chunk_size);
+    return GKA_OK;
+}
+
+static gka_status check_extents(const gka_problem *p, const context *c) {
+    if (p->B < 0 || p->T < 0 || p->H < 0 || p->G < 0 || p->V < 0)
+        return bad(c, "extents B %lld T %lld H %lld G %lld V %lld: none may be negative",
+                   (long long)p->B, (long long)p->T, (long long)p->H, (long long)p->G,
+                   (long long)p->V);
+    if (p->D < 1)
+        return bad(c, "tensor 'q': key size D = %lld; D >= 1 was expected", (long long)p->D);
+    if (p->G == 0 ? p->H != 0 : p->H % p->G != 0)
+        return bad(c,
+                   "tensor 'k': %lld key heads for %lld query heads; a divisor of the number of "
+                   "query heads was expected",
+                   (long long)p->G, (long long)p->H);
+    return GKA_OK;
+}
+
+static gka_status check_sequences(const gka_problem *p, const context *c) {
+    const int64_t *const cu = p->cu_seqlens;
+    if (cu == NULL)
+        return p->N == p->B ? GKA_OK
+                            : bad(c, "%lld sequences in a batch of %lld; one each was expected",
+                                  (long long)p->N, (long long)p->B);
+    if (p->B != 1)
+        return bad(c, "tensor 'cu_seqlens': packed sequences in a batch of %lld; 1 was expected",
+                   (long long)p->B);
+    if (p->N < 1)
+        return bad(c, "tensor 'cu_seqlens': at least 2 bounds were expected");
+    if (cu[0] != 0 || cu[p->N] != p->T)
+        return bad(c, "tensor 'cu_seqlens': runs from %lld to %lld; 0 to T = %lld was expected",
+                   (long long)cu[0], (long long)cu[p->N], (long long)p->T);
+    for (int64_t n = 0; n < p->N; n++)
+        if (cu[n] > cu[n + 1])
+            return bad(c,
+                       "tensor 'cu_seqlens': %lld at [%lld] after %lld; bounds that do not "
+                       "decrease were expected",
+                       (long long)cu[n + 1], (long long)n + 1, (long long)cu[n]);
+    return GKA_OK;
+}
+
+/* ---- shapes -------------------------------------------------------------------------------- */
+
+typedef struct expected {
+    const char *name;
+    const gka_view *view;
+    const char *letters; /* the shape in the header's letters */
+    int rank;
+    int64_t shape[4];
+} expected;
+
+static void print_shape(char *text, size_t room, int rank, const int64_t *shape) {
+    size_t n = 0;
+    text[n++] = '[';
+    text[n] = '\0';
+    for (int i = 0; i < rank && n < room; i++)
+        n += (size_t)snprintf(text + n, room - n, i == 0 ? "%lld" : ",%lld", (long long)shape[i]);
+    if (n < room)
+        (void)snprintf(text + n, room - n, "]");
+}
+
+static gka_status check_shape(const expected *e, const context *c) {
+    if (e->view->data == NULL)
+        return GKA_OK;
+    if (!gka_dtype_is_float(e->view->dtype))
+        return bad(c, "tensor '%s': dtype %s; a floating-point type was expected", e->name,
+                   gka_dtype_name(e->view->dtype));
+    bool same = e->view->rank == e->rank;
+    for (int i = 0; same && i < e->rank; i++)
+        same = e->view->shape[i] == e->shape[i];
+    if (same)
+        return GKA_OK;
+    char is[112], want[112];
+    print_shape(is, sizeof is, e->view->rank, e->view->shape);
+    print_shape(want, sizeof want, e->rank, e->shape);
+    return bad(c, "tensor '%s': shape %s; %s = %s was expected", e->name, is, e->letters, want);
+}
+
+/* ---- values -------------------------------------------------------------------------------- */
+
+/* A gate may be -inf and may not be above 0; everything else is finite. */
+static bool allowed(bool gate, double x) {
+    return gate ? x <= 0 : fabs(x) <= DBL_MAX;
+}
+
+enum { BLOCK = 256 };
+
+static gka_status check_run(const expected *e, bool gate, const void *data, int64_t stride,
+                            int64_t n, const int64_t at[3], const context *c) {
+    double x[BLOCK];
+    const int64_t step = stride * (int64_t)gka_dtype_size(e->view->dtype);
+    for (int64_t first = 0; first < n; first += BLOCK) {
+        const int64_t m = n - first < BLOCK ? n - first : BLOCK;
+        gka_elements(e->view->dtype, (const unsigned char *)data + first * step, stride, m, x);
+        for (int64_t i = 0; i < m; i++) {
+            if (allowed(gate, x[i]))
+                continue;
+            const char *const expectation = gate ? "a gate <= 0 or -inf" : "finite numbers";
+            if (e->rank == 3)
+                return bad(c, "tensor '%s': %g at [%lld,%lld,%lld]; %s expected", e->name, x[i],
+                           (long long)at[0], (long long)at[1], (long long)(first + i), expectation);
+            return bad(c, "tensor '%s': %g at [%lld,%lld,%lld,%lld]; %s expected", e->name, x[i],
+                       (long long)at[0], (long long)at[1], (long long)at[2], (long long)(first + i),
+                       expectation);
+        }
+    }
+    return GKA_OK;
+}
+
+static gka_status check_values(const expected *e, const context *c) {
+    const gka_view *const view = e->view;
+    if (view->data == NULL)
+        return GKA_OK;
+    const bool gate = e->name[0] == 'g';
+    const int last = e->rank - 1;
+    const int64_t middle = e->rank == 4 ? e->shape[2] : 1;
+    if (middle == 0 || e->shape[last] == 0)
+        return GKA_OK; /* the loops below may be long and do nothing */
+    for (int64_t i = 0; i < e->shape[0]; i++)
+        for (int64_t j = 0; j < e->shape[1]; j++)
+            for (int64_t l = 0; l < middle; l++) {
+                const int64_t at[3] = {i, j, l};
+                const gka_status status = check_run(e, gate, gka_view_at(view, i, j, l),
+                                                    view->stride[last], e->shape[last], at, c);
+                if (status != GKA_OK)
+                    return status;
+            }
+    return GKA_OK;
+}
+
+/* ---- the symmetry of h0 -------------------------------------------------------------------- */
+
+/* Some |h_ij - h_ji| > 1e-12 ||h||_F. Scaled by the largest element, so that squares neither
+ * overflow nor vanish. */
+static bool asymmetric(const double *h, int64_t D) {
+    double largest = 0, difference = 0, sum = 0;
+    for (int64_t i = 0; i < D * D; i++)
+        largest = fmax(largest, fabs(h[i]));
+    if (!(largest > 0))
+        return false;
+    for (int64_t i = 0; i < D; i++)
+        for (int64_t j = 0; j < D; j++) {
+            const double x = h[i * D + j] / largest;
+            sum += x * x;
+            difference = fmax(difference, fabs(x - h[j * D + i] / largest));
+        }
+    return difference > 1e-12 * sqrt(sum);
+}
+
+static gka_status check_symmetry(gka_problem *p, const context *c) {
+    p->h0_asymmetric = false;
+    if (p->h0.data == NULL || p->N == 0 || p->H == 0)
+        return GKA_OK;
+    double *const h = gka_alloc((size_t)p->D * (size_t)p->D, sizeof *h);
+    if (h == NULL)
+        return gka_fail(c->error, GKA_OUT_OF_MEMORY, "%s%sout of memory reading h0",
+                        c->where == NULL ? "" : c->where, c->where == NULL ? "" : ": ");
+    for (int64_t n = 0; n < p->N && !p->h0_asymmetric; n++)
+        for (int64_t i = 0; i < p->H && !p->h0_asymmetric; i++) {
+            gka_problem_h0(p, n, i, h);
+            p->h0_asymmetric = asymmetric(h, p->D);
+        }
+    gka_free(h);
+    return GKA_OK;
+}
+
+/* ---- everything ---------------------------------------------------------------------------- */
+
+static gka_status check_presence(const gka_problem *p, const context *c) {
+    if (p->q.data == NULL || p->k.data == NULL)
+        return bad(c, "tensor '%s' is missing", p->q.data == NULL ? "q" : "k");
+    if (p->v.data == NULL && p->V != 0)
+        return bad(c, "tensor 'v' is missing, but V = %lld", (long long)p->V);
+    if (p->v.data != NULL && p->V < 1)
+        return bad(c, "tensor 'v': value size V = 0; V >= 1 was expected");
+    if (p->v.data == NULL && (p->u0.data != NULL || p->dout.data != NULL))
+        return bad(c, "tensor '%s' without a tensor 'v'", p->u0.data != NULL ? "u0" : "do");
+    return GKA_OK;
+}
+
+gka_status gka_problem_check(gka_problem *problem, const char *where, gka_error *error) {
+    gka_problem *const p = problem;
+    const context c = {where, error};
+    const expected tensors[] = {
+        {"q", &p->q, "[B,T,H,D]", 4, {p->B, p->T, p->H, p->D}},
+        {"k", &p->k, "[B,T,Hkv,D]", 4, {p->B, p->T, p->G, p->D}},
+        {"v", &p->v, "[B,T,Hkv,V]", 4, {p->B, p->T, p->G, p->V}},
+        {"alpha", &p->alpha, "[B,T,H]", 3, {p->B, p->T, p->H}},
+        {"g", &p->g, "[B,T,H]", 3, {p->B, p->T, p->H}},
+        {"h0", &p->h0, "[N,H,D,D]", 4, {p->N, p->H, p->D, p->D}},
+        {"u0", &p->u0, "[N,H,D,V]", 4, {p->N, p->H, p->D, p->V}},
+        {"do", &p->dout, "[B,T,H,V]", 4, {p->B, p->T, p->H, p->V}},
+        {"dx", &p->dx, "[B,T,H,D]", 4, {p->B, p->T, p->H, p->D}},
+    };
+    const size_t count = sizeof tensors / sizeof tensors[0];
+
+    gka_status status = check_extents(p, &c);
+    if (status == GKA_OK)
+        status = check_parameters(p, &c);
+    if (status == GKA_OK)
+        status = check_presence(p, &c);
+    if (status == GKA_OK)
+        status = check_sequences(p, &c);
+    for (size_t i = 0; status == GKA_OK && i < count; i++)
+        status = check_shape(&tensors[i], &c);
+    for (size_t i = 0; status == GKA_OK && i < count; i++)
+        status = check_values(&tensors[i], &c);
+    return status == GKA_OK ? check_symmetry(p, &c) : status;
+}

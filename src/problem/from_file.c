@@ -1,0 +1,175 @@
+/* from_file.c - a problem from the tensors and the metadata of a safetensors file. */
+#include "gka/problem.h"
+
+#include "io/bytes.h"
+#include "problem/view.h"
+
+#include <jansson.h>
+#include <limits.h>
+#include <math.h>
+#include <string.h>
+
+typedef struct context {
+    const gka_file *file;
+    const char *path;
+    gka_error *error;
+} context;
+
+/* ---- parameters ---------------------------------------------------------------------------- */
+
+/* A metadata string as a number. Numbers are written as in JSON, and read so: correctly rounded,
+ * whatever the locale, and nothing else (no nan, no 0x, no trailing text). */
+static gka_status read_number(const context *c, const char *key, const char *text, bool integer,
+                              json_t **number) {
+    json_error_t why;
+    memset(&why, 0, sizeof why);
+    *number = json_loads(text, JSON_DECODE_ANY, &why);
+    if (*number == NULL && why.text[0] == '\0')
+        return gka_fail(c->error, GKA_OUT_OF_MEMORY, "%s: out of memory reading '%s'", c->path,
+                        key);
+    if (integer ? json_is_integer(*number) : json_is_number(*number))
+        return GKA_OK;
+    json_decref(*number);
+    return gka_fail(c->error, GKA_BAD_FILE, "%s: metadata '%s' is '%.64s'; %s was expected",
+                    c->path, key, text, integer ? "an integer" : "a finite number");
+}
+
+static gka_status read_real(const context *c, const char *key, double otherwise, double *value,
+                            bool *missing) {
+    const char *const text = gka_file_metadata(c->file, key);
+    *value = otherwise;
+    *missing = text == NULL;
+    if (text == NULL)
+        return GKA_OK;
+    json_t *number;
+    const gka_status status = read_number(c, key, text, false, &number);
+    if (status == GKA_OK) {
+        *value = json_number_value(number);
+        json_decref(number);
+    }
+    return status;
+}
+
+static gka_status read_integer(const context *c, const char *key, int64_t otherwise, int64_t most,
+                               int64_t *value, bool *missing) {
+    const char *const text = gka_file_metadata(c->file, key);
+    *value = otherwise;
+    *missing = text == NULL;
+    if (text == NULL)
+        return GKA_OK;
+    json_t *number;
+    gka_status status = read_number(c, key, text, true, &number);
+    if (status == GKA_OK) {
+        *value = (int64_t)json_integer_value(number);
+        json_decref(number);
+        if (*value < 1 || *value > most)
+            status = gka_fail(c->error, GKA_BAD_FILE,
+                              "%s: metadata '%s' is %lld; an integer from 1 to %lld was expected",
+                              c->path, key, (long long)*value, (long long)most);
+    }
+    return status;
+}
+
+static gka_status read_parameters(const context *c, gka_problem *problem, gka_defaults *defaults) {
+    const double scale = problem->D > 0 ? 1 / sqrt((double)problem->D) : 1;
+    gka_status status =
+        read_real(c, "ridge_ratio", 0.02, &problem->ridge_ratio, &defaults->ridge_ratio);
+    if (status == GKA_OK)
+        status = read_real(c, "scale", scale, &problem->scale, &defaults->scale);
+    int64_t num_iter = 0;
+    if (status == GKA_OK)
+        status = read_integer(c, "num_iter", 30, INT_MAX, &num_iter, &defaults->num_iter);
+    problem->num_iter = (int)num_iter;
+    if (status == GKA_OK)
+        status = read_integer(c, "chunk_size", 64, INT64_MAX, &problem->chunk_size,
+                              &defaults->chunk_size);
+    return status;
+}
+
+/* ---- tensors ------------------------------------------------------------------------------- */
+
+static gka_status find(const context *c, const char *name, gka_view *view) {
+    const gka_tensor *const tensor = gka_file_find(c->file, name);
+    if (tensor == NULL)
+        return GKA_OK;
+    if (tensor->rank > 4)
+        return gka_fail(c->error, GKA_BAD_FILE, "%s: tensor '%s': rank %d; at most 4 was expected",
+                        c->path, name, tensor->rank);
+    *view = gka_view_of(tensor);
+    return GKA_OK;
+}
+
+static gka_status need(const context *c, const char *name, const gka_view *view) {
+    if (view->data == NULL)
+        return gka_fail(c->error, GKA_BAD_FILE, "%s: tensor '%s' is missing", c->path, name);
+    if (view->rank != 4)
+        return gka_fail(c->error, GKA_BAD_FILE, "%s: tensor '%s': rank %d; 4 was expected", c->path,
+                        name, view->rank);
+    return GKA_OK;
+}
+
+static gka_status read_views(const context *c, gka_problem *problem) {
+    const struct {
+        const char *name;
+        gka_view *view;
+    } tensors[] = {{"q", &problem->q},         {"k", &problem->k},     {"v", &problem->v},
+                   {"alpha", &problem->alpha}, {"g", &problem->g},     {"h0", &problem->h0},
+                   {"u0", &problem->u0},       {"do", &problem->dout}, {"dx", &problem->dx}};
+    for (size_t i = 0; i < sizeof tensors / sizeof tensors[0]; i++) {
+        gka_status status = find(c, tensors[i].name, tensors[i].view);
+        if (status == GKA_OK && (i < 2 || (i == 2 && problem->v.data != NULL)))
+            status = need(c, tensors[i].name, tensors[i].view);
+        if (status != GKA_OK)
+            return status;
+    }
+    problem->B = problem->N = problem->q.shape[0];
+    problem->T = problem->q.shape[1];
+    problem->H = problem->q.shape[2];
+    problem->D = problem->q.shape[3];
+    problem->G = problem->k.shape[2];
+    problem->V = problem->v.data == NULL ? 0 : problem->v.shape[3];
+    return GKA_OK;
+}
+
+static int64_t bound(const gka_tensor *tensor, int64_t i) {
+    const size_t size = gka_dtype_size(tensor->dtype);
+    const uint64_t bits = gka_load_le((const unsigned char *)tensor->data + (size_t)i * size, size);
+    return size == 8 ? (int64_t)bits : (int64_t)(int32_t)(uint32_t)bits;
+}
+
+static gka_status read_bounds(const context *c, gka_problem *problem) {
+    const gka_tensor *const tensor = gka_file_find(c->file, "cu_seqlens");
+    if (tensor == NULL)
+        return GKA_OK;
+    if ((tensor->dtype != GKA_I32 && tensor->dtype != GKA_I64) || tensor->rank != 1 ||
+        tensor->shape[0] < 2)
+        return gka_fail(c->error, GKA_BAD_FILE,
+                        "%s: tensor 'cu_seqlens': I32 or I64 [N+1], N >= 1, was expected", c->path);
+    int64_t *const bounds = gka_alloc((size_t)tensor->shape[0], sizeof *bounds);
+    if (bounds == NULL)
+        return gka_fail(c->error, GKA_OUT_OF_MEMORY, "%s: out of memory reading 'cu_seqlens'",
+                        c->path);
+    for (int64_t i = 0; i < tensor->shape[0]; i++)
+        bounds[i] = bound(tensor, i);
+    problem->owned = bounds;
+    problem->cu_seqlens = bounds;
+    problem->N = tensor->shape[0] - 1;
+    return GKA_OK;
+}
+
+gka_status gka_problem_from_file(const gka_file *file, gka_problem *problem, gka_defaults *defaults,
+                                 gka_error *error) {
+    const context c = {file, gka_file_path(file), error};
+    gka_defaults ignored;
+    memset(problem, 0, sizeof *problem);
+    gka_status status = read_views(&c, problem);
+    if (status == GKA_OK)
+        status = read_parameters(&c, problem, defaults != NULL ? defaults : &ignored);
+    if (status == GKA_OK)
+        status = read_bounds(&c, problem);
+    if (status == GKA_OK)
+        status = gka_problem_check(problem, c.path, error);
+    if (status != GKA_OK)
+        gka_problem_free(problem);
+    return status;
+}

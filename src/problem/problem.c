@@ -1,0 +1,81 @@
+/* problem.c - the tensors of one layer, token by token (NUMERICS 1). */
+#include "gka/problem.h"
+
+#include "problem/view.h"
+
+#include <string.h>
+
+gka_span gka_problem_span(const gka_problem *problem, int64_t n) {
+    if (problem->cu_seqlens != NULL)
+        return (gka_span){0, problem->cu_seqlens[n], problem->cu_seqlens[n + 1]};
+    return (gka_span){n, 0, problem->T};
+}
+
+int64_t gka_problem_group(const gka_problem *problem, int64_t h) {
+    return h / (problem->H / problem->G);
+}
+
+/* A vector, or zeros where the tensor is absent. */
+static void row(const gka_view *view, int64_t i0, int64_t i1, int64_t i2, int64_t n, double *out) {
+    if (view->data != NULL)
+        gka_view_row(view, i0, i1, i2, n, out);
+    else
+        memset(out, 0, (size_t)n * sizeof *out);
+}
+
+/* A number, or what stands for it where the tensor is absent. */
+static double scalar(const gka_view *view, int64_t b, int64_t t, int64_t h, double otherwise) {
+    if (view->data != NULL)
+        gka_view_row(view, b, t, h, 1, &otherwise);
+    return otherwise;
+}
+
+/* A matrix of `columns` columns and D rows. */
+static void matrix(const gka_view *view, int64_t n, int64_t h, int64_t rows, int64_t columns,
+                   double *out) {
+    for (int64_t i = 0; i < rows; i++)
+        row(view, n, h, i, columns, out + i * columns);
+}
+
+void gka_problem_q(const gka_problem *problem, int64_t b, int64_t t, int64_t h, double *q) {
+    row(&problem->q, b, t, h, problem->D, q);
+}
+
+void gka_problem_k(const gka_problem *problem, int64_t b, int64_t t, int64_t h, double *k) {
+    row(&problem->k, b, t, gka_problem_group(problem, h), problem->D, k);
+}
+
+void gka_problem_v(const gka_problem *problem, int64_t b, int64_t t, int64_t h, double *v) {
+    row(&problem->v, b, t, gka_problem_group(problem, h), problem->V, v);
+}
+
+double gka_problem_alpha(const gka_problem *problem, int64_t b, int64_t t, int64_t h) {
+    return scalar(&problem->alpha, b, t, h, 1.0);
+}
+
+double gka_problem_g(const gka_problem *problem, int64_t b, int64_t t, int64_t h) {
+    return scalar(&problem->g, b, t, h, 0.0);
+}
+
+void gka_problem_dout(const gka_problem *problem, int64_t b, int64_t t, int64_t h, double *dout) {
+    row(&problem->dout, b, t, h, problem->V, dout);
+}
+
+void gka_problem_dx(const gka_problem *problem, int64_t b, int64_t t, int64_t h, double *dx) {
+    row(&problem->dx, b, t, h, problem->D, dx);
+}
+
+void gka_problem_h0(const gka_problem *problem, int64_t n, int64_t h, double *h0) {
+    matrix(&problem->h0, n, h, problem->D, problem->D, h0);
+}
+
+void gka_problem_u0(const gka_problem *problem, int64_t n, int64_t h, double *u0) {
+    matrix(&problem->u0, n, h, problem->D, problem->V, u0);
+}
+
+void gka_problem_free(gka_problem *problem) {
+    if (problem == NULL)
+        return;
+    gka_free(problem->owned);
+    memset(problem, 0, sizeof *problem);
+}

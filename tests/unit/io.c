@@ -1,0 +1,592 @@
+/* io.c - safetensors read and written; every malformed file; outputs that appear whole or not. */
+#include "test.h"
+
+#include "gka/io.h"
+#include "io/bytes.h"
+#include "safetensors.h"
+
+#include <fcntl.h>
+#include <jansson.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* ---- a directory of its own ---------------------------------------------------------------- */
+
+static char directory[] = "io-XXXXXX";
+
+static int enter(void **state) {
+    (void)state;
+    return mkdtemp(directory) == NULL || chdir(directory) != 0;
+}
+
+static int leave(void **state) {
+    (void)state;
+    return chdir("..") != 0 || rmdir(directory) != 0; /* fails when a test left a file behind */
+}
+
+static bool exists(const char *path) {
+    struct stat about;
+    return lstat(path, &about) == 0;
+}
+
+/* ---- dtypes -------------------------------------------------------------------------------- */
+
+static void test_dtypes(void **state) {
+    (void)state;
+    assert_string_equal(gka_dtype_name(GKA_BF16), "BF16");
+    assert_int_equal(gka_dtype_size(GKA_BF16), 2);
+    assert_int_equal(gka_dtype_size(GKA_U8), 1);
+    assert_string_equal(gka_dtype_name(GKA_DTYPE_COUNT), "?");
+    assert_int_equal(gka_dtype_size(GKA_DTYPE_COUNT), 0);
+}
+
+/* ---- reading ------------------------------------------------------------------------------- */
+
+static gka_status read_bytes(const char *header, size_t data, gka_file **file, gka_error *error) {
+    static unsigned char bytes[4096];
+    return gka_file_from_memory("f", bytes, make_safetensors(bytes, header, data), file, error);
+}
+
+static void test_read(void **state) {
+    (void)state;
+    gka_file *file;
+    gka_error error = {0};
+    assert_int_equal(
+        read_bytes("{\"b\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[6,14]},"
+                   "\"__metadata__\":{\"key\":\"value\",\"x\":\"\"},"
+                   "\"empty\":{\"dtype\":\"F64\",\"shape\":[3,0],\"data_offsets\":[6,6]},"
+                   "\"a\":{\"dtype\":\"BF16\",\"shape\":[3,1],\"data_offsets\":[0,6]},"
+                   "\"scalar\":{\"dtype\":\"U8\",\"shape\":[],\"data_offsets\":[14,15]}}   ",
+                   15, &file, &error),
+        GKA_OK);
+    assert_string_equal(gka_file_path(file), "f");
+    assert_int_equal(gka_file_count(file), 4);
+    /* in the order of their data, wherever the header has them */
+    assert_string_equal(gka_file_tensor(file, 0)->name, "a");
+    assert_string_equal(gka_file_tensor(file, 1)->name, "empty");
+    assert_string_equal(gka_file_tensor(file, 2)->name, "b");
+    assert_string_equal(gka_file_tensor(file, 3)->name, "scalar");
+    const gka_tensor *const b = gka_file_find(file, "b");
+    assert_int_equal(b->dtype, GKA_F32);
+    assert_int_equal(b->rank, 1);
+    assert_int_equal(b->shape[0], 2);
+    assert_int_equal(gka_load_le(b->data, 4), 0x09080706);
+    assert_int_equal(gka_tensor_count(gka_file_find(file, "empty")), 0);
+    assert_int_equal(gka_tensor_count(gka_file_find(file, "scalar")), 1);
+    assert_int_equal(*(const unsigned char *)gka_file_find(file, "scalar")->data, 14);
+    assert_null(gka_file_find(file, "c"));
+    assert_string_equal(gka_file_metadata(file, "key"), "value");
+    assert_string_equal(gka_file_metadata(file, "x"), "");
+    assert_null(gka_file_metadata(file, "y"));
+    gka_file_close(file);
+
+    assert_int_equal(read_bytes("{}", 0, &file, &error), GKA_OK);
+    assert_int_equal(gka_file_count(file), 0);
+    assert_null(gka_file_metadata(file, "key"));
+    gka_file_close(file);
+    gka_file_close(NULL);
+}
+
+/* A header, the bytes of data after it, and what the message must say. */
+#define TENSOR(name, dtype, shape, offsets)                                                        \
+    "\"" name "\":{\"dtype\":\"" dtype "\",\"shape\":" shape ",\"data_offsets\":" offsets "}"
+static const struct {
+    const char *header;
+    size_t data;
+    const char *message;
+} bad_headers[] = {
+    {"", 2, "f: header does not begin with '{'"},
+    {" {}", 0, "f: header does not begin with '{'"},
+    {"[]", 0, "f: header does not begin with '{'"},
+    {"{", 1, "f: header is not JSON at byte"},
+    {"{}{}", 0, "f: header is not JSON at byte"},
+    {"{" TENSOR("a", "U8", "[1]", "[0,1]") "," TENSOR("a", "U8", "[1]", "[0,1]") "}", 1,
+     "duplicate object key"},
+    {"{\"a\\u0000b\":1}", 0, "NUL byte in object key not supported"},
+    {"{\"\xff\":1}", 0, "f: header is not JSON"},
+    {"{\"a\":1}", 0, "f: tensor 'a': an object"},
+    {"{\"a\":{\"shape\":[1],\"data_offsets\":[0,1]}}", 1, "f: tensor 'a': dtype: a string"},
+    {"{" TENSOR("a", "F17", "[1]", "[0,1]") "}", 1, "f: tensor 'a': unknown dtype 'F17'; F64,"},
+    {"{" TENSOR("a", "f32", "[1]", "[0,4]") "}", 4, "f: tensor 'a': unknown dtype 'f32'"},
+    {"{\"a\":{\"dtype\":\"U8\",\"data_offsets\":[0,1]}}", 1, "f: tensor 'a': shape: an array"},
+    {"{" TENSOR("a", "U8", "[1,1,1,1,1,1,1,1,1]", "[0,1]") "}", 1,
+     "f: tensor 'a': shape: an array of at most 8 extents"},
+    {"{" TENSOR("a", "U8", "[1,-1]", "[0,1]") "}", 1, "f: tensor 'a': shape: extent 1 is not"},
+    {"{" TENSOR("a", "U8", "[1.0]", "[0,1]") "}", 1, "f: tensor 'a': shape: extent 0 is not"},
+    {"{" TENSOR("a", "U8", "[\"1\"]", "[0,1]") "}", 1, "f: tensor 'a': shape: extent 0 is not"},
+    {"{" TENSOR("a", "U8", "[9223372036854775808]", "[0,1]") "}", 1, "too big integer"},
+    {"{" TENSOR("a", "U8", "[4294967296,4294967296]", "[0,0]") "}", 0,
+     "f: tensor 'a': shape: the product of the extents overflows"},
+    {"{" TENSOR("a", "F64", "[2305843009213693952]", "[0,0]") "}", 0,
+     "f: tensor 'a': shape: the product of the extents overflows"},
+    {"{" TENSOR("a", "U8", "[0,4294967296,4294967296]", "[0,0]") "}", 0,
+     "f: tensor 'a': shape: the product of the extents overflows"},
+    {"{\"a\":{\"dtype\":\"U8\",\"shape\":[1]}}", 1, "f: tensor 'a': data_offsets: two integers"},
+    {"{" TENSOR("a", "U8", "[1]", "[0]") "}", 1, "f: tensor 'a': data_offsets: two integers"},
+    {"{" TENSOR("a", "U8", "[1]", "[0,1,1]") "}", 1, "f: tensor 'a': data_offsets: two integers"},
+    {"{" TENSOR("a", "U8", "[1]", "[-1,0]") "}", 1, "f: tensor 'a': data_offsets: two integers"},
+    {"{" TENSOR("a", "U8", "[1]", "[0,1.0]") "}", 1, "f: tensor 'a': data_offsets: two integers"},
+    {"{" TENSOR("a", "U8", "[1]", "[0,2]") "}", 1,
+     "f: tensor 'a': data_offsets [0, 2] do not lie within the 1 bytes of data"},
+    {"{" TENSOR("a", "U8", "[1]", "[9007199254740993,9007199254740994]") "}", 1,
+     "data_offsets [9007199254740993, 9007199254740994] do not lie within"},
+    {"{" TENSOR("a", "U8", "[1]", "[9223372036854775807,9223372036854775807]") "}", 1,
+     "do not lie within"},
+    {"{" TENSOR("a", "U8", "[1]", "[1,0]") "}", 1, "f: tensor 'a': data_offsets [1, 0] do not"},
+    {"{" TENSOR("a", "F32", "[2]", "[0,4]") "}", 4,
+     "f: tensor 'a': data_offsets hold 4 bytes; the shape in F32 takes 8"},
+    {"{" TENSOR("a", "U8", "[2]", "[0,2]") "," TENSOR("b", "U8", "[2]", "[1,3]") "}", 3,
+     "f: tensor 'b': data_offsets overlap those of tensor 'a'"},
+    {"{" TENSOR("a", "U8", "[2]", "[0,2]") "," TENSOR("b", "U8", "[2]", "[0,2]") "}", 2,
+     "f: tensor 'b': data_offsets overlap those of tensor 'a'"},
+    {"{" TENSOR("a", "U8", "[2]", "[0,2]") "," TENSOR("e", "U8", "[0]", "[1,1]") "}", 2,
+     "f: tensor 'e': data_offsets overlap those of tensor 'a'"},
+    {"{" TENSOR("a", "U8", "[1]", "[0,1]") "," TENSOR("b", "U8", "[1]", "[2,3]") "}", 3,
+     "f: tensor 'b': data_offsets leave a gap of 1 bytes before it"},
+    {"{" TENSOR("a", "U8", "[1]", "[1,2]") "}", 2, "f: tensor 'a': data_offsets leave a gap of 1"},
+    {"{" TENSOR("a", "U8", "[1]", "[0,1]") "}", 3, "f: 2 bytes of data after the last tensor"},
+    {"{}", 1, "f: 1 bytes of data after the last tensor"},
+    {"{\"__metadata__\":\"text\"}", 0, "f: __metadata__: an object of strings was expected"},
+    {"{\"__metadata__\":{\"k\":1}}", 0, "f: metadata 'k': a string was expected"},
+};
+
+static void test_bad_headers(void **state) {
+    (void)state;
+    const int64_t live = gka_alloc_live();
+    for (size_t i = 0; i < sizeof bad_headers / sizeof bad_headers[0]; i++) {
+        gka_error error = {0};
+        gka_file *file = (gka_file *)&error;
+        assert_int_equal(read_bytes(bad_headers[i].header, bad_headers[i].data, &file, &error),
+                         GKA_BAD_FILE);
+        assert_null(file);
+        if (strstr(error.text, bad_headers[i].message) == NULL)
+            fail_msg("%s\n  gave  %s\n  not   %s", bad_headers[i].header, error.text,
+                     bad_headers[i].message);
+    }
+    assert_int_equal(gka_alloc_live(), live);
+}
+
+static void test_bad_lengths(void **state) {
+    (void)state;
+    unsigned char bytes[64] = {0};
+    gka_file *file;
+    gka_error error = {0};
+    for (size_t size = 0; size < 10; size++) {
+        assert_int_equal(gka_file_from_memory("f", bytes, size, &file, &error), GKA_BAD_FILE);
+        assert_non_null(strstr(error.text, "bytes long; a safetensors file has at least 10"));
+    }
+    const size_t size = make_safetensors(bytes, "{}", 0);
+    bytes[0] = 3;
+    assert_int_equal(gka_file_from_memory("f", bytes, size, &file, &error), GKA_BAD_FILE);
+    assert_string_equal(error.text,
+                        "f: header length 3 goes beyond the end of the file (10 bytes)");
+    memset(bytes, 0xff, 8);
+    assert_int_equal(gka_file_from_memory("f", bytes, size, &file, &error), GKA_BAD_FILE);
+    assert_string_equal(error.text,
+                        "f: header length 18446744073709551615; at most 100000000 expected");
+}
+
+/* Objects within objects, deeper than any honest header: an error, not a stack overflow. */
+static void test_deep_header(void **state) {
+    (void)state;
+    enum { DEPTH = 100000 };
+    unsigned char *const bytes = gka_alloc(8 + 6 * DEPTH + 1, 1);
+    char *const header = gka_alloc(6 * DEPTH + 1, 1);
+    for (int i = 0; i < DEPTH; i++)
+        memcpy(header + 5 * i, "{\"a\":", 5);
+    gka_file *file;
+    gka_error error = {0};
+    const size_t size = make_safetensors(bytes, header, 0);
+    assert_int_equal(gka_file_from_memory("f", bytes, size, &file, &error), GKA_BAD_FILE);
+    assert_non_null(strstr(error.text, "maximum parsing depth reached"));
+    gka_free(header);
+    gka_free(bytes);
+}
+
+static void test_open_refuses(void **state) {
+    (void)state;
+    gka_file *file;
+    gka_error error = {0};
+    assert_int_equal(gka_file_open("none", &file, &error), GKA_IO);
+    assert_string_equal(error.text, "none: No such file or directory");
+    assert_int_equal(gka_file_open(".", &file, &error), GKA_IO);
+    assert_string_equal(error.text, ".: not a regular file");
+    assert_int_equal(mkfifo("fifo", 0600), 0);
+    assert_int_equal(gka_file_open("fifo", &file, &error), GKA_IO);
+    assert_string_equal(error.text, "fifo: not a regular file");
+    unlink("fifo");
+    assert_int_equal(close(open("nothing", O_WRONLY | O_CREAT, 0600)), 0);
+    assert_int_equal(gka_file_open("nothing", &file, &error), GKA_BAD_FILE);
+    assert_string_equal(error.text, "nothing: 0 bytes long; a safetensors file has at least 10");
+    unlink("nothing");
+}
+
+/* 64 GiB of which one row is read; the file takes a few kilobytes of disk. */
+static void test_larger_than_memory(void **state) {
+    (void)state;
+    const int64_t rows = INT64_C(1) << 28, bytes = rows * 256;
+    char header[256];
+    const int length =
+        snprintf(header, sizeof header,
+                 "{\"x\":{\"dtype\":\"F32\",\"shape\":[%lld,64],\"data_offsets\":[0,%lld]}}       ",
+                 (long long)rows, (long long)bytes);
+    unsigned char begin[512];
+    const size_t size = make_safetensors(begin, header, 0);
+    const int descriptor = open("large", O_RDWR | O_CREAT, 0600);
+    assert_true(descriptor >= 0);
+    assert_int_equal(write(descriptor, begin, size), size);
+    const int64_t place = (int64_t)length + 8 + (rows - 3) * 256 + 4;
+    const bool sparse = sizeof(void *) == 8 &&
+                        ftruncate(descriptor, (off_t)((int64_t)size + bytes)) == 0 &&
+                        pwrite(descriptor, "\1\2\3\4", 4, (off_t)place) == 4;
+    close(descriptor);
+    gka_file *file = NULL;
+    gka_error error = {0};
+    if (sparse && gka_file_open("large", &file, &error) == GKA_OK) {
+        const unsigned char *const data = gka_file_find(file, "x")->data;
+        assert_int_equal(gka_load_le(data + (rows - 3) * 256 + 4, 4), 0x04030201);
+        assert_int_equal(gka_load_le(data + (rows - 3) * 256, 4), 0);
+        gka_file_close(file);
+    }
+    unlink("large");
+    if (!sparse)
+        skip(); /* this file system keeps no holes */
+    assert_int_equal(error.status, GKA_OK);
+}
+
+/* ---- writing ------------------------------------------------------------------------------- */
+
+static const unsigned char numbers[16] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16};
+static const gka_tensor two[] = {
+    {"b", GKA_F32, 2, {2, 1}, numbers},
+    {"a \"\\\n\xc3\xa9", GKA_BF16, 1, {3}, numbers + 1}, /* unaligned, name to be escaped */
+    {"none", GKA_F64, 2, {5, 0}, numbers},
+};
+static const gka_text_pair pairs[] = {{"z", "1"}, {"y", ""}, {"q\"", "\t\xe2\x82\xac"}};
+
+static void assert_same(const gka_file *file, const gka_tensor *tensors, size_t count) {
+    assert_int_equal(gka_file_count(file), count);
+    for (size_t i = 0; i < count; i++) {
+        const gka_tensor *const t = gka_file_find(file, tensors[i].name);
+        assert_non_null(t);
+        assert_int_equal(t->dtype, tensors[i].dtype);
+        assert_int_equal(t->rank, tensors[i].rank);
+        for (int j = 0; j < t->rank; j++)
+            assert_int_equal(t->shape[j], tensors[i].shape[j]);
+        const size_t bytes = (size_t)gka_tensor_count(t) * gka_dtype_size(t->dtype);
+        assert_memory_equal(t->data, tensors[i].data, bytes);
+    }
+}
+
+static void test_round_trip(void **state) {
+    (void)state;
+    gka_error error = {0};
+    assert_int_equal(gka_file_write("t", two, 3, pairs, 3, &error), GKA_OK);
+    gka_file *file;
+    assert_int_equal(gka_file_open("t", &file, &error), GKA_OK);
+    assert_same(file, two, 3);
+    for (int i = 0; i < 3; i++)
+        assert_string_equal(gka_file_metadata(file, pairs[i].key), pairs[i].value);
+    gka_file_close(file);
+
+    /* The bytes are a function of the arguments; the data begin at a multiple of 8. */
+    static const char expected[] =
+        "{\"__metadata__\":{\"z\":\"1\",\"y\":\"\",\"q\\\"\":\"\\t\xe2\x82\xac\"},"
+        "\"b\":{\"dtype\":\"F32\",\"shape\":[2,1],\"data_offsets\":[0,8]},"
+        "\"a \\\"\\\\\\n\xc3\xa9\":{\"dtype\":\"BF16\",\"shape\":[3],\"data_offsets\":[8,14]},"
+        "\"none\":{\"dtype\":\"F64\",\"shape\":[5,0],\"data_offsets\":[14,14]}}";
+    char bytes[1024];
+    FILE *const stream = fopen("t", "rb");
+    const size_t size = fread(bytes, 1, sizeof bytes, stream);
+    fclose(stream);
+    const size_t padded = (sizeof expected - 1 + 7) / 8 * 8;
+    assert_int_equal(size, 8 + padded + 14);
+    assert_int_equal(gka_load_le(bytes, 8), padded);
+    assert_memory_equal(bytes + 8, expected, sizeof expected - 1);
+    for (size_t i = sizeof expected - 1; i < padded; i++)
+        assert_int_equal(bytes[8 + i], ' ');
+    unlink("t");
+}
+
+static void test_write_nothing(void **state) {
+    (void)state;
+    gka_error error = {0};
+    gka_file *file;
+    assert_int_equal(gka_file_write("t", NULL, 0, NULL, 0, &error), GKA_OK);
+    assert_int_equal(gka_file_open("t", &file, &error), GKA_OK);
+    assert_int_equal(gka_file_count(file), 0);
+    gka_file_close(file);
+    unlink("t");
+}
+
+/* Any portions give the same file; its mode is what the umask allows. */
+static void test_append_in_portions(void **state) {
+    (void)state;
+    gka_error error = {0};
+    gka_writer *writer;
+    const mode_t mask = umask(027);
+    assert_int_equal(gka_writer_open("t", two, 2, NULL, 0, &writer, &error), GKA_OK);
+    umask(mask);
+    assert_false(exists("t"));
+    assert_int_equal(gka_writer_append(writer, numbers, 3, &error), GKA_OK);
+    assert_int_equal(gka_writer_append(writer, numbers, 0, &error), GKA_OK);
+    assert_int_equal(gka_writer_append(writer, numbers + 3, 5, &error), GKA_OK);
+    assert_int_equal(gka_writer_append(writer, numbers + 1, 6, &error), GKA_OK);
+    assert_int_equal(gka_writer_append(writer, numbers, 1, &error), GKA_BAD_ARGUMENT);
+    assert_int_equal(gka_writer_close(writer, &error), GKA_OK);
+    struct stat about;
+    assert_int_equal(stat("t", &about), 0);
+    assert_int_equal(about.st_mode & 0777, 0640);
+    gka_file *file;
+    assert_int_equal(gka_file_open("t", &file, &error), GKA_OK);
+    assert_same(file, two, 2);
+    gka_file_close(file);
+    unlink("t");
+}
+
+static void test_writer_refuses(void **state) {
+    (void)state;
+    static const struct {
+        gka_tensor tensors[2];
+        size_t count;
+        const char *message;
+    } cases[] = {
+        {{{"a", GKA_U8, 1, {1}, numbers}, {"a", GKA_U8, 1, {1}, numbers}}, 2, "'a': names that"},
+        {{{"__metadata__", GKA_U8, 1, {1}, numbers}}, 1, "'__metadata__': names that"},
+        {{{"\xff", GKA_U8, 1, {1}, numbers}}, 1, "UTF-8 text was expected"},
+        {{{"a", GKA_DTYPE_COUNT, 1, {1}, numbers}}, 1, "'a': a known dtype"},
+        {{{"a", GKA_U8, 9, {1}, numbers}}, 1, "'a': a known dtype"},
+        {{{"a", GKA_U8, 1, {-1}, numbers}}, 1, "'a': a known dtype"},
+        {{{"a", GKA_F64, 2, {INT64_C(1) << 31, INT64_C(1) << 29}, numbers}}, 1, "'a': a known"},
+        {{{"a", GKA_U8, 1, {INT64_MAX}, numbers}, {"b", GKA_U8, 1, {1}, numbers}}, 2, "'b': a"},
+    };
+    const int64_t live = gka_alloc_live();
+    gka_error error = {0};
+    gka_writer *writer;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        assert_int_equal(
+            gka_writer_open("t", cases[i].tensors, cases[i].count, pairs, 3, &writer, &error),
+            GKA_BAD_ARGUMENT);
+        assert_null(writer);
+        if (strstr(error.text, cases[i].message) == NULL)
+            fail_msg("%s", error.text);
+    }
+    const gka_text_pair twice[] = {{"a", "1"}, {"a", "2"}}, latin[] = {{"a", "\xe9"}};
+    assert_int_equal(gka_writer_open("t", two, 2, twice, 2, &writer, &error), GKA_BAD_ARGUMENT);
+    assert_string_equal(error.text, "t: metadata 'a' given twice");
+    assert_int_equal(gka_writer_open("t", two, 2, latin, 1, &writer, &error), GKA_BAD_ARGUMENT);
+    assert_int_equal(gka_writer_open("no/t", two, 2, NULL, 0, &writer, &error), GKA_IO);
+    assert_string_equal(error.text, "no/t: cannot be written: No such file or directory");
+    assert_int_equal(gka_writer_open("t", two, 2, NULL, 0, &writer, &error), GKA_OK);
+    assert_int_equal(gka_writer_append(writer, numbers, 13, &error), GKA_OK);
+    assert_int_equal(gka_writer_close(writer, &error), GKA_BAD_ARGUMENT);
+    assert_string_equal(error.text, "t: 1 bytes of its tensors were never written");
+    assert_false(exists("t"));
+    assert_int_equal(gka_alloc_live(), live);
+}
+
+/* ---- outputs ------------------------------------------------------------------------------- */
+
+static void put(const char *path, const char *text) {
+    FILE *const stream = fopen(path, "wb");
+    assert_non_null(stream);
+    fputs(text, stream);
+    fclose(stream);
+}
+
+static void assert_holds(const char *path, const char *text) {
+    char buffer[256];
+    FILE *const stream = fopen(path, "rb");
+    assert_non_null(stream);
+    const size_t size = fread(buffer, 1, sizeof buffer - 1, stream);
+    fclose(stream);
+    buffer[size] = '\0';
+    assert_string_equal(buffer, text);
+}
+
+static void test_output_replaces_when_closed(void **state) {
+    (void)state;
+    gka_error error = {0};
+    gka_output *output;
+    put("t", "old");
+    assert_int_equal(gka_output_open("./t", &output, &error), GKA_OK);
+    fputs("new", gka_output_stream(output));
+    fflush(gka_output_stream(output));
+    assert_holds("t", "old");
+    assert_int_equal(gka_output_close(output, &error), GKA_OK);
+    assert_holds("t", "new");
+    assert_int_equal(gka_output_open("t", &output, &error), GKA_OK);
+    fputs("newer", gka_output_stream(output));
+    gka_output_abandon(output);
+    gka_output_abandon(NULL);
+    assert_holds("t", "new");
+    unlink("t");
+}
+
+static void test_output_full_disk(void **state) {
+    (void)state;
+    if (!exists("/dev/full"))
+        skip();
+    gka_error error = {0};
+    gka_output *output;
+    assert_int_equal(gka_output_open("/dev/full", &output, &error), GKA_OK);
+    fputs("text", gka_output_stream(output));
+    assert_int_equal(gka_output_close(output, &error), GKA_IO);
+    assert_string_equal(error.text, "/dev/full: cannot be written: No space left on device");
+    assert_int_equal(gka_file_write("/dev/full", two, 2, NULL, 0, &error), GKA_IO);
+    assert_true(exists("/dev/full"));
+}
+
+static void test_output_to_a_directory(void **state) {
+    (void)state;
+    gka_error error = {0};
+    gka_output *output;
+    assert_int_equal(gka_output_open(".", &output, &error), GKA_IO);
+    assert_null(output);
+    /* the name becomes a directory while the file is written */
+    assert_int_equal(gka_output_open("t", &output, &error), GKA_OK);
+    assert_int_equal(mkdir("t", 0700), 0);
+    assert_int_equal(gka_output_close(output, &error), GKA_IO);
+    assert_int_equal(error.status, GKA_IO);
+    rmdir("t");
+}
+
+static void test_abandon_all(void **state) {
+    (void)state;
+    const int64_t live = gka_alloc_live();
+    gka_error error = {0};
+    gka_output *one, *another, *after;
+    assert_int_equal(gka_output_open("one", &one, &error), GKA_OK);
+    assert_int_equal(gka_output_open("another", &another, &error), GKA_OK);
+    gka_output_abandon_all();
+    gka_output_abandon_all();
+    assert_int_equal(gka_output_open("after", &after, &error), GKA_OK);
+    assert_int_equal(gka_output_close(one, &error), GKA_INTERRUPTED);
+    assert_string_equal(error.text, "one: interrupted while it was written");
+    gka_output_abandon(another);
+    assert_int_equal(gka_output_close(after, &error), GKA_OK);
+    assert_false(exists("one"));
+    assert_false(exists("another"));
+    assert_true(exists("after"));
+    unlink("after");
+    assert_int_equal(gka_alloc_live(), live);
+}
+
+static void end(int signal_number) {
+    gka_output_abandon_all();
+    _exit(128 + signal_number);
+}
+
+/* A program that is told to end while it writes leaves nothing behind (leave() looks). */
+static void test_signal(void **state) {
+    (void)state;
+    const pid_t child = fork();
+    if (child == 0) {
+        gka_output *output;
+        signal(SIGTERM, end);
+        if (gka_output_open("t", &output, NULL) == GKA_OK) {
+            fputs("text", gka_output_stream(output));
+            raise(SIGTERM);
+        }
+        _exit(1);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(WEXITSTATUS(status), 128 + SIGTERM);
+}
+
+static void test_many_outputs(void **state) {
+    (void)state;
+    gka_output *outputs[65];
+    gka_error error = {0};
+    char name[8];
+    for (int i = 0; i < 64; i++) {
+        (void)snprintf(name, sizeof name, "t%d", i);
+        assert_int_equal(gka_output_open(name, &outputs[i], &error), GKA_OK);
+    }
+    assert_int_equal(gka_output_open("t64", &outputs[64], &error), GKA_UNSUPPORTED);
+    assert_null(outputs[64]);
+    for (int i = 0; i < 64; i++)
+        gka_output_abandon(outputs[i]);
+}
+
+/* ---- no memory ----------------------------------------------------------------------------- */
+
+static gka_status write_and_read(gka_error *error) {
+    gka_file *file;
+    gka_status status = gka_file_write("t", two, 3, pairs, 3, error);
+    if (status == GKA_OK)
+        status = gka_file_open("t", &file, error);
+    if (status == GKA_OK)
+        gka_file_close(file);
+    return status;
+}
+
+/* One allocation fails, then from one on all of them. */
+static void fail_each_allocation(int64_t at_least) {
+    const int64_t live = gka_alloc_live();
+    gka_error error = {0};
+    gka_alloc_fail_at(-1, false);
+    assert_int_equal(write_and_read(&error), GKA_OK);
+    const int64_t count = gka_alloc_fail_at(-1, false);
+    assert_true(count >= at_least);
+    for (int all = 0; all < 2; all++)
+        for (int64_t n = 0; n < count; n++) {
+            unlink("t");
+            gka_alloc_fail_at(n, all);
+            const gka_status status = write_and_read(&error);
+            gka_alloc_fail_at(-1, false);
+            assert_int_equal(status, GKA_OUT_OF_MEMORY);
+            assert_int_equal(error.status, GKA_OUT_OF_MEMORY);
+            assert_int_equal(gka_alloc_live(), live);
+        }
+    unlink("t");
+}
+
+static void test_each_allocation_fails(void **state) {
+    (void)state;
+    fail_each_allocation(10);
+}
+
+/* Jansson's own allocations, through the hooks that a program may set. */
+static void *json_allocate(size_t size) {
+    return gka_alloc(size, 1);
+}
+
+static void test_each_json_allocation_fails(void **state) {
+    (void)state;
+    json_malloc_t old_malloc;
+    json_free_t old_free;
+    json_get_alloc_funcs(&old_malloc, &old_free);
+    json_set_alloc_funcs(json_allocate, gka_free);
+    fail_each_allocation(50);
+    json_set_alloc_funcs(old_malloc, old_free);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_dtypes),
+        cmocka_unit_test(test_read),
+        cmocka_unit_test(test_bad_headers),
+        cmocka_unit_test(test_bad_lengths),
+        cmocka_unit_test(test_deep_header),
+        cmocka_unit_test(test_open_refuses),
+        cmocka_unit_test(test_larger_than_memory),
+        cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_write_nothing),
+        cmocka_unit_test(test_append_in_portions),
+        cmocka_unit_test(test_writer_refuses),
+        cmocka_unit_test(test_output_replaces_when_closed),
+        cmocka_unit_test(test_output_full_disk),
+        cmocka_unit_test(test_output_to_a_directory),
+        cmocka_unit_test(test_abandon_all),
+        cmocka_unit_test(test_signal),
+        cmocka_unit_test(test_many_outputs),
+        cmocka_unit_test(test_each_allocation_fails),
+        cmocka_unit_test(test_each_json_allocation_fails),
+    };
+    return cmocka_run_group_tests_name("io", tests, enter, leave);
+}
