@@ -502,7 +502,7 @@ static void test_many_outputs(void **state) {
     (void)state;
     gka_output *outputs[65];
     gka_error error = {0};
-    char name[8];
+    char name[16];
     for (int i = 0; i < 64; i++) {
         (void)snprintf(name, sizeof name, "t%d", i);
         assert_int_equal(gka_output_open(name, &outputs[i], &error), GKA_OK);
