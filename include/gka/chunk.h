@@ -1,0 +1,135 @@
+/* gka/chunk.h - the layer by chunks, as the exact formulas have it and as the H100 computes it.
+ *
+ *   1  gka_rounding_point       every rounding of the released kernels, with its switch
+ *   2  gka_profile              device + switches + form: exact64, ieee32, h100
+ *   3  gka_chunk                what is computed
+ *   4  gka_chunk_forward        x f o and the states (NUMERICS 4 and 5)
+ *   5  gka_chunk_backward       dq dk dv dalpha dg dh0 of the solve or of the layer
+ *   6  gka_chunk_decode         one token (NUMERICS 5)
+ *
+ * The same code runs in exact64 (no rounding point on: the formulas of NUMERICS 4 in binary64, r
+ * Chebyshev steps) and in h100 (all on: the bits of the released kernels run with num_warps = 4).
+ * Results do not depend on threads.
+ */
+#ifndef GKA_CHUNK_H
+#define GKA_CHUNK_H
+
+#include "gka/arith.h"
+#include "gka/base.h"
+#include "gka/problem.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- 1 rounding points --------------------------------------------------------------------- */
+
+/* name, what the released kernel does there. "exact" leaves the value in the working precision of
+ * the device (binary32 while `arithmetic` is released, else binary64). */
+#define GKA_POINT_LIST(X)                                                                          \
+    X(ARITHMETIC, "arithmetic", "elementwise work in fp32, fused where the compiler fused it")     \
+    X(TENSOR_CORE, "tensor_core", "products truncated and accumulated by the tensor core")         \
+    X(EXP, "exp", "fp32 product with log2 e, then ex2.approx")                                     \
+    X(DIVIDE, "divide", "div.full")                                                                \
+    X(SQRT, "sqrt", "sqrt.approx.ftz")                                                             \
+    X(PARAMETERS, "parameters", "ridge ratio and scale rounded to fp32")                           \
+    X(STATE_OPERAND, "state_operand", "bf16(k_j exp(G_C - G_j)) in the state update")              \
+    X(STATE_SNAPSHOT, "state_snapshot", "the solver reads bf16(H_0)")                              \
+    X(MASK, "mask", "M in bf16")                                                                   \
+    X(NORM_SQUARE, "norm_square", "bf16(S * S), S = K K^T")                                        \
+    X(NORM_REDUCE, "norm_reduce", "||H_0||_F^2 squared and summed in bf16")                        \
+    X(OPERAND_X, "operand_x", "bf16(x) and bf16(x exp(G_t)) in the products of the iteration")     \
+    X(OPERAND_SCORE, "operand_score", "bf16((x K^T) * M) in the iteration")                        \
+    X(STORE_X, "store_x", "x (and p) stored in bf16")                                              \
+    X(MIX, "mix", "q' = q + alpha (x - q) in three bf16 operations")                               \
+    X(OUTPUT_STATE, "output_state", "the output stage reads bf16(U_0)")                            \
+    X(OUTPUT_SCORE, "output_score", "bf16((q' K^T) * M) in the output stage")                      \
+    X(STORE_O, "store_o", "o stored in bf16")                                                      \
+    X(GRAD_STATE, "grad_state", "chunk states of the backward pass, and their operands, in bf16")  \
+    X(GRAD_OPERAND, "grad_operand", "operands of the products of the backward kernels in bf16")    \
+    X(STORE_GRAD, "store_grad", "dk in two bf16 parts; dq, dv, dalpha and their parts in bf16")    \
+    X(H0_SIGN, "h0_sign", "dh0 with the released sign and without the ridge term")
+
+typedef enum gka_point {
+#define GKA_POINT_ENUM(id, name, text) GKA_POINT_##id,
+    GKA_POINT_LIST(GKA_POINT_ENUM)
+#undef GKA_POINT_ENUM
+        GKA_POINT_COUNT
+} gka_point;
+
+const char *gka_point_name(gka_point point);
+const char *gka_point_text(gka_point point);
+int gka_point_find(const char *name); /* -1: none */
+
+/* ---- 2 profiles ---------------------------------------------------------------------------- */
+
+/* Which form of the same polynomial (NUMERICS 3). */
+typedef enum gka_form { GKA_THREE_TERM, GKA_TWO_TERM } gka_form;
+const char *gka_form_name(gka_form form); /* "three-term", "two-term" */
+int gka_form_find(const char *name);      /* -1: none */
+
+typedef struct gka_profile {
+    const char *name;
+    const gka_device *device;
+    gka_form form;
+    uint32_t released; /* bit i: point i as released; 0: exact */
+} gka_profile;
+
+/* "exact64" (binary64, no point released), "ieee32" (binary32 with fused multiply-adds in order,
+ * no bf16), "h100" (all points released). Three-term. GKA_BAD_ARGUMENT for any other name. */
+gka_status gka_profile_find(const char *name, gka_profile *profile, gka_error *error);
+/* Applies "POINT=exact" or "POINT=released", or "all=..." . */
+gka_status gka_profile_set(gka_profile *profile, const char *setting, gka_error *error);
+static inline bool gka_profile_has(const gka_profile *profile, gka_point point) {
+    return profile->released >> point & 1u;
+}
+
+/* ---- 3 results ----------------------------------------------------------------------------- */
+
+/* Arrays of the caller, row-major; NULL: not wanted. Letters as in gka/problem.h; chunks as
+ * gka_chunk_count. Values are what the kernel would store (bf16 or fp32 numbers in h100). */
+typedef struct gka_chunk {
+    double *x;                 /* [B,T,H,D] */
+    double *fro;               /* [B,T,H] */
+    double *g_cumsum;          /* [B,T,H] chunk-local sum of g */
+    double *o;                 /* [B,T,H,V] */
+    double *h_chunk;           /* [B,chunks,H,D,D] snapshot before each chunk */
+    double *h_final, *u_final; /* [N,H,D,D], [N,H,D,V] */
+    double *p;                 /* [B,T,H,D] the backward's own solve */
+    double *dq;                /* [B,T,H,D] */
+    double *dk;                /* [B,T,G,D] */
+    double *dv;                /* [B,T,G,V] */
+    double *dalpha, *dg;       /* [B,T,H] */
+    double *dh0;               /* [N,H,D,D] */
+} gka_chunk;
+
+/* Chunks along the second axis of h_chunk: each sequence is cut by itself. */
+int64_t gka_chunk_count(const gka_problem *problem);
+
+/* GKA_UNSUPPORTED with a line when the profile's device cannot run the problem: a tensor core
+ * wants D, V and C to be multiples of 16, and grouped heads or packed sequences have no released
+ * training kernel (the same arithmetic is used for them). */
+gka_status gka_chunk_check(const gka_problem *problem, const gka_profile *profile,
+                           gka_error *error);
+
+/* ---- 4 forward ----------------------------------------------------------------------------- */
+
+/* What happened on the way; may be NULL. */
+typedef struct gka_chunk_report {
+    int64_t empty_states; /* tokens with f = 0: x = 0 (exact64), NaN (h100) */
+    int64_t nonfinite;    /* elements of x that are NaN or Inf */
+} gka_chunk_report;
+
+/* Bytes of workspace for forward or backward with `workers` threads. */
+size_t gka_chunk_workspace(const gka_problem *problem, const gka_profile *profile, int workers);
+
+/* Fills x fro g_cumsum o h_chunk h_final u_final. Streams over T in memory that does not depend on
+ * T. workspace: gka_chunk_workspace bytes for gka_threads() workers, aligned to 64; NULL: taken
+ * and given back here. */
+gka_status gka_chunk_forward(const gka_problem *problem, const gka_profile *profile, gka_chunk *out,
+                             void *workspace, gka_chunk_report *report, gka_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

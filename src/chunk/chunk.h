@@ -1,0 +1,100 @@
+/* chunk.h - the workspace of one (sequence, head) and the steps on one tile.
+ *
+ * Symbols (NUMERICS 4): n tokens of a tile of C rows; G_t chunk-local sums of g, M_tj =
+ * exp(G_t - G_j) for j <= t; H, U the states before the tile; f_t = ||H_t||_F, lambda_t = a f_t.
+ */
+#ifndef GKA_CHUNK_CHUNK_H
+#define GKA_CHUNK_CHUNK_H
+
+#include "chunk/tile.h"
+
+/* What a computation is asked to do; constant while it runs. */
+typedef struct chunk_plan {
+    const gka_problem *problem;
+    gka_profile profile;
+    int64_t D, V, C;
+    int64_t C_out;   /* tile of the output stage: 64 in the released kernels, else C */
+    bool f32, gated; /* working precision is binary32; g is given */
+    bool hardware;   /* a device with a tensor core: no special treatment of g = -inf, f = 0 */
+    sum_order order; /* of elementwise sums */
+    double a, s;     /* ridge ratio and scale, rounded as PARAMETERS says */
+    const gka_device *exact;
+} chunk_plan;
+
+/* One tile of tokens with its gates. */
+typedef struct chunk_tile {
+    int64_t C, n;                /* rows, tokens; rows from n on are zero */
+    double *q, *k, *v;           /* [C,D], [C,D], [C,V] */
+    double *g, *G, *expG, *tail; /* [C]: g, G, exp(G_t), exp(G_n - G_t) */
+    double *M;                   /* [C,C] */
+    double decay;                /* exp(G_n) */
+} chunk_tile;
+
+/* The workspace of one worker. */
+typedef struct chunk_work {
+    chunk_tile tile;
+    double *H, *H0;                  /* [D,D] state, and the snapshot the solver reads */
+    double *U, *U0;                  /* [D,V] */
+    double *f, *lambda, *step, *rho; /* [C] */
+    double *x, *x_prev, *y;          /* [C,D] */
+    double *z, *grad;                /* [C,max(D,V)] */
+    double *score, *MS;              /* [C,C] */
+    double *row, *row2;              /* [max(C,D,V)] */
+    double *x_wait;                  /* [C + C_out, D] solved rows the output stage waits for */
+    double *DD;                      /* [max(D,V) D] */
+    void *left, *right;              /* packed operands of a single product */
+    void *pack_H, *pack_K, *pack_Kt;
+} chunk_work;
+
+/* Bump allocation: with base = NULL it only counts. */
+typedef struct chunk_bump {
+    char *base;
+    size_t used;
+} chunk_bump;
+void *chunk_take(chunk_bump *bump, size_t count, size_t size);
+
+void chunk_plan_init(chunk_plan *plan, const gka_problem *problem, const gka_profile *profile);
+void chunk_work_layout(const chunk_plan *plan, chunk_bump *bump, chunk_work *work);
+
+static inline bool chunk_has(const chunk_plan *plan, gka_point point) {
+    return gka_profile_has(&plan->profile, point);
+}
+
+/* x in bf16 when the point is released. */
+static inline double chunk_bf16(const chunk_plan *plan, gka_point point, double x) {
+    return chunk_has(plan, point) ? bf16(x) : x;
+}
+
+double chunk_exp(const chunk_plan *plan, double x);
+double chunk_div(const chunk_plan *plan, double x, double y);
+double chunk_sqrt(const chunk_plan *plan, double x);
+
+/* C += A B; `low`: both operands are bf16 numbers. */
+void chunk_product(const chunk_plan *plan, const chunk_work *work, bool low, int64_t M, int64_t N,
+                   int64_t K, gka_matrix a, gka_matrix b, double *c, int64_t ldc);
+
+/* Tokens [t, t + n) of head h as a tile of C rows; `restart`: the first token forgets everything
+ * before it, its own gate counts as 1. */
+void chunk_load(const chunk_plan *plan, int64_t b, int64_t t, int64_t n, int64_t h, int64_t C,
+                bool restart, chunk_tile *tile);
+/* G, exp(G), tail, decay and M (rounded to bf16 where `round_mask`). */
+void chunk_gates(const chunk_plan *plan, bool round_mask, chunk_tile *tile, double *row);
+
+/* f_t of the tile from H0, tile. */
+void chunk_norm(const chunk_plan *plan, chunk_work *work, double *f);
+
+/* x = r Chebyshev steps on (H_t + lambda_t I) x = rhs, unrounded, in work->x. */
+void chunk_solve(const chunk_plan *plan, chunk_work *work, const double *rhs, const double *f);
+
+/* S = exp(G_n) S + K^T diag(tail) W, S [D,N], W [C,N]. */
+void chunk_state(const chunk_plan *plan, chunk_work *work, double *S, const double *W, int64_t N);
+
+/* q' of n rows. */
+void chunk_mix(const chunk_plan *plan, int64_t n, const double *q, const double *alpha,
+               const double *x, double *mixed);
+
+/* The first token after t, before end, whose gate is 0 (exact profiles), else end. */
+int64_t chunk_cut(const chunk_plan *plan, int64_t b, int64_t t, int64_t end, int64_t h);
+bool chunk_restarts(const chunk_plan *plan, int64_t b, int64_t t, int64_t h);
+
+#endif

@@ -1,0 +1,203 @@
+/* tile.c - bf16 and the orders of summation (see tile.h and README.md). */
+#include "chunk/tile.h"
+
+/* ---- bf16 ---------------------------------------------------------------------------------- */
+
+/* Round to nearest even at bit 45 of the significand (8 of 53 bits stay); below 2^-126 the quantum
+ * is 2^-133. */
+double bf16(double x) {
+    uint64_t bits;
+    const double size = fabs(x);
+    if (size < 0x1p-126)
+        return copysign(rint(size * 0x1p133) * 0x1p-133, x);
+    if (!(size < INFINITY))
+        return x;
+    memcpy(&bits, &x, sizeof bits);
+    bits += ((UINT64_C(1) << 44) - 1) + (bits >> 45 & 1);
+    bits &= ~((UINT64_C(1) << 45) - 1);
+    memcpy(&x, &bits, sizeof x);
+    return fabs(x) >= 0x1p128 ? copysign(INFINITY, x) : x;
+}
+
+/* The sum is formed exactly as s + e; s moved to its odd neighbour when inexact makes the second
+ * rounding innocuous (Boldo and Melquiond 2008: 53 >= 8 + 2). */
+double bf16_square_add(double x, double z) {
+    const double square = x * x, s = square + z;
+    const double part = s - square, e = (square - (s - part)) + (z - part);
+    if (e == 0 || !isfinite(s))
+        return bf16(s);
+    uint64_t bits;
+    memcpy(&bits, &s, sizeof bits);
+    double odd = s;
+    if (!(bits & 1)) {
+        bits += (e > 0) == (s > 0) ? 1 : -1;
+        memcpy(&odd, &bits, sizeof bits);
+    }
+    return bf16(odd);
+}
+
+/* ---- sums ---------------------------------------------------------------------------------- */
+
+/* One thread's chain over the columns first, first + 1, first + stride, ...: the compiler fuses
+ * the first product with the rounded second one, then every further product. */
+static inline double chain(bool f32, int64_t n, int64_t first, int64_t stride, const double *a,
+                           const double *b) {
+    double sum = fma_w(f32, a[first], b[first], w(f32, a[first + 1] * b[first + 1]));
+    for (int64_t i = first + stride; i < n; i += stride) {
+        sum = fma_w(f32, a[i], b[i], sum);
+        sum = fma_w(f32, a[i + 1], b[i + 1], sum);
+    }
+    return sum;
+}
+
+/* v[0..m) added in pairs m/2 apart, then m/4, ...; m a power of two. */
+static inline double butterfly(bool f32, int64_t m, double *v) {
+    for (int64_t half = m / 2; half >= 1; half /= 2)
+        for (int64_t i = 0; i < half; i++)
+            v[i] = w(f32, v[i] + v[i + half]);
+    return v[0];
+}
+
+static double dot_in_order(bool f32, int64_t n, const double *a, const double *b) {
+    double sum = 0;
+    for (int64_t i = 0; i < n; i++)
+        sum = fma_w(f32, a[i], b[i], sum);
+    return sum;
+}
+
+static double sum_in_order(bool f32, int64_t n, const double *a) {
+    double sum = 0;
+    for (int64_t i = 0; i < n; i++)
+        sum = w(f32, sum + a[i]);
+    return sum;
+}
+
+/* Column warps of a tensor-core tile: one when four warps share 64 rows. */
+static int64_t column_warps(int64_t rows, int64_t n) {
+    return rows >= 64 ? 1 : n >= 32 ? 4 : n / 8;
+}
+
+double row_dot(sum_order order, int64_t rows, int64_t n, const double *a, const double *b) {
+    const bool f32 = order != SUM64;
+    if (order != SUM_WARP)
+        return dot_in_order(f32, n, a, b);
+    const int64_t warps = column_warps(rows, n);
+    double warp[4], quad[4];
+    for (int64_t j = 0; j < warps; j++) {
+        for (int64_t t = 0; t < 4; t++)
+            quad[t] = chain(f32, n, 8 * j + 2 * t, 8 * warps, a, b);
+        warp[j] = butterfly(f32, 4, quad);
+    }
+    return butterfly(f32, warps, warp);
+}
+
+double row_sum(sum_order order, int64_t rows, int64_t n, const double *a) {
+    const bool f32 = order != SUM64;
+    if (order != SUM_WARP)
+        return sum_in_order(f32, n, a);
+    const int64_t warps = column_warps(rows, n);
+    double warp[4], quad[4];
+    for (int64_t j = 0; j < warps; j++) {
+        for (int64_t t = 0; t < 4; t++) {
+            double sum = 0;
+            for (int64_t i = 8 * j + 2 * t; i < n; i += 8 * warps) {
+                sum = i == 8 * j + 2 * t ? a[i] : w(f32, sum + a[i]);
+                sum = w(f32, sum + a[i + 1]);
+            }
+            quad[t] = sum;
+        }
+        warp[j] = butterfly(f32, 4, quad);
+    }
+    return butterfly(f32, warps, warp);
+}
+
+/* Lane t keeps its own product unrounded in the first exchange; lane 0's tree is the one stored. */
+double lane_dot(sum_order order, int64_t n, const double *a, const double *b) {
+    const bool f32 = order != SUM64;
+    if (order != SUM_WARP)
+        return dot_in_order(f32, n, a, b);
+    double lane[16], warp[64];
+    const int64_t width = n < 32 ? n : 32, half = width / 2;
+    int64_t warps = 0;
+    for (int64_t i = 0; i < n; i += width) {
+        for (int64_t t = 0; t < half; t++) {
+            const int64_t own = i + t, other = i + t + half;
+            const double rounded = other < n ? w(f32, a[other] * b[other]) : 0;
+            lane[t] = fma_w(f32, a[own], b[own], rounded);
+        }
+        warp[warps++] = butterfly(f32, half, lane);
+    }
+    return butterfly(f32, warps, warp);
+}
+
+double lane_sum(sum_order order, int64_t n, const double *a) {
+    const bool f32 = order != SUM64;
+    if (order != SUM_WARP)
+        return sum_in_order(f32, n, a);
+    double lane[32], warp[64];
+    const int64_t width = n < 32 ? n : 32;
+    int64_t warps = 0;
+    for (int64_t i = 0; i < n; i += width) {
+        for (int64_t t = 0; t < width; t++)
+            lane[t] = i + t < n ? a[i + t] : 0;
+        warp[warps++] = butterfly(f32, width, lane);
+    }
+    return butterfly(f32, warps, warp);
+}
+
+/* A thread holds eight neighbouring columns of every 8th (D = 128) row: D / 8 threads to a row,
+ * 128 threads in 4 warps. Its squares are added in register order; the compiler fuses those of
+ * even registers and rounds those of odd ones first. Then lanes 16, 8, 4, 2, 1 apart and warps
+ * 2, 1 apart are added. */
+double norm_bf16(int64_t D, const double *H) {
+    const int64_t across = D / 8 < 32 ? D / 8 : 32, down = 32 / across, step = 4 * down;
+    double warp[4], lane[32];
+    for (int64_t j = 0; j < 4; j++) {
+        for (int64_t t = 0; t < 32; t++) {
+            double sum = 0;
+            bool first = true;
+            for (int64_t row = j * down + t / across; row < D; row += step)
+                for (int64_t column = t % across * 8; column < D; column += across * 8)
+                    for (int64_t i = 0; i < 8; i += 2) {
+                        const double *const h = H + row * D + column + i;
+                        const double odd = bf16(h[1] * h[1]);
+                        if (first)
+                            sum = bf16_square_add(h[0], odd);
+                        else
+                            sum = bf16(bf16_square_add(h[0], sum) + odd);
+                        first = false;
+                    }
+            lane[t] = sum;
+        }
+        for (int64_t half = 16; half >= 1; half /= 2)
+            for (int64_t t = 0; t < half; t++)
+                lane[t] = bf16(lane[t] + lane[t + half]);
+        warp[j] = lane[0];
+    }
+    return bf16(bf16(warp[0] + warp[2]) + bf16(warp[1] + warp[3]));
+}
+
+void scan_sum(sum_order order, int64_t n, const double *a, double *out) {
+    const bool f32 = order != SUM64;
+    if (order != SUM_WARP) {
+        double sum = 0;
+        for (int64_t i = 0; i < n; i++)
+            out[i] = sum = w(f32, sum + a[i]);
+        return;
+    }
+    double before = 0;
+    for (int64_t i = 0; i < n; i += 32) {
+        double lane[32], next[32];
+        const int64_t m = n - i < 32 ? n - i : 32;
+        for (int64_t t = 0; t < m; t++)
+            lane[t] = a[i + t];
+        for (int64_t distance = 1; distance < 32; distance *= 2) {
+            for (int64_t t = 0; t < m; t++)
+                next[t] = t >= distance ? w(f32, lane[t] + lane[t - distance]) : lane[t];
+            memcpy(lane, next, sizeof lane);
+        }
+        for (int64_t t = 0; t < m; t++)
+            out[i + t] = i ? w(f32, before + lane[t]) : lane[t];
+        before = out[i + m - 1];
+    }
+}

@@ -1,0 +1,48 @@
+/* tile.h - what the chunk algorithm is made of: working-precision arithmetic, bf16, the sums in
+ * the order in which the released kernels' threads take them.
+ *
+ * Symbols: C rows of a tile (the chunk size), n of them tokens; D, V key and value size; the
+ * letters of NUMERICS 4. A value is a double that holds a number of the working precision.
+ */
+#ifndef GKA_CHUNK_TILE_H
+#define GKA_CHUNK_TILE_H
+
+#include "gka/chunk.h"
+
+#include <math.h>
+#include <string.h>
+
+/* x y + z rounded once in binary32, else the plain binary64 expression. */
+static inline double fma_w(bool f32, double x, double y, double z) {
+    return f32 ? (double)fmaf((float)x, (float)y, (float)z) : x * y + z;
+}
+
+/* x in the working precision; sums, products and quotients of binary32 numbers formed in binary64
+ * and then rounded are correctly rounded (53 >= 2 24 + 2). */
+static inline double w(bool f32, double x) {
+    return f32 ? (double)(float)x : x;
+}
+
+double bf16(double x);
+/* x^2 + z rounded once to bf16; x, z bf16 numbers. */
+double bf16_square_add(double x, double z);
+
+/* How a sum is taken: in binary64 in order; in binary32 with fused multiply-adds in order; in the
+ * order of the released kernels' threads (n a power of two, at least 16). */
+typedef enum sum_order { SUM64, SUM32, SUM_WARP } sum_order;
+
+/* sum a_i b_i, i < n, as the threads of a tensor-core tile of `rows` rows add along a row: each
+ * thread holds the columns 2t, 2t+1 of every eighth (rows >= 64) or 32nd column, chains them with
+ * fused multiply-adds, and pairs t, t^2, t^1 are added; below 64 rows four warps share a row. */
+double row_dot(sum_order order, int64_t rows, int64_t n, const double *a, const double *b);
+/* The same for a plain sum of a_i. */
+double row_sum(sum_order order, int64_t rows, int64_t n, const double *a);
+/* sum a_i b_i over a row spread over the lanes of a warp, 32 columns to a warp. */
+double lane_dot(sum_order order, int64_t n, const double *a, const double *b);
+double lane_sum(sum_order order, int64_t n, const double *a);
+/* ||H||_F^2 squared and added in bf16, H [D,D] of bf16 numbers, rows of ld. */
+double norm_bf16(int64_t D, const double *H);
+/* out_i = a_0 + .. + a_i as a warp scan over blocks of 32. out may be a. */
+void scan_sum(sum_order order, int64_t n, const double *a, double *out);
+
+#endif
