@@ -1,0 +1,469 @@
+/* chunk.c - the chunk algorithm in exact64 against the recurrence of NUMERICS 1 and 3, written
+ * token by token; profiles and their switches; bf16; bad input; failing allocations. */
+#include "test.h"
+
+#include "chunk/tile.h"
+#include "gka/chunk.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+/* ---- problems ------------------------------------------------------------------------------ */
+
+typedef enum keys { IID, LOWRANK, REPEAT, ZERO } keys;
+
+typedef struct shape {
+    int64_t B, T, H, G, D, V, C;
+    int num_iter;
+    double a;
+    keys keys;
+    double gate; /* mean of -g; 0: ungated */
+    bool h0;
+    int64_t N; /* > B: packed */
+} shape;
+
+static double uniform(uint64_t *counter) {
+    uint64_t bits[4];
+    gka_philox((const uint64_t[4]){(*counter)++, 7, 0, 0}, (const uint64_t[2]){42, 0}, bits);
+    return (double)(bits[0] >> 11) * 0x1p-53;
+}
+
+/* Uniform on (-1, 1): any fixed draw will do here. */
+static double draw(uint64_t *counter) {
+    return 2 * uniform(counter) - 1;
+}
+
+static gka_view view_of(double *data, int rank, const int64_t *dims) {
+    gka_view view = {.data = data, .dtype = GKA_F64, .rank = rank};
+    int64_t stride = 1;
+    for (int i = rank - 1; i >= 0; i--) {
+        view.shape[i] = dims[i];
+        view.stride[i] = stride;
+        stride *= dims[i];
+    }
+    return view;
+}
+
+static double *filled(int64_t count, uint64_t *counter) {
+    double *const data = malloc((size_t)(count > 0 ? count : 1) * sizeof *data);
+    assert_non_null(data);
+    for (int64_t i = 0; i < count; i++)
+        data[i] = draw(counter);
+    return data;
+}
+
+static void normalise(double *rows, int64_t count, int64_t D) {
+    for (int64_t i = 0; i < count; i++) {
+        double norm = 0;
+        for (int64_t j = 0; j < D; j++)
+            norm += rows[i * D + j] * rows[i * D + j];
+        for (int64_t j = 0; j < D && norm > 0; j++)
+            rows[i * D + j] /= sqrt(norm);
+    }
+}
+
+static gka_problem make(const shape *s, int64_t *cu_seqlens) {
+    uint64_t counter = 0;
+    gka_problem p = {.B = s->B, .T = s->T, .H = s->H, .G = s->G, .D = s->D, .V = s->V};
+    p.N = s->N > s->B ? s->N : s->B;
+    const int64_t qs[] = {s->B, s->T, s->H, s->D}, ks[] = {s->B, s->T, s->G, s->D},
+                  vs[] = {s->B, s->T, s->G, s->V}, gs[] = {s->B, s->T, s->H},
+                  hs[] = {p.N, s->H, s->D, s->D}, us[] = {p.N, s->H, s->D, s->V};
+    const int64_t rows = s->B * s->T * s->H, key_rows = s->B * s->T * s->G;
+    double *const q = filled(rows * s->D, &counter), *const k = filled(key_rows * s->D, &counter);
+    for (int64_t i = 0; i < key_rows; i++)
+        for (int64_t j = 0; j < s->D; j++) {
+            double *const e = &k[i * s->D + j];
+            if (s->keys == REPEAT)
+                *e = k[j] + 1e-3 * *e;
+            else if (s->keys == LOWRANK && j > 1)
+                *e = k[i * s->D] * (double)(j + 1) + 1e-2 * *e;
+            else if (s->keys == ZERO)
+                *e = 0;
+        }
+    normalise(q, rows, s->D);
+    normalise(k, key_rows, s->D);
+    p.q = view_of(q, 4, qs);
+    p.k = view_of(k, 4, ks);
+    p.v = view_of(filled(key_rows * s->V, &counter), 4, vs);
+    p.alpha = view_of(filled(rows, &counter), 3, gs);
+    p.dout = view_of(filled(rows * s->V, &counter), 4, qs);
+    p.dout =
+        view_of((double *)(uintptr_t)p.dout.data, 4, (const int64_t[]){s->B, s->T, s->H, s->V});
+    p.dx = view_of(filled(rows * s->D, &counter), 4, qs);
+    if (s->gate > 0) {
+        double *const g = filled(rows, &counter);
+        for (int64_t i = 0; i < rows; i++)
+            g[i] = -s->gate * (1 + g[i]);
+        p.g = view_of(g, 3, gs);
+    }
+    if (s->h0) {
+        double *const h0 = filled(p.N * s->H * s->D * s->D, &counter);
+        for (int64_t m = 0; m < p.N * s->H; m++) { /* positive definite: symmetric + 2D on top */
+            double *const A = h0 + m * s->D * s->D;
+            for (int64_t i = 0; i < s->D; i++)
+                for (int64_t j = 0; j <= i; j++)
+                    A[j * s->D + i] = A[i * s->D + j] += i == j ? 2 * (double)s->D : 0;
+        }
+        p.h0 = view_of(h0, 4, hs);
+        p.u0 = view_of(filled(p.N * s->H * s->D * s->V, &counter), 4, us);
+    }
+    if (s->N > s->B) {
+        for (int64_t n = 0; n <= s->N; n++)
+            cu_seqlens[n] = n == s->N ? s->T : n * (s->T / s->N) - (n > 0);
+        p.cu_seqlens = cu_seqlens;
+    }
+    p.ridge_ratio = s->a;
+    p.scale = 1 / sqrt((double)s->D);
+    p.num_iter = s->num_iter;
+    p.chunk_size = s->C;
+    return p;
+}
+
+static void drop(gka_problem *p) {
+    const gka_view *const views[] = {&p->q,  &p->k,  &p->v,    &p->alpha, &p->g,
+                                     &p->h0, &p->u0, &p->dout, &p->dx};
+    for (size_t i = 0; i < sizeof views / sizeof *views; i++)
+        free((void *)(uintptr_t)views[i]->data);
+}
+
+/* ---- the recurrence, token by token -------------------------------------------------------- */
+
+typedef struct outputs {
+    double *x, *fro, *o, *h_final, *u_final;
+} outputs;
+
+static outputs outputs_of(const gka_problem *p) {
+    const size_t rows = (size_t)(p->B * p->T * p->H), heads = (size_t)(p->N * p->H),
+                 D = (size_t)p->D, V = (size_t)p->V;
+    outputs out = {calloc(rows * D, 8), calloc(rows, 8), calloc(rows * V, 8),
+                   calloc(heads * D * D, 8), calloc(heads * D * V, 8)};
+    return out;
+}
+
+static void outputs_drop(outputs *out) {
+    free(out->x);
+    free(out->fro);
+    free(out->o);
+    free(out->h_final);
+    free(out->u_final);
+}
+
+static void multiply(int64_t D, const double *H, const double *x, double *y) {
+    for (int64_t i = 0; i < D; i++) {
+        y[i] = 0;
+        for (int64_t j = 0; j < D; j++)
+            y[i] += H[i * D + j] * x[j];
+    }
+}
+
+/* NUMERICS 3: r steps from x = step q. */
+static void chebyshev(int64_t D, int r, double a, double f, const double *H, const double *q,
+                      double *x) {
+    const double lambda = a * f, rho = f / (f + 2 * lambda), step = 2 / (f + 2 * lambda);
+    double omega = 2, previous[64] = {0}, y[64];
+    for (int64_t i = 0; i < D; i++)
+        x[i] = f > 0 ? step * q[i] : 0;
+    for (; r > 0 && f > 0; r--) {
+        omega = 1 / (1 - rho / 2 * (rho / 2) * omega);
+        multiply(D, H, x, y);
+        for (int64_t i = 0; i < D; i++) {
+            const double next = x[i] - step * omega * (y[i] + lambda * x[i] - q[i]) +
+                                (omega - 1) * (x[i] - previous[i]);
+            previous[i] = x[i];
+            x[i] = next;
+        }
+    }
+}
+
+static void recurrence(const gka_problem *p, outputs *out) {
+    const int64_t D = p->D, V = p->V;
+    double q[64], k[64], v[64];
+    for (int64_t n = 0; n < p->N; n++)
+        for (int64_t h = 0; h < p->H; h++) {
+            const gka_span span = gka_problem_span(p, n);
+            double *const H = out->h_final + (n * p->H + h) * D * D;
+            double *const U = out->u_final + (n * p->H + h) * D * V;
+            gka_problem_h0(p, n, h, H);
+            gka_problem_u0(p, n, h, U);
+            for (int64_t t = span.begin; t < span.end; t++) {
+                const int64_t row = (span.b * p->T + t) * p->H + h;
+                const double gamma = exp(gka_problem_g(p, span.b, t, h));
+                double f = 0, *const x = out->x + row * D;
+                gka_problem_q(p, span.b, t, h, q);
+                gka_problem_k(p, span.b, t, gka_problem_group(p, h), k);
+                gka_problem_v(p, span.b, t, gka_problem_group(p, h), v);
+                for (int64_t i = 0; i < D; i++)
+                    for (int64_t j = 0; j < D; j++) {
+                        H[i * D + j] = gamma * H[i * D + j] + k[i] * k[j];
+                        f += H[i * D + j] * H[i * D + j];
+                    }
+                for (int64_t i = 0; i < D; i++)
+                    for (int64_t j = 0; j < V; j++)
+                        U[i * V + j] = gamma * U[i * V + j] + k[i] * v[j];
+                out->fro[row] = f = sqrt(f);
+                chebyshev(D, p->num_iter, p->ridge_ratio, f, H, q, x);
+                const double alpha = gka_problem_alpha(p, span.b, t, h);
+                for (int64_t j = 0; j < V; j++) {
+                    double sum = 0;
+                    for (int64_t i = 0; i < D; i++)
+                        sum += U[i * V + j] * (q[i] + alpha * (x[i] - q[i]));
+                    out->o[row * V + j] = p->scale * sum;
+                }
+            }
+        }
+}
+
+/* ||a - b|| / ||b||, worst over rows of width n; both zero: 0. */
+static double worst_row(int64_t rows, int64_t n, const double *a, const double *b) {
+    double worst = 0;
+    for (int64_t i = 0; i < rows; i++) {
+        double e = 0, r = 0;
+        for (int64_t j = i * n; j < (i + 1) * n; j++) {
+            e += (a[j] - b[j]) * (a[j] - b[j]);
+            r += b[j] * b[j];
+        }
+        const double error = r > 0 ? sqrt(e / r) : sqrt(e);
+        if (!(error <= worst))
+            worst = error;
+    }
+    return worst;
+}
+
+static const shape shapes[] = {
+    {1, 23, 1, 1, 5, 5, 23, 12, .02, IID, .5, false, 0},
+    {1, 23, 1, 1, 5, 3, 1, 12, .02, IID, .5, true, 0},
+    {2, 37, 4, 2, 8, 6, 7, 30, .02, IID, .1, true, 0},
+    {1, 40, 2, 1, 16, 16, 16, 30, .02, LOWRANK, .01, false, 0},
+    {1, 64, 1, 1, 16, 16, 64, 30, .02, REPEAT, .3, false, 0},
+    {1, 64, 1, 1, 16, 8, 24, 60, .005, REPEAT, 0, false, 0},
+    {1, 50, 2, 2, 6, 6, 8, 20, .1, IID, 8, false, 4},
+    {1, 50, 2, 2, 6, 6, 8, 20, .1, IID, 0, true, 3},
+    {1, 9, 1, 1, 4, 4, 4, 5, .02, ZERO, .1, false, 0},
+};
+
+static void check_against_recurrence(gka_problem *p, gka_form form) {
+    gka_profile profile;
+    assert_int_equal(gka_profile_find("exact64", &profile, NULL), GKA_OK);
+    profile.form = form;
+    outputs want = outputs_of(p), got = outputs_of(p);
+    recurrence(p, &want);
+    gka_chunk out = {
+        .x = got.x, .fro = got.fro, .o = got.o, .h_final = got.h_final, .u_final = got.u_final};
+    assert_int_equal(gka_chunk_forward(p, &profile, &out, NULL, NULL, NULL), GKA_OK);
+    const int64_t rows = p->B * p->T * p->H, heads = p->N * p->H;
+    assert_true(worst_row(rows, 1, got.fro, want.fro) <= 1e-13);
+    assert_true(worst_row(rows, p->D, got.x, want.x) <= 1e-12);
+    assert_true(worst_row(1, rows * p->V, got.o, want.o) <= 1e-12);
+    assert_true(worst_row(heads, p->D * p->D, got.h_final, want.h_final) <= 1e-12);
+    assert_true(worst_row(heads, p->D * p->V, got.u_final, want.u_final) <= 1e-12);
+    outputs_drop(&want);
+    outputs_drop(&got);
+}
+
+static void prop_exact64_is_the_recurrence(void **state) {
+    (void)state;
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        int64_t cu_seqlens[8];
+        gka_problem p = make(&shapes[i], cu_seqlens);
+        check_against_recurrence(&p, GKA_THREE_TERM);
+        check_against_recurrence(&p, GKA_TWO_TERM);
+        drop(&p);
+    }
+}
+
+/* Any chunk size from 1 to T. */
+static void prop_exact64_any_chunk(void **state) {
+    (void)state;
+    for (int64_t C = 1; C <= 19; C++) {
+        const shape s = {1, 19, 1, 1, 6, 4, C, 15, .02, LOWRANK, .2, true, 0};
+        gka_problem p = make(&s, NULL);
+        check_against_recurrence(&p, GKA_THREE_TERM);
+        drop(&p);
+    }
+}
+
+/* g = -inf: the token's state starts anew; gates of every size in one chunk. */
+static void test_exact64_zero_gates(void **state) {
+    (void)state;
+    const shape s = {1, 33, 2, 2, 6, 4, 8, 15, .02, IID, 3, true, 0};
+    gka_problem p = make(&s, NULL);
+    double *const g = (double *)(uintptr_t)p.g.data;
+    const int cuts[] = {0, 3, 10, 11, 16, 31, 62, 63};
+    for (size_t i = 0; i < sizeof cuts / sizeof *cuts; i++)
+        g[cuts[i]] = -INFINITY;
+    g[20] = -700;
+    g[41] = -50;
+    check_against_recurrence(&p, GKA_THREE_TERM);
+    drop(&p);
+}
+
+/* The first s tokens as one prefill, then each later token alone from the states left: the same
+ * as one prefill of all. */
+static void test_exact64_prefill_then_decode(void **state) {
+    (void)state;
+    const shape s = {1, 29, 2, 2, 7, 5, 8, 15, .02, IID, .2, true, 0};
+    gka_problem p = make(&s, NULL);
+    gka_profile profile;
+    assert_int_equal(gka_profile_find("exact64", &profile, NULL), GKA_OK);
+    outputs whole = outputs_of(&p), part = outputs_of(&p);
+    gka_chunk out = {.x = whole.x, .o = whole.o, .h_final = whole.h_final};
+    assert_int_equal(gka_chunk_forward(&p, &profile, &out, NULL, NULL, NULL), GKA_OK);
+    double H[2 * 49], U[2 * 35];
+    for (int64_t t = 0; t < s.T;) {
+        const int64_t n = t == 0 ? 17 : 1;
+        gka_problem step = p;
+        step.T = n;
+        gka_view *const views[] = {&step.q, &step.k, &step.v, &step.alpha, &step.g};
+        for (size_t i = 0; i < sizeof views / sizeof *views; i++) {
+            views[i]->data = (const double *)views[i]->data + t * views[i]->stride[1];
+            views[i]->shape[1] = n;
+        }
+        if (t > 0) {
+            step.h0 = view_of(H, 4, (const int64_t[]){1, 2, 7, 7});
+            step.u0 = view_of(U, 4, (const int64_t[]){1, 2, 7, 5});
+        }
+        out = (gka_chunk){.x = part.x + t * 14, .o = part.o + t * 10, .h_final = H, .u_final = U};
+        double h_next[2 * 49], u_next[2 * 35];
+        out.h_final = h_next;
+        out.u_final = u_next;
+        assert_int_equal(gka_chunk_forward(&step, &profile, &out, NULL, NULL, NULL), GKA_OK);
+        memcpy(H, h_next, sizeof H);
+        memcpy(U, u_next, sizeof U);
+        t += n;
+    }
+    assert_true(worst_row(58, 7, part.x, whole.x) <= 1e-12);
+    assert_true(worst_row(1, 58 * 5, part.o, whole.o) <= 1e-12);
+    assert_true(worst_row(2, 49, H, whole.h_final) <= 1e-12);
+    outputs_drop(&whole);
+    outputs_drop(&part);
+    drop(&p);
+}
+
+/* The same bits for any number of threads. */
+static void test_threads_do_not_matter(void **state) {
+    (void)state;
+    int64_t cu_seqlens[8];
+    gka_problem p = make(&shapes[6], cu_seqlens);
+    gka_profile profile;
+    assert_int_equal(gka_profile_find("ieee32", &profile, NULL), GKA_OK);
+    outputs one = outputs_of(&p), many = outputs_of(&p);
+    gka_chunk out = {.x = one.x, .o = one.o};
+    gka_set_threads(1);
+    assert_int_equal(gka_chunk_forward(&p, &profile, &out, NULL, NULL, NULL), GKA_OK);
+    out = (gka_chunk){.x = many.x, .o = many.o};
+    gka_set_threads(3);
+    assert_int_equal(gka_chunk_forward(&p, &profile, &out, NULL, NULL, NULL), GKA_OK);
+    gka_set_threads(0);
+    assert_memory_equal(one.x, many.x, (size_t)(p.T * p.H * p.D) * sizeof(double));
+    assert_memory_equal(one.o, many.o, (size_t)(p.T * p.H * p.V) * sizeof(double));
+    outputs_drop(&one);
+    outputs_drop(&many);
+    drop(&p);
+}
+
+/* ---- bf16 ---------------------------------------------------------------------------------- */
+
+static void test_bf16(void **state) {
+    (void)state;
+    static const struct {
+        double x, want;
+    } cases[] = {{1, 1},
+                 {1 + 0x1p-8, 1},
+                 {1 + 0x1.8p-7, 1 + 0x1p-6},
+                 {1 + 0x1p-8 + 0x1p-52, 1 + 0x1p-7},
+                 {-0x1.fep127, -0x1.fep127},
+                 {0x1.fefffffffp127, 0x1.fep127},
+                 {0x1.ffp127, INFINITY},
+                 {-INFINITY, -INFINITY},
+                 {0x1p-133, 0x1p-133},
+                 {0x1p-134, 0},
+                 {0x1.8p-133, 0x1p-132},
+                 {-0x1p-140, -0.0},
+                 {0x1.ffp-127, 0x1p-126}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        assert_true(bits_of(bf16(cases[i].x)) == bits_of(cases[i].want));
+    assert_true(isnan(bf16(NAN)));
+    /* DESIGN: a bf16 fma through a binary64 sum rounds twice */
+    assert_true(bits_of(bf16_square_add(1, 0x1p-8)) == bits_of(1));
+    assert_true(bits_of(bf16_square_add(0x1p-4, 1)) == bits_of(1));
+    assert_true(bits_of(bf16_square_add(0x1p-30, 1 + 0x1p-7)) == bits_of(1 + 0x1p-7));
+}
+
+/* ---- profiles, errors ---------------------------------------------------------------------- */
+
+static void test_profiles(void **state) {
+    (void)state;
+    gka_profile profile;
+    gka_error error = {0};
+    assert_int_equal(gka_profile_find("v100", &profile, &error), GKA_BAD_ARGUMENT);
+    assert_int_equal(gka_profile_find("h100", &profile, &error), GKA_OK);
+    for (int i = 0; i < GKA_POINT_COUNT; i++) {
+        assert_true(gka_profile_has(&profile, (gka_point)i));
+        assert_int_equal(gka_point_find(gka_point_name((gka_point)i)), i);
+    }
+    assert_int_equal(gka_profile_set(&profile, "mask=exact", &error), GKA_OK);
+    assert_false(gka_profile_has(&profile, GKA_POINT_MASK));
+    assert_int_equal(gka_profile_set(&profile, "all=exact", &error), GKA_OK);
+    assert_int_equal(profile.released, 0);
+    assert_int_equal(gka_profile_set(&profile, "mask=released", &error), GKA_OK);
+    assert_true(gka_profile_has(&profile, GKA_POINT_MASK));
+    assert_int_equal(gka_profile_set(&profile, "mask", &error), GKA_BAD_ARGUMENT);
+    assert_int_equal(gka_profile_set(&profile, "mask=on", &error), GKA_BAD_ARGUMENT);
+    assert_int_equal(gka_profile_set(&profile, "nothing=exact", &error), GKA_BAD_ARGUMENT);
+    assert_int_equal(gka_form_find("two-term"), GKA_TWO_TERM);
+    assert_int_equal(gka_form_find("one-term"), -1);
+}
+
+static void test_h100_refuses(void **state) {
+    (void)state;
+    gka_problem p = make(&shapes[0], NULL);
+    gka_profile profile;
+    gka_error error = {0};
+    assert_int_equal(gka_profile_find("h100", &profile, NULL), GKA_OK);
+    gka_chunk out = {0};
+    assert_int_equal(gka_chunk_forward(&p, &profile, &out, NULL, NULL, &error), GKA_UNSUPPORTED);
+    assert_non_null(strstr(error.text, "D = 5"));
+    drop(&p);
+    const shape s = {1, 16, 1, 1, 16, 16, 16, 3, .02, IID, 0, false, 0};
+    p = make(&s, NULL); /* binary64 inputs */
+    assert_int_equal(gka_chunk_forward(&p, &profile, &out, NULL, NULL, &error), GKA_UNSUPPORTED);
+    assert_non_null(strstr(error.text, "BF16"));
+    drop(&p);
+}
+
+static void test_every_allocation_may_fail(void **state) {
+    (void)state;
+    gka_problem p = make(&shapes[2], NULL);
+    gka_profile profile;
+    assert_int_equal(gka_profile_find("exact64", &profile, NULL), GKA_OK);
+    const int64_t live = gka_alloc_live();
+    gka_chunk out = {0};
+    gka_alloc_fail_at(-1, false);
+    assert_int_equal(gka_chunk_forward(&p, &profile, &out, NULL, NULL, NULL), GKA_OK);
+    const int64_t count = gka_alloc_fail_at(-1, false);
+    assert_true(count > 0);
+    for (int64_t i = 0; i < count; i++) {
+        gka_alloc_fail_at(i, false);
+        assert_int_equal(gka_chunk_forward(&p, &profile, &out, NULL, NULL, NULL),
+                         GKA_OUT_OF_MEMORY);
+        assert_int_equal(gka_alloc_live(), live);
+    }
+    gka_alloc_fail_at(-1, false);
+    drop(&p);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(prop_exact64_is_the_recurrence),
+        cmocka_unit_test(prop_exact64_any_chunk),
+        cmocka_unit_test(test_exact64_zero_gates),
+        cmocka_unit_test(test_exact64_prefill_then_decode),
+        cmocka_unit_test(test_threads_do_not_matter),
+        cmocka_unit_test(test_bf16),
+        cmocka_unit_test(test_profiles),
+        cmocka_unit_test(test_h100_refuses),
+        cmocka_unit_test(test_every_allocation_may_fail),
+    };
+    return cmocka_run_group_tests_name("chunk", tests, NULL, NULL);
+}
