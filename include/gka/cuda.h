@@ -1,0 +1,61 @@
+/* gka/cuda.h - the layer on an NVIDIA GPU, on device pointers (built with -DGKA_CUDA=ON).
+ *
+ *   1  gka_cuda_layer            shapes, parameters, tensors
+ *   2  gka_cuda_workspace_size   how much scratch memory a call needs
+ *   3  gka_cuda_forward          x, f, o and the final states
+ *   4  gka_cuda_backward         every gradient
+ *   5  gka_cuda_decode           one token
+ *
+ * Every output is a function of the inputs alone, whatever the number of multiprocessors: the CPU
+ * replays it bit for bit (gka/chunk.h, profile "gka-cuda"). Compute capability 8.0 or later.
+ */
+#ifndef GKA_CUDA_H
+#define GKA_CUDA_H
+
+#include "gka/base.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- 1 the layer --------------------------------------------------------------------------- */
+
+typedef enum gka_cuda_form {
+    GKA_CUDA_TWO_TERM,  /* consistent rounding: the default (NUMERICS 3) */
+    GKA_CUDA_THREE_TERM /* the released iteration */
+} gka_cuda_form;
+
+/* Device pointers, row-major, contiguous, 16-byte aligned. Letters as in gka/problem.h; V = D. */
+typedef struct gka_cuda_layer {
+    int64_t B, T, H, G, D; /* D 64 or 128; H a multiple of G */
+    double ridge_ratio, scale; /* used as binary32 */
+    int num_iter;
+    gka_cuda_form form;
+    const void *q;     /* bf16 [B,T,H,D] */
+    const void *k, *v; /* bf16 [B,T,G,D]; v NULL: the solve alone */
+    const void *alpha; /* bf16 [B,T,H]; NULL: 1 */
+    const float *g;    /* [B,T,H], natural log, finite, <= 0; NULL: ungated */
+    const float *h0, *u0; /* [B,H,D,D]; NULL: 0 */
+    /* outputs; NULL: not wanted, except x and fro */
+    void *x;           /* bf16 [B,T,H,D] */
+    float *fro;        /* [B,T,H] */
+    void *o;           /* bf16 [B,T,H,D] */
+    float *h_final, *u_final; /* [B,H,D,D] */
+} gka_cuda_layer;
+
+/* ---- 2 workspace --------------------------------------------------------------------------- */
+
+/* Bytes of device memory that a call on this layer uses as scratch. */
+size_t gka_cuda_workspace_size(const gka_cuda_layer *layer);
+
+/* ---- 3 forward ----------------------------------------------------------------------------- */
+
+/* Queued on stream (a cudaStream_t). GKA_BAD_ARGUMENT with a line when a size or a pointer is not as
+ * above, GKA_INTERNAL with CUDA's own text when a launch fails. */
+gka_status gka_cuda_forward(const gka_cuda_layer *layer, void *workspace, size_t workspace_size,
+                            void *stream, gka_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,59 @@
+"""gka_cuda.py - the kernels of src/cuda as PyTorch functions, by ctypes over gka/cuda.h.
+
+    import gka_cuda
+    lib = gka_cuda.Library("libgka_cuda.so")
+    x, fro, o, h_final, u_final = lib.forward(q, k, v, alpha, g, ridge_ratio=.02, num_iter=30)
+
+Tensors: q [B,T,H,D] bf16, k v [B,T,G,D] bf16, alpha [B,T,H] bf16 or None, g [B,T,H] fp32 (natural log) or None,
+contiguous, on one device. Everything is queued on the current stream.
+"""
+import ctypes
+
+import torch
+
+
+class _Layer(ctypes.Structure):
+    """gka_cuda_layer, field by field."""
+    _fields_ = ([(n, ctypes.c_int64) for n in ("B", "T", "H", "G", "D")]
+                + [("ridge_ratio", ctypes.c_double), ("scale", ctypes.c_double),
+                   ("num_iter", ctypes.c_int), ("form", ctypes.c_int)]
+                + [(n, ctypes.c_void_p) for n in ("q", "k", "v", "alpha", "g", "h0", "u0",
+                                                  "x", "fro", "o", "h_final", "u_final")])
+
+
+class _Error(ctypes.Structure):
+    _fields_ = [("status", ctypes.c_int), ("text", ctypes.c_char * 512)]
+
+
+FORMS = {"two-term": 0, "three-term": 1}
+
+
+class Library:
+    def __init__(self, path="libgka_cuda.so"):
+        self._lib = ctypes.CDLL(path)
+        self._lib.gka_cuda_workspace_size.restype = ctypes.c_size_t
+        self._lib.gka_cuda_workspace_size.argtypes = [ctypes.POINTER(_Layer)]
+        self._lib.gka_cuda_forward.argtypes = [ctypes.POINTER(_Layer), ctypes.c_void_p, ctypes.c_size_t,
+                                               ctypes.c_void_p, ctypes.POINTER(_Error)]
+        self._workspace = None
+
+    def forward(self, q, k, v=None, alpha=None, g=None, h0=None, u0=None, *, ridge_ratio=0.02, num_iter=30,
+                scale=None, form="two-term", states=True):
+        B, T, H, D = q.shape
+        new = lambda *shape, dtype: torch.empty(shape, dtype=dtype, device=q.device)
+        x, fro = torch.empty_like(q), new(B, T, H, dtype=torch.float32)
+        o = torch.empty_like(q) if v is not None else None
+        h_final = new(B, H, D, D, dtype=torch.float32) if states else None
+        u_final = new(B, H, D, D, dtype=torch.float32) if states and v is not None else None
+        place = lambda t: None if t is None else t.data_ptr()
+        layer = _Layer(B, T, H, k.shape[2], D, ridge_ratio, D ** -0.5 if scale is None else scale, num_iter,
+                       FORMS[form], *map(place, (q, k, v, alpha, g, h0, u0, x, fro, o, h_final, u_final)))
+        size = self._lib.gka_cuda_workspace_size(ctypes.byref(layer))
+        if self._workspace is None or self._workspace.numel() < size or self._workspace.device != q.device:
+            self._workspace = torch.empty(size, dtype=torch.uint8, device=q.device)
+        error = _Error()
+        stream = torch.cuda.current_stream(q.device).cuda_stream
+        if self._lib.gka_cuda_forward(ctypes.byref(layer), self._workspace.data_ptr(), size, stream,
+                                      ctypes.byref(error)):
+            raise RuntimeError(error.text.decode())
+        return x, fro, o, h_final, u_final

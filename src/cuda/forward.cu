@@ -1,0 +1,501 @@
+/* forward.cu - the layer's forward pass on a GPU: gates, states, solve, output.
+ *
+ * Every output is a function of the inputs alone: products run over ascending groups of 16 (tile.cuh),
+ * sums of binary32 in a written order, divide and square root are IEEE's, exp is pinned.h's. Compiled with
+ * -fmad=false: fmaf() is a fused multiply-add and nothing else is. The room chunk replays it bit by bit
+ * (profile gka-cuda); what is written here as RULE is what it replays.
+ *
+ *   symbols   C = 64 tokens of a chunk, t row, j <= t; G_t chunk-local cumulative sum of g; M_tj = exp(G_t - G_j);
+ *             H_0, U_0 state before the chunk; f Frobenius norm; lambda = a f; two-term Chebyshev (NUMERICS 3)
+ */
+#include "cuda/kernels.cuh"
+#include "cuda/tile.cuh"
+
+#include "arith/pinned.h"
+
+namespace gka {
+
+/* ---- gates --------------------------------------------------------------------------------- */
+
+/* RULE G_t = G_{t-1} + g_t in binary32, from 0 at each chunk's start; 0 without gates. */
+__global__ void gate_kernel(Shape s, const float *g, float *cumulative) {
+    const int64_t i = blockIdx.x * (int64_t)blockDim.x + threadIdx.x;
+    if (i >= s.B * s.chunks() * s.H)
+        return;
+    const int64_t h = i % s.H, chunk = i / s.H % s.chunks(), b = i / s.H / s.chunks();
+    float sum = 0.0f;
+    for (int64_t t = chunk * CHUNK; t < s.T && t < (chunk + 1) * CHUNK; t++) {
+        const int64_t at = (b * s.T + t) * s.H + h;
+        sum = sum + g[at];
+        cumulative[at] = sum;
+    }
+}
+
+void launch_gates(Shape s, const float *g, float *cumulative, cudaStream_t stream) {
+    const int64_t n = s.B * s.chunks() * s.H;
+    if (g != nullptr)
+        gate_kernel<<<(unsigned)((n + 127) / 128), 128, 0, stream>>>(s, g, cumulative);
+}
+
+/* ---- states -------------------------------------------------------------------------------- */
+
+/* RULE S <- S exp(G_C), then S += K^T bf16(v_j exp(G_C - G_j)) by the tensor core; the snapshot before a
+ * chunk is bf16(S). One block owns a 64 x 64 tile of S and walks over the chunks. */
+template <int D>
+__global__ __launch_bounds__(128) void state_kernel(Shape s, const bf16 *k, const bf16 *v,
+                                                     const float *cumulative, const float *initial,
+                                                     bf16 *snapshot, float *final_state) {
+    __shared__ __align__(16) bf16 k_data[CHUNK * 64], v_data[CHUNK * 64];
+    const Tile<64> tk{k_data}, tv{v_data};
+    constexpr int TILES = D / 64;
+    const int row0 = blockIdx.x / TILES * 64, col0 = blockIdx.x % TILES * 64;
+    const int64_t h = blockIdx.y, b = blockIdx.z, group = h / (s.H / s.Hkv);
+    const int warp = threadIdx.x >> 5;
+
+    float c[1][8][4];
+    clear(c);
+    const int64_t state_at = (b * s.H + h) * D * D;
+    if (initial != nullptr)
+        for (int n = 0; n < 8; n++)
+            for (int e = 0; e < 4; e++)
+                c[0][n][e] = initial[state_at + (row0 + warp * 16 + fragment_row(e)) * D + col0 + n * 8 +
+                                     fragment_col(e)];
+
+    const int piece = threadIdx.x % 8, line = threadIdx.x / 8; /* 16 lines of 8 pieces a pass */
+    for (int64_t chunk = 0; chunk < s.chunks(); chunk++) {
+        bf16 *const out = snapshot + ((b * s.chunks() + chunk) * s.H + h) * D * D;
+        for (int n = 0; n < 8; n++)
+            for (int e = 0; e < 4; e += 2)
+                *reinterpret_cast<__nv_bfloat162 *>(out + (row0 + warp * 16 + fragment_row(e)) * D + col0 +
+                                                    n * 8 + fragment_col(e)) =
+                    __floats2bfloat162_rn(c[0][n][e], c[0][n][e + 1]);
+
+        const int rows = (int)min((int64_t)CHUNK, s.T - chunk * CHUNK);
+        const int64_t first = b * s.T + chunk * CHUNK;
+        const float last = cumulative == nullptr ? 0.0f : cumulative[(first + rows - 1) * s.H + h];
+        __syncthreads();
+        for (int r = line; r < CHUNK; r += 16) {
+            uint4 key = make_uint4(0, 0, 0, 0), value = key;
+            if (r < rows) {
+                const int64_t at = ((first + r) * s.Hkv + group) * D;
+                key = *reinterpret_cast<const uint4 *>(k + at + row0 + piece * 8);
+                value = *reinterpret_cast<const uint4 *>(v + at + col0 + piece * 8);
+                if (cumulative != nullptr) {
+                    const float weight = gka_pinned_exp(last - cumulative[(first + r) * s.H + h]);
+                    bf16 *const parts = reinterpret_cast<bf16 *>(&value);
+                    for (int i = 0; i < 8; i++)
+                        parts[i] = __float2bfloat16_rn(__bfloat162float(parts[i]) * weight);
+                }
+            }
+            *reinterpret_cast<uint4 *>(tk.at(r, piece * 8)) = key;
+            *reinterpret_cast<uint4 *>(tv.at(r, piece * 8)) = value;
+        }
+        __syncthreads();
+        if (cumulative != nullptr) {
+            const float decay = gka_pinned_exp(last);
+            for (int n = 0; n < 8; n++)
+                for (int e = 0; e < 4; e++)
+                    c[0][n][e] = c[0][n][e] * decay;
+        }
+        multiply<1, 8, CHUNK, true, false>(c, tk, warp * 16, tv, 0);
+    }
+    if (final_state != nullptr)
+        for (int n = 0; n < 8; n++)
+            for (int e = 0; e < 4; e++)
+                final_state[state_at + (row0 + warp * 16 + fragment_row(e)) * D + col0 + n * 8 +
+                            fragment_col(e)] = c[0][n][e];
+}
+
+template <int D>
+void launch_states(Shape s, const bf16 *k, const bf16 *v, const float *cumulative, const float *initial,
+                   bf16 *snapshot, float *final_state, cudaStream_t stream) {
+    const dim3 grid((D / 64) * (D / 64), (unsigned)s.H, (unsigned)s.B);
+    state_kernel<D><<<grid, 128, 0, stream>>>(s, k, v, cumulative, initial, snapshot, final_state);
+}
+
+/* ---- solve and output ---------------------------------------------------------------------- */
+
+constexpr int THREADS = 256; /* 8 warps: 2 groups of 32 rows, 4 groups of D/4 columns */
+
+/* Shared memory of one block. */
+template <int D> struct Shared {
+    bf16 state[D * D];             /* H_0, then U_0 */
+    bf16 k[CHUNK * D];             /* K */
+    bf16 operand[CHUNK * D];       /* d (or x), then q' */
+    bf16 score[CHUNK * CHUNK];     /* bf16(S . M) */
+    float mask[CHUNK * CHUNK];     /* M */
+    float partial[4][CHUNK];       /* k_t^T H_0 k_t by column group */
+    float eg[CHUNK];               /* exp(G_t) */
+    float z[CHUNK];                /* 2 w_j + S_jj^2 */
+    float fro[CHUNK];
+    float warp_sum[THREADS / 32];
+};
+
+/* RULE f_t^2 = exp(2 G_t) ||H_0||^2 + sum_{j<=t} M_tj^2 (2 w_j + S_jj^2), which unrolls
+ * f_t^2 = gamma_t^2 f_{t-1}^2 + 2 gamma_t k_t^T H_{t-1} k_t + |k_t|^4;  w_j = gamma_j k_j^T H_{j-1} k_j
+ * = exp(G_j) k_j^T H_0 k_j + sum_{i<j} M_ji S_ji^2,  S = K K^T. All terms are >= 0: nothing cancels. */
+template <int D, bool GATED>
+__device__ void norm(Shared<D> &m, Tile<D> state, Tile<D> tk, int row0, int col0, int warp) {
+    constexpr int NT = D / 32; /* 8-column tiles of a warp */
+    const int lane = threadIdx.x & 31;
+
+    /* ||H_0||^2: thread i sums its D D / 256 consecutive elements in order, lanes by a butterfly
+     * 1, 2, 4, 8, 16, warps in order. */
+    constexpr int SHARE = D * D / THREADS;
+    float sum = 0.0f;
+    for (int i = 0; i < SHARE; i += 2) {
+        const int at = threadIdx.x * SHARE + i;
+        const float2 h = __bfloat1622float2(*state.pair(at / D, at % D));
+        sum = fmaf(h.x, h.x, sum);
+        sum = fmaf(h.y, h.y, sum);
+    }
+    for (int offset = 1; offset < 32; offset *= 2)
+        sum = sum + __shfl_xor_sync(~0u, sum, offset);
+    if (lane == 0)
+        m.warp_sum[threadIdx.x >> 5] = sum;
+
+    /* k_t^T H_0 k_t: mma(K, H_0) . K; within a thread columns ascending, then the butterfly 1, 2 over
+     * the four threads of a row, then column groups in order. */
+    float c[2][NT][4];
+    clear(c);
+    multiply<2, NT, D, false, false>(c, tk, row0, state, col0);
+    for (int t = 0; t < 2; t++)
+        for (int half = 0; half < 2; half++) {
+            const int row = row0 + t * 16 + (lane >> 2) + half * 8;
+            float p = 0.0f;
+            for (int n = 0; n < NT; n++) {
+                const float2 key = __bfloat1622float2(*tk.pair(row, col0 + n * 8 + fragment_col(0)));
+                p = fmaf(c[t][n][2 * half], key.x, p);
+                p = fmaf(c[t][n][2 * half + 1], key.y, p);
+            }
+            p = p + __shfl_xor_sync(~0u, p, 1);
+            p = p + __shfl_xor_sync(~0u, p, 2);
+            if ((lane & 3) == 0)
+                m.partial[warp & 3][row] = p;
+        }
+
+    /* S, in binary32, on the place of the operand and score tiles. */
+    float *const gram = reinterpret_cast<float *>(m.operand);
+    float d[2][2][4];
+    clear(d);
+    multiply<2, 2, D, false, true>(d, tk, row0, tk, (warp & 3) * 16);
+    for (int t = 0; t < 2; t++)
+        for (int n = 0; n < 2; n++)
+            for (int e = 0; e < 4; e++)
+                gram[(row0 + t * 16 + fragment_row(e)) * CHUNK + (warp & 3) * 16 + n * 8 +
+                     fragment_col(e)] = d[t][n][e];
+    __syncthreads();
+
+    const int row = threadIdx.x;
+    if (row < CHUNK) {
+        const float khk = ((m.partial[0][row] + m.partial[1][row]) + m.partial[2][row]) + m.partial[3][row];
+        float w = m.eg[row] * khk;
+        for (int j = 0; j < row; j++) {
+            const float score = gram[row * CHUNK + j];
+            w = fmaf(m.mask[row * CHUNK + j], score * score, w);
+        }
+        const float own = gram[row * CHUNK + row];
+        m.z[row] = fmaf(2.0f, w, own * own);
+    }
+    __syncthreads();
+    if (row < CHUNK) {
+        float f0 = m.warp_sum[0];
+        for (int i = 1; i < THREADS / 32; i++)
+            f0 = f0 + m.warp_sum[i];
+        float f2 = (m.eg[row] * m.eg[row]) * f0;
+        for (int j = 0; j <= row; j++) {
+            const float decay = m.mask[row * CHUNK + j];
+            f2 = fmaf(decay * decay, m.z[j], f2);
+        }
+        m.fro[row] = sqrtf(f2);
+    }
+}
+
+/* out = exp(G_t) (y state) + (bf16((y K^T) . M)) right, y the operand tile; the tensor core adds the second
+ * product onto the first. Leaves the block synchronised. */
+template <int D, bool GATED, int WR>
+__device__ __forceinline__ void apply(Shared<D> &m, float (&c)[2][D / 32][4], Tile<D> y, Tile<D> state,
+                                      Tile<D> tk, Tile<WR> right, int row0, int col0, int warp) {
+    constexpr int NT = D / 32;
+    const Tile<CHUNK> score{m.score};
+    float d[2][2][4];
+    clear(d);
+    multiply<2, 2, D, false, true>(d, y, row0, tk, (warp & 3) * 16);
+#pragma unroll
+    for (int t = 0; t < 2; t++)
+#pragma unroll
+        for (int n = 0; n < 2; n++)
+#pragma unroll
+            for (int e = 0; e < 4; e += 2) {
+                const int row = row0 + t * 16 + fragment_row(e);
+                const int col = (warp & 3) * 16 + n * 8 + fragment_col(e);
+                const float2 mask = *reinterpret_cast<const float2 *>(&m.mask[row * CHUNK + col]);
+                *score.pair(row, col) =
+                    __floats2bfloat162_rn(d[t][n][e] * mask.x, d[t][n][e + 1] * mask.y);
+            }
+    clear(c);
+    multiply<2, NT, D, false, false>(c, y, row0, state, col0);
+    if (GATED) {
+#pragma unroll
+        for (int t = 0; t < 2; t++)
+#pragma unroll
+            for (int e = 0; e < 4; e++) {
+                const float decay = m.eg[row0 + t * 16 + fragment_row(e)];
+#pragma unroll
+                for (int n = 0; n < NT; n++)
+                    c[t][n][e] = c[t][n][e] * decay;
+            }
+    }
+    __syncthreads();
+    multiply<2, NT, CHUNK, false, false>(c, score, row0, right, col0);
+}
+
+template <int D, bool GATED, Form FORM>
+__global__ __launch_bounds__(THREADS, 2) void solve_kernel(Shape s, SolveArguments a) {
+    extern __shared__ __align__(128) unsigned char memory[];
+    Shared<D> &m = *reinterpret_cast<Shared<D> *>(memory);
+    constexpr int NT = D / 32;
+    const Tile<D> state{m.state}, tk{m.k}, operand{m.operand};
+    const int64_t chunk = blockIdx.x, h = blockIdx.y, b = blockIdx.z, group = h / (s.H / s.Hkv);
+    const int warp = threadIdx.x >> 5, row0 = (warp >> 2) * 32, col0 = (warp & 3) * (D / 4);
+    const int rows = (int)min((int64_t)CHUNK, s.T - chunk * CHUNK);
+    const int64_t first = b * s.T + chunk * CHUNK;
+    const int64_t state_at = ((b * s.chunks() + chunk) * s.H + h) * D * D;
+
+    load_tile<D, D, THREADS>(state, a.h_chunk + state_at, D, D);
+    load_tile<CHUNK, D, THREADS>(tk, a.k + (first * s.Hkv + group) * D, s.Hkv * D, rows);
+    if (threadIdx.x < CHUNK) {
+        const int row = threadIdx.x;
+        m.eg[row] = GATED && row < rows ? gka_pinned_exp(a.cumulative[(first + row) * s.H + h]) : 1.0f;
+        if (a.load_fro)
+            m.fro[row] = row < rows ? a.fro[(first + row) * s.H + h] : 0.0f;
+    }
+    for (int i = threadIdx.x; i < CHUNK * CHUNK; i += THREADS) {
+        const int t = i / CHUNK, j = i % CHUNK;
+        float value = j <= t && t < rows ? 1.0f : 0.0f;
+        if (GATED && j < t && t < rows)
+            value = gka_pinned_exp(a.cumulative[(first + t) * s.H + h] - a.cumulative[(first + j) * s.H + h]);
+        m.mask[i] = value;
+    }
+    __syncthreads();
+    if (!a.load_fro)
+        norm<D, GATED>(m, state, tk, row0, col0, warp);
+    __syncthreads();
+
+    /* q into the operand tile, then into registers. */
+    load_tile<CHUNK, D, THREADS>(operand, a.q + (first * s.H + h) * D, s.H * D, rows);
+    __syncthreads();
+
+    float lambda[2][2], theta[2][2], weight[2][2], scale[2][2]; /* of the four rows of this thread */
+#pragma unroll
+    for (int t = 0; t < 2; t++)
+#pragma unroll
+        for (int half = 0; half < 2; half++) {
+            const float f = m.fro[row0 + t * 16 + fragment_row(2 * half)];
+            lambda[t][half] = a.ridge_ratio * f;
+            if (FORM == Form::TwoTerm) {
+                /* theta = lambda + f/2, delta = f/2, sigma = theta/delta, tau = 1/sigma */
+                const float delta = 0.5f * f;
+                theta[t][half] = lambda[t][half] + delta;
+                weight[t][half] = delta / theta[t][half]; /* tau */
+                scale[t][half] = 1.0f / delta;
+            } else {
+                const float span = fmaf(2.0f, lambda[t][half], f), rho = f / span * 0.5f;
+                theta[t][half] = 2.0f / span; /* step */
+                weight[t][half] = 2.0f;       /* omega */
+                scale[t][half] = rho * rho;
+            }
+        }
+
+    /* r (two-term) or x_prev (three-term), and x. f = 0: nothing was stored, x = 0. */
+    float r[2][NT][4], x[2][NT][4];
+#pragma unroll
+    for (int t = 0; t < 2; t++)
+#pragma unroll
+        for (int n = 0; n < NT; n++)
+#pragma unroll
+            for (int e = 0; e < 4; e += 2) {
+                const int row = row0 + t * 16 + fragment_row(e), half = e >> 1;
+                __nv_bfloat162 *const place = operand.pair(row, col0 + n * 8 + fragment_col(e));
+                const float2 q = __bfloat1622float2(*place);
+                const bool empty = !(lambda[t][half] > 0.0f);
+                if (FORM == Form::TwoTerm) {
+                    const float tt = theta[t][half];
+                    const __nv_bfloat162 d =
+                        __floats2bfloat162_rn(empty ? 0.0f : q.x / tt, empty ? 0.0f : q.y / tt);
+                    r[t][n][e] = empty ? 0.0f : q.x;
+                    r[t][n][e + 1] = empty ? 0.0f : q.y;
+                    const float2 d2 = __bfloat1622float2(d);
+                    x[t][n][e] = d2.x;
+                    x[t][n][e + 1] = d2.y;
+                    *place = d;
+                } else {
+                    r[t][n][e] = r[t][n][e + 1] = 0.0f;
+                    x[t][n][e] = empty ? 0.0f : theta[t][half] * q.x;
+                    x[t][n][e + 1] = empty ? 0.0f : theta[t][half] * q.y;
+                    *place = __floats2bfloat162_rn(x[t][n][e], x[t][n][e + 1]);
+                }
+            }
+    __syncthreads();
+
+    for (int iteration = 0; iteration < a.num_iter; iteration++) {
+        float c[2][NT][4];
+        apply<D, GATED, D>(m, c, operand, state, tk, tk, row0, col0, warp);
+#pragma unroll
+        for (int t = 0; t < 2; t++)
+#pragma unroll
+            for (int half = 0; half < 2; half++) {
+                const int row = row0 + t * 16 + (threadIdx.x & 31) / 4 + half * 8;
+                const bool empty = !(lambda[t][half] > 0.0f);
+                const float ridge = lambda[t][half];
+                if (FORM == Form::TwoTerm) {
+                    /* RULE r <- r - fma(lambda, d, H d);  tau' = 1/fma(2, sigma, -tau);
+                     * d <- bf16(fma(tau' tau, d, (2 tau' / delta) r));  x <- x + d */
+                    const float tau = weight[t][half], sigma2 = 2.0f * (theta[t][half] * scale[t][half]);
+                    const float next = 1.0f / (sigma2 - tau);
+                    const float keep = next * tau, add = (2.0f * next) * scale[t][half];
+                    weight[t][half] = next;
+#pragma unroll
+                    for (int n = 0; n < NT; n++) {
+                        __nv_bfloat162 *const place = operand.pair(row, col0 + n * 8 + fragment_col(0));
+                        const float2 d = __bfloat1622float2(*place);
+                        float *const rr = &r[t][n][2 * half], *const xx = &x[t][n][2 * half];
+                        const float *const cc = &c[t][n][2 * half];
+                        rr[0] = rr[0] - fmaf(ridge, d.x, cc[0]);
+                        rr[1] = rr[1] - fmaf(ridge, d.y, cc[1]);
+                        __nv_bfloat162 out = __floats2bfloat162_rn(fmaf(keep, d.x, add * rr[0]),
+                                                                   fmaf(keep, d.y, add * rr[1]));
+                        if (empty)
+                            out = __floats2bfloat162_rn(0.0f, 0.0f);
+                        const float2 o = __bfloat1622float2(out);
+                        xx[0] = xx[0] + o.x;
+                        xx[1] = xx[1] + o.y;
+                        c[t][n][2 * half] = o.x; /* kept until every warp has read the old operand */
+                        c[t][n][2 * half + 1] = o.y;
+                    }
+                } else {
+                    /* RULE omega = 1/(1 - (rho/2)^2 omega); grad = fma(step omega, (fma(lambda, x, H x) - q),
+                     * (omega - 1) x_prev); x <- fma(omega, x, -grad) */
+                    const float omega = 1.0f / fmaf(-scale[t][half], weight[t][half], 1.0f);
+                    const float so = theta[t][half] * omega, back = omega - 1.0f;
+                    weight[t][half] = omega;
+                    const bf16 *const q = a.q + ((first + row) * s.H + h) * D;
+#pragma unroll
+                    for (int n = 0; n < NT; n++)
+#pragma unroll
+                        for (int i = 0; i < 2; i++) {
+                            const int col = col0 + n * 8 + fragment_col(i), e = 2 * half + i;
+                            const float target = row < rows ? __bfloat162float(q[col]) : 0.0f;
+                            const float residual = fmaf(ridge, x[t][n][e], c[t][n][e]) - target;
+                            const float grad = fmaf(so, residual, back * r[t][n][e]);
+                            const float now = empty ? 0.0f : fmaf(omega, x[t][n][e], -grad);
+                            r[t][n][e] = x[t][n][e];
+                            x[t][n][e] = now;
+                            c[t][n][e] = now;
+                        }
+                }
+            }
+        __syncthreads();
+#pragma unroll
+        for (int t = 0; t < 2; t++)
+#pragma unroll
+            for (int n = 0; n < NT; n++)
+#pragma unroll
+                for (int e = 0; e < 4; e += 2)
+                    *operand.pair(row0 + t * 16 + fragment_row(e), col0 + n * 8 + fragment_col(e)) =
+                        __floats2bfloat162_rn(c[t][n][e], c[t][n][e + 1]);
+        __syncthreads();
+    }
+
+    /* x and f out, through the operand tile. */
+#pragma unroll
+    for (int t = 0; t < 2; t++)
+#pragma unroll
+        for (int n = 0; n < NT; n++)
+#pragma unroll
+            for (int e = 0; e < 4; e += 2)
+                *operand.pair(row0 + t * 16 + fragment_row(e), col0 + n * 8 + fragment_col(e)) =
+                    __floats2bfloat162_rn(x[t][n][e], x[t][n][e + 1]);
+    if (!a.load_fro && threadIdx.x < rows)
+        a.fro[(first + threadIdx.x) * s.H + h] = m.fro[threadIdx.x];
+    __syncthreads();
+    store_tile<CHUNK, D, THREADS>(operand, a.x + (first * s.H + h) * D, s.H * D, rows);
+    if (a.o == nullptr)
+        return;
+
+    /* RULE q' = bf16(fma(alpha, x - q, q)) with x as stored; o = bf16(s (exp(G) (q' U_0) + bf16((q' K^T) . M) V)) */
+    __syncthreads();
+    for (int i = threadIdx.x; i < CHUNK * D / 2; i += THREADS) {
+        const int row = i / (D / 2), col = i % (D / 2) * 2;
+        if (row < rows) {
+            const int64_t at = (first + row) * s.H + h;
+            const float alpha = a.alpha == nullptr ? 1.0f : __bfloat162float(a.alpha[at]);
+            const float2 q =
+                __bfloat1622float2(*reinterpret_cast<const __nv_bfloat162 *>(a.q + at * D + col));
+            const float2 v = __bfloat1622float2(*operand.pair(row, col));
+            *operand.pair(row, col) =
+                __floats2bfloat162_rn(fmaf(alpha, v.x - q.x, q.x), fmaf(alpha, v.y - q.y, q.y));
+        }
+    }
+    load_tile<D, D, THREADS>(state, a.u_chunk + state_at, D, D);
+    __syncthreads();
+    float c[2][NT][4], d[2][2][4];
+    const Tile<CHUNK> score{m.score};
+    clear(d);
+    multiply<2, 2, D, false, true>(d, operand, row0, tk, (warp & 3) * 16);
+    for (int t = 0; t < 2; t++)
+        for (int n = 0; n < 2; n++)
+            for (int e = 0; e < 4; e += 2) {
+                const int row = row0 + t * 16 + fragment_row(e), col = (warp & 3) * 16 + n * 8 + fragment_col(e);
+                *score.pair(row, col) = __floats2bfloat162_rn(d[t][n][e] * m.mask[row * CHUNK + col],
+                                                              d[t][n][e + 1] * m.mask[row * CHUNK + col + 1]);
+            }
+    clear(c);
+    multiply<2, NT, D, false, false>(c, operand, row0, state, col0);
+    for (int t = 0; t < 2; t++)
+        for (int e = 0; e < 4; e++)
+            for (int n = 0; n < NT; n++)
+                c[t][n][e] = c[t][n][e] * m.eg[row0 + t * 16 + fragment_row(e)];
+    __syncthreads();
+    load_tile<CHUNK, D, THREADS>(tk, a.v + (first * s.Hkv + group) * D, s.Hkv * D, rows);
+    __syncthreads();
+    multiply<2, NT, CHUNK, false, false>(c, score, row0, tk, col0);
+    for (int t = 0; t < 2; t++)
+        for (int n = 0; n < NT; n++)
+            for (int e = 0; e < 4; e += 2)
+                *operand.pair(row0 + t * 16 + fragment_row(e), col0 + n * 8 + fragment_col(e)) =
+                    __floats2bfloat162_rn(a.output_scale * c[t][n][e], a.output_scale * c[t][n][e + 1]);
+    __syncthreads();
+    store_tile<CHUNK, D, THREADS>(operand, a.o + (first * s.H + h) * D, s.H * D, rows);
+}
+
+template <int D, bool GATED, Form FORM>
+static cudaError_t launch_solve_as(Shape s, const SolveArguments &a, cudaStream_t stream) {
+    const auto kernel = solve_kernel<D, GATED, FORM>;
+    const int bytes = sizeof(Shared<D>);
+    const cudaError_t error =
+        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
+    if (error != cudaSuccess)
+        return error;
+    const dim3 grid((unsigned)s.chunks(), (unsigned)s.H, (unsigned)s.B);
+    kernel<<<grid, THREADS, bytes, stream>>>(s, a);
+    return cudaGetLastError();
+}
+
+template <int D> cudaError_t launch_solve(Shape s, Form form, const SolveArguments &a, cudaStream_t stream) {
+    const bool gated = a.cumulative != nullptr;
+    if (form == Form::TwoTerm)
+        return gated ? launch_solve_as<D, true, Form::TwoTerm>(s, a, stream)
+                     : launch_solve_as<D, false, Form::TwoTerm>(s, a, stream);
+    return gated ? launch_solve_as<D, true, Form::ThreeTerm>(s, a, stream)
+                 : launch_solve_as<D, false, Form::ThreeTerm>(s, a, stream);
+}
+
+template void launch_states<64>(Shape, const bf16 *, const bf16 *, const float *, const float *, bf16 *, float *,
+                                cudaStream_t);
+template void launch_states<128>(Shape, const bf16 *, const bf16 *, const float *, const float *, bf16 *, float *,
+                                 cudaStream_t);
+template cudaError_t launch_solve<64>(Shape, Form, const SolveArguments &, cudaStream_t);
+template cudaError_t launch_solve<128>(Shape, Form, const SolveArguments &, cudaStream_t);
+
+} // namespace gka

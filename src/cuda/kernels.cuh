@@ -1,0 +1,40 @@
+/* kernels.cuh - the shapes and arguments the kernels share, and their launchers. */
+#pragma once
+
+#include <cuda_bf16.h>
+#include <cuda_runtime.h>
+#include <cstdint>
+
+namespace gka {
+
+constexpr int CHUNK = 64;
+
+/* B batch, T tokens, H query heads, Hkv key/value heads; D = V is a template argument. */
+struct Shape {
+    int64_t B, T, H, Hkv;
+    __host__ __device__ int64_t chunks() const { return (T + CHUNK - 1) / CHUNK; }
+};
+
+enum class Form { TwoTerm, ThreeTerm };
+
+struct SolveArguments {
+    const __nv_bfloat16 *q, *k, *h_chunk; /* q: or dx in the backward */
+    const float *cumulative;              /* G, nullptr: ungated */
+    float *fro;                           /* written, or read when load_fro */
+    bool load_fro;
+    __nv_bfloat16 *x;
+    float ridge_ratio;
+    int num_iter;
+    /* The output stage; o = nullptr: none. */
+    const __nv_bfloat16 *v, *alpha, *u_chunk;
+    __nv_bfloat16 *o;
+    float output_scale;
+};
+
+void launch_gates(Shape, const float *g, float *cumulative, cudaStream_t);
+template <int D>
+void launch_states(Shape, const __nv_bfloat16 *k, const __nv_bfloat16 *v, const float *cumulative,
+                   const float *initial, __nv_bfloat16 *snapshot, float *final_state, cudaStream_t);
+template <int D> cudaError_t launch_solve(Shape, Form, const SolveArguments &, cudaStream_t);
+
+} // namespace gka

@@ -1,0 +1,128 @@
+/* tile.cuh - bf16 tiles in shared memory and the tensor core, one warp at a time.
+ *
+ * mma.sync.m16n8k16 adds 16 products to a binary32 accumulator by the rule of NUMERICS 6. Every
+ * product of matrices here runs over its inner index in ascending groups of 16, so that each element
+ * of a result is a function of its row, its column and the accumulator it started from, whatever the
+ * warp that computed it. That is what lets the CPU replay it.
+ *
+ * A tile is row-major bf16, WIDTH a power of two >= 64; its rows are cut into 16-byte pieces and piece
+ * p of row r lies at place p ^ (r & 7): the eight rows that one ldmatrix reads fall into eight
+ * different bank groups.
+ */
+#pragma once
+
+#include <cuda_bf16.h>
+#include <cstdint>
+
+namespace gka {
+
+using bf16 = __nv_bfloat16;
+
+template <int WIDTH> struct Tile {
+    bf16 *data;
+    /* Element (row, col). */
+    __device__ __forceinline__ bf16 *at(int row, int col) const {
+        return data + row * WIDTH + ((((col >> 3) ^ (row & 7)) << 3) | (col & 7));
+    }
+    /* Two neighbours, col even. */
+    __device__ __forceinline__ __nv_bfloat162 *pair(int row, int col) const {
+        return reinterpret_cast<__nv_bfloat162 *>(at(row, col));
+    }
+};
+
+__device__ __forceinline__ void ldmatrix(uint32_t (&r)[4], const bf16 *place) {
+    const uint32_t address = static_cast<uint32_t>(__cvta_generic_to_shared(place));
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                 : "r"(address));
+}
+
+__device__ __forceinline__ void ldmatrix_transposed(uint32_t (&r)[4], const bf16 *place) {
+    const uint32_t address = static_cast<uint32_t>(__cvta_generic_to_shared(place));
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                 : "r"(address));
+}
+
+__device__ __forceinline__ void mma(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
+                 "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
+/* c[MT x 16 rows, NT x 8 columns] += A[row0.., 0..K) B[0..K, col0..), NT even.
+ * AT: A is stored [K, rows]; otherwise [rows, K]. BT: B is stored [columns, K]; otherwise [K, columns]. */
+template <int MT, int NT, int K, bool AT, bool BT, int WA, int WB>
+__device__ __forceinline__ void multiply(float (&c)[MT][NT][4], Tile<WA> a, int row0, Tile<WB> b,
+                                         int col0) {
+    const int lane = threadIdx.x & 31, matrix = lane >> 3, line = lane & 7;
+#pragma unroll
+    for (int k = 0; k < K; k += 16) {
+        uint32_t fa[MT][4];
+#pragma unroll
+        for (int m = 0; m < MT; m++) {
+            const int row = row0 + m * 16;
+            if (AT)
+                ldmatrix_transposed(fa[m], a.at(k + (matrix >> 1) * 8 + line, row + (matrix & 1) * 8));
+            else
+                ldmatrix(fa[m], a.at(row + (matrix & 1) * 8 + line, k + (matrix >> 1) * 8));
+        }
+#pragma unroll
+        for (int n = 0; n < NT; n += 2) {
+            const int col = col0 + n * 8;
+            uint32_t fb[4];
+            if (BT)
+                ldmatrix(fb, b.at(col + (matrix >> 1) * 8 + line, k + (matrix & 1) * 8));
+            else
+                ldmatrix_transposed(fb, b.at(k + (matrix & 1) * 8 + line, col + (matrix >> 1) * 8));
+#pragma unroll
+            for (int m = 0; m < MT; m++) {
+                mma(c[m][n], fa[m], fb[0], fb[1]);
+                mma(c[m][n + 1], fa[m], fb[2], fb[3]);
+            }
+        }
+    }
+}
+
+template <int MT, int NT> __device__ __forceinline__ void clear(float (&c)[MT][NT][4]) {
+#pragma unroll
+    for (int m = 0; m < MT; m++)
+#pragma unroll
+        for (int n = 0; n < NT; n++)
+#pragma unroll
+            for (int e = 0; e < 4; e++)
+                c[m][n][e] = 0.0f;
+}
+
+/* Where element e of a fragment lies in its 16 x 8 tile. */
+__device__ __forceinline__ int fragment_row(int e) { return ((threadIdx.x & 31) >> 2) + (e >> 1) * 8; }
+__device__ __forceinline__ int fragment_col(int e) { return (threadIdx.x & 3) * 2 + (e & 1); }
+
+/* Rows [0, rows) of a [ROWS, WIDTH] tile from global memory, row stride in elements; the rest zero. */
+template <int ROWS, int WIDTH, int THREADS>
+__device__ __forceinline__ void load_tile(Tile<WIDTH> tile, const bf16 *from, int64_t stride, int rows) {
+    constexpr int PIECES = WIDTH / 8;
+#pragma unroll 4
+    for (int i = threadIdx.x; i < ROWS * PIECES; i += THREADS) {
+        const int row = i / PIECES, piece = i % PIECES;
+        uint4 value = make_uint4(0, 0, 0, 0);
+        if (row < rows)
+            value = *reinterpret_cast<const uint4 *>(from + row * stride + piece * 8);
+        *reinterpret_cast<uint4 *>(tile.at(row, piece * 8)) = value;
+    }
+}
+
+template <int ROWS, int WIDTH, int THREADS>
+__device__ __forceinline__ void store_tile(Tile<WIDTH> tile, bf16 *to, int64_t stride, int rows) {
+    constexpr int PIECES = WIDTH / 8;
+#pragma unroll 4
+    for (int i = threadIdx.x; i < ROWS * PIECES; i += THREADS) {
+        const int row = i / PIECES, piece = i % PIECES;
+        if (row < rows)
+            *reinterpret_cast<uint4 *>(to + row * stride + piece * 8) =
+                *reinterpret_cast<const uint4 *>(tile.at(row, piece * 8));
+    }
+}
+
+} // namespace gka
