@@ -27,19 +27,19 @@ typedef enum gka_cuda_form {
 
 /* Device pointers, row-major, contiguous, 16-byte aligned. Letters as in gka/problem.h; V = D. */
 typedef struct gka_cuda_layer {
-    int64_t B, T, H, G, D; /* D 64 or 128; H a multiple of G */
+    int64_t B, T, H, G, D;     /* D 64 or 128; H a multiple of G */
     double ridge_ratio, scale; /* used as binary32 */
     int num_iter;
     gka_cuda_form form;
-    const void *q;     /* bf16 [B,T,H,D] */
-    const void *k, *v; /* bf16 [B,T,G,D]; v NULL: the solve alone */
-    const void *alpha; /* bf16 [B,T,H]; NULL: 1 */
-    const float *g;    /* [B,T,H], natural log, finite, <= 0; NULL: ungated */
+    const void *q;        /* bf16 [B,T,H,D] */
+    const void *k, *v;    /* bf16 [B,T,G,D]; v NULL: the solve alone */
+    const void *alpha;    /* bf16 [B,T,H]; NULL: 1 */
+    const float *g;       /* [B,T,H], natural log, finite, <= 0; NULL: ungated */
     const float *h0, *u0; /* [B,H,D,D]; NULL: 0 */
     /* outputs; NULL: not wanted, except x and fro */
-    void *x;           /* bf16 [B,T,H,D] */
-    float *fro;        /* [B,T,H] */
-    void *o;           /* bf16 [B,T,H,D] */
+    void *x;                  /* bf16 [B,T,H,D] */
+    float *fro;               /* [B,T,H] */
+    void *o;                  /* bf16 [B,T,H,D] */
     float *h_final, *u_final; /* [B,H,D,D] */
 } gka_cuda_layer;
 
@@ -50,8 +50,8 @@ size_t gka_cuda_workspace_size(const gka_cuda_layer *layer);
 
 /* ---- 3 forward ----------------------------------------------------------------------------- */
 
-/* Queued on stream (a cudaStream_t). GKA_BAD_ARGUMENT with a line when a size or a pointer is not as
- * above, GKA_INTERNAL with CUDA's own text when a launch fails. */
+/* Queued on stream (a cudaStream_t). GKA_BAD_ARGUMENT with a line when a size or a pointer is not
+ * as above, GKA_INTERNAL with CUDA's own text when a launch fails. */
 gka_status gka_cuda_forward(const gka_cuda_layer *layer, void *workspace, size_t workspace_size,
                             void *stream, gka_error *error);
 

@@ -7,17 +7,22 @@ namespace {
 
 using gka::Shape;
 
-Shape shape_of(const gka_cuda_layer &l) { return Shape{l.B, l.T, l.H, l.G}; }
+Shape shape_of(const gka_cuda_layer &l) {
+    return Shape{l.B, l.T, l.H, l.G};
+}
 
 /* The workspace: G (binary32), then the snapshots of H and U (bf16), each on a 256-byte line. */
 struct Cut {
     size_t cumulative, h_chunk, u_chunk, end;
 };
 
-size_t line(size_t bytes) { return (bytes + 255) / 256 * 256; }
+size_t line(size_t bytes) {
+    return (bytes + 255) / 256 * 256;
+}
 
 Cut cut(const gka_cuda_layer &l) {
-    const size_t heads = (size_t)l.B * (size_t)l.H, states = heads * (size_t)shape_of(l).chunks() * l.D * l.D * 2;
+    const size_t heads = (size_t)l.B * (size_t)l.H,
+                 states = heads * (size_t)shape_of(l).chunks() * l.D * l.D * 2;
     Cut c;
     c.cumulative = 0;
     c.h_chunk = l.g == nullptr ? 0 : line(heads * (size_t)l.T * 4);
@@ -29,14 +34,18 @@ Cut cut(const gka_cuda_layer &l) {
 gka_status check(const gka_cuda_layer *l, gka_error *error) {
     const bool output = l->o != nullptr || l->u_final != nullptr;
     if (l->D != 64 && l->D != 128)
-        return gka_fail(error, GKA_BAD_ARGUMENT, "gka_cuda: D = %lld, expected 64 or 128", (long long)l->D);
-    if (l->B < 1 || l->B > 65535 || l->H < 1 || l->H > 65535 || l->T < 1 || l->G < 1 || l->H % l->G != 0)
-        return gka_fail(error, GKA_BAD_ARGUMENT,
-                        "gka_cuda: B %lld T %lld H %lld G %lld, expected 1 <= B, H <= 65535, T >= 1, H a "
-                        "multiple of G",
-                        (long long)l->B, (long long)l->T, (long long)l->H, (long long)l->G);
+        return gka_fail(error, GKA_BAD_ARGUMENT, "gka_cuda: D = %lld, expected 64 or 128",
+                        (long long)l->D);
+    if (l->B < 1 || l->B > 65535 || l->H < 1 || l->H > 65535 || l->T < 1 || l->G < 1 ||
+        l->H % l->G != 0)
+        return gka_fail(
+            error, GKA_BAD_ARGUMENT,
+            "gka_cuda: B %lld T %lld H %lld G %lld, expected 1 <= B, H <= 65535, T >= 1, H a "
+            "multiple of G",
+            (long long)l->B, (long long)l->T, (long long)l->H, (long long)l->G);
     if (!(l->ridge_ratio > 0) || l->num_iter < 1)
-        return gka_fail(error, GKA_BAD_ARGUMENT, "gka_cuda: ridge_ratio %g num_iter %d, expected > 0 and >= 1",
+        return gka_fail(error, GKA_BAD_ARGUMENT,
+                        "gka_cuda: ridge_ratio %g num_iter %d, expected > 0 and >= 1",
                         l->ridge_ratio, l->num_iter);
     if (l->q == nullptr || l->k == nullptr || l->x == nullptr || l->fro == nullptr ||
         (output && l->v == nullptr))
@@ -46,14 +55,18 @@ gka_status check(const gka_cuda_layer *l, gka_error *error) {
 }
 
 gka_status cuda_status(cudaError_t code, gka_error *error) {
-    return code == cudaSuccess ? GKA_OK : gka_fail(error, GKA_INTERNAL, "gka_cuda: %s", cudaGetErrorString(code));
+    return code == cudaSuccess
+               ? GKA_OK
+               : gka_fail(error, GKA_INTERNAL, "gka_cuda: %s", cudaGetErrorString(code));
 }
 
-template <int D> cudaError_t forward(const gka_cuda_layer &l, unsigned char *workspace, cudaStream_t stream) {
+template <int D>
+cudaError_t forward(const gka_cuda_layer &l, unsigned char *workspace, cudaStream_t stream) {
     const Shape s = shape_of(l);
     const Cut c = cut(l);
     using bf16 = __nv_bfloat16;
-    float *const cumulative = l.g == nullptr ? nullptr : reinterpret_cast<float *>(workspace + c.cumulative);
+    float *const cumulative =
+        l.g == nullptr ? nullptr : reinterpret_cast<float *>(workspace + c.cumulative);
     bf16 *const h_chunk = reinterpret_cast<bf16 *>(workspace + c.h_chunk);
     bf16 *const u_chunk = reinterpret_cast<bf16 *>(workspace + c.u_chunk);
     const bf16 *const k = static_cast<const bf16 *>(l.k), *const v = static_cast<const bf16 *>(l.v);
@@ -76,17 +89,20 @@ template <int D> cudaError_t forward(const gka_cuda_layer &l, unsigned char *wor
     a.u_chunk = u_chunk;
     a.o = static_cast<bf16 *>(l.o);
     a.output_scale = (float)l.scale;
-    const gka::Form form = l.form == GKA_CUDA_THREE_TERM ? gka::Form::ThreeTerm : gka::Form::TwoTerm;
+    const gka::Form form =
+        l.form == GKA_CUDA_THREE_TERM ? gka::Form::ThreeTerm : gka::Form::TwoTerm;
     const cudaError_t error = gka::launch_solve<D>(s, form, a, stream);
     return error != cudaSuccess ? error : cudaGetLastError();
 }
 
 } // namespace
 
-size_t gka_cuda_workspace_size(const gka_cuda_layer *layer) { return cut(*layer).end; }
+size_t gka_cuda_workspace_size(const gka_cuda_layer *layer) {
+    return cut(*layer).end;
+}
 
-gka_status gka_cuda_forward(const gka_cuda_layer *layer, void *workspace, size_t workspace_size, void *stream,
-                            gka_error *error) {
+gka_status gka_cuda_forward(const gka_cuda_layer *layer, void *workspace, size_t workspace_size,
+                            void *stream, gka_error *error) {
     const gka_status status = check(layer, error);
     if (status != GKA_OK)
         return status;
@@ -95,5 +111,6 @@ gka_status gka_cuda_forward(const gka_cuda_layer *layer, void *workspace, size_t
                         workspace_size, cut(*layer).end);
     unsigned char *const bytes = static_cast<unsigned char *>(workspace);
     cudaStream_t const on = static_cast<cudaStream_t>(stream);
-    return cuda_status(layer->D == 64 ? forward<64>(*layer, bytes, on) : forward<128>(*layer, bytes, on), error);
+    return cuda_status(
+        layer->D == 64 ? forward<64>(*layer, bytes, on) : forward<128>(*layer, bytes, on), error);
 }

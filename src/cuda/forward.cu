@@ -1,12 +1,14 @@
 /* forward.cu - the layer's forward pass on a GPU: gates, states, solve, output.
  *
- * Every output is a function of the inputs alone: products run over ascending groups of 16 (tile.cuh),
- * sums of binary32 in a written order, divide and square root are IEEE's, exp is pinned.h's. Compiled with
- * -fmad=false: fmaf() is a fused multiply-add and nothing else is. The room chunk replays it bit by bit
- * (profile gka-cuda); what is written here as RULE is what it replays.
+ * Every output is a function of the inputs alone: products run over ascending groups of 16
+ * (tile.cuh), sums of binary32 in a written order, divide and square root are IEEE's, exp is
+ * pinned.h's. Compiled with -fmad=false: fmaf() is a fused multiply-add and nothing else is. The
+ * room chunk replays it bit by bit (profile gka-cuda); what is written here as RULE is what it
+ * replays.
  *
- *   symbols   C = 64 tokens of a chunk, t row, j <= t; G_t chunk-local cumulative sum of g; M_tj = exp(G_t - G_j);
- *             H_0, U_0 state before the chunk; f Frobenius norm; lambda = a f; two-term Chebyshev (NUMERICS 3)
+ *   symbols   C = 64 tokens of a chunk, t row, j <= t; G_t chunk-local cumulative sum of g; M_tj =
+ * exp(G_t - G_j); H_0, U_0 state before the chunk; f Frobenius norm; lambda = a f; two-term
+ * Chebyshev (NUMERICS 3)
  */
 #include "cuda/kernels.cuh"
 #include "cuda/tile.cuh"
@@ -39,12 +41,12 @@ void launch_gates(Shape s, const float *g, float *cumulative, cudaStream_t strea
 
 /* ---- states -------------------------------------------------------------------------------- */
 
-/* RULE S <- S exp(G_C), then S += K^T bf16(v_j exp(G_C - G_j)) by the tensor core; the snapshot before a
- * chunk is bf16(S). One block owns a 64 x 64 tile of S and walks over the chunks. */
+/* RULE S <- S exp(G_C), then S += K^T bf16(v_j exp(G_C - G_j)) by the tensor core; the snapshot
+ * before a chunk is bf16(S). One block owns a 64 x 64 tile of S and walks over the chunks. */
 template <int D>
 __global__ __launch_bounds__(128) void state_kernel(Shape s, const bf16 *k, const bf16 *v,
-                                                     const float *cumulative, const float *initial,
-                                                     bf16 *snapshot, float *final_state) {
+                                                    const float *cumulative, const float *initial,
+                                                    bf16 *snapshot, float *final_state) {
     __shared__ __align__(16) bf16 k_data[CHUNK * 64], v_data[CHUNK * 64];
     const Tile<64> tk{k_data}, tv{v_data};
     constexpr int TILES = D / 64;
@@ -58,16 +60,16 @@ __global__ __launch_bounds__(128) void state_kernel(Shape s, const bf16 *k, cons
     if (initial != nullptr)
         for (int n = 0; n < 8; n++)
             for (int e = 0; e < 4; e++)
-                c[0][n][e] = initial[state_at + (row0 + warp * 16 + fragment_row(e)) * D + col0 + n * 8 +
-                                     fragment_col(e)];
+                c[0][n][e] = initial[state_at + (row0 + warp * 16 + fragment_row(e)) * D + col0 +
+                                     n * 8 + fragment_col(e)];
 
     const int piece = threadIdx.x % 8, line = threadIdx.x / 8; /* 16 lines of 8 pieces a pass */
     for (int64_t chunk = 0; chunk < s.chunks(); chunk++) {
         bf16 *const out = snapshot + ((b * s.chunks() + chunk) * s.H + h) * D * D;
         for (int n = 0; n < 8; n++)
             for (int e = 0; e < 4; e += 2)
-                *reinterpret_cast<__nv_bfloat162 *>(out + (row0 + warp * 16 + fragment_row(e)) * D + col0 +
-                                                    n * 8 + fragment_col(e)) =
+                *reinterpret_cast<__nv_bfloat162 *>(out + (row0 + warp * 16 + fragment_row(e)) * D +
+                                                    col0 + n * 8 + fragment_col(e)) =
                     __floats2bfloat162_rn(c[0][n][e], c[0][n][e + 1]);
 
         const int rows = (int)min((int64_t)CHUNK, s.T - chunk * CHUNK);
@@ -107,8 +109,8 @@ __global__ __launch_bounds__(128) void state_kernel(Shape s, const bf16 *k, cons
 }
 
 template <int D>
-void launch_states(Shape s, const bf16 *k, const bf16 *v, const float *cumulative, const float *initial,
-                   bf16 *snapshot, float *final_state, cudaStream_t stream) {
+void launch_states(Shape s, const bf16 *k, const bf16 *v, const float *cumulative,
+                   const float *initial, bf16 *snapshot, float *final_state, cudaStream_t stream) {
     const dim3 grid((D / 64) * (D / 64), (unsigned)s.H, (unsigned)s.B);
     state_kernel<D><<<grid, 128, 0, stream>>>(s, k, v, cumulative, initial, snapshot, final_state);
 }
@@ -119,21 +121,22 @@ constexpr int THREADS = 256; /* 8 warps: 2 groups of 32 rows, 4 groups of D/4 co
 
 /* Shared memory of one block. */
 template <int D> struct Shared {
-    bf16 state[D * D];             /* H_0, then U_0 */
-    bf16 k[CHUNK * D];             /* K */
-    bf16 operand[CHUNK * D];       /* d (or x), then q' */
-    bf16 score[CHUNK * CHUNK];     /* bf16(S . M) */
-    float mask[CHUNK * CHUNK];     /* M */
-    float partial[4][CHUNK];       /* k_t^T H_0 k_t by column group */
-    float eg[CHUNK];               /* exp(G_t) */
-    float z[CHUNK];                /* 2 w_j + S_jj^2 */
+    bf16 state[D * D];         /* H_0, then U_0 */
+    bf16 k[CHUNK * D];         /* K */
+    bf16 operand[CHUNK * D];   /* d (or x), then q' */
+    bf16 score[CHUNK * CHUNK]; /* bf16(S . M) */
+    float mask[CHUNK * CHUNK]; /* M */
+    float partial[4][CHUNK];   /* k_t^T H_0 k_t by column group */
+    float eg[CHUNK];           /* exp(G_t) */
+    float z[CHUNK];            /* 2 w_j + S_jj^2 */
     float fro[CHUNK];
     float warp_sum[THREADS / 32];
 };
 
 /* RULE f_t^2 = exp(2 G_t) ||H_0||^2 + sum_{j<=t} M_tj^2 (2 w_j + S_jj^2), which unrolls
- * f_t^2 = gamma_t^2 f_{t-1}^2 + 2 gamma_t k_t^T H_{t-1} k_t + |k_t|^4;  w_j = gamma_j k_j^T H_{j-1} k_j
- * = exp(G_j) k_j^T H_0 k_j + sum_{i<j} M_ji S_ji^2,  S = K K^T. All terms are >= 0: nothing cancels. */
+ * f_t^2 = gamma_t^2 f_{t-1}^2 + 2 gamma_t k_t^T H_{t-1} k_t + |k_t|^4;  w_j = gamma_j k_j^T H_{j-1}
+ * k_j = exp(G_j) k_j^T H_0 k_j + sum_{i<j} M_ji S_ji^2,  S = K K^T. All terms are >= 0: nothing
+ * cancels. */
 template <int D, bool GATED>
 __device__ void norm(Shared<D> &m, Tile<D> state, Tile<D> tk, int row0, int col0, int warp) {
     constexpr int NT = D / 32; /* 8-column tiles of a warp */
@@ -154,8 +157,8 @@ __device__ void norm(Shared<D> &m, Tile<D> state, Tile<D> tk, int row0, int col0
     if (lane == 0)
         m.warp_sum[threadIdx.x >> 5] = sum;
 
-    /* k_t^T H_0 k_t: mma(K, H_0) . K; within a thread columns ascending, then the butterfly 1, 2 over
-     * the four threads of a row, then column groups in order. */
+    /* k_t^T H_0 k_t: mma(K, H_0) . K; within a thread columns ascending, then the butterfly 1, 2
+     * over the four threads of a row, then column groups in order. */
     float c[2][NT][4];
     clear(c);
     multiply<2, NT, D, false, false>(c, tk, row0, state, col0);
@@ -164,7 +167,8 @@ __device__ void norm(Shared<D> &m, Tile<D> state, Tile<D> tk, int row0, int col0
             const int row = row0 + t * 16 + (lane >> 2) + half * 8;
             float p = 0.0f;
             for (int n = 0; n < NT; n++) {
-                const float2 key = __bfloat1622float2(*tk.pair(row, col0 + n * 8 + fragment_col(0)));
+                const float2 key =
+                    __bfloat1622float2(*tk.pair(row, col0 + n * 8 + fragment_col(0)));
                 p = fmaf(c[t][n][2 * half], key.x, p);
                 p = fmaf(c[t][n][2 * half + 1], key.y, p);
             }
@@ -188,7 +192,8 @@ __device__ void norm(Shared<D> &m, Tile<D> state, Tile<D> tk, int row0, int col0
 
     const int row = threadIdx.x;
     if (row < CHUNK) {
-        const float khk = ((m.partial[0][row] + m.partial[1][row]) + m.partial[2][row]) + m.partial[3][row];
+        const float khk =
+            ((m.partial[0][row] + m.partial[1][row]) + m.partial[2][row]) + m.partial[3][row];
         float w = m.eg[row] * khk;
         for (int j = 0; j < row; j++) {
             const float score = gram[row * CHUNK + j];
@@ -211,11 +216,12 @@ __device__ void norm(Shared<D> &m, Tile<D> state, Tile<D> tk, int row0, int col0
     }
 }
 
-/* out = exp(G_t) (y state) + (bf16((y K^T) . M)) right, y the operand tile; the tensor core adds the second
- * product onto the first. Leaves the block synchronised. */
+/* out = exp(G_t) (y state) + (bf16((y K^T) . M)) right, y the operand tile; the tensor core adds
+ * the second product onto the first. Leaves the block synchronised. */
 template <int D, bool GATED, int WR>
-__device__ __forceinline__ void apply(Shared<D> &m, float (&c)[2][D / 32][4], Tile<D> y, Tile<D> state,
-                                      Tile<D> tk, Tile<WR> right, int row0, int col0, int warp) {
+__device__ __forceinline__ void apply(Shared<D> &m, float (&c)[2][D / 32][4], Tile<D> y,
+                                      Tile<D> state, Tile<D> tk, Tile<WR> right, int row0, int col0,
+                                      int warp) {
     constexpr int NT = D / 32;
     const Tile<CHUNK> score{m.score};
     float d[2][2][4];
@@ -266,7 +272,8 @@ __global__ __launch_bounds__(THREADS, 2) void solve_kernel(Shape s, SolveArgumen
     load_tile<CHUNK, D, THREADS>(tk, a.k + (first * s.Hkv + group) * D, s.Hkv * D, rows);
     if (threadIdx.x < CHUNK) {
         const int row = threadIdx.x;
-        m.eg[row] = GATED && row < rows ? gka_pinned_exp(a.cumulative[(first + row) * s.H + h]) : 1.0f;
+        m.eg[row] =
+            GATED && row < rows ? gka_pinned_exp(a.cumulative[(first + row) * s.H + h]) : 1.0f;
         if (a.load_fro)
             m.fro[row] = row < rows ? a.fro[(first + row) * s.H + h] : 0.0f;
     }
@@ -274,7 +281,8 @@ __global__ __launch_bounds__(THREADS, 2) void solve_kernel(Shape s, SolveArgumen
         const int t = i / CHUNK, j = i % CHUNK;
         float value = j <= t && t < rows ? 1.0f : 0.0f;
         if (GATED && j < t && t < rows)
-            value = gka_pinned_exp(a.cumulative[(first + t) * s.H + h] - a.cumulative[(first + j) * s.H + h]);
+            value = gka_pinned_exp(a.cumulative[(first + t) * s.H + h] -
+                                   a.cumulative[(first + j) * s.H + h]);
         m.mask[i] = value;
     }
     __syncthreads();
@@ -286,7 +294,8 @@ __global__ __launch_bounds__(THREADS, 2) void solve_kernel(Shape s, SolveArgumen
     load_tile<CHUNK, D, THREADS>(operand, a.q + (first * s.H + h) * D, s.H * D, rows);
     __syncthreads();
 
-    float lambda[2][2], theta[2][2], weight[2][2], scale[2][2]; /* of the four rows of this thread */
+    float lambda[2][2], theta[2][2], weight[2][2],
+        scale[2][2]; /* of the four rows of this thread */
 #pragma unroll
     for (int t = 0; t < 2; t++)
 #pragma unroll
@@ -351,13 +360,15 @@ __global__ __launch_bounds__(THREADS, 2) void solve_kernel(Shape s, SolveArgumen
                 if (FORM == Form::TwoTerm) {
                     /* RULE r <- r - fma(lambda, d, H d);  tau' = 1/fma(2, sigma, -tau);
                      * d <- bf16(fma(tau' tau, d, (2 tau' / delta) r));  x <- x + d */
-                    const float tau = weight[t][half], sigma2 = 2.0f * (theta[t][half] * scale[t][half]);
+                    const float tau = weight[t][half],
+                                sigma2 = 2.0f * (theta[t][half] * scale[t][half]);
                     const float next = 1.0f / (sigma2 - tau);
                     const float keep = next * tau, add = (2.0f * next) * scale[t][half];
                     weight[t][half] = next;
 #pragma unroll
                     for (int n = 0; n < NT; n++) {
-                        __nv_bfloat162 *const place = operand.pair(row, col0 + n * 8 + fragment_col(0));
+                        __nv_bfloat162 *const place =
+                            operand.pair(row, col0 + n * 8 + fragment_col(0));
                         const float2 d = __bfloat1622float2(*place);
                         float *const rr = &r[t][n][2 * half], *const xx = &x[t][n][2 * half];
                         const float *const cc = &c[t][n][2 * half];
@@ -370,12 +381,13 @@ __global__ __launch_bounds__(THREADS, 2) void solve_kernel(Shape s, SolveArgumen
                         const float2 o = __bfloat1622float2(out);
                         xx[0] = xx[0] + o.x;
                         xx[1] = xx[1] + o.y;
-                        c[t][n][2 * half] = o.x; /* kept until every warp has read the old operand */
+                        c[t][n][2 * half] =
+                            o.x; /* kept until every warp has read the old operand */
                         c[t][n][2 * half + 1] = o.y;
                     }
                 } else {
-                    /* RULE omega = 1/(1 - (rho/2)^2 omega); grad = fma(step omega, (fma(lambda, x, H x) - q),
-                     * (omega - 1) x_prev); x <- fma(omega, x, -grad) */
+                    /* RULE omega = 1/(1 - (rho/2)^2 omega); grad = fma(step omega, (fma(lambda, x,
+                     * H x) - q), (omega - 1) x_prev); x <- fma(omega, x, -grad) */
                     const float omega = 1.0f / fmaf(-scale[t][half], weight[t][half], 1.0f);
                     const float so = theta[t][half] * omega, back = omega - 1.0f;
                     weight[t][half] = omega;
@@ -423,7 +435,8 @@ __global__ __launch_bounds__(THREADS, 2) void solve_kernel(Shape s, SolveArgumen
     if (a.o == nullptr)
         return;
 
-    /* RULE q' = bf16(fma(alpha, x - q, q)) with x as stored; o = bf16(s (exp(G) (q' U_0) + bf16((q' K^T) . M) V)) */
+    /* RULE q' = bf16(fma(alpha, x - q, q)) with x as stored; o = bf16(s (exp(G) (q' U_0) + bf16((q'
+     * K^T) . M) V)) */
     __syncthreads();
     for (int i = threadIdx.x; i < CHUNK * D / 2; i += THREADS) {
         const int row = i / (D / 2), col = i % (D / 2) * 2;
@@ -446,9 +459,11 @@ __global__ __launch_bounds__(THREADS, 2) void solve_kernel(Shape s, SolveArgumen
     for (int t = 0; t < 2; t++)
         for (int n = 0; n < 2; n++)
             for (int e = 0; e < 4; e += 2) {
-                const int row = row0 + t * 16 + fragment_row(e), col = (warp & 3) * 16 + n * 8 + fragment_col(e);
-                *score.pair(row, col) = __floats2bfloat162_rn(d[t][n][e] * m.mask[row * CHUNK + col],
-                                                              d[t][n][e + 1] * m.mask[row * CHUNK + col + 1]);
+                const int row = row0 + t * 16 + fragment_row(e),
+                          col = (warp & 3) * 16 + n * 8 + fragment_col(e);
+                *score.pair(row, col) =
+                    __floats2bfloat162_rn(d[t][n][e] * m.mask[row * CHUNK + col],
+                                          d[t][n][e + 1] * m.mask[row * CHUNK + col + 1]);
             }
     clear(c);
     multiply<2, NT, D, false, false>(c, operand, row0, state, col0);
@@ -464,7 +479,8 @@ __global__ __launch_bounds__(THREADS, 2) void solve_kernel(Shape s, SolveArgumen
         for (int n = 0; n < NT; n++)
             for (int e = 0; e < 4; e += 2)
                 *operand.pair(row0 + t * 16 + fragment_row(e), col0 + n * 8 + fragment_col(e)) =
-                    __floats2bfloat162_rn(a.output_scale * c[t][n][e], a.output_scale * c[t][n][e + 1]);
+                    __floats2bfloat162_rn(a.output_scale * c[t][n][e],
+                                          a.output_scale * c[t][n][e + 1]);
     __syncthreads();
     store_tile<CHUNK, D, THREADS>(operand, a.o + (first * s.H + h) * D, s.H * D, rows);
 }
@@ -482,7 +498,8 @@ static cudaError_t launch_solve_as(Shape s, const SolveArguments &a, cudaStream_
     return cudaGetLastError();
 }
 
-template <int D> cudaError_t launch_solve(Shape s, Form form, const SolveArguments &a, cudaStream_t stream) {
+template <int D>
+cudaError_t launch_solve(Shape s, Form form, const SolveArguments &a, cudaStream_t stream) {
     const bool gated = a.cumulative != nullptr;
     if (form == Form::TwoTerm)
         return gated ? launch_solve_as<D, true, Form::TwoTerm>(s, a, stream)
@@ -491,10 +508,10 @@ template <int D> cudaError_t launch_solve(Shape s, Form form, const SolveArgumen
                  : launch_solve_as<D, false, Form::ThreeTerm>(s, a, stream);
 }
 
-template void launch_states<64>(Shape, const bf16 *, const bf16 *, const float *, const float *, bf16 *, float *,
-                                cudaStream_t);
-template void launch_states<128>(Shape, const bf16 *, const bf16 *, const float *, const float *, bf16 *, float *,
-                                 cudaStream_t);
+template void launch_states<64>(Shape, const bf16 *, const bf16 *, const float *, const float *,
+                                bf16 *, float *, cudaStream_t);
+template void launch_states<128>(Shape, const bf16 *, const bf16 *, const float *, const float *,
+                                 bf16 *, float *, cudaStream_t);
 template cudaError_t launch_solve<64>(Shape, Form, const SolveArguments &, cudaStream_t);
 template cudaError_t launch_solve<128>(Shape, Form, const SolveArguments &, cudaStream_t);
 

@@ -1,9 +1,9 @@
 /* kernels.cuh - the shapes and arguments the kernels share, and their launchers. */
 #pragma once
 
+#include <cstdint>
 #include <cuda_bf16.h>
 #include <cuda_runtime.h>
-#include <cstdint>
 
 namespace gka {
 

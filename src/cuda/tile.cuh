@@ -1,18 +1,18 @@
 /* tile.cuh - bf16 tiles in shared memory and the tensor core, one warp at a time.
  *
  * mma.sync.m16n8k16 adds 16 products to a binary32 accumulator by the rule of NUMERICS 6. Every
- * product of matrices here runs over its inner index in ascending groups of 16, so that each element
- * of a result is a function of its row, its column and the accumulator it started from, whatever the
- * warp that computed it. That is what lets the CPU replay it.
+ * product of matrices here runs over its inner index in ascending groups of 16, so that each
+ * element of a result is a function of its row, its column and the accumulator it started from,
+ * whatever the warp that computed it. That is what lets the CPU replay it.
  *
- * A tile is row-major bf16, WIDTH a power of two >= 64; its rows are cut into 16-byte pieces and piece
- * p of row r lies at place p ^ (r & 7): the eight rows that one ldmatrix reads fall into eight
- * different bank groups.
+ * A tile is row-major bf16, WIDTH a power of two >= 64; its rows are cut into 16-byte pieces and
+ * piece p of row r lies at place p ^ (r & 7): the eight rows that one ldmatrix reads fall into
+ * eight different bank groups.
  */
 #pragma once
 
-#include <cuda_bf16.h>
 #include <cstdint>
+#include <cuda_bf16.h>
 
 namespace gka {
 
@@ -44,7 +44,8 @@ __device__ __forceinline__ void ldmatrix_transposed(uint32_t (&r)[4], const bf16
                  : "r"(address));
 }
 
-__device__ __forceinline__ void mma(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+__device__ __forceinline__ void mma(float (&c)[4], const uint32_t (&a)[4], uint32_t b0,
+                                    uint32_t b1) {
     asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
                  "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
                  : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
@@ -52,7 +53,8 @@ __device__ __forceinline__ void mma(float (&c)[4], const uint32_t (&a)[4], uint3
 }
 
 /* c[MT x 16 rows, NT x 8 columns] += A[row0.., 0..K) B[0..K, col0..), NT even.
- * AT: A is stored [K, rows]; otherwise [rows, K]. BT: B is stored [columns, K]; otherwise [K, columns]. */
+ * AT: A is stored [K, rows]; otherwise [rows, K]. BT: B is stored [columns, K]; otherwise [K,
+ * columns]. */
 template <int MT, int NT, int K, bool AT, bool BT, int WA, int WB>
 __device__ __forceinline__ void multiply(float (&c)[MT][NT][4], Tile<WA> a, int row0, Tile<WB> b,
                                          int col0) {
@@ -64,7 +66,8 @@ __device__ __forceinline__ void multiply(float (&c)[MT][NT][4], Tile<WA> a, int 
         for (int m = 0; m < MT; m++) {
             const int row = row0 + m * 16;
             if (AT)
-                ldmatrix_transposed(fa[m], a.at(k + (matrix >> 1) * 8 + line, row + (matrix & 1) * 8));
+                ldmatrix_transposed(fa[m],
+                                    a.at(k + (matrix >> 1) * 8 + line, row + (matrix & 1) * 8));
             else
                 ldmatrix(fa[m], a.at(row + (matrix & 1) * 8 + line, k + (matrix >> 1) * 8));
         }
@@ -96,12 +99,18 @@ template <int MT, int NT> __device__ __forceinline__ void clear(float (&c)[MT][N
 }
 
 /* Where element e of a fragment lies in its 16 x 8 tile. */
-__device__ __forceinline__ int fragment_row(int e) { return ((threadIdx.x & 31) >> 2) + (e >> 1) * 8; }
-__device__ __forceinline__ int fragment_col(int e) { return (threadIdx.x & 3) * 2 + (e & 1); }
+__device__ __forceinline__ int fragment_row(int e) {
+    return ((threadIdx.x & 31) >> 2) + (e >> 1) * 8;
+}
+__device__ __forceinline__ int fragment_col(int e) {
+    return (threadIdx.x & 3) * 2 + (e & 1);
+}
 
-/* Rows [0, rows) of a [ROWS, WIDTH] tile from global memory, row stride in elements; the rest zero. */
+/* Rows [0, rows) of a [ROWS, WIDTH] tile from global memory, row stride in elements; the rest zero.
+ */
 template <int ROWS, int WIDTH, int THREADS>
-__device__ __forceinline__ void load_tile(Tile<WIDTH> tile, const bf16 *from, int64_t stride, int rows) {
+__device__ __forceinline__ void load_tile(Tile<WIDTH> tile, const bf16 *from, int64_t stride,
+                                          int rows) {
     constexpr int PIECES = WIDTH / 8;
 #pragma unroll 4
     for (int i = threadIdx.x; i < ROWS * PIECES; i += THREADS) {
