@@ -1,0 +1,105 @@
+/* oracle.c - which oracle answers. */
+#include "gka/oracle.h"
+
+#include "oracle/fp64.h"
+#include "oracle/mpfr_oracle.h"
+
+#include <string.h>
+
+enum { DEFAULT_PRECISION = 256, MAX_PRECISION = 1 << 20 };
+
+static const char *const names[] = {
+    [GKA_ORACLE_FP64] = "fp64", [GKA_ORACLE_CERTIFIED] = "certified", [GKA_ORACLE_MPFR] = "mpfr"};
+enum { ORACLES = sizeof names / sizeof *names };
+
+const char *gka_oracle_name(gka_oracle oracle) {
+    return (unsigned)oracle < ORACLES ? names[oracle] : "unknown oracle";
+}
+
+int gka_oracle_find(const char *name) {
+    for (int i = 0; i < ORACLES; i++)
+        if (strcmp(names[i], name) == 0)
+            return i;
+    return -1;
+}
+
+/* What an oracle may rely on: a checked problem, options within range, no NULL but the members of
+ * out and lo. */
+typedef struct request {
+    gka_problem problem;
+    gka_oracle_options options;
+    gka_exact nothing;
+    gka_oracle_report report;
+} request;
+
+static gka_status prepare(request *r, const gka_problem *problem, const gka_oracle_options *options,
+                          gka_error *error) {
+    *r = (request){.problem = *problem};
+    if (options != NULL)
+        r->options = *options;
+    if (r->options.precision == 0)
+        r->options.precision = DEFAULT_PRECISION;
+    if (r->options.precision < 2 || r->options.precision > MAX_PRECISION)
+        return gka_fail(error, GKA_BAD_ARGUMENT, "oracle: precision %d, expected 2..%d bits",
+                        r->options.precision, MAX_PRECISION);
+    return gka_problem_check(&r->problem, NULL, error);
+}
+
+/* No element in any result. (Other extents may then be anything: no loop, no product of them.) */
+static bool nothing_to_do(const gka_problem *problem, bool states_wanted) {
+    return problem->N == 0 || problem->H == 0 || (problem->T == 0 && !states_wanted);
+}
+
+gka_status gka_oracle_forward(const gka_problem *problem, const gka_oracle_options *options,
+                              gka_exact *out, gka_exact *lo, gka_oracle_report *report,
+                              gka_error *error) {
+    request r;
+    const gka_status status = prepare(&r, problem, options, error);
+    if (report == NULL)
+        report = &r.report;
+    *report = (gka_oracle_report){0};
+    if (status != GKA_OK)
+        return status;
+    if (lo == NULL)
+        lo = &r.nothing;
+    if (r.problem.V == 0 && out->o != NULL)
+        return gka_fail(error, GKA_BAD_ARGUMENT, "oracle: o wanted of a problem without v");
+    if (nothing_to_do(&r.problem, out->h_final != NULL || out->u_final != NULL))
+        return GKA_OK;
+    switch (r.options.oracle) {
+    case GKA_ORACLE_FP64: return gka_fp64_forward(&r.problem, &r.options, out, lo, report, error);
+    case GKA_ORACLE_MPFR: return gka_mpfr_forward(&r.problem, &r.options, out, lo, report, error);
+    case GKA_ORACLE_CERTIFIED: break;
+    }
+    return gka_fail(error, GKA_UNSUPPORTED, "oracle: no %s forward in this build",
+                    gka_oracle_name(r.options.oracle));
+}
+
+gka_status gka_oracle_gradient(const gka_problem *problem, gka_cotangent cotangent,
+                               const gka_oracle_options *options, gka_exact *out, gka_exact *lo,
+                               gka_oracle_report *report, gka_error *error) {
+    request r;
+    const gka_status status = prepare(&r, problem, options, error);
+    if (report == NULL)
+        report = &r.report;
+    *report = (gka_oracle_report){0};
+    if (status != GKA_OK)
+        return status;
+    if (lo == NULL)
+        lo = &r.nothing;
+    if (cotangent == GKA_COTANGENT_O && problem->dout.data == NULL)
+        return gka_fail(error, GKA_BAD_ARGUMENT, "oracle: gradient of the layer without do");
+    if (cotangent == GKA_COTANGENT_X && problem->dx.data == NULL)
+        return gka_fail(error, GKA_BAD_ARGUMENT, "oracle: gradient of the solve without dx");
+    if (nothing_to_do(&r.problem, out->dh0 != NULL || out->du0 != NULL))
+        return GKA_OK;
+    switch (r.options.oracle) {
+    case GKA_ORACLE_FP64:
+        return gka_fp64_gradient(&r.problem, cotangent, &r.options, out, lo, report, error);
+    case GKA_ORACLE_MPFR:
+        return gka_mpfr_gradient(&r.problem, cotangent, &r.options, out, lo, report, error);
+    case GKA_ORACLE_CERTIFIED: break;
+    }
+    return gka_fail(error, GKA_UNSUPPORTED, "oracle: no %s gradient in this build",
+                    gka_oracle_name(r.options.oracle));
+}

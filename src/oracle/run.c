@@ -1,0 +1,136 @@
+/* run.c - the loop over independent (sequence, head) work that every oracle shares. */
+#include "oracle/run.h"
+
+#include <string.h>
+
+static int64_t span_chunks(const gka_problem *problem, int64_t n) {
+    const gka_span span = gka_problem_span(problem, n);
+    return (span.end - span.begin + problem->chunk_size - 1) / problem->chunk_size;
+}
+
+/* Packed sequences: the chunks of one after those of the other. Rows of a batch: as many each. */
+int64_t gka_problem_chunks(const gka_problem *problem) {
+    if (problem->N == 0)
+        return 0;
+    if (problem->cu_seqlens == NULL)
+        return span_chunks(problem, 0);
+    int64_t chunks = 0;
+    for (int64_t n = 0; n < problem->N; n++)
+        chunks += span_chunks(problem, n);
+    return chunks;
+}
+
+int64_t gka_at_chunk(const gka_problem *problem, int64_t n, int64_t t, int64_t h) {
+    const gka_span span = gka_problem_span(problem, n);
+    if ((t - span.begin) % problem->chunk_size != 0)
+        return -1;
+    int64_t chunk = (t - span.begin) / problem->chunk_size;
+    for (int64_t m = 0; problem->cu_seqlens != NULL && m < n; m++)
+        chunk += span_chunks(problem, m);
+    return (span.b * gka_problem_chunks(problem) + chunk) * problem->H + h;
+}
+
+static void zero(double *x, int64_t n) {
+    if (x != NULL && n > 0)
+        memset(x, 0, (size_t)n * sizeof *x);
+}
+
+void gka_exact_zero_forward(const gka_problem *problem, const gka_exact *exact) {
+    const int64_t D = problem->D, V = problem->V, heads = problem->N * problem->H,
+                  tokens = problem->B * problem->T * problem->H,
+                  chunks = problem->B * gka_problem_chunks(problem) * problem->H;
+    zero(exact->x, tokens * D);
+    zero(exact->fro, tokens);
+    zero(exact->lambda, tokens);
+    zero(exact->o, tokens * V);
+    zero(exact->kappa, tokens);
+    zero(exact->h_chunk, chunks * D * D);
+    zero(exact->u_chunk, chunks * D * V);
+    zero(exact->h_final, heads * D * D);
+    zero(exact->u_final, heads * D * V);
+}
+
+void gka_exact_zero_gradient(const gka_problem *problem, const gka_exact *exact) {
+    const int64_t D = problem->D, V = problem->V, heads = problem->N * problem->H,
+                  tokens = problem->B * problem->T * problem->H,
+                  rows = problem->B * problem->T * problem->G;
+    zero(exact->p, tokens * D);
+    zero(exact->dq, tokens * D);
+    zero(exact->dk, rows * D);
+    zero(exact->dv, rows * V);
+    zero(exact->dalpha, tokens);
+    zero(exact->dg, tokens);
+    zero(exact->dg_h, tokens);
+    zero(exact->dg_u, tokens);
+    zero(exact->dh0, heads * D * D);
+    zero(exact->du0, heads * D * V);
+}
+
+static int64_t items_per_sequence(const gka_run *run) {
+    return run->problem->H / run->heads;
+}
+
+static bool wanted(gka_run *run, int64_t item) {
+    pthread_mutex_lock(&run->lock);
+    const bool result = item < run->first_failed;
+    pthread_mutex_unlock(&run->lock);
+    return result;
+}
+
+static void failed(gka_run *run, int64_t item, const gka_error *error) {
+    pthread_mutex_lock(&run->lock);
+    if (item < run->first_failed) {
+        run->first_failed = item;
+        run->error = *error;
+    }
+    pthread_mutex_unlock(&run->lock);
+}
+
+static void run_item(void *context, int64_t item, int worker) {
+    gka_run *const run = context;
+    const int64_t n = item / items_per_sequence(run);
+    const int64_t h = item % items_per_sequence(run) * run->heads;
+    gka_error error = {0};
+    if (!wanted(run, item))
+        return;
+    if (run->memories[worker] == NULL)
+        run->memories[worker] = run->memory(run);
+    const gka_status status = run->memories[worker] == NULL
+                                  ? gka_fail(&error, GKA_OUT_OF_MEMORY, "out of memory")
+                                  : run->body(run, n, h, run->memories[worker], &error);
+    if (status != GKA_OK)
+        failed(run, item, &error);
+}
+
+gka_status gka_run_all(gka_run *run, gka_error *error) {
+    const int workers = gka_threads();
+    run->memories = gka_alloc((size_t)workers, sizeof *run->memories);
+    if (run->memories == NULL)
+        return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory");
+    run->first_failed = INT64_MAX;
+    pthread_mutex_init(&run->lock, NULL);
+    gka_parallel(run->problem->N * items_per_sequence(run), run_item, run);
+    pthread_mutex_destroy(&run->lock);
+    for (int i = 0; i < workers; i++)
+        gka_free(run->memories[i]);
+    gka_free(run->memories);
+    if (run->first_failed == INT64_MAX)
+        return GKA_OK;
+    return gka_fail(error, run->error.status, "%s", run->error.text);
+}
+
+bool gka_run_solved(gka_run *run, int64_t n, int64_t h, bool empty_state) {
+    const gka_problem *const problem = run->problem;
+    const int64_t item = n * items_per_sequence(run) + h / run->heads;
+    pthread_mutex_lock(&run->lock);
+    run->report->solves++;
+    run->report->empty_states += empty_state;
+    if (!gka_progress_report(&run->options->progress, (double)run->report->solves,
+                             (double)(problem->B * problem->T * problem->H))) {
+        run->first_failed = -1; /* every item stops */
+        gka_fail(&run->error, GKA_INTERRUPTED, "interrupted");
+    }
+    const bool go_on = item < run->first_failed;
+    pthread_mutex_unlock(&run->lock);
+    return go_on;
+}
