@@ -1,13 +1,24 @@
 /* gka/format.h - number formats as data, and rounding to them.
  *
  *   1  gka_format               {p, emin, emax, largest finite, subnormals, overflow, encoding}
- *   2  gka_format_find          presets by name
+ *   2  gka_format_find          presets by name, and formats of one's own
  *   3  gka_round                one value, any mode
  *   4  gka_round_array          many values; the stream of the stochastic mode
  *   5  gka_encode, gka_decode   packed 8-, 16-, 32- and 64-bit patterns
  *
- * A finite value of a format is m 2^(e-p+1), m an integer, |m| < 2^p, emin <= e <= emax; for
- * binary64 p = 53, emin = -1022, emax = 1023 (IEEE 754-2019, section 3.3).
+ * A finite value of a format is m 2^(e-p+1), m an integer, |m| < 2^p, emin <= e <= emax, at most
+ * max_finite in size; for binary64 p = 53, emin = -1022, emax = 1023 (IEEE 754-2019, 3.3).
+ *
+ * What rounding means here, in all modes. The result is the one that the mode chooses among the
+ * values of the format as if emax had no end; if that result is beyond max_finite, the overflow
+ * rule replaces it. So 464, the tie between 448 and 480, rounds to 448 in E4M3, and above it
+ * E4M3 overflows (OCP FP8 1.0, 5.2.2).
+ *   zeros       keep their sign; a result that underflows to zero has the sign of x.
+ *   NaN         gives the canonical quiet NaN: sign 0, payload 0. Payloads are not kept.
+ *   subnormals  are values like all others. Without them only 0 and +-2^emin remain below 2^emin
+ *               and the mode chooses among these; a tie, +-2^(emin-1), goes to 0. (Flushing to
+ *               zero, what some devices do, is another operation.)
+ *   p = 1       the tie 1.5 2^e goes to 2^(e+1): 2 is even, 1 is odd.
  */
 #ifndef GKA_FORMAT_H
 #define GKA_FORMAT_H
@@ -21,37 +32,62 @@ extern "C" {
 
 /* ---- 1 the format -------------------------------------------------------------------------- */
 
+/* What stands for a result beyond max_finite, and for Inf itself.
+ *
+ *                  Inf given   nearest, stochastic, away from zero   toward zero, to odd
+ *   ..._IEEE       Inf         Inf                                   largest finite
+ *   ..._SATURATE   largest     largest finite                        largest finite
+ *   ..._NAN        NaN         NaN                                   largest finite
+ *
+ * "Away from zero" is GKA_UP above and GKA_DOWN below zero, "toward zero" the reverse of these and
+ * GKA_TOWARD_ZERO. GKA_OVERFLOW_NAN is IEEE's rule (754-2019, 7.4) for formats without an Inf. */
 typedef enum gka_overflow {
-    GKA_OVERFLOW_IEEE,     /* to Inf or to the largest finite value, as the mode says */
-    GKA_OVERFLOW_SATURATE, /* to the largest finite value, in every mode; Inf saturates too */
-    GKA_OVERFLOW_NAN       /* to NaN: formats without Inf (OCP E4M3, not saturating) */
+    GKA_OVERFLOW_IEEE,
+    GKA_OVERFLOW_SATURATE, /* the default of the OCP FP8 presets */
+    GKA_OVERFLOW_NAN       /* OCP E4M3 when it does not saturate */
 } gka_overflow;
 
 typedef struct gka_format {
     const char *name;
     int p;             /* precision in bits, the hidden one included: 1..25, or 53 */
-    int emin, emax;    /* exponents of the smallest and the largest normal value */
+    int emin, emax;    /* exponents of the smallest and the largest normal value, >= -1022 */
     double max_finite; /* largest finite value: 448 for OCP E4M3, where IEEE's rule would say 480 */
-    bool subnormals;   /* false: results below 2^emin round to 0 or to +-2^emin, as the mode says */
+    bool subnormals;   /* false: nothing between 0 and 2^emin */
     gka_overflow overflow;
     int bits; /* bits of the packed encoding: 8, 16, 32, 64; 0: this format has none */
 } gka_format;
 
 /* ---- 2 presets ----------------------------------------------------------------------------- */
 
-/* "bf16", "fp16", "tf32", "fp32", "fp64", "e4m3", "e5m2" (both saturating, as GPU conversions
- * do), "e4m3-ieee" (overflow to NaN), "e5m2-ieee" (overflow to Inf). NULL when there is none. */
+/* "bf16", "fp16", "tf32", "fp32", "fp64"; the formats of OCP FP8 "e4m3" and "e5m2" saturate, as
+ * the conversions of GPUs do by default, "e4m3-ieee" overflows to NaN and "e5m2-ieee" to Inf
+ * (PyTorch's and ml_dtypes' way). NULL when there is none. */
 const gka_format *gka_format_find(const char *name);
-/* Every preset; ends with NULL. */
+/* Every preset, in the order of a table; ends with NULL. */
 const gka_format *const *gka_format_presets(void);
 /* The format in which a stored type holds its numbers; NULL for integers. */
 const gka_format *gka_format_of_dtype(gka_dtype dtype);
-/* GKA_BAD_ARGUMENT with a line when the fields do not make a format this library can round to. */
+
+/* The format {p, emin, emax} with all that IEEE 754 gives a binary format: largest finite value
+ * 2^emax (2 - 2^(1-p)), subnormals, overflow to Inf; no encoding. Not checked. */
+gka_format gka_format_ieee(const char *name, int p, int emin, int emax);
+
+/* GKA_BAD_ARGUMENT with a line when the fields do not make a format this library can round to:
+ * p in 1..25 or 53; -1022 <= emin <= emax <= 1023; max_finite = m 2^(emax-p+1) with
+ * 2^(p-1) <= m < 2^p; bits = 0, or 8, 16, 32, 64 and enough for an encoding (see below) that has
+ * a place for Inf if overflow is GKA_OVERFLOW_IEEE. Every function below takes checked formats
+ * only; anything else is a programmer error. */
 gka_status gka_format_check(const gka_format *format, gka_error *error);
+
+/* Whether two formats have the same values, overflow rule and encoding (names aside). */
+bool gka_format_equal(const gka_format *a, const gka_format *b);
 
 double gka_format_unit_roundoff(const gka_format *format); /* 2^-p */
 double gka_format_min_normal(const gka_format *format);    /* 2^emin */
-double gka_format_min_subnormal(const gka_format *format); /* 2^(emin-p+1) */
+/* 2^(emin-p+1); without subnormals the smallest positive value, 2^emin. */
+double gka_format_min_subnormal(const gka_format *format);
+/* "ieee", "saturate", "nan". */
+const char *gka_overflow_name(gka_overflow overflow);
 
 /* ---- 3 rounding ---------------------------------------------------------------------------- */
 
@@ -60,42 +96,60 @@ typedef enum gka_rounding {
     GKA_TOWARD_ZERO,
     GKA_UP,
     GKA_DOWN,
-    GKA_TO_ODD,    /* inexact: the neighbour whose last bit is 1 */
-    GKA_STOCHASTIC /* up with probability (x - below)/(above - below), decided by 64 random bits */
+    GKA_TO_ODD,    /* inexact: the neighbour whose last bit is 1; never 0, never Inf */
+    GKA_STOCHASTIC /* away from zero with probability (|x| - below)/(above - below) */
 } gka_rounding;
 
-/* "nearest", "zero", "up", "down", "odd", "stochastic" and back; -1 for no mode. */
+/* "nearest", "zero", "up", "down", "odd", "stochastic" and back; NULL and -1 for no mode. */
 const char *gka_rounding_name(gka_rounding rounding);
 int gka_rounding_find(const char *name);
 
-/* The value of the format that the mode chooses for x. Zeros keep their sign, NaN gives NaN, Inf
- * gives Inf (but see gka_overflow). random: 64 uniform bits, read by the stochastic mode alone. */
+/* The value of the format that the mode chooses for x. random: 64 uniform bits, read by the
+ * stochastic mode alone: with below <= |x| < above neighbours in the format and
+ * F = floor(2^64 (|x| - below)/(above - below)), the result is above if F + random >= 2^64, that
+ * is for F of the 2^64 values of random, and below otherwise. F is exact unless |x| is less than
+ * 2^-11 times the smallest positive value. */
 double gka_round(const gka_format *format, gka_rounding rounding, double x, uint64_t random);
 
 /* ---- 4 arrays ------------------------------------------------------------------------------ */
 
-/* out[i] = gka_round(.., x[i], stream(seed, first + i)); out may be x. The random bits are a
- * function of seed and first + i alone, so any split of an array gives the same bits. */
+/* out[i] = gka_round(.., x[i], gka_round_random(seed, first + i)); out may be x. The random bits
+ * are a function of seed and first + i alone, so any split of an array gives the same bits. */
 void gka_round_array(const gka_format *format, gka_rounding rounding, uint64_t seed, uint64_t first,
                      size_t n, const double *x, double *out);
+/* The same result converted to float, which is exact where every value of the format is a float
+ * (all presets but fp64, where it is x). */
 void gka_round_array_f32(const gka_format *format, gka_rounding rounding, uint64_t seed,
                          uint64_t first, size_t n, const float *x, float *out);
-/* The 64 random bits number i of a seed's stream. */
+/* The 64 random bits number i of a seed's stream: word i mod 4 of Philox4x64-10 with counter
+ * (floor(i/4), 0, 0, 0) and key (seed, "rounding" in ASCII). */
 uint64_t gka_round_random(uint64_t seed, uint64_t i);
 
 /* ---- 5 encodings --------------------------------------------------------------------------- */
 
-/* The pattern of a value that the format holds exactly (round first); NaN gives the canonical
- * quiet NaN of the format. Formats with bits = 0 have no pattern: programmer error. */
+/* A pattern is, from its highest bit: sign; exponent field of w bits; p - 1 bits of fraction;
+ * zeros to the end (13 in tf32, kept in the word of an fp32; 0 in the other presets). Field 0
+ * holds 0 and the subnormals, field 1 is emin; w is the fewest bits that hold emax - emin + 1. If
+ * the field of all ones is not emax's, it holds Inf (fraction 0) and NaN (all other fractions);
+ * otherwise, as in E4M3, there is no Inf and NaN is all ones in field and fraction.
+ *
+ * Encodes a value that the format holds exactly (round first). NaN gives the canonical quiet NaN,
+ * sign 0: 7FC0 bf16, 7E00 fp16, 7FC00000 tf32 and fp32, 7F e4m3, 7E e5m2. Inf in a format that has
+ * no pattern for it gives NaN. Formats with bits = 0 have no patterns: programmer error. */
 uint64_t gka_encode(const gka_format *format, double x);
+/* The value of a pattern; NaN where it spells no value of the format. Zeros at the end are not
+ * looked at, as tensor cores ignore the low bits of tf32. */
 double gka_decode(const gka_format *format, uint64_t pattern);
 
-/* Rounds n numbers and packs them (element size bits/8, native byte order); the fast paths. */
+/* Rounds n numbers as gka_round_array does and packs them (element size bits/8, native byte
+ * order); the fast paths. out must not overlap x. */
 void gka_encode_array(const gka_format *format, gka_rounding rounding, uint64_t seed,
                       uint64_t first, size_t n, const double *x, void *out);
 void gka_encode_array_f32(const gka_format *format, gka_rounding rounding, uint64_t seed,
                           uint64_t first, size_t n, const float *x, void *out);
+/* The values of n patterns, aligned to their size. */
 void gka_decode_array(const gka_format *format, size_t n, const void *patterns, double *out);
+/* The same converted to float: exact for the formats of gka_round_array_f32 but fp64. */
 void gka_decode_array_f32(const gka_format *format, size_t n, const void *patterns, float *out);
 
 #ifdef __cplusplus

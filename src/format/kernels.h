@@ -1,0 +1,25 @@
+/* kernels.h - the loops over arrays, compiled once for each instruction set. */
+#ifndef GKA_FORMAT_KERNELS_H
+#define GKA_FORMAT_KERNELS_H
+
+#include "gka/format.h"
+
+/* Modes are deterministic. out may be x in round_*. The formats of *_f32 satisfy gka_fits_f32, and
+ * those of encode_f32, decode_f32 have bits <= 32. encode_f64 takes values of the format,
+ * encode_f32 rounds first. */
+typedef struct gka_format_kernels {
+    const char *name;
+    void (*round_f64)(const gka_format *f, gka_rounding mode, size_t n, const double *x,
+                      double *out);
+    void (*round_f32)(const gka_format *f, gka_rounding mode, size_t n, const float *x, float *out);
+    void (*encode_f64)(const gka_format *f, size_t n, const double *x, void *out);
+    void (*encode_f32)(const gka_format *f, gka_rounding mode, size_t n, const float *x, void *out);
+    void (*decode_f64)(const gka_format *f, size_t n, const void *patterns, double *out);
+    void (*decode_f32)(const gka_format *f, size_t n, const void *patterns, float *out);
+} gka_format_kernels;
+
+/* The variants this build has and this processor can run, baseline first; NULL past the last,
+ * which is the one in use. */
+const gka_format_kernels *gka_format_kernels_at(int i);
+
+#endif

@@ -1,0 +1,133 @@
+/* format.c - rounding against its definition in MPFR, over random formats, modes and numbers. */
+#include "format_twin.h"
+
+#include "format/kernels.h"
+#include "format/round.h"
+
+#include <inttypes.h>
+
+static void fail_at(const char *what, const gka_format *f, int mode, double x, uint64_t random,
+                    double got, double want) {
+    fail_msg("%s: {p %d, emin %d, emax %d, max %a, subnormals %d, overflow %d} mode %s x %a "
+             "random %016" PRIx64 ": got %a, expected %a",
+             what, f->p, f->emin, f->emax, f->max_finite, f->subnormals, (int)f->overflow,
+             gka_rounding_name((gka_rounding)mode), x, random, got, want);
+}
+
+static void prop_round_is_its_definition(void **state) {
+    (void)state;
+    uint64_t s = 1;
+    for (int i = 0; i < 20000; i++) {
+        const gka_format f = draw_format(&s);
+        assert_int_equal(gka_format_check(&f, NULL), GKA_OK);
+        const double x = draw_double(&s, &f);
+        const uint64_t random = draw(&s);
+        for (int mode = GKA_NEAREST_EVEN; mode <= GKA_STOCHASTIC; mode++) {
+            const double got = gka_round(&f, (gka_rounding)mode, x, random);
+            const double want = twin_round_double(&f, (gka_rounding)mode, x, random);
+            if (bits_of(got) != twin_bits(want))
+                fail_at("round", &f, mode, x, random, got, want);
+        }
+    }
+}
+
+/* Operands whose results meet each other: near in exponent, cancelling, or far apart. */
+static double draw_operand(uint64_t *s, const gka_format *f) {
+    const int kind = draw_int(s, 0, 7);
+    if (kind == 0)
+        return draw_double(s, f);
+    const double m = kind < 4 ? (double)draw_int(s, -64, 64) : (double)(int64_t)draw(s);
+    const int e = kind == 1 ? draw_int(s, -1080, 1000) : draw_int(s, -60, 60);
+    return ldexp(m, e);
+}
+
+/* The exact result of operation number op, or its first 1000 bits with one more set if inexact:
+ * no rounding to 53 bits, nor 64 bits more, can tell. */
+static void exact_result(mpfr_t z, int op, double a, double b, double c) {
+    mpfr_t x, y;
+    mpfr_init2(x, 53);
+    mpfr_init2(y, 1000);
+    mpfr_set_d(x, b, MPFR_RNDN);
+    mpfr_set_d(z, a, MPFR_RNDN);
+    if (op == 0)
+        mpfr_add(z, z, x, MPFR_RNDN);
+    else if (op == 1)
+        mpfr_mul(z, z, x, MPFR_RNDN);
+    else if (op == 2) {
+        mpfr_mul(z, z, x, MPFR_RNDN);
+        mpfr_set_d(x, c, MPFR_RNDN);
+        mpfr_add(z, z, x, MPFR_RNDN);
+    } else {
+        const int inexact = op == 3 ? mpfr_div(y, z, x, MPFR_RNDZ) : mpfr_sqrt(y, z, MPFR_RNDZ);
+        mpfr_set(z, y, MPFR_RNDN);
+        if (inexact && mpfr_number_p(y)) {
+            mpfr_set_si_2exp(y, mpfr_signbit(y) ? -1 : 1, mpfr_get_exp(y) - 1002, MPFR_RNDN);
+            mpfr_add(z, z, y, MPFR_RNDN);
+        }
+    }
+    mpfr_clears(x, y, (mpfr_ptr)0);
+}
+
+static double library_result(const gka_format *f, gka_rounding mode, int op, double a, double b,
+                             double c, uint64_t random) {
+    switch (op) {
+    case 0: return gka_add_round(f, mode, a, b, random);
+    case 1: return gka_mul_round(f, mode, a, b, random);
+    case 2: return gka_fma_round(f, mode, a, b, c, random);
+    case 3: return gka_div_round(f, mode, a, b, random);
+    default: return gka_sqrt_round(f, mode, a, random);
+    }
+}
+
+static void prop_operations_round_once(void **state) {
+    (void)state;
+    uint64_t s = 2;
+    mpfr_t z;
+    mpfr_init2(z, TWIN_BITS);
+    for (int i = 0; i < 20000; i++) {
+        const gka_format f = draw_format(&s);
+        const int op = draw_int(&s, 0, 4);
+        const double a = draw_operand(&s, &f), b = draw_operand(&s, &f);
+        /* a sum that cancels all, or all but the last bits, of a product */
+        double c = draw_int(&s, 0, 1) ? draw_operand(&s, &f) : -(a * b);
+        if (draw_int(&s, 0, 1))
+            c = nextafter(c, draw_operand(&s, &f));
+        const uint64_t random = draw(&s);
+        exact_result(z, op, a, b, c);
+        for (int mode = GKA_NEAREST_EVEN; mode <= GKA_STOCHASTIC; mode++) {
+            double want = twin_round(&f, (gka_rounding)mode, z, random);
+            if (op <= 2 && mpfr_zero_p(z)) { /* MPFR computed it in round-to-nearest */
+                mpfr_t zero;
+                mpfr_init2(zero, 2);
+                mpfr_t x;
+                mpfr_init2(x, 2 * 53);
+                mpfr_set_d(x, a, MPFR_RNDN);
+                const mpfr_rnd_t rnd = mode == GKA_DOWN ? MPFR_RNDD : MPFR_RNDN;
+                if (op == 0)
+                    mpfr_add_d(zero, x, b, rnd);
+                else {
+                    mpfr_mul_d(x, x, b, rnd);
+                    if (op == 2)
+                        mpfr_add_d(x, x, c, rnd);
+                    mpfr_set(zero, x, rnd);
+                }
+                want = mpfr_get_d(zero, rnd);
+                mpfr_clears(zero, x, (mpfr_ptr)0);
+            }
+            const double got = library_result(&f, (gka_rounding)mode, op, a, b, c, random);
+            if (bits_of(got) != twin_bits(want)) {
+                print_error("operation %d: a %a b %a c %a\n", op, a, b, c);
+                fail_at("operation", &f, mode, mpfr_get_d(z, MPFR_RNDN), random, got, want);
+            }
+        }
+    }
+    mpfr_clear(z);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(prop_round_is_its_definition),
+        cmocka_unit_test(prop_operations_round_once),
+    };
+    return cmocka_run_group_tests_name("format", tests, NULL, NULL);
+}
