@@ -5,13 +5,20 @@
  *
  * The conventions of a comparison stand here and nowhere else:
  *   rel_err      ||out - ref||_2 / ||ref||_2 over the whole tensor; ref = 0: ||out||_2 and
- *                `absolute` is set. NaN or Inf in out makes it NaN or Inf.
+ *                `absolute` is set. Right to 8 * 2^-53 relative, whatever the sizes and the number
+ *                of the elements; the order of the sums is pinned.
  *   max_row_err  the largest rel_err over rows (the last axis; for states [..,D,D] the last two;
- *                for [B,T,H] tensors each element), and `at`, the index of that row. Rows whose
- *                reference is zero count absolutely.
- *   max_ulp      the largest distance between the stored element and the reference rounded to the
- *                stored format, in steps between neighbouring encodings (+0 = -0).
- *   ok           true or false against a tolerance on rel_err; null without one.
+ *                for [B,T,H] tensors each element), and `at`, the index of the first such row.
+ *                Rows whose reference is zero count absolutely.
+ *   NaN and Inf  counted on each side. rel_err is then what its formula gives: Inf in out gives
+ *                Inf; NaN anywhere, or Inf in ref, gives NaN. NaN counts as the largest row error.
+ *   max_ulp      the largest distance between the stored element and the reference rounded once, to
+ *                nearest even, to the stored format, in steps between neighbouring encodings (+0
+ * and -0 are the same place; Inf is one step beyond the largest finite value). NaN on either side
+ * has no distance and is left out. equal        elements whose encodings are those of the rounded
+ * reference (+0 and -0 differ; any NaN equals any NaN); bits_equal when all are. ok           pass
+ * or fail against a tolerance on rel_err (rel_err <= tolerance; NaN fails); measured, null in JSON
+ * and "-" in tables, without one.
  */
 #ifndef GKA_JUDGE_H
 #define GKA_JUDGE_H
@@ -33,30 +40,38 @@ typedef struct gka_comparison {
     double rel_err;
     bool absolute;
     double max_row_err;
-    int at_rank;
+    int at_rank; /* axes of `at`: rank - row_rank; 0 for a tensor without elements, too */
     int64_t at[GKA_MAX_RANK];
     uint64_t max_ulp;
     int64_t nan_out, inf_out, nan_ref, inf_ref;
-    int64_t equal; /* elements whose encodings are those of the reference rounded once */
+    int64_t equal;
     int64_t count;
     bool bits_equal; /* equal == count */
     gka_verdict ok;
 } gka_comparison;
 
-/* row_rank: how many trailing axes make a row (0: each element is one). ref has out's shape. */
+/* Fills *comparison; ok = GKA_MEASURED. out: a tensor of a floating-point dtype (anything else is a
+ * programmer error); ref [count]: in out's shape; row_rank: how many trailing axes make a row (0:
+ * each element is one), at most out's rank. */
 void gka_compare(const gka_tensor *out, const double *ref, int row_rank,
                  gka_comparison *comparison);
 
 /* ---- 2 verify ------------------------------------------------------------------------------ */
 
+/* The tensors that are judged, with the shapes of gka/oracle.h: x fro h_chunk h_final u_final o,
+ * solve.{dq dk dg dh0} (gradients of x for the cotangent dx), layer.{dq dk dv dalpha dg} (of o for
+ * the cotangent do). Ends with NULL. */
+extern const char *const gka_verify_names[];
+
 typedef struct gka_verify_options {
     gka_oracle oracle;
-    bool show_ref;            /* ref.* tensors too, compared with the oracle */
-    const gka_file *inputs;   /* where the inputs are, when not in the file itself; NULL */
-    const char *const *names; /* tolerances on rel_err: names[i] <= values[i] */
-    const double *values;
+    bool show_ref;          /* tensors ref.NAME too, as if they were computed ones */
+    const gka_file *inputs; /* where the inputs are, when not in the file itself; NULL */
+    const char *const
+        *names;           /* tolerances: names[i] passes when its rel_err <= values[i]; of equal */
+    const double *values; /* names the last counts; a name the file lacks is passed over */
     size_t tolerance_count;
-    gka_progress progress;
+    gka_progress progress; /* unit: token solves, of every pass */
 } gka_verify_options;
 
 typedef struct gka_verdict_row {
@@ -68,13 +83,22 @@ typedef struct gka_verdict_row {
 typedef struct gka_verification {
     gka_problem problem;
     gka_defaults defaults;
-    gka_oracle_report forward, solve, layer;
-    gka_verdict_row *rows;
+    gka_oracle_report forward, solve,
+        layer;             /* the three passes; zeros for one that was not needed */
+    gka_verdict_row *rows; /* judged tensors, in the file's order */
     size_t row_count;
+    const gka_tensor **others; /* neither an input, nor judged, nor a ref.NAME: g_cumsum and
+                                  whatever has a name that is not known here */
+    size_t other_count;
+    size_t ref_count; /* ref.NAME tensors in the file */
 } gka_verification;
 
-/* The exact value of every output tensor in the file, from the inputs in it, and the comparison.
- * Result freed by gka_verification_free; it points into the file. */
+/* The exact value of every output tensor in the file, from the inputs in it (or in
+ * options->inputs), and the comparison; the reference is the exact value rounded to binary64. Only
+ * what the tensors present need is computed. Fails with GKA_BAD_FILE and a line where a tensor has
+ * another shape than its problem, where an input that an output needs is missing, where there is
+ * nothing to judge, or where the two files state different parameters. The result is freed by
+ * gka_verification_free, also after a failure; it points into the files, which must stay open. */
 gka_status gka_verify(const gka_file *file, const gka_verify_options *options,
                       gka_verification *verification, gka_error *error);
 void gka_verification_free(gka_verification *verification);

@@ -1,0 +1,359 @@
+/* verify.c - every output tensor of a file against the oracle.
+ *
+ * A table says which tensors are judged: the pass of the oracle that computes each, where in
+ * gka_exact it stands, its shape in the problem's letters, and what makes a row. Only the passes
+ * and arrays that the tensors present need are computed.
+ */
+#include "gka/judge.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- what is judged ------------------------------------------------------------------------ */
+
+enum { FORWARD, SOLVE, LAYER, PASSES };
+
+typedef struct output {
+    const char *name;
+    int pass;
+    size_t member;     /* of gka_exact */
+    const char *shape; /* C: chunks; the other letters as in gka/problem.h */
+    int row_rank;
+} output;
+
+#define MEMBER(name) offsetof(gka_exact, name)
+
+static const output outputs[] = {
+    {"x", FORWARD, MEMBER(x), "BTHD", 1},
+    {"fro", FORWARD, MEMBER(fro), "BTH", 0},
+    {"h_chunk", FORWARD, MEMBER(h_chunk), "BCHDD", 2},
+    {"h_final", FORWARD, MEMBER(h_final), "NHDD", 2},
+    {"u_final", FORWARD, MEMBER(u_final), "NHDV", 2},
+    {"o", FORWARD, MEMBER(o), "BTHV", 1},
+    {"solve.dq", SOLVE, MEMBER(dq), "BTHD", 1},
+    {"solve.dk", SOLVE, MEMBER(dk), "BTGD", 1},
+    {"solve.dg", SOLVE, MEMBER(dg), "BTH", 0},
+    {"solve.dh0", SOLVE, MEMBER(dh0), "NHDD", 2},
+    {"layer.dq", LAYER, MEMBER(dq), "BTHD", 1},
+    {"layer.dk", LAYER, MEMBER(dk), "BTGD", 1},
+    {"layer.dv", LAYER, MEMBER(dv), "BTGV", 1},
+    {"layer.dalpha", LAYER, MEMBER(dalpha), "BTH", 0},
+    {"layer.dg", LAYER, MEMBER(dg), "BTH", 0},
+};
+
+enum { OUTPUTS = sizeof outputs / sizeof *outputs };
+
+const char *const gka_verify_names[] = {
+    "x",        "fro",          "h_chunk",  "h_final",   "u_final",  "o",
+    "solve.dq", "solve.dk",     "solve.dg", "solve.dh0", "layer.dq", "layer.dk",
+    "layer.dv", "layer.dalpha", "layer.dg", NULL};
+
+static const char *const inputs[] = {"q",  "k",  "v",  "alpha", "g",
+                                     "h0", "u0", "do", "dx",    "cu_seqlens"};
+
+static const output *find_output(const char *name) {
+    for (int i = 0; i < OUTPUTS; i++)
+        if (strcmp(outputs[i].name, name) == 0)
+            return &outputs[i];
+    return NULL;
+}
+
+static bool is_input(const char *name) {
+    for (size_t i = 0; i < sizeof inputs / sizeof *inputs; i++)
+        if (strcmp(inputs[i], name) == 0)
+            return true;
+    return false;
+}
+
+/* NAME of "ref.NAME" where that is an output; else NULL. */
+static const char *ref_name(const char *name) {
+    return strncmp(name, "ref.", 4) == 0 && find_output(name + 4) != NULL ? name + 4 : NULL;
+}
+
+/* ---- one verification ---------------------------------------------------------------------- */
+
+typedef struct job {
+    const gka_file *file;
+    const gka_verify_options *options;
+    gka_verification *v;
+    const output **outputs; /* of each row */
+    gka_exact exact[PASSES];
+    bool wanted[PASSES];
+    int done; /* passes */
+} job;
+
+static double **array_of(job *j, const output *o) {
+    return (double **)(void *)((char *)&j->exact[o->pass] + o->member);
+}
+
+/* Sorts the file's tensors into rows, others and ref.*. */
+static gka_status sort_tensors(job *j, gka_error *error) {
+    gka_verification *const v = j->v;
+    const size_t count = gka_file_count(j->file);
+    v->rows = gka_alloc(count, sizeof *v->rows);
+    v->others = gka_alloc(count, sizeof *v->others);
+    j->outputs = gka_alloc(count, sizeof *j->outputs);
+    if (v->rows == NULL || v->others == NULL || j->outputs == NULL)
+        return gka_fail(error, GKA_OUT_OF_MEMORY, "%s: no memory for %zu tensors",
+                        gka_file_path(j->file), count);
+    for (size_t i = 0; i < count; i++) {
+        const gka_tensor *const tensor = gka_file_tensor(j->file, i);
+        const char *const ref = ref_name(tensor->name);
+        v->ref_count += ref != NULL;
+        const output *const o = ref == NULL            ? find_output(tensor->name)
+                                : j->options->show_ref ? find_output(ref)
+                                                       : NULL;
+        if (o != NULL) {
+            j->outputs[v->row_count] = o;
+            v->rows[v->row_count++] = (gka_verdict_row){.tensor = tensor, .stated = NAN};
+        } else if (ref == NULL && !is_input(tensor->name)) {
+            v->others[v->other_count++] = tensor;
+        }
+    }
+    if (v->row_count == 0)
+        return gka_fail(error, GKA_BAD_FILE,
+                        "%s: nothing to judge: expected a tensor x, fro, o, "
+                        "h_final, solve.dq, layer.dq or another output",
+                        gka_file_path(j->file));
+    return GKA_OK;
+}
+
+/* ---- shapes -------------------------------------------------------------------------------- */
+
+static int64_t extent(const gka_problem *problem, char letter) {
+    switch (letter) {
+    case 'B': return problem->B;
+    case 'T': return problem->T;
+    case 'H': return problem->H;
+    case 'G': return problem->G;
+    case 'D': return problem->D;
+    case 'V': return problem->V;
+    case 'N': return problem->N;
+    default: return gka_problem_chunks(problem);
+    }
+}
+
+/* "[1,192,1,128]" */
+static void print_shape(char text[200], int rank, const int64_t *shape) {
+    size_t length = 0;
+    text[length++] = '[';
+    for (int i = 0; i < rank; i++)
+        length += (size_t)snprintf(text + length, 200 - length, "%s%lld", i == 0 ? "" : ",",
+                                   (long long)shape[i]);
+    (void)snprintf(text + length, 200 - length, "]");
+}
+
+static gka_status check_tensor(const job *j, const gka_tensor *tensor, const output *o,
+                               gka_error *error) {
+    const char *const path = gka_file_path(j->file);
+    if (gka_format_of_dtype(tensor->dtype) == NULL)
+        return gka_fail(error, GKA_BAD_FILE,
+                        "%s: tensor %s: dtype %s, expected a floating-point one", path,
+                        tensor->name, gka_dtype_name(tensor->dtype));
+    const int rank = (int)strlen(o->shape);
+    int64_t shape[GKA_MAX_RANK];
+    bool same = tensor->rank == rank;
+    for (int i = 0; i < rank; i++) {
+        shape[i] = extent(&j->v->problem, o->shape[i]);
+        same = same && tensor->shape[i] == shape[i];
+    }
+    if (same)
+        return GKA_OK;
+    char is[200], should_be[200];
+    print_shape(is, tensor->rank, tensor->shape);
+    print_shape(should_be, rank, shape);
+    if (o->shape[1] == 'C')
+        return gka_fail(error, GKA_BAD_FILE,
+                        "%s: tensor %s: shape %s, expected %s: the state before each chunk of %lld "
+                        "tokens",
+                        path, tensor->name, is, should_be, (long long)j->v->problem.chunk_size);
+    return gka_fail(error, GKA_BAD_FILE, "%s: tensor %s: shape %s, expected %s", path, tensor->name,
+                    is, should_be);
+}
+
+/* The input that an output cannot do without, missing; NULL when all are there. */
+static const char *missing_input(const gka_problem *problem, const output *o) {
+    const bool needs_v = o->pass == LAYER || o->member == MEMBER(o) || o->member == MEMBER(u_final);
+    if (needs_v && problem->v.data == NULL)
+        return "v";
+    if (o->pass == SOLVE && problem->dx.data == NULL)
+        return "dx";
+    if (o->pass == LAYER && problem->dout.data == NULL)
+        return "do";
+    return NULL;
+}
+
+static gka_status check_tensors(const job *j, gka_error *error) {
+    for (size_t i = 0; i < j->v->row_count; i++) {
+        const gka_tensor *const tensor = j->v->rows[i].tensor;
+        const char *const missing = missing_input(&j->v->problem, j->outputs[i]);
+        if (missing != NULL)
+            return gka_fail(error, GKA_BAD_FILE, "%s: tensor %s: expected its input %s too",
+                            gka_file_path(j->file), tensor->name, missing);
+        const gka_status status = check_tensor(j, tensor, j->outputs[i], error);
+        if (status != GKA_OK)
+            return status;
+    }
+    return GKA_OK;
+}
+
+/* ---- metadata ------------------------------------------------------------------------------ */
+
+/* Where outputs and inputs come from two files, both may state the parameters. */
+static gka_status check_parameters(const job *j, gka_error *error) {
+    static const char *const names[] = {"ridge_ratio", "num_iter", "chunk_size", "scale"};
+    const gka_file *const other = j->options->inputs;
+    for (size_t i = 0; other != NULL && i < sizeof names / sizeof *names; i++) {
+        const char *const mine = gka_file_metadata(j->file, names[i]), *const theirs =
+                                                                           gka_file_metadata(
+                                                                               other, names[i]);
+        if (mine == NULL || theirs == NULL || strcmp(mine, theirs) == 0)
+            continue;
+        const double a = strtod(mine, NULL), b = strtod(theirs, NULL);
+        if (a < b || a > b || a != a || b != b)
+            return gka_fail(error, GKA_BAD_FILE,
+                            "%s: metadata %s is %.40s, expected %.40s as in %s",
+                            gka_file_path(j->file), names[i], mine, theirs, gka_file_path(other));
+    }
+    return GKA_OK;
+}
+
+static gka_status bad_statement(const job *j, const char *what, gka_error *error) {
+    return gka_fail(error, GKA_BAD_FILE,
+                    "%s: metadata rel_err_vs_fp64: %.80s, expected a JSON object of numbers",
+                    gka_file_path(j->file), what);
+}
+
+/* rel_err_vs_fp64: a JSON object {tensor: number} as text. */
+static gka_status read_statement(job *j, gka_error *error) {
+    const char *const text = gka_file_metadata(j->file, "rel_err_vs_fp64");
+    if (text == NULL)
+        return GKA_OK;
+    json_error_t why;
+    json_t *const stated = json_loads(text, JSON_REJECT_DUPLICATES, &why);
+    if (stated == NULL && json_error_code(&why) == json_error_out_of_memory)
+        return gka_fail(error, GKA_OUT_OF_MEMORY, "%s: no memory for its metadata",
+                        gka_file_path(j->file));
+    if (stated == NULL)
+        return bad_statement(j, why.text, error);
+    gka_status status = GKA_OK;
+    if (!json_is_object(stated))
+        status = bad_statement(j, "not an object", error);
+    for (size_t i = 0; status == GKA_OK && i < j->v->row_count; i++) {
+        gka_verdict_row *const row = &j->v->rows[i];
+        const json_t *const value = json_object_get(stated, row->tensor->name);
+        if (json_is_number(value))
+            row->stated = json_number_value(value);
+        else if (value != NULL && !json_is_null(value))
+            status = bad_statement(j, row->tensor->name, error);
+    }
+    json_decref(stated);
+    return status;
+}
+
+/* ---- the oracle ---------------------------------------------------------------------------- */
+
+static gka_status allocate(job *j, gka_error *error) {
+    for (size_t i = 0; i < j->v->row_count; i++) {
+        const output *const o = j->outputs[i];
+        double **const array = array_of(j, o);
+        j->wanted[o->pass] = true;
+        if (*array != NULL)
+            continue;
+        *array = gka_alloc((size_t)gka_tensor_count(j->v->rows[i].tensor), sizeof **array);
+        if (*array == NULL)
+            return gka_fail(error, GKA_OUT_OF_MEMORY, "%s: no memory for the exact %s",
+                            gka_file_path(j->file), o->name);
+    }
+    return GKA_OK;
+}
+
+/* One pass's progress as a part of all passes'. */
+static bool report(void *context, double done, double total) {
+    const job *const j = context;
+    const int passes = j->wanted[FORWARD] + j->wanted[SOLVE] + j->wanted[LAYER];
+    return gka_progress_report(&j->options->progress, j->done * total + done, passes * total);
+}
+
+static gka_status compute(job *j, gka_error *error) {
+    gka_verification *const v = j->v;
+    const gka_oracle_options options = {.oracle = j->options->oracle,
+                                        .progress = {.report = report, .context = j}};
+    gka_status status = GKA_OK;
+    if (j->wanted[FORWARD]) {
+        status =
+            gka_oracle_forward(&v->problem, &options, &j->exact[FORWARD], NULL, &v->forward, error);
+        j->done++;
+    }
+    if (status == GKA_OK && j->wanted[SOLVE]) {
+        status = gka_oracle_gradient(&v->problem, GKA_COTANGENT_X, &options, &j->exact[SOLVE], NULL,
+                                     &v->solve, error);
+        j->done++;
+    }
+    if (status == GKA_OK && j->wanted[LAYER])
+        status = gka_oracle_gradient(&v->problem, GKA_COTANGENT_O, &options, &j->exact[LAYER], NULL,
+                                     &v->layer, error);
+    return status;
+}
+
+/* ---- the verdict --------------------------------------------------------------------------- */
+
+static gka_verdict verdict_of(const gka_verify_options *options, const char *name, double rel_err) {
+    gka_verdict ok = GKA_MEASURED;
+    for (size_t i = 0; i < options->tolerance_count; i++)
+        if (strcmp(options->names[i], name) == 0)
+            ok = rel_err <= options->values[i] ? GKA_PASS : GKA_FAIL;
+    return ok;
+}
+
+static void compare(job *j) {
+    for (size_t i = 0; i < j->v->row_count; i++) {
+        gka_verdict_row *const row = &j->v->rows[i];
+        gka_compare(row->tensor, *array_of(j, j->outputs[i]), j->outputs[i]->row_rank,
+                    &row->comparison);
+        row->comparison.ok = verdict_of(j->options, row->tensor->name, row->comparison.rel_err);
+    }
+}
+
+static void free_job(job *j) {
+    for (int i = 0; i < OUTPUTS; i++) {
+        double **const array = array_of(j, &outputs[i]);
+        gka_free(*array);
+        *array = NULL;
+    }
+    gka_free(j->outputs);
+}
+
+gka_status gka_verify(const gka_file *file, const gka_verify_options *options,
+                      gka_verification *verification, gka_error *error) {
+    *verification = (gka_verification){0};
+    job j = {.file = file, .options = options, .v = verification};
+    const gka_file *const source = options->inputs != NULL ? options->inputs : file;
+    gka_status status = sort_tensors(&j, error);
+    if (status == GKA_OK)
+        status = check_parameters(&j, error);
+    if (status == GKA_OK)
+        status =
+            gka_problem_from_file(source, &verification->problem, &verification->defaults, error);
+    if (status == GKA_OK)
+        status = check_tensors(&j, error);
+    if (status == GKA_OK)
+        status = read_statement(&j, error);
+    if (status == GKA_OK)
+        status = allocate(&j, error);
+    if (status == GKA_OK)
+        status = compute(&j, error);
+    if (status == GKA_OK)
+        compare(&j);
+    free_job(&j);
+    return status;
+}
+
+void gka_verification_free(gka_verification *verification) {
+    gka_problem_free(&verification->problem);
+    gka_free(verification->rows);
+    gka_free(verification->others);
+    *verification = (gka_verification){0};
+}
