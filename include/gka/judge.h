@@ -63,13 +63,18 @@ void gka_compare(const gka_tensor *out, const double *ref, int row_rank,
  * the cotangent do). Ends with NULL. */
 extern const char *const gka_verify_names[];
 
+/* The tensor `name` passes when its rel_err <= value. */
+typedef struct gka_tolerance {
+    const char *name;
+    double value;
+} gka_tolerance;
+
 typedef struct gka_verify_options {
     gka_oracle oracle;
     bool show_ref;          /* tensors ref.NAME too, as if they were computed ones */
-    const gka_file *inputs; /* where the inputs are, when not in the file itself; NULL */
-    const char *const
-        *names;           /* tolerances: names[i] passes when its rel_err <= values[i]; of equal */
-    const double *values; /* names the last counts; a name the file lacks is passed over */
+    const gka_file *inputs; /* where the inputs are; NULL: in the file itself */
+    /* Of equal names the last counts; a name that the file lacks is passed over. */
+    const gka_tolerance *tolerances;
     size_t tolerance_count;
     gka_progress progress; /* unit: token solves, of every pass */
 } gka_verify_options;
@@ -83,12 +88,12 @@ typedef struct gka_verdict_row {
 typedef struct gka_verification {
     gka_problem problem;
     gka_defaults defaults;
-    gka_oracle_report forward, solve,
-        layer;             /* the three passes; zeros for one that was not needed */
-    gka_verdict_row *rows; /* judged tensors, in the file's order */
+    /* The three passes of the oracle; zeros for one that was not needed. */
+    gka_oracle_report forward, solve, layer;
+    gka_verdict_row *rows; /* in the order of gka_verify_names, ref.NAME after NAME */
     size_t row_count;
-    const gka_tensor **others; /* neither an input, nor judged, nor a ref.NAME: g_cumsum and
-                                  whatever has a name that is not known here */
+    /* Neither an input, nor judged, nor a ref.NAME: g_cumsum, and names that are not known here. */
+    const gka_tensor **others;
     size_t other_count;
     size_t ref_count; /* ref.NAME tensors in the file */
 } gka_verification;

@@ -6,6 +6,7 @@
  *   4  cli_nearest              "did you mean ...?"
  *   5  cli_table                aligned columns
  *   6  cli_progress             a bar on a terminal
+ *   7  cli_open                 input files; output as JSON is in cli/json.h
  *
  * A subcommand is one file with one function `int cli_NAME(cli *c)`, declared in section 1, and one
  * line of the table in command.c. The command uses the library's public headers only.
@@ -17,6 +18,7 @@
 #define GKA_CLI_CLI_H
 
 #include "gka/base.h"
+#include "gka/io.h"
 
 #include <stdio.h>
 
@@ -37,6 +39,7 @@ int gka_command(int argc, const char *const *argv, FILE *out, FILE *err);
 typedef struct cli cli;
 
 int cli_formats(cli *c);
+int cli_verify(cli *c);
 
 /* ---- 2 options ----------------------------------------------------------------------------- */
 
@@ -52,7 +55,7 @@ typedef enum cli_kind {
 } cli_kind;
 
 typedef struct cli_texts {
-    const char **text;
+    char **text; /* the subcommand may cut them up */
     size_t count;
 } cli_texts;
 
@@ -150,5 +153,11 @@ typedef struct cli_progress {
 gka_progress cli_progress_start(cli_progress *progress, cli *c, const char *label);
 /* Wipes the bar. */
 void cli_progress_end(cli_progress *progress);
+
+/* ---- 7 input files ------------------------------------------------------------------------- */
+
+/* gka_file_open, and for a name that does not exist the one that was probably meant. Returns
+ * CLI_GOOD or prints and returns the exit code. */
+int cli_open(cli *c, const char *path, gka_file **file);
 
 #endif

@@ -3,6 +3,7 @@
 #include "cli/private.h"
 
 #include <errno.h>
+#include <jansson.h>
 #include <stdarg.h>
 #include <string.h>
 
@@ -13,6 +14,8 @@ typedef struct command {
 } command;
 
 static const command commands[] = {
+    {"verify", cli_verify, "judge computed tensors against the exact answer for their inputs"},
+    {"formats", cli_formats, "number formats: precision, range, unit roundoff, overflow rule"},
     {NULL, NULL, NULL},
 };
 
@@ -90,8 +93,14 @@ static int no_such_command(cli *c, const char *word) {
                     cli_nearest_hint(&nearest, hint));
 }
 
+/* JSON's memory is counted and made to fail like all other. */
+static void *json_memory(size_t bytes) {
+    return gka_alloc(1, bytes);
+}
+
 int gka_command(int argc, const char *const *argv, FILE *out, FILE *err) {
     cli c = {.out = out, .err = err};
+    json_set_alloc_funcs(json_memory, gka_free);
     if (argc < 2)
         return cli_fail(&c, "no command given; `gka --help` lists the commands");
     const char *const word = argv[1];

@@ -1,10 +1,12 @@
 /* main.c - the command as a process: stdout, stderr, and what Ctrl-C leaves behind (nothing). */
 #include "cli/cli.h"
+#include "gka/io.h"
 
 #include <signal.h>
 
-/* Dies of the signal, so that a shell sees 128 + its number. */
+/* Removes half-written files, then dies of the signal, so that a shell sees 128 + its number. */
 static void stop(int number) {
+    gka_output_abandon_all();
     (void)raise(number);
 }
 

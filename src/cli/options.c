@@ -146,7 +146,7 @@ static int set_choice(cli *c, const cli_option *option, const char *text) {
                     cli_nearest_hint(&nearest, hint));
 }
 
-static int add_text(cli *c, cli_texts *texts, const char *text) {
+static int add_text(cli *c, cli_texts *texts, char *text) {
     /* There are never more values than arguments. */
     if (texts->text == NULL)
         texts->text = keep(c, gka_alloc((size_t)c->argc, sizeof *texts->text));
@@ -161,7 +161,7 @@ static int set(cli *c, const cli_option *option, const char *given) {
         *(bool *)option->target = true;
         return CLI_GOOD;
     }
-    const char *const text = keep(c, gka_strdup(given));
+    char *const text = keep(c, gka_strdup(given));
     if (text == NULL)
         return cli_out_of_memory(c);
     switch (option->kind) {

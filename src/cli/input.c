@@ -1,0 +1,35 @@
+/* input.c - opening what was named, or saying what was probably meant. */
+#include "cli/cli.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Names of the same directory that are near to path's last part. */
+static cli_nearest nearest_file(const char *path) {
+    const char *const slash = strrchr(path, '/');
+    cli_nearest nearest = cli_nearest_to(slash == NULL ? path : slash + 1);
+    char directory[1024] = ".";
+    const size_t length = slash == NULL ? 1 : (size_t)(slash - path) + 1;
+    if (slash != NULL && length < sizeof directory)
+        memcpy(directory, path, length);
+    directory[length < sizeof directory ? length : 0] = '\0';
+    DIR *const entries = opendir(directory);
+    for (const struct dirent *e; entries != NULL && (e = readdir(entries)) != NULL;)
+        cli_nearest_try(&nearest, e->d_name);
+    if (entries != NULL)
+        (void)closedir(entries);
+    return nearest;
+}
+
+int cli_open(cli *c, const char *path, gka_file **file) {
+    gka_error error = {0};
+    if (gka_file_open(path, file, &error) == GKA_OK)
+        return CLI_GOOD;
+    if (error.status != GKA_IO || access(path, F_OK) == 0 || errno != ENOENT)
+        return cli_report(c, &error);
+    const cli_nearest nearest = nearest_file(path);
+    char hint[96];
+    return cli_fail(c, "%s%s", error.text, cli_nearest_hint(&nearest, hint));
+}

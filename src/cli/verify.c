@@ -1,0 +1,430 @@
+/* verify.c - gka verify: the tensors of files judged against the oracle, as tables and as JSON. */
+#include "cli/json.h"
+#include "gka/judge.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* ---- the command line ---------------------------------------------------------------------- */
+
+typedef struct request {
+    cli *c;
+    int oracle;
+    const char *inputs, *json;
+    cli_texts tolerance_texts;
+    gka_tolerance *tolerances; /* one for each text */
+    bool *used;                /* some file held a tensor of that name */
+    bool show_ref;
+    bool failed;  /* some tensor is out of its tolerance */
+    json_t *list; /* of the files' results, when asked for */
+    bool good;    /* the list is complete so far */
+} request;
+
+static const char notes[] =
+    "Each FILE is a safetensors file with the inputs q k [v] [alpha] [g] [h0] [u0] [do] [dx]\n"
+    "[cu_seqlens], metadata ridge_ratio, num_iter, chunk_size, scale (when missing: 0.02, 30, 64,\n"
+    "1/sqrt(D)), and any of the outputs x fro h_chunk h_final u_final o, solve.{dq dk dg dh0},\n"
+    "layer.{dq dk dv dalpha dg}. The exact value of each output is computed from the inputs.\n"
+    "\n"
+    "  rel_err      ||out - exact|| / ||exact|| over the tensor (\"abs\": exact = 0, ||out||)\n"
+    "  stated       what the file's metadata rel_err_vs_fp64 says it is\n"
+    "  max_row_err  the largest over rows (last axis; for states matrices), `at` that row\n"
+    "  max_ulp      the largest distance, in steps of the stored format, to exact rounded to it\n"
+    "  non-finite   NaN and Inf among the stored elements\n"
+    "  ok           yes or no by --tolerance on rel_err, - without one\n"
+    "\n"
+    "The oracle fp64 (the default: fast, and right to about 1e-12, far below what any format of "
+    "25\n"
+    "bits or fewer shows) solves by Cholesky in binary64. certified gives proven, correctly "
+    "rounded\n"
+    "values in double-double; mpfr computes in 256 bits, slowly, and judges the other two.\n"
+    "\n"
+    "JSON: for one FILE an object {file, oracle, parameters, tensors, ...}, for several a list of\n"
+    "them; NaN and Inf are strings, ok is true, false or null. With --json=- no table is printed.\n"
+    "\n"
+    "Exit code: 0 all within tolerance or merely measured, 1 a tensor fails, 2 usage or bad "
+    "input,\n"
+    "3 internal.\n";
+
+/* NAME=VALUE */
+static int parse_tolerance(cli *c, char *text, gka_tolerance *tolerance) {
+    char *const equals = strchr(text, '=');
+    if (equals == NULL)
+        return cli_fail(c, "--tolerance %.80s: NAME=VALUE was expected", text);
+    *equals = '\0';
+    char *end;
+    *tolerance = (gka_tolerance){text, strtod(equals + 1, &end)};
+    if (end == equals + 1 || *end != '\0' || !(tolerance->value >= 0))
+        return cli_fail(c, "--tolerance %.80s=%.80s: a number >= 0 was expected", text, equals + 1);
+    cli_nearest nearest = cli_nearest_to(text);
+    const char *const name = strncmp(text, "ref.", 4) == 0 ? text + 4 : text;
+    for (const char *const *known = gka_verify_names; *known != NULL; known++) {
+        if (strcmp(*known, name) == 0)
+            return CLI_GOOD;
+        cli_nearest_try(&nearest, *known);
+    }
+    char hint[96];
+    return cli_fail(c, "--tolerance %.80s: no output has that name%s", text,
+                    cli_nearest_hint(&nearest, hint));
+}
+
+static int parse_tolerances(request *r) {
+    const size_t count = r->tolerance_texts.count;
+    r->tolerances = gka_alloc(count, sizeof *r->tolerances);
+    r->used = gka_alloc(count, sizeof *r->used);
+    if (r->tolerances == NULL || r->used == NULL)
+        return cli_out_of_memory(r->c);
+    int code = CLI_GOOD;
+    for (size_t i = 0; i < count && code == CLI_GOOD; i++)
+        code = parse_tolerance(r->c, r->tolerance_texts.text[i], &r->tolerances[i]);
+    return code;
+}
+
+/* ---- numbers as text ----------------------------------------------------------------------- */
+
+/* "1,192,1,128" */
+static void join(char text[200], int rank, const int64_t *numbers) {
+    int n = 0;
+    text[0] = '\0';
+    for (int i = 0; i < rank; i++)
+        n += snprintf(text + n, (size_t)(200 - n), "%s%lld", i == 0 ? "" : ",",
+                      (long long)numbers[i]);
+}
+
+static const char *verdict_text(gka_verdict ok) {
+    return ok == GKA_MEASURED ? "-" : ok == GKA_PASS ? "yes" : "NO";
+}
+
+static int64_t total(const gka_verification *v, int64_t (*of)(const gka_oracle_report *)) {
+    return of(&v->forward) + of(&v->solve) + of(&v->layer);
+}
+
+static int64_t solves(const gka_oracle_report *report) {
+    return report->solves;
+}
+
+static int64_t recomputed(const gka_oracle_report *report) {
+    return report->recomputed;
+}
+
+static int64_t most(int64_t a, int64_t b, int64_t c) {
+    const int64_t ab = a > b ? a : b;
+    return ab > c ? ab : c;
+}
+
+/* ---- notes --------------------------------------------------------------------------------- */
+
+/* Calls say(context, line) for each thing a reader of the figures should know. */
+static void tell(const gka_verification *v, const request *r,
+                 void (*say)(void *context, const char *line), void *context) {
+    char line[320];
+    const gka_problem *const p = &v->problem;
+    const struct {
+        bool missing;
+        const char *name;
+        double value;
+    } defaults[] = {{v->defaults.ridge_ratio, "ridge_ratio", p->ridge_ratio},
+                    {v->defaults.num_iter, "num_iter", p->num_iter},
+                    {v->defaults.chunk_size, "chunk_size", (double)p->chunk_size},
+                    {v->defaults.scale, "scale", p->scale}};
+    for (size_t i = 0; i < sizeof defaults / sizeof *defaults; i++)
+        if (defaults[i].missing) {
+            (void)snprintf(line, sizeof line, "metadata '%s' is missing: %.10g taken",
+                           defaults[i].name, defaults[i].value);
+            say(context, line);
+        }
+    if (p->h0_asymmetric)
+        say(context, "h0 is not symmetric: (h0 + h0^T)/2 taken");
+    const int64_t empty =
+        most(v->forward.empty_states, v->solve.empty_states, v->layer.empty_states);
+    if (empty > 0) {
+        (void)snprintf(line, sizeof line,
+                       "%lld token solves met an empty state (f = 0): x = 0 there",
+                       (long long)empty);
+        say(context, line);
+    }
+    if (r->oracle == GKA_ORACLE_CERTIFIED) {
+        const double bound =
+            fmax(v->forward.worst_bound, fmax(v->solve.worst_bound, v->layer.worst_bound));
+        (void)snprintf(line, sizeof line,
+                       "certified: worst proven bound %.1e, %lld of %lld token solves in MPFR",
+                       bound, (long long)total(v, recomputed), (long long)total(v, solves));
+        say(context, line);
+    }
+    for (size_t i = 0; i < v->other_count; i++) {
+        (void)snprintf(line, sizeof line, "tensor '%.200s' is not judged", v->others[i]->name);
+        say(context, line);
+    }
+}
+
+/* ---- the table ----------------------------------------------------------------------------- */
+
+static void say_line(void *context, const char *line) {
+    fprintf(((cli *)context)->out, "note: %s\n", line);
+}
+
+static void add_row(cli_table *table, const gka_verdict_row *row) {
+    const gka_comparison *const k = &row->comparison;
+    char shape[200], at[200];
+    join(shape, row->tensor->rank, row->tensor->shape);
+    join(at, k->at_rank, k->at);
+    cli_cell(table, "%s", row->tensor->name);
+    cli_cell(table, "%s", gka_dtype_name(row->tensor->dtype));
+    cli_cell(table, "%s", shape);
+    if (k->absolute)
+        cli_cell(table, "%.2e abs", k->rel_err);
+    else
+        cli_cell_real(table, k->rel_err);
+    if (isnan(row->stated))
+        cli_cell(table, "-");
+    else
+        cli_cell_real(table, row->stated);
+    cli_cell_real(table, k->max_row_err);
+    cli_cell(table, "%s", k->at_rank == 0 ? "-" : at);
+    cli_cell(table, "%llu", (unsigned long long)k->max_ulp);
+    cli_cell(table, "%lld", (long long)(k->nan_out + k->inf_out));
+    cli_cell(table, "%s", verdict_text(k->ok));
+}
+
+static int print_table(cli *c, const char *path, const request *r, const gka_verification *v) {
+    static const char *const headings[] = {"<tensor",    "<dtype",      "<shape", "rel_err",
+                                           "stated",     "max_row_err", "<at",    "max_ulp",
+                                           "non-finite", "<ok"};
+    const gka_problem *const p = &v->problem;
+    fprintf(c->out,
+            "%s: B %lld, T %lld, H %lld, D %lld, V %lld; ridge_ratio %g, chunk_size %lld, scale "
+            "%.6g; oracle %s\n\n",
+            path, (long long)p->B, (long long)p->T, (long long)p->H, (long long)p->D,
+            (long long)p->V, p->ridge_ratio, (long long)p->chunk_size, p->scale,
+            gka_oracle_name((gka_oracle)r->oracle));
+    cli_table table;
+    cli_table_start(&table, headings, sizeof headings / sizeof *headings);
+    for (size_t i = 0; i < v->row_count; i++)
+        add_row(&table, &v->rows[i]);
+    if (cli_table_print(&table, c->out) != GKA_OK)
+        return cli_out_of_memory(c);
+    fputc('\n', c->out);
+    tell(v, r, say_line, c);
+    if (v->ref_count > 0 && !r->show_ref)
+        fprintf(c->out, "note: %zu tensors ref.* are not shown (--show-ref)\n", v->ref_count);
+    return CLI_GOOD;
+}
+
+/* ---- JSON ---------------------------------------------------------------------------------- */
+
+typedef struct builder {
+    json_t *value;
+    bool good;
+} builder;
+
+static void put(builder *object, const char *key, json_t *value) {
+    object->good &= json_object_set_new(object->value, key, value) == 0;
+}
+
+static void append(builder *array, json_t *value) {
+    array->good &= json_array_append_new(array->value, value) == 0;
+}
+
+static json_t *integers(int rank, const int64_t *numbers, bool *good) {
+    builder list = {json_array(), true};
+    for (int i = 0; i < rank; i++)
+        append(&list, json_integer(numbers[i]));
+    *good &= list.good;
+    return list.value;
+}
+
+static json_t *json_row(const gka_verdict_row *row, bool *good) {
+    const gka_comparison *const k = &row->comparison;
+    builder o = {json_object(), true};
+    put(&o, "name", cli_json_text(row->tensor->name));
+    put(&o, "shape", integers(row->tensor->rank, row->tensor->shape, &o.good));
+    put(&o, "dtype", json_string(gka_dtype_name(row->tensor->dtype)));
+    put(&o, "rel_err", cli_json_real(k->rel_err));
+    put(&o, "absolute", json_boolean(k->absolute));
+    put(&o, "stated", isnan(row->stated) ? json_null() : json_real(row->stated));
+    put(&o, "max_row_err", cli_json_real(k->max_row_err));
+    put(&o, "at", integers(k->at_rank, k->at, &o.good));
+    put(&o, "max_ulp", cli_json_count(k->max_ulp));
+    put(&o, "nonfinite", json_integer(k->nan_out + k->inf_out));
+    put(&o, "nan", json_integer(k->nan_out));
+    put(&o, "inf", json_integer(k->inf_out));
+    put(&o, "exact_nan", json_integer(k->nan_ref));
+    put(&o, "exact_inf", json_integer(k->inf_ref));
+    put(&o, "equal", json_integer(k->equal));
+    put(&o, "count", json_integer(k->count));
+    put(&o, "bits_equal", json_boolean(k->bits_equal));
+    put(&o, "ok", k->ok == GKA_MEASURED ? json_null() : json_boolean(k->ok == GKA_PASS));
+    *good &= o.good;
+    return o.value;
+}
+
+static json_t *json_parameters(const gka_problem *p, bool *good) {
+    builder o = {json_object(), true};
+    put(&o, "ridge_ratio", cli_json_real(p->ridge_ratio));
+    put(&o, "num_iter", json_integer(p->num_iter));
+    put(&o, "chunk_size", json_integer(p->chunk_size));
+    put(&o, "scale", cli_json_real(p->scale));
+    const struct {
+        const char *name;
+        int64_t value;
+    } extents[] = {{"B", p->B}, {"T", p->T}, {"H", p->H}, {"G", p->G},
+                   {"D", p->D}, {"V", p->V}, {"N", p->N}};
+    for (size_t i = 0; i < sizeof extents / sizeof *extents; i++)
+        put(&o, extents[i].name, json_integer(extents[i].value));
+    *good &= o.good;
+    return o.value;
+}
+
+static void say_json(void *context, const char *line) {
+    append(context, cli_json_text(line));
+}
+
+static void add_json(request *r, const char *path, const char *inputs, const gka_verification *v) {
+    builder o = {json_object(), r->good}, tensors = {json_array(), true},
+            said = {json_array(), true};
+    for (size_t i = 0; i < v->row_count; i++)
+        append(&tensors, json_row(&v->rows[i], &o.good));
+    tell(v, r, say_json, &said);
+    put(&o, "file", cli_json_text(path));
+    if (inputs != NULL)
+        put(&o, "inputs", cli_json_text(inputs));
+    put(&o, "oracle", json_string(gka_oracle_name((gka_oracle)r->oracle)));
+    put(&o, "parameters", json_parameters(&v->problem, &o.good));
+    put(&o, "tensors", tensors.value);
+    put(&o, "notes", said.value);
+    r->good = o.good && tensors.good && said.good;
+    r->good &= json_array_append_new(r->list, o.value) == 0;
+}
+
+/* ---- one file ------------------------------------------------------------------------------ */
+
+static void look_at_verdicts(request *r, const gka_verification *v) {
+    for (size_t i = 0; i < v->row_count; i++) {
+        r->failed |= v->rows[i].comparison.ok == GKA_FAIL;
+        for (size_t t = 0; t < r->tolerance_texts.count; t++)
+            r->used[t] |= strcmp(r->tolerances[t].name, v->rows[i].tensor->name) == 0;
+    }
+}
+
+static int judge_open(request *r, const gka_file *file, const gka_file *inputs) {
+    cli *const c = r->c;
+    const char *const path = gka_file_path(file);
+    const char *const slash = strrchr(path, '/');
+    cli_progress progress;
+    const gka_verify_options options = {
+        .oracle = (gka_oracle)r->oracle,
+        .show_ref = r->show_ref,
+        .inputs = inputs,
+        .tolerances = r->tolerances,
+        .tolerance_count = r->tolerance_texts.count,
+        .progress = cli_progress_start(&progress, c, slash == NULL ? path : slash + 1)};
+    gka_verification v;
+    gka_error error = {0};
+    const gka_status status = gka_verify(file, &options, &v, &error);
+    cli_progress_end(&progress);
+    int code = CLI_GOOD;
+    if (status != GKA_OK) {
+        code = cli_report(c, &error);
+    } else {
+        look_at_verdicts(r, &v);
+        if (r->json == NULL || strcmp(r->json, "-") != 0)
+            code = print_table(c, path, r, &v);
+        if (r->json != NULL)
+            add_json(r, path, inputs == NULL ? NULL : gka_file_path(inputs), &v);
+    }
+    gka_verification_free(&v);
+    return code;
+}
+
+/* --inputs=DIRECTORY stands for the file of the same name there. */
+static int open_inputs(request *r, const char *path, gka_file **inputs) {
+    *inputs = NULL;
+    struct stat about;
+    if (r->inputs == NULL)
+        return CLI_GOOD;
+    if (stat(r->inputs, &about) != 0 || !S_ISDIR(about.st_mode))
+        return cli_open(r->c, r->inputs, inputs);
+    const char *const slash = strrchr(path, '/');
+    const char *const name = slash == NULL ? path : slash + 1;
+    const size_t room = strlen(r->inputs) + strlen(name) + 2;
+    char *const there = gka_alloc(room, 1);
+    if (there == NULL)
+        return cli_out_of_memory(r->c);
+    (void)snprintf(there, room, "%s/%s", r->inputs, name);
+    const int code = cli_open(r->c, there, inputs);
+    gka_free(there);
+    return code;
+}
+
+static int judge_file(request *r, const char *path) {
+    gka_file *file, *inputs;
+    int code = cli_open(r->c, path, &file);
+    if (code != CLI_GOOD)
+        return code;
+    code = open_inputs(r, path, &inputs);
+    if (code == CLI_GOOD) {
+        code = judge_open(r, file, inputs);
+        gka_file_close(inputs);
+    }
+    gka_file_close(file);
+    return code;
+}
+
+/* ---- all of them --------------------------------------------------------------------------- */
+
+static int judge_files(request *r) {
+    cli *const c = r->c;
+    int code = parse_tolerances(r);
+    for (int i = 0; i < c->operand_count && code == CLI_GOOD; i++) {
+        if (i > 0 && (r->json == NULL || strcmp(r->json, "-") != 0))
+            fputc('\n', c->out);
+        code = judge_file(r, c->operands[i]);
+    }
+    for (size_t t = 0; t < r->tolerance_texts.count && code == CLI_GOOD; t++)
+        if (!r->used[t])
+            code = cli_fail(c, "--tolerance %s: no file holds a tensor of that name%s",
+                            r->tolerances[t].name,
+                            strncmp(r->tolerances[t].name, "ref.", 4) == 0 && !r->show_ref
+                                ? " that is shown; --show-ref was expected"
+                                : "");
+    return code;
+}
+
+static int write_json(request *r) {
+    json_t *root = r->list;
+    if (r->c->operand_count == 1)
+        root = json_incref(json_array_get(r->list, 0));
+    else
+        json_incref(root);
+    return cli_json_write(r->c, root, r->good, r->json);
+}
+
+int cli_verify(cli *c) {
+    request r = {.c = c, .oracle = GKA_ORACLE_FP64, .good = true};
+    static const cli_help help = {.operands = "FILE...", .notes = notes, .least = 1, .most = -1};
+    const cli_option options[] = {
+        {"oracle", 0, CLI_CHOICE, &r.oracle, .choices = "fp64|certified|mpfr",
+         .help = "how the exact value is computed"},
+        {"inputs", 0, CLI_TEXT, &r.inputs, .value = "FILE",
+         .help = "take inputs and parameters from this file, or from the one of the same name in "
+                 "this directory"},
+        {"json", 0, CLI_TEXT, &r.json, .value = "OUT", .help = "write the figures as JSON"},
+        {"tolerance", 0, CLI_TEXTS, &r.tolerance_texts, .value = "NAME=VALUE",
+         .help = "require rel_err <= VALUE of the tensor NAME; may be repeated"},
+        {"show-ref", 0, CLI_FLAG, &r.show_ref, .help = "judge the file's own ref.* tensors too"},
+        {.kind = CLI_END}};
+    int code;
+    if (!cli_parse(c, &help, options, &code))
+        return code;
+    if (r.json != NULL)
+        r.list = json_array();
+    code = judge_files(&r);
+    if (code == CLI_GOOD && r.json != NULL)
+        code = write_json(&r);
+    json_decref(r.list);
+    gka_free(r.tolerances);
+    gka_free(r.used);
+    return code != CLI_GOOD ? code : r.failed ? CLI_FAILS : CLI_GOOD;
+}

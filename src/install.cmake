@@ -1,0 +1,36 @@
+# cmake --install: headers, library, find_package(gka), pkg-config gka, the command, its man page.
+include(CMakePackageConfigHelpers)
+
+install(TARGETS gka EXPORT gka ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}
+        LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+install(TARGETS gka_command RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/gka DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
+        FILES_MATCHING PATTERN "*.h")
+
+# The manual carries the version.
+configure_file(cli/gka.1 gka.1 @ONLY)
+install(FILES ${CMAKE_CURRENT_BINARY_DIR}/gka.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
+
+set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/gka)
+install(EXPORT gka NAMESPACE gka:: FILE gka-targets.cmake DESTINATION ${package_dir})
+configure_package_config_file(gka-config.cmake.in gka-config.cmake
+                              INSTALL_DESTINATION ${package_dir})
+write_basic_package_version_file(gka-config-version.cmake COMPATIBILITY SameMinorVersion)
+install(FILES ${CMAKE_CURRENT_BINARY_DIR}/gka-config.cmake
+              ${CMAKE_CURRENT_BINARY_DIR}/gka-config-version.cmake DESTINATION ${package_dir})
+
+# What the library needs, a user of the static library needs too; a user of the shared one does not.
+set(needs "${OpenMP_C_FLAGS} ${GKA_LAPACKE} ${GKA_LAPACK} ${GKA_BLAS} -lm")
+if(BUILD_SHARED_LIBS)
+    set(GKA_PC_LIBS "")
+    set(GKA_PC_REQUIRES "")
+    set(GKA_PC_LIBS_PRIVATE "${needs}")
+    set(GKA_PC_REQUIRES_PRIVATE "mpfr jansson")
+else()
+    set(GKA_PC_LIBS " ${needs}")
+    set(GKA_PC_REQUIRES "mpfr jansson")
+    set(GKA_PC_LIBS_PRIVATE "")
+    set(GKA_PC_REQUIRES_PRIVATE "")
+endif()
+configure_file(gka.pc.in gka.pc @ONLY)
+install(FILES ${CMAKE_CURRENT_BINARY_DIR}/gka.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
