@@ -1,7 +1,7 @@
 /* gka/arith.h - an arithmetic is a policy; a device is a policy whose dot product is the tensor
  * core.
  *
- *   1  gka_policy               storage, product, accumulator; rounding; fused; order; seed
+ *   1  gka_policy, gka_arith    storage, product, accumulator; rounding; fused; order; seed
  *   2  gka_device               h100, a100, ieee32, exact64
  *   3  gka_mma                  D = A B + C as the device computes it
  *   4  gka_device_exp, ...      the functions, as the device computes them
@@ -16,6 +16,107 @@
 extern "C" {
 #endif
 
+/* ---- 1 policies ---------------------------------------------------------------------------- */
+
+/* How the terms of a sum are added; the sum starts at +0. */
+typedef enum gka_order {
+    GKA_SEQUENTIAL, /* one after the other */
+    GKA_PAIRWISE,   /* sum(n) = sum(first h) + sum(last n-h), h the largest power of two < n */
+    GKA_BLOCKS      /* sequentially within blocks of `block` terms, then the blocks' sums */
+} gka_order;
+
+/* An arithmetic as data. Scalars and running sums are numbers of `accumulator`; what lies in
+ * memory (vectors, matrices) are numbers of `storage`; the factors of a matrix product are rounded
+ * to `operand` first. Values travel as double. */
+typedef struct gka_policy {
+    char name[56];
+    gka_format storage, operand, product, accumulator;
+    gka_rounding rounding; /* of everything */
+    bool fused;            /* a product and the sum it enters round once (product is not used) */
+    gka_order order;       /* of dot products and matrix products */
+    int64_t block;         /* >= 1, read for GKA_BLOCKS */
+    uint64_t seed;         /* of the stochastic mode */
+} gka_policy;
+
+/* A policy by name: NAME[/MODE][/fma][/ORDER].
+ *   NAME   fp64, fp32, tf32, bf16, fp16: everything in that format, products rounded;
+ *          tf32-acc32, bf16-acc32, fp16-acc32, e4m3-acc32, e5m2-acc32: memory and operands in the
+ *          short format, fp32 scalars and sums; tf32-mixed, bf16-mixed, fp16-mixed, e4m3-mixed,
+ *          e5m2-mixed: only the operands of matrix products in the short format, the rest fp32
+ *   MODE   zero, up, down, odd, stochastic (default: nearest even)
+ *   fma    fused
+ *   ORDER  pairwise, blocksN (default: sequential)
+ * False when there is none of that name; the seed is 0. */
+bool gka_policy_find(const char *name, gka_policy *policy);
+/* The names without suffixes, ended by NULL. */
+const char *const *gka_policy_names(void);
+/* GKA_BAD_ARGUMENT with a line for what this room cannot serve: each format must pass
+ * gka_format_check and none may be more precise than the accumulator; block >= 1. */
+gka_status gka_policy_check(const gka_policy *policy, gka_error *error);
+
+/* An arithmetic at work: the policy, and how many numbers of its random stream are used up. Every
+ * operation takes its random bits by position (stated below), so results depend neither on threads
+ * nor on how a loop is cut. One per thread and task. */
+typedef struct gka_arith {
+    gka_policy policy;
+    int kernel;     /* which specialised instance serves it */
+    uint64_t count; /* position in the stream */
+} gka_arith;
+
+/* Starts at the beginning of one of 2^24 independent streams of 2^40 numbers. The policy must pass
+ * gka_policy_check. */
+void gka_arith_start(gka_arith *A, const gka_policy *policy, uint64_t stream);
+
+/* The operations. They cannot fail; overflow and NaN are values. Below, S O P C mean rounding to
+ * storage, operand, product and accumulator format in the policy's mode: every operation rounds
+ * the exact result of what stands inside the brackets once. With `fused`, C[c + P[a b]] is
+ * C[c + a b].
+ *
+ * Random bits: with `first` the position when the operation begins, a scalar operation reads
+ * first and moves on by 4; the element i of an elementwise operation reads first + 4 i + {0: the
+ * first product, 1: the second, 2: the sum or quotient, 3: storing}; a sum of m terms with its
+ * base at b reads b + j for product j, b + m + j for addition j, b + 2 m + j for adding block j,
+ * b + 3 m for storing, b + 3 m + 1 + j for the operand j of a matrix. */
+
+/* scalars, in the accumulator format */
+double gka_arith_add(gka_arith *A, double a, double b);           /* C[a + b] */
+double gka_arith_sub(gka_arith *A, double a, double b);           /* C[a - b] */
+double gka_arith_mul(gka_arith *A, double a, double b);           /* C[a b] */
+double gka_arith_div(gka_arith *A, double a, double b);           /* C[a / b] */
+double gka_arith_sqrt(gka_arith *A, double a);                    /* C[sqrt a] */
+double gka_arith_fma(gka_arith *A, double a, double b, double c); /* C[a b + c] */
+double gka_arith_scalar(gka_arith *A, double a);                  /* C[a] */
+
+/* vectors of n; out may be any of the arguments */
+void gka_arith_store(gka_arith *A, int64_t n, const double *x, double *out);   /* S[x_i] */
+void gka_arith_operand(gka_arith *A, int64_t n, const double *x, double *out); /* S[O[x_i]] */
+void gka_arith_scale(gka_arith *A, int64_t n, double a, const double *x,
+                     double *out); /* S[C[a x_i]] */
+/* S[C[P[a x_i] + P[b y_i]]]; fused: S[C[a x_i + P[b y_i]]]. A factor 1 or -1 is exact. */
+void gka_arith_axpby(gka_arith *A, int64_t n, double a, const double *x, double b, const double *y,
+                     double *out);
+void gka_arith_divide(gka_arith *A, int64_t n, const double *x, const double *y,
+                      double *out); /* S[C[x_i / y_i]] */
+
+/* C[.. C[C[0 + P[x_0 y_0]] + P[x_1 y_1]] ..] in the policy's order; pairwise: the products are
+ * P[x_j y_j] even when fused. Moves the position by 4 n + 4. */
+double gka_arith_dot(gka_arith *A, int64_t n, const double *x, const double *y);
+/* sqrt of dot(x, x) */
+double gka_arith_norm(gka_arith *A, int64_t n, const double *x);
+
+/* y = S[M x], M [n,m] row-major: element i is the sum over j of O[M_ij] O[x_j]. Random: row i has
+ * its base at first + i (4 m + 4); O[x_j] reads first + n (4 m + 4) + j; moves on by
+ * n (4 m + 4) + m. y must not overlap x. */
+void gka_arith_matvec(gka_arith *A, int64_t n, int64_t m, const double *M, const double *x,
+                      double *y);
+/* y = S[M^T x], M [n,m]: bit for bit gka_arith_matvec of the transpose of M. */
+void gka_arith_matvec_t(gka_arith *A, int64_t n, int64_t m, const double *M, const double *x,
+                        double *y);
+/* M_ij <- S[C[P[w_i y_j] + P[c M_ij]]], w_i = C[a x_i]; fused: C[w_i y_j + P[c M_ij]]. As
+ * elementwise operation number i m + j, after n of w (4 n numbers). No operand rounding: x and y
+ * are what the caller makes them. */
+void gka_arith_rank1(gka_arith *A, int64_t n, int64_t m, double c, double *M, double a,
+                     const double *x, const double *y);
 /* ---- 2 devices ----------------------------------------------------------------------------- */
 
 /* Values travel as double everywhere, so that an algorithm over a device is written once. A device

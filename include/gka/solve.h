@@ -1,0 +1,113 @@
+/* gka/solve.h - solvers of (H + lambda I) x = q in an emulated arithmetic.
+ *
+ *   1  gka_solver               which method, with its parameters, by name
+ *   2  gka_system               H (dense, or a function), lambda, f: a tile of n systems
+ *   3  gka_solve                x, and what happened
+ *   4  gka_solve_adjoint        through the iterations, by hand-written adjoint: CG, Chebyshev
+ *   5  gka_kalman               the recursive solvers, six forms
+ *   6  gka_trace                residual, backward error, error, step by step
+ *   7  gka_eigenvalues          of a symmetric matrix, fp64: for traces
+ *
+ * A solver is written once over an arithmetic A and an operation Y <- H X on a tile [n, D]: n = 1
+ * with a dense H is the lab's, n = C with (H_0, K, M) is the chunk algorithm's. Solvers cannot
+ * fail: divergence, breakdown and overflow are results. No function of this header allocates; a
+ * workspace is the caller's, 64-byte aligned, of the size its function states.
+ *
+ * A device (gka_device) computes the elementwise steps in the arithmetic "fp32/fma" (h100, a100,
+ * ieee32) or "fp64/fma" (exact64): with these, gka_solve runs step 6 of NUMERICS 5 operation for
+ * operation, the products being the apply's and the quotients the divide's.
+ */
+#ifndef GKA_SOLVE_H
+#define GKA_SOLVE_H
+
+#include "gka/arith.h"
+#include "gka/base.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- 1 solvers ----------------------------------------------------------------------------- */
+
+typedef enum gka_method {
+    GKA_CHEBYSHEV,          /* three-term, as the released kernels run it (NUMERICS 3) */
+    GKA_CHEBYSHEV_TWO_TERM, /* the same polynomial; d rounded once for product and update */
+    GKA_CG,                 /* conjugate gradients */
+    GKA_GRADIENT,           /* gradient descent, step 2/(L + mu) */
+    GKA_NESTEROV,           /* accelerated, steps optimal for quadratics (Lessard et al. 2016) */
+    GKA_CHOLESKY            /* L L^T; needs the dense H */
+} gka_method;
+
+typedef struct gka_solver {
+    const char *name;
+    gka_method method;
+    int iterations;   /* r >= 0: products with H; Cholesky: refinement steps */
+    bool converged;   /* Chebyshev: omega is its limit 2/(1 + sqrt(1 - rho^2)) from the start */
+    double guard;     /* CG: added to both denominators; 0: none */
+    bool jacobi;      /* CG: x_0 = q / diag(H + lambda I), at the price of one product more */
+    double tolerance; /* CG: stops at |r_i| <= tolerance |r_0|; 0: runs on until |r_i| has fallen
+                         by the square of the unit roundoff, where nothing moves x any more */
+    bool consistent;  /* CG: p is rounded to operand format once, for product and update */
+    bool refined;     /* Cholesky: r steps of refinement, x and its residual in binary64 */
+} gka_solver;
+
+/* "chebyshev", "chebyshev-converged", "chebyshev2" (two-term), "cg", "cg-guarded" (1e-5),
+ * "cg-jacobi", "cg-stop" (1e-3), "cg-consistent", "gradient", "nesterov", "cholesky",
+ * "cholesky-refined"; iterations = 30 (Cholesky 5). False when there is none. */
+bool gka_solver_find(const char *name, gka_solver *solver);
+/* Every name; ends with NULL. */
+const char *const *gka_solver_names(void);
+
+/* ---- 2 systems ----------------------------------------------------------------------------- */
+
+/* Y [n,D] <- H X: row t is H_t x_t, without lambda. Y does not overlap X. */
+typedef void gka_apply(void *context, gka_arith *A, const double *X, double *Y);
+
+/* n independent systems (H_t + lambda_t I) x_t = q_t with eigenvalues in [mu_t, L_t]. */
+typedef struct gka_system {
+    int64_t n, D;
+    const double *H;          /* [D,D], n = 1; or NULL and */
+    gka_apply *apply;         /* this */
+    void *context;            /* of apply and divide */
+    const double *lambda, *f; /* [n]: mu = lambda, L = f + lambda ... */
+    const double *mu, *L;     /* [n]: ... unless given here; NULL */
+    const double *diagonal;   /* [n,D] of H_t, for the Jacobi start; NULL: from H */
+    /* x / y for step and omega of the Chebyshev iteration; NULL: gka_arith_div */
+    double (*divide)(void *context, gka_arith *A, double x, double y);
+} gka_system;
+
+/* ---- 3 solving ----------------------------------------------------------------------------- */
+
+typedef enum gka_event {
+    GKA_RAN,       /* all its iterations */
+    GKA_STOPPED,   /* its own rule: the residual it carries is small enough */
+    GKA_BREAKDOWN, /* p^T (H + lambda I) p <= 0, or a pivot <= 0 */
+    GKA_NON_FINITE /* Inf or NaN in x */
+} gka_event;
+const char *gka_event_name(gka_event event); /* "ran", "stopped", "breakdown", "non-finite" */
+
+/* What happened, and after how many steps (Cholesky: at which pivot). */
+typedef struct gka_outcome {
+    gka_event event;
+    int step;
+} gka_outcome;
+
+/* Called with the tile x [n,D] after the start (step 0) and after every iteration. */
+typedef void gka_observe(void *context, int step, const double *x);
+typedef struct gka_observer {
+    gka_observe *call; /* NULL: nobody looks */
+    void *context;
+} gka_observer;
+
+/* Bytes of workspace. */
+size_t gka_solve_workspace(const gka_solver *solver, int64_t n, int64_t D);
+
+/* x [n,D] from q [n,D], numbers of A's storage format; lambda, f, mu, L are rounded to A's
+ * accumulator first. x may be q. outcome [n] may be NULL, observer too. */
+void gka_solve(gka_arith *A, const gka_system *system, const gka_solver *solver, const double *q,
+               double *x, gka_outcome *outcome, const gka_observer *observer, void *workspace);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

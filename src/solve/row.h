@@ -1,0 +1,53 @@
+/* row.h - one system of the tile, as the iterative solvers see it. */
+#ifndef SOLVE_ROW_H
+#define SOLVE_ROW_H
+
+#include "gka/solve.h"
+#include "solve/ops.h"
+
+/* (H + lambda I) x = q, eigenvalues in [mu, L]. Between steps the driver computes w = H p. */
+typedef struct row {
+    const gka_solver *solver;
+    const gka_system *system;
+    int64_t t, D;
+    const double *q;
+    double lambda;
+    double sum, width; /* L + mu, L - mu */
+    double *x;         /* the iterate */
+    double *p;         /* what H multiplies next (x itself where the method says so) */
+    double *w;         /* H p */
+    double *r, *z;     /* two more vectors: each method says which */
+    double s[3];       /* its scalars */
+    gka_event event;
+    bool done;
+    int step;
+} row;
+
+typedef struct method {
+    bool multiplies_x; /* p is x */
+    void (*start)(gka_arith *A, row *c);
+    void (*residual)(gka_arith *A, row *c); /* after one product, before the first step; or NULL */
+    void (*step)(gka_arith *A, row *c);
+} method;
+
+extern const method solve_chebyshev, solve_chebyshev_two_term, solve_cg, solve_cg_jacobi,
+    solve_gradient, solve_nesterov;
+
+/* The direct solver. workspace of solve_cholesky_workspace(D) bytes. */
+size_t solve_cholesky_workspace(int64_t D);
+void solve_cholesky(gka_arith *A, const gka_system *system, const gka_solver *solver,
+                    const double *q, double *x, gka_outcome *outcome, const gka_observer *observer,
+                    void *workspace);
+
+/* x / y, by the system's own division if it has one */
+static inline double system_quo(gka_arith *A, const gka_system *system, double x, double y) {
+    return system->divide != NULL ? system->divide(system->context, A, x, y) : quo(A, x, y);
+}
+
+/* The row ends here. */
+static inline void stop(row *c, gka_event event) {
+    c->event = event;
+    c->done = true;
+}
+
+#endif

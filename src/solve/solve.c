@@ -1,0 +1,162 @@
+/* solve.c - solvers by name; the tile of systems, the products with H, and who watches. */
+#include "solve/row.h"
+
+#include <assert.h>
+
+static const gka_solver SOLVERS[] = {
+    {.name = "chebyshev", .method = GKA_CHEBYSHEV, .iterations = 30},
+    {.name = "chebyshev-converged", .method = GKA_CHEBYSHEV, .iterations = 30, .converged = true},
+    {.name = "chebyshev2", .method = GKA_CHEBYSHEV_TWO_TERM, .iterations = 30},
+    {.name = "cg", .method = GKA_CG, .iterations = 30},
+    {.name = "cg-guarded", .method = GKA_CG, .iterations = 30, .guard = 1e-5},
+    {.name = "cg-jacobi", .method = GKA_CG, .iterations = 30, .jacobi = true},
+    {.name = "cg-stop", .method = GKA_CG, .iterations = 30, .tolerance = 1e-3},
+    {.name = "cg-consistent", .method = GKA_CG, .iterations = 30, .consistent = true},
+    {.name = "gradient", .method = GKA_GRADIENT, .iterations = 30},
+    {.name = "nesterov", .method = GKA_NESTEROV, .iterations = 30},
+    {.name = "cholesky", .method = GKA_CHOLESKY, .iterations = 5},
+    {.name = "cholesky-refined", .method = GKA_CHOLESKY, .iterations = 5, .refined = true},
+};
+
+enum { SOLVER_COUNT = sizeof SOLVERS / sizeof SOLVERS[0] };
+
+bool gka_solver_find(const char *name, gka_solver *solver) {
+    for (int i = 0; i < SOLVER_COUNT; i++)
+        if (strcmp(name, SOLVERS[i].name) == 0) {
+            *solver = SOLVERS[i];
+            return true;
+        }
+    return false;
+}
+
+const char *const *gka_solver_names(void) {
+    static const char *const names[] = {"chebyshev",  "chebyshev-converged",
+                                        "chebyshev2", "cg",
+                                        "cg-guarded", "cg-jacobi",
+                                        "cg-stop",    "cg-consistent",
+                                        "gradient",   "nesterov",
+                                        "cholesky",   "cholesky-refined",
+                                        NULL};
+    return names;
+}
+
+const char *gka_event_name(gka_event event) {
+    switch (event) {
+    case GKA_RAN: return "ran";
+    case GKA_STOPPED: return "stopped";
+    case GKA_BREAKDOWN: return "breakdown";
+    case GKA_NON_FINITE: return "non-finite";
+    }
+    return "unknown";
+}
+
+static const method *method_of(const gka_solver *solver) {
+    switch (solver->method) {
+    case GKA_CHEBYSHEV: return &solve_chebyshev;
+    case GKA_CHEBYSHEV_TWO_TERM: return &solve_chebyshev_two_term;
+    case GKA_CG: return solver->jacobi ? &solve_cg_jacobi : &solve_cg;
+    case GKA_GRADIENT: return &solve_gradient;
+    case GKA_NESTEROV: return &solve_nesterov;
+    case GKA_CHOLESKY: break;
+    }
+    return NULL;
+}
+
+enum { TILES = 5 }; /* of [n,D]: q, p, w, r, z */
+
+size_t gka_solve_workspace(const gka_solver *solver, int64_t n, int64_t D) {
+    if (solver->method == GKA_CHOLESKY)
+        return solve_cholesky_workspace(D);
+    return (size_t)n * sizeof(row) + (size_t)(TILES * n * D) * sizeof(double);
+}
+
+/* Y = H X */
+static void product(gka_arith *A, const gka_system *system, const double *X, double *Y) {
+    if (system->H != NULL)
+        gka_arith_matvec(A, system->D, system->D, system->H, X, Y);
+    else
+        system->apply(system->context, A, X, Y);
+}
+
+/* L + mu and L - mu: 2 lambda + f and f, or from given bounds */
+static void set_bounds(gka_arith *A, const gka_system *system, row *c) {
+    c->lambda = gka_arith_scalar(A, system->lambda[c->t]);
+    if (system->mu != NULL) {
+        const double mu = gka_arith_scalar(A, system->mu[c->t]);
+        const double L = gka_arith_scalar(A, system->L[c->t]);
+        c->sum = add(A, L, mu);
+        c->width = sub(A, L, mu);
+    } else {
+        c->width = gka_arith_scalar(A, system->f[c->t]);
+        c->sum = add(A, mul(A, 2, c->lambda), c->width);
+    }
+}
+
+static void note(row *c, int step) {
+    c->step = step;
+    if (!all_finite(c->D, c->x))
+        stop(c, GKA_NON_FINITE);
+}
+
+static bool all_done(int64_t n, const row *rows) {
+    for (int64_t t = 0; t < n; t++)
+        if (!rows[t].done)
+            return false;
+    return true;
+}
+
+void gka_solve(gka_arith *A, const gka_system *system, const gka_solver *solver, const double *q,
+               double *x, gka_outcome *outcome, const gka_observer *observer, void *workspace) {
+    static const gka_observer nobody = {NULL, NULL};
+    const gka_observer *const watch = observer != NULL ? observer : &nobody;
+    const int64_t n = system->n, D = system->D;
+    assert((system->H == NULL) != (system->apply == NULL) && (system->H == NULL || n == 1));
+    if (solver->method == GKA_CHOLESKY) {
+        assert(system->H != NULL);
+        gka_outcome own;
+        solve_cholesky(A, system, solver, q, x, outcome != NULL ? outcome : &own, watch, workspace);
+        return;
+    }
+    const method *const M = method_of(solver);
+    row *const rows = workspace;
+    double *const Q = (double *)(void *)(rows + n), *const W = Q + n * D, *const R = W + n * D,
+                  *const Z = R + n * D, *const P = M->multiplies_x ? x : Z + n * D;
+    copy(n * D, q, Q);
+    for (int64_t t = 0; t < n; t++) {
+        rows[t] = (row){.solver = solver,
+                        .system = system,
+                        .t = t,
+                        .D = D,
+                        .q = Q + t * D,
+                        .x = x + t * D,
+                        .p = P + t * D,
+                        .w = W + t * D,
+                        .r = R + t * D,
+                        .z = Z + t * D,
+                        .event = GKA_RAN};
+        set_bounds(A, system, &rows[t]);
+        M->start(A, &rows[t]);
+    }
+    if (M->residual != NULL) {
+        product(A, system, P, W);
+        for (int64_t t = 0; t < n; t++)
+            M->residual(A, &rows[t]);
+    }
+    for (int64_t t = 0; t < n; t++)
+        note(&rows[t], 0);
+    if (watch->call != NULL)
+        watch->call(watch->context, 0, x);
+    for (int i = 1; i <= solver->iterations && !all_done(n, rows); i++) {
+        product(A, system, P, W);
+        for (int64_t t = 0; t < n; t++) {
+            if (rows[t].done)
+                continue;
+            M->step(A, &rows[t]);
+            note(&rows[t], i);
+        }
+        if (watch->call != NULL)
+            watch->call(watch->context, i, x);
+    }
+    for (int64_t t = 0; outcome != NULL && t < n; t++)
+        outcome[t] = (gka_outcome){rows[t].event, rows[t].step};
+}

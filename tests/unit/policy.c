@@ -1,0 +1,103 @@
+/* policy.c - policies by name, their constants, what is refused. */
+#include "test.h"
+
+#include "arith/policy.h"
+
+static const gka_policy INSTANCES[] = {
+#define ENTRY(id, name, s, o, p, c, fused) ARITH_POLICY(name, s, o, p, c, fused),
+    ARITH_INSTANCES(ENTRY)
+#undef ENTRY
+};
+
+static void assert_is_preset(const gka_format *format) {
+    const gka_format *const preset = gka_format_find(format->name);
+    assert_non_null(preset);
+    assert_true(arith_same_format(format, preset));
+    assert_int_equal(format->bits, preset->bits);
+}
+
+static void test_constants_are_the_presets(void **state) {
+    (void)state;
+    for (int i = 0; i < ARITH_GENERIC; i++) {
+        assert_is_preset(&INSTANCES[i].storage);
+        assert_is_preset(&INSTANCES[i].operand);
+        assert_is_preset(&INSTANCES[i].product);
+        assert_is_preset(&INSTANCES[i].accumulator);
+    }
+}
+
+static void test_every_name_is_found(void **state) {
+    (void)state;
+    gka_policy policy;
+    int i = 0;
+    for (const char *const *name = gka_policy_names(); *name != NULL; name++, i++) {
+        assert_true(gka_policy_find(*name, &policy));
+        assert_string_equal(policy.name, *name);
+        assert_int_equal(arith_instance(&policy), i);
+    }
+    assert_true(gka_policy_find("fp32/fma", &policy));
+    assert_true(policy.fused);
+    assert_int_equal(arith_instance(&policy), ARITH_FP32_FMA);
+    assert_true(gka_policy_find("bf16-mixed/stochastic/fma/blocks16", &policy));
+    assert_int_equal(policy.rounding, GKA_STOCHASTIC);
+    assert_int_equal(policy.order, GKA_BLOCKS);
+    assert_int_equal(policy.block, 16);
+    assert_string_equal(policy.storage.name, "fp32");
+    assert_string_equal(policy.operand.name, "bf16");
+    assert_int_equal(arith_instance(&policy), ARITH_GENERIC);
+    assert_true(gka_policy_find("bf16/pairwise", &policy));
+    assert_int_equal(arith_instance(&policy), ARITH_GENERIC);
+}
+
+static void test_other_names_are_refused(void **state) {
+    (void)state;
+    static const char *const names[] = {"",
+                                        "bf17",
+                                        "bf16/",
+                                        "bf16/nearest",
+                                        "bf16/up/down",
+                                        "/up",
+                                        "bf16//up",
+                                        "bf16/blocks0",
+                                        "bf16/blocks",
+                                        "bf16/blocks01",
+                                        "bf16/up/fma/fma",
+                                        "bf16/pairwise/blocks3",
+                                        "bf16/blocks9999999999",
+                                        "bf16 ",
+                                        "BF16",
+                                        "bf16/upward",
+                                        "bf16-mixed/stochastic/fma/blocks16/and-much-more"};
+    gka_policy policy = {.name = "untouched"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        assert_false(gka_policy_find(names[i], &policy));
+    assert_string_equal(policy.name, "untouched");
+}
+
+static void test_check(void **state) {
+    (void)state;
+    gka_policy policy;
+    gka_error error = {0};
+    assert_true(gka_policy_find("bf16", &policy));
+    policy.storage = *gka_format_find("fp32");
+    assert_int_equal(gka_policy_check(&policy, &error), GKA_BAD_ARGUMENT);
+    assert_string_equal(error.text,
+                        "arithmetic bf16: fp32 has more precision than its accumulator bf16");
+    assert_true(gka_policy_find("bf16/blocks2", &policy));
+    policy.block = 0;
+    assert_int_equal(gka_policy_check(&policy, &error), GKA_BAD_ARGUMENT);
+    assert_string_equal(error.text, "arithmetic bf16/blocks2: blocks of 0 terms");
+    assert_true(gka_policy_find("bf16", &policy));
+    policy.operand.p = 0;
+    assert_int_equal(gka_policy_check(&policy, &error), GKA_BAD_ARGUMENT);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_constants_are_the_presets),
+        cmocka_unit_test(test_every_name_is_found),
+        cmocka_unit_test(test_other_names_are_refused),
+        cmocka_unit_test(test_check),
+    };
+    return cmocka_run_group_tests_name("policy", tests, NULL, NULL);
+}
