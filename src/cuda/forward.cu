@@ -63,7 +63,29 @@ __global__ __launch_bounds__(128) void state_kernel(Shape s, const bf16 *k, cons
                 c[0][n][e] = initial[state_at + (row0 + warp * 16 + fragment_row(e)) * D + col0 +
                                      n * 8 + fragment_col(e)];
 
-    const int piece = threadIdx.x % 8, line = threadIdx.x / 8; /* 16 lines of 8 pieces a pass */
+    /* Each thread carries four lines of both operands, fetched one chunk ahead. */
+    const int piece = threadIdx.x % 8, line = threadIdx.x / 8;
+    uint4 key[4], value[4];
+    float gate[4], last = 0.0f;
+    const auto fetch = [&](int64_t chunk) {
+        const int64_t first = b * s.T + chunk * CHUNK;
+        const int rows = (int)min((int64_t)CHUNK, s.T - chunk * CHUNK);
+        last = cumulative == nullptr ? 0.0f : cumulative[(first + rows - 1) * s.H + h];
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            const int r = line + 16 * i;
+            key[i] = value[i] = make_uint4(0, 0, 0, 0);
+            gate[i] = last;
+            if (r < rows) {
+                const int64_t at = ((first + r) * s.Hkv + group) * D;
+                key[i] = *reinterpret_cast<const uint4 *>(k + at + row0 + piece * 8);
+                value[i] = *reinterpret_cast<const uint4 *>(v + at + col0 + piece * 8);
+                if (cumulative != nullptr)
+                    gate[i] = cumulative[(first + r) * s.H + h];
+            }
+        }
+    };
+    fetch(0);
     for (int64_t chunk = 0; chunk < s.chunks(); chunk++) {
         bf16 *const out = snapshot + ((b * s.chunks() + chunk) * s.H + h) * D * D;
         for (int n = 0; n < 8; n++)
@@ -72,29 +94,28 @@ __global__ __launch_bounds__(128) void state_kernel(Shape s, const bf16 *k, cons
                                                     col0 + n * 8 + fragment_col(e)) =
                     __floats2bfloat162_rn(c[0][n][e], c[0][n][e + 1]);
 
-        const int rows = (int)min((int64_t)CHUNK, s.T - chunk * CHUNK);
-        const int64_t first = b * s.T + chunk * CHUNK;
-        const float last = cumulative == nullptr ? 0.0f : cumulative[(first + rows - 1) * s.H + h];
+        const float end = last;
         __syncthreads();
-        for (int r = line; r < CHUNK; r += 16) {
-            uint4 key = make_uint4(0, 0, 0, 0), value = key;
-            if (r < rows) {
-                const int64_t at = ((first + r) * s.Hkv + group) * D;
-                key = *reinterpret_cast<const uint4 *>(k + at + row0 + piece * 8);
-                value = *reinterpret_cast<const uint4 *>(v + at + col0 + piece * 8);
-                if (cumulative != nullptr) {
-                    const float weight = gka_pinned_exp(last - cumulative[(first + r) * s.H + h]);
-                    bf16 *const parts = reinterpret_cast<bf16 *>(&value);
-                    for (int i = 0; i < 8; i++)
-                        parts[i] = __float2bfloat16_rn(__bfloat162float(parts[i]) * weight);
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            const int r = line + 16 * i;
+            if (cumulative != nullptr) {
+                const float weight = gka_pinned_exp(end - gate[i]);
+                __nv_bfloat162 *const parts = reinterpret_cast<__nv_bfloat162 *>(&value[i]);
+#pragma unroll
+                for (int j = 0; j < 4; j++) {
+                    const float2 pair = __bfloat1622float2(parts[j]);
+                    parts[j] = __floats2bfloat162_rn(pair.x * weight, pair.y * weight);
                 }
             }
-            *reinterpret_cast<uint4 *>(tk.at(r, piece * 8)) = key;
-            *reinterpret_cast<uint4 *>(tv.at(r, piece * 8)) = value;
+            *reinterpret_cast<uint4 *>(tk.at(r, piece * 8)) = key[i];
+            *reinterpret_cast<uint4 *>(tv.at(r, piece * 8)) = value[i];
         }
         __syncthreads();
+        if (chunk + 1 < s.chunks())
+            fetch(chunk + 1);
         if (cumulative != nullptr) {
-            const float decay = gka_pinned_exp(last);
+            const float decay = gka_pinned_exp(end);
             for (int n = 0; n < 8; n++)
                 for (int e = 0; e < 4; e++)
                     c[0][n][e] = c[0][n][e] * decay;
@@ -117,7 +138,8 @@ void launch_states(Shape s, const bf16 *k, const bf16 *v, const float *cumulativ
 
 /* ---- solve and output ---------------------------------------------------------------------- */
 
-constexpr int THREADS = 256; /* 8 warps: 2 groups of 32 rows, 4 groups of D/4 columns */
+constexpr int THREADS = 256;    /* 8 warps: 2 groups of 32 rows, 4 groups of D/4 columns */
+constexpr int MASK = CHUNK + 8; /* row stride of M: eight rows fall into different banks */
 
 /* Shared memory of one block. */
 template <int D> struct Shared {
@@ -125,7 +147,7 @@ template <int D> struct Shared {
     bf16 k[CHUNK * D];         /* K */
     bf16 operand[CHUNK * D];   /* d (or x), then q' */
     bf16 score[CHUNK * CHUNK]; /* bf16(S . M) */
-    float mask[CHUNK * CHUNK]; /* M */
+    float mask[CHUNK * MASK];  /* M */
     float partial[4][CHUNK];   /* k_t^T H_0 k_t by column group */
     float eg[CHUNK];           /* exp(G_t) */
     float z[CHUNK];            /* 2 w_j + S_jj^2 */
@@ -197,7 +219,7 @@ __device__ void norm(Shared<D> &m, Tile<D> state, Tile<D> tk, int row0, int col0
         float w = m.eg[row] * khk;
         for (int j = 0; j < row; j++) {
             const float score = gram[row * CHUNK + j];
-            w = fmaf(m.mask[row * CHUNK + j], score * score, w);
+            w = fmaf(m.mask[row * MASK + j], score * score, w);
         }
         const float own = gram[row * CHUNK + row];
         m.z[row] = fmaf(2.0f, w, own * own);
@@ -209,7 +231,7 @@ __device__ void norm(Shared<D> &m, Tile<D> state, Tile<D> tk, int row0, int col0
             f0 = f0 + m.warp_sum[i];
         float f2 = (m.eg[row] * m.eg[row]) * f0;
         for (int j = 0; j <= row; j++) {
-            const float decay = m.mask[row * CHUNK + j];
+            const float decay = m.mask[row * MASK + j];
             f2 = fmaf(decay * decay, m.z[j], f2);
         }
         m.fro[row] = sqrtf(f2);
@@ -226,7 +248,8 @@ __device__ __forceinline__ void apply(Shared<D> &m, float (&c)[2][D / 32][4], Ti
     const Tile<CHUNK> score{m.score};
     float d[2][2][4];
     clear(d);
-    multiply<2, 2, D, false, true>(d, y, row0, tk, (warp & 3) * 16);
+    if (row0 > 0 || (warp & 3) < 2) /* rows 0..31 see no token after 31: their M is zero there */
+        multiply<2, 2, D, false, true>(d, y, row0, tk, (warp & 3) * 16);
 #pragma unroll
     for (int t = 0; t < 2; t++)
 #pragma unroll
@@ -235,7 +258,7 @@ __device__ __forceinline__ void apply(Shared<D> &m, float (&c)[2][D / 32][4], Ti
             for (int e = 0; e < 4; e += 2) {
                 const int row = row0 + t * 16 + fragment_row(e);
                 const int col = (warp & 3) * 16 + n * 8 + fragment_col(e);
-                const float2 mask = *reinterpret_cast<const float2 *>(&m.mask[row * CHUNK + col]);
+                const float2 mask = *reinterpret_cast<const float2 *>(&m.mask[row * MASK + col]);
                 *score.pair(row, col) =
                     __floats2bfloat162_rn(d[t][n][e] * mask.x, d[t][n][e + 1] * mask.y);
             }
@@ -253,7 +276,10 @@ __device__ __forceinline__ void apply(Shared<D> &m, float (&c)[2][D / 32][4], Ti
             }
     }
     __syncthreads();
-    multiply<2, NT, CHUNK, false, false>(c, score, row0, right, col0);
+    if (row0 > 0)
+        multiply<2, NT, CHUNK, false, false>(c, score, row0, right, col0);
+    else
+        multiply<2, NT, CHUNK / 2, false, false>(c, score, row0, right, col0);
 }
 
 template <int D, bool GATED, Form FORM>
@@ -283,7 +309,7 @@ __global__ __launch_bounds__(THREADS, 2) void solve_kernel(Shape s, SolveArgumen
         if (GATED && j < t && t < rows)
             value = gka_pinned_exp(a.cumulative[(first + t) * s.H + h] -
                                    a.cumulative[(first + j) * s.H + h]);
-        m.mask[i] = value;
+        m.mask[t * MASK + j] = value;
     }
     __syncthreads();
     if (!a.load_fro)
@@ -462,8 +488,8 @@ __global__ __launch_bounds__(THREADS, 2) void solve_kernel(Shape s, SolveArgumen
                 const int row = row0 + t * 16 + fragment_row(e),
                           col = (warp & 3) * 16 + n * 8 + fragment_col(e);
                 *score.pair(row, col) =
-                    __floats2bfloat162_rn(d[t][n][e] * m.mask[row * CHUNK + col],
-                                          d[t][n][e + 1] * m.mask[row * CHUNK + col + 1]);
+                    __floats2bfloat162_rn(d[t][n][e] * m.mask[row * MASK + col],
+                                          d[t][n][e + 1] * m.mask[row * MASK + col + 1]);
             }
     clear(c);
     multiply<2, NT, D, false, false>(c, operand, row0, state, col0);
