@@ -1,0 +1,448 @@
+/* lab.c - what the experiments share (see lab.h). */
+#include "lab/lab.h"
+
+#include "gka/io.h"
+
+#include <errno.h>
+#include <math.h>
+#include <popt.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { TEXT = 512 };
+
+typedef struct text {
+    char *bytes;
+    size_t length, room;
+} text;
+
+struct lab_state {
+    text table[LAB_TABLES]; /* the rows of the finished units, in order */
+    text unit;              /* the rows of the unit at work */
+    int unit_table;
+    char part[TEXT]; /* its file */
+    text claims;     /* JSON objects, comma separated */
+    bool failed;     /* an allocation */
+    bool claim_failed;
+    double units_done, started, shown;
+};
+
+static volatile sig_atomic_t interrupted;
+
+static void interrupt(int signal_number) {
+    (void)signal_number;
+    interrupted = 1;
+}
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* ---- growing texts ------------------------------------------------------------------------- */
+
+static void text_append(lab *l, text *t, const char *bytes, size_t length) {
+    if (t->length + length + 1 > t->room) {
+        const size_t room = 2 * (t->length + length) + 256;
+        char *const grown = gka_alloc(room, 1);
+        if (grown == NULL) {
+            l->state->failed = true;
+            return;
+        }
+        if (t->length > 0)
+            memcpy(grown, t->bytes, t->length);
+        gka_free(t->bytes);
+        t->bytes = grown;
+        t->room = room;
+    }
+    memcpy(t->bytes + t->length, bytes, length);
+    t->length += length;
+    t->bytes[t->length] = '\0';
+}
+
+static void text_format(lab *l, text *t, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+static void text_format(lab *l, text *t, const char *format, ...) {
+    char line[4 * TEXT];
+    va_list arguments;
+    va_start(arguments, format);
+    const int length = vsnprintf(line, sizeof line, format, arguments);
+    va_end(arguments);
+    if (length < 0 || (size_t)length >= sizeof line)
+        l->state->failed = true;
+    else
+        text_append(l, t, line, (size_t)length);
+}
+
+static void text_free(text *t) {
+    gka_free(t->bytes);
+    *t = (text){0};
+}
+
+/* ---- files --------------------------------------------------------------------------------- */
+
+static gka_status make_folder(const char *path, gka_error *error) {
+    char partial[TEXT];
+    for (const char *slash = strchr(path + 1, '/');; slash = strchr(slash + 1, '/')) {
+        const size_t length = slash == NULL ? strlen(path) : (size_t)(slash - path);
+        if (length >= sizeof partial)
+            return gka_fail(error, GKA_IO, "%s: path too long", path);
+        memcpy(partial, path, length);
+        partial[length] = '\0';
+        if (mkdir(partial, 0777) != 0 && errno != EEXIST)
+            return gka_fail(error, GKA_IO, "%s: %s", partial, strerror(errno));
+        if (slash == NULL)
+            return GKA_OK;
+    }
+}
+
+/* path to `file` in the experiment's folder; false when too long. */
+static bool place(const lab *l, char path[TEXT], const char *file) {
+    const int length = snprintf(path, TEXT, "%s/%s", l->out, file);
+    return length > 0 && length < TEXT;
+}
+
+static gka_status write_whole(const char *path, const char *head, const char *bytes, size_t length,
+                              gka_error *error) {
+    gka_output *output = NULL;
+    const gka_status status = gka_output_open(path, &output, error);
+    if (status != GKA_OK)
+        return status;
+    FILE *const stream = gka_output_stream(output);
+    if (head != NULL)
+        fprintf(stream, "%s\n", head);
+    if (length > 0)
+        fwrite(bytes, 1, length, stream);
+    return gka_output_close(output, error);
+}
+
+static bool read_whole(lab *l, const char *path, text *into) {
+    FILE *const file = fopen(path, "rb");
+    if (file == NULL)
+        return false;
+    char buffer[4096];
+    size_t n;
+    while ((n = fread(buffer, 1, sizeof buffer, file)) > 0)
+        text_append(l, into, buffer, n);
+    const bool good = !ferror(file);
+    fclose(file);
+    return good;
+}
+
+/* ---- units --------------------------------------------------------------------------------- */
+
+static const char *const size_names[] = {"claim", "quick", "full"};
+
+bool lab_unit(lab *l, int table, const char *key, ...) {
+    struct lab_state *const s = l->state;
+    char name[TEXT / 2], file[TEXT];
+    va_list arguments;
+    va_start(arguments, key);
+    (void)vsnprintf(name, sizeof name, key, arguments);
+    va_end(arguments);
+    for (char *c = name; *c != '\0'; c++)
+        if (*c == '/' || *c == ' ')
+            *c = '_';
+    s->unit_table = table;
+    s->unit.length = 0;
+    s->part[0] = '\0';
+    if (l->size != LAB_FULL)
+        return true; /* small: always computed afresh */
+    (void)snprintf(file, sizeof file, ".parts/%s-%llu-%d-%s", size_names[l->size],
+                   (unsigned long long)l->seed, table, name);
+    if (!place(l, s->part, file)) {
+        s->failed = true;
+        return true;
+    }
+    if (access(s->part, R_OK) != 0)
+        return true;
+    if (!read_whole(l, s->part, &s->table[table]))
+        s->failed = true;
+    s->units_done++;
+    return false;
+}
+
+void lab_row(lab *l, const char *row, ...) {
+    char line[2 * TEXT];
+    va_list arguments;
+    va_start(arguments, row);
+    const int length = vsnprintf(line, sizeof line - 1, row, arguments);
+    va_end(arguments);
+    if (length < 0 || (size_t)length >= sizeof line - 1) {
+        l->state->failed = true;
+        return;
+    }
+    line[length] = '\n';
+    text_append(l, &l->state->unit, line, (size_t)length + 1);
+}
+
+gka_status lab_unit_end(lab *l, gka_error *error) {
+    struct lab_state *const s = l->state;
+    if (s->failed)
+        return gka_fail(error, GKA_OUT_OF_MEMORY, "%s: out of memory", l->experiment->name);
+    if (s->part[0] != '\0') {
+        const gka_status status = write_whole(s->part, NULL, s->unit.bytes, s->unit.length, error);
+        if (status != GKA_OK)
+            return status;
+    }
+    if (s->unit.length > 0)
+        text_append(l, &s->table[s->unit_table], s->unit.bytes, s->unit.length);
+    s->units_done++;
+    const double time = now();
+    if (isatty(STDERR_FILENO) && l->units_total > 0 && time - s->shown > 0.2) {
+        const double share = fmin(s->units_done / l->units_total, 1);
+        s->shown = time;
+        fprintf(stderr, "\r%-16s %3.0f %%  %4.0f s left ", l->experiment->name, 100 * share,
+                (time - s->started) * (1 / share - 1));
+    }
+    if (interrupted)
+        return gka_fail(error, GKA_INTERRUPTED,
+                        "interrupted; finished units are kept with --size full");
+    return GKA_OK;
+}
+
+/* ---- numbers from the tables --------------------------------------------------------------- */
+
+/* The number of the column `name` (length n) in a heading, -1 when there is none. */
+static int column_of(const char *heading, const char *name, size_t n) {
+    int column = 0;
+    for (const char *start = heading;; start++, column++) {
+        const char *const end = strchr(start, ',');
+        const size_t length = end == NULL ? strlen(start) : (size_t)(end - start);
+        if (length == n && memcmp(start, name, n) == 0)
+            return column;
+        if (end == NULL)
+            return -1;
+        start = end;
+    }
+}
+
+static const char *field_of(const char *row, int column, size_t *length) {
+    while (column-- > 0) {
+        row += strcspn(row, ",\n");
+        if (*row != ',')
+            return NULL;
+        row++;
+    }
+    *length = strcspn(row, ",\n");
+    return row;
+}
+
+static bool row_matches(const char *heading, const char *row, const char *where) {
+    while (*where != '\0') {
+        const size_t name = strcspn(where, "="), value = strcspn(where + name, ",") - 1;
+        size_t length = 0;
+        const int column = column_of(heading, where, name);
+        const char *const field = column < 0 ? NULL : field_of(row, column, &length);
+        if (field == NULL || length != value || memcmp(field, where + name + 1, length) != 0)
+            return false;
+        where += name + 1 + value;
+        if (*where == ',')
+            where++;
+    }
+    return true;
+}
+
+static int by_value(const void *a, const void *b) {
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+lab_stats lab_stats_of(lab *l, int table, const char *column, const char *where, ...) {
+    char condition[TEXT];
+    va_list arguments;
+    va_start(arguments, where);
+    (void)vsnprintf(condition, sizeof condition, where, arguments);
+    va_end(arguments);
+
+    lab_stats stats = {.min = NAN, .median = NAN, .max = NAN, .mean = NAN};
+    const char *const heading = l->experiment->tables[table].heading;
+    const text *const rows = &l->state->table[table];
+    const int wanted = column_of(heading, column, strlen(column));
+    int64_t lines = 0;
+    for (size_t i = 0; i < rows->length; i++)
+        lines += rows->bytes[i] == '\n';
+    double *const values = gka_alloc((size_t)lines, sizeof *values);
+    if (values == NULL || wanted < 0) {
+        l->state->failed = true;
+        gka_free(values);
+        return stats;
+    }
+    double sum = 0;
+    for (const char *row = rows->bytes; row != NULL && *row != '\0'; row = strchr(row, '\n') + 1) {
+        size_t length;
+        const char *const field = field_of(row, wanted, &length);
+        if (field == NULL || !row_matches(heading, row, condition))
+            continue;
+        const double value = strtod(field, NULL);
+        if (!isfinite(value)) {
+            stats.nonfinite++;
+            continue;
+        }
+        values[stats.count++] = value;
+        sum += value;
+    }
+    if (stats.count > 0) {
+        qsort(values, (size_t)stats.count, sizeof *values, by_value);
+        const int64_t n = stats.count;
+        stats.min = values[0];
+        stats.max = values[n - 1];
+        stats.median = n % 2 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
+        stats.mean = sum / (double)n;
+    }
+    gka_free(values);
+    return stats;
+}
+
+/* ---- verdicts ------------------------------------------------------------------------------ */
+
+static const char *const verdict_names[] = {"reproduced", "refuted", "qualified"};
+
+static void append_json_string(lab *l, text *t, const char *s) {
+    text_append(l, t, "\"", 1);
+    for (; *s != '\0'; s++) {
+        if (*s == '"' || *s == '\\')
+            text_append(l, t, "\\", 1);
+        text_append(l, t, (unsigned char)*s < 0x20 ? " " : s, 1);
+    }
+    text_append(l, t, "\"", 1);
+}
+
+void lab_claim(lab *l, const char *claim, lab_verdict verdict, bool holds, const char *found, ...) {
+    char line[4 * TEXT];
+    va_list arguments;
+    va_start(arguments, found);
+    (void)vsnprintf(line, sizeof line, found, arguments);
+    va_end(arguments);
+    printf("%s: %s%s\n  claim  %s\n  found  %s\n", l->experiment->name, verdict_names[verdict],
+           holds ? "" : "  ** its inequality does not hold here **", claim, line);
+    struct lab_state *const s = l->state;
+    text_format(l, &s->claims, "%s\n    {\"verdict\": \"%s\", \"holds\": %s, \"claim\": ",
+                s->claims.length > 0 ? "," : "", verdict_names[verdict], holds ? "true" : "false");
+    append_json_string(l, &s->claims, claim);
+    text_format(l, &s->claims, ", \"found\": ");
+    append_json_string(l, &s->claims, line);
+    text_format(l, &s->claims, "}");
+    s->claim_failed |= !holds;
+}
+
+static gka_status write_verdict(lab *l, gka_error *error) {
+    struct lab_state *const s = l->state;
+    char path[TEXT];
+    text json = {0};
+    text_format(l, &json, "{\n  \"name\": \"%s\",\n  \"question\": ", l->experiment->name);
+    append_json_string(l, &json, l->experiment->question);
+    text_format(l, &json,
+                ",\n  \"command\": \"exp_%s --size %s --seed %llu\",\n  \"version\": \"%s\",\n"
+                "  \"claims\": [",
+                l->experiment->name, size_names[l->size], (unsigned long long)l->seed,
+                gka_version());
+    if (s->claims.length > 0)
+        text_append(l, &json, s->claims.bytes, s->claims.length);
+    text_format(l, &json, "\n  ]\n}\n");
+    gka_status status = GKA_OK;
+    if (s->failed || !place(l, path, "verdict.json"))
+        status = gka_fail(error, GKA_OUT_OF_MEMORY, "%s: out of memory", l->experiment->name);
+    else
+        status = write_whole(path, NULL, json.bytes, json.length, error);
+    text_free(&json);
+    return status;
+}
+
+/* ---- main ---------------------------------------------------------------------------------- */
+
+static gka_status run(lab *l, gka_error *error) {
+    const lab_experiment *const e = l->experiment;
+    char path[TEXT];
+    gka_status status = GKA_OK;
+    if (!place(l, path, ".parts"))
+        return gka_fail(error, GKA_BAD_ARGUMENT, "--out: path too long");
+    if (status == GKA_OK)
+        status = make_folder(path, error);
+    if (status == GKA_OK)
+        status = e->run(l, error);
+    for (int i = 0; status == GKA_OK && i < LAB_TABLES && e->tables[i].file != NULL; i++) {
+        const text *const rows = &l->state->table[i];
+        if (!place(l, path, e->tables[i].file))
+            return gka_fail(error, GKA_BAD_ARGUMENT, "--out: path too long");
+        status = write_whole(path, e->tables[i].heading, rows->bytes, rows->length, error);
+    }
+    if (status == GKA_OK)
+        status = e->judge(l, error);
+    if (status == GKA_OK)
+        status = write_verdict(l, error);
+    return status;
+}
+
+int lab_main(int argc, char **argv, const lab_experiment *experiment) {
+    const char *size = "quick", *out = NULL;
+    char folder[TEXT];
+    long long seed = 1;
+    const struct poptOption options[] = {
+        {"size", 0, POPT_ARG_STRING, &size, 0, "claim, quick or full (default quick)", "SIZE"},
+        {"seed", 0, POPT_ARG_LONGLONG, &seed, 0, "the first seed (default 1)", "N"},
+        {"out", 0, POPT_ARG_STRING, &out, 0, "folder for tables and verdict", "DIR"},
+        POPT_AUTOHELP POPT_TABLEEND};
+    /* popt hands out what it was given; it does not write to argv. */
+    const char **const words = (const char **)(void *)argv;
+    poptContext context = poptGetContext(experiment->name, argc, words, options, 0);
+    const int code = poptGetNextOpt(context);
+    const char *const extra = poptGetArg(context);
+    int result = 2;
+    lab l = {.experiment = experiment, .seed = (uint64_t)seed, .size = LAB_QUICK, .out = out};
+    struct lab_state state = {0};
+    gka_error error = {0};
+    l.state = &state;
+
+    int size_number = 0;
+    while (size_number < 3 && strcmp(size, size_names[size_number]) != 0)
+        size_number++;
+    if (code < -1) {
+        fprintf(stderr, "exp_%s: %s: %s\n", experiment->name,
+                poptBadOption(context, POPT_BADOPTION_NOALIAS), poptStrerror(code));
+        goto done;
+    }
+    if (extra != NULL) {
+        fprintf(stderr, "exp_%s: '%s': no operands are expected\n", experiment->name, extra);
+        goto done;
+    }
+    if (size_number == 3) {
+        fprintf(stderr, "exp_%s: --size %s: expected claim, quick or full\n", experiment->name,
+                size);
+        goto done;
+    }
+    l.size = (lab_size)size_number;
+    if (out == NULL) {
+        (void)snprintf(folder, sizeof folder, "out/%s", experiment->name);
+        l.out = folder;
+    }
+    /* One Ctrl-C ends the unit at work and keeps what is finished; a second one ends at once. */
+    const struct sigaction action = {.sa_handler = interrupt, .sa_flags = (int)SA_RESETHAND};
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    state.started = now();
+    const gka_status status = run(&l, &error);
+    if (isatty(STDERR_FILENO) && state.shown > 0)
+        fprintf(stderr, "\r%60s\r", "");
+    if (status != GKA_OK) {
+        fprintf(stderr, "exp_%s: %s\n", experiment->name,
+                error.text[0] != '\0' ? error.text : gka_status_text(status));
+        result = status == GKA_BAD_ARGUMENT || status == GKA_IO || status == GKA_BAD_FILE ? 2 : 3;
+    } else {
+        result = state.claim_failed ? 1 : 0;
+    }
+done:
+    for (int i = 0; i < LAB_TABLES; i++)
+        text_free(&state.table[i]);
+    text_free(&state.unit);
+    text_free(&state.claims);
+    poptFreeContext(context);
+    return result;
+}

@@ -1,0 +1,97 @@
+/* lab.h - what the experiments share: sizes, tables that survive an interruption, verdicts.
+ *
+ *   1  lab_experiment           one question: a name, its tables, run, judge
+ *   2  lab_unit, lab_row        a table is made of units; a finished unit is never computed again
+ *   3  lab_stats                numbers for a verdict, taken from the tables
+ *   4  lab_claim                a claim, its verdict, and the inequality it rests on
+ *
+ * An experiment runs in two steps. `run` fills tables unit by unit (a unit: one seed, one solver,
+ * one case ...); `judge` reads the finished tables and states verdicts, so that every verdict rests
+ * on numbers that lie in a file. Experiments use the public headers only.
+ */
+#ifndef GKA_LAB_H
+#define GKA_LAB_H
+
+#include "gka/base.h"
+
+/* ---- 1 an experiment ----------------------------------------------------------------------- */
+
+typedef enum lab_size {
+    LAB_CLAIM, /* seconds: the ctest claim_NN */
+    LAB_QUICK, /* under a minute on two cores: scripts/reproduce */
+    LAB_FULL   /* the paper's sizes */
+} lab_size;
+
+enum { LAB_TABLES = 8 };
+
+typedef struct lab lab;
+
+typedef struct lab_experiment {
+    const char *name;     /* "03_kalman": the folder */
+    const char *question; /* one line */
+    /* Tables: file name, heading line "column,column,..." ; ends with {NULL, NULL}. */
+    struct {
+        const char *file, *heading;
+    } tables[LAB_TABLES];
+    gka_status (*run)(lab *l, gka_error *error);
+    gka_status (*judge)(lab *l, gka_error *error);
+} lab_experiment;
+
+/* The main function of every experiment:
+ *   exp_NN_name [--size claim|quick|full] [--seed N] [--out DIR]
+ * Tables, verdicts and parameters go to DIR (default out/NN_name). Returns 0; 1 when an inequality
+ * of a claim fails; 2 for usage; 3 for anything else. */
+int lab_main(int argc, char **argv, const lab_experiment *experiment);
+
+struct lab {
+    const lab_experiment *experiment;
+    lab_size size;
+    uint64_t seed; /* the first of the seeds an experiment counts up from */
+    const char *out;
+    double units_total; /* set by run before its first unit, for the progress line */
+    struct lab_state *state;
+};
+
+/* The value for this size. */
+static inline int64_t lab_pick(const lab *l, int64_t claim, int64_t quick, int64_t full) {
+    return l->size == LAB_CLAIM ? claim : l->size == LAB_QUICK ? quick : full;
+}
+
+/* ---- 2 tables ------------------------------------------------------------------------------ */
+
+/* Begins the unit `key` of table number `table`. True: compute it and lab_row its rows; false: an
+ * earlier, interrupted run of the same size and seed finished it. A key names the unit's case
+ * completely. */
+bool lab_unit(lab *l, int table, const char *key, ...) __attribute__((format(printf, 3, 4)));
+
+/* One row of the unit, "%.9g" for numbers; the fields of the table's heading, comma separated. */
+void lab_row(lab *l, const char *row, ...) __attribute__((format(printf, 2, 3)));
+
+/* Keeps the unit (renamed into place as a whole) and reports progress. GKA_INTERRUPTED on Ctrl-C.
+ */
+gka_status lab_unit_end(lab *l, gka_error *error);
+
+/* ---- 3 numbers from the tables ------------------------------------------------------------- */
+
+typedef struct lab_stats {
+    int64_t count; /* finite values */
+    int64_t nonfinite;
+    double min, median, max, mean;
+} lab_stats;
+
+/* The column of all rows of a table for which "column=value,column=value" holds ("": every row);
+ * values are compared as texts. */
+lab_stats lab_stats_of(lab *l, int table, const char *column, const char *where, ...)
+    __attribute__((format(printf, 4, 5)));
+
+/* ---- 4 verdicts ---------------------------------------------------------------------------- */
+
+typedef enum lab_verdict { LAB_REPRODUCED, LAB_REFUTED, LAB_QUALIFIED } lab_verdict;
+
+/* States a claim and what was found: `found` carries the numbers, the seeds and their spread.
+ * `holds` is the inequality on which the verdict rests; false makes the experiment (and its ctest)
+ * fail. */
+void lab_claim(lab *l, const char *claim, lab_verdict verdict, bool holds, const char *found, ...)
+    __attribute__((format(printf, 5, 6)));
+
+#endif
