@@ -62,8 +62,6 @@ gka_status gka_oracle_forward(const gka_problem *problem, const gka_oracle_optio
         return status;
     if (lo == NULL)
         lo = &r.nothing;
-    if (r.problem.V == 0 && out->o != NULL)
-        return gka_fail(error, GKA_BAD_ARGUMENT, "oracle: o wanted of a problem without v");
     if (nothing_to_do(&r.problem, out->h_final != NULL || out->u_final != NULL))
         return GKA_OK;
     switch (r.options.oracle) {
