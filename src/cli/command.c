@@ -3,7 +3,6 @@
 #include "cli/private.h"
 
 #include <errno.h>
-#include <jansson.h>
 #include <stdarg.h>
 #include <string.h>
 
@@ -93,14 +92,9 @@ static int no_such_command(cli *c, const char *word) {
                     cli_nearest_hint(&nearest, hint));
 }
 
-/* JSON's memory is counted and made to fail like all other. */
-static void *json_memory(size_t bytes) {
-    return gka_alloc(1, bytes);
-}
-
 int gka_command(int argc, const char *const *argv, FILE *out, FILE *err) {
     cli c = {.out = out, .err = err};
-    json_set_alloc_funcs(json_memory, gka_free);
+    cli_json_start();
     if (argc < 2)
         return cli_fail(&c, "no command given; `gka --help` lists the commands");
     const char *const word = argv[1];

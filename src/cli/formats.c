@@ -37,9 +37,9 @@ int cli_formats(cli *c) {
         cli_cell(&table, "%d", (*f)->emax);
         cli_cell(&table, "2^%d", -(*f)->p);
         cli_cell(&table, "%.10g", (*f)->max_finite);
-        cli_cell(&table, "%.4g", gka_format_min_normal(*f));
+        cli_cell(&table, "%.6g", gka_format_min_normal(*f));
         if ((*f)->subnormals)
-            cli_cell(&table, "%.4g", gka_format_min_subnormal(*f));
+            cli_cell(&table, "%.6g", gka_format_min_subnormal(*f));
         else
             cli_cell(&table, "none");
         cli_cell(&table, "%s", overflow_text((*f)->overflow));

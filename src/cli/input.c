@@ -1,5 +1,6 @@
 /* input.c - opening what was named, or saying what was probably meant. */
 #include "cli/cli.h"
+#include "cli/private.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -23,12 +24,21 @@ static cli_nearest nearest_file(const char *path) {
     return nearest;
 }
 
+int cli_outcome(cli *c, gka_status status, const gka_error *error) {
+    if (cli_json_starved())
+        return cli_out_of_memory(c);
+    return status == GKA_OK ? CLI_GOOD : cli_report(c, error);
+}
+
 int cli_open(cli *c, const char *path, gka_file **file) {
     gka_error error = {0};
-    if (gka_file_open(path, file, &error) == GKA_OK)
-        return CLI_GOOD;
-    if (error.status != GKA_IO || access(path, F_OK) == 0 || errno != ENOENT)
-        return cli_report(c, &error);
+    const gka_status status = gka_file_open(path, file, &error);
+    if (status != GKA_IO || access(path, F_OK) == 0 || errno != ENOENT) {
+        const int code = cli_outcome(c, status, &error);
+        if (code != CLI_GOOD && status == GKA_OK)
+            gka_file_close(*file);
+        return code;
+    }
     const cli_nearest nearest = nearest_file(path);
     char hint[96];
     return cli_fail(c, "%s%s", error.text, cli_nearest_hint(&nearest, hint));

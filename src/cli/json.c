@@ -1,8 +1,29 @@
 /* json.c - results as JSON. */
 #include "cli/json.h"
+#include "cli/private.h"
 
 #include <math.h>
+#include <stdatomic.h>
 #include <string.h>
+
+/* jansson's callbacks have no context, so this stands in the open; one command runs at a time. */
+static atomic_bool starved;
+
+static void *json_memory(size_t bytes) {
+    void *const memory = gka_alloc(1, bytes);
+    if (memory == NULL)
+        atomic_store(&starved, true);
+    return memory;
+}
+
+void cli_json_start(void) {
+    atomic_store(&starved, false);
+    json_set_alloc_funcs(json_memory, gka_free);
+}
+
+bool cli_json_starved(void) {
+    return atomic_load(&starved);
+}
 
 json_t *cli_json_real(double x) {
     if (isnan(x))
@@ -34,28 +55,37 @@ static bool dump(const json_t *root, FILE *stream) {
            fputc('\n', stream) != EOF;
 }
 
-static int write_file(cli *c, const json_t *root, const char *path) {
+int cli_json_open(cli *c, const char *path, cli_json *json) {
+    *json = (cli_json){.path = path};
     gka_error error = {0};
-    gka_output *output;
-    if (gka_output_open(path, &output, &error) != GKA_OK)
-        return cli_report(c, &error);
-    FILE *const stream = gka_output_stream(output);
-    if (!dump(root, stream) && !ferror(stream)) {
-        gka_output_abandon(output);
-        return cli_out_of_memory(c);
-    }
-    /* A failed write is sticky: closing finds it. */
-    return gka_output_close(output, &error) == GKA_OK ? CLI_GOOD : cli_report(c, &error);
+    if (path == NULL || cli_json_takes_stdout(json) ||
+        gka_output_open(path, &json->output, &error) == GKA_OK)
+        return CLI_GOOD;
+    return cli_report(c, &error);
 }
 
-int cli_json_write(cli *c, json_t *root, bool good, const char *path) {
+bool cli_json_takes_stdout(const cli_json *json) {
+    return json->path != NULL && strcmp(json->path, "-") == 0;
+}
+
+void cli_json_abandon(cli_json *json) {
+    if (json->output != NULL)
+        gka_output_abandon(json->output);
+    *json = (cli_json){0};
+}
+
+int cli_json_close(cli *c, cli_json *json, json_t *root, bool good) {
+    FILE *const stream = json->output == NULL ? c->out : gka_output_stream(json->output);
     int code = CLI_GOOD;
-    if (root == NULL || !good)
+    gka_error error = {0};
+    /* A failed write is sticky: whoever closes or flushes finds it. */
+    if (root == NULL || !good || (!dump(root, stream) && !ferror(stream)) || cli_json_starved())
         code = cli_out_of_memory(c);
-    else if (strcmp(path, "-") != 0)
-        code = write_file(c, root, path);
-    else if (!dump(root, c->out) && !ferror(c->out))
-        code = cli_out_of_memory(c);
+    else if (json->output != NULL && gka_output_close(json->output, &error) != GKA_OK)
+        code = cli_report(c, &error);
+    if (code == CLI_GOOD || error.status != GKA_OK)
+        json->output = NULL; /* closed */
+    cli_json_abandon(json);
     json_decref(root);
     return code;
 }

@@ -20,9 +20,25 @@ json_t *cli_json_count(uint64_t n);
 /* A string; bytes that are not UTF-8 become '?'. */
 json_t *cli_json_text(const char *text);
 
-/* Writes root to path ("-": standard output) and releases it. root = NULL or good = false means
- * that memory ran out while it was built. Returns CLI_GOOD or prints and returns the exit code;
- * then nothing stands at path that was not there before. */
-int cli_json_write(cli *c, json_t *root, bool good, const char *path);
+/* Where a document goes. Opened before long work begins, so that a path that cannot be written is
+ * found at once; nothing stands at path until cli_json_close. */
+typedef struct cli_json {
+    const char *path;   /* NULL: none was asked for; "-": standard output */
+    gka_output *output; /* NULL for standard output */
+} cli_json;
+
+/* path may be NULL. Returns CLI_GOOD or prints and returns the exit code. */
+int cli_json_open(cli *c, const char *path, cli_json *json);
+
+/* True when standard output is the document's, and tables must stay away. */
+bool cli_json_takes_stdout(const cli_json *json);
+
+/* Writes root and puts the file in place. root = NULL or good = false means that memory ran out
+ * while it was built. Releases root and json whatever happens. Returns CLI_GOOD or prints and
+ * returns the exit code; then nothing stands at path that was not there before. */
+int cli_json_close(cli *c, cli_json *json, json_t *root, bool good);
+
+/* Gives up: nothing is written. Harmless after cli_json_close. */
+void cli_json_abandon(cli_json *json);
 
 #endif

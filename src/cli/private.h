@@ -7,4 +7,11 @@
 /* Frees what cli_parse handed out. */
 void cli_free_texts(cli *c);
 
+/* Gives jansson its memory: counted, and made to fail, like all other. */
+void cli_json_start(void);
+
+/* True when jansson was refused memory since then. Its parser may pass over that and lose a letter
+ * of a token (jansson 2.14, strbuffer_append_byte in lex_save), so whoever had JSON read asks. */
+bool cli_json_starved(void);
+
 #endif

@@ -12,7 +12,8 @@
 typedef struct request {
     cli *c;
     int oracle;
-    const char *inputs, *json;
+    const char *inputs;
+    cli_json json;
     cli_texts tolerance_texts;
     gka_tolerance *tolerances; /* one for each text */
     bool *used;                /* some file held a tensor of that name */
@@ -151,6 +152,17 @@ static void tell(const gka_verification *v, const request *r,
         (void)snprintf(line, sizeof line,
                        "certified: worst proven bound %.1e, %lld of %lld token solves in MPFR",
                        bound, (long long)total(v, recomputed), (long long)total(v, solves));
+        say(context, line);
+    }
+    int stated = 0, agreeing = 0;
+    for (size_t i = 0; i < v->row_count; i++) {
+        const double figure = v->rows[i].stated, ours = v->rows[i].comparison.rel_err;
+        stated += !isnan(figure);
+        agreeing += fabs(ours - figure) <= .005 * fabs(figure);
+    }
+    if (stated > 0) {
+        (void)snprintf(line, sizeof line, "%d of %d stated figures agree to two digits", agreeing,
+                       stated);
         say(context, line);
     }
     for (size_t i = 0; i < v->other_count; i++) {
@@ -324,14 +336,12 @@ static int judge_open(request *r, const gka_file *file, const gka_file *inputs) 
     gka_error error = {0};
     const gka_status status = gka_verify(file, &options, &v, &error);
     cli_progress_end(&progress);
-    int code = CLI_GOOD;
-    if (status != GKA_OK) {
-        code = cli_report(c, &error);
-    } else {
+    int code = cli_outcome(c, status, &error);
+    if (code == CLI_GOOD) {
         look_at_verdicts(r, &v);
-        if (r->json == NULL || strcmp(r->json, "-") != 0)
+        if (!cli_json_takes_stdout(&r->json))
             code = print_table(c, path, r, &v);
-        if (r->json != NULL)
+        if (r->json.path != NULL)
             add_json(r, path, inputs == NULL ? NULL : gka_file_path(inputs), &v);
     }
     gka_verification_free(&v);
@@ -376,9 +386,9 @@ static int judge_file(request *r, const char *path) {
 
 static int judge_files(request *r) {
     cli *const c = r->c;
-    int code = parse_tolerances(r);
+    int code = CLI_GOOD;
     for (int i = 0; i < c->operand_count && code == CLI_GOOD; i++) {
-        if (i > 0 && (r->json == NULL || strcmp(r->json, "-") != 0))
+        if (i > 0 && !cli_json_takes_stdout(&r->json))
             fputc('\n', c->out);
         code = judge_file(r, c->operands[i]);
     }
@@ -393,16 +403,41 @@ static int judge_files(request *r) {
 }
 
 static int write_json(request *r) {
-    json_t *root = r->list;
-    if (r->c->operand_count == 1)
-        root = json_incref(json_array_get(r->list, 0));
-    else
-        json_incref(root);
-    return cli_json_write(r->c, root, r->good, r->json);
+    json_t *const root = r->c->operand_count == 1 ? json_array_get(r->list, 0) : r->list;
+    return cli_json_close(r->c, &r->json, json_incref(root), r->good);
+}
+
+/* The figures must not take the place of what they are about. */
+static int check_json(request *r, const char *json) {
+    struct stat out, in;
+    if (json == NULL || strcmp(json, "-") == 0 || stat(json, &out) != 0)
+        return CLI_GOOD;
+    for (int i = -1; i < r->c->operand_count; i++) {
+        const char *const path = i < 0 ? r->inputs : r->c->operands[i];
+        if (path != NULL && stat(path, &in) == 0 && in.st_dev == out.st_dev &&
+            in.st_ino == out.st_ino)
+            return cli_fail(r->c, "--json=%.200s: that is an input file", json);
+    }
+    return CLI_GOOD;
+}
+
+static int judge(request *r, const char *json) {
+    int code = parse_tolerances(r);
+    if (code == CLI_GOOD)
+        code = check_json(r, json);
+    if (code == CLI_GOOD)
+        code = cli_json_open(r->c, json, &r->json);
+    if (code == CLI_GOOD)
+        code = judge_files(r);
+    if (code == CLI_GOOD && json != NULL)
+        code = write_json(r);
+    cli_json_abandon(&r->json);
+    return code;
 }
 
 int cli_verify(cli *c) {
     request r = {.c = c, .oracle = GKA_ORACLE_FP64, .good = true};
+    const char *json = NULL;
     static const cli_help help = {.operands = "FILE...", .notes = notes, .least = 1, .most = -1};
     const cli_option options[] = {
         {"oracle", 0, CLI_CHOICE, &r.oracle, .choices = "fp64|certified|mpfr",
@@ -410,7 +445,7 @@ int cli_verify(cli *c) {
         {"inputs", 0, CLI_TEXT, &r.inputs, .value = "FILE",
          .help = "take inputs and parameters from this file, or from the one of the same name in "
                  "this directory"},
-        {"json", 0, CLI_TEXT, &r.json, .value = "OUT", .help = "write the figures as JSON"},
+        {"json", 0, CLI_TEXT, &json, .value = "OUT", .help = "write the figures as JSON"},
         {"tolerance", 0, CLI_TEXTS, &r.tolerance_texts, .value = "NAME=VALUE",
          .help = "require rel_err <= VALUE of the tensor NAME; may be repeated"},
         {"show-ref", 0, CLI_FLAG, &r.show_ref, .help = "judge the file's own ref.* tensors too"},
@@ -418,11 +453,9 @@ int cli_verify(cli *c) {
     int code;
     if (!cli_parse(c, &help, options, &code))
         return code;
-    if (r.json != NULL)
+    if (json != NULL)
         r.list = json_array();
-    code = judge_files(&r);
-    if (code == CLI_GOOD && r.json != NULL)
-        code = write_json(&r);
+    code = judge(&r, json);
     json_decref(r.list);
     gka_free(r.tolerances);
     gka_free(r.used);

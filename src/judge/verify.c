@@ -230,7 +230,7 @@ static gka_status check_parameters(const job *j, gka_error *error) {
         const double a = strtod(mine, NULL), b = strtod(theirs, NULL);
         if (a < b || a > b)
             return gka_fail(error, GKA_BAD_FILE,
-                            "%s: metadata %s is %.40s, expected %.40s as in %s",
+                            "%s: metadata '%s' is %.40s; %.40s was expected, as in %s",
                             gka_file_path(j->file), names[i], mine, theirs, gka_file_path(other));
     }
     return GKA_OK;
@@ -238,7 +238,8 @@ static gka_status check_parameters(const job *j, gka_error *error) {
 
 static gka_status bad_statement(const job *j, const char *what, gka_error *error) {
     return gka_fail(error, GKA_BAD_FILE,
-                    "%s: metadata 'rel_err_vs_fp64': %.80s; a JSON object of numbers was expected",
+                    "%s: metadata 'rel_err_vs_fp64': %.80s; a JSON object {tensor: number} was "
+                    "expected",
                     gka_file_path(j->file), what);
 }
 
@@ -277,7 +278,7 @@ static gka_status read_statement(job *j, gka_error *error) {
         if (json_is_number(value))
             row->stated = json_number_value(value);
         else if (value != NULL && !json_is_null(value))
-            status = bad_statement(j, row->tensor->name, error);
+            status = bad_statement(j, "a value is not a number", error);
     }
     json_decref(stated);
     return status;

@@ -1,0 +1,73 @@
+What the command says of itself.
+
+$ gka --version
+> gka 0.1.0
+$ gka --help
+> gka 0.1.0 - reference and numerics lab for Gated KalmaNet kernels
+>
+> Usage: gka COMMAND [OPTION...] [OPERAND...]
+>
+> Commands:
+>   verify      judge computed tensors against the exact answer for their inputs
+>   formats     number formats: precision, range, unit roundoff, overflow rule
+>
+> `gka COMMAND --help` says what a command takes; `gka --version` prints the version.
+>
+> Exit code: 0 all within tolerance or merely measured; 1 something fails its tolerance;
+> 2 usage or bad input, with one line on stderr; 3 internal error or out of memory.
+$ gka -h | head -1
+> gka 0.1.0 - reference and numerics lab for Gated KalmaNet kernels
+$ gka formats
+> format     bits   p   emin  emax  unit roundoff               max    min normal  min subnormal  overflow
+> bf16         16   8   -126   127           2^-8   3.389531389e+38   1.17549e-38    9.18355e-41  to Inf
+> fp16         16  11    -14    15          2^-11             65504   6.10352e-05    5.96046e-08  to Inf
+> tf32         32  11   -126   127          2^-11   3.401162134e+38   1.17549e-38    1.14794e-41  to Inf
+> fp32         32  24   -126   127          2^-24   3.402823466e+38   1.17549e-38     1.4013e-45  to Inf
+> fp64         64  53  -1022  1023          2^-53  1.797693135e+308  2.22507e-308   4.94066e-324  to Inf
+> e4m3          8   4     -6     8           2^-4               448      0.015625     0.00195312  to the largest finite value
+> e5m2          8   3    -14    15           2^-3             57344   6.10352e-05    1.52588e-05  to the largest finite value
+> e4m3-ieee     8   4     -6     8           2^-4               448      0.015625     0.00195312  to NaN
+> e5m2-ieee     8   3    -14    15           2^-3             57344   6.10352e-05    1.52588e-05  to Inf
+$ gka formats --help
+> gka formats - number formats: precision, range, unit roundoff, overflow rule
+>
+> Usage: gka formats [OPTION...]
+>   -h, --help     print this text
+>
+> A finite value is m 2^(e-p+1), |m| < 2^p, emin <= e <= emax. The unit roundoff is
+> 2^-p. "overflow" is what rounding to nearest does beyond the largest value.
+$ gka verify --help
+> gka verify - judge computed tensors against the exact answer for their inputs
+>
+> Usage: gka verify [OPTION...] FILE...
+>   -h, --help                           print this text
+>       --oracle=fp64|certified|mpfr     how the exact value is computed
+>       --inputs=FILE                    take inputs and parameters from this
+>                                        file, or from the one of the same name
+>                                        in this directory
+>       --json=OUT                       write the figures as JSON
+>       --tolerance=NAME=VALUE           require rel_err <= VALUE of the tensor
+>                                        NAME; may be repeated
+>       --show-ref                       judge the file's own ref.* tensors too
+>
+> Each FILE is a safetensors file with the inputs q k [v] [alpha] [g] [h0] [u0] [do] [dx]
+> [cu_seqlens], metadata ridge_ratio, num_iter, chunk_size, scale (when missing: 0.02, 30, 64,
+> 1/sqrt(D)), and any of the outputs x fro h_chunk h_final u_final o, solve.{dq dk dg dh0},
+> layer.{dq dk dv dalpha dg}. The exact value of each output is computed from the inputs.
+>
+>   rel_err      ||out - exact|| / ||exact|| over the tensor ("abs": exact = 0, ||out||)
+>   stated       what the file's metadata rel_err_vs_fp64 says it is
+>   max_row_err  the largest over rows (last axis; for states matrices), `at` that row
+>   max_ulp      the largest distance, in steps of the stored format, to exact rounded to it
+>   non-finite   NaN and Inf among the stored elements
+>   ok           yes or no by --tolerance on rel_err, - without one
+>
+> The oracle fp64 (the default: fast, and right to about 1e-12, far below what any format of 25
+> bits or fewer shows) solves by Cholesky in binary64. certified gives proven, correctly rounded
+> values in double-double; mpfr computes in 256 bits, slowly, and judges the other two.
+>
+> JSON: for one FILE an object {file, oracle, parameters, tensors, ...}, for several a list of
+> them; NaN and Inf are strings, ok is true, false or null. With --json=- no table is printed.
+>
+> Exit code: 0 all within tolerance or merely measured, 1 a tensor fails, 2 usage or bad input,
+> 3 internal.

@@ -1,0 +1,96 @@
+Every mistake is one line on stderr and exit code 2.
+
+$ gka
+! gka: no command given; `gka --help` lists the commands
+= 2
+$ gka verfy
+! gka: no command 'verfy' (did you mean 'verify'?); `gka --help` lists the commands
+= 2
+$ gka format
+! gka: no command 'format' (did you mean 'formats'?); `gka --help` lists the commands
+= 2
+$ gka frobnicate
+! gka: no command 'frobnicate'; `gka --help` lists the commands
+= 2
+$ gka --verison
+! gka: no option '--verison' before a command; `gka --help` lists both
+= 2
+$ gka --version formats
+! gka: --version takes nothing after it
+= 2
+$ gka formats x
+! gka formats: 'x' is one operand too many; `gka formats --help` says more
+= 2
+$ gka formats --jsn
+! gka formats: no option '--jsn'; `gka formats --help` lists the options
+= 2
+$ gka verify
+! gka verify: expected FILE...; `gka verify --help` says more
+= 2
+$ gka verify --orcale=fp64 $DATA/h100/d64.safetensors
+! gka verify: no option '--orcale' (did you mean '--oracle'?)
+= 2
+$ gka verify --oracle $DATA/h100/d64.safetensors
+! gka verify: --oracle=$DATA/h100/d64.safetensors: expected one of fp64|certified|mpfr
+= 2
+$ gka verify --oracle=mprf $DATA/h100/d64.safetensors
+! gka verify: --oracle=mprf: expected one of fp64|certified|mpfr (did you mean 'mpfr'?)
+= 2
+$ gka verify --show-ref=yes $DATA/h100/d64.safetensors
+! gka verify: --show-ref takes no value
+= 2
+$ gka verify --tolerance=x $DATA/h100/d64.safetensors
+! gka verify: --tolerance x: NAME=VALUE was expected
+= 2
+$ gka verify --tolerance=x=small $DATA/h100/d64.safetensors
+! gka verify: --tolerance x=small: a number >= 0 was expected
+= 2
+$ gka verify --tolerance=x=-1 $DATA/h100/d64.safetensors
+! gka verify: --tolerance x=-1: a number >= 0 was expected
+= 2
+$ gka verify --tolerance=x=nan $DATA/h100/d64.safetensors
+! gka verify: --tolerance x=nan: a number >= 0 was expected
+= 2
+$ gka verify --tolerance=solve.dkk=1 $DATA/h100/d64.safetensors
+! gka verify: --tolerance solve.dkk: no output has that name (did you mean 'solve.dk'?)
+= 2
+$ gka verify --tolerance=whatever=1 $DATA/h100/d64.safetensors
+! gka verify: --tolerance whatever: no output has that name
+= 2
+
+A tolerance that nothing is held to is a mistake too.
+
+$ gka verify --tolerance=solve.dh0=1 $DATA/h100/d64.safetensors >table
+! gka verify: --tolerance solve.dh0: no file holds a tensor of that name
+= 2
+$ gka verify --tolerance=ref.x=1 $DATA/h100/d64.safetensors >table
+! gka verify: --tolerance ref.x: no file holds a tensor of that name that is shown; --show-ref was expected
+= 2
+
+Names of files.
+
+$ gka verify $DATA/h100/iid_gatde.safetensors
+! gka verify: $DATA/h100/iid_gatde.safetensors: No such file or directory (did you mean 'iid_gated.safetensors'?)
+= 2
+$ gka verify $DATA/h100/nothing_like_it
+! gka verify: $DATA/h100/nothing_like_it: No such file or directory
+= 2
+$ gka verify $DATA/h100
+! gka verify: $DATA/h100: not a regular file
+= 2
+$ gka verify --inputs=$DATA/h100/d65.safetensors $DATA/h100/d64.safetensors
+! gka verify: $DATA/h100/d65.safetensors: No such file or directory (did you mean 'd64.safetensors'?)
+= 2
+$ gka verify --json=no/such/folder/out.json $DATA/h100/d64.safetensors >table
+! gka verify: no/such/folder/out.json: cannot be written: No such file or directory
+= 2
+$ cp $DATA/h100/d64.safetensors in; gka verify --json=in in; cmp in $DATA/h100/d64.safetensors; rm in
+! gka verify: --json=in: that is an input file
+$ gka verify --json=/dev/full $DATA/h100/d64.safetensors >table
+! gka verify: /dev/full: cannot be written: Input/output error
+= 2
+$ gka verify $DATA/h100/d64.safetensors >/dev/full
+! gka verify: cannot write to standard output: No space left on device
+= 2
+$ ls
+> table

@@ -1,0 +1,372 @@
+/* verify.c - gka verify in process: its JSON, what the files state, and every allocation failing.
+ */
+#include "test.h"
+
+#include "cli/cli.h"
+#include "gka/io.h"
+#include "gka/judge.h"
+
+#include <dirent.h>
+#include <jansson.h>
+#include <math.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define JSON_FILE  "cli_verify.json"
+#define SMALL_FILE "cli_verify.safetensors"
+
+/* ---- running it ---------------------------------------------------------------------------- */
+
+typedef struct result {
+    int code;
+    char *out, *err;
+    size_t out_size, err_size;
+} result;
+
+static result run(int argc, const char *const *argv) {
+    result r = {0};
+    FILE *const out = open_memstream(&r.out, &r.out_size);
+    FILE *const err = open_memstream(&r.err, &r.err_size);
+    assert_non_null(out);
+    assert_non_null(err);
+    r.code = gka_command(argc, argv, out, err);
+    (void)fclose(out);
+    (void)fclose(err);
+    return r;
+}
+
+#define RUN(...)                                                                                   \
+    run(sizeof((const char *[]){__VA_ARGS__}) / sizeof(char *), (const char *[]){__VA_ARGS__})
+
+static void end(result *r) {
+    free(r->out);
+    free(r->err);
+}
+
+/* The JSON that `gka verify ARGUMENT... --json=-` prints. */
+static json_t *figures(const char *first, const char *second) {
+    result r = second == NULL ? RUN("gka", "verify", "--json=-", first)
+                              : RUN("gka", "verify", "--json=-", first, second);
+    assert_int_equal(r.code, 0);
+    assert_string_equal(r.err, "");
+    json_t *const root = json_loads(r.out, JSON_REJECT_DUPLICATES, NULL);
+    assert_non_null(root);
+    end(&r);
+    return root;
+}
+
+static const json_t *tensor_of(const json_t *file, const char *name) {
+    size_t i;
+    const json_t *tensor;
+    json_array_foreach(json_object_get(file, "tensors"), i,
+                       tensor) if (strcmp(json_string_value(json_object_get(tensor, "name")),
+                                          name) == 0) return tensor;
+    fail_msg("no tensor %s", name);
+    return NULL;
+}
+
+static double real_of(const json_t *object, const char *key) {
+    const json_t *const value = json_object_get(object, key);
+    assert_true(json_is_number(value));
+    return json_number_value(value);
+}
+
+/* ---- the schema ---------------------------------------------------------------------------- */
+
+static void test_json_of_one_file(void **state) {
+    (void)state;
+    const char *const path = GKA_TEST_DATA "/h100/iid_gated.safetensors";
+    json_t *const root = figures(path, NULL);
+    assert_string_equal(json_string_value(json_object_get(root, "file")), path);
+    assert_string_equal(json_string_value(json_object_get(root, "oracle")), "fp64");
+    const json_t *const parameters = json_object_get(root, "parameters");
+    assert_true(bits_of(real_of(parameters, "ridge_ratio")) == bits_of(.02));
+    assert_true(bits_of(real_of(parameters, "scale")) == bits_of(0.08838834764831845));
+    assert_int_equal(json_integer_value(json_object_get(parameters, "num_iter")), 30);
+    assert_int_equal(json_integer_value(json_object_get(parameters, "chunk_size")), 64);
+    assert_int_equal(json_array_size(json_object_get(root, "tensors")), 14);
+
+    const json_t *const o = tensor_of(root, "o");
+    assert_string_equal(json_string_value(json_object_get(o, "dtype")), "BF16");
+    static const int shape[] = {1, 192, 1, 128};
+    assert_int_equal(json_array_size(json_object_get(o, "shape")), 4);
+    for (size_t i = 0; i < 4; i++)
+        assert_int_equal(json_integer_value(json_array_get(json_object_get(o, "shape"), i)),
+                         shape[i]);
+    assert_int_equal(json_array_size(json_object_get(o, "at")), 3);
+    assert_true(json_is_null(json_object_get(o, "ok")));
+    assert_int_equal(json_integer_value(json_object_get(o, "nonfinite")), 0);
+    assert_true(json_is_integer(json_object_get(o, "max_ulp")));
+    assert_true(real_of(o, "max_row_err") > real_of(o, "rel_err"));
+    json_decref(root);
+}
+
+static void test_json_of_two_files(void **state) {
+    (void)state;
+    json_t *const root =
+        figures(GKA_TEST_DATA "/h100/d64.safetensors", GKA_TEST_DATA "/h100/ragged.safetensors");
+    assert_true(json_is_array(root));
+    assert_int_equal(json_array_size(root), 2);
+    const json_t *const second = json_array_get(root, 1);
+    assert_string_equal(json_string_value(json_object_get(second, "file")),
+                        GKA_TEST_DATA "/h100/ragged.safetensors");
+    json_decref(root);
+}
+
+static void test_json_verdicts_and_file(void **state) {
+    (void)state;
+    result r = RUN("gka", "verify", "--tolerance=x=1e-9", "--tolerance=fro=1", "--json=" JSON_FILE,
+                   GKA_TEST_DATA "/h100/d64.safetensors");
+    assert_int_equal(r.code, 1);
+    assert_string_equal(r.err, "");
+    assert_non_null(strstr(r.out, "NO\n"));
+    json_t *const root = json_load_file(JSON_FILE, JSON_REJECT_DUPLICATES, NULL);
+    assert_non_null(root);
+    assert_true(json_is_false(json_object_get(tensor_of(root, "x"), "ok")));
+    assert_true(json_is_true(json_object_get(tensor_of(root, "fro"), "ok")));
+    assert_true(json_is_null(json_object_get(tensor_of(root, "o"), "ok")));
+    json_decref(root);
+    end(&r);
+    assert_int_equal(unlink(JSON_FILE), 0);
+}
+
+/* ---- what the files state ------------------------------------------------------------------ */
+
+/* Each file states the rel_err that an independent computation in fp64 found, which agrees with
+ * the exact value to 1e-11 of its norm. By the triangle inequality the two rel_err differ by at
+ * most 1e-11 (1 + rel_err). Returns how many figures the file states. */
+static int check_stated(const char *path) {
+    json_t *const root = figures(path, NULL);
+    int count = 0;
+    size_t i;
+    const json_t *tensor;
+    json_array_foreach(json_object_get(root, "tensors"), i, tensor) {
+        if (json_is_null(json_object_get(tensor, "stated")))
+            continue;
+        const double stated = real_of(tensor, "stated"), ours = real_of(tensor, "rel_err");
+        if (!(fabs(ours - stated) <= 1e-11 * (1 + stated)))
+            fail_msg("%s: %s: %.17g, stated %.17g", path,
+                     json_string_value(json_object_get(tensor, "name")), ours, stated);
+        count++;
+    }
+    json_decref(root);
+    return count;
+}
+
+static void test_stated_figures_agree(void **state) {
+    (void)state;
+    static const struct {
+        const char *path;
+        int figures;
+    } files[] = {{GKA_TEST_DATA "/h100/iid_gated.safetensors", 13},
+                 {GKA_TEST_DATA "/h100/iid_ungated.safetensors", 11},
+                 {GKA_TEST_DATA "/h100/ragged.safetensors", 13},
+                 {GKA_TEST_DATA "/h100/d64.safetensors", 13},
+                 {GKA_TEST_DATA "/h100/slow.safetensors", 13},
+                 {GKA_TEST_DATA "/h100/h0.safetensors", 0}};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+        assert_int_equal(check_stated(files[i].path), files[i].figures);
+}
+
+/* The released dh0 is + sum exp(G_t) p_t x_t^T where the gradient begins with - (NUMERICS 5): the
+ * difference is twice the reference, less the small ridge term that is missing. */
+static void test_released_dh0_has_the_wrong_sign(void **state) {
+    (void)state;
+    json_t *const root = figures(GKA_TEST_DATA "/h100/h0.safetensors", NULL);
+    const double rel_err = real_of(tensor_of(root, "solve.dh0"), "rel_err");
+    assert_true(rel_err > 1.9 && rel_err < 2.1);
+    json_decref(root);
+}
+
+/* ---- a small file of every kind of tensor -------------------------------------------------- */
+
+enum { T = 3, H = 2, D = 4, V = 3 };
+
+static double number(uint64_t tensor, uint64_t i) {
+    uint64_t bits[4];
+    gka_philox((const uint64_t[4]){tensor, i}, (const uint64_t[2]){11, 4}, bits);
+    return ldexp((double)(bits[0] >> 11), -52) - 1;
+}
+
+/* Outputs are noise: their figures are large, which is no matter here. x holds a NaN and an Inf. */
+static void write_small_file(const char *path) {
+    static double data[23][T * H * D * D];
+    const gka_tensor tensors[] = {
+        {"q", GKA_F64, 4, {1, T, H, D}, data[0]},
+        {"k", GKA_F64, 4, {1, T, H, D}, data[1]},
+        {"v", GKA_F64, 4, {1, T, H, V}, data[2]},
+        {"alpha", GKA_F64, 3, {1, T, H}, data[3]},
+        {"g", GKA_F64, 3, {1, T, H}, data[4]},
+        {"h0", GKA_F64, 4, {1, H, D, D}, data[5]},
+        {"u0", GKA_F64, 4, {1, H, D, V}, data[6]},
+        {"do", GKA_F64, 4, {1, T, H, V}, data[7]},
+        {"dx", GKA_F64, 4, {1, T, H, D}, data[8]},
+        {"x", GKA_F64, 4, {1, T, H, D}, data[9]},
+        {"fro", GKA_F64, 3, {1, T, H}, data[10]},
+        {"h_chunk", GKA_F64, 5, {1, 2, H, D, D}, data[11]},
+        {"h_final", GKA_F64, 4, {1, H, D, D}, data[12]},
+        {"u_final", GKA_F64, 4, {1, H, D, V}, data[13]},
+        {"o", GKA_F64, 4, {1, T, H, V}, data[14]},
+        {"solve.dk", GKA_F64, 4, {1, T, H, D}, data[15]},
+        {"solve.dh0", GKA_F64, 4, {1, H, D, D}, data[16]},
+        {"layer.dv", GKA_F64, 4, {1, T, H, V}, data[17]},
+        {"layer.dalpha", GKA_F64, 3, {1, T, H}, data[18]},
+        {"layer.dg", GKA_F64, 3, {1, T, H}, data[19]},
+        {"ref.x", GKA_F64, 4, {1, T, H, D}, data[20]},
+        {"other", GKA_F64, 1, {3}, data[21]},
+    };
+    const gka_text_pair metadata[] = {
+        {"chunk_size", "2"}, {"ridge_ratio", "0.02"}, {"rel_err_vs_fp64", "{\"x\": 1e-3}"}};
+    for (uint64_t t = 0; t < sizeof tensors / sizeof *tensors; t++)
+        for (uint64_t i = 0; i < sizeof data[0] / sizeof data[0][0]; i++)
+            data[t][i] = number(t, i);
+    for (int i = 0; i < T * H; i++) /* gates */
+        data[4][i] = -fabs(data[4][i]);
+    for (int i = 0; i < H * D * D; i++) /* h0: the identity, a little askew */
+        data[5][i] = i % (D * D) % (D + 1) == 0 ? 1 : 1e-3 * data[5][i];
+    data[9][3] = NAN;
+    data[9][7] = -INFINITY;
+    assert_int_equal(
+        gka_file_write(path, tensors, sizeof tensors / sizeof *tensors, metadata, 3, NULL), GKA_OK);
+}
+
+static void test_small_file(void **state) {
+    (void)state;
+    json_t *const root = figures(SMALL_FILE, NULL);
+    assert_int_equal(json_array_size(json_object_get(root, "tensors")), 11);
+    const json_t *const x = tensor_of(root, "x");
+    assert_string_equal(json_string_value(json_object_get(x, "rel_err")), "NaN");
+    assert_int_equal(json_integer_value(json_object_get(x, "nonfinite")), 2);
+    assert_int_equal(json_integer_value(json_object_get(x, "nan")), 1);
+    assert_int_equal(json_integer_value(json_object_get(x, "inf")), 1);
+    static const char *const said[] = {
+        "metadata 'num_iter' is missing: 30 taken", "metadata 'scale' is missing: 0.5 taken",
+        "h0 is not symmetric: (h0 + h0^T)/2 taken", "0 of 1 stated figures agree to two digits",
+        "tensor 'other' is not judged"};
+    const json_t *const notes = json_object_get(root, "notes");
+    assert_int_equal(json_array_size(notes), sizeof said / sizeof *said);
+    for (size_t i = 0; i < sizeof said / sizeof *said; i++)
+        assert_string_equal(json_string_value(json_array_get(notes, i)), said[i]);
+    json_decref(root);
+}
+
+/* What the oracle says, written to a file in fp64 and in the other dtypes, passes: the figures are
+ * those of one rounding. */
+static void test_exact_output_passes_in_every_dtype(void **state) {
+    (void)state;
+    gka_file *file;
+    gka_problem problem;
+    assert_int_equal(gka_file_open(SMALL_FILE, &file, NULL), GKA_OK);
+    assert_int_equal(gka_problem_from_file(file, &problem, NULL, NULL), GKA_OK);
+    double x[T * H * D];
+    gka_exact exact = {.x = x};
+    const gka_oracle_options options = {.oracle = GKA_ORACLE_FP64};
+    assert_int_equal(gka_oracle_forward(&problem, &options, &exact, NULL, NULL, NULL), GKA_OK);
+    double norm = 0;
+    for (int i = 0; i < T * H * D; i++)
+        norm += x[i] * x[i];
+    norm = sqrt(norm);
+    static const gka_dtype dtypes[] = {GKA_F64, GKA_F32,     GKA_BF16,
+                                       GKA_F16, GKA_F8_E4M3, GKA_F8_E5M2};
+    for (size_t i = 0; i < sizeof dtypes / sizeof *dtypes; i++) {
+        double packed[T * H * D];
+        const gka_format *const format = gka_format_of_dtype(dtypes[i]);
+        gka_encode_array(format, GKA_NEAREST_EVEN, 0, 0, T * H * D, x, packed);
+        const gka_tensor tensor = {"x", dtypes[i], 4, {1, T, H, D}, packed};
+        const char *const path = "cli_verify_x.safetensors";
+        assert_int_equal(gka_file_write(path, &tensor, 1, NULL, 0, NULL), GKA_OK);
+        result r = RUN("gka", "verify", "--inputs=" SMALL_FILE, "--json=-", path);
+        assert_int_equal(r.code, 0);
+        json_t *const root = json_loads(r.out, 0, NULL);
+        const json_t *const row = tensor_of(root, "x");
+        assert_true(json_is_true(json_object_get(row, "bits_equal")));
+        assert_int_equal(json_integer_value(json_object_get(row, "max_ulp")), 0);
+        /* each element is off by at most u of itself, or half the smallest subnormal */
+        const double u = gka_format_unit_roundoff(format);
+        const double tiny = .5 * gka_format_min_subnormal(format) * sqrt(T * H * D);
+        assert_true(real_of(row, "rel_err") <= (u + tiny / norm) * (1 + 8 * 0x1p-53));
+        json_decref(root);
+        end(&r);
+        assert_int_equal(unlink(path), 0);
+    }
+    gka_problem_free(&problem);
+    gka_file_close(file);
+}
+
+/* ---- no memory ----------------------------------------------------------------------------- */
+
+static bool exists(const char *path) {
+    return access(path, F_OK) == 0;
+}
+
+/* No file in this folder but those that should be: no temporary was left behind. */
+static void assert_no_temporaries(void) {
+    DIR *const here = opendir(".");
+    assert_non_null(here);
+    for (const struct dirent *e; (e = readdir(here)) != NULL;)
+        assert_true(strncmp(e->d_name, ".gka-", 5) != 0);
+    (void)closedir(here);
+}
+
+/* Makes each allocation of the call fail in turn, until one is not reached: then all went well. */
+static void fail_each_allocation(int argc, const char *const *argv) {
+    const int64_t live = gka_alloc_live();
+    for (int64_t n = 0;; n++) {
+        gka_alloc_fail_at(n, false);
+        result r = run(argc, argv);
+        const bool reached = gka_alloc_fail_at(-1, false) > n;
+        assert_int_equal(gka_alloc_live(), live);
+        assert_no_temporaries();
+        if (!reached) {
+            assert_int_equal(r.code, 0);
+            end(&r);
+            print_message("%lld allocations\n", (long long)n);
+            return;
+        }
+        if (r.code != 3 || strstr(r.err, "memory") == NULL ||
+            strchr(r.err, '\n') != r.err + r.err_size - 1)
+            fail_msg("allocation %lld: code %d, '%s'", (long long)n, r.code, r.err);
+        assert_false(exists(JSON_FILE));
+        end(&r);
+    }
+}
+
+#define FAIL_EACH(...)                                                                             \
+    fail_each_allocation(sizeof((const char *[]){__VA_ARGS__}) / sizeof(char *),                   \
+                         (const char *[]){__VA_ARGS__})
+
+static void test_every_allocation_may_fail(void **state) {
+    (void)state;
+    FAIL_EACH("gka", "formats");
+    FAIL_EACH("gka", "verify", "--show-ref", "--tolerance=fro=1e9", "--json=-", "--inputs=.",
+              SMALL_FILE);
+    FAIL_EACH("gka", "verify", "--oracle=mpfr", SMALL_FILE, SMALL_FILE);
+    FAIL_EACH("gka", "verify", "--json=" JSON_FILE, SMALL_FILE);
+    assert_int_equal(unlink(JSON_FILE), 0);
+}
+
+static int set_up(void **state) {
+    (void)state;
+    write_small_file(SMALL_FILE);
+    return 0;
+}
+
+static int tear_down(void **state) {
+    (void)state;
+    return unlink(SMALL_FILE);
+}
+
+int main(void) {
+    gka_set_threads(1); /* so that allocation number n is always the same one */
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_json_of_one_file),
+        cmocka_unit_test(test_json_of_two_files),
+        cmocka_unit_test(test_json_verdicts_and_file),
+        cmocka_unit_test(test_stated_figures_agree),
+        cmocka_unit_test(test_released_dh0_has_the_wrong_sign),
+        cmocka_unit_test(test_small_file),
+        cmocka_unit_test(test_exact_output_passes_in_every_dtype),
+        cmocka_unit_test(test_every_allocation_may_fail),
+    };
+    return cmocka_run_group_tests_name("gka verify", tests, set_up, tear_down);
+}
