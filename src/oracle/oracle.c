@@ -37,6 +37,9 @@ static gka_status prepare(request *r, const gka_problem *problem, const gka_orac
     *r = (request){.problem = *problem};
     if (options != NULL)
         r->options = *options;
+    if ((unsigned)r->options.oracle >= ORACLES)
+        return gka_fail(error, GKA_BAD_ARGUMENT, "oracle: number %d, expected 0..%d",
+                        (int)r->options.oracle, ORACLES - 1);
     if (r->options.precision == 0)
         r->options.precision = DEFAULT_PRECISION;
     if (r->options.precision < 2 || r->options.precision > MAX_PRECISION)
