@@ -2,7 +2,7 @@
  * core.
  *
  *   1  gka_policy, gka_arith    storage, product, accumulator; rounding; fused; order; seed
- *   2  gka_device               h100, a100, ieee32, exact64
+ *   2  gka_device               h100, a100, gka-cuda, ieee32, exact64
  *   3  gka_mma                  D = A B + C as the device computes it
  *   4  gka_device_exp, ...      the functions, as the device computes them
  */
@@ -149,7 +149,9 @@ typedef struct gka_tensor_core {
 typedef enum gka_functions {
     GKA_FUNCTIONS_BINARY64, /* exp, exp2 within 1 unit in the last place; / and sqrt as IEEE */
     GKA_FUNCTIONS_BINARY32, /* correctly rounded */
-    GKA_FUNCTIONS_H100      /* as the special function unit of an H100 computes them */
+    GKA_FUNCTIONS_H100,     /* as the special function unit of an H100 computes them */
+    GKA_FUNCTIONS_PINNED    /* exp by src/arith/pinned.h, the same on any machine; / and sqrt as
+                               IEEE, exp2 correctly rounded */
 } gka_functions;
 
 typedef struct gka_device {
@@ -159,9 +161,10 @@ typedef struct gka_device {
     gka_functions functions;
 } gka_device;
 
-/* "h100", "a100", "ieee32" (binary32, fused multiply-adds in order), "exact64" (the same in
- * binary64). NULL when there is none. The a100 has the tensor core of an A100 and, for want of
- * measurements, the functions of an H100. */
+/* "h100", "a100", "gka-cuda" (the tensor core of an H100 and the functions of the project's own
+ * CUDA kernels, GKA_FUNCTIONS_PINNED), "ieee32" (binary32, fused multiply-adds in order),
+ * "exact64" (the same in binary64). NULL when there is none. The a100 has the tensor core of an
+ * A100 and, for want of measurements, the functions of an H100. */
 const gka_device *gka_device_find(const char *name);
 /* Every preset; ends with NULL. */
 const gka_device *const *gka_device_presets(void);
@@ -203,7 +206,9 @@ void gka_mma(const gka_device *device, gka_mma_input input, int64_t M, int64_t N
 
 /* ---- 4 functions --------------------------------------------------------------------------- */
 
-/* As the device computes them, for a scalar ... */
+/* As the device computes them, for a scalar. The h100's rest on a model of its special function
+ * unit (src/arith/sfu.c) that equals the hardware on every input of the binades that determine it
+ * and on all samples of the whole range; NaN is 0x7FFFFFFF. */
 double gka_device_exp(const gka_device *device, double x);  /* h100: ex2.approx(x * log2 e) */
 double gka_device_exp2(const gka_device *device, double x); /* h100: ex2.approx */
 double gka_device_div(const gka_device *device, double x, double y); /* h100: div.full */

@@ -22,12 +22,20 @@ static const gka_device a100 = {
              [GKA_MMA_TF32] = {4, 24, -133}},
     .functions = GKA_FUNCTIONS_H100,
 };
+static const gka_device gka_cuda = {
+    .name = "gka-cuda",
+    .binary32 = true,
+    .core = {[GKA_MMA_BF16] = {16, 25, -133},
+             [GKA_MMA_FP16] = {16, 25, -133},
+             [GKA_MMA_TF32] = {8, 25, -133}},
+    .functions = GKA_FUNCTIONS_PINNED,
+};
 static const gka_device ieee32 = {
     .name = "ieee32", .binary32 = true, .functions = GKA_FUNCTIONS_BINARY32};
 static const gka_device exact64 = {
     .name = "exact64", .binary32 = false, .functions = GKA_FUNCTIONS_BINARY64};
 
-static const gka_device *const presets[] = {&h100, &a100, &ieee32, &exact64, NULL};
+static const gka_device *const presets[] = {&h100, &a100, &gka_cuda, &ieee32, &exact64, NULL};
 
 const gka_device *const *gka_device_presets(void) {
     return presets;

@@ -4,6 +4,8 @@
  *   e^r = 1 + r + r^2/2 + r^3 p(r), p the Taylor polynomial of degree 11; all but r^3 p in
  *   double-double, so that the unrounded pair is within 2^-59 of e^r
  */
+#include "arith/pinned.h"
+#include "arith/sfu.h"
 #include "gka/arith.h"
 
 #include <math.h>
@@ -94,20 +96,30 @@ static double exp2_correct(bool binary32, double x) {
 /* ---- by device ----------------------------------------------------------------------------- */
 
 double gka_device_exp(const gka_device *device, double x) {
-    if (device->functions == GKA_FUNCTIONS_H100) /* log2 e in binary32, as Triton multiplies */
-        return gka_device_exp2(device, (double)((float)x * 0x1.715476p0f));
-    return exp_correct(device->binary32, x);
+    switch (device->functions) {
+    case GKA_FUNCTIONS_H100: /* log2 e in binary32, as Triton multiplies */
+        return (double)gka_ptx_ex2((float)x * 0x1.715476p0f);
+    case GKA_FUNCTIONS_PINNED: /* meant for x <= 0; beyond 104 its powers of two would overflow */
+        return x > 104 ? (double)INFINITY : (double)gka_pinned_exp((float)x);
+    default: return exp_correct(device->binary32, x);
+    }
 }
 
 double gka_device_exp2(const gka_device *device, double x) {
+    if (device->functions == GKA_FUNCTIONS_H100)
+        return (double)gka_ptx_ex2((float)x);
     return exp2_correct(device->binary32, x);
 }
 
 double gka_device_div(const gka_device *device, double x, double y) {
+    if (device->functions == GKA_FUNCTIONS_H100)
+        return (double)gka_ptx_div_full((float)x, (float)y);
     return device->binary32 ? (double)((float)x / (float)y) : x / y;
 }
 
 double gka_device_sqrt(const gka_device *device, double x) {
+    if (device->functions == GKA_FUNCTIONS_H100)
+        return (double)gka_ptx_sqrt((float)x);
     return device->binary32 ? (double)sqrtf((float)x) : sqrt(x);
 }
 

@@ -1,0 +1,91 @@
+"""Choose from the probes' output what the tests keep.
+
+    python3 select_probes.py DIR ../../tests/data/probes     # DIR: output of probe, probe_triton.py
+    python3 select_probes.py DIR OTHER --all                 # everything, for GKA_PROBES=OTHER
+
+functions.safetensors   FUNCTION.{x,[y,]o}: the 64 specials and about every 32nd other sample of each
+                        function; exp.{x,o} every 16th of Triton's; encodings as U32
+products.safetensors    TYPE.kK.KIND.{a,b,c,o}: every 32nd tile of each set of mma.sync, and
+                        wgmma.TYPE.KIND.{a,b,c,o}: one of Triton's four tiles of each set
+"""
+import json
+import struct
+import sys
+
+import numpy as np
+
+NAMES = {np.dtype("<u2"): "U16", np.dtype("<u4"): "U32"}
+
+
+def write(path, tensors):
+    header, at = {}, 0
+    for name, t in tensors.items():
+        header[name] = {"dtype": NAMES[t.dtype], "shape": list(t.shape),
+                        "data_offsets": [at, at + t.nbytes]}
+        at += t.nbytes
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with open(path, "wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        for t in tensors.values():
+            file.write(t.tobytes())
+
+
+def read(path):
+    data = open(path, "rb").read()
+    size = struct.unpack("<Q", data[:8])[0]
+    header = json.loads(data[8:8 + size])
+    header.pop("__metadata__", None)
+    width = {"I16": "<u2", "BF16": "<u2", "I32": "<u4", "F32": "<u4"}
+    return {name: np.frombuffer(data, width[v["dtype"]], int(np.prod(v["shape"])),
+                                8 + size + v["data_offsets"][0]).reshape(v["shape"])
+            for name, v in header.items()}
+
+
+def functions(directory, triton, every):
+    out, at = {}, 0
+    data = np.fromfile(f"{directory}/samples.bin", "<u4")
+    for line in open(f"{directory}/samples.txt"):
+        name, operands, n = line.split()
+        keep = np.r_[0:64, 64:int(n) - 3:32]
+        keep[64:] += np.arange(len(keep) - 64) % 4  # the samples cycle through kinds by four
+        if every:
+            keep = np.arange(int(n))
+        for operand in ("xo", "xyo")[int(operands) - 1]:
+            out[f"{name}.{operand}"] = data[at:at + int(n)][keep]
+            at += int(n)
+    for operand in "xo":
+        out[f"exp.{operand}"] = triton[f"exp.{operand}"][::1 if every else 16]
+    return out
+
+
+def products(directory, triton, every):
+    out = {}
+    data = open(f"{directory}/mma.bin", "rb").read()
+    for line in open(f"{directory}/mma.txt"):
+        name, K, kind, tiles, offset = line.split()
+        K, tiles, offset = int(K), int(tiles), int(offset)
+        element = "<u4" if name == "tf32" else "<u2"
+        width = np.dtype(element).itemsize
+        parts = {"a": ((16, K), element), "b": ((K, 8), element), "c": ((16, 8), "<u4"),
+                 "o": ((16, 8), "<u4")}
+        stride = 24 * K * width + 1024
+        start = 0
+        for part, (shape, dtype) in parts.items():
+            size = int(np.prod(shape))
+            chosen = [np.frombuffer(data, dtype, size, offset + i * stride + start).reshape(shape)
+                      for i in range(0, tiles, 1 if every else 32)]
+            out[f"{name}.k{K}.{kind}.{part}"] = np.stack(chosen)
+            start += size * np.dtype(dtype).itemsize
+    for name, t in triton.items():
+        if name.startswith("wgmma"):
+            out[name] = t if every else t[:1]
+    return out
+
+
+if __name__ == "__main__":
+    source, target = sys.argv[1:3]
+    every = "--all" in sys.argv[3:]
+    outputs = read(f"{source}/triton.safetensors")
+    write(f"{target}/functions.safetensors", functions(source, outputs, every))
+    write(f"{target}/products.safetensors", products(source, outputs, every))
