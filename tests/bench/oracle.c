@@ -1,0 +1,275 @@
+/* oracle.c - the oracles' forward pass against the plain PyTorch loop, one thread each, in one run.
+ *
+ *   bench_oracle [D] [T] [ROUNDS]      128 256 11
+ *
+ * Each round runs fp64, PyTorch, certified and LAPACK alone (factor and solve of the same matrices)
+ * one after the other on the same input; medians over the rounds are printed. MPFR runs once, on 8
+ * tokens. PyTorch's answer is compared with ours, so that both are known to do the same work.
+ */
+#include "gka/oracle.h"
+
+#include "oracle/fp64.h"
+
+#include <lapacke.h>
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static void need(bool condition, const char *what) {
+    if (condition)
+        return;
+    fprintf(stderr, "bench_oracle: %s\n", what);
+    exit(1);
+}
+
+static double *room(int64_t count) {
+    double *const x = gka_alloc((size_t)count, sizeof *x);
+    need(x != NULL, "out of memory");
+    return x;
+}
+
+/* ---- input --------------------------------------------------------------------------------- */
+
+/* q, k of length 1, v uniform in [-1,1], alpha in [0,1], g in [-.05,0]. */
+typedef struct input {
+    gka_problem problem;
+    double *q, *k, *v, *alpha, *g;
+} input;
+
+static double uniform(uint64_t tensor, uint64_t i) {
+    const uint64_t counter[4] = {i, tensor, 0, 0}, key[2] = {1, 0};
+    uint64_t bits[4];
+    gka_philox(counter, key, bits);
+    return (double)(bits[0] >> 11) * 0x1p-53;
+}
+
+static double *tensor(gka_view *view, uint64_t number, int64_t T, int64_t width, bool normalise) {
+    double *const x = room(T * width);
+    for (int64_t t = 0; t < T; t++) {
+        double sum = 0;
+        for (int64_t i = 0; i < width; i++) {
+            const double draw = uniform(number, (uint64_t)(t * width + i));
+            x[t * width + i] = width == 1 ? draw : 2 * draw - 1;
+            sum += x[t * width + i] * x[t * width + i];
+        }
+        for (int64_t i = 0; i < width && normalise; i++)
+            x[t * width + i] /= sqrt(sum);
+    }
+    *view = (gka_view){.data = x, .dtype = GKA_F64, .shape = {1, T, 1, width, 1}};
+    view->rank = width == 1 ? 3 : 4;
+    for (int i = 0; i < 4; i++)
+        view->stride[i] = i < 1 ? T * width : i < 3 ? width : 1;
+    return x;
+}
+
+static void make_input(input *in, int64_t T, int64_t D) {
+    gka_problem *const p = &in->problem;
+    *p = (gka_problem){.B = 1, .T = T, .H = 1, .G = 1, .D = D, .V = D, .N = 1};
+    in->q = tensor(&p->q, 0, T, D, true);
+    in->k = tensor(&p->k, 1, T, D, true);
+    in->v = tensor(&p->v, 2, T, D, false);
+    in->alpha = tensor(&p->alpha, 3, T, 1, false);
+    in->g = tensor(&p->g, 4, T, 1, false);
+    for (int64_t t = 0; t < T; t++)
+        in->g[t] *= -0.05;
+    p->ridge_ratio = 0.02;
+    p->scale = 1 / sqrt((double)D);
+    p->num_iter = 30;
+    p->chunk_size = 64;
+    gka_error error = {0};
+    need(gka_problem_check(p, NULL, &error) == GKA_OK, error.text);
+}
+
+/* ---- PyTorch at the other end of two pipes --------------------------------------------------- */
+
+typedef struct rival {
+    pid_t child; /* 0: not there */
+    FILE *to, *from;
+    char version[64];
+} rival;
+
+static void torch_start(rival *torch, const input *in) {
+    const gka_problem *const p = &in->problem;
+    int down[2], up[2];
+    need(pipe(down) == 0 && pipe(up) == 0, "no pipe");
+    fflush(stdout);
+    torch->child = fork();
+    need(torch->child >= 0, "no process");
+    if (torch->child == 0) {
+        dup2(down[0], 0);
+        dup2(up[1], 1);
+        close(down[0]), close(down[1]), close(up[0]), close(up[1]);
+        execlp("python3", "python3", GKA_TORCH_LOOP, (char *)NULL);
+        _exit(127);
+    }
+    close(down[0]);
+    close(up[1]);
+    torch->to = fdopen(down[1], "w");
+    torch->from = fdopen(up[0], "r");
+    need(torch->to != NULL && torch->from != NULL, "no stream");
+    fprintf(torch->to, "%lld %lld %lld %.17g %.17g\n", (long long)p->T, (long long)p->D,
+            (long long)p->V, p->ridge_ratio, p->scale);
+    const double *const tensors[] = {in->q, in->k, in->v, in->alpha, in->g};
+    const int64_t widths[] = {p->D, p->D, p->V, 1, 1};
+    for (int i = 0; i < 5; i++)
+        fwrite(tensors[i], sizeof(double), (size_t)(p->T * widths[i]), torch->to);
+    fflush(torch->to);
+    if (fscanf(torch->from, "ready %63s", torch->version) != 1 || fgetc(torch->from) != '\n')
+        torch->child = 0;
+}
+
+static double torch_run(const rival *torch) {
+    double seconds = NAN;
+    fputs("run\n", torch->to);
+    fflush(torch->to);
+    need(fscanf(torch->from, "%lf", &seconds) == 1 && fgetc(torch->from) == '\n',
+         "the PyTorch loop ended early");
+    return seconds;
+}
+
+static double torch_rel_err(const rival *torch, int64_t n, const double *x) {
+    double *const theirs = room(n);
+    double difference = 0, norm = 0;
+    need(fread(theirs, sizeof *theirs, (size_t)n, torch->from) == (size_t)n,
+         "the PyTorch loop ended early");
+    for (int64_t i = 0; i < n; i++) {
+        difference += (theirs[i] - x[i]) * (theirs[i] - x[i]);
+        norm += x[i] * x[i];
+    }
+    gka_free(theirs);
+    return sqrt(difference / norm);
+}
+
+/* ---- the racers ---------------------------------------------------------------------------- */
+
+static double oracle_run(const gka_problem *problem, gka_oracle oracle, gka_exact *out) {
+    const gka_oracle_options options = {.oracle = oracle};
+    gka_error error = {0};
+    const double start = now();
+    const gka_status status = gka_oracle_forward(problem, &options, out, NULL, NULL, &error);
+    const double seconds = now() - start;
+    if (status == GKA_UNSUPPORTED)
+        return NAN;
+    need(status == GKA_OK, error.text);
+    return seconds;
+}
+
+/* As many factorisations and solves as the forward pass has, of its last matrix; without the copy
+ * into place, which is not LAPACK's. */
+static double lapack_run(const gka_problem *problem, const double *H, double lambda) {
+    const int64_t D = problem->D;
+    double *const L = room(D * D), *const x = room(D);
+    const lapack_int n = (lapack_int)D;
+    double seconds = 0;
+    gka_blas_alone_begin();
+    for (int64_t t = 0; t < problem->T; t++) {
+        memcpy(L, H, (size_t)(D * D) * sizeof *L);
+        for (int64_t i = 0; i < D; i++) {
+            L[i * D + i] += lambda;
+            x[i] = 1;
+        }
+        const double start = now();
+        LAPACKE_dpotrf_work(LAPACK_COL_MAJOR, 'L', n, L, n);
+        LAPACKE_dpotrs_work(LAPACK_COL_MAJOR, 'L', n, 1, L, n, x, n);
+        seconds += now() - start;
+    }
+    gka_blas_alone_end();
+    gka_free(L);
+    gka_free(x);
+    return seconds;
+}
+
+static int ascending(const void *a, const void *b) {
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double median(double *x, int n) {
+    qsort(x, (size_t)n, sizeof *x, ascending);
+    return n % 2 == 1 ? x[n / 2] : (x[n / 2 - 1] + x[n / 2]) / 2;
+}
+
+static int64_t argument(int argc, char **argv, int i, int64_t otherwise) {
+    const int64_t value = argc > i ? atoll(argv[i]) : otherwise;
+    need(value >= 1 && value <= 1 << 20, "usage: bench_oracle [D] [T] [ROUNDS]");
+    return value;
+}
+
+int main(int argc, char **argv) {
+    enum { FP64, TORCH, CERTIFIED, LAPACK, RACERS };
+    enum { MPFR_TOKENS = 8 };
+    static const char *const labels[RACERS] = {"gka fp64", "PyTorch fp64 loop", "gka certified",
+                                               "LAPACK alone"};
+    const int64_t D = argument(argc, argv, 1, 128), T = argument(argc, argv, 2, 256);
+    const int rounds = (int)argument(argc, argv, 3, 11);
+    input in;
+    rival torch = {0};
+    double *const seconds[RACERS] = {room(rounds), room(rounds), room(rounds), room(rounds)};
+    double medians[RACERS];
+
+    signal(SIGPIPE, SIG_IGN);
+    gka_set_threads(1);
+    make_input(&in, T, D);
+    gka_exact out = {.x = room(T * D), .fro = room(T), .lambda = room(T), .o = room(T * D)};
+    gka_exact last = {.h_final = room(D * D)};
+    torch_start(&torch, &in);
+    oracle_run(&in.problem, GKA_ORACLE_FP64, &out);
+    oracle_run(&in.problem, GKA_ORACLE_FP64, &last);
+    if (torch.child != 0)
+        torch_run(&torch);
+    for (int i = 0; i < rounds; i++) {
+        seconds[CERTIFIED][i] = oracle_run(&in.problem, GKA_ORACLE_CERTIFIED, &out);
+        seconds[FP64][i] = oracle_run(&in.problem, GKA_ORACLE_FP64, &out);
+        seconds[TORCH][i] = torch.child == 0 ? NAN : torch_run(&torch);
+        seconds[LAPACK][i] = lapack_run(&in.problem, last.h_final, out.lambda[T - 1]);
+    }
+
+    printf("forward, one thread, D = V = %lld, T = %lld, medians of %d interleaved rounds\n",
+           (long long)D, (long long)T, rounds);
+    for (int i = 0; i < RACERS; i++)
+        medians[i] = median(seconds[i], rounds);
+    for (int i = 0; i < RACERS; i++) {
+        if (isnan(medians[i]))
+            printf("%-18s %s\n", labels[i],
+                   i == TORCH ? "not run: python3 cannot import torch" : "not in this build");
+        else
+            printf("%-18s %9.1f us/token %9.0f tokens/s\n", labels[i], medians[i] / (double)T * 1e6,
+                   (double)T / medians[i]);
+    }
+    gka_problem few = in.problem;
+    few.T = T < MPFR_TOKENS ? T : MPFR_TOKENS;
+    gka_view *const views[] = {&few.q, &few.k, &few.v, &few.alpha, &few.g};
+    for (int i = 0; i < 5; i++)
+        views[i]->shape[1] = few.T;
+    gka_exact exact = {.x = room(T * D), .fro = room(T), .o = room(T * D)};
+    const double mpfr = oracle_run(&few, GKA_ORACLE_MPFR, &exact);
+    printf("%-18s %9.1f us/token (256 bits)\n", "gka mpfr", mpfr / (double)few.T * 1e6);
+    printf("fp64: %.0f %% of its time in LAPACK\n", 100 * medians[LAPACK] / medians[FP64]);
+    if (torch.child != 0) {
+        printf("fp64 / PyTorch %s: %.2f times its tokens/s\n", torch.version,
+               medians[TORCH] / medians[FP64]);
+        if (!isnan(medians[CERTIFIED]))
+            printf("certified / PyTorch %s: %.2f times its tokens/s\n", torch.version,
+                   medians[TORCH] / medians[CERTIFIED]);
+        fputs("result\n", torch.to);
+        fflush(torch.to);
+        printf("agreement with PyTorch: x %.1e", torch_rel_err(&torch, T * D, out.x));
+        printf(" f %.1e", torch_rel_err(&torch, T, out.fro));
+        printf(" o %.1e\n", torch_rel_err(&torch, T * D, out.o));
+    }
+    fclose(torch.to);
+    fclose(torch.from);
+    wait(NULL);
+    return 0;
+}
