@@ -6,7 +6,6 @@
 
 #include "io/bytes.h"
 
-#include <math.h>
 #include <string.h>
 
 gka_view gka_view_of(const gka_tensor *tensor) {
@@ -49,24 +48,6 @@ static double from_bits64(uint64_t bits) {
     return x;
 }
 
-/* A sign, `exponent` bits and `fraction` bits, IEEE's meaning; `ieee` false: E4M3 of OCP FP8, whose
- * only special pattern is NaN, all ones. */
-static double small_float(uint64_t bits, int exponent, int fraction, bool ieee) {
-    const int bias = (1 << (exponent - 1)) - 1, top = (1 << exponent) - 1;
-    const int e = (int)(bits >> fraction) & top;
-    const uint64_t f = bits & ((UINT64_C(1) << fraction) - 1);
-    const bool all_ones = f == (UINT64_C(1) << fraction) - 1;
-    double x;
-    if (e == top && (ieee ? f != 0 : all_ones))
-        x = NAN;
-    else if (e == top && ieee)
-        x = INFINITY;
-    else
-        x = ldexp(e == 0 ? (double)f : (double)(f | UINT64_C(1) << fraction),
-                  (e == 0 ? 1 : e) - bias - fraction);
-    return bits >> (exponent + fraction) & 1 ? -x : x;
-}
-
 /* Two's complement of `size` bytes. */
 static double from_signed(uint64_t bits, size_t size) {
     const uint64_t sign = UINT64_C(1) << (8 * size - 1);
@@ -81,9 +62,9 @@ static inline __attribute__((always_inline)) double element(gka_dtype dtype, siz
     case GKA_F64: return from_bits64(bits);
     case GKA_F32: return from_bits32((uint32_t)bits);
     case GKA_BF16: return from_bits32((uint32_t)bits << 16);
-    case GKA_F16: return small_float(bits, 5, 10, true);
-    case GKA_F8_E4M3: return small_float(bits, 4, 3, false);
-    case GKA_F8_E5M2: return small_float(bits, 5, 2, true);
+    case GKA_F16:
+    case GKA_F8_E4M3:
+    case GKA_F8_E5M2: return gka_decode(gka_format_of_dtype(dtype), bits);
     case GKA_I64:
     case GKA_I32:
     case GKA_I16:
