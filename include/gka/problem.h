@@ -130,15 +130,21 @@ typedef enum gka_gate {
 const char *gka_gate_name(gka_gate gate);
 int gka_gate_find(const char *name);
 
-/* A problem is a function of this alone, bit for bit, on any machine. */
+/* A problem is a function of this alone, bit for bit, on any machine: not of threads, compiler or
+ * libm. src/problem/generate.c says what each element is; q and the cotangents are N(0,1), q and k
+ * then normalised. Every element is drawn for its own (b, t, head, d), so that a larger B, T, H
+ * with the same G (or H and G grown alike) leaves the bytes of what was there before; recall too,
+ * if `pairs` is given. */
 typedef struct gka_generator {
     gka_keys keys;
     gka_gate gate;
-    int64_t B, T, H, G, D, V;
-    int64_t pairs; /* recall: pairs stored before the queries begin; 0: T/2 */
-    bool plain;    /* no beta, no alpha, no gate: the paper's solver figures */
-    bool alpha, h0, cotangents;
-    gka_dtype dtype;    /* of q k v alpha do dx; g, h0, u0 are F32 */
+    int64_t B, T, H, G, D, V; /* V = 0: no v, no do, no u0 */
+    int64_t pairs;            /* recall: tokens that store a pair, before the questions; 0: T/2 */
+    bool plain;               /* no beta, no alpha, no gate: the paper's solver figures */
+    bool alpha;               /* whether there is an alpha; else alpha = 1 */
+    bool h0;            /* whether there are h0 and u0: of 2D random keys, positive definite */
+    bool cotangents;    /* whether there are do and dx */
+    gka_dtype dtype;    /* of q k v alpha do dx, any floating-point type; g h0 u0 are F32 */
     double ridge_ratio; /* 0: .02 */
     int num_iter;       /* 0: 30 */
     int64_t chunk_size; /* 0: 64 */
@@ -146,17 +152,24 @@ typedef struct gka_generator {
     uint64_t seed;
 } gka_generator;
 
+/* GKA_BAD_ARGUMENT with a line, GKA_OUT_OF_MEMORY; then *problem is all zero. Freed by
+ * gka_problem_free. For packed sequences make B = 1 without h0, then set N and cu_seqlens. */
 gka_status gka_problem_generate(const gka_generator *generator, gka_problem *problem,
                                 gka_error *error);
 
 /* ---- 5 to a file --------------------------------------------------------------------------- */
 
-/* The problem's tensors in the order q k v alpha g h0 u0 do dx cu_seqlens; `names` needs room for
- * 10 tensors. Only contiguous views. Returns their number. */
+enum { GKA_PROBLEM_TENSORS = 10 };
+
+/* The problem's tensors in the order q k v alpha g h0 u0 do dx cu_seqlens, as many as there are, at
+ * most GKA_PROBLEM_TENSORS; returns their number. Contiguous views only. cu_seqlens is I64 in the
+ * host's byte order (gka_problem_write sees to the file's). */
 size_t gka_problem_tensors(const gka_problem *problem, gka_tensor *tensors);
 
-/* Tensors and parameters as a safetensors file. */
-gka_status gka_problem_write(const gka_problem *problem, const char *path, gka_error *error);
+/* Tensors and parameters as a safetensors file; `more` metadata follow the parameters. Reading it
+ * back gives the same problem. GKA_BAD_ARGUMENT where a view is not contiguous. */
+gka_status gka_problem_write(const gka_problem *problem, const gka_text_pair *more,
+                             size_t more_count, const char *path, gka_error *error);
 
 #ifdef __cplusplus
 }

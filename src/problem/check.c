@@ -1,6 +1,7 @@
 /* check.c - what NUMERICS 1 rejects, each with the tensor, the place and what was expected. */
 #include "gka/problem.h"
 
+#include "problem/check.h"
 #include "problem/view.h"
 
 #include <float.h>
@@ -220,6 +221,15 @@ static gka_status check_presence(const gka_problem *p, const context *c) {
     return GKA_OK;
 }
 
+gka_status gka_problem_check_numbers(const gka_problem *problem, const char *where,
+                                     gka_error *error) {
+    const context c = {where, error};
+    gka_status status = check_extents(problem, &c);
+    if (status == GKA_OK)
+        status = check_parameters(problem, &c);
+    return status == GKA_OK ? check_sequences(problem, &c) : status;
+}
+
 gka_status gka_problem_check(gka_problem *problem, const char *where, gka_error *error) {
     gka_problem *const p = problem;
     const context c = {where, error};
@@ -236,13 +246,9 @@ gka_status gka_problem_check(gka_problem *problem, const char *where, gka_error 
     };
     const size_t count = sizeof tensors / sizeof tensors[0];
 
-    gka_status status = check_extents(p, &c);
-    if (status == GKA_OK)
-        status = check_parameters(p, &c);
+    gka_status status = gka_problem_check_numbers(p, where, error);
     if (status == GKA_OK)
         status = check_presence(p, &c);
-    if (status == GKA_OK)
-        status = check_sequences(p, &c);
     for (size_t i = 0; status == GKA_OK && i < count; i++)
         status = check_shape(&tensors[i], &c);
     for (size_t i = 0; status == GKA_OK && i < count; i++)

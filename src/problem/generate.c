@@ -1,0 +1,467 @@
+/* generate.c - made-up problems: a function of the spec alone, bit for bit (DESIGN, Generators).
+ *
+ *   n(WHAT; i, j, k, l), u(..)   draws of draw.h; products and sums in double, in the order written
+ *   x        a key before normalisation, by head g:
+ *     iid       x_d = n(K; b,t,g,d)
+ *     powerlaw  x = sum_j (n(K; b,t,g,j)/j) P_j, P a random orthonormal basis of the head
+ *     lowrank   x_d = sum_{j<8} n(MAP; 0,j,g,d) n(K; b,t,g,j) + 0.01 n(NOISE; b,t,g,d)
+ *     repeat    x_d = n(MAP; 0,0,g,d) + 1e-3 n(K; b,t,g,d)
+ *     recall    x_d = n(K; b,t,g,d) for the first `pairs` tokens, 0 after: a question stores
+ * nothing q        before normalisation n(Q; b,t,h,d); recall: a stored key x of its head,
+ * uniformly among those stored so far, + 0.1 n(Q; b,t,h,d) k, q     x / (|x| + 1e-6) beta
+ * sigmoid(n(BETA; b,t,g,0)); k and v are multiplied by (beta + 1e-6) v        n(V; b,t,g,d) alpha
+ * sigmoid(n(ALPHA; b,t,h,0)) g        -(c A) softplus(n(GATE; b,t,h,0) + ln(e^dt - 1)), A = 16
+ * u(RATE; 0,0,h,0), dt = exp(ln 1e-3 + u(STEP; 0,0,h,0) (ln 1e-1 - ln 1e-3)), c the gate's scale
+ *   do, dx   n(DOUT; b,t,h,d), n(DX; b,t,h,d)
+ *   h0, u0   sums over j < 2D of y y^T and y w^T, y the normalised n(H0; n,j,h,.), w_d = n(U0;
+ * n,j,h,d)
+ *
+ * Everything is rounded once, to nearest even, when it is stored.
+ */
+#include "gka/problem.h"
+
+#include "io/bytes.h"
+#include "io/tensor.h"
+#include "problem/check.h"
+#include "problem/draw.h"
+#include "problem/functions.h"
+#include "problem/view.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { RANK = 8 }; /* of lowrank */
+static const double EPSILON = 1e-6;
+
+const char *gka_keys_name(gka_keys keys) {
+    switch (keys) {
+    case GKA_KEYS_IID: return "iid";
+    case GKA_KEYS_POWERLAW: return "powerlaw";
+    case GKA_KEYS_LOWRANK: return "lowrank";
+    case GKA_KEYS_REPEAT: return "repeat";
+    case GKA_KEYS_RECALL: return "recall";
+    }
+    return NULL;
+}
+
+int gka_keys_find(const char *name) {
+    for (int i = GKA_KEYS_IID; i <= GKA_KEYS_RECALL; i++)
+        if (strcmp(name, gka_keys_name((gka_keys)i)) == 0)
+            return i;
+    return -1;
+}
+
+const char *gka_gate_name(gka_gate gate) {
+    switch (gate) {
+    case GKA_GATE_NONE: return "none";
+    case GKA_GATE_SLOW: return "slow";
+    case GKA_GATE_RELEASED: return "released";
+    case GKA_GATE_STRONG: return "strong";
+    }
+    return NULL;
+}
+
+int gka_gate_find(const char *name) {
+    for (int i = GKA_GATE_NONE; i <= GKA_GATE_STRONG; i++)
+        if (strcmp(name, gka_gate_name((gka_gate)i)) == 0)
+            return i;
+    return -1;
+}
+
+static double gate_scale(gka_gate gate) {
+    return gate == GKA_GATE_SLOW ? 0.01 : gate == GKA_GATE_STRONG ? 20 : 1;
+}
+
+/* ---- what is made, and where --------------------------------------------------------------- */
+
+/* The tensors as bytes to write; NULL: not made. */
+typedef struct target {
+    unsigned char *q, *k, *v, *alpha, *g, *h0, *u0, *dout, *dx;
+} target;
+
+typedef struct maker {
+    const gka_generator *spec;
+    int64_t pairs;       /* recall */
+    double *map;         /* [G, D, D] basis; [G, RANK, D]; [G, D]; by spec->keys */
+    double *rate, *step; /* [H]: c A and ln(e^dt - 1) */
+    double *work;        /* [threads, work_size] */
+    size_t work_size;
+    target to;
+} maker;
+
+/* n doubles, rounded once, as elements first .. first + n - 1 of a stored tensor. */
+static void store(unsigned char *tensor, gka_dtype dtype, int64_t first, int64_t n,
+                  const double *x) {
+    const gka_format *const format = gka_format_of_dtype(dtype);
+    const size_t size = gka_dtype_size(dtype);
+    for (int64_t i = 0; i < n; i++)
+        gka_store_le(tensor + (size_t)(first + i) * size, size,
+                     gka_encode(format, gka_round(format, GKA_NEAREST_EVEN, x[i], 0)));
+}
+
+/* ---- vectors ------------------------------------------------------------------------------- */
+
+static void normals(const maker *m, gka_draw what, int64_t i0, int64_t i1, int64_t i2, int64_t n,
+                    double *x) {
+    for (int64_t d = 0; d < n; d++)
+        x[d] = gka_draw_normal(m->spec->seed, what, i0, i1, i2, d);
+}
+
+static double dot(int64_t n, const double *x, const double *y) {
+    double sum = 0;
+    for (int64_t i = 0; i < n; i++)
+        sum += x[i] * y[i];
+    return sum;
+}
+
+/* y += a x */
+static void add_scaled(int64_t n, double a, const double *x, double *y) {
+    for (int64_t i = 0; i < n; i++)
+        y[i] += a * x[i];
+}
+
+static void scale(int64_t n, double a, double *x) {
+    for (int64_t i = 0; i < n; i++)
+        x[i] *= a;
+}
+
+static void normalise(int64_t n, double *x) {
+    const double size = sqrt(dot(n, x, x)) + EPSILON;
+    for (int64_t i = 0; i < n; i++)
+        x[i] /= size;
+}
+
+/* ---- what belongs to a head ---------------------------------------------------------------- */
+
+/* Gram and Schmidt's process on a Gaussian matrix, each row twice ("twice is enough", Kahan and
+ * Parlett): rows orthonormal to a few units of the last place, uniformly distributed. */
+static void make_basis(int64_t n, double *rows) {
+    for (int64_t i = 0; i < n; i++) {
+        double *const row = rows + i * n;
+        for (int pass = 0; pass < 2; pass++)
+            for (int64_t j = 0; j < i; j++)
+                add_scaled(n, -dot(n, rows + j * n, row), rows + j * n, row);
+        const double size = sqrt(dot(n, row, row));
+        for (int64_t d = 0; d < n; d++)
+            row[d] /= size;
+    }
+}
+
+static int64_t map_rows(const gka_generator *spec) {
+    switch (spec->keys) {
+    case GKA_KEYS_POWERLAW: return spec->D;
+    case GKA_KEYS_LOWRANK: return RANK;
+    case GKA_KEYS_REPEAT: return 1;
+    default: return 0;
+    }
+}
+
+static void make_map(void *context, int64_t g, int worker) {
+    (void)worker;
+    const maker *const m = context;
+    const int64_t D = m->spec->D, rows = map_rows(m->spec);
+    double *const map = m->map + g * rows * D;
+    for (int64_t i = 0; i < rows; i++)
+        normals(m, GKA_DRAW_MAP, 0, i, g, D, map + i * D);
+    if (m->spec->keys == GKA_KEYS_POWERLAW)
+        make_basis(D, map);
+}
+
+static void make_gate(const maker *m) {
+    const uint64_t seed = m->spec->seed;
+    const double least = gka_pinned_log(1e-3), most = gka_pinned_log(1e-1);
+    for (int64_t h = 0; h < m->spec->H; h++) {
+        const double dt = gka_pinned_exp(least + gka_draw_uniform(seed, GKA_DRAW_STEP, 0, 0, h, 0) *
+                                                     (most - least));
+        m->step[h] = gka_pinned_softplus_inverse(dt);
+        m->rate[h] =
+            gate_scale(m->spec->gate) * (16 * gka_draw_uniform(seed, GKA_DRAW_RATE, 0, 0, h, 0));
+    }
+}
+
+/* ---- what belongs to a token --------------------------------------------------------------- */
+
+/* A key before normalisation. */
+static void make_key(const maker *m, int64_t b, int64_t t, int64_t g, double *x) {
+    const uint64_t seed = m->spec->seed;
+    const int64_t D = m->spec->D, rows = map_rows(m->spec);
+    const double *const map = m->map + g * rows * D;
+    switch (m->spec->keys) {
+    case GKA_KEYS_IID: normals(m, GKA_DRAW_K, b, t, g, D, x); break;
+    case GKA_KEYS_POWERLAW:
+        memset(x, 0, (size_t)D * sizeof *x);
+        for (int64_t j = 0; j < D; j++)
+            add_scaled(D, gka_draw_normal(seed, GKA_DRAW_K, b, t, g, j) / (double)(j + 1),
+                       map + j * D, x);
+        break;
+    case GKA_KEYS_LOWRANK:
+        memset(x, 0, (size_t)D * sizeof *x);
+        for (int64_t j = 0; j < RANK; j++)
+            add_scaled(D, gka_draw_normal(seed, GKA_DRAW_K, b, t, g, j), map + j * D, x);
+        for (int64_t d = 0; d < D; d++)
+            x[d] += 0.01 * gka_draw_normal(seed, GKA_DRAW_NOISE, b, t, g, d);
+        break;
+    case GKA_KEYS_REPEAT:
+        for (int64_t d = 0; d < D; d++)
+            x[d] = map[d] + 1e-3 * gka_draw_normal(seed, GKA_DRAW_K, b, t, g, d);
+        break;
+    case GKA_KEYS_RECALL:
+        if (t < m->pairs)
+            normals(m, GKA_DRAW_K, b, t, g, D, x);
+        else
+            memset(x, 0, (size_t)D * sizeof *x);
+        break;
+    }
+}
+
+static void make_query(const maker *m, int64_t b, int64_t t, int64_t h, double *x) {
+    const gka_generator *const spec = m->spec;
+    const int64_t stored = t < m->pairs ? t + 1 : m->pairs;
+    if (spec->keys != GKA_KEYS_RECALL || stored == 0) {
+        normals(m, GKA_DRAW_Q, b, t, h, spec->D, x);
+        return;
+    }
+    const double u = gka_draw_uniform(spec->seed, GKA_DRAW_CHOICE, b, t, h, 0);
+    const int64_t asked = (int64_t)(u * (double)stored);
+    make_key(m, b, asked < stored ? asked : stored - 1, h / (spec->H / spec->G), x);
+    for (int64_t d = 0; d < spec->D; d++)
+        x[d] += 0.1 * gka_draw_normal(spec->seed, GKA_DRAW_Q, b, t, h, d);
+}
+
+/* One row per head of one tensor, drawn and stored. */
+static void make_normal_rows(const maker *m, gka_draw what, unsigned char *tensor, int64_t b,
+                             int64_t t, int64_t n, double *x) {
+    for (int64_t h = 0; tensor != NULL && h < m->spec->H; h++) {
+        normals(m, what, b, t, h, n, x);
+        store(tensor, m->spec->dtype, ((b * m->spec->T + t) * m->spec->H + h) * n, n, x);
+    }
+}
+
+static void make_keys_and_values(const maker *m, int64_t b, int64_t t, double *x) {
+    const gka_generator *const spec = m->spec;
+    for (int64_t g = 0; g < spec->G; g++) {
+        const int64_t row = (b * spec->T + t) * spec->G + g;
+        const double beta =
+            spec->plain
+                ? 1
+                : gka_pinned_sigmoid(gka_draw_normal(spec->seed, GKA_DRAW_BETA, b, t, g, 0)) +
+                      EPSILON;
+        make_key(m, b, t, g, x);
+        normalise(spec->D, x);
+        scale(spec->D, beta, x);
+        store(m->to.k, spec->dtype, row * spec->D, spec->D, x);
+        if (m->to.v == NULL)
+            continue;
+        normals(m, GKA_DRAW_V, b, t, g, spec->V, x);
+        scale(spec->V, beta, x);
+        store(m->to.v, spec->dtype, row * spec->V, spec->V, x);
+    }
+}
+
+static void make_token(void *context, int64_t i, int worker) {
+    const maker *const m = context;
+    const gka_generator *const spec = m->spec;
+    double *const x = m->work + (size_t)worker * m->work_size;
+    const int64_t b = i / spec->T, t = i % spec->T;
+    make_keys_and_values(m, b, t, x);
+    for (int64_t h = 0; h < spec->H; h++) {
+        const int64_t row = i * spec->H + h;
+        make_query(m, b, t, h, x);
+        normalise(spec->D, x);
+        store(m->to.q, spec->dtype, row * spec->D, spec->D, x);
+        if (m->to.alpha != NULL) {
+            x[0] = gka_pinned_sigmoid(gka_draw_normal(spec->seed, GKA_DRAW_ALPHA, b, t, h, 0));
+            store(m->to.alpha, spec->dtype, row, 1, x);
+        }
+        if (m->to.g != NULL) {
+            x[0] = -m->rate[h] *
+                   gka_pinned_softplus(gka_draw_normal(spec->seed, GKA_DRAW_GATE, b, t, h, 0) +
+                                       m->step[h]);
+            store(m->to.g, GKA_F32, row, 1, x);
+        }
+    }
+    make_normal_rows(m, GKA_DRAW_DOUT, m->to.dout, b, t, spec->V, x);
+    make_normal_rows(m, GKA_DRAW_DX, m->to.dx, b, t, spec->D, x);
+}
+
+/* ---- initial states ------------------------------------------------------------------------ */
+
+/* sum_j y_j z_j^T over j < 2D, y_j of length D, z_j = y_j or a value; x [rows + columns + D
+ * columns] */
+static void make_state(const maker *m, unsigned char *tensor, int64_t n, int64_t h, bool values,
+                       double *x) {
+    const gka_generator *const spec = m->spec;
+    const int64_t D = spec->D, columns = values ? spec->V : D;
+    double *const y = x, *const w = y + D, *const sum = w + columns;
+    memset(sum, 0, (size_t)(D * columns) * sizeof *sum);
+    for (int64_t j = 0; j < 2 * D; j++) {
+        normals(m, GKA_DRAW_H0, n, j, h, D, y);
+        normalise(D, y);
+        if (values)
+            normals(m, GKA_DRAW_U0, n, j, h, columns, w);
+        for (int64_t i = 0; i < D; i++)
+            add_scaled(columns, y[i], values ? w : y, sum + i * columns);
+    }
+    store(tensor, GKA_F32, (n * spec->H + h) * D * columns, D * columns, sum);
+}
+
+static void make_states(void *context, int64_t i, int worker) {
+    const maker *const m = context;
+    double *const x = m->work + (size_t)worker * m->work_size;
+    const int64_t n = i / m->spec->H, h = i % m->spec->H;
+    make_state(m, m->to.h0, n, h, false, x);
+    if (m->to.u0 != NULL)
+        make_state(m, m->to.u0, n, h, true, x);
+}
+
+/* ---- storage ------------------------------------------------------------------------------- */
+
+typedef struct part {
+    bool wanted;
+    gka_dtype dtype;
+    int rank;
+    int64_t shape[4];
+    gka_view *view;
+    unsigned char **bytes;
+} part;
+
+/* One block for all tensors, each at a multiple of 64 bytes. */
+static gka_status allocate(part *parts, size_t count, gka_problem *problem, gka_error *error) {
+    size_t total = 0, bytes[9];
+    for (size_t i = 0; i < count; i++) {
+        gka_tensor tensor = {"", parts[i].dtype, parts[i].rank, {0}, NULL};
+        memcpy(tensor.shape, parts[i].shape, sizeof parts[i].shape);
+        bytes[i] = 0;
+        if (!parts[i].wanted)
+            continue;
+        if (!gka_tensor_bytes(&tensor, &bytes[i]) || bytes[i] > SIZE_MAX / 2 - 64 - total)
+            return gka_fail(error, GKA_BAD_ARGUMENT, "the tensors would not fit in memory");
+        bytes[i] = bytes[i] / 64 * 64 + 64;
+        total += bytes[i];
+    }
+    unsigned char *block = gka_alloc(total, 1);
+    if (block == NULL)
+        return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory: the tensors take %zu bytes",
+                        total);
+    problem->owned = block;
+    for (size_t i = 0; i < count; i++) {
+        if (!parts[i].wanted)
+            continue;
+        gka_tensor tensor = {"", parts[i].dtype, parts[i].rank, {0}, block};
+        memcpy(tensor.shape, parts[i].shape, sizeof parts[i].shape);
+        *parts[i].view = gka_view_of(&tensor);
+        *parts[i].bytes = block;
+        block += bytes[i];
+    }
+    return GKA_OK;
+}
+
+static gka_status allocate_tensors(const gka_generator *s, gka_problem *p, target *to,
+                                   gka_error *error) {
+    const bool values = s->V > 0, gated = s->gate != GKA_GATE_NONE && !s->plain;
+    part parts[] = {
+        {true, s->dtype, 4, {s->B, s->T, s->H, s->D}, &p->q, &to->q},
+        {true, s->dtype, 4, {s->B, s->T, s->G, s->D}, &p->k, &to->k},
+        {values, s->dtype, 4, {s->B, s->T, s->G, s->V}, &p->v, &to->v},
+        {s->alpha && !s->plain, s->dtype, 3, {s->B, s->T, s->H}, &p->alpha, &to->alpha},
+        {gated, GKA_F32, 3, {s->B, s->T, s->H}, &p->g, &to->g},
+        {s->h0, GKA_F32, 4, {s->B, s->H, s->D, s->D}, &p->h0, &to->h0},
+        {s->h0 && values, GKA_F32, 4, {s->B, s->H, s->D, s->V}, &p->u0, &to->u0},
+        {s->cotangents && values, s->dtype, 4, {s->B, s->T, s->H, s->V}, &p->dout, &to->dout},
+        {s->cotangents, s->dtype, 4, {s->B, s->T, s->H, s->D}, &p->dx, &to->dx},
+    };
+    return allocate(parts, sizeof parts / sizeof parts[0], p, error);
+}
+
+/* Doubles: whether a b c of them can be asked for at all, and how many that is. */
+static bool product(int64_t a, int64_t b, int64_t c, size_t *count) {
+    const gka_tensor tensor = {"", GKA_F64, 3, {a, b, c}, NULL};
+    size_t bytes;
+    const bool good = gka_tensor_bytes(&tensor, &bytes);
+    *count = good ? bytes / sizeof(double) : 0;
+    return good;
+}
+
+static gka_status allocate_work(maker *m, gka_error *error) {
+    const gka_generator *const s = m->spec;
+    const int64_t longest = s->D > s->V ? s->D : s->V;
+    size_t map, state, row;
+    if (!product(s->G, map_rows(s), s->D, &map) || !product(1, 2, longest, &row) ||
+        !product(1, s->h0 ? s->D : 0, longest, &state))
+        return gka_fail(error, GKA_BAD_ARGUMENT, "the tensors would not fit in memory");
+    m->work_size = row + state;
+    m->map = gka_alloc(map, sizeof *m->map);
+    m->rate = gka_alloc((size_t)s->H, sizeof *m->rate);
+    m->step = gka_alloc((size_t)s->H, sizeof *m->step);
+    m->work = gka_alloc((size_t)gka_threads(), m->work_size * sizeof *m->work);
+    if (m->map == NULL || m->rate == NULL || m->step == NULL || m->work == NULL)
+        return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory making a problem");
+    return GKA_OK;
+}
+
+/* ---- the whole ----------------------------------------------------------------------------- */
+
+static gka_status check_spec(const gka_generator *s, gka_error *error) {
+    if (gka_keys_name(s->keys) == NULL || gka_gate_name(s->gate) == NULL)
+        return gka_fail(error, GKA_BAD_ARGUMENT, "generator: no such kind of keys or gate");
+    if (!gka_dtype_is_float(s->dtype))
+        return gka_fail(error, GKA_BAD_ARGUMENT,
+                        "generator: dtype %s; a floating-point type was expected",
+                        gka_dtype_name(s->dtype));
+    if (s->pairs < 0 || s->pairs > s->T)
+        return gka_fail(error, GKA_BAD_ARGUMENT,
+                        "generator: %lld pairs; 0 to T = %lld were expected", (long long)s->pairs,
+                        (long long)s->T);
+    return GKA_OK;
+}
+
+static gka_status make(maker *m, gka_problem *problem, gka_error *error) {
+    const gka_generator *const s = m->spec;
+    gka_status status = allocate_work(m, error);
+    if (status == GKA_OK)
+        status = allocate_tensors(s, problem, &m->to, error);
+    if (status != GKA_OK || s->B == 0 || s->H == 0)
+        return status;
+    if (s->T > 0) {
+        if (map_rows(s) > 0)
+            gka_parallel(s->G, make_map, m);
+        make_gate(m);
+        gka_parallel(s->B * s->T, make_token, m);
+    }
+    if (s->h0)
+        gka_parallel(s->B * s->H, make_states, m);
+    return gka_problem_check(problem, NULL, error);
+}
+
+gka_status gka_problem_generate(const gka_generator *generator, gka_problem *problem,
+                                gka_error *error) {
+    const gka_generator *const s = generator;
+    *problem = (gka_problem){
+        .B = s->B,
+        .T = s->T,
+        .H = s->H,
+        .G = s->G,
+        .D = s->D,
+        .V = s->V,
+        .N = s->B,
+        .ridge_ratio = s->ridge_ratio != 0 ? s->ridge_ratio : 0.02,
+        .scale = s->scale != 0 ? s->scale
+                 : s->D > 0    ? 1 / sqrt((double)s->D)
+                               : 1,
+        .num_iter = s->num_iter != 0 ? s->num_iter : 30,
+        .chunk_size = s->chunk_size != 0 ? s->chunk_size : 64,
+    };
+    maker m = {.spec = s, .pairs = s->pairs != 0 ? s->pairs : s->T / 2};
+    gka_status status = gka_problem_check_numbers(problem, NULL, error);
+    if (status == GKA_OK)
+        status = check_spec(s, error);
+    if (status == GKA_OK)
+        status = make(&m, problem, error);
+    gka_free(m.map);
+    gka_free(m.rate);
+    gka_free(m.step);
+    gka_free(m.work);
+    if (status != GKA_OK)
+        gka_problem_free(problem);
+    return status;
+}

@@ -1,0 +1,105 @@
+/* to_file.c - a problem as the tensors and the metadata of a safetensors file. */
+#include "gka/problem.h"
+
+#include "io/bytes.h"
+#include "problem/view.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+
+static void add(const char *name, const gka_view *view, gka_tensor *tensors, size_t *count) {
+    if (view->data == NULL)
+        return;
+    gka_tensor *const tensor = &tensors[(*count)++];
+    *tensor = (gka_tensor){.name = name, .dtype = view->dtype, .rank = view->rank};
+    memcpy(tensor->shape, view->shape, sizeof view->shape);
+    tensor->data = view->data;
+}
+
+size_t gka_problem_tensors(const gka_problem *problem, gka_tensor *tensors) {
+    size_t count = 0;
+    add("q", &problem->q, tensors, &count);
+    add("k", &problem->k, tensors, &count);
+    add("v", &problem->v, tensors, &count);
+    add("alpha", &problem->alpha, tensors, &count);
+    add("g", &problem->g, tensors, &count);
+    add("h0", &problem->h0, tensors, &count);
+    add("u0", &problem->u0, tensors, &count);
+    add("do", &problem->dout, tensors, &count);
+    add("dx", &problem->dx, tensors, &count);
+    if (problem->cu_seqlens != NULL)
+        tensors[count++] =
+            (gka_tensor){"cu_seqlens", GKA_I64, 1, {problem->N + 1}, problem->cu_seqlens};
+    return count;
+}
+
+/* ---- parameters ---------------------------------------------------------------------------- */
+
+enum { NUMBER = 40 };
+
+/* The shortest of 15, 16 or 17 digits that is read back as the same double; by Jansson, whose
+ * numbers do not depend on the locale. */
+static bool print_double(double x, char text[NUMBER]) {
+    for (size_t digits = 15; digits <= 17; digits++) {
+        json_t *const number = json_real(x);
+        const size_t length =
+            json_dumpb(number, text, NUMBER - 1, JSON_ENCODE_ANY | JSON_REAL_PRECISION(digits));
+        json_decref(number);
+        text[length < NUMBER ? length : 0] = '\0';
+        json_t *const back = json_loads(text, JSON_DECODE_ANY, NULL);
+        if (back == NULL)
+            return false;
+        const double y = json_number_value(back);
+        json_decref(back);
+        if (memcmp(&x, &y, sizeof x) == 0)
+            break;
+    }
+    return true;
+}
+
+/* cu_seqlens as the file has it, whatever the host's byte order. */
+static unsigned char *bounds_as_bytes(const gka_problem *problem) {
+    unsigned char *const bytes = gka_alloc((size_t)problem->N + 1, sizeof(int64_t));
+    for (int64_t i = 0; bytes != NULL && i <= problem->N; i++)
+        gka_store_le(bytes + 8 * i, 8, (uint64_t)problem->cu_seqlens[i]);
+    return bytes;
+}
+
+gka_status gka_problem_write(const gka_problem *problem, const gka_text_pair *more,
+                             size_t more_count, const char *path, gka_error *error) {
+    gka_tensor tensors[GKA_PROBLEM_TENSORS];
+    const size_t count = gka_problem_tensors(problem, tensors);
+    const gka_view *const views[] = {&problem->q,     &problem->k,    &problem->v,
+                                     &problem->alpha, &problem->g,    &problem->h0,
+                                     &problem->u0,    &problem->dout, &problem->dx};
+    for (size_t i = 0; i < sizeof views / sizeof views[0]; i++)
+        if (views[i]->data != NULL && !gka_view_contiguous(views[i]))
+            return gka_fail(error, GKA_BAD_ARGUMENT,
+                            "%s: a tensor of the problem is not contiguous", path);
+
+    char ridge_ratio[NUMBER], num_iter[NUMBER], chunk_size[NUMBER], scale[NUMBER];
+    gka_text_pair *const pairs = gka_alloc(more_count + 4, sizeof *pairs);
+    unsigned char *const bounds =
+        problem->cu_seqlens != NULL ? bounds_as_bytes(problem) : gka_alloc(0, 1);
+    gka_status status;
+    if (pairs == NULL || bounds == NULL || !print_double(problem->ridge_ratio, ridge_ratio) ||
+        !print_double(problem->scale, scale)) {
+        status = gka_fail(error, GKA_OUT_OF_MEMORY, "%s: out of memory writing it", path);
+    } else {
+        (void)snprintf(num_iter, sizeof num_iter, "%d", problem->num_iter);
+        (void)snprintf(chunk_size, sizeof chunk_size, "%lld", (long long)problem->chunk_size);
+        pairs[0] = (gka_text_pair){"ridge_ratio", ridge_ratio};
+        pairs[1] = (gka_text_pair){"num_iter", num_iter};
+        pairs[2] = (gka_text_pair){"chunk_size", chunk_size};
+        pairs[3] = (gka_text_pair){"scale", scale};
+        if (more_count > 0)
+            memcpy(pairs + 4, more, more_count * sizeof *more);
+        if (problem->cu_seqlens != NULL)
+            tensors[count - 1].data = bounds;
+        status = gka_file_write(path, tensors, count, pairs, more_count + 4, error);
+    }
+    gka_free(bounds);
+    gka_free(pairs);
+    return status;
+}
