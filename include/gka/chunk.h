@@ -45,6 +45,7 @@ extern "C" {
     X(OUTPUT_STATE, "output_state", "the output stage reads bf16(U_0)")                            \
     X(OUTPUT_SCORE, "output_score", "bf16((q' K^T) * M) in the output stage")                      \
     X(STORE_O, "store_o", "o stored in bf16")                                                      \
+    X(DECODE_OUTER, "decode_outer", "bf16(k k^T) in the one-token kernel")                         \
     X(GRAD_STATE, "grad_state", "chunk states of the backward pass, and their operands, in bf16")  \
     X(GRAD_OPERAND, "grad_operand", "operands of the products of the backward kernels in bf16")    \
     X(STORE_GRAD, "store_grad", "dk in two bf16 parts; dq, dv, dalpha and their parts in bf16")    \
@@ -128,6 +129,14 @@ size_t gka_chunk_workspace(const gka_problem *problem, const gka_profile *profil
  * and given back here. */
 gka_status gka_chunk_forward(const gka_problem *problem, const gka_profile *profile, gka_chunk *out,
                              void *workspace, gka_chunk_report *report, gka_error *error);
+
+/* ---- 6 decode ------------------------------------------------------------------------------ */
+
+/* One token (T = 1) from the states h0, as the one-token kernel computes it: no tensor core,
+ *   H = fma(h0, gamma, bf16(k k^T)); y = h0 (gamma x) + bf16(k k^T) x, the two summed apart.
+ * Fills x fro h_final. D a power of two of at least 32 for a device with a tensor core. */
+gka_status gka_chunk_decode(const gka_problem *problem, const gka_profile *profile, gka_chunk *out,
+                            gka_error *error);
 
 #ifdef __cplusplus
 }

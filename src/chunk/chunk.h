@@ -33,16 +33,17 @@ typedef struct chunk_tile {
 /* The workspace of one worker. */
 typedef struct chunk_work {
     chunk_tile tile;
-    double *H, *H0;                  /* [D,D] state, and the snapshot the solver reads */
-    double *U, *U0;                  /* [D,V] */
-    double *f, *lambda, *step, *rho; /* [C] */
-    double *x, *x_prev, *y;          /* [C,D] */
-    double *z, *grad;                /* [C,max(D,V)] */
-    double *score, *MS;              /* [C,C] */
-    double *row, *row2;              /* [max(C,D,V)] */
-    double *x_wait;                  /* [C + C_out, D] solved rows the output stage waits for */
-    double *DD;                      /* [max(D,V) D] */
-    void *left, *right;              /* packed operands of a single product */
+    double *H, *H0;                     /* [D,D] state, and the snapshot the solver reads */
+    double *U, *U0;                     /* [D,V] */
+    double *f, *lambda, *sigma, *delta; /* [C] */
+    struct chebyshev_row *rows;         /* [C] */
+    double *x, *x_prev, *y;             /* [C,D] */
+    double *z, *grad;                   /* [C,max(D,V)] */
+    double *score, *MS;                 /* [C,C] */
+    double *row, *row2;                 /* [max(C,D,V)] */
+    double *x_wait;                     /* [C + C_out, D] solved rows the output stage waits for */
+    double *DD;                         /* [max(D,V) D] */
+    void *left, *right;                 /* packed operands of a single product */
     void *pack_H, *pack_K, *pack_Kt;
 } chunk_work;
 
@@ -79,6 +80,53 @@ void chunk_load(const chunk_plan *plan, int64_t b, int64_t t, int64_t n, int64_t
                 bool restart, chunk_tile *tile);
 /* G, exp(G), tail, decay and M (rounded to bf16 where `round_mask`). */
 void chunk_gates(const chunk_plan *plan, bool round_mask, chunk_tile *tile, double *row);
+
+/* ---- the Chebyshev recurrence of one row (NUMERICS 3, three-term) --------------------------- */
+
+typedef struct chebyshev_row {
+    double lambda, step; /* a f, 2/(2 lambda + f) */
+    double rho_sq_4;     /* (f/(2 lambda + f)/2)^2 */
+    double omega;
+} chebyshev_row;
+
+static inline void chebyshev_start(const chunk_plan *plan, double f, chebyshev_row *c) {
+    c->lambda = w(plan->f32, plan->a * f);
+    const double L = fma_w(plan->f32, c->lambda, 2, f);
+    c->step = chunk_div(plan, 2, L);
+    const double half_rho = chunk_div(plan, chunk_div(plan, f, L), 2);
+    c->rho_sq_4 = w(plan->f32, half_rho * half_rho);
+    c->omega = 2;
+}
+
+/* omega = 1/(1 - (rho/2)^2 omega) */
+static inline void chebyshev_next(const chunk_plan *plan, chebyshev_row *c) {
+    c->omega = chunk_div(plan, 1, fma_w(plan->f32, -c->rho_sq_4, c->omega, 1));
+}
+
+/* (x, x_prev) = (omega x - (step omega (y + lambda x - q) + (omega - 1) x_prev), x), y = H x; the
+ * fused operations are those of the released kernels. */
+static inline void chebyshev_row_step_in(bool f32, int64_t D, const chebyshev_row *c,
+                                         const double *y, const double *q, double *x,
+                                         double *x_prev) {
+    const double so = w(f32, c->step * c->omega), om1 = w(f32, c->omega - 1);
+    for (int64_t i = 0; i < D; i++) {
+        const double r = w(f32, fma_w(f32, c->lambda, x[i], y[i]) - q[i]);
+        const double grad = fma_w(f32, x_prev[i], om1, w(f32, so * r));
+        const double next = fma_w(f32, x[i], c->omega, -grad);
+        x_prev[i] = x[i];
+        x[i] = next;
+    }
+}
+
+static inline void chebyshev_row_step(bool f32, int64_t D, const chebyshev_row *c, const double *y,
+                                      const double *q, double *x, double *x_prev) {
+    if (f32)
+        chebyshev_row_step_in(true, D, c, y, q, x, x_prev);
+    else
+        chebyshev_row_step_in(false, D, c, y, q, x, x_prev);
+}
+
+/* ---- the steps on a tile -------------------------------------------------------------------- */
 
 /* f_t of the tile from H0, tile. */
 void chunk_norm(const chunk_plan *plan, chunk_work *work, double *f);

@@ -77,8 +77,9 @@ void chunk_work_layout(const chunk_plan *plan, chunk_bump *bump, chunk_work *wor
     work->U0 = take(bump, D, V);
     work->f = take(bump, C, 1);
     work->lambda = take(bump, C, 1);
-    work->step = take(bump, C, 1);
-    work->rho = take(bump, C, 1);
+    work->rows = chunk_take(bump, (size_t)C, sizeof *work->rows);
+    work->sigma = take(bump, C, 1);
+    work->delta = take(bump, C, 1);
     work->x = take(bump, C, D);
     work->x_prev = take(bump, C, D);
     work->y = take(bump, C, D);
@@ -317,63 +318,32 @@ static void pack_solver(const chunk_plan *plan, const chunk_work *work) {
     gka_mma_pack_right(u3.device, u3.input, C, D, (gka_matrix){tile->k, D, 1}, work->pack_K);
 }
 
-/* Per row: lambda, step = 2/(2 lambda + f), rho_sq_4 = (f/(2 lambda + f)/2)^2. */
-static void coefficients(const chunk_plan *plan, double f, double *lambda, double *step,
-                         double *rho_sq_4) {
-    const bool f32 = plan->f32;
-    *lambda = w(f32, plan->a * f);
-    const double L = fma_w(f32, *lambda, 2, f);
-    *step = chunk_div(plan, 2, L);
-    const double half_rho = chunk_div(plan, chunk_div(plan, f, L), 2);
-    *rho_sq_4 = w(f32, half_rho * half_rho);
-}
-
-/* omega = 1/(1 - (rho/2)^2 omega)
- * (x, x_prev) = (x - step omega (H x + lambda x - q) + (omega - 1)(x - x_prev), x)  NUMERICS 3 */
-static inline void three_term_row(bool f32, int64_t D, double omega, double step, double lambda,
-                                  const double *y, const double *q, double *x, double *x_prev) {
-    const double so = w(f32, step * omega), om1 = w(f32, omega - 1);
-    for (int64_t i = 0; i < D; i++) {
-        const double r = w(f32, fma_w(f32, lambda, x[i], y[i]) - q[i]);
-        const double grad = fma_w(f32, x_prev[i], om1, w(f32, so * r));
-        const double next = fma_w(f32, x[i], omega, -grad);
-        x_prev[i] = x[i];
-        x[i] = next;
-    }
-}
-
 static void three_term(const chunk_plan *plan, chunk_work *work, const double *rhs,
                        const double *f) {
     const chunk_tile *const tile = &work->tile;
     const int64_t C = tile->C, D = plan->D;
-    const bool f32 = plan->f32, low = chunk_has(plan, GKA_POINT_OPERAND_X);
-    double *const x = work->x, *const x_prev = work->x_prev, *const omega = work->row,
-                  *const step = work->step, *const rho = work->rho, *const lambda = work->lambda;
+    const bool low = chunk_has(plan, GKA_POINT_OPERAND_X);
+    double *const x = work->x, *const x_prev = work->x_prev;
     memset(x_prev, 0, (size_t)(C * D) * sizeof(double));
     for (int64_t t = 0; t < C; t++) {
-        coefficients(plan, f[t], &lambda[t], &step[t], &rho[t]);
-        omega[t] = 2;
-        for (int64_t i = 0; i < D; i++)
-            x[t * D + i] = w(f32, step[t] * rhs[t * D + i]);
+        chebyshev_start(plan, f[t], &work->rows[t]);
+        for (int64_t i = t * D; i < (t + 1) * D; i++)
+            x[i] = w(plan->f32, work->rows[t].step * rhs[i]);
     }
     for (int r = 0; r < plan->problem->num_iter; r++) {
         double *const scaled = work->z, *const rows = work->grad, *const y = work->y;
         for (int64_t t = 0; t < C; t++)
             for (int64_t i = t * D; i < (t + 1) * D; i++) {
-                const double xe = plan->gated ? w(f32, tile->expG[t] * x[i]) : x[i];
+                const double xe = plan->gated ? w(plan->f32, tile->expG[t] * x[i]) : x[i];
                 scaled[i] = low ? bf16(xe) : xe;
                 rows[i] = low ? bf16(x[i]) : x[i];
             }
         memset(y, 0, (size_t)(C * D) * sizeof(double));
         apply(plan, work, scaled, rows, false, y);
         for (int64_t t = 0; t < C; t++) {
-            omega[t] = chunk_div(plan, 1, fma_w(f32, -rho[t], omega[t], 1));
-            if (f32)
-                three_term_row(true, D, omega[t], step[t], lambda[t], y + t * D, rhs + t * D,
-                               x + t * D, x_prev + t * D);
-            else
-                three_term_row(false, D, omega[t], step[t], lambda[t], y + t * D, rhs + t * D,
-                               x + t * D, x_prev + t * D);
+            chebyshev_next(plan, &work->rows[t]);
+            chebyshev_row_step(plan->f32, D, &work->rows[t], y + t * D, rhs + t * D, x + t * D,
+                               x_prev + t * D);
         }
     }
 }
@@ -386,7 +356,7 @@ static void two_term(const chunk_plan *plan, chunk_work *work, const double *rhs
     const int64_t C = tile->C, D = plan->D;
     const bool f32 = plan->f32, low = chunk_has(plan, GKA_POINT_OPERAND_X);
     double *const x = work->x, *const residual = work->x_prev, *const d = work->grad,
-                  *const tau = work->row, *const sigma = work->step, *const delta = work->rho,
+                  *const tau = work->row, *const sigma = work->sigma, *const delta = work->delta,
                   *const lambda = work->lambda;
     for (int64_t t = 0; t < C; t++) {
         lambda[t] = w(f32, plan->a * f[t]);
