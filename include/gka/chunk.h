@@ -48,6 +48,8 @@ extern "C" {
     X(DECODE_OUTER, "decode_outer", "bf16(k k^T) in the one-token kernel")                         \
     X(GRAD_STATE, "grad_state", "chunk states of the backward pass, and their operands, in bf16")  \
     X(GRAD_OPERAND, "grad_operand", "operands of the products of the backward kernels in bf16")    \
+    X(GRAD_DOT, "grad_dot", "<p_t, x_t>, a <p_t, x_t> and <D, H_0> summed in bf16")                \
+    X(GRAD_WEIGHT, "grad_weight", "sum_t M_tj w_t M_ti from operands cut to tf32")                 \
     X(STORE_GRAD, "store_grad", "dk in two bf16 parts; dq, dv, dalpha and their parts in bf16")    \
     X(H0_SIGN, "h0_sign", "dh0 with the released sign and without the ridge term")
 
@@ -129,6 +131,27 @@ size_t gka_chunk_workspace(const gka_problem *problem, const gka_profile *profil
  * and given back here. */
 gka_status gka_chunk_forward(const gka_problem *problem, const gka_profile *profile, gka_chunk *out,
                              void *workspace, gka_chunk_report *report, gka_error *error);
+
+/* ---- 5 backward ---------------------------------------------------------------------------- */
+
+/* Of what: of the solve, x with cotangent dx (tensors solve.*), or of the layer, o with cotangent
+ * dout (tensors layer.*). */
+typedef enum gka_chunk_of { GKA_CHUNK_SOLVE, GKA_CHUNK_LAYER } gka_chunk_of;
+
+/* Upstream tensors to differentiate at instead of the profile's own, which shows what the later
+ * stages alone lose; members that are NULL are computed. p is used as is (already rounded). */
+typedef struct gka_chunk_given {
+    const double *x, *fro; /* [B,T,H,D], [B,T,H] */
+    const double *p;       /* [B,T,H,D] */
+} gka_chunk_given;
+
+/* Fills p dq dk dg dh0, and for the layer dv dalpha; forward members that are not NULL are filled
+ * too. bp_lambda: differentiate through the ridge lambda = a ||H||_F (the released default).
+ * Memory beside the workspace: x, f and, per worker, two rows of T D and 2 sqrt(T/C) states.
+ * Grouped heads: dk and dv are summed over the query heads of a group. given may be NULL. */
+gka_status gka_chunk_backward(const gka_problem *problem, const gka_profile *profile,
+                              gka_chunk_of of, bool bp_lambda, const gka_chunk_given *given,
+                              gka_chunk *out, gka_error *error);
 
 /* ---- 6 decode ------------------------------------------------------------------------------ */
 

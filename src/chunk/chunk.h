@@ -70,9 +70,16 @@ double chunk_exp(const chunk_plan *plan, double x);
 double chunk_div(const chunk_plan *plan, double x, double y);
 double chunk_sqrt(const chunk_plan *plan, double x);
 
+/* C += A B for operands cut to tf32 where GRAD_WEIGHT is released. */
+void chunk_product_tf32(const chunk_plan *plan, const chunk_work *work, int64_t M, int64_t N,
+                        int64_t K, gka_matrix a, gka_matrix b, double *c, int64_t ldc);
+
 /* C += A B; `low`: both operands are bf16 numbers. */
 void chunk_product(const chunk_plan *plan, const chunk_work *work, bool low, int64_t M, int64_t N,
                    int64_t K, gka_matrix a, gka_matrix b, double *c, int64_t ldc);
+
+/* h0 of a sequence and head: as given on hardware, else its symmetric part. */
+void chunk_initial_state(const chunk_plan *plan, int64_t sequence, int64_t h, double *H);
 
 /* Tokens [t, t + n) of head h as a tile of C rows; `restart`: the first token forgets everything
  * before it, its own gate counts as 1. */

@@ -163,12 +163,7 @@ static void forward_head(void *context, int64_t index, int worker) {
     chunk_work work;
     chunk_bump bump = {run->workspace + (size_t)worker * run->each, 0};
     chunk_work_layout(plan, &bump, &work);
-    gka_problem_h0(problem, sequence, h, work.H);
-    if (!plan->hardware) /* any h0 is taken as its symmetric part */
-        for (int64_t i = 0; i < D; i++)
-            for (int64_t j = 0; j < i; j++)
-                work.H[i * D + j] = work.H[j * D + i] =
-                    w(plan->f32, (work.H[i * D + j] + work.H[j * D + i]) / 2);
+    chunk_initial_state(plan, sequence, h, work.H);
     if (V)
         gka_problem_u0(problem, sequence, h, work.U);
     const bool output = V && (run->out->o || run->out->u_final);

@@ -138,6 +138,8 @@ static unit product_unit(const chunk_plan *plan, bool low) {
 }
 
 static void round_rows(bool f32, int64_t M, int64_t N, double *c, int64_t ldc) {
+    if (!f32)
+        return;
     for (int64_t i = 0; i < M; i++)
         for (int64_t j = 0; j < N; j++)
             c[i * ldc + j] = w(f32, c[i * ldc + j]);
@@ -149,8 +151,19 @@ void chunk_product(const chunk_plan *plan, const chunk_work *work, bool low, int
     gka_mma_pack_left(u.device, u.input, M, K, a, work->left);
     gka_mma_pack_right(u.device, u.input, K, N, b, work->right);
     gka_mma_packed(u.device, u.input, M, N, K, work->left, work->right, c, ldc);
-    if (u.round)
-        round_rows(true, M, N, c, ldc);
+    round_rows(u.round, M, N, c, ldc);
+}
+
+void chunk_product_tf32(const chunk_plan *plan, const chunk_work *work, int64_t M, int64_t N,
+                        int64_t K, gka_matrix a, gka_matrix b, double *c, int64_t ldc) {
+    const bool core = plan->hardware && chunk_has(plan, GKA_POINT_TENSOR_CORE) &&
+                      chunk_has(plan, GKA_POINT_GRAD_WEIGHT);
+    const unit u =
+        core ? (unit){plan->profile.device, GKA_MMA_TF32, false} : product_unit(plan, false);
+    gka_mma_pack_left(u.device, u.input, M, K, a, work->left);
+    gka_mma_pack_right(u.device, u.input, K, N, b, work->right);
+    gka_mma_packed(u.device, u.input, M, N, K, work->left, work->right, c, ldc);
+    round_rows(u.round, M, N, c, ldc);
 }
 
 /* ---- tiles --------------------------------------------------------------------------------- */
@@ -164,6 +177,14 @@ int64_t chunk_cut(const chunk_plan *plan, int64_t b, int64_t t, int64_t end, int
         if (chunk_restarts(plan, b, t, h))
             return t;
     return end;
+}
+
+void chunk_initial_state(const chunk_plan *plan, int64_t sequence, int64_t h, double *H) {
+    const int64_t D = plan->D;
+    gka_problem_h0(plan->problem, sequence, h, H);
+    for (int64_t i = 0; !plan->hardware && i < D; i++)
+        for (int64_t j = 0; j < i; j++)
+            H[i * D + j] = H[j * D + i] = w(plan->f32, (H[i * D + j] + H[j * D + i]) / 2);
 }
 
 void chunk_load(const chunk_plan *plan, int64_t b, int64_t t, int64_t n, int64_t h, int64_t C,

@@ -21,9 +21,9 @@ double bf16(double x) {
 
 /* The sum is formed exactly as s + e; s moved to its odd neighbour when inexact makes the second
  * rounding innocuous (Boldo and Melquiond 2008: 53 >= 8 + 2). */
-double bf16_square_add(double x, double z) {
-    const double square = x * x, s = square + z;
-    const double part = s - square, e = (square - (s - part)) + (z - part);
+double bf16_fma(double x, double y, double z) {
+    const double product = x * y, s = product + z;
+    const double part = s - product, e = (product - (s - part)) + (z - part);
     if (e == 0 || !isfinite(s))
         return bf16(s);
     uint64_t bits;
@@ -145,36 +145,119 @@ double lane_sum(sum_order order, int64_t n, const double *a) {
     return butterfly(f32, warps, warp);
 }
 
+/* Pairs of neighbouring registers a thread adds in order: the compiler fuses the even register's
+ * product and rounds the odd one's first. */
+static inline double pair_bf16(bool first, double sum, const double *a, const double *b) {
+    const double odd = bf16(a[1] * b[1]);
+    return first ? bf16_fma(a[0], b[0], odd) : bf16(bf16_fma(a[0], b[0], sum) + odd);
+}
+
+static double lanes_bf16(int64_t width, double *lane) {
+    for (int64_t half = width / 2; half >= 1; half /= 2)
+        for (int64_t t = 0; t < half; t++)
+            lane[t] = bf16(lane[t] + lane[t + half]);
+    return lane[0];
+}
+
 /* A thread holds eight neighbouring columns of every 8th (D = 128) row: D / 8 threads to a row,
- * 128 threads in 4 warps. Its squares are added in register order; the compiler fuses those of
- * even registers and rounds those of odd ones first. Then lanes 16, 8, 4, 2, 1 apart and warps
+ * 128 threads in 4 warps. It adds in register order; then lanes 16, 8, 4, 2, 1 apart and warps
  * 2, 1 apart are added. */
-double norm_bf16(int64_t D, const double *H) {
+double dot_bf16(int64_t D, const double *A, const double *B) {
     const int64_t across = D / 8 < 32 ? D / 8 : 32, down = 32 / across, step = 4 * down;
     double warp[4], lane[32];
     for (int64_t j = 0; j < 4; j++) {
         for (int64_t t = 0; t < 32; t++) {
-            double sum = 0;
             bool first = true;
+            lane[t] = 0;
             for (int64_t row = j * down + t / across; row < D; row += step)
                 for (int64_t column = t % across * 8; column < D; column += across * 8)
-                    for (int64_t i = 0; i < 8; i += 2) {
-                        const double *const h = H + row * D + column + i;
-                        const double odd = bf16(h[1] * h[1]);
-                        if (first)
-                            sum = bf16_square_add(h[0], odd);
-                        else
-                            sum = bf16(bf16_square_add(h[0], sum) + odd);
+                    for (int64_t i = row * D + column; i < row * D + column + 8; i += 2) {
+                        lane[t] = pair_bf16(first, lane[t], A + i, B + i);
                         first = false;
                     }
-            lane[t] = sum;
         }
-        for (int64_t half = 16; half >= 1; half /= 2)
-            for (int64_t t = 0; t < half; t++)
-                lane[t] = bf16(lane[t] + lane[t + half]);
-        warp[j] = lane[0];
+        warp[j] = lanes_bf16(32, lane);
     }
     return bf16(bf16(warp[0] + warp[2]) + bf16(warp[1] + warp[3]));
+}
+
+double norm_bf16(int64_t D, const double *H) {
+    return dot_bf16(D, H, H);
+}
+
+double dot_state(sum_order order, int64_t D, const double *A, const double *B) {
+    const bool f32 = order != SUM64;
+    if (order != SUM_WARP || D < 32)
+        return dot_in_order(f32, D * D, A, B);
+    const int64_t across = D / 8 < 32 ? D / 8 : 32, down = 32 / across, step = 4 * down;
+    double warp[4], lane[32];
+    for (int64_t j = 0; j < 4; j++) {
+        for (int64_t t = 0; t < 32; t++) {
+            bool first = true;
+            lane[t] = 0;
+            for (int64_t row = j * down + t / across; row < D; row += step)
+                for (int64_t column = t % across * 8; column < D; column += across * 8)
+                    for (int64_t i = row * D + column; i < row * D + column + 8; i += 2) {
+                        lane[t] =
+                            fma_w(true, A[i], B[i], first ? w(true, A[i + 1] * B[i + 1]) : lane[t]);
+                        if (!first)
+                            lane[t] = fma_w(true, A[i + 1], B[i + 1], lane[t]);
+                        first = false;
+                    }
+        }
+        warp[j] = butterfly(true, 32, lane);
+    }
+    return butterfly(true, 4, warp);
+}
+
+double row_dot_bf16(int64_t n, const double *a, const double *b) {
+    const int64_t across = n / 8 < 32 ? n / 8 : 32;
+    double lane[32];
+    for (int64_t t = 0; t < across; t++) {
+        bool first = true;
+        lane[t] = 0;
+        for (int64_t column = t * 8; column < n; column += across * 8)
+            for (int64_t i = column; i < column + 8; i += 2) {
+                lane[t] = pair_bf16(first, lane[t], a + i, b + i);
+                first = false;
+            }
+    }
+    return lanes_bf16(across, lane);
+}
+
+double column_sum(sum_order order, int64_t n, const double *a, int64_t stride) {
+    const bool f32 = order != SUM64;
+    double sum = 0, warp[4], lane[8];
+    if (order != SUM_WARP) {
+        for (int64_t i = 0; i < n; i++)
+            sum = w(f32, sum + a[i * stride]);
+        return sum;
+    }
+    const int64_t warps = n >= 64 ? 4 : 1, height = warps == 4 ? 16 : n;
+    for (int64_t j = 0; j < warps; j++) {
+        for (int64_t t = 0; t < 8; t++) {
+            bool first = true;
+            sum = 0;
+            for (int64_t block = j * height; block < n; block += warps * height)
+                for (int64_t i = block + t; i < block + height; i += 8) {
+                    sum = first ? a[i * stride] : w(f32, sum + a[i * stride]);
+                    first = false;
+                }
+            lane[t] = sum;
+        }
+        warp[j] = butterfly(f32, 8, lane);
+    }
+    return butterfly(f32, warps, warp);
+}
+
+double cut_tf32(double x) {
+    uint64_t bits;
+    if (fabs(x) < 0x1p-126) /* subnormal in tf32: quantum 2^-136 */
+        return copysign(trunc(fabs(x) * 0x1p136) * 0x1p-136, x);
+    memcpy(&bits, &x, sizeof bits);
+    bits &= ~((UINT64_C(1) << 42) - 1);
+    memcpy(&x, &bits, sizeof x);
+    return x;
 }
 
 void scan_sum(sum_order order, int64_t n, const double *a, double *out) {

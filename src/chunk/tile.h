@@ -24,8 +24,8 @@ static inline double w(bool f32, double x) {
 }
 
 double bf16(double x);
-/* x^2 + z rounded once to bf16; x, z bf16 numbers. */
-double bf16_square_add(double x, double z);
+/* x y + z rounded once to bf16; x, y, z bf16 numbers. */
+double bf16_fma(double x, double y, double z);
 
 /* How a sum is taken: in binary64 in order; in binary32 with fused multiply-adds in order; in the
  * order of the released kernels' threads (n a power of two, at least 16). */
@@ -42,6 +42,17 @@ double lane_dot(sum_order order, int64_t n, const double *a, const double *b);
 double lane_sum(sum_order order, int64_t n, const double *a);
 /* ||H||_F^2 squared and added in bf16, H [D,D] of bf16 numbers, rows of ld. */
 double norm_bf16(int64_t D, const double *H);
+/* sum_i a[i * stride], i < n rows of a tensor-core tile: within a warp each thread chains the rows
+ * 8 apart it holds, lanes 4, 2, 1 rows apart are added, then warps. */
+double column_sum(sum_order order, int64_t n, const double *a, int64_t stride);
+/* <A, B> of [D,D] bf16 numbers, taken as norm_bf16 takes <H, H>. */
+double dot_bf16(int64_t D, const double *A, const double *B);
+/* The same order in binary32 with fused multiply-adds. */
+double dot_state(sum_order order, int64_t D, const double *A, const double *B);
+/* a^T b of n bf16 numbers in bf16: eight neighbours to a thread, then lanes. */
+double row_dot_bf16(int64_t n, const double *a, const double *b);
+/* x cut to the 10 fraction bits that the tensor core reads of a tf32 operand. */
+double cut_tf32(double x);
 /* out_i = a_0 + .. + a_i as a warp scan over blocks of 32. out may be a. */
 void scan_sum(sum_order order, int64_t n, const double *a, double *out);
 

@@ -10,13 +10,13 @@
 
 /* ---- problems ------------------------------------------------------------------------------ */
 
-typedef enum keys { IID, LOWRANK, REPEAT, ZERO } keys;
+typedef enum kind { IID, LOWRANK, REPEAT, ZERO } kind;
 
 typedef struct shape {
     int64_t B, T, H, G, D, V, C;
     int num_iter;
     double a;
-    keys keys;
+    kind keys;
     double gate; /* mean of -g; 0: ungated */
     bool h0;
     int64_t N; /* > B: packed */
@@ -362,6 +362,199 @@ static void test_threads_do_not_matter(void **state) {
     drop(&p);
 }
 
+/* ---- gradients ----------------------------------------------------------------------------- */
+
+typedef struct gradients {
+    double *p, *dq, *dk, *dv, *dalpha, *dg, *dh0;
+} gradients;
+
+static gradients gradients_of(const gka_problem *p) {
+    const size_t rows = (size_t)(p->B * p->T * p->H), keys = (size_t)(p->B * p->T * p->G),
+                 D = (size_t)p->D, V = (size_t)p->V;
+    gradients g = {calloc(rows * D, 8),
+                   calloc(rows * D, 8),
+                   calloc(keys * D, 8),
+                   calloc(keys * V, 8),
+                   calloc(rows, 8),
+                   calloc(rows, 8),
+                   calloc((size_t)(p->N * p->H) * D * D, 8)};
+    return g;
+}
+
+static void gradients_drop(gradients *g) {
+    double *const all[] = {g->p, g->dq, g->dk, g->dv, g->dalpha, g->dg, g->dh0};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        free(all[i]);
+}
+
+/* NUMERICS 2, token by token from the right, with the r-step x and p; states are stored. */
+static void implicit(const gka_problem *p, bool layer, bool bp_lambda, gradients *out) {
+    const int64_t D = p->D, V = p->V, T = p->T;
+    double *const Hs = malloc((size_t)((T + 1) * D * D) * 8), *const Us = malloc(
+                                                                  (size_t)((T + 1) * D * V) * 8);
+    double *const A = malloc((size_t)(D * D) * 8), *const E = malloc((size_t)(D * V) * 8);
+    double q[64], k[64], v[64], x[64], dout[64], mixed[64], dmixed[64], dx[64];
+    for (int64_t n = 0; n < p->N; n++)
+        for (int64_t h = 0; h < p->H; h++) {
+            const gka_span s = gka_problem_span(p, n);
+            const int64_t group = gka_problem_group(p, h);
+            gka_problem_h0(p, n, h, Hs);
+            gka_problem_u0(p, n, h, Us);
+            for (int64_t t = s.begin; t < s.end; t++) {
+                const double gamma = exp(gka_problem_g(p, s.b, t, h));
+                const double *const H = Hs + (t - s.begin) * D * D, *U = Us + (t - s.begin) * D * V;
+                double *const H1 = Hs + (t - s.begin + 1) * D * D, *const U1 =
+                                                                       Us +
+                                                                       (t - s.begin + 1) * D * V;
+                gka_problem_k(p, s.b, t, group, k);
+                gka_problem_v(p, s.b, t, group, v);
+                for (int64_t i = 0; i < D; i++) {
+                    for (int64_t j = 0; j < D; j++)
+                        H1[i * D + j] = gamma * H[i * D + j] + k[i] * k[j];
+                    for (int64_t j = 0; j < V; j++)
+                        U1[i * V + j] = gamma * U[i * V + j] + k[i] * v[j];
+                }
+            }
+            memset(A, 0, (size_t)(D * D) * 8);
+            memset(E, 0, (size_t)(D * V) * 8);
+            for (int64_t t = s.end - 1; t >= s.begin; t--) {
+                const double *const H0 = Hs + (t - s.begin) * D * D, *const H = H0 + D * D;
+                const double *const U0 = Us + (t - s.begin) * D * V, *const U = U0 + D * V;
+                const int64_t row = (s.b * T + t) * p->H + h, key = (s.b * T + t) * p->G + group;
+                const double gamma = exp(gka_problem_g(p, s.b, t, h));
+                const double alpha = gka_problem_alpha(p, s.b, t, h);
+                double f = 0, px = 0, *const pt = out->p + row * D;
+                gka_problem_q(p, s.b, t, h, q);
+                gka_problem_k(p, s.b, t, group, k);
+                gka_problem_v(p, s.b, t, group, v);
+                gka_problem_dx(p, s.b, t, h, dx);
+                gka_problem_dout(p, s.b, t, h, dout);
+                for (int64_t i = 0; i < D * D; i++)
+                    f += H[i] * H[i];
+                f = sqrt(f);
+                chebyshev(D, p->num_iter, p->ridge_ratio, f, H, q, x);
+                for (int64_t i = 0; i < D; i++) {
+                    mixed[i] = q[i] + alpha * (x[i] - q[i]);
+                    dmixed[i] = 0;
+                    for (int64_t j = 0; layer && j < V; j++) {
+                        dmixed[i] += p->scale * U[i * V + j] * dout[j];
+                        E[i * V + j] += p->scale * mixed[i] * dout[j];
+                    }
+                    if (layer) {
+                        out->dalpha[row] += dmixed[i] * (x[i] - q[i]);
+                        dx[i] = alpha * dmixed[i];
+                    }
+                }
+                chebyshev(D, p->num_iter, p->ridge_ratio, f, H, dx, pt);
+                for (int64_t i = 0; i < D; i++) {
+                    out->dq[row * D + i] = pt[i] + (layer ? (1 - alpha) * dmixed[i] : 0);
+                    px += pt[i] * x[i];
+                }
+                for (int64_t i = 0; i < D; i++)
+                    for (int64_t j = 0; j < D; j++)
+                        A[i * D + j] -=
+                            pt[i] * x[j] +
+                            (bp_lambda && f > 0 ? p->ridge_ratio * px / f * H[i * D + j] : 0);
+                double dg = 0;
+                for (int64_t i = 0; i < D; i++) {
+                    for (int64_t j = 0; j < D; j++) {
+                        out->dk[key * D + i] += (A[i * D + j] + A[j * D + i]) * k[j];
+                        dg += A[i * D + j] * H0[i * D + j];
+                    }
+                    for (int64_t j = 0; j < V; j++) {
+                        out->dk[key * D + i] += E[i * V + j] * v[j];
+                        out->dv[key * V + j] += E[i * V + j] * k[i];
+                        dg += E[i * V + j] * U0[i * V + j];
+                    }
+                }
+                out->dg[row] = gamma * dg;
+                for (int64_t i = 0; i < D * D; i++)
+                    A[i] *= gamma;
+                for (int64_t i = 0; i < D * V; i++)
+                    E[i] *= gamma;
+            }
+            memcpy(out->dh0 + (n * p->H + h) * D * D, A, (size_t)(D * D) * 8);
+        }
+    free(Hs);
+    free(Us);
+    free(A);
+    free(E);
+}
+
+/* dh0 of a symmetric state: only its symmetric part means anything. */
+static void symmetrise(int64_t count, int64_t D, double *A) {
+    for (; count > 0; count--, A += D * D)
+        for (int64_t i = 0; i < D; i++)
+            for (int64_t j = 0; j < i; j++)
+                A[i * D + j] = A[j * D + i] = (A[i * D + j] + A[j * D + i]) / 2;
+}
+
+static void check_gradients(const gka_problem *p, bool layer, bool bp_lambda) {
+    gka_profile profile;
+    assert_int_equal(gka_profile_find("exact64", &profile, NULL), GKA_OK);
+    gradients want = gradients_of(p), got = gradients_of(p);
+    implicit(p, layer, bp_lambda, &want);
+    gka_chunk out = {.p = got.p,
+                     .dq = got.dq,
+                     .dk = got.dk,
+                     .dv = got.dv,
+                     .dalpha = got.dalpha,
+                     .dg = got.dg,
+                     .dh0 = got.dh0};
+    assert_int_equal(gka_chunk_backward(p, &profile, layer ? GKA_CHUNK_LAYER : GKA_CHUNK_SOLVE,
+                                        bp_lambda, NULL, &out, NULL),
+                     GKA_OK);
+    const int64_t rows = p->B * p->T * p->H, keys = p->B * p->T * p->G, heads = p->N * p->H;
+    symmetrise(heads, p->D, want.dh0);
+    symmetrise(heads, p->D, got.dh0);
+    assert_true(worst_row(1, rows * p->D, got.p, want.p) <= 1e-12);
+    assert_true(worst_row(1, rows * p->D, got.dq, want.dq) <= 1e-12);
+    /* With one key repeated the two halves of dk nearly cancel: its error is measured against
+     * the half without the ridge where that is larger. */
+    gradients half = gradients_of(p);
+    implicit(p, layer, false, &half);
+    double whole_norm = 0, half_norm = 0;
+    for (int64_t i = 0; i < keys * p->D; i++) {
+        whole_norm += want.dk[i] * want.dk[i];
+        half_norm += half.dk[i] * half.dk[i];
+    }
+    const double amplified = half_norm > whole_norm ? sqrt(half_norm / whole_norm) : 1;
+    gradients_drop(&half);
+    assert_true(worst_row(1, keys * p->D, got.dk, want.dk) <= 1e-12 * amplified);
+    assert_true(worst_row(1, keys * p->V, got.dv, want.dv) <= 1e-12);
+    assert_true(worst_row(1, rows, got.dalpha, want.dalpha) <= 1e-12);
+    if (p->g.data)
+        assert_true(worst_row(1, rows, got.dg, want.dg) <= 1e-12);
+    assert_true(worst_row(1, heads * p->D * p->D, got.dh0, want.dh0) <= 1e-12);
+    gradients_drop(&want);
+    gradients_drop(&got);
+}
+
+static void prop_exact64_gradients_are_implicit(void **state) {
+    (void)state;
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        int64_t cu_seqlens[8];
+        gka_problem p = make(&shapes[i], cu_seqlens);
+        check_gradients(&p, false, true);
+        check_gradients(&p, false, false);
+        check_gradients(&p, true, true);
+        drop(&p);
+    }
+}
+
+static void test_exact64_gradients_at_zero_gates(void **state) {
+    (void)state;
+    const shape s = {1, 33, 2, 2, 6, 4, 8, 15, .02, IID, 3, true, 0};
+    gka_problem p = make(&s, NULL);
+    double *const g = (double *)(uintptr_t)p.g.data;
+    const int cuts[] = {0, 3, 10, 11, 16, 31, 62, 63};
+    for (size_t i = 0; i < sizeof cuts / sizeof *cuts; i++)
+        g[cuts[i]] = -INFINITY;
+    check_gradients(&p, false, true);
+    check_gradients(&p, true, true);
+    drop(&p);
+}
+
 /* ---- bf16 ---------------------------------------------------------------------------------- */
 
 static void test_bf16(void **state) {
@@ -385,9 +578,10 @@ static void test_bf16(void **state) {
         assert_true(bits_of(bf16(cases[i].x)) == bits_of(cases[i].want));
     assert_true(isnan(bf16(NAN)));
     /* DESIGN: a bf16 fma through a binary64 sum rounds twice */
-    assert_true(bits_of(bf16_square_add(1, 0x1p-8)) == bits_of(1));
-    assert_true(bits_of(bf16_square_add(0x1p-4, 1)) == bits_of(1));
-    assert_true(bits_of(bf16_square_add(0x1p-30, 1 + 0x1p-7)) == bits_of(1 + 0x1p-7));
+    assert_true(bits_of(bf16_fma(1, 1, 0x1p-8)) == bits_of(1));
+    assert_true(bits_of(bf16_fma(0x1p-4, 0x1p-4, 1)) == bits_of(1));
+    assert_true(bits_of(bf16_fma(9, 29, 0x1p-60)) == bits_of(262));
+    assert_true(bits_of(bf16_fma(0x1p-30, 0x1p-30, 1 + 0x1p-7)) == bits_of(1 + 0x1p-7));
 }
 
 /* ---- profiles, errors ---------------------------------------------------------------------- */
@@ -460,6 +654,8 @@ int main(void) {
         cmocka_unit_test(test_exact64_zero_gates),
         cmocka_unit_test(test_exact64_prefill_then_decode),
         cmocka_unit_test(test_threads_do_not_matter),
+        cmocka_unit_test(prop_exact64_gradients_are_implicit),
+        cmocka_unit_test(test_exact64_gradients_at_zero_gates),
         cmocka_unit_test(test_bf16),
         cmocka_unit_test(test_profiles),
         cmocka_unit_test(test_h100_refuses),
