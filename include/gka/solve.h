@@ -5,8 +5,8 @@
  *   3  gka_solve                x, and what happened
  *   4  gka_solve_adjoint        through the iterations, by hand-written adjoint: CG, Chebyshev
  *   5  gka_kalman               the recursive solvers, six forms
- *   6  gka_trace                residual, backward error, error, step by step
- *   7  gka_eigenvalues          of a symmetric matrix, fp64: for traces
+ *   6  gka_measure, gka_trace   residual, backward error, error, step by step
+ *   7  gka_extreme_eigenvalues  and the symmetry defect, of Phi
  *
  * A solver is written once over an arithmetic A and an operation Y <- H X on a tile [n, D]: n = 1
  * with a dense H is the lab's, n = C with (H_0, K, M) is the chunk algorithm's. Solvers cannot
@@ -106,6 +106,103 @@ size_t gka_solve_workspace(const gka_solver *solver, int64_t n, int64_t D);
  * accumulator first. x may be q. outcome [n] may be NULL, observer too. */
 void gka_solve(gka_arith *A, const gka_system *system, const gka_solver *solver, const double *q,
                double *x, gka_outcome *outcome, const gka_observer *observer, void *workspace);
+
+/* ---- 4 adjoint ----------------------------------------------------------------------------- */
+
+/* Is there a hand-written adjoint: CG in every form, three-term Chebyshev. */
+bool gka_solve_has_adjoint(const gka_solver *solver);
+
+size_t gka_solve_adjoint_workspace(const gka_solver *solver, int64_t D);
+
+/* The derivative of the computation gka_solve performs, rounding taken as the identity and stopping
+ * rules as constants, for n = 1, dense H and bounds lambda, f + lambda. dx [D] is the cotangent of
+ * x. dq [D] is set; dH [D,D] is added to (not symmetrised); *dlambda and *df are set: f enters
+ * through the bounds alone. Needs gka_solve_has_adjoint. The iterates are stored (r D numbers) or,
+ * with `reversible`, Chebyshev's are recomputed backwards from the last two (the paper's appendix):
+ *     x_(i-2) = (omega_i x_(i-1) - step omega_i ((H + lambda I) x_(i-1) - q) - x_i)/(omega_i - 1).
+ */
+void gka_solve_adjoint(gka_arith *A, const gka_system *system, const gka_solver *solver,
+                       const double *q, const double *dx, bool reversible, double *dq, double *dH,
+                       double *dlambda, double *df, void *workspace);
+
+/* ---- 5 Kalman ------------------------------------------------------------------------------ */
+
+/* Recursive ridge regression of v on k (NUMERICS 7): Phi_t = (H_t + lambda_t I)^-1 and
+ * S_t = U_t^T Phi_t [V,D] from token to token, H and U as in NUMERICS 1, lambda_0 = lambda,
+ * lambda_t = gamma_t lambda_(t-1). */
+typedef enum gka_kalman_form {
+    GKA_KALMAN_COVARIANCE,  /* Phi -= g u^T, as the paper writes it (Woodbury) */
+    GKA_KALMAN_SYMMETRISED, /* the same, then Phi = (Phi + Phi^T)/2 */
+    GKA_KALMAN_JOSEPH,      /* Phi = (I - g k^T) Phi (I - g k^T)^T + g g^T */
+    GKA_KALMAN_POTTER,      /* Phi = W W^T, W updated */
+    GKA_KALMAN_UD,          /* Phi = Y diag(d) Y^T, Y unit upper triangular (Bierman, Thornton) */
+    GKA_KALMAN_INFORMATION, /* H + lambda I and U themselves; Cholesky for every answer */
+    GKA_KALMAN_FORM_COUNT
+} gka_kalman_form;
+/* "kalman", "kalman-symmetrised", "kalman-joseph", "kalman-potter", "kalman-ud",
+ * "kalman-information" and back; -1: none */
+const char *gka_kalman_name(gka_kalman_form form);
+int gka_kalman_find(const char *name);
+
+typedef struct gka_kalman {
+    gka_kalman_form form;
+    int64_t D, V;
+    double *Phi; /* [D,D]: Phi, W, Y^T (rows: columns of Y), or H + lambda I */
+    double *d;   /* [D], UD */
+    double *S;   /* [V,D]; information: U [D,V] */
+    double *scratch;
+} gka_kalman;
+
+size_t gka_kalman_workspace(gka_kalman_form form, int64_t D, int64_t V);
+/* lambda > 0, V >= 0. The workspace is the filter's memory until its end. */
+void gka_kalman_start(gka_arith *A, gka_kalman *K, gka_kalman_form form, int64_t D, int64_t V,
+                      double lambda, void *workspace);
+/* One token: k [D], v [V], gamma in [0, 1]; gamma = 1 is no forgetting, exactly. */
+void gka_kalman_step(gka_arith *A, gka_kalman *K, const double *k, const double *v, double gamma);
+/* x = Phi q [D]. Information: GKA_BREAKDOWN and NaN at a pivot that is not positive. */
+gka_event gka_kalman_solve(gka_arith *A, gka_kalman *K, const double *q, double *x);
+/* o = S q [V] */
+gka_event gka_kalman_predict(gka_arith *A, gka_kalman *K, const double *q, double *o);
+/* The Phi that the filter stands for, in binary64; phi [D,D]. */
+void gka_kalman_phi(const gka_kalman *K, double *phi);
+
+/* ---- 6 traces ------------------------------------------------------------------------------ */
+
+/* How good an x is, in binary64: H, lambda, f, q exact or as the solver saw them, as the caller
+ * chooses. */
+typedef struct gka_quality {
+    double residual; /* |q - (H + lambda I) x| / |q| */
+    double eta;      /* |q - (H + lambda I) x| / ((f + lambda) |x| + |q|), the backward error */
+    double error;    /* |x - truth| / |truth|; NaN without a truth */
+} gka_quality;
+gka_quality gka_measure(int64_t D, const double *H, double lambda, double f, const double *q,
+                        const double *x, const double *truth);
+
+typedef struct gka_trace_point {
+    int step;
+    gka_quality quality;
+} gka_trace_point;
+
+/* gka_trace_observe as a gka_observer writes one point per step, up to capacity; n = 1. */
+typedef struct gka_trace {
+    int64_t D;
+    const double *H; /* [D,D] */
+    double lambda, f;
+    const double *q, *truth; /* truth: may be NULL */
+    gka_trace_point *points;
+    int capacity, count;
+} gka_trace;
+gka_observe gka_trace_observe;
+
+/* ---- 7 eigenvalues ------------------------------------------------------------------------- */
+
+/* |M - M^T|_F / |M|_F; 0 for M = 0 */
+double gka_symmetry_defect(int64_t D, const double *M);
+/* Smallest and largest eigenvalue of (M + M^T)/2 in binary64, by tridiagonalisation and bisection,
+ * each to about 2^-50 of the largest in modulus; NaN when M is not finite. workspace: D (D + 4)
+ * doubles. */
+void gka_extreme_eigenvalues(int64_t D, const double *M, double *smallest, double *largest,
+                             double *workspace);
 
 #ifdef __cplusplus
 }

@@ -39,6 +39,23 @@ void solve_cholesky(gka_arith *A, const gka_system *system, const gka_solver *so
                     const double *q, double *x, gka_outcome *outcome, const gka_observer *observer,
                     void *workspace);
 
+/* L_ij of H + lambda I = L L^T, lower triangle of L [D,D]; D, or the first pivot that is not
+ * positive. Then L y = b and L^T x = y in place. */
+int64_t solve_factor(gka_arith *A, int64_t D, const double *H, double lambda, double *L);
+void solve_substitute(gka_arith *A, int64_t D, const double *L, double *b);
+
+/* One element on its way to memory. */
+static inline double stored(gka_arith *A, double x) {
+    double out;
+    gka_arith_store(A, 1, &x, &out);
+    return out;
+}
+
+/* The row of a system with n = 1 whose bounds are set, vectors from `memory`, 5 D doubles: p w r z
+ * and a copy of q. */
+row solve_row(gka_arith *A, const gka_system *system, const gka_solver *solver, const double *q,
+              double *x, bool multiplies_x, double *memory);
+
 /* x / y, by the system's own division if it has one */
 static inline double system_quo(gka_arith *A, const gka_system *system, double x, double y) {
     return system->divide != NULL ? system->divide(system->context, A, x, y) : quo(A, x, y);

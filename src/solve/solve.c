@@ -92,6 +92,24 @@ static void set_bounds(gka_arith *A, const gka_system *system, row *c) {
     }
 }
 
+row solve_row(gka_arith *A, const gka_system *system, const gka_solver *solver, const double *q,
+              double *x, bool multiplies_x, double *memory) {
+    const int64_t D = system->D;
+    row c = {.solver = solver,
+             .system = system,
+             .D = D,
+             .q = memory + 4 * D,
+             .x = x,
+             .p = multiplies_x ? x : memory,
+             .w = memory + D,
+             .r = memory + 2 * D,
+             .z = memory + 3 * D,
+             .event = GKA_RAN};
+    copy(D, q, memory + 4 * D);
+    set_bounds(A, system, &c);
+    return c;
+}
+
 static void note(row *c, int step) {
     c->step = step;
     if (!all_finite(c->D, c->x))
