@@ -1,0 +1,569 @@
+/* certified_mpfr.c - what double-double could not decide, decided in MPFR at rising precision.
+ *
+ *   P, v      precision in bits, v = 2^-P; every bound here is counted in units of v
+ *   H         lower triangle, row by row; U [D,V]; within v E_H, v E_U (Frobenius norms)
+ *   x         within v e_x;  r = q - (H + lambda) x;  f, lambda within v E_f, v E_lambda
+ *   h_norm, u_norm, k_norm, q_norm, x_norm   binary64 bounds of norms
+ *
+ * The head is streamed again from its first token. x is refined with a binary64 factor of the
+ * scaled H + lambda I and a residual in MPFR, D^2 products a step and about 45 bits each. A state
+ * whose every operation was exact (no gate, dyadic inputs) keeps E = 0, so its ties are decided
+ * exactly. At the last precision an interval that still holds a boundary of rounding is taken to
+ * lie on it: ties to even, counted. Derivation: src/oracle/README.md, section MPFR.
+ */
+#include "oracle/certified_head.h"
+
+#include "oracle/mp.h"
+
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+#define UP   (1 + 0x1p-40)
+#define DOWN (1 - 0x1p-40)
+#define RN   MPFR_RNDN
+
+static const int precisions[] = {192, 384, 768, 1536};
+enum { PRECISIONS = sizeof precisions / sizeof *precisions };
+
+typedef struct numbers {
+    gka_head *head;
+    int P;
+    bool last; /* no higher precision will be tried */
+    int64_t D, V;
+    mpfr_t *H, *U, *x, *r, *y;
+    mpfr_t *k, *q, *vv;
+    mpfr_t *gamma, *f, *lambda, *t, *s, *low, *high;
+    double E_H, E_U, E_f, E_lambda, e_x;
+    double h_norm, u_norm, k_norm, q_norm, x_norm, alpha, least;
+    bool empty;
+} numbers;
+
+static mpfr_t *take(mpfr_t *block, size_t *used, int64_t count) {
+    mpfr_t *const piece = block == NULL ? NULL : block + *used;
+    *used += (size_t)count;
+    return piece;
+}
+
+static size_t layout(mpfr_t *block, numbers *w) {
+    const int64_t D = w->D, V = w->V;
+    size_t used = 0;
+    w->H = take(block, &used, D * (D + 1) / 2);
+    w->U = take(block, &used, D * V);
+    mpfr_t **const rows[] = {&w->x, &w->r, &w->y, &w->k, &w->q};
+    for (int i = 0; i < 5; i++)
+        *rows[i] = take(block, &used, D);
+    w->vv = take(block, &used, V);
+    mpfr_t **const single[] = {&w->gamma, &w->f, &w->lambda, &w->t, &w->s, &w->low, &w->high};
+    for (int i = 0; i < 7; i++)
+        *single[i] = take(block, &used, 1);
+    return used;
+}
+
+static mpfr_ptr H_at(const numbers *w, int64_t i, int64_t j) {
+    return i >= j ? w->H[i * (i + 1) / 2 + j] : w->H[j * (j + 1) / 2 + i];
+}
+
+/* ||x||_2, rounded up */
+static double norm_up(int64_t n, mpfr_t *x) {
+    double sum = 0, scale = 0;
+    for (int64_t i = 0; i < n; i++)
+        scale = fmax(scale, fabs(mpfr_get_d(x[i], MPFR_RNDA)));
+    for (int64_t i = 0; scale > 0 && i < n; i++) {
+        const double y = mpfr_get_d(x[i], MPFR_RNDA) / scale;
+        sum += y * y;
+    }
+    return scale * sqrt(sum) * UP;
+}
+
+/* ||x||_2 / v, rounded up by at most sqrt(n) and 2 */
+static double norm_in_v(const numbers *w, int64_t n, mpfr_t *x) {
+    mpfr_exp_t most = MPFR_EMIN_DEFAULT;
+    for (int64_t i = 0; i < n; i++)
+        if (!mpfr_zero_p(x[i]) && mpfr_get_exp(x[i]) > most)
+            most = mpfr_get_exp(x[i]);
+    const mpfr_exp_t e = most + w->P;
+    return e < -1000 ? 0x1p-900 : e > 1000 ? INFINITY : ldexp(sqrt((double)n), (int)e) * UP;
+}
+
+/* ---- rounding ------------------------------------------------------------------------------ */
+
+/* low, high = x -+ e v */
+static void interval(const numbers *w, mpfr_srcptr x, double e) {
+    mpfr_set_d(*w->t, e, MPFR_RNDU);
+    mpfr_mul_2si(*w->t, *w->t, -w->P, MPFR_RNDU);
+    mpfr_sub(*w->low, x, *w->t, MPFR_RNDD);
+    mpfr_add(*w->high, x, *w->t, MPFR_RNDU);
+}
+
+/* x, known exactly, lies halfway between two neighbours. */
+static bool exact_tie(const numbers *w, gka_target target, mpfr_srcptr x) {
+    if (mpfr_zero_p(x))
+        return false;
+    mpfr_set(*w->low, x, RN);
+    mpfr_set(*w->high, x, RN);
+    mpfr_nextbelow(*w->low);
+    mpfr_nextabove(*w->high);
+    return gka_target_round_mp(target, *w->low) != gka_target_round_mp(target, *w->high);
+}
+
+/* The value to which everything within e v of x rounds. */
+static bool decide(const numbers *w, gka_target target, mpfr_srcptr x, double e, double *out,
+                   int64_t *ties) {
+    if (!(e <= DBL_MAX))
+        return false;
+    interval(w, x, e);
+    const double a = gka_target_round_mp(target, *w->low);
+    const double b = gka_target_round_mp(target, *w->high);
+    *out = a;
+    if (a == b) {
+        *ties += e == 0 && exact_tie(w, target, x);
+        return true;
+    }
+    if (!w->last)
+        return false;
+    /* the declared rule: what still touches a boundary at the last precision lies on it; the
+     * interval must be narrower than 2^-(P/2) of the value for that to mean anything */
+    mpfr_sub(*w->t, *w->high, *w->low, MPFR_RNDU);
+    mpfr_mul_2si(*w->t, *w->t, w->P / 2, MPFR_RNDU);
+    if (mpfr_cmpabs(*w->t, x) > 0 || !gka_target_even(target, a, b, out))
+        return false;
+    ++*ties;
+    return true;
+}
+
+/* One result and its second word. */
+static bool put(numbers *w, mpfr_srcptr x, double e, double *out, double *lo) {
+    double hi, rest;
+    int64_t none = 0;
+    if (!decide(w, w->head->target, x, e, &hi, &w->head->ties))
+        return false;
+    w->head->zeros += hi == 0 && mpfr_sgn(*w->low) * mpfr_sgn(*w->high) <= 0;
+    if (out != NULL)
+        *out = hi;
+    if (lo == NULL)
+        return true;
+    if (fabs(hi) > DBL_MAX)
+        rest = 0;
+    else {
+        /* s is free here: nobody calls put with it as x and lo */
+        mpfr_ptr difference = *w->s;
+        const int inexact = mpfr_sub_d(difference, x, hi, RN);
+        if (!decide(w, (gka_target){NULL}, difference,
+                    e + (inexact != 0 ? fabs(mpfr_get_d(difference, MPFR_RNDA)) : 0), &rest, &none))
+            return false;
+    }
+    *lo = rest;
+    return true;
+}
+
+/* ---- the state ----------------------------------------------------------------------------- */
+
+static void empty_state(numbers *w) {
+    for (int64_t i = 0; i < w->D * (w->D + 1) / 2; i++)
+        mpfr_set_zero(w->H[i], 1);
+    for (int64_t i = 0; i < w->D * w->V; i++)
+        mpfr_set_zero(w->U[i], 1);
+    w->E_H = w->E_U = w->h_norm = w->u_norm = w->least = 0;
+    gka_pattern_empty(&w->head->pattern);
+}
+
+static void first_state(numbers *w) {
+    gka_head *const head = w->head;
+    const gka_problem *const problem = head->run->problem;
+    const int64_t D = w->D, V = w->V;
+    double *const h0 = head->row, *const u0 = V > 0 ? head->row + D * D : NULL;
+    empty_state(w);
+    if (problem->h0.data == NULL && problem->u0.data == NULL)
+        return;
+    gka_problem_h0(problem, head->n, head->h, h0);
+    if (V > 0)
+        gka_problem_u0(problem, head->n, head->h, u0);
+    gka_pattern_start(&head->pattern, h0, u0);
+    bool exact = true;
+    double squares = 0;
+    for (int64_t i = 0; i < D; i++)
+        for (int64_t j = 0; j <= i; j++) {
+            mpfr_set_d(H_at(w, i, j), h0[i * D + j], RN);
+            exact &= mpfr_add_d(H_at(w, i, j), H_at(w, i, j), h0[j * D + i], RN) == 0;
+            mpfr_div_2ui(H_at(w, i, j), H_at(w, i, j), 1, RN);
+            const double h = mpfr_get_d(H_at(w, i, j), MPFR_RNDA);
+            squares += (i == j ? 1 : 2) * h * h;
+        }
+    w->h_norm = sqrt(squares) * UP;
+    w->E_H = exact ? 0 : w->h_norm;
+    w->least = head->h0_least;
+    squares = 0;
+    for (int64_t i = 0; i < D * V; i++) {
+        mpfr_set_d(w->U[i], u0[i], RN);
+        squares += u0[i] * u0[i];
+    }
+    w->u_norm = sqrt(squares) * UP;
+}
+
+static void read(int64_t n, const double *from, mpfr_t *to) {
+    for (int64_t i = 0; i < n; i++)
+        mpfr_set_d(to[i], from[i], RN);
+}
+
+/* M = gamma M + a b: two roundings, one where gamma = 1. Returns whether it was exact. */
+static bool next(const numbers *w, bool gated, mpfr_ptr m, mpfr_srcptr a, mpfr_srcptr b) {
+    bool exact = true;
+    if (gated)
+        exact = mpfr_mul(m, m, *w->gamma, RN) == 0;
+    if (mpfr_zero_p(a) || mpfr_zero_p(b))
+        return exact;
+    return (mpfr_fma(m, a, b, m, RN) == 0) && exact;
+}
+
+static void next_state(numbers *w, int64_t t, bool with_U) {
+    gka_head *const head = w->head;
+    const gka_problem *const problem = head->run->problem;
+    const int64_t D = w->D, V = w->V;
+    const double g = gka_problem_g(problem, head->span.b, t, head->h);
+    double *const row = head->row, *const v = head->row + 2 * D;
+    if (g == -INFINITY)
+        empty_state(w);
+    gka_problem_q(problem, head->span.b, t, head->h, row);
+    read(D, row, w->q);
+    gka_problem_k(problem, head->span.b, t, head->h, row + D);
+    read(D, row + D, w->k);
+    if (V > 0) {
+        gka_problem_v(problem, head->span.b, t, head->h, v);
+        read(V, v, w->vv);
+    }
+    gka_pattern_add(&head->pattern, row + D, V > 0 ? v : NULL);
+    w->alpha = gka_problem_alpha(problem, head->span.b, t, head->h);
+    w->k_norm = norm_up(D, w->k);
+    w->q_norm = norm_up(D, w->q);
+    w->empty = head->pattern.pairs == 0;
+
+    /* gamma to 1 v; 1 exactly without a gate */
+    const bool gated = g != 0 && g != -INFINITY;
+    mpfr_set_d(*w->gamma, g, RN);
+    mpfr_exp(*w->gamma, *w->gamma, RN);
+    const double gamma = gated ? mpfr_get_d(*w->gamma, MPFR_RNDU) * UP : 1;
+    bool exact = !gated;
+    for (int64_t i = 0; i < D; i++)
+        for (int64_t j = 0; j <= i; j++)
+            exact &= next(w, gated, H_at(w, i, j), w->k[i], w->k[j]);
+    const double h_old = gamma * w->h_norm, fresh = w->k_norm * w->k_norm;
+    w->h_norm = (h_old + fresh) * UP;
+    w->E_H = (gamma * w->E_H + (exact ? 0 : 4 * w->h_norm)) * UP;
+    w->least *= gamma;
+    if (V == 0 || !with_U)
+        return;
+    exact = !gated;
+    for (int64_t i = 0; i < D; i++)
+        for (int64_t j = 0; j < V; j++)
+            exact &= next(w, gated, w->U[i * V + j], w->k[i], w->vv[j]);
+    w->u_norm = (gamma * w->u_norm + w->k_norm * norm_up(V, w->vv)) * UP;
+    w->E_U = (gamma * w->E_U + (exact ? 0 : 4 * w->u_norm)) * UP;
+}
+
+/* f = ||H||_F, lambda = a f */
+static void ridge(numbers *w) {
+    const double a = w->head->run->problem->ridge_ratio;
+    bool exact = true;
+    mpfr_set_zero(*w->s, 1);
+    for (int64_t i = 0; i < w->D; i++)
+        for (int64_t j = 0; j <= i; j++) {
+            mpfr_mul_2ui(*w->t, H_at(w, i, j), i == j ? 0 : 1, RN);
+            exact &= mpfr_fma(*w->s, *w->t, H_at(w, i, j), *w->s, RN) == 0;
+        }
+    exact &= mpfr_sqrt(*w->f, *w->s, RN) == 0;
+    const double f = mpfr_get_d(*w->f, MPFR_RNDU);
+    w->h_norm = f * UP; /* sharper than the sum of norms */
+    w->E_f = (w->E_H + (exact ? 0 : (double)(w->D * w->D) * f)) * UP;
+    exact = mpfr_mul_d(*w->lambda, *w->f, a, RN) == 0;
+    w->E_lambda = (a * w->E_f + (exact ? 0 : mpfr_get_d(*w->lambda, MPFR_RNDU))) * UP;
+}
+
+/* ---- the solve ----------------------------------------------------------------------------- */
+
+/* R^T R = (H + lambda I) 2^-e; returns a bound from below of the eigenvalues of H + lambda I. */
+static double factor(numbers *w, mpfr_exp_t e) {
+    gka_head *const head = w->head;
+    const int64_t D = w->D, n = gka_panel_size(D);
+    memset(head->H, 0, (size_t)(2 * n * n) * sizeof *head->H);
+    for (int64_t i = 0; i < D; i++)
+        for (int64_t j = 0; j < D; j++) {
+            mpfr_mul_2si(*w->t, H_at(w, i, j), -e, RN);
+            head->H[gka_panel_at(n, i, j)] = mpfr_get_d(*w->t, RN);
+        }
+    mpfr_mul_2si(*w->t, *w->lambda, -e, RN);
+    const double lambda = mpfr_get_d(*w->t, RN), v = ldexp(1, -w->P < -1000 ? -1000 : -w->P);
+    const double exact_lambda = mpfr_get_d(*w->lambda, MPFR_RNDD) * DOWN - v * w->E_lambda;
+    double least = (exact_lambda + w->least) * DOWN;
+    if (!(least > 0)) {
+        const double f = ldexp(w->h_norm, (int)-e) * UP;
+        const double error = v * ldexp(w->E_H + w->E_lambda, (int)-e) * UP;
+        least = ldexp(gka_head_least(head, head->H, lambda, f, error), (int)e) * DOWN;
+    }
+    return head->kernels->factor(n, head->H, lambda, head->R, head->inverse) ? least : -1;
+}
+
+/* r = q - H x - lambda x */
+static void residual(numbers *w) {
+    for (int64_t i = 0; i < w->D; i++) {
+        mpfr_set_zero(*w->s, 1);
+        for (int64_t j = 0; j < w->D; j++)
+            mpfr_fma(*w->s, H_at(w, i, j), w->x[j], *w->s, RN);
+        mpfr_fma(*w->s, *w->lambda, w->x[i], *w->s, RN);
+        mpfr_sub(w->r[i], w->q[i], *w->s, RN);
+    }
+}
+
+/* x += R^-1 R^-T r 2^-e */
+static void correct(numbers *w, mpfr_exp_t e) {
+    gka_head *const head = w->head;
+    const int64_t n = gka_panel_size(w->D);
+    mpfr_exp_t most = MPFR_EMIN_DEFAULT;
+    memset(head->r, 0, (size_t)n * sizeof *head->r);
+    for (int64_t i = 0; i < w->D; i++)
+        if (!mpfr_zero_p(w->r[i]) && mpfr_get_exp(w->r[i]) > most)
+            most = mpfr_get_exp(w->r[i]);
+    for (int64_t i = 0; i < w->D; i++) {
+        mpfr_mul_2si(*w->t, w->r[i], -most, RN);
+        head->r[i] = mpfr_get_d(*w->t, RN);
+    }
+    head->kernels->solve(n, head->R, head->inverse, head->r, head->d);
+    for (int64_t i = 0; i < w->D; i++) {
+        mpfr_set_d(*w->t, head->d[i], RN);
+        mpfr_mul_2si(*w->t, *w->t, most - e, RN);
+        mpfr_add(w->x[i], w->x[i], *w->t, RN);
+    }
+}
+
+/* x and e_x. False: no bound. */
+static bool solve(numbers *w) {
+    const int64_t D = w->D;
+    for (int64_t i = 0; i < D; i++) {
+        mpfr_set_zero(w->x[i], 1);
+        mpfr_set(w->r[i], w->q[i], RN);
+    }
+    w->e_x = w->x_norm = 0;
+    if (w->empty || mpfr_zero_p(*w->f))
+        return w->empty || w->E_f == 0;
+    if (w->q_norm == 0)
+        return true;
+    const mpfr_exp_t e = mpfr_get_exp(*w->f);
+    const double least = factor(w, e);
+    if (!(least > 0))
+        return false;
+    double r = INFINITY, floor = 0;
+    for (int i = 0; i < w->P; i++) {
+        correct(w, e);
+        residual(w);
+        const double before = r;
+        r = norm_in_v(w, D, w->r);
+        w->x_norm = norm_up(D, w->x);
+        const double lambda = mpfr_get_d(*w->lambda, MPFR_RNDU);
+        floor = ((double)(D + 3) * (w->q_norm + (w->h_norm + lambda) * w->x_norm) +
+                 (w->E_H + w->E_lambda) * w->x_norm) *
+                UP;
+        if (r <= floor || !(r < before / 4 || r == INFINITY))
+            break;
+    }
+    w->e_x = (r + floor) * UP / least;
+    return w->e_x <= DBL_MAX;
+}
+
+/* ---- results ------------------------------------------------------------------------------- */
+
+static bool put_x(numbers *w, int64_t at) {
+    gka_head *const head = w->head;
+    const gka_exact *const out = head->run->out, *const lo = head->run->lo;
+    bool all = true;
+    for (int64_t i = 0; i < w->D; i++) {
+        double *const x = gka_offset(out->x, at * w->D + i);
+        double *const rest = gka_offset(lo->x, at * w->D + i);
+        if (w->empty || head->pattern.zero[i] != 0) {
+            if (x != NULL)
+                *x = 0;
+            if (rest != NULL)
+                *rest = 0;
+        } else {
+            all = put(w, w->x[i], w->e_x, x, rest) && all;
+        }
+    }
+    return all;
+}
+
+/* y = q + alpha (x - q); returns its error in v */
+static double mix(numbers *w) {
+    const double alpha = fabs(w->alpha);
+    bool exact = true;
+    for (int64_t i = 0; i < w->D; i++) {
+        if (w->alpha == 0 || w->alpha == 1) {
+            mpfr_set(w->y[i], w->alpha == 0 ? w->q[i] : w->x[i], RN);
+            continue;
+        }
+        exact &= mpfr_sub(w->y[i], w->x[i], w->q[i], RN) == 0;
+        exact &= mpfr_mul_d(w->y[i], w->y[i], w->alpha, RN) == 0;
+        exact &= mpfr_add(w->y[i], w->y[i], w->q[i], RN) == 0;
+    }
+    return ((alpha > 0 ? alpha * w->e_x : 0) +
+            (exact ? 0 : 4 * (w->q_norm + alpha * (w->x_norm + w->q_norm)))) *
+           UP;
+}
+
+/* o = s U^T y */
+static bool put_o(numbers *w, int64_t at, const double *q) {
+    gka_head *const head = w->head;
+    const gka_exact *const out = head->run->out, *const lo = head->run->lo;
+    const int64_t D = w->D, V = w->V;
+    const double e_y = mix(w), y_norm = norm_up(D, w->y), s = head->run->problem->scale;
+    const double e_in = w->u_norm * e_y + w->E_U * (y_norm + e_y * 0x1p-100);
+    bool all = true;
+    for (int64_t j = 0; j < V; j++) {
+        double *const o = gka_offset(out->o, at * V + j), *const rest =
+                                                              gka_offset(lo->o, at * V + j);
+        if (s == 0 || gka_pattern_zero_o(&head->pattern, w->alpha, q, j)) {
+            if (o != NULL)
+                *o = 0;
+            if (rest != NULL)
+                *rest = 0;
+            continue;
+        }
+        mpfr_ptr sum = *w->f; /* f is done with */
+        bool exact = true;
+        mpfr_set_zero(sum, 1);
+        for (int64_t i = 0; i < D; i++)
+            exact &= mpfr_fma(sum, w->U[i * V + j], w->y[i], sum, RN) == 0;
+        const double e_sum = e_in + (exact ? 0 : (double)(D + 2) * w->u_norm * y_norm);
+        exact = mpfr_mul_d(sum, sum, s, RN) == 0;
+        const double e = fabs(s) * e_sum + (exact ? 0 : fabs(mpfr_get_d(sum, MPFR_RNDA)));
+        all = put(w, sum, e * UP, o, rest) && all;
+    }
+    return all;
+}
+
+static bool put_f(numbers *w, int64_t at) {
+    const gka_exact *const out = w->head->run->out, *const lo = w->head->run->lo;
+    const double E_f = w->empty ? 0 : w->E_f, E_lambda = w->empty ? 0 : w->E_lambda;
+    const bool f = put(w, *w->f, E_f, gka_offset(out->fro, at), gka_offset(lo->fro, at));
+    return put(w, *w->lambda, E_lambda, gka_offset(out->lambda, at), gka_offset(lo->lambda, at)) &&
+           f;
+}
+
+/* H and U to row i of the given arrays */
+static bool put_states(numbers *w, int needs, int64_t i, double *H, double *H_lo, double *U,
+                       double *U_lo) {
+    const gka_pattern *const p = &w->head->pattern;
+    const int64_t D = w->D, V = w->V;
+    bool all = true;
+    for (int64_t j = 0; (needs & GKA_NEED_H) != 0 && j < D * D; j++)
+        all = put(w, H_at(w, j / D, j % D), p->pair[j] != 0 ? w->E_H : 0,
+                  gka_offset(H, i * D * D + j), gka_offset(H_lo, i * D * D + j)) &&
+              all;
+    for (int64_t j = 0; (needs & GKA_NEED_U) != 0 && j < D * V; j++)
+        all = put(w, w->U[j], p->entry[j] != 0 ? w->E_U : 0, gka_offset(U, i * D * V + j),
+                  gka_offset(U_lo, i * D * V + j)) &&
+              all;
+    return all;
+}
+
+/* ---- one head ------------------------------------------------------------------------------ */
+
+/* The results of a token after its state. */
+static bool put_token(numbers *w, int64_t t, int needs) {
+    gka_head *const head = w->head;
+    const int64_t at = gka_at(head->run->problem, head->span.b, t, head->h);
+    const bool o = (needs & GKA_NEED_O) != 0, x = (needs & GKA_NEED_X) != 0;
+    const bool solved = x || (o && w->alpha != 0);
+    bool all = true;
+    w->e_x = w->x_norm = 0;
+    ridge(w);
+    if ((needs & GKA_NEED_F) != 0)
+        all = put_f(w, at);
+    if (solved && !solve(w))
+        return false;
+    double *const q = head->row;
+    gka_problem_q(head->run->problem, head->span.b, t, head->h, q);
+    gka_pattern_solve(&head->pattern, q);
+    if (w->empty)
+        memset(head->pattern.zero, 1, (size_t)w->D);
+    if (x)
+        all = put_x(w, at) && all;
+    return (!o || put_o(w, at, q)) && all;
+}
+
+/* Everything that was wanted here is decided; or nothing of it counts. */
+static bool settle(gka_head *head, int64_t i, bool all, int64_t ties, int64_t zeros, int what) {
+    if (all) {
+        head->needs[i] &= (unsigned char)~what;
+        return true;
+    }
+    head->ties = ties;
+    head->zeros = zeros;
+    return false;
+}
+
+static gka_status undecided(const numbers *w, int64_t t, gka_error *error) {
+    return gka_head_fail(w->head, t, GKA_NO_CERTIFICATE,
+                         "H + lambda I could not be proven positive definite and well enough "
+                         "conditioned for binary64, or a value left its range",
+                         error);
+}
+
+/* Streams the head at one precision up to the last need. */
+static gka_status stream(numbers *w, int64_t length, bool with_U, gka_error *error) {
+    gka_head *const head = w->head;
+    const gka_run *const run = head->run;
+    const gka_exact *const out = run->out, *const lo = run->lo;
+    enum { STATES = GKA_NEED_H | GKA_NEED_U };
+    first_state(w);
+    for (int64_t i = 0; i <= length; i++) {
+        const int64_t t = head->span.begin + i, end = head->span.end - head->span.begin;
+        const int states = head->needs[i] & STATES, rest = head->needs[i] & ~STATES;
+        int64_t ties = head->ties, zeros = head->zeros;
+        if (states != 0) {
+            const bool final = i == end;
+            const int64_t m = final ? head->n * run->problem->H + head->h
+                                    : gka_at_chunk(run->problem, head->n, t, head->h);
+            const bool all =
+                put_states(w, states, m, final ? out->h_final : out->h_chunk,
+                           final ? lo->h_final : lo->h_chunk, final ? out->u_final : out->u_chunk,
+                           final ? lo->u_final : lo->u_chunk);
+            if (!settle(head, i, all, ties, zeros, STATES) && w->last)
+                return undecided(w, t, error);
+        }
+        if (i == end)
+            break;
+        next_state(w, t, with_U);
+        ties = head->ties;
+        zeros = head->zeros;
+        if (rest != 0 && !settle(head, i, put_token(w, t, rest), ties, zeros, rest) && w->last)
+            return undecided(w, t, error);
+    }
+    return GKA_OK;
+}
+
+gka_status gka_head_resolve(gka_head *head, gka_error *error) {
+    gka_status status = GKA_OK;
+    for (int i = 0; i < PRECISIONS && status == GKA_OK; i++) {
+        int64_t length = -1;
+        bool with_U = false;
+        for (int64_t t = 0; t <= head->span.end - head->span.begin; t++)
+            if (head->needs[t] != 0) {
+                length = t;
+                with_U |= (head->needs[t] & (GKA_NEED_O | GKA_NEED_U)) != 0;
+            }
+        if (length < 0)
+            break;
+        numbers w = {.head = head,
+                     .P = precisions[i],
+                     .last = i == PRECISIONS - 1,
+                     .D = head->run->problem->D,
+                     .V = head->with_U ? head->run->problem->V : 0};
+        mpfr_t *const block = gka_mp_new(layout(NULL, &w), w.P);
+        if (block == NULL)
+            return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory");
+        layout(block, &w);
+        status = stream(&w, length, with_U, error);
+        gka_free(block);
+    }
+    mpfr_free_cache();
+    return status;
+}

@@ -1,0 +1,402 @@
+/* kernels.c - the inner loops of the certified oracle, compiled once per instruction set.
+ *
+ *   H, U, R    matrices in panels of eight columns (kernels.h); a lane is a column
+ *   gamma      gh + gl
+ *   s, rest    an anchored sum: s on the anchor's grid, rest below it (kernels.h)
+ *   v          a bound of an anchored sum
+ *
+ * Derivation of every bound: src/oracle/README.md, section kernels.
+ */
+#include "oracle/kernels.h"
+#include "oracle/lanes.h"
+
+#define UP        (1 + 0x1p-40) /* covers the roundings of a bound's own arithmetic */
+#define TINY_SUM  0x1p-900      /* keeps anchors normal */
+#define TINY_NORM 0x1p-500
+
+/* ---- anchored sums ------------------------------------------------------------------------- */
+
+typedef struct anchored {
+    lanes anchor, s, rest;
+} anchored;
+
+GKA_INLINE anchored anchored_at(lanes v) {
+    const lanes anchor = lanes_binade(v) * 6;
+    return (anchored){anchor, anchor, lanes_all(0)};
+}
+
+/* + a b with a = a.hi + a.lo, b = b.hi + b.lo; a.lo b.lo is left out */
+GKA_INLINE void anchored_add(anchored *sum, lanes_dd a, lanes_dd b) {
+    const lanes s = lanes_fma(a.hi, b.hi, sum->s), part = s - sum->s;
+    const lanes d = lanes_fma(a.hi, b.hi, -part);
+    sum->rest += lanes_fma(a.hi, b.lo, lanes_fma(a.lo, b.hi, d));
+    sum->s = s;
+}
+
+/* + a^2 with a = a.hi + a.lo; a.lo^2 is left out */
+GKA_INLINE void anchored_add_square(anchored *sum, lanes_dd a) {
+    const lanes s = lanes_fma(a.hi, a.hi, sum->s), part = s - sum->s;
+    sum->rest += lanes_fma(a.hi + a.hi, a.lo, lanes_fma(a.hi, a.hi, -part));
+    sum->s = s;
+}
+
+/* Moves what the rest has gathered onto the grid, exactly. */
+GKA_INLINE void anchored_fold(anchored *sum) {
+    const lanes s = sum->s + sum->rest;
+    sum->rest -= s - sum->s;
+    sum->s = s;
+}
+
+GKA_INLINE lanes_dd anchored_value(const anchored *sum) {
+    return lanes_two_sum(sum->s - sum->anchor, sum->rest);
+}
+
+GKA_INLINE double sum_error(int64_t n) {
+    return (GKA_SUM_ERROR * (double)n + 3) * (GKA_U2 * UP);
+}
+
+/* ---- small things -------------------------------------------------------------------------- */
+
+GKA_INLINE double *panel(double *M, int64_t n, int64_t j) {
+    return M + j / LANES * n * (2 * LANES);
+}
+
+GKA_INLINE const double *panel_const(const double *M, int64_t n, int64_t j) {
+    return M + j / LANES * n * (2 * LANES);
+}
+
+GKA_INLINE lanes_dd load_dd(const double *p) {
+    return (lanes_dd){lanes_load(p), lanes_load(p + LANES)};
+}
+
+static double norm(int64_t n, const double *x) {
+    lanes sum = lanes_all(0);
+    for (int64_t i = 0; i < n; i += LANES) {
+        const lanes y = lanes_load(x + i);
+        sum = lanes_fma(y, y, sum);
+    }
+    return sqrt(lanes_sum(sum)) * UP + TINY_NORM;
+}
+
+/* gamma m + a b; 13 u^2 |gamma m| + 3 u^2 |a b| */
+GKA_INLINE lanes_dd next(lanes gh, lanes gl, lanes_dd m, lanes a, lanes b) {
+    const lanes p = gh * m.hi, q = a * b;
+    const lanes p_lo = lanes_fma(gl, m.hi, lanes_fma(gh, m.lo, lanes_fma(gh, m.hi, -p)));
+    const lanes_dd s = lanes_two_sum(p, q);
+    return lanes_fast_two_sum(s.hi, (p_lo + lanes_fma(a, b, -q)) + s.lo);
+}
+
+/* ---- H and its norm ------------------------------------------------------------------------ */
+
+static dd update_h(int64_t n, dd gamma, const double *k, double k_norm, double *norms, double *H,
+                   double *error) {
+    const lanes gh = lanes_all(gamma.hi), gl = lanes_all(gamma.lo);
+    lanes_dd total = {lanes_all(0), lanes_all(0)};
+    lanes bounds = lanes_all(0);
+    for (int64_t j = 0; j < n; j += LANES) {
+        const lanes kj = lanes_load(k + j);
+        const lanes column = gh * lanes_load(norms + j) + lanes_abs(kj) * k_norm;
+        const lanes v = column * column * UP + TINY_SUM;
+        double *row = panel(H, n, j);
+        anchored sum = anchored_at(v);
+        for (int64_t i = 0; i < n; i += LANES) {
+            for (int64_t r = 0; r < LANES; r++, row += 2 * LANES) {
+                const lanes_dd h = next(gh, gl, load_dd(row), lanes_all(k[i + r]), kj);
+                lanes_store(row, h.hi);
+                lanes_store(row + LANES, h.lo);
+                anchored_add_square(&sum, h);
+            }
+            anchored_fold(&sum);
+        }
+        const lanes_dd squares = anchored_value(&sum);
+        const lanes off = v * sum_error(n);
+        lanes_store(norms + j, lanes_sqrt(lanes_abs(squares.hi) * UP + off) * UP);
+        total = lanes_dd_add(total, squares);
+        bounds += off;
+    }
+    dd sum = {total.hi[0], total.lo[0]};
+    for (int lane = 1; lane < LANES; lane++)
+        sum = dd_add(sum, (dd){total.hi[lane], total.lo[lane]});
+    *error = lanes_sum(bounds) * UP + fabs(sum.hi) * (4 * GKA_U2) * (double)(n / LANES + LANES);
+    return sum;
+}
+
+/* ---- Cholesky in binary64 ------------------------------------------------------------------ */
+
+/* C = H[i0.., j..] for one 8 x 8 block, the diagonal shifted. */
+GKA_INLINE void block_load(int64_t n, const double *H, int64_t i0, int64_t j, lanes C[LANES]) {
+    const double *const row = panel_const(H, n, j) + i0 * (2 * LANES);
+    for (int r = 0; r < LANES; r++)
+        C[r] = lanes_load(row + r * (2 * LANES));
+}
+
+/* C -= R[.., i0..]^T R[.., j..] over the rows above i0, for `count` panels from j on. */
+GKA_INLINE void block_subtract(int count, int64_t n, const double *R, int64_t i0, int64_t j,
+                               lanes C[][LANES]) {
+    const double *left = R + i0 / LANES * n * LANES, *right = R + j / LANES * n * LANES;
+    for (int64_t k = 0; k < i0; k++, left += LANES, right += LANES)
+        for (int c = 0; c < count; c++) {
+            const lanes row = lanes_load(right + c * n * LANES);
+            for (int r = 0; r < LANES; r++)
+                C[c][r] = lanes_fnma(lanes_all(left[r]), row, C[c][r]);
+        }
+}
+
+GKA_INLINE void block_store(int64_t n, double *R, int64_t i0, int64_t j, const lanes C[LANES]) {
+    double *const row = R + j / LANES * n * LANES + i0 * LANES;
+    for (int r = 0; r < LANES; r++)
+        lanes_store(row + r * LANES, C[r]);
+}
+
+/* Rows i0.. of `count` panels right of the diagonal block D. */
+GKA_INLINE void panels_factor(int count, int64_t n, const double *H, int64_t i0, int64_t j,
+                              const double D[LANES][LANES], const double *inverse, double *R) {
+    lanes C[2][LANES];
+    for (int c = 0; c < count; c++)
+        block_load(n, H, i0, j + c * LANES, C[c]);
+    block_subtract(count, n, R, i0, j, C);
+    for (int c = 0; c < count; c++) {
+        for (int r = 0; r < LANES; r++) {
+            C[c][r] = C[c][r] * inverse[i0 + r];
+            for (int below = r + 1; below < LANES; below++)
+                C[c][below] = lanes_fnma(lanes_all(D[r][below]), C[c][r], C[c][below]);
+        }
+        block_store(n, R, i0, j + c * LANES, (const lanes *)C[c]);
+    }
+}
+
+static bool factor(int64_t n, const double *H, double lambda, double *R, double *inverse) {
+    for (int64_t i0 = 0; i0 < n; i0 += LANES) {
+        lanes C[1][LANES];
+        double D[LANES][LANES];
+        block_load(n, H, i0, i0, C[0]);
+        for (int r = 0; r < LANES; r++)
+            C[0][r][r] += lambda;
+        block_subtract(1, n, R, i0, i0, C);
+        for (int r = 0; r < LANES; r++) {
+            const double pivot = C[0][r][r];
+            if (!(pivot > 0 && pivot <= 0x1p1000))
+                return false;
+            inverse[i0 + r] = 1 / sqrt(pivot);
+            C[0][r] = C[0][r] * inverse[i0 + r];
+            memcpy(D[r], &C[0][r], sizeof D[r]);
+            for (int below = r + 1; below < LANES; below++)
+                C[0][below] = lanes_fnma(lanes_all(D[r][below]), C[0][r], C[0][below]);
+        }
+        block_store(n, R, i0, i0, (const lanes *)C[0]);
+        int64_t j = i0 + LANES;
+        for (; j + LANES < n; j += 2 * LANES)
+            panels_factor(2, n, H, i0, j, (const double(*)[LANES])D, inverse, R);
+        if (j < n)
+            panels_factor(1, n, H, i0, j, (const double(*)[LANES])D, inverse, R);
+    }
+    return true;
+}
+
+/* R^T y = b: block by block, each sum in four parts added in a fixed order. */
+static void solve_lower(int64_t n, const double *R, const double *inverse, const double *b,
+                        double *y) {
+    for (int64_t i0 = 0; i0 < n; i0 += LANES) {
+        const double *row = R + i0 * n;
+        lanes part[4] = {lanes_load(b + i0), lanes_all(0), lanes_all(0), lanes_all(0)};
+        for (int64_t k = 0; k < i0; k += 4, row += 4 * LANES)
+            for (int p = 0; p < 4; p++)
+                part[p] = lanes_fnma(lanes_all(y[k + p]), lanes_load(row + p * LANES), part[p]);
+        lanes sum = (part[0] + part[2]) + (part[1] + part[3]);
+        for (int r = 0; r < LANES; r++, row += LANES) {
+            const double yr = sum[r] * inverse[i0 + r];
+            y[i0 + r] = yr;
+            sum = lanes_fnma(lanes_all(yr), lanes_load(row), sum);
+        }
+    }
+}
+
+/* R x = y */
+static void solve_upper(int64_t n, const double *R, const double *inverse, double *x) {
+    for (int64_t i0 = n - LANES; i0 >= 0; i0 -= LANES) {
+        lanes part[LANES];
+        double sum[LANES];
+        for (int r = 0; r < LANES; r++)
+            part[r] = lanes_all(0);
+        for (int64_t j = i0 + LANES; j < n; j += LANES) {
+            const lanes xj = lanes_load(x + j);
+            const double *const row = R + j * n + i0 * LANES;
+            for (int r = 0; r < LANES; r++)
+                part[r] = lanes_fma(lanes_load(row + r * LANES), xj, part[r]);
+        }
+        for (int r = 0; r < LANES; r++)
+            sum[r] = x[i0 + r] - lanes_sum(part[r]);
+        const double *const D = R + i0 * n + i0 * LANES;
+        for (int r = LANES - 1; r >= 0; r--) {
+            const double xr = sum[r] * inverse[i0 + r];
+            x[i0 + r] = xr;
+            for (int above = 0; above < r; above++)
+                sum[above] = fma(-D[above * LANES + r], xr, sum[above]);
+        }
+    }
+}
+
+static void solve(int64_t n, const double *R, const double *inverse, const double *b, double *x) {
+    solve_lower(n, R, inverse, b, x);
+    solve_upper(n, R, inverse, x);
+}
+
+/* ---- refinement ---------------------------------------------------------------------------- */
+
+static void correct(int64_t n, const double *d, double *x, double *x_lo) {
+    for (int64_t i = 0; i < n; i += LANES) {
+        const lanes_dd s = lanes_two_sum(lanes_load(x + i), lanes_load(d + i));
+        const lanes_dd y = lanes_fast_two_sum(s.hi, s.lo + lanes_load(x_lo + i));
+        lanes_store(x + i, y.hi);
+        lanes_store(x_lo + i, y.lo);
+    }
+}
+
+/* Two or one columns of panels: sum += M^T x. */
+GKA_INLINE void product(int count, int64_t n, const double *M, const double *x, const double *x_lo,
+                        anchored sum[]) {
+    for (int64_t i = 0; i < n; i += LANES) {
+        for (int64_t r = i; r < i + LANES; r++) {
+            const lanes_dd xr = {lanes_all(x[r]), lanes_all(x_lo[r])};
+            for (int c = 0; c < count; c++)
+                anchored_add(&sum[c], load_dd(M + (c * n + r) * (2 * LANES)), xr);
+        }
+        for (int c = 0; c < count; c++)
+            anchored_fold(&sum[c]);
+    }
+}
+
+/* q - lambda x - (H x), the last an anchored sum */
+GKA_INLINE lanes assemble(lanes q, dd lambda, lanes_dd x, const anchored *Hx) {
+    const lanes lh = lanes_all(lambda.hi), ll = lanes_all(lambda.lo);
+    const lanes_dd a = lanes_two_sum(q, -(Hx->s - Hx->anchor)), p = lanes_two_prod(lh, x.hi);
+    const lanes_dd c = lanes_two_sum(a.hi, -p.hi);
+    const lanes p_lo = lanes_fma(ll, x.hi, lanes_fma(lh, x.lo, p.lo));
+    return c.hi + (((c.lo + a.lo) - p_lo) - Hx->rest);
+}
+
+GKA_INLINE lanes residual_panels(int count, int64_t n, int64_t j, const double *H,
+                                 const double *norms, dd lambda, const double *q, const double *x,
+                                 const double *x_lo, double x_norm, double *r) {
+    anchored sum[2];
+    lanes squares = lanes_all(0);
+    for (int c = 0; c < count; c++)
+        sum[c] = anchored_at(lanes_load(norms + j + c * LANES) * (x_norm * UP) + TINY_SUM);
+    product(count, n, panel_const(H, n, j), x, x_lo, sum);
+    for (int c = 0; c < count; c++) {
+        const int64_t at = j + c * LANES;
+        const lanes rj = assemble(lanes_load(q + at), lambda,
+                                  (lanes_dd){lanes_load(x + at), lanes_load(x_lo + at)}, &sum[c]);
+        lanes_store(r + at, rj);
+        squares = lanes_fma(rj, rj, squares);
+    }
+    return squares;
+}
+
+static double residual(int64_t n, const double *H, const double *norms, dd lambda, const double *q,
+                       const double *x, const double *x_lo, double *r, double *x_norm) {
+    lanes squares = lanes_all(0);
+    int64_t j = 0;
+    *x_norm = norm(n, x);
+    for (; j + LANES < n; j += 2 * LANES)
+        squares += residual_panels(2, n, j, H, norms, lambda, q, x, x_lo, *x_norm, r);
+    if (j < n)
+        squares += residual_panels(1, n, j, H, norms, lambda, q, x, x_lo, *x_norm, r);
+    return sqrt(lanes_sum(squares)) * UP + TINY_NORM;
+}
+
+/* ---- U and o ------------------------------------------------------------------------------- */
+
+static void mix(int64_t n, double alpha, const double *q, const double *x, const double *x_lo,
+                double *y, double *y_lo) {
+    const lanes a = lanes_all(alpha);
+    for (int64_t i = 0; i < n; i += LANES) {
+        const lanes qi = lanes_load(q + i);
+        const lanes_dd t = lanes_two_sum(lanes_load(x + i), -qi);
+        const lanes_dd d = lanes_fast_two_sum(t.hi, t.lo + lanes_load(x_lo + i));
+        const lanes_dd p = lanes_two_prod(a, d.hi), s = lanes_two_sum(qi, p.hi);
+        const lanes_dd yi = lanes_fast_two_sum(s.hi, s.lo + lanes_fma(a, d.lo, p.lo));
+        lanes_store(y + i, yi.hi);
+        lanes_store(y_lo + i, yi.lo);
+    }
+}
+
+GKA_INLINE void update_u_any(bool apply, int64_t n, int64_t m, dd gamma, const double *k,
+                             double k_norm, const double *v, double *norms, double *U,
+                             const double *y, const double *y_lo, double y_norm, double scale,
+                             double *o, double *o_lo) {
+    const lanes gh = lanes_all(gamma.hi), gl = lanes_all(gamma.lo);
+    for (int64_t j = 0; j < m; j += LANES) {
+        const lanes vj = lanes_load(v + j);
+        const lanes column = gh * lanes_load(norms + j) + lanes_abs(vj) * k_norm;
+        double *row = panel(U, n, j);
+        anchored sum = anchored_at(column * (y_norm * UP) + TINY_SUM);
+        lanes squares = lanes_all(0);
+        for (int64_t i = 0; i < n; i += LANES) {
+            for (int64_t r = i; r < i + LANES; r++, row += 2 * LANES) {
+                const lanes_dd u = next(gh, gl, load_dd(row), lanes_all(k[r]), vj);
+                lanes_store(row, u.hi);
+                lanes_store(row + LANES, u.lo);
+                squares = lanes_fma(u.hi, u.hi, squares);
+                if (apply)
+                    anchored_add(&sum, u, (lanes_dd){lanes_all(y[r]), lanes_all(y_lo[r])});
+            }
+            if (apply)
+                anchored_fold(&sum);
+        }
+        lanes_store(norms + j, lanes_sqrt(squares) * UP + TINY_NORM);
+        if (apply) {
+            const lanes_dd uy = anchored_value(&sum), p = lanes_two_prod(uy.hi, lanes_all(scale));
+            const lanes_dd oj = lanes_fast_two_sum(p.hi, lanes_fma(uy.lo, lanes_all(scale), p.lo));
+            lanes_store(o + j, oj.hi);
+            lanes_store(o_lo + j, oj.lo);
+        }
+    }
+}
+
+static void update_u(int64_t n, int64_t m, dd gamma, const double *k, double k_norm,
+                     const double *v, double *norms, double *U) {
+    update_u_any(false, n, m, gamma, k, k_norm, v, norms, U, NULL, NULL, 0, 0, NULL, NULL);
+}
+
+static void update_u_apply(int64_t n, int64_t m, dd gamma, const double *k, double k_norm,
+                           const double *v, double *norms, double *U, const double *y,
+                           const double *y_lo, double y_norm, double scale, double *o,
+                           double *o_lo) {
+    update_u_any(true, n, m, gamma, k, k_norm, v, norms, U, y, y_lo, y_norm, scale, o, o_lo);
+}
+
+/* ---- rounding ------------------------------------------------------------------------------ */
+
+/* Ziv's test: both ends of the interval round alike, and rounding is monotone. The half width is
+ * widened by more than the rounding of lo - e and lo + e. */
+static int64_t round_all(int64_t n, const double *x, const double *x_lo, const double *error,
+                         int error_step, double *out) {
+    int64_t undecided = 0;
+    for (int64_t i = 0; i < n; i++) {
+        const double e = error[i * error_step] * UP + fabs(x_lo[i]) * 0x1p-51 + 0x1p-1073;
+        const double below = x[i] + (x_lo[i] - e), above = x[i] + (x_lo[i] + e);
+        out[i] = below + 0.0;
+        undecided += !(below == above && fabs(below) <= 0x1.fffffffffffffp1023);
+    }
+    return undecided;
+}
+
+#ifndef GKA_KERNELS
+#define GKA_KERNELS      gka_kernels_baseline
+#define GKA_KERNELS_NAME "baseline"
+#endif
+extern const gka_kernels GKA_KERNELS;
+const gka_kernels GKA_KERNELS = {
+    .name = GKA_KERNELS_NAME,
+    .update_h = update_h,
+    .factor = factor,
+    .solve = solve,
+    .correct = correct,
+    .residual = residual,
+    .norm = norm,
+    .mix = mix,
+    .update_u = update_u,
+    .update_u_apply = update_u_apply,
+    .round = round_all,
+};
