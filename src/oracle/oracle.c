@@ -1,6 +1,7 @@
 /* oracle.c - which oracle answers. */
 #include "gka/oracle.h"
 
+#include "oracle/certified.h"
 #include "oracle/fp64.h"
 #include "oracle/mpfr_oracle.h"
 
@@ -70,7 +71,8 @@ gka_status gka_oracle_forward(const gka_problem *problem, const gka_oracle_optio
     switch (r.options.oracle) {
     case GKA_ORACLE_FP64: return gka_fp64_forward(&r.problem, &r.options, out, lo, report, error);
     case GKA_ORACLE_MPFR: return gka_mpfr_forward(&r.problem, &r.options, out, lo, report, error);
-    case GKA_ORACLE_CERTIFIED: break;
+    case GKA_ORACLE_CERTIFIED:
+        return gka_certified_forward(&r.problem, &r.options, out, lo, report, error);
     }
     return gka_fail(error, GKA_UNSUPPORTED, "oracle: no %s forward in this build",
                     gka_oracle_name(r.options.oracle));
