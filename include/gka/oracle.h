@@ -39,15 +39,17 @@ typedef struct gka_oracle_options {
 
 /* ---- 2 results ----------------------------------------------------------------------------- */
 
-/* Arrays of the caller, row-major; NULL: not wanted. Shapes as the problem's letters;
- * chunks = ceil(T/C) over the row of T tokens; for packed sequences each sequence is cut into
- * chunks of its own, numbered one after the other. */
+/* Arrays of the caller, row-major; NULL: not wanted, and not computed where it costs. Shapes in the
+ * problem's letters; chunks = gka_problem_chunks: each sequence is cut into chunks of its own,
+ * those of packed sequences numbered one after the other. With V = 0, o and U are empty. With T = 0
+ * (or an empty packed sequence) the final states are the initial ones. */
 typedef struct gka_exact {
     double *x;                 /* [B,T,H,D] */
     double *fro;               /* [B,T,H]   f_t */
     double *lambda;            /* [B,T,H] */
     double *o;                 /* [B,T,H,V] */
-    double *kappa;             /* [B,T,H]   2-norm condition number of H_t + lambda_t I (fp64) */
+    double *kappa;             /* [B,T,H]   2-norm condition number of H_t + lambda_t I, from fp64
+                                  eigenvalues whatever the oracle; NaN for an empty state */
     double *h_chunk;           /* [B,chunks,H,D,D] state before each chunk */
     double *u_chunk;           /* [B,chunks,H,D,V] */
     double *h_final, *u_final; /* [N,H,D,D], [N,H,D,V] */
@@ -60,7 +62,7 @@ typedef struct gka_exact {
     double *dh0, *du0;         /* [N,H,D,D], [N,H,D,V] */
 } gka_exact;
 
-/* How many chunks h_chunk has in its second axis. */
+/* How many chunks h_chunk has in its second axis: ceil(T/C), or the sum over packed sequences. */
 int64_t gka_problem_chunks(const gka_problem *problem);
 
 /* What happened on the way; zeroed by the call. */
@@ -76,8 +78,15 @@ typedef struct gka_oracle_report {
 
 /* ---- 3 forward ----------------------------------------------------------------------------- */
 
-/* Fills the forward members of out. lo (may be NULL): second words, lo = fp64(exact - out), for
- * the certified and MPFR oracles; 0 for fp64. report may be NULL. */
+/* Fills the forward members of out that are wanted (not NULL). lo (may be NULL): second words,
+ * lo = fp64(exact - out), for the certified and MPFR oracles; 0 for fp64. options NULL: fp64;
+ * report and error may be NULL. The problem is checked first (gka_problem_check). GKA_BAD_ARGUMENT
+ * the problem or the options are outside their range GKA_OUT_OF_MEMORY, GKA_INTERRUPTED
+ *   GKA_NOT_POSITIVE_DEFINITE  some H_t + lambda_t I is singular, or for fp64 without h0 not
+ *                              positive definite to 53 bits (a below about D 2^-53)
+ *   GKA_NOT_CONVERGED          LAPACK's eigenvalues, for kappa
+ *   GKA_UNSUPPORTED            fp64: f_t outside [2^-480, 2^480]; or no such oracle in this build
+ * error names sequence, token and head. After a failure the members hold anything. */
 gka_status gka_oracle_forward(const gka_problem *problem, const gka_oracle_options *options,
                               gka_exact *out, gka_exact *lo, gka_oracle_report *report,
                               gka_error *error);
@@ -89,7 +98,18 @@ typedef enum gka_cotangent {
     GKA_COTANGENT_O  /* dout of o: the layer (tensors layer.*) */
 } gka_cotangent;
 
-/* Fills the gradient members of out (and p). */
+/* Fills the gradient members of out that are wanted, p with them; the problem must have the
+ * cotangent. For GKA_COTANGENT_X what belongs to v, alpha, u0 is zero and dq = p. Final states have
+ * no cotangent.
+ *
+ * dh0 = gamma_1 A_1 is the derivative by the entries of H_0 taken as D^2 independent numbers. The
+ * layer sees h0 through (h0 + h0^T)/2, so the change along any direction X is <dh0, (X + X^T)/2>:
+ * by the symmetric part of dh0 for an h0 that is stored symmetric or not.
+ *
+ * fp64 and MPFR keep about 2 sqrt(T) states, [D,D+V] numbers each, for every thread; MPFR also the
+ * T (D + V) numbers of dk and dv. Numbers of 8 bytes, and of 32 + precision/8 bytes. Threads:
+ * one sequence and one group of heads is one piece of work; results do not depend on their
+ * number. */
 gka_status gka_oracle_gradient(const gka_problem *problem, gka_cotangent cotangent,
                                const gka_oracle_options *options, gka_exact *out, gka_exact *lo,
                                gka_oracle_report *report, gka_error *error);

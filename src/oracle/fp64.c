@@ -14,9 +14,12 @@
  *     ||dx|| / ||x|| <= (3D + 6t + D^2/16 + 12) u T/m <= (3D + 6t + D^2/16 + 12) D u kappa.
  * tests/property/oracle.c holds x to the middle term against MPFR.
  *
- * exp is the C library's (below 1 unit in the last place where measured), Cholesky the BLAS's:
- * these results are never in a golden. Sums have an order of their own, whatever the compiler's
- * flags.
+ * gamma is the certified room's exp(g), rounded once. Cholesky is the BLAS's, so these results are
+ * never in a golden; our own sums have an order of their own, whatever the compiler's flags.
+ *
+ * The gradients need the states in reverse. They are kept at every ceil(sqrt T)-th token and
+ * replayed from there: about 2 sqrt(T) (D^2 + D V) numbers of 8 bytes for each thread, 24 MB at
+ * T = 2048, D = V = 128.
  */
 #include "oracle/fp64.h"
 
