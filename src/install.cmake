@@ -3,6 +3,8 @@ include(CMakePackageConfigHelpers)
 
 install(TARGETS gka EXPORT gka ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}
         LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+file(RELATIVE_PATH up /${CMAKE_INSTALL_BINDIR} /${CMAKE_INSTALL_LIBDIR})
+set_target_properties(gka_command PROPERTIES INSTALL_RPATH "$ORIGIN/${up}")
 install(TARGETS gka_command RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/gka DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
         FILES_MATCHING PATTERN "*.h")
@@ -32,5 +34,7 @@ else()
     set(GKA_PC_LIBS_PRIVATE "")
     set(GKA_PC_REQUIRES_PRIVATE "")
 endif()
+# Wherever the tree is moved, its own place is known to the file.
+file(RELATIVE_PATH GKA_PC_UP /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
 configure_file(gka.pc.in gka.pc @ONLY)
 install(FILES ${CMAKE_CURRENT_BINARY_DIR}/gka.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
