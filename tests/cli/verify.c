@@ -293,6 +293,90 @@ static void test_exact_output_passes_in_every_dtype(void **state) {
     gka_file_close(file);
 }
 
+/* Every output as the oracle computes it, through a file and back: each tensor finds its own
+ * reference, shape and row (a swap of two would show), for packed sequences, grouped heads, V != D,
+ * initial states and chunks that end inside a sequence. */
+static void test_every_output_finds_its_reference(void **state) {
+    (void)state;
+    enum { T7 = 7, H4 = 4, G2 = 2, N3 = 3, CHUNKS = 2 + 0 + 2 };
+    static double in[9][N3 * H4 * D * D + T7 * H4 * D], out[15][CHUNKS * H4 * D * D];
+    for (uint64_t t = 0; t < 9; t++)
+        for (uint64_t i = 0; i < sizeof in[0] / sizeof in[0][0]; i++)
+            in[t][i] = number(t + 40, i);
+    for (int i = 0; i < T7 * H4; i++)
+        in[4][i] = -fabs(in[4][i]);
+    for (int i = 0; i < N3 * H4 * D * D; i++) /* symmetric, positive definite */
+        in[5][i] = i % (D * D) % (D + 1) == 0 ? 1 : .125;
+    const int64_t bounds[N3 + 1] = {0, 3, 3, T7};
+    const gka_tensor tensors[] = {
+        {"q", GKA_F64, 4, {1, T7, H4, D}, in[0]},
+        {"k", GKA_F64, 4, {1, T7, G2, D}, in[1]},
+        {"v", GKA_F64, 4, {1, T7, G2, V}, in[2]},
+        {"alpha", GKA_F64, 3, {1, T7, H4}, in[3]},
+        {"g", GKA_F64, 3, {1, T7, H4}, in[4]},
+        {"h0", GKA_F64, 4, {N3, H4, D, D}, in[5]},
+        {"u0", GKA_F64, 4, {N3, H4, D, V}, in[6]},
+        {"do", GKA_F64, 4, {1, T7, H4, V}, in[7]},
+        {"dx", GKA_F64, 4, {1, T7, H4, D}, in[8]},
+        {"cu_seqlens", GKA_I64, 1, {N3 + 1}, bounds},
+        {"x", GKA_F64, 4, {1, T7, H4, D}, out[0]},
+        {"fro", GKA_F64, 3, {1, T7, H4}, out[1]},
+        {"h_chunk", GKA_F64, 5, {1, CHUNKS, H4, D, D}, out[2]},
+        {"h_final", GKA_F64, 4, {N3, H4, D, D}, out[3]},
+        {"u_final", GKA_F64, 4, {N3, H4, D, V}, out[4]},
+        {"o", GKA_F64, 4, {1, T7, H4, V}, out[5]},
+        {"solve.dq", GKA_F64, 4, {1, T7, H4, D}, out[6]},
+        {"solve.dk", GKA_F64, 4, {1, T7, G2, D}, out[7]},
+        {"solve.dg", GKA_F64, 3, {1, T7, H4}, out[8]},
+        {"solve.dh0", GKA_F64, 4, {N3, H4, D, D}, out[9]},
+        {"layer.dq", GKA_F64, 4, {1, T7, H4, D}, out[10]},
+        {"layer.dk", GKA_F64, 4, {1, T7, G2, D}, out[11]},
+        {"layer.dv", GKA_F64, 4, {1, T7, G2, V}, out[12]},
+        {"layer.dalpha", GKA_F64, 3, {1, T7, H4}, out[13]},
+        {"layer.dg", GKA_F64, 3, {1, T7, H4}, out[14]},
+    };
+    const gka_text_pair metadata[] = {{"chunk_size", "2"}};
+    const char *const path = "cli_verify_all.safetensors";
+    assert_int_equal(gka_file_write(path, tensors, 10, metadata, 1, NULL), GKA_OK);
+    gka_file *file;
+    gka_problem problem;
+    assert_int_equal(gka_file_open(path, &file, NULL), GKA_OK);
+    assert_int_equal(gka_problem_from_file(file, &problem, NULL, NULL), GKA_OK);
+    gka_exact forward = {.x = out[0],
+                         .fro = out[1],
+                         .h_chunk = out[2],
+                         .h_final = out[3],
+                         .u_final = out[4],
+                         .o = out[5]};
+    gka_exact solve = {.dq = out[6], .dk = out[7], .dg = out[8], .dh0 = out[9]};
+    gka_exact layer = {
+        .dq = out[10], .dk = out[11], .dv = out[12], .dalpha = out[13], .dg = out[14]};
+    const gka_oracle_options options = {.oracle = GKA_ORACLE_FP64};
+    assert_int_equal(gka_oracle_forward(&problem, &options, &forward, NULL, NULL, NULL), GKA_OK);
+    assert_int_equal(
+        gka_oracle_gradient(&problem, GKA_COTANGENT_X, &options, &solve, NULL, NULL, NULL), GKA_OK);
+    assert_int_equal(
+        gka_oracle_gradient(&problem, GKA_COTANGENT_O, &options, &layer, NULL, NULL, NULL), GKA_OK);
+    gka_problem_free(&problem);
+    gka_file_close(file);
+    assert_int_equal(gka_file_write(path, tensors, 25, metadata, 1, NULL), GKA_OK);
+
+    json_t *const root = figures(path, NULL);
+    const json_t *const rows = json_object_get(root, "tensors");
+    assert_int_equal(json_array_size(rows), 15);
+    size_t i;
+    const json_t *row;
+    json_array_foreach(rows, i, row) {
+        assert_string_equal(json_string_value(json_object_get(row, "name")), gka_verify_names[i]);
+        if (!json_is_true(json_object_get(row, "bits_equal")))
+            fail_msg("%s differs from itself", gka_verify_names[i]);
+        assert_true(real_of(row, "rel_err") <= 0);
+        assert_false(json_is_true(json_object_get(row, "absolute")));
+    }
+    json_decref(root);
+    assert_int_equal(unlink(path), 0);
+}
+
 /* ---- no memory ----------------------------------------------------------------------------- */
 
 static bool exists(const char *path) {
@@ -366,6 +450,7 @@ int main(void) {
         cmocka_unit_test(test_released_dh0_has_the_wrong_sign),
         cmocka_unit_test(test_small_file),
         cmocka_unit_test(test_exact_output_passes_in_every_dtype),
+        cmocka_unit_test(test_every_output_finds_its_reference),
         cmocka_unit_test(test_every_allocation_may_fail),
     };
     return cmocka_run_group_tests_name("gka verify", tests, set_up, tear_down);
