@@ -15,7 +15,7 @@ typedef struct call {
     bool flag;
     const char *text;
     cli_texts texts;
-    int64_t n;
+    int64_t n, any;
     double x;
     int choice;
     bool go_on;
@@ -37,6 +37,7 @@ static void run(call *t, int argc, const char *const *argv) {
         {"text", 0, CLI_TEXT, &t->text, .value = "TEXT", .help = "a text"},
         {"also", 0, CLI_TEXTS, &t->texts, .value = "TEXT", .help = "texts"},
         {"count", 'n', CLI_INT, &t->n, .value = "N", .help = "a count", .low = 1, .high = 100},
+        {"any", 0, CLI_INT, &t->any, .value = "N", .help = "any integer"},
         {"oracle", 0, CLI_CHOICE, &t->choice, .help = "which", .choices = "fp64|certified|mpfr"},
         {.kind = CLI_GROUP, .group = inner, .help = "More:"},
         {.kind = CLI_END}};
@@ -62,13 +63,14 @@ static void test_options_reach_their_targets(void **state) {
     const int64_t live = gka_alloc_live();
     call t;
     RUN(&t, "try", "-f", "--text=a", "--text", "b", "a.st", "--also=1", "--also=2", "-n", "3",
-        "--oracle=certified", "--real=.25", "--", "--b.st");
+        "--any=-9223372036854775808", "--oracle=certified", "--real=.25", "--", "--b.st");
     assert_true(t.go_on && t.flag);
     assert_string_equal(t.text, "b");
     assert_int_equal(t.texts.count, 2);
     assert_string_equal(t.texts.text[0], "1");
     assert_string_equal(t.texts.text[1], "2");
     assert_int_equal(t.n, 3);
+    assert_true(t.any == INT64_MIN);
     assert_int_equal(t.choice, 1);
     assert_true(bits_of(t.x) == bits_of(.25));
     assert_int_equal(t.c.operand_count, 2);
@@ -106,6 +108,8 @@ static void test_bad_lines(void **state) {
         {"--count=", "gka try: --count=: expected an integer from 1 to 100\n"},
         {"--count=99999999999999999999",
          "gka try: --count=99999999999999999999: expected an integer from 1 to 100\n"},
+        {"--any=9223372036854775808", "gka try: --any=9223372036854775808: expected an integer\n"},
+        {"--any=1e3", "gka try: --any=1e3: expected an integer\n"},
         {"--real=nan", "gka try: --real=nan: expected a number from 0 to 1\n"},
         {"--real=1e999", "gka try: --real=1e999: expected a number from 0 to 1\n"},
         {"--real=2", "gka try: --real=2: expected a number from 0 to 1\n"},
@@ -158,6 +162,7 @@ static void test_help(void **state) {
                                "      --text=TEXT                      a text\n"
                                "      --also=TEXT                      texts\n"
                                "  -n, --count=N                        a count\n"
+                               "      --any=N                          any integer\n"
                                "      --oracle=fp64|certified|mpfr     which\n"
                                "\n"
                                "More:\n"

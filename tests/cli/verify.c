@@ -188,7 +188,8 @@ static double number(uint64_t tensor, uint64_t i) {
     return ldexp((double)(bits[0] >> 11), -52) - 1;
 }
 
-/* Outputs are noise: their figures are large, which is no matter here. x holds a NaN and an Inf. */
+/* Outputs are noise: their figures are large, which is no matter here. x holds a NaN and an Inf,
+ * layer.dalpha an Inf. */
 static void write_small_file(const char *path) {
     static double data[23][T * H * D * D];
     const gka_tensor tensors[] = {
@@ -226,6 +227,7 @@ static void write_small_file(const char *path) {
         data[5][i] = i % (D * D) % (D + 1) == 0 ? 1 : 1e-3 * data[5][i];
     data[9][3] = NAN;
     data[9][7] = -INFINITY;
+    data[18][2] = INFINITY; /* layer.dalpha */
     assert_int_equal(
         gka_file_write(path, tensors, sizeof tensors / sizeof *tensors, metadata, 3, NULL), GKA_OK);
 }
@@ -239,6 +241,9 @@ static void test_small_file(void **state) {
     assert_int_equal(json_integer_value(json_object_get(x, "nonfinite")), 2);
     assert_int_equal(json_integer_value(json_object_get(x, "nan")), 1);
     assert_int_equal(json_integer_value(json_object_get(x, "inf")), 1);
+    const json_t *const dalpha = tensor_of(root, "layer.dalpha");
+    assert_string_equal(json_string_value(json_object_get(dalpha, "rel_err")), "Infinity");
+    assert_string_equal(json_string_value(json_object_get(dalpha, "max_row_err")), "Infinity");
     static const char *const said[] = {
         "metadata 'num_iter' is missing: 30 taken", "metadata 'scale' is missing: 0.5 taken",
         "h0 is not symmetric: (h0 + h0^T)/2 taken", "0 of 1 stated figures agree to two digits",
@@ -248,6 +253,14 @@ static void test_small_file(void **state) {
     for (size_t i = 0; i < sizeof said / sizeof *said; i++)
         assert_string_equal(json_string_value(json_array_get(notes, i)), said[i]);
     json_decref(root);
+}
+
+/* NaN is within no tolerance. */
+static void test_nan_fails(void **state) {
+    (void)state;
+    result r = RUN("gka", "verify", "--tolerance=x=1e300", SMALL_FILE);
+    assert_int_equal(r.code, 1);
+    end(&r);
 }
 
 /* What the oracle says, written to a file in fp64 and in the other dtypes, passes: the figures are
@@ -449,6 +462,7 @@ int main(void) {
         cmocka_unit_test(test_stated_figures_agree),
         cmocka_unit_test(test_released_dh0_has_the_wrong_sign),
         cmocka_unit_test(test_small_file),
+        cmocka_unit_test(test_nan_fails),
         cmocka_unit_test(test_exact_output_passes_in_every_dtype),
         cmocka_unit_test(test_every_output_finds_its_reference),
         cmocka_unit_test(test_every_allocation_may_fail),

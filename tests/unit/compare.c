@@ -199,6 +199,9 @@ static void test_long_sums_lose_nothing(void **state) {
     /* the same over rows: their sums are joined without loss */
     const gka_comparison rows = compare_f64(2, (const int64_t[2]){N, 1}, 1, out, ref);
     assert_near(rows.rel_err, sqrt(1 + 0x1p-34), 2 * u);
+    /* a larger element at the end rescales the sum and what it has lost */
+    out[N - 1] = 2;
+    assert_near(compare_list(N, out, ref).rel_err, sqrt(5 + 0x1p-34 - 0x1p-54), 2 * u);
     free(out);
     free(ref);
 }
