@@ -4,7 +4,6 @@
  *   2  gka_cuda_workspace_size   how much scratch memory a call needs
  *   3  gka_cuda_forward          x, f, o and the final states
  *   4  gka_cuda_backward         every gradient
- *   5  gka_cuda_decode           one token
  *
  * Every output is a function of the inputs alone, whatever the number of multiprocessors: the CPU
  * replays it bit for bit (gka/chunk.h, profile "gka-cuda"). Compute capability 8.0 or later.
@@ -54,6 +53,30 @@ size_t gka_cuda_workspace_size(const gka_cuda_layer *layer);
  * as above, GKA_INTERNAL with CUDA's own text when a launch fails. */
 gka_status gka_cuda_forward(const gka_cuda_layer *layer, void *workspace, size_t workspace_size,
                             void *stream, gka_error *error);
+
+/* ---- 4 backward ---------------------------------------------------------------------------- */
+
+/* Cotangent in, gradients out; NULL: not wanted, except dq and dk. Give dout (of o: the layer) or
+ * dx (of x: the solve alone). */
+typedef struct gka_cuda_gradient {
+    const void *dout; /* bf16 [B,T,H,D] */
+    const void *dx;   /* bf16 [B,T,H,D] */
+    void *dq;         /* bf16 [B,T,H,D] */
+    void *dk;         /* bf16 [B,T,H,D], by query head: sum over the H/G heads of a group */
+    void *dv;         /* likewise; the layer only */
+    void *dalpha;     /* bf16 [B,T,H]; the layer only */
+    float *dg;        /* [B,T,H] */
+    float *dh0, *du0; /* [B,H,D,D] */
+} gka_cuda_gradient;
+
+size_t gka_cuda_gradient_workspace_size(const gka_cuda_layer *layer,
+                                        const gka_cuda_gradient *gradient);
+
+/* layer as it was given to gka_cuda_forward, with the x and fro that it wrote; its other outputs
+ * are not touched. */
+gka_status gka_cuda_backward(const gka_cuda_layer *layer, const gka_cuda_gradient *gradient,
+                             void *workspace, size_t workspace_size, void *stream,
+                             gka_error *error);
 
 #ifdef __cplusplus
 }

@@ -25,6 +25,11 @@ class _Error(ctypes.Structure):
     _fields_ = [("status", ctypes.c_int), ("text", ctypes.c_char * 512)]
 
 
+class _Gradient(ctypes.Structure):
+    """gka_cuda_gradient, field by field."""
+    _fields_ = [(n, ctypes.c_void_p) for n in ("dout", "dx", "dq", "dk", "dv", "dalpha", "dg", "dh0", "du0")]
+
+
 FORMS = {"two-term": 0, "three-term": 1}
 
 
@@ -35,7 +40,44 @@ class Library:
         self._lib.gka_cuda_workspace_size.argtypes = [ctypes.POINTER(_Layer)]
         self._lib.gka_cuda_forward.argtypes = [ctypes.POINTER(_Layer), ctypes.c_void_p, ctypes.c_size_t,
                                                ctypes.c_void_p, ctypes.POINTER(_Error)]
+        self._lib.gka_cuda_gradient_workspace_size.restype = ctypes.c_size_t
+        self._lib.gka_cuda_gradient_workspace_size.argtypes = [ctypes.POINTER(_Layer), ctypes.POINTER(_Gradient)]
+        self._lib.gka_cuda_backward.argtypes = [ctypes.POINTER(_Layer), ctypes.POINTER(_Gradient), ctypes.c_void_p,
+                                                ctypes.c_size_t, ctypes.c_void_p, ctypes.POINTER(_Error)]
         self._workspace = None
+
+    def _scratch(self, size, device):
+        if self._workspace is None or self._workspace.numel() < size or self._workspace.device != device:
+            self._workspace = torch.empty(size, dtype=torch.uint8, device=device)
+        return self._workspace.data_ptr()
+
+    def backward(self, q, k, v=None, alpha=None, g=None, h0=None, u0=None, *, x, fro, dout=None, dx=None,
+                 ridge_ratio=0.02, num_iter=30, scale=None, form="two-term"):
+        """dq dk dv dalpha dg dh0 du0 as a dictionary; dk and dv summed over the heads of a group."""
+        B, T, H, D = q.shape
+        G = k.shape[2]
+        new = lambda *shape, dtype: torch.empty(shape, dtype=dtype, device=q.device)
+        out = dict(dq=torch.empty_like(q), dk=torch.empty_like(q),
+                   dv=torch.empty_like(q) if dout is not None else None,
+                   dalpha=new(B, T, H, dtype=q.dtype) if dout is not None else None,
+                   dg=new(B, T, H, dtype=torch.float32) if g is not None else None,
+                   dh0=new(B, H, D, D, dtype=torch.float32),
+                   du0=new(B, H, D, D, dtype=torch.float32) if dout is not None else None)
+        place = lambda t: None if t is None else t.data_ptr()
+        layer = _Layer(B, T, H, G, D, ridge_ratio, D ** -0.5 if scale is None else scale, num_iter, FORMS[form],
+                       *map(place, (q, k, v, alpha, g, h0, u0, x, fro, None, None, None)))
+        gradient = _Gradient(place(dout), place(dx), *map(place, out.values()))
+        size = self._lib.gka_cuda_gradient_workspace_size(ctypes.byref(layer), ctypes.byref(gradient))
+        error = _Error()
+        stream = torch.cuda.current_stream(q.device).cuda_stream
+        if self._lib.gka_cuda_backward(ctypes.byref(layer), ctypes.byref(gradient), self._scratch(size, q.device),
+                                       size, stream, ctypes.byref(error)):
+            raise RuntimeError(error.text.decode())
+        if G != H:
+            for name in ("dk", "dv"):
+                if out[name] is not None:
+                    out[name] = out[name].view(B, T, G, H // G, D).sum(dim=3, dtype=torch.float32).to(q.dtype)
+        return out
 
     def forward(self, q, k, v=None, alpha=None, g=None, h0=None, u0=None, *, ridge_ratio=0.02, num_iter=30,
                 scale=None, form="two-term", states=True):
@@ -49,11 +91,9 @@ class Library:
         layer = _Layer(B, T, H, k.shape[2], D, ridge_ratio, D ** -0.5 if scale is None else scale, num_iter,
                        FORMS[form], *map(place, (q, k, v, alpha, g, h0, u0, x, fro, o, h_final, u_final)))
         size = self._lib.gka_cuda_workspace_size(ctypes.byref(layer))
-        if self._workspace is None or self._workspace.numel() < size or self._workspace.device != q.device:
-            self._workspace = torch.empty(size, dtype=torch.uint8, device=q.device)
         error = _Error()
         stream = torch.cuda.current_stream(q.device).cuda_stream
-        if self._lib.gka_cuda_forward(ctypes.byref(layer), self._workspace.data_ptr(), size, stream,
+        if self._lib.gka_cuda_forward(ctypes.byref(layer), self._scratch(size, q.device), size, stream,
                                       ctypes.byref(error)):
             raise RuntimeError(error.text.decode())
         return x, fro, o, h_final, u_final

@@ -95,6 +95,112 @@ cudaError_t forward(const gka_cuda_layer &l, unsigned char *workspace, cudaStrea
     return error != cudaSuccess ? error : cudaGetLastError();
 }
 
+/* The workspace of the backward, in order. */
+struct GradientCut {
+    size_t cumulative, h_chunk, u_chunk, n_chunk, e_chunk, dx, rest, p, along, w, carry, beta,
+        n_inner, e_inner, end;
+};
+
+GradientCut cut(const gka_cuda_layer &l, const gka_cuda_gradient &d) {
+    const size_t heads = (size_t)l.B * (size_t)l.H, chunks = (size_t)shape_of(l).chunks();
+    const size_t states = heads * chunks * (size_t)l.D * (size_t)l.D * 2,
+                 tokens = heads * (size_t)l.T;
+    const size_t tiles = (size_t)(l.D / 64) * (size_t)(l.D / 64);
+    const bool layer = d.dout != nullptr;
+    GradientCut c;
+    size_t at = 0;
+    const auto take = [&](size_t bytes) {
+        const size_t place = at;
+        at += line(bytes);
+        return place;
+    };
+    c.cumulative = take(l.g == nullptr ? 0 : tokens * 4);
+    c.h_chunk = take(states);
+    c.n_chunk = take(states);
+    c.u_chunk = take(layer ? states : 0);
+    c.e_chunk = take(layer ? states : 0);
+    c.dx = take(layer ? tokens * (size_t)l.D * 2 : 0);
+    c.rest = take(layer ? tokens * (size_t)l.D * 2 : 0);
+    c.p = take(layer ? tokens * (size_t)l.D * 2 : 0);
+    c.along = take(tokens * 4);
+    c.w = take(tokens * 4);
+    c.carry = take(tokens * 4);
+    c.beta = take(heads * chunks * 4);
+    c.n_inner = take(heads * chunks * tiles * 4);
+    c.e_inner = take(heads * chunks * tiles * 4);
+    c.end = at;
+    return c;
+}
+
+template <int D>
+cudaError_t backward(const gka_cuda_layer &l, const gka_cuda_gradient &d, unsigned char *workspace,
+                     cudaStream_t stream) {
+    using bf16 = __nv_bfloat16;
+    const Shape s = shape_of(l);
+    const GradientCut c = cut(l, d);
+    const bool layer = d.dout != nullptr;
+    const auto half = [&](size_t at) { return reinterpret_cast<bf16 *>(workspace + at); };
+    const auto single = [&](size_t at) { return reinterpret_cast<float *>(workspace + at); };
+    float *const cumulative = l.g == nullptr ? nullptr : single(c.cumulative);
+    const bf16 *const k = static_cast<const bf16 *>(l.k), *const v = static_cast<const bf16 *>(l.v);
+
+    gka::launch_gates(s, l.g, cumulative, stream);
+    gka::launch_states<D>(s, k, k, cumulative, l.h0, half(c.h_chunk), nullptr, stream);
+    gka::GradArguments a = {};
+    a.q = static_cast<const bf16 *>(l.q);
+    a.k = k;
+    a.v = v;
+    a.alpha = static_cast<const bf16 *>(l.alpha);
+    a.x = static_cast<const bf16 *>(l.x);
+    a.dout = static_cast<const bf16 *>(d.dout);
+    a.fro = l.fro;
+    a.cumulative = cumulative;
+    a.ridge_ratio = (float)l.ridge_ratio;
+    a.scale = (float)l.scale;
+    a.h_chunk = half(c.h_chunk);
+    a.u_chunk = half(c.u_chunk);
+    a.n_chunk = half(c.n_chunk);
+    a.e_chunk = half(c.e_chunk);
+    a.dx = half(c.dx);
+    a.rest = layer ? half(c.rest) : nullptr;
+    a.along = single(c.along);
+    a.w = single(c.w);
+    a.carry = single(c.carry);
+    a.beta = single(c.beta);
+    a.n_inner = single(c.n_inner);
+    a.e_inner = single(c.e_inner);
+    a.dq = static_cast<bf16 *>(d.dq);
+    a.dk = static_cast<bf16 *>(d.dk);
+    a.dv = static_cast<bf16 *>(d.dv);
+    a.dalpha = static_cast<bf16 *>(d.dalpha);
+    a.dg = d.dg;
+    a.dh0 = d.dh0;
+    a.du0 = layer ? d.du0 : nullptr;
+    if (layer) {
+        gka::launch_states<D>(s, k, v, cumulative, l.u0, half(c.u_chunk), nullptr, stream);
+        const cudaError_t error = gka::launch_grad_output<D>(s, a, stream);
+        if (error != cudaSuccess)
+            return error;
+    }
+    gka::SolveArguments solve = {};
+    solve.q = layer ? a.dx : static_cast<const bf16 *>(d.dx);
+    solve.k = k;
+    solve.h_chunk = a.h_chunk;
+    solve.cumulative = cumulative;
+    solve.fro = l.fro;
+    solve.load_fro = true;
+    solve.x = layer ? half(c.p) : static_cast<bf16 *>(d.dq); /* the solve's own dq is p */
+    solve.ridge_ratio = a.ridge_ratio;
+    solve.num_iter = l.num_iter;
+    const gka::Form form =
+        l.form == GKA_CUDA_THREE_TERM ? gka::Form::ThreeTerm : gka::Form::TwoTerm;
+    const cudaError_t error = gka::launch_solve<D>(s, form, solve, stream);
+    if (error != cudaSuccess)
+        return error;
+    a.p = solve.x;
+    return gka::launch_grads<D>(s, a, stream);
+}
+
 } // namespace
 
 size_t gka_cuda_workspace_size(const gka_cuda_layer *layer) {
@@ -113,4 +219,32 @@ gka_status gka_cuda_forward(const gka_cuda_layer *layer, void *workspace, size_t
     cudaStream_t const on = static_cast<cudaStream_t>(stream);
     return cuda_status(
         layer->D == 64 ? forward<64>(*layer, bytes, on) : forward<128>(*layer, bytes, on), error);
+}
+
+size_t gka_cuda_gradient_workspace_size(const gka_cuda_layer *layer,
+                                        const gka_cuda_gradient *gradient) {
+    return cut(*layer, *gradient).end;
+}
+
+gka_status gka_cuda_backward(const gka_cuda_layer *layer, const gka_cuda_gradient *gradient,
+                             void *workspace, size_t workspace_size, void *stream,
+                             gka_error *error) {
+    const gka_status status = check(layer, error);
+    if (status != GKA_OK)
+        return status;
+    const bool both = (gradient->dout != nullptr) == (gradient->dx != nullptr);
+    if (both || gradient->dq == nullptr || gradient->dk == nullptr ||
+        (gradient->dout != nullptr && (layer->v == nullptr || gradient->dv == nullptr)))
+        return gka_fail(
+            error, GKA_BAD_ARGUMENT,
+            "gka_cuda: expected dout (with v and dv) or dx, and dq and dk for the results");
+    const size_t size = cut(*layer, *gradient).end;
+    if (workspace == nullptr || workspace_size < size)
+        return gka_fail(error, GKA_BAD_ARGUMENT, "gka_cuda: a workspace of %zu bytes, expected %zu",
+                        workspace_size, size);
+    unsigned char *const bytes = static_cast<unsigned char *>(workspace);
+    cudaStream_t const on = static_cast<cudaStream_t>(stream);
+    return cuda_status(layer->D == 64 ? backward<64>(*layer, *gradient, bytes, on)
+                                      : backward<128>(*layer, *gradient, bytes, on),
+                       error);
 }

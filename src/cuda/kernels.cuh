@@ -31,10 +31,26 @@ struct SolveArguments {
     float output_scale;
 };
 
+struct GradArguments {
+    const __nv_bfloat16 *q, *k, *v, *alpha, *x, *p;
+    const __nv_bfloat16 *dout; /* nullptr: the solve alone, from dx */
+    const float *fro, *cumulative;
+    float ridge_ratio, scale;
+    const __nv_bfloat16 *h_chunk, *u_chunk;
+    /* scratch */
+    __nv_bfloat16 *dx, *rest, *n_chunk, *e_chunk;
+    float *along, *w, *carry, *beta, *n_inner, *e_inner;
+    /* outputs; dk, dv by query head: [B,T,H,D] */
+    __nv_bfloat16 *dq, *dk, *dv, *dalpha;
+    float *dg, *dh0, *du0;
+};
+
 void launch_gates(Shape, const float *g, float *cumulative, cudaStream_t);
 template <int D>
 void launch_states(Shape, const __nv_bfloat16 *k, const __nv_bfloat16 *v, const float *cumulative,
                    const float *initial, __nv_bfloat16 *snapshot, float *final_state, cudaStream_t);
+template <int D> cudaError_t launch_grad_output(Shape, const GradArguments &, cudaStream_t);
+template <int D> cudaError_t launch_grads(Shape, const GradArguments &, cudaStream_t);
 template <int D> cudaError_t launch_solve(Shape, Form, const SolveArguments &, cudaStream_t);
 
 } // namespace gka

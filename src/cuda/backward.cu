@@ -1,0 +1,609 @@
+/* backward.cu - every gradient of the layer on a GPU (NUMERICS 2 and 4).
+ *
+ *   gate, states           as in the forward
+ *   grad_output_kernel     dq' = s U do, dalpha, the cotangent dx = alpha dq' of the solve
+ *   solve_kernel           p = (H + lambda I)^-1 dx, with the saved f (forward.cu)
+ *   weight_kernel          w_t = 2 a <p_t, x_t> / f_t and its sums
+ *   suffix_kernel          what later chunks send back: N = -dL/dH and E = dL/dU / s before each
+ * chunk grad_kernel            dk, dv, dg, dq of a chunk
+ *
+ * The same rules as in forward.cu hold: every output is a function of the inputs alone, and RULE
+ * marks what the CPU replays. Rows are j where a token is a key, t where it is a query; M_tj is
+ * nonzero for t >= j.
+ *
+ * dg_t = gamma_t (<A_t, H_{t-1}> + <E_t, U_{t-1}>) telescopes within a chunk: with <G_t, H_t> =
+ * -p_t^T (H_t + lambda_t I) x_t = -<p_t, q_t>, k_t^T A_t k_t = <k_t, dk^H_t>/2, s<q'_t do_t^T, U_t>
+ * = <q'_t, dq'_t> and k_t^T E_t v_t = <v_t, dv_t>, dg_t = dg_{t+1} - <p_t, q_t> + <q'_t, dq'_t> -
+ * <k_t, dk^H_t>/2 - <v_t, dv_t>, and at a chunk's end dg_{C+1} = <dL/dH_C, H_C> + <dL/dU_C, U_C>,
+ * so that nothing piles up from chunk to chunk.
+ */
+#include "cuda/kernels.cuh"
+#include "cuda/tile.cuh"
+
+#include "arith/pinned.h"
+
+namespace gka {
+
+constexpr int THREADS = 256;
+constexpr int STRIDE = CHUNK + 8; /* row stride of M and of sums over it */
+
+/* Sum of one value per thread over the D columns of a row: the four threads of a row by the
+ * butterfly 1, 2, then the four column groups in order. partial: [4][CHUNK]. Call for each of the
+ * thread's rows, then synchronise, then row_total. */
+__device__ __forceinline__ void row_partial(float (*partial)[CHUNK], int warp, int row,
+                                            float value) {
+    value = value + __shfl_xor_sync(~0u, value, 1);
+    value = value + __shfl_xor_sync(~0u, value, 2);
+    if ((threadIdx.x & 3) == 0)
+        partial[warp & 3][row] = value;
+}
+
+__device__ __forceinline__ float row_total(const float (*partial)[CHUNK], int row) {
+    return ((partial[0][row] + partial[1][row]) + partial[2][row]) + partial[3][row];
+}
+
+/* M into shared memory, and exp(G_t). transposed: mask[j][t], else mask[t][j]. */
+template <int WITH_THREADS>
+__device__ void load_mask(Shape s, const float *cumulative, int64_t first, int64_t h, int rows,
+                          bool transposed, float *mask, float *eg) {
+    for (int i = threadIdx.x; i < CHUNK * CHUNK; i += WITH_THREADS) {
+        const int t = i / CHUNK, j = i % CHUNK;
+        float value = j <= t && t < rows ? 1.0f : 0.0f;
+        if (cumulative != nullptr && j < t && t < rows)
+            value = gka_pinned_exp(cumulative[(first + t) * s.H + h] -
+                                   cumulative[(first + j) * s.H + h]);
+        mask[transposed ? j * STRIDE + t : t * STRIDE + j] = value;
+    }
+    if (threadIdx.x < CHUNK)
+        eg[threadIdx.x] = cumulative != nullptr && threadIdx.x < rows
+                              ? gka_pinned_exp(cumulative[(first + threadIdx.x) * s.H + h])
+                              : 1.0f;
+}
+
+/* score <- bf16((left right^T) . mask) for the block's 64 x 64 elements. */
+template <int D>
+__device__ __forceinline__ void masked_scores(Tile<D> left, Tile<D> right, const float *mask,
+                                              Tile<CHUNK> score, int row0, int warp) {
+    float d[2][2][4];
+    clear(d);
+    multiply<2, 2, D, false, true>(d, left, row0, right, (warp & 3) * 16);
+#pragma unroll
+    for (int t = 0; t < 2; t++)
+#pragma unroll
+        for (int n = 0; n < 2; n++)
+#pragma unroll
+            for (int e = 0; e < 4; e += 2) {
+                const int row = row0 + t * 16 + fragment_row(e),
+                          col = (warp & 3) * 16 + n * 8 + fragment_col(e);
+                const float2 m = *reinterpret_cast<const float2 *>(&mask[row * STRIDE + col]);
+                *score.pair(row, col) =
+                    __floats2bfloat162_rn(d[t][n][e] * m.x, d[t][n][e + 1] * m.y);
+            }
+}
+
+/* ---- dq', dalpha, dx ----------------------------------------------------------------------- */
+
+template <int D> struct OutputShared {
+    bf16 state[D * D], k[CHUNK * D], v[CHUNK * D], grad[CHUNK * D], score[CHUNK * CHUNK];
+    float mask[CHUNK * STRIDE], eg[CHUNK], dalpha[4][CHUNK], along[4][CHUNK];
+};
+
+/* RULE dq' = s (exp(G) (do U_0^T) + bf16((do V^T) . M) K), the second product added onto the first
+ * by the tensor core; dalpha = bf16(<dq', x - q>); dx = bf16(alpha dq'); rest = bf16(fma(-alpha,
+ * dq', dq')); along = <q', dq'> with q' = bf16(fma(alpha, x - q, q)). */
+template <int D>
+__global__ __launch_bounds__(THREADS) void grad_output_kernel(Shape s, GradArguments a) {
+    extern __shared__ __align__(128) unsigned char memory[];
+    OutputShared<D> &m = *reinterpret_cast<OutputShared<D> *>(memory);
+    constexpr int NT = D / 32;
+    const Tile<D> state{m.state}, tk{m.k}, tv{m.v}, grad{m.grad};
+    const Tile<CHUNK> score{m.score};
+    const int64_t chunk = blockIdx.x, h = blockIdx.y, b = blockIdx.z, group = h / (s.H / s.Hkv);
+    const int warp = threadIdx.x >> 5, row0 = (warp >> 2) * 32, col0 = (warp & 3) * (D / 4);
+    const int rows = (int)min((int64_t)CHUNK, s.T - chunk * CHUNK);
+    const int64_t first = b * s.T + chunk * CHUNK;
+
+    load_tile<D, D, THREADS>(state, a.u_chunk + ((b * s.chunks() + chunk) * s.H + h) * D * D, D, D);
+    load_tile<CHUNK, D, THREADS>(tk, a.k + (first * s.Hkv + group) * D, s.Hkv * D, rows);
+    load_tile<CHUNK, D, THREADS>(tv, a.v + (first * s.Hkv + group) * D, s.Hkv * D, rows);
+    load_tile<CHUNK, D, THREADS>(grad, a.dout + (first * s.H + h) * D, s.H * D, rows);
+    load_mask<THREADS>(s, a.cumulative, first, h, rows, false, m.mask, m.eg);
+    __syncthreads();
+
+    float c[2][NT][4];
+    masked_scores<D>(grad, tv, m.mask, score, row0, warp);
+    clear(c);
+    multiply<2, NT, D, false, true>(c, grad, row0, state, col0);
+    for (int t = 0; t < 2; t++)
+        for (int n = 0; n < NT; n++)
+            for (int e = 0; e < 4; e++)
+                c[t][n][e] = c[t][n][e] * m.eg[row0 + t * 16 + fragment_row(e)];
+    __syncthreads();
+    multiply<2, NT, CHUNK, false, false>(c, score, row0, tk, col0);
+
+    for (int t = 0; t < 2; t++)
+        for (int half = 0; half < 2; half++) {
+            const int row = row0 + t * 16 + fragment_row(2 * half);
+            const int64_t at = (first + row) * s.H + h;
+            const bool inside = row < rows;
+            const float alpha =
+                !inside || a.alpha == nullptr ? 1.0f : __bfloat162float(a.alpha[at]);
+            float dalpha = 0.0f, along = 0.0f;
+            for (int n = 0; n < NT; n++) {
+                const int col = col0 + n * 8 + fragment_col(0);
+                float2 q = make_float2(0, 0), x = q;
+                if (inside) {
+                    q = __bfloat1622float2(
+                        *reinterpret_cast<const __nv_bfloat162 *>(a.q + at * D + col));
+                    x = __bfloat1622float2(
+                        *reinterpret_cast<const __nv_bfloat162 *>(a.x + at * D + col));
+                }
+                const float dq0 = a.scale * c[t][n][2 * half],
+                            dq1 = a.scale * c[t][n][2 * half + 1];
+                const float2 mixed = __bfloat1622float2(__floats2bfloat162_rn(
+                    fmaf(alpha, x.x - q.x, q.x), fmaf(alpha, x.y - q.y, q.y)));
+                dalpha = fmaf(dq0, x.x - q.x, dalpha);
+                dalpha = fmaf(dq1, x.y - q.y, dalpha);
+                along = fmaf(dq0, mixed.x, along);
+                along = fmaf(dq1, mixed.y, along);
+                if (inside) {
+                    *reinterpret_cast<__nv_bfloat162 *>(a.dx + at * D + col) =
+                        __floats2bfloat162_rn(alpha * dq0, alpha * dq1);
+                    *reinterpret_cast<__nv_bfloat162 *>(a.rest + at * D + col) =
+                        __floats2bfloat162_rn(fmaf(-alpha, dq0, dq0), fmaf(-alpha, dq1, dq1));
+                }
+            }
+            row_partial(m.dalpha, warp, row, dalpha);
+            row_partial(m.along, warp, row, along);
+        }
+    __syncthreads();
+    if (threadIdx.x < rows) {
+        const int64_t at = (first + threadIdx.x) * s.H + h;
+        if (a.dalpha != nullptr)
+            a.dalpha[at] = __float2bfloat16_rn(row_total(m.dalpha, threadIdx.x));
+        a.along[at] = row_total(m.along, threadIdx.x);
+    }
+}
+
+/* ---- w and its sums ------------------------------------------------------------------------ */
+
+/* RULE w_t = (2 a) <p_t, x_t> / f_t (0 where f = 0), the product by quarters of D in order and the
+ * butterfly 1, 2; carry_j = sum_{t>=j} exp(G_t) M_tj w_t and beta = sum_t exp(G_t)^2 w_t / 2, t
+ * ascending. One block a chunk. */
+template <int D>
+__global__ __launch_bounds__(THREADS) void weight_kernel(Shape s, GradArguments a) {
+    __shared__ float w[CHUNK], eg[CHUNK], gate[CHUNK];
+    const int64_t chunk = blockIdx.x, h = blockIdx.y, b = blockIdx.z;
+    const int rows = (int)min((int64_t)CHUNK, s.T - chunk * CHUNK);
+    const int64_t first = b * s.T + chunk * CHUNK;
+    const int row = threadIdx.x / 4, quarter = threadIdx.x % 4;
+    float sum = 0.0f;
+    const int64_t at = (first + row) * s.H + h;
+    if (row < rows)
+        for (int i = 0; i < D / 4; i++) {
+            const int64_t place = at * D + quarter * (D / 4) + i;
+            sum = fmaf(__bfloat162float(a.p[place]), __bfloat162float(a.x[place]), sum);
+        }
+    sum = sum + __shfl_xor_sync(~0u, sum, 1);
+    sum = sum + __shfl_xor_sync(~0u, sum, 2);
+    if (quarter == 0) {
+        const float f = row < rows ? a.fro[at] : 0.0f;
+        w[row] = f > 0.0f ? (2.0f * a.ridge_ratio) * sum / f : 0.0f;
+        gate[row] = a.cumulative != nullptr && row < rows ? a.cumulative[at] : 0.0f;
+        eg[row] = gka_pinned_exp(gate[row]);
+        if (row < rows)
+            a.w[at] = w[row];
+    }
+    __syncthreads();
+    if (threadIdx.x < rows) {
+        float carry = 0.0f;
+        for (int t = threadIdx.x; t < rows; t++)
+            carry = fmaf(eg[t] * gka_pinned_exp(gate[t] - gate[threadIdx.x]), w[t], carry);
+        a.carry[(first + threadIdx.x) * s.H + h] = carry;
+    }
+    if (threadIdx.x == 0) {
+        float beta = 0.0f;
+        for (int t = 0; t < rows; t++)
+            beta = fmaf(eg[t] * eg[t], 0.5f * w[t], beta);
+        a.beta[(b * s.chunks() + chunk) * s.H + h] = beta;
+    }
+}
+
+/* ---- what later chunks send back ----------------------------------------------------------- */
+
+/* RULE, chunks from the last to the first, R the 64 x 64 tile of a block:
+ *   N: R <- R exp(G_C); R += P^T bf16(x exp(G_t)); R += K^T bf16(k carry/2); R <- fma(beta, H_0, R)
+ *   E: R <- R exp(G_C); R += Q'^T bf16(do exp(G_t))
+ * The snapshot of chunk c is bf16(R) before its update: what comes from later chunks. inner[c] =
+ * <R, H_0> after it. */
+template <int D, bool NORMAL>
+__global__ __launch_bounds__(128) void suffix_kernel(Shape s, GradArguments a, const bf16 *state,
+                                                     bf16 *snapshot, float *inner,
+                                                     float *first_state) {
+    __shared__ __align__(16) bf16 left_data[CHUNK * 64], right_data[CHUNK * 64];
+    __shared__ float warp_sum[4];
+    const Tile<64> left{left_data}, right{right_data};
+    constexpr int TILES = D / 64;
+    const int row0 = blockIdx.x / TILES * 64, col0 = blockIdx.x % TILES * 64;
+    const int64_t h = blockIdx.y, b = blockIdx.z, group = h / (s.H / s.Hkv);
+    const int warp = threadIdx.x >> 5, piece = threadIdx.x % 8, line = threadIdx.x / 8;
+
+    const auto weigh = [](uint4 &value, float weight) {
+        __nv_bfloat162 *const parts = reinterpret_cast<__nv_bfloat162 *>(&value);
+        for (int i = 0; i < 4; i++) {
+            const float2 pair = __bfloat1622float2(parts[i]);
+            parts[i] = __floats2bfloat162_rn(pair.x * weight, pair.y * weight);
+        }
+    };
+    float c[1][8][4];
+    clear(c);
+    for (int64_t chunk = s.chunks() - 1; chunk >= 0; chunk--) {
+        const int64_t state_at = ((b * s.chunks() + chunk) * s.H + h) * D * D;
+        const int rows = (int)min((int64_t)CHUNK, s.T - chunk * CHUNK);
+        const int64_t first = b * s.T + chunk * CHUNK;
+        const float last =
+            a.cumulative == nullptr ? 0.0f : a.cumulative[(first + rows - 1) * s.H + h];
+        for (int n = 0; n < 8; n++)
+            for (int e = 0; e < 4; e += 2)
+                *reinterpret_cast<__nv_bfloat162 *>(
+                    snapshot + state_at + (row0 + warp * 16 + fragment_row(e)) * D + col0 + n * 8 +
+                    fragment_col(e)) = __floats2bfloat162_rn(c[0][n][e], c[0][n][e + 1]);
+        const float decay = gka_pinned_exp(last);
+        if (a.cumulative != nullptr)
+            for (int n = 0; n < 8; n++)
+                for (int e = 0; e < 4; e++)
+                    c[0][n][e] = c[0][n][e] * decay;
+        for (int pass = 0; pass < (NORMAL ? 2 : 1); pass++) {
+            __syncthreads();
+            for (int r = line; r < CHUNK; r += 16) {
+                uint4 x = make_uint4(0, 0, 0, 0), y = x;
+                if (r < rows) {
+                    const int64_t query = (first + r) * s.H + h, key = (first + r) * s.Hkv + group;
+                    const float eg =
+                        a.cumulative == nullptr ? 1.0f : gka_pinned_exp(a.cumulative[query]);
+                    if (NORMAL && pass == 0) {
+                        x = *reinterpret_cast<const uint4 *>(a.p + query * D + row0 + piece * 8);
+                        y = *reinterpret_cast<const uint4 *>(a.x + query * D + col0 + piece * 8);
+                        if (a.cumulative != nullptr)
+                            weigh(y, eg);
+                    } else if (NORMAL) {
+                        x = *reinterpret_cast<const uint4 *>(a.k + key * D + row0 + piece * 8);
+                        y = *reinterpret_cast<const uint4 *>(a.k + key * D + col0 + piece * 8);
+                        weigh(y, 0.5f * a.carry[query]);
+                    } else {
+                        const float alpha =
+                            a.alpha == nullptr ? 1.0f : __bfloat162float(a.alpha[query]);
+                        x = *reinterpret_cast<const uint4 *>(a.q + query * D + row0 + piece * 8);
+                        const uint4 solved =
+                            *reinterpret_cast<const uint4 *>(a.x + query * D + row0 + piece * 8);
+                        __nv_bfloat162 *const q = reinterpret_cast<__nv_bfloat162 *>(&x);
+                        const __nv_bfloat162 *const v =
+                            reinterpret_cast<const __nv_bfloat162 *>(&solved);
+                        for (int i = 0; i < 4; i++) {
+                            const float2 qf = __bfloat1622float2(q[i]),
+                                         xf = __bfloat1622float2(v[i]);
+                            q[i] = __floats2bfloat162_rn(fmaf(alpha, xf.x - qf.x, qf.x),
+                                                         fmaf(alpha, xf.y - qf.y, qf.y));
+                        }
+                        y = *reinterpret_cast<const uint4 *>(a.dout + query * D + col0 + piece * 8);
+                        if (a.cumulative != nullptr)
+                            weigh(y, eg);
+                    }
+                }
+                *reinterpret_cast<uint4 *>(left.at(r, piece * 8)) = x;
+                *reinterpret_cast<uint4 *>(right.at(r, piece * 8)) = y;
+            }
+            __syncthreads();
+            multiply<1, 8, CHUNK, true, false>(c, left, warp * 16, right, 0);
+        }
+        /* beta H_0, and <R, H_0>: columns ascending within a thread, butterfly 1..16, warps in
+         * order. */
+        const float beta = NORMAL ? a.beta[(b * s.chunks() + chunk) * s.H + h] : 0.0f;
+        float sum = 0.0f;
+        for (int n = 0; n < 8; n++)
+            for (int e = 0; e < 4; e++) {
+                const float value =
+                    __bfloat162float(state[state_at + (row0 + warp * 16 + fragment_row(e)) * D +
+                                           col0 + n * 8 + fragment_col(e)]);
+                if (NORMAL)
+                    c[0][n][e] = fmaf(beta, value, c[0][n][e]);
+                sum = fmaf(c[0][n][e], value, sum);
+            }
+        for (int offset = 1; offset < 32; offset *= 2)
+            sum = sum + __shfl_xor_sync(~0u, sum, offset);
+        if ((threadIdx.x & 31) == 0)
+            warp_sum[warp] = sum;
+        __syncthreads();
+        if (threadIdx.x == 0)
+            inner[((b * s.chunks() + chunk) * s.H + h) * TILES * TILES + blockIdx.x] =
+                ((warp_sum[0] + warp_sum[1]) + warp_sum[2]) + warp_sum[3];
+    }
+    if (first_state != nullptr)
+        for (int n = 0; n < 8; n++)
+            for (int e = 0; e < 4; e++) {
+                const float value = c[0][n][e];
+                first_state[(b * s.H + h) * D * D + (row0 + warp * 16 + fragment_row(e)) * D +
+                            col0 + n * 8 + fragment_col(e)] = NORMAL ? -value : a.scale * value;
+            }
+}
+
+/* ---- dk, dv, dg, dq ------------------------------------------------------------------------ */
+
+template <int D> struct GradShared {
+    bf16 state[D * D], k[CHUNK * D], left[CHUNK * D], right[CHUNK * D], score[CHUNK * CHUNK];
+    float mask[CHUNK * STRIDE]; /* M^T: [j][t] */
+    float eg[CHUNK], w[CHUNK], local[CHUNK], partial[4][CHUNK];
+};
+
+/* RULE, rows j:
+ *   dk^H = -( bf16((K X^T) . M^T) P + bf16((K P^T) . M^T) X + bf16((K K^T) . W) K, added up by the
+ * tensor core, then fma(carry_j, K H_0), then fma(exp(G_C - G_j), K N + K N^T) ),  W_ji = sum_{t >=
+ * i, j} (M_tj w_t) M_ti dk^U = s fma(exp(G_C - G_j), V E^T, bf16((V do^T) . M^T) Q'),  dk =
+ * bf16(dk^H + dk^U) dv   = bf16(s fma(exp(G_C - G_j), K E, bf16((K Q'^T) . M^T) do)) */
+template <int D> __global__ __launch_bounds__(THREADS) void grad_kernel(Shape s, GradArguments a) {
+    extern __shared__ __align__(128) unsigned char memory[];
+    GradShared<D> &m = *reinterpret_cast<GradShared<D> *>(memory);
+    constexpr int NT = D / 32;
+    const Tile<D> state{m.state}, tk{m.k}, left{m.left}, right{m.right};
+    const Tile<CHUNK> score{m.score};
+    const int64_t chunk = blockIdx.x, h = blockIdx.y, b = blockIdx.z, group = h / (s.H / s.Hkv);
+    const int warp = threadIdx.x >> 5, row0 = (warp >> 2) * 32, col0 = (warp & 3) * (D / 4);
+    const int rows = (int)min((int64_t)CHUNK, s.T - chunk * CHUNK);
+    const int64_t first = b * s.T + chunk * CHUNK;
+    const int64_t state_at = ((b * s.chunks() + chunk) * s.H + h) * D * D;
+    const float last = a.cumulative == nullptr ? 0.0f : a.cumulative[(first + rows - 1) * s.H + h];
+
+    load_tile<D, D, THREADS>(state, a.h_chunk + state_at, D, D);
+    load_tile<CHUNK, D, THREADS>(tk, a.k + (first * s.Hkv + group) * D, s.Hkv * D, rows);
+    load_tile<CHUNK, D, THREADS>(left, a.x + (first * s.H + h) * D, s.H * D, rows);
+    load_tile<CHUNK, D, THREADS>(right, a.p + (first * s.H + h) * D, s.H * D, rows);
+    load_mask<THREADS>(s, a.cumulative, first, h, rows, true, m.mask, m.eg);
+    if (threadIdx.x < CHUNK)
+        m.w[threadIdx.x] = threadIdx.x < rows ? a.w[(first + threadIdx.x) * s.H + h] : 0.0f;
+    __syncthreads();
+
+    /* Per row of the thread: carry_j and exp(G_C - G_j). */
+    float carry[2][2], decay[2][2];
+    for (int t = 0; t < 2; t++)
+        for (int half = 0; half < 2; half++) {
+            const int row = row0 + t * 16 + fragment_row(2 * half);
+            const int64_t at = (first + row) * s.H + h;
+            carry[t][half] = row < rows ? a.carry[at] : 0.0f;
+            decay[t][half] = row < rows && a.cumulative != nullptr
+                                 ? gka_pinned_exp(last - a.cumulative[at])
+                                 : 1.0f;
+        }
+
+    float c[2][NT][4], more[2][NT][4];
+    clear(c);
+    masked_scores<D>(tk, left, m.mask, score, row0, warp);
+    __syncthreads();
+    multiply<2, NT, CHUNK, false, false>(c, score, row0, right, col0);
+    __syncthreads();
+    masked_scores<D>(tk, right, m.mask, score, row0, warp);
+    __syncthreads();
+    multiply<2, NT, CHUNK, false, false>(c, score, row0, left, col0);
+    __syncthreads();
+    {
+        float d[2][2][4];
+        clear(d);
+        multiply<2, 2, D, false, true>(d, tk, row0, tk, (warp & 3) * 16);
+        for (int t = 0; t < 2; t++)
+            for (int n = 0; n < 2; n++)
+                for (int e = 0; e < 4; e++) {
+                    const int j = row0 + t * 16 + fragment_row(e),
+                              i = (warp & 3) * 16 + n * 8 + fragment_col(e);
+                    float weight = 0.0f;
+                    for (int u = max(i, j); u < rows; u++)
+                        weight =
+                            fmaf(m.mask[j * STRIDE + u] * m.w[u], m.mask[i * STRIDE + u], weight);
+                    *score.at(j, i) = __float2bfloat16_rn(d[t][n][e] * weight);
+                }
+    }
+    __syncthreads();
+    multiply<2, NT, CHUNK, false, false>(c, score, row0, tk, col0);
+    clear(more);
+    multiply<2, NT, D, false, true>(more, tk, row0, state, col0);
+    for (int t = 0; t < 2; t++)
+        for (int n = 0; n < NT; n++)
+            for (int e = 0; e < 4; e++)
+                c[t][n][e] = fmaf(carry[t][e >> 1], more[t][n][e], c[t][n][e]);
+    __syncthreads();
+    load_tile<D, D, THREADS>(state, a.n_chunk + state_at, D, D);
+    __syncthreads();
+    clear(more);
+    multiply<2, NT, D, false, false>(more, tk, row0, state, col0);
+    multiply<2, NT, D, false, true>(more, tk, row0, state, col0);
+    for (int t = 0; t < 2; t++)
+        for (int half = 0; half < 2; half++) {
+            const int row = row0 + t * 16 + fragment_row(2 * half);
+            float along = 0.0f;
+            for (int n = 0; n < NT; n++) {
+                const float2 key =
+                    __bfloat1622float2(*tk.pair(row, col0 + n * 8 + fragment_col(0)));
+                for (int i = 0; i < 2; i++) {
+                    const int e = 2 * half + i;
+                    c[t][n][e] = -fmaf(decay[t][half], more[t][n][e], c[t][n][e]);
+                    along = fmaf(c[t][n][e], i == 0 ? key.x : key.y, along);
+                }
+            }
+            row_partial(m.partial, warp, row, along);
+        }
+    __syncthreads();
+    if (threadIdx.x < CHUNK)
+        m.local[threadIdx.x] = -0.5f * row_total(m.partial, threadIdx.x);
+    /* <p_t, q_t>, and dq = rest + p (or p alone). */
+    for (int t = 0; t < 2; t++)
+        for (int half = 0; half < 2; half++) {
+            const int row = row0 + t * 16 + fragment_row(2 * half);
+            const int64_t at = (first + row) * s.H + h;
+            float along = 0.0f;
+            for (int n = 0; n < NT; n++) {
+                const int col = col0 + n * 8 + fragment_col(0);
+                if (row < rows) {
+                    const float2 p = __bfloat1622float2(*right.pair(row, col));
+                    const float2 q = __bfloat1622float2(
+                        *reinterpret_cast<const __nv_bfloat162 *>(a.q + at * D + col));
+                    along = fmaf(p.x, q.x, along);
+                    along = fmaf(p.y, q.y, along);
+                    if (a.rest != nullptr) {
+                        const float2 r = __bfloat1622float2(
+                            *reinterpret_cast<const __nv_bfloat162 *>(a.rest + at * D + col));
+                        *reinterpret_cast<__nv_bfloat162 *>(a.dq + at * D + col) =
+                            __floats2bfloat162_rn(r.x + p.x, r.y + p.y);
+                    }
+                }
+            }
+            __syncwarp();
+            along = along + __shfl_xor_sync(~0u, along, 1);
+            along = along + __shfl_xor_sync(~0u, along, 2);
+            carry[t][half] = along; /* kept until every thread has read m.partial */
+        }
+    __syncthreads();
+    for (int t = 0; t < 2; t++)
+        for (int half = 0; half < 2; half++)
+            if ((threadIdx.x & 3) == 0)
+                m.partial[warp & 3][row0 + t * 16 + fragment_row(2 * half)] = carry[t][half];
+    __syncthreads();
+    if (threadIdx.x < CHUNK)
+        m.local[threadIdx.x] = m.local[threadIdx.x] - row_total(m.partial, threadIdx.x);
+    __syncthreads();
+
+    const bool layer = a.dout != nullptr;
+    bf16 *const dk_out = a.dk, *const dv_out = a.dv;
+    if (layer) {
+        /* left = do, right = Q', state = E; V replaces K for dk^U and comes back out for dv. */
+        load_tile<D, D, THREADS>(state, a.e_chunk + state_at, D, D);
+        for (int i = threadIdx.x; i < CHUNK * D / 2; i += THREADS) {
+            const int row = i / (D / 2), col = i % (D / 2) * 2;
+            __nv_bfloat162 mixed = __floats2bfloat162_rn(0.0f, 0.0f);
+            if (row < rows) {
+                const int64_t at = (first + row) * s.H + h;
+                const float alpha = a.alpha == nullptr ? 1.0f : __bfloat162float(a.alpha[at]);
+                const float2 q = __bfloat1622float2(
+                    *reinterpret_cast<const __nv_bfloat162 *>(a.q + at * D + col));
+                const float2 x = __bfloat1622float2(*left.pair(row, col));
+                mixed =
+                    __floats2bfloat162_rn(fmaf(alpha, x.x - q.x, q.x), fmaf(alpha, x.y - q.y, q.y));
+            }
+            *right.pair(row, col) = mixed;
+        }
+        __syncthreads();
+        load_tile<CHUNK, D, THREADS>(left, a.dout + (first * s.H + h) * D, s.H * D, rows);
+        __syncthreads();
+        /* dv */
+        masked_scores<D>(tk, right, m.mask, score, row0, warp);
+        __syncthreads();
+        float dv[2][NT][4];
+        clear(dv);
+        multiply<2, NT, CHUNK, false, false>(dv, score, row0, left, col0);
+        clear(more);
+        multiply<2, NT, D, false, false>(more, tk, row0, state, col0);
+        __syncthreads();
+        load_tile<CHUNK, D, THREADS>(tk, a.v + (first * s.Hkv + group) * D, s.Hkv * D, rows);
+        __syncthreads();
+        for (int t = 0; t < 2; t++)
+            for (int half = 0; half < 2; half++) {
+                const int row = row0 + t * 16 + fragment_row(2 * half);
+                float along = 0.0f;
+                for (int n = 0; n < NT; n++) {
+                    const float2 value =
+                        __bfloat1622float2(*tk.pair(row, col0 + n * 8 + fragment_col(0)));
+                    for (int i = 0; i < 2; i++) {
+                        const int e = 2 * half + i;
+                        dv[t][n][e] = a.scale * fmaf(decay[t][half], more[t][n][e], dv[t][n][e]);
+                        along = fmaf(dv[t][n][e], i == 0 ? value.x : value.y, along);
+                    }
+                    if (row < rows)
+                        *reinterpret_cast<__nv_bfloat162 *>(dv_out + ((first + row) * s.H + h) * D +
+                                                            col0 + n * 8 + fragment_col(0)) =
+                            __floats2bfloat162_rn(dv[t][n][2 * half], dv[t][n][2 * half + 1]);
+                }
+                row_partial(m.partial, warp, row, along);
+            }
+        __syncthreads();
+        if (threadIdx.x < rows)
+            m.local[threadIdx.x] = m.local[threadIdx.x] - row_total(m.partial, threadIdx.x) +
+                                   a.along[(first + threadIdx.x) * s.H + h];
+        /* dk^U, V in the place of K */
+        masked_scores<D>(tk, left, m.mask, score, row0, warp);
+        __syncthreads();
+        clear(dv);
+        multiply<2, NT, CHUNK, false, false>(dv, score, row0, right, col0);
+        clear(more);
+        multiply<2, NT, D, false, true>(more, tk, row0, state, col0);
+        for (int t = 0; t < 2; t++)
+            for (int n = 0; n < NT; n++)
+                for (int e = 0; e < 4; e++)
+                    c[t][n][e] =
+                        c[t][n][e] + a.scale * fmaf(decay[t][e >> 1], more[t][n][e], dv[t][n][e]);
+    }
+    for (int t = 0; t < 2; t++)
+        for (int n = 0; n < NT; n++)
+            for (int e = 0; e < 4; e += 2) {
+                const int row = row0 + t * 16 + fragment_row(e);
+                if (row < rows)
+                    *reinterpret_cast<__nv_bfloat162 *>(dk_out + ((first + row) * s.H + h) * D +
+                                                        col0 + n * 8 + fragment_col(e)) =
+                        __floats2bfloat162_rn(c[t][n][e], c[t][n][e + 1]);
+            }
+
+    /* RULE dg, from the chunk's last token to its first: the next chunk's <., H> and <., U>, tiles
+     * in order, then one term a token. */
+    __syncthreads();
+    if (a.dg != nullptr && threadIdx.x == 0) {
+        float sum = 0.0f;
+        if (chunk + 1 < s.chunks()) {
+            constexpr int TILES = (D / 64) * (D / 64);
+            const int64_t next = ((b * s.chunks() + chunk + 1) * s.H + h) * TILES;
+            float normal = 0.0f, linear = 0.0f;
+            for (int i = 0; i < TILES; i++) {
+                normal = normal + a.n_inner[next + i];
+                linear = layer ? linear + a.e_inner[next + i] : 0.0f;
+            }
+            sum = fmaf(a.scale, linear, -normal);
+        }
+        for (int t = rows - 1; t >= 0; t--) {
+            sum = sum + m.local[t];
+            a.dg[(first + t) * s.H + h] = sum;
+        }
+    }
+}
+
+/* ---- launches ------------------------------------------------------------------------------ */
+
+template <typename Kernel> static cudaError_t allow(Kernel kernel, size_t bytes) {
+    return cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes);
+}
+
+template <int D>
+cudaError_t launch_grad_output(Shape s, const GradArguments &a, cudaStream_t stream) {
+    const cudaError_t error = allow(grad_output_kernel<D>, sizeof(OutputShared<D>));
+    if (error != cudaSuccess)
+        return error;
+    const dim3 grid((unsigned)s.chunks(), (unsigned)s.H, (unsigned)s.B);
+    grad_output_kernel<D><<<grid, THREADS, sizeof(OutputShared<D>), stream>>>(s, a);
+    return cudaGetLastError();
+}
+
+template <int D> cudaError_t launch_grads(Shape s, const GradArguments &a, cudaStream_t stream) {
+    const cudaError_t error = allow(grad_kernel<D>, sizeof(GradShared<D>));
+    if (error != cudaSuccess)
+        return error;
+    const dim3 chunks((unsigned)s.chunks(), (unsigned)s.H, (unsigned)s.B);
+    const dim3 tiles((D / 64) * (D / 64), (unsigned)s.H, (unsigned)s.B);
+    weight_kernel<D><<<chunks, THREADS, 0, stream>>>(s, a);
+    suffix_kernel<D, true><<<tiles, 128, 0, stream>>>(s, a, a.h_chunk, a.n_chunk, a.n_inner, a.dh0);
+    if (a.dout != nullptr)
+        suffix_kernel<D, false>
+            <<<tiles, 128, 0, stream>>>(s, a, a.u_chunk, a.e_chunk, a.e_inner, a.du0);
+    grad_kernel<D><<<chunks, THREADS, sizeof(GradShared<D>), stream>>>(s, a);
+    return cudaGetLastError();
+}
+
+template cudaError_t launch_grad_output<64>(Shape, const GradArguments &, cudaStream_t);
+template cudaError_t launch_grad_output<128>(Shape, const GradArguments &, cudaStream_t);
+template cudaError_t launch_grads<64>(Shape, const GradArguments &, cudaStream_t);
+template cudaError_t launch_grads<128>(Shape, const GradArguments &, cudaStream_t);
+
+} // namespace gka
