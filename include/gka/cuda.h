@@ -4,6 +4,7 @@
  *   2  gka_cuda_workspace_size   how much scratch memory a call needs
  *   3  gka_cuda_forward          x, f, o and the final states
  *   4  gka_cuda_backward         every gradient
+ *   5  gka_cuda_decode           one token
  *
  * Every output is a function of the inputs alone, whatever the number of multiprocessors: the CPU
  * replays it bit for bit (gka/chunk.h, profile "gka-cuda"). Compute capability 8.0 or later.
@@ -77,6 +78,12 @@ size_t gka_cuda_gradient_workspace_size(const gka_cuda_layer *layer,
 gka_status gka_cuda_backward(const gka_cuda_layer *layer, const gka_cuda_gradient *gradient,
                              void *workspace, size_t workspace_size, void *stream,
                              gka_error *error);
+
+/* ---- 5 decode ------------------------------------------------------------------------------ */
+
+/* One token (T = 1) in binary32 throughout, two-term whatever layer->form says; h_final may be h0
+ * and u_final may be u0. */
+gka_status gka_cuda_decode(const gka_cuda_layer *layer, void *stream, gka_error *error);
 
 #ifdef __cplusplus
 }

@@ -44,6 +44,7 @@ class Library:
         self._lib.gka_cuda_gradient_workspace_size.argtypes = [ctypes.POINTER(_Layer), ctypes.POINTER(_Gradient)]
         self._lib.gka_cuda_backward.argtypes = [ctypes.POINTER(_Layer), ctypes.POINTER(_Gradient), ctypes.c_void_p,
                                                 ctypes.c_size_t, ctypes.c_void_p, ctypes.POINTER(_Error)]
+        self._lib.gka_cuda_decode.argtypes = [ctypes.POINTER(_Layer), ctypes.c_void_p, ctypes.POINTER(_Error)]
         self._workspace = None
 
     def _scratch(self, size, device):
@@ -95,5 +96,22 @@ class Library:
         stream = torch.cuda.current_stream(q.device).cuda_stream
         if self._lib.gka_cuda_forward(ctypes.byref(layer), self._scratch(size, q.device), size, stream,
                                       ctypes.byref(error)):
+            raise RuntimeError(error.text.decode())
+        return x, fro, o, h_final, u_final
+
+    def decode(self, q, k, v=None, alpha=None, g=None, h0=None, u0=None, *, ridge_ratio=0.02, num_iter=30, scale=None):
+        """One token: x, fro, o, h_final, u_final."""
+        B, _, H, D = q.shape
+        new = lambda *shape, dtype: torch.empty(shape, dtype=dtype, device=q.device)
+        x, fro = torch.empty_like(q), new(B, 1, H, dtype=torch.float32)
+        o = torch.empty_like(q) if v is not None else None
+        h_final = new(B, H, D, D, dtype=torch.float32)
+        u_final = new(B, H, D, D, dtype=torch.float32) if v is not None else None
+        place = lambda t: None if t is None else t.data_ptr()
+        layer = _Layer(B, 1, H, k.shape[2], D, ridge_ratio, D ** -0.5 if scale is None else scale, num_iter, 0,
+                       *map(place, (q, k, v, alpha, g, h0, u0, x, fro, o, h_final, u_final)))
+        error = _Error()
+        if self._lib.gka_cuda_decode(ctypes.byref(layer), torch.cuda.current_stream(q.device).cuda_stream,
+                                     ctypes.byref(error)):
             raise RuntimeError(error.text.decode())
         return x, fro, o, h_final, u_final

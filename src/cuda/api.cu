@@ -248,3 +248,35 @@ gka_status gka_cuda_backward(const gka_cuda_layer *layer, const gka_cuda_gradien
                                       : backward<128>(*layer, *gradient, bytes, on),
                        error);
 }
+
+gka_status gka_cuda_decode(const gka_cuda_layer *layer, void *stream, gka_error *error) {
+    const gka_status status = check(layer, error);
+    if (status != GKA_OK)
+        return status;
+    if (layer->T != 1)
+        return gka_fail(error, GKA_BAD_ARGUMENT, "gka_cuda_decode: T = %lld, expected 1",
+                        (long long)layer->T);
+    using bf16 = __nv_bfloat16;
+    gka::DecodeArguments a = {};
+    a.H = layer->H;
+    a.Hkv = layer->G;
+    a.q = static_cast<const bf16 *>(layer->q);
+    a.k = static_cast<const bf16 *>(layer->k);
+    a.v = static_cast<const bf16 *>(layer->v);
+    a.alpha = static_cast<const bf16 *>(layer->alpha);
+    a.g = layer->g;
+    a.h0 = layer->h0;
+    a.u0 = layer->u0;
+    a.h_final = layer->h_final;
+    a.u_final = layer->u_final;
+    a.fro = layer->fro;
+    a.x = static_cast<bf16 *>(layer->x);
+    a.o = static_cast<bf16 *>(layer->o);
+    a.ridge_ratio = (float)layer->ridge_ratio;
+    a.scale = (float)layer->scale;
+    a.num_iter = layer->num_iter;
+    cudaStream_t const on = static_cast<cudaStream_t>(stream);
+    return cuda_status(layer->D == 64 ? gka::launch_decode<64>(a, layer->B, on)
+                                      : gka::launch_decode<128>(a, layer->B, on),
+                       error);
+}

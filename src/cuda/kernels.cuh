@@ -45,11 +45,22 @@ struct GradArguments {
     float *dg, *dh0, *du0;
 };
 
+struct DecodeArguments {
+    int64_t H, Hkv;
+    const __nv_bfloat16 *q, *k, *v, *alpha;
+    const float *g, *h0, *u0;
+    float *h_final, *u_final, *fro;
+    __nv_bfloat16 *x, *o; /* o = nullptr: the solve alone */
+    float ridge_ratio, scale;
+    int num_iter;
+};
+
 void launch_gates(Shape, const float *g, float *cumulative, cudaStream_t);
 template <int D>
 void launch_states(Shape, const __nv_bfloat16 *k, const __nv_bfloat16 *v, const float *cumulative,
                    const float *initial, __nv_bfloat16 *snapshot, float *final_state, cudaStream_t);
 template <int D> cudaError_t launch_grad_output(Shape, const GradArguments &, cudaStream_t);
+template <int D> cudaError_t launch_decode(const DecodeArguments &, int64_t batch, cudaStream_t);
 template <int D> cudaError_t launch_grads(Shape, const GradArguments &, cudaStream_t);
 template <int D> cudaError_t launch_solve(Shape, Form, const SolveArguments &, cudaStream_t);
 
