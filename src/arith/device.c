@@ -1,7 +1,6 @@
 /* device.c - the devices, and their matrix product over packed operands. */
-#include "arith/tensor_core.h"
+#include "arith/mma_kernels.h"
 
-#include <math.h>
 #include <string.h>
 
 /* ---- devices ------------------------------------------------------------------------------- */
@@ -50,78 +49,96 @@ const gka_device *gka_device_find(const char *name) {
 
 /* ---- packed operands ----------------------------------------------------------------------- */
 
-/* Both operands are kept as rows along k (the right one transposed), padded with zeros to whole
- * groups: float for binary32 devices, double for binary64. */
-
-static int64_t padded(const gka_device *device, gka_mma_input input, int64_t K) {
-    const int group = device->core[input].group;
-    return group ? (K + group - 1) / group * group : K;
-}
-
-static size_t pack_size(const gka_device *device, gka_mma_input input, int64_t rows, int64_t K) {
-    const size_t element = device->binary32 ? sizeof(float) : sizeof(double);
-    const size_t bytes = (size_t)rows * (size_t)padded(device, input, K) * element;
+static size_t aligned(size_t bytes) {
     return (bytes + 63) & ~(size_t)63;
 }
 
+/* lines: rows of the left operand, or blocks of the right one, of `wide` numbers per k */
+static mma_packed layout(const gka_device *device, gka_mma_input input, int64_t lines, int64_t wide,
+                         int64_t K, void *memory) {
+    const int64_t group = device->binary32 ? device->core[input].group : 0;
+    mma_packed packed = {.groups = group ? (K + group - 1) / group : 0};
+    packed.K = group ? packed.groups * group : K;
+    const size_t numbers = (size_t)lines * (size_t)wide * (size_t)packed.K;
+    char *at = memory;
+    if (!device->binary32) {
+        packed.f64 = (double *)memory;
+        packed.size = aligned(numbers * sizeof(double));
+        return packed;
+    }
+    packed.f32 = (float *)memory;
+    packed.size = aligned(numbers * sizeof(float));
+    if (!group)
+        return packed;
+    const size_t e_at = packed.size, flags_at = e_at + aligned(numbers * sizeof(int16_t));
+    packed.size = flags_at + aligned((size_t)(lines * packed.groups));
+    if (memory) {
+        packed.e = (int16_t *)(void *)(at + e_at);
+        packed.flags = (uint8_t *)(at + flags_at);
+    }
+    return packed;
+}
+
+mma_packed mma_left_layout(const gka_device *device, gka_mma_input input, int64_t M, int64_t K,
+                           void *memory) {
+    return layout(device, input, M, 1, K, memory);
+}
+
+mma_packed mma_right_layout(const gka_device *device, gka_mma_input input, int64_t K, int64_t N,
+                            void *memory) {
+    return layout(device, input, (N + MMA_BLOCK - 1) / MMA_BLOCK, MMA_BLOCK, K, memory);
+}
+
 size_t gka_mma_left_size(const gka_device *device, gka_mma_input input, int64_t M, int64_t K) {
-    return pack_size(device, input, M, K);
+    return mma_left_layout(device, input, M, K, NULL).size;
 }
 
 size_t gka_mma_right_size(const gka_device *device, gka_mma_input input, int64_t K, int64_t N) {
-    return pack_size(device, input, N, K);
+    return mma_right_layout(device, input, K, N, NULL).size;
 }
 
-/* element (i, k) of the operand at data[i * row + k * column] */
-static void pack(const gka_device *device, gka_mma_input input, int64_t rows, int64_t K,
-                 gka_matrix operand, void *memory) {
-    const int64_t stride = padded(device, input, K);
-    for (int64_t i = 0; i < rows; i++)
-        for (int64_t k = 0; k < stride; k++) {
-            const double value = k < K ? operand.data[i * operand.row + k * operand.column] : 0;
-            if (device->binary32)
-                ((float *)memory)[i * stride + k] = (float)value;
-            else
-                ((double *)memory)[i * stride + k] = value;
-        }
+/* ---- instruction sets ---------------------------------------------------------------------- */
+
+void mma_kernels_all(const mma_kernels *tables[4]) {
+    int n = 0;
+#ifdef __x86_64__
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("fma"))
+        tables[n++] = &mma_kernels_avx512;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        tables[n++] = &mma_kernels_avx2;
+#endif
+    tables[n++] = &mma_kernels_baseline;
+    tables[n] = NULL;
 }
 
-void gka_mma_pack_left(const gka_device *device, gka_mma_input input, int64_t M, int64_t K,
-                       gka_matrix a, void *memory) {
-    pack(device, input, M, K, a, memory);
-}
-
-void gka_mma_pack_right(const gka_device *device, gka_mma_input input, int64_t K, int64_t N,
-                        gka_matrix b, void *memory) {
-    pack(device, input, N, K, (gka_matrix){b.data, b.column, b.row}, memory);
+static const mma_kernels *best(void) {
+    const mma_kernels *tables[4];
+    mma_kernels_all(tables);
+    return tables[0];
 }
 
 /* ---- matrix product ------------------------------------------------------------------------ */
 
+void gka_mma_pack_left(const gka_device *device, gka_mma_input input, int64_t M, int64_t K,
+                       gka_matrix a, void *memory) {
+    const mma_packed left = mma_left_layout(device, input, M, K, memory);
+    best()->pack_left(device, input, M, K, a, &left);
+}
+
+void gka_mma_pack_right(const gka_device *device, gka_mma_input input, int64_t K, int64_t N,
+                        gka_matrix b, void *memory) {
+    const mma_packed right = mma_right_layout(device, input, K, N, memory);
+    best()->pack_right(device, input, K, N, b, &right);
+}
+
 void gka_mma_packed(const gka_device *device, gka_mma_input input, int64_t M, int64_t N, int64_t K,
                     const void *left, const void *right, double *c, int64_t ldc) {
-    const gka_tensor_core *const core = &device->core[input];
-    const int64_t stride = padded(device, input, K);
-    for (int64_t i = 0; i < M; i++)
-        for (int64_t j = 0; j < N; j++) {
-            double *const out = &c[i * ldc + j];
-            if (!device->binary32) {
-                const double *const a = (const double *)left + i * stride;
-                const double *const b = (const double *)right + j * stride;
-                for (int64_t k = 0; k < K; k++)
-                    *out = fma(a[k], b[k], *out);
-                continue;
-            }
-            const float *const a = (const float *)left + i * stride;
-            const float *const b = (const float *)right + j * stride;
-            float sum = (float)*out;
-            if (core->group)
-                sum = gka_tensor_core_dot(core, input, stride, a, b, sum);
-            else
-                for (int64_t k = 0; k < K; k++)
-                    sum = fmaf(a[k], b[k], sum);
-            *out = (double)sum;
-        }
+    /* the layout serves packing too; here nothing is written through it */
+    const mma_packed l = mma_left_layout(device, input, M, K, (void *)(uintptr_t)left);
+    const mma_packed r = mma_right_layout(device, input, K, N, (void *)(uintptr_t)right);
+    best()->product(device, input, M, N, K, &l, &r, c, ldc);
 }
 
 void gka_mma(const gka_device *device, gka_mma_input input, int64_t M, int64_t N, int64_t K,

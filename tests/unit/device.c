@@ -45,6 +45,8 @@ static void test_zero_sum_is_positive(void **state) {
     (void)state;
     assert_int_equal(dot_bits(1, A(-0.0f), A(1), -0.0f), 0);
     assert_int_equal(dot_bits(1, A(0), A(0), -0.0f), 0);
+    /* a negative sum below the smallest number (7 results of an H100 in mma.bin) */
+    assert_int_equal(dot_bits(1, A(-0x1p-133f), A(0x1p-20f), 0), 0);
 }
 
 static void test_special_values(void **state) {
@@ -55,6 +57,7 @@ static void test_special_values(void **state) {
     assert_int_equal(dot_bits(1, A(INFINITY), A(0), 0), nan);
     assert_int_equal(dot_bits(1, A(NAN), A(0), 0), nan);
     assert_int_equal(dot_bits(1, A(1), A(1), -NAN), nan);
+    assert_int_equal(dot_bits(1, A(0), A(1), -NAN), nan);
     assert_int_equal(dot_bits(2, A(-INFINITY, 1), A(1, 1), 1), bits_of_f32(-INFINITY));
 }
 
@@ -110,6 +113,16 @@ static void test_exp_at_known_points(void **state) {
     assert_true(isnan(gka_device_exp(d, (double)NAN)));
 }
 
+static void test_pinned_exp(void **state) {
+    (void)state;
+    const gka_device *const d = gka_device_find("gka-cuda");
+    assert_int_equal(bits_of(gka_device_exp(d, 0)), bits_of(1));
+    assert_int_equal(bits_of(gka_device_exp(d, -1)), bits_of((double)0x1.78b564p-2f));
+    assert_int_equal(bits_of(gka_device_exp(d, -1e4)), 0);
+    assert_int_equal(bits_of(gka_device_exp(d, 200)), bits_of((double)INFINITY));
+    assert_int_equal(bits_of(gka_device_div(d, 1, 3)), bits_of((double)(1.0f / 3)));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_zeros_take_no_part_in_E),
@@ -121,6 +134,7 @@ int main(void) {
         cmocka_unit_test(test_neutral_devices_round_once_per_product),
         cmocka_unit_test(test_views_and_presets),
         cmocka_unit_test(test_exp_at_known_points),
+        cmocka_unit_test(test_pinned_exp),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

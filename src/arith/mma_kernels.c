@@ -1,0 +1,453 @@
+/* mma_kernels.c - the matrix product over packed operands, many columns at a time. Compiled once
+ * per instruction set; MMA_TABLE names the table.
+ *
+ * The rule is that of tensor_core.c. Here a lane is one column of C, and for a group of products
+ * a_k b_k with accumulator c
+ *
+ *   E      max of e_a + e_b (the packed exponents), e_c and the floor
+ *   T      sum over k of trunc(a_k b_k 2^(F-E)) + trunc(c 2^(F-E)), in 32-bit integers
+ *   c  <-  T 2^(E-F), truncated to binary32
+ *
+ * a_k b_k is exact in binary32 (2 x 11 bits at most) unless it is below 2^-126, and 2^(F-E) only
+ * moves its exponent, so that a conversion to integer is the rule's truncation. |a_k b_k| < 2^(E+2)
+ * and F <= 25: sixteen of them stay below 2^31. Lanes for which this does not hold are marked in
+ * the sign of `slow` and their whole sum is taken again by tensor_core.c: E outside
+ * [E_LOW, E_HIGH], where 2^(F-E) or the result might leave the normal numbers (this includes all
+ * infinities and NaN), and T beyond 31 bits. Lanes without any product other than zero keep c.
+ */
+#include "arith/mma_kernels.h"
+#include "arith/tensor_core.h"
+
+#include <math.h>
+#include <string.h>
+
+#define MMA_INLINE static inline __attribute__((always_inline))
+
+/* ---- vectors ------------------------------------------------------------------------------- */
+
+#if defined(__AVX512BW__)
+#include <immintrin.h>
+enum { LANES = 16 };
+#elif defined(__AVX2__)
+#include <immintrin.h>
+enum { LANES = 8 };
+#else
+enum { LANES = 4 };
+#endif
+enum { PARTS = MMA_BLOCK / LANES, HALVES = MMA_BLOCK / (2 * LANES), LANES64 = LANES / 2 };
+
+typedef float vf __attribute__((vector_size(4 * LANES)));
+typedef double vd __attribute__((vector_size(4 * LANES)));
+typedef int32_t vi __attribute__((vector_size(4 * LANES)));
+typedef uint32_t vu __attribute__((vector_size(4 * LANES)));
+typedef int16_t vs __attribute__((vector_size(4 * LANES)));
+typedef int16_t vs_half __attribute__((vector_size(2 * LANES)));
+
+#define DEFINE_MEMORY(type, name, element)                                                         \
+    MMA_INLINE type load_##name(const element *at) {                                               \
+        type v;                                                                                    \
+        memcpy(&v, at, sizeof v);                                                                  \
+        return v;                                                                                  \
+    }                                                                                              \
+    MMA_INLINE void store_##name(element *at, type v) {                                            \
+        memcpy(at, &v, sizeof v);                                                                  \
+    }
+DEFINE_MEMORY(vf, f, float)
+DEFINE_MEMORY(vd, d, double)
+DEFINE_MEMORY(vi, i, int32_t)
+DEFINE_MEMORY(vs, s, int16_t)
+#undef DEFINE_MEMORY
+
+MMA_INLINE vf float_of(vi bits) {
+    vf v;
+    memcpy(&v, &bits, sizeof v);
+    return v;
+}
+
+MMA_INLINE vi bits_of(vf v) {
+    vi bits;
+    memcpy(&bits, &v, sizeof bits);
+    return bits;
+}
+
+MMA_INLINE vi widened(const int16_t *at) {
+    vs_half v;
+    memcpy(&v, at, sizeof v);
+    return __builtin_convertvector(v, vi);
+}
+
+MMA_INLINE vi select_i(vi mask, vi a, vi b) {
+    return (mask & a) | (~mask & b);
+}
+
+#if defined(__AVX512BW__)
+MMA_INLINE vs max_s(vs a, vs b) {
+    return (vs)_mm512_max_epi16((__m512i)a, (__m512i)b);
+}
+MMA_INLINE vi max_i(vi a, vi b) {
+    return (vi)_mm512_max_epi32((__m512i)a, (__m512i)b);
+}
+MMA_INLINE vi truncated(vf x) {
+    return (vi)_mm512_cvttps_epi32((__m512)x);
+}
+MMA_INLINE vf fused_f(vf a, vf b, vf c) {
+    return (vf)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+}
+MMA_INLINE vd fused_d(vd a, vd b, vd c) {
+    return (vd)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c);
+}
+#elif defined(__AVX2__)
+MMA_INLINE vs max_s(vs a, vs b) {
+    return (vs)_mm256_max_epi16((__m256i)a, (__m256i)b);
+}
+MMA_INLINE vi max_i(vi a, vi b) {
+    return (vi)_mm256_max_epi32((__m256i)a, (__m256i)b);
+}
+MMA_INLINE vi truncated(vf x) {
+    return (vi)_mm256_cvttps_epi32((__m256)x);
+}
+MMA_INLINE vf fused_f(vf a, vf b, vf c) {
+    return (vf)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+}
+MMA_INLINE vd fused_d(vd a, vd b, vd c) {
+    return (vd)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c);
+}
+#else
+MMA_INLINE vs max_s(vs a, vs b) {
+    const vs greater = a > b;
+    return (greater & a) | (~greater & b);
+}
+MMA_INLINE vi max_i(vi a, vi b) {
+    return select_i(a > b, a, b);
+}
+MMA_INLINE vi truncated(vf x) {
+    return __builtin_convertvector(x, vi);
+}
+MMA_INLINE vf fused_f(vf a, vf b, vf c) {
+    for (int l = 0; l < LANES; l++)
+        c[l] = fmaf(a[l], b[l], c[l]);
+    return c;
+}
+MMA_INLINE vd fused_d(vd a, vd b, vd c) {
+    for (int l = 0; l < LANES64; l++)
+        c[l] = fma(a[l], b[l], c[l]);
+    return c;
+}
+#endif
+
+/* T truncated toward zero to binary32; marks lanes it cannot do (|T| near 2^31). */
+MMA_INLINE vf float_toward_zero(vi T, vi *slow) {
+#if defined(__AVX512BW__)
+    (void)slow;
+    return (vf)_mm512_cvt_roundepi32_ps((__m512i)T, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC);
+#else
+    const vi sign = T >> 31;
+    const vi magnitude = (vi)((vu)(T ^ sign) - (vu)sign);
+    *slow |= 0x7fffff7f - magnitude;
+    const vf near = __builtin_convertvector(magnitude, vf);
+    const vi too_large = truncated(near) > magnitude; /* -1: one encoding less */
+    return float_of((bits_of(near) + too_large) | (T & INT32_MIN));
+#endif
+}
+
+/* ---- tensor core --------------------------------------------------------------------------- */
+
+enum { E_LOW = -90, E_HIGH = 120 };
+
+/* 2^n in every lane, n an exponent of normal numbers */
+MMA_INLINE vf power(vi n) {
+    return float_of((n + 127) << 23);
+}
+
+/* One group for a block of columns: c and slow are [PARTS]. */
+MMA_INLINE void group_step(int group, int fraction, int floor, const float *a, const int16_t *ea,
+                           const float *b, const int16_t *eb, vf *c, vi *slow) {
+    int16_t widest[MMA_BLOCK];
+    vs top[HALVES];
+    for (int h = 0; h < HALVES; h++)
+        top[h] = load_s(eb + h * 2 * LANES) + ea[0];
+    for (int k = 1; k < group; k++)
+        for (int h = 0; h < HALVES; h++)
+            top[h] = max_s(top[h], load_s(eb + k * MMA_BLOCK + h * 2 * LANES) + ea[k]);
+    for (int h = 0; h < HALVES; h++)
+        store_s(widest + h * 2 * LANES, top[h]);
+
+    vi E[PARTS], T[PARTS] = {{0}}, none[PARTS];
+    vf scale[PARTS];
+    for (int p = 0; p < PARTS; p++) {
+        const vi products = widened(widest + p * LANES);
+        none[p] = (products - MMA_ZERO / 2) >> 31;
+        const vi e_c = (bits_of(c[p]) >> 23 & 0xff) - 127; /* a subnormal c is below E_LOW anyway */
+        E[p] = max_i(max_i(products, e_c), (vi){0} + floor);
+        slow[p] |= (E_HIGH - E[p]) | ((E[p] - E_LOW) & ~none[p]);
+        scale[p] = power(fraction - E[p]);
+    }
+    for (int k = 0; k < group; k++)
+        for (int p = 0; p < PARTS; p++)
+            T[p] += truncated(load_f(b + k * MMA_BLOCK + p * LANES) * a[k] * scale[p]);
+    for (int p = 0; p < PARTS; p++) {
+        const vi of_c = truncated(c[p] * scale[p]);
+        const vi sum = (vi)((vu)T[p] + (vu)of_c);
+        slow[p] |= (T[p] ^ sum) & ~(T[p] ^ of_c); /* the sign is wrong: overflow */
+        const vf result = float_toward_zero(sum, &slow[p]) * power(E[p] - fraction);
+        c[p] = float_of(select_i(none[p], bits_of(c[p] + 0.0f), bits_of(result)));
+    }
+}
+
+/* c[column] again, from the start, by the rule itself. */
+static void redo(const gka_tensor_core *core, gka_mma_input input, int64_t K, const float *a,
+                 const float *b, int column, float *c) {
+    float gathered[16];
+    for (int64_t k = 0; k < K; k += core->group) {
+        for (int i = 0; i < core->group; i++)
+            gathered[i] = b[(k + i) * MMA_BLOCK + column];
+        *c = gka_tensor_core_dot(core, input, core->group, a + k, gathered, *c);
+    }
+}
+
+/* Row i of C against a block of columns: n of them are there. */
+MMA_INLINE void row_step(const gka_tensor_core *core, int group, gka_mma_input input,
+                         const mma_packed *left, const mma_packed *right, int64_t i, int64_t block,
+                         int n, double *out) {
+    const float *const a = left->f32 + i * left->K;
+    const int16_t *const ea = left->e + i * left->K;
+    const float *const b = right->f32 + block * right->K * MMA_BLOCK;
+    const int16_t *const eb = right->e + block * right->K * MMA_BLOCK;
+    const uint8_t *const in_row = left->flags + i * left->groups;
+    const uint8_t *const in_block = right->flags + block * right->groups;
+
+    float start[MMA_BLOCK] = {0};
+    for (int j = 0; j < n; j++)
+        start[j] = (float)out[j];
+    vf c[PARTS];
+    vi slow[PARTS];
+    for (int p = 0; p < PARTS; p++) {
+        c[p] = load_f(start + p * LANES);
+        slow[p] = 254 - (bits_of(c[p]) >> 23 & 0xff); /* negative: infinity or NaN */
+    }
+    for (int64_t g = 0; g < left->groups; g++) {
+        const int any = in_row[g] | in_block[g], both = in_row[g] & in_block[g];
+        if (both & MMA_HAS_NUMBER || any & MMA_HAS_SPECIAL)
+            group_step(group, core->fraction, core->floor, a + g * group, ea + g * group,
+                       b + g * group * MMA_BLOCK, eb + g * group * MMA_BLOCK, c, slow);
+        else
+            for (int p = 0; p < PARTS; p++)
+                c[p] += 0.0f; /* -0 becomes +0 */
+    }
+
+    float end[MMA_BLOCK];
+    int32_t again[MMA_BLOCK];
+    vi any = slow[0];
+    for (int p = 0; p < PARTS; p++) {
+        store_f(end + p * LANES, c[p]);
+        store_i(again + p * LANES, slow[p]);
+        any |= slow[p];
+    }
+    int32_t first[LANES], negative = 0;
+    store_i(first, any);
+    for (int l = 0; l < LANES; l++)
+        negative |= first[l];
+    if (negative < 0)
+        for (int j = 0; j < n; j++)
+            if (again[j] < 0) {
+                end[j] = start[j];
+                redo(core, input, left->K, a, b, j, &end[j]);
+            }
+    for (int j = 0; j < n; j++)
+        out[j] = (double)end[j];
+}
+
+/* ---- fused multiply-adds, k ascending ------------------------------------------------------ */
+
+enum { ROWS = 8 / PARTS > 0 ? 8 / PARTS : 1 }; /* that advance together */
+
+/* Below, a number minus a zero vector is the number in every lane, the sign of zero kept. */
+
+MMA_INLINE void rows_f32(int rows, int64_t K, const float *a, const float *b, int n, double *out,
+                         int64_t ldc) {
+    float edge[MMA_BLOCK] = {0};
+    vf c[ROWS][PARTS];
+    for (int r = 0; r < rows; r++) {
+        for (int j = 0; j < n; j++)
+            edge[j] = (float)out[r * ldc + j];
+        for (int p = 0; p < PARTS; p++)
+            c[r][p] = load_f(edge + p * LANES);
+    }
+    for (int64_t k = 0; k < K; k++)
+        for (int r = 0; r < rows; r++)
+            for (int p = 0; p < PARTS; p++)
+                c[r][p] =
+                    fused_f(a[r * K + k] - (vf){0}, load_f(b + k * MMA_BLOCK + p * LANES), c[r][p]);
+    for (int r = 0; r < rows; r++) {
+        for (int p = 0; p < PARTS; p++)
+            store_f(edge + p * LANES, c[r][p]);
+        for (int j = 0; j < n; j++)
+            out[r * ldc + j] = (double)edge[j];
+    }
+}
+
+/* half a block of columns */
+MMA_INLINE void rows_f64(int rows, int64_t K, const double *a, const double *b, int n, double *out,
+                         int64_t ldc) {
+    double edge[MMA_BLOCK / 2] = {0};
+    vd c[ROWS][PARTS];
+    for (int r = 0; r < rows; r++) {
+        for (int j = 0; j < n; j++)
+            edge[j] = out[r * ldc + j];
+        for (int p = 0; p < PARTS; p++)
+            c[r][p] = load_d(edge + p * LANES64);
+    }
+    for (int64_t k = 0; k < K; k++)
+        for (int r = 0; r < rows; r++)
+            for (int p = 0; p < PARTS; p++)
+                c[r][p] = fused_d(a[r * K + k] - (vd){0}, load_d(b + k * MMA_BLOCK + p * LANES64),
+                                  c[r][p]);
+    for (int r = 0; r < rows; r++) {
+        for (int p = 0; p < PARTS; p++)
+            store_d(edge + p * LANES64, c[r][p]);
+        for (int j = 0; j < n; j++)
+            out[r * ldc + j] = edge[j];
+    }
+}
+
+static void working_f32(int64_t M, int n, int64_t K, const float *a, const float *b, double *c,
+                        int64_t ldc) {
+    int64_t i = 0;
+    for (; i + ROWS <= M; i += ROWS)
+        rows_f32(ROWS, K, a + i * K, b, n, c + i * ldc, ldc);
+    for (; i < M; i++)
+        rows_f32(1, K, a + i * K, b, n, c + i * ldc, ldc);
+}
+
+static void working_f64(int64_t M, int n, int64_t K, const double *a, const double *b, double *c,
+                        int64_t ldc) {
+    for (int half = 0; half < n; half += MMA_BLOCK / 2) {
+        const int columns = n - half < MMA_BLOCK / 2 ? n - half : MMA_BLOCK / 2;
+        int64_t i = 0;
+        for (; i + ROWS <= M; i += ROWS)
+            rows_f64(ROWS, K, a + i * K, b + half, columns, c + i * ldc + half, ldc);
+        for (; i < M; i++)
+            rows_f64(1, K, a + i * K, b + half, columns, c + i * ldc + half, ldc);
+    }
+}
+
+/* ---- product ------------------------------------------------------------------------------- */
+
+MMA_INLINE void core_rows(const gka_tensor_core *core, int group, gka_mma_input input, int64_t M,
+                          int n, const mma_packed *left, const mma_packed *right, int64_t block,
+                          double *c, int64_t ldc) {
+    for (int64_t i = 0; i < M; i++)
+        row_step(core, group, input, left, right, i, block, n, c + i * ldc);
+}
+
+static void product(const gka_device *device, gka_mma_input input, int64_t M, int64_t N, int64_t K,
+                    const mma_packed *left, const mma_packed *right, double *c, int64_t ldc) {
+    const gka_tensor_core *const core = &device->core[input];
+    for (int64_t j = 0, block = 0; j < N; j += MMA_BLOCK, block++) {
+        const int n = N - j < MMA_BLOCK ? (int)(N - j) : MMA_BLOCK;
+        if (!device->binary32)
+            working_f64(M, n, K, left->f64, right->f64 + block * K * MMA_BLOCK, c + j, ldc);
+        else if (core->group == 0)
+            working_f32(M, n, K, left->f32, right->f32 + block * K * MMA_BLOCK, c + j, ldc);
+        else if (core->group == 16)
+            core_rows(core, 16, input, M, n, left, right, block, c + j, ldc);
+        else if (core->group == 8)
+            core_rows(core, 8, input, M, n, left, right, block, c + j, ldc);
+        else
+            core_rows(core, core->group, input, M, n, left, right, block, c + j, ldc);
+    }
+}
+
+/* ---- packing ------------------------------------------------------------------------------- */
+
+/* The exponents of n numbers; a subnormal of the input format has its smallest exponent. */
+static void exponents(gka_mma_input input, int64_t n, const float *x, int16_t *e) {
+    const int smallest = input == GKA_MMA_FP16 ? -14 : -126;
+    for (int64_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, &x[i], sizeof bits);
+        const int field = (int)(bits >> 23 & 0xff);
+        int exponent = field - 127;
+        exponent = exponent < smallest ? smallest : exponent;
+        exponent = bits << 1 == 0 ? MMA_ZERO : exponent;
+        e[i] = (int16_t)(field == 0xff ? MMA_SPECIAL : exponent);
+    }
+}
+
+static uint8_t flags_of(int64_t n, const int16_t *e) {
+    int16_t top = MMA_ZERO;
+    for (int64_t i = 0; i < n; i++)
+        top = e[i] > top ? e[i] : top;
+    return (uint8_t)((top > MMA_ZERO ? MMA_HAS_NUMBER : 0) |
+                     (top == MMA_SPECIAL ? MMA_HAS_SPECIAL : 0));
+}
+
+/* n numbers `stride` apart, to out[0], out[to], ... */
+MMA_INLINE void gather_f32(int64_t n, const double *x, int64_t stride, float *out, int64_t to) {
+    if (stride == 1 && to == 1)
+        for (int64_t i = 0; i < n; i++)
+            out[i] = (float)x[i];
+    else
+        for (int64_t i = 0; i < n; i++)
+            out[i * to] = (float)x[i * stride];
+}
+
+MMA_INLINE void gather_f64(int64_t n, const double *x, int64_t stride, double *out, int64_t to) {
+    for (int64_t i = 0; i < n; i++)
+        out[i * to] = x[i * stride];
+}
+
+static void pack_left(const gka_device *device, gka_mma_input input, int64_t M, int64_t K,
+                      gka_matrix a, const mma_packed *left) {
+    const int group = device->core[input].group;
+    for (int64_t i = 0; i < M; i++) {
+        const double *const row = a.data + i * a.row;
+        if (!device->binary32) {
+            gather_f64(K, row, a.column, left->f64 + i * K, 1);
+            continue;
+        }
+        float *const out = left->f32 + i * left->K;
+        gather_f32(K, row, a.column, out, 1);
+        for (int64_t k = K; k < left->K; k++)
+            out[k] = 0;
+        if (!group)
+            continue;
+        int16_t *const e = left->e + i * left->K;
+        exponents(input, left->K, out, e);
+        for (int64_t g = 0; g < left->groups; g++)
+            left->flags[i * left->groups + g] = flags_of(group, e + g * group);
+    }
+}
+
+static void pack_right(const gka_device *device, gka_mma_input input, int64_t K, int64_t N,
+                       gka_matrix b, const mma_packed *right) {
+    const int group = device->core[input].group;
+    for (int64_t j = 0, block = 0; j < N; j += MMA_BLOCK, block++) {
+        const int64_t n = N - j < MMA_BLOCK ? N - j : MMA_BLOCK, at = block * right->K * MMA_BLOCK;
+        const double *const data = b.data + j * b.column;
+        if (!device->binary32) {
+            memset(right->f64 + at, 0, (size_t)right->K * MMA_BLOCK * sizeof(double));
+            for (int64_t k = 0; k < K; k++)
+                gather_f64(n, data + k * b.row, b.column, right->f64 + at + k * MMA_BLOCK, 1);
+            continue;
+        }
+        float *const out = right->f32 + at;
+        memset(out, 0, (size_t)right->K * MMA_BLOCK * sizeof *out);
+        if (b.row == 1) /* a transpose: read it along k */
+            for (int64_t l = 0; l < n; l++)
+                gather_f32(K, data + l * b.column, 1, out + l, MMA_BLOCK);
+        else
+            for (int64_t k = 0; k < K; k++)
+                gather_f32(n, data + k * b.row, b.column, out + k * MMA_BLOCK, 1);
+        if (!group)
+            continue;
+        int16_t *const e = right->e + at;
+        exponents(input, right->K * MMA_BLOCK, out, e);
+        for (int64_t g = 0; g < right->groups; g++)
+            right->flags[block * right->groups + g] =
+                flags_of(group * MMA_BLOCK, e + g * group * MMA_BLOCK);
+    }
+}
+
+extern const mma_kernels MMA_TABLE;
+const mma_kernels MMA_TABLE = {MMA_TABLE_NAME, pack_left, pack_right, product};
