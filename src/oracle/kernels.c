@@ -366,6 +366,79 @@ static void update_u_apply(int64_t n, int64_t m, dd gamma, const double *k, doub
     update_u_any(true, n, m, gamma, k, k_norm, v, norms, U, y, y_lo, y_norm, scale, o, o_lo);
 }
 
+/* ---- gradients ----------------------------------------------------------------------------- */
+
+GKA_INLINE void store_dd(double *p, lanes_dd x) {
+    lanes_store(p, x.hi);
+    lanes_store(p + LANES, x.lo);
+}
+
+GKA_INLINE lanes_dd all_dd(double hi, double lo) {
+    return (lanes_dd){lanes_all(hi), lanes_all(lo)};
+}
+
+GKA_INLINE lanes_dd pair_dd(const double *hi, const double *lo) {
+    return (lanes_dd){lanes_load(hi), lanes_load(lo)};
+}
+
+/* The double-double sum of the lanes, first to last. */
+GKA_INLINE dd lanes_dd_sum(lanes_dd x) {
+    dd sum = {x.hi[0], x.lo[0]};
+    for (int lane = 1; lane < LANES; lane++)
+        sum = dd_add(sum, (dd){x.hi[lane], x.lo[lane]});
+    return sum;
+}
+
+static void rank_one(int64_t n, int64_t m, dd gamma, const double *a, const double *a_lo,
+                     const double *b, const double *b_lo, double *M) {
+    const lanes_dd g = all_dd(gamma.hi, gamma.lo);
+    for (int64_t j = 0; j < m; j += LANES) {
+        const lanes_dd bj = pair_dd(b + j, b_lo + j);
+        double *row = panel(M, n, j);
+        for (int64_t i = 0; i < n; i++, row += 2 * LANES)
+            store_dd(row, lanes_dd_add(lanes_dd_mul(g, load_dd(row)),
+                                       lanes_dd_mul(all_dd(a[i], a_lo[i]), bj)));
+    }
+}
+
+static void add_scaled(int64_t n, int64_t m, dd c, const double *H, double *M) {
+    const lanes_dd cc = all_dd(c.hi, c.lo);
+    for (int64_t i = 0; i < 2 * n * m; i += 2 * LANES)
+        store_dd(M + i, lanes_dd_add(load_dd(M + i), lanes_dd_mul(cc, load_dd(H + i))));
+}
+
+static void columns(int64_t n, int64_t m, const double *M, const double *x, const double *x_lo,
+                    double *y, double *y_lo) {
+    for (int64_t j = 0; j < m; j += LANES) {
+        const double *row = panel_const(M, n, j);
+        lanes_dd sum = all_dd(0, 0);
+        for (int64_t i = 0; i < n; i++, row += 2 * LANES)
+            sum = lanes_dd_add(sum, lanes_dd_mul(load_dd(row), all_dd(x[i], x_lo[i])));
+        lanes_store(y + j, sum.hi);
+        lanes_store(y_lo + j, sum.lo);
+    }
+}
+
+static void rows(int64_t n, int64_t m, const double *M, const double *x, const double *x_lo,
+                 double *y, double *y_lo) {
+    for (int64_t i = 0; i < n; i++) {
+        lanes_dd sum = all_dd(0, 0);
+        for (int64_t j = 0; j < m; j += LANES)
+            sum = lanes_dd_add(sum, lanes_dd_mul(load_dd(panel_const(M, n, j) + i * (2 * LANES)),
+                                                 pair_dd(x + j, x_lo + j)));
+        const dd total = lanes_dd_sum(sum);
+        y[i] = total.hi;
+        y_lo[i] = total.lo;
+    }
+}
+
+static dd inner(int64_t n, int64_t m, const double *A, const double *B) {
+    lanes_dd sum = all_dd(0, 0);
+    for (int64_t i = 0; i < 2 * n * m; i += 2 * LANES)
+        sum = lanes_dd_add(sum, lanes_dd_mul(load_dd(A + i), load_dd(B + i)));
+    return lanes_dd_sum(sum);
+}
+
 /* ---- rounding ------------------------------------------------------------------------------ */
 
 /* Ziv's test: both ends of the interval round alike, and rounding is monotone. The half width is
@@ -398,5 +471,10 @@ const gka_kernels GKA_KERNELS = {
     .mix = mix,
     .update_u = update_u,
     .update_u_apply = update_u_apply,
+    .rank_one = rank_one,
+    .add_scaled = add_scaled,
+    .columns = columns,
+    .rows = rows,
+    .inner = inner,
     .round = round_all,
 };

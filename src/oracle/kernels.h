@@ -81,6 +81,20 @@ typedef struct gka_kernels {
                            const double *y_lo, double y_norm, double scale, double *o,
                            double *o_lo);
 
+    /* ---- gradients: double-double throughout, each step off by a few u^2 of its own size ---- */
+
+    /* M <- gamma M + (a + a_lo) (b + b_lo)^T, [n,m] */
+    void (*rank_one)(int64_t n, int64_t m, dd gamma, const double *a, const double *a_lo,
+                     const double *b, const double *b_lo, double *M);
+    /* M <- M + c H, [n,m] */
+    void (*add_scaled)(int64_t n, int64_t m, dd c, const double *H, double *M);
+    /* y = M^T x [m];  y = M x [n];  sum_ij A_ij B_ij */
+    void (*columns)(int64_t n, int64_t m, const double *M, const double *x, const double *x_lo,
+                    double *y, double *y_lo);
+    void (*rows)(int64_t n, int64_t m, const double *M, const double *x, const double *x_lo,
+                 double *y, double *y_lo);
+    dd (*inner)(int64_t n, int64_t m, const double *A, const double *B);
+
     /* out_i = RN(x_i + x_lo_i) where every number within error_i of x_i + x_lo_i rounds to it;
      * returns the number of i < n where not (error_step 0: one error for all). -0 gives +0. */
     int64_t (*round)(int64_t n, const double *x, const double *x_lo, const double *error,

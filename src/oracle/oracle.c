@@ -101,7 +101,8 @@ gka_status gka_oracle_gradient(const gka_problem *problem, gka_cotangent cotange
         return gka_fp64_gradient(&r.problem, cotangent, &r.options, out, lo, report, error);
     case GKA_ORACLE_MPFR:
         return gka_mpfr_gradient(&r.problem, cotangent, &r.options, out, lo, report, error);
-    case GKA_ORACLE_CERTIFIED: break;
+    case GKA_ORACLE_CERTIFIED:
+        return gka_certified_gradient(&r.problem, cotangent, &r.options, out, lo, report, error);
     }
     return gka_fail(error, GKA_UNSUPPORTED, "oracle: no %s gradient in this build",
                     gka_oracle_name(r.options.oracle));

@@ -1,0 +1,432 @@
+/* certified_gradient.c - NUMERICS 2 in double-double.
+ *
+ *   H U      the state, panels of double-doubles     x p    (H + lambda I)^-1 of q and of dx
+ *   A E      of NUMERICS 2                           y      q' = q + alpha (x - q)
+ *   gamma    exp(g), f = ||H||_F, lambda = a f       dq     dq', then dq
+ *
+ * Each sum has one order fixed in the source, so the bytes depend on neither the instruction set
+ * nor the threads. No bound is proven; the error is a few hundred kappa u^2 (test: unit/certified).
+ *
+ * Memory per thread, with n and m for D and V rounded up to multiples of 8: the states at every
+ * L-th token and L + 1 states from one of them on, L = ceil(sqrt T), 16 n (n + m) bytes each, that
+ * is about 32 sqrt(T) n (n + m) bytes: 34 MB for T = 1024, D = V = 128. A and E besides, and 16 T
+ * (n + m) bytes for dk and dv.
+ */
+#include "oracle/certified.h"
+
+#include "oracle/dd_exp.h"
+#include "oracle/kernels.h"
+#include "oracle/run.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { MOST_REFINEMENTS = 12 };
+
+/* A vector of double-doubles in two arrays. */
+typedef struct vector {
+    double *hi, *lo;
+} vector;
+
+typedef struct gradient_state {
+    double *H, *U, *norm_h, *norm_u, *f; /* f[0], f[1]: the words of f */
+} gradient_state;
+
+typedef struct space {
+    int64_t D, V, n, m, length, size; /* size: doubles of one state */
+    const gka_kernels *kernels;
+    double *marks, *states; /* kept states; length + 1 states from one of them on */
+    double *A, *E, *R, *inverse, *r, *q, *k, *v, *dout, *zero, *row;
+    vector x, p, y, dq, dx, t; /* [n] */
+    vector u;                  /* [m] */
+    vector dk, dv;             /* [T,n], [T,m]: sums over the heads of a group */
+    double alpha;
+    dd gamma;
+} space;
+
+/* ---- memory -------------------------------------------------------------------------------- */
+
+static double *take(double *block, int64_t *used, int64_t count) {
+    double *const piece = block == NULL ? NULL : block + *used;
+    *used += gka_panel_size(count);
+    return piece;
+}
+
+static int64_t longest_span(const gka_problem *problem) {
+    int64_t longest = 0;
+    for (int64_t n = 0; n < problem->N; n++) {
+        const gka_span span = gka_problem_span(problem, n);
+        longest = span.end - span.begin > longest ? span.end - span.begin : longest;
+    }
+    return longest;
+}
+
+/* Returns how many doubles it took. */
+static int64_t layout(double *block, const gka_problem *problem, bool layer, space *w) {
+    const int64_t D = problem->D, V = layer ? problem->V : 0, T = longest_span(problem);
+    const int64_t n = gka_panel_size(D), m = gka_panel_size(V), wide = n > m ? n : m;
+    int64_t used = 0, length = 1;
+    while (length * length < T)
+        length++;
+    *w = (space){.D = D, .V = V, .n = n, .m = m, .length = length, .kernels = gka_kernels_best()};
+    w->size = 2 * n * (n + m) + n + m + 8;
+    w->marks = take(block, &used, (T + length - 1) / length * w->size);
+    w->states = take(block, &used, (length + 1) * w->size);
+    w->A = take(block, &used, 2 * n * n);
+    w->E = take(block, &used, 2 * n * m);
+    w->R = take(block, &used, n * n);
+    double **const rows[] = {&w->inverse, &w->r, &w->q, &w->k, &w->v, &w->dout, &w->zero};
+    for (int i = 0; i < 7; i++)
+        *rows[i] = take(block, &used, wide);
+    vector *const vectors[] = {&w->x, &w->p, &w->y, &w->dq, &w->dx, &w->t, &w->u};
+    for (int i = 0; i < 7; i++) {
+        vectors[i]->hi = take(block, &used, wide);
+        vectors[i]->lo = take(block, &used, wide);
+    }
+    w->dk = (vector){take(block, &used, T * n), NULL};
+    w->dk.lo = take(block, &used, T * n);
+    w->dv = (vector){take(block, &used, T * m), NULL};
+    w->dv.lo = take(block, &used, T * m);
+    w->row = take(block, &used, D * (D > V ? D : V));
+    return used;
+}
+
+static void *new_memory(const gka_run *run, bool layer) {
+    space measure;
+    const int64_t header = gka_panel_size((int64_t)(sizeof(space) + 7) / 8);
+    const int64_t size = layout(NULL, run->problem, layer, &measure);
+    double *const block = gka_alloc((size_t)(header + size), sizeof *block);
+    if (block != NULL)
+        layout(block + header, run->problem, layer, (space *)(void *)block);
+    return block;
+}
+
+static void *layer_memory(const gka_run *run) {
+    return new_memory(run, true);
+}
+
+static void *solve_memory(const gka_run *run) {
+    return new_memory(run, false);
+}
+
+static gradient_state state_at(const space *w, double *base) {
+    gradient_state s = {.H = base};
+    s.U = s.H + 2 * w->n * w->n;
+    s.norm_h = s.U + 2 * w->n * w->m;
+    s.norm_u = s.norm_h + w->n;
+    s.f = s.norm_u + w->m;
+    return s;
+}
+
+/* ---- vectors ------------------------------------------------------------------------------- */
+
+static dd at(vector x, int64_t i) {
+    return (dd){x.hi[i], x.lo[i]};
+}
+
+static void set(vector x, int64_t i, dd value) {
+    x.hi[i] = value.hi;
+    x.lo[i] = value.lo;
+}
+
+/* y += x */
+static void add(int64_t n, vector x, double *hi, double *lo) {
+    for (int64_t i = 0; i < n; i++) {
+        const dd sum = dd_add((dd){hi[i], lo[i]}, at(x, i));
+        hi[i] = sum.hi;
+        lo[i] = sum.lo;
+    }
+}
+
+static dd dot(int64_t n, vector x, vector y) {
+    dd sum = {0, 0};
+    for (int64_t i = 0; i < n; i++)
+        sum = dd_add(sum, dd_mul(at(x, i), at(y, i)));
+    return sum;
+}
+
+/* ---- results ------------------------------------------------------------------------------- */
+
+static void put(int64_t count, const double *x, const double *x_lo, double *out, double *lo,
+                int64_t i) {
+    if (out != NULL)
+        memcpy(out + i, x, (size_t)count * sizeof *x);
+    if (lo != NULL)
+        memcpy(lo + i, x_lo, (size_t)count * sizeof *x);
+}
+
+static void put_number(dd x, double *out, double *lo, int64_t i) {
+    put(1, &x.hi, &x.lo, out, lo, i);
+}
+
+static void put_matrix(const space *w, const double *M, int64_t columns, double *out, double *lo,
+                       int64_t at_) {
+    for (int64_t i = 0; i < w->D; i++)
+        for (int64_t j = 0; j < columns; j++) {
+            const double *const entry = M + gka_panel_at(w->n, i, j);
+            put(1, entry, entry + 8, out, lo, at_ + i * columns + j);
+        }
+}
+
+/* ---- the state ----------------------------------------------------------------------------- */
+
+static void first_state(const gka_problem *problem, int64_t n, int64_t h, space *w) {
+    const gradient_state s = state_at(w, w->states);
+    const int64_t D = w->D, V = w->V;
+    double *const column = w->t.hi;
+    memset(w->states, 0, (size_t)w->size * sizeof *w->states);
+    memset(column, 0, (size_t)w->n * sizeof *column);
+    gka_problem_h0(problem, n, h, w->row);
+    for (int64_t j = 0; j < D; j++) {
+        for (int64_t i = 0; i < D; i++) {
+            const dd sum = two_sum(w->row[i * D + j], w->row[j * D + i]);
+            s.H[gka_panel_at(w->n, i, j)] = column[i] = sum.hi / 2;
+            s.H[gka_panel_at(w->n, i, j) + 8] = sum.lo / 2;
+        }
+        s.norm_h[j] = w->kernels->norm(w->n, column);
+    }
+    if (V == 0)
+        return;
+    gka_problem_u0(problem, n, h, w->row);
+    for (int64_t j = 0; j < V; j++) {
+        for (int64_t i = 0; i < D; i++)
+            s.U[gka_panel_at(w->n, i, j)] = column[i] = w->row[i * V + j];
+        s.norm_u[j] = w->kernels->norm(w->n, column);
+    }
+}
+
+static void read_token(const gka_problem *problem, int64_t b, int64_t t, int64_t h, space *w) {
+    double error;
+    gka_problem_q(problem, b, t, h, w->q);
+    gka_problem_k(problem, b, t, h, w->k);
+    if (w->V > 0)
+        gka_problem_v(problem, b, t, h, w->v);
+    w->alpha = w->V > 0 ? gka_problem_alpha(problem, b, t, h) : 1;
+    w->gamma = gka_dd_exp(gka_problem_g(problem, b, t, h), &error);
+}
+
+/* The state after the token that was read, from the one before it; they may be one. */
+static void next_state(space *w, double *before, double *after) {
+    const gradient_state s = state_at(w, after);
+    const double k_norm = w->kernels->norm(w->n, w->k);
+    double error;
+    if (w->gamma.hi == 0)
+        memset(after, 0, (size_t)w->size * sizeof *after);
+    else if (after != before)
+        memcpy(after, before, (size_t)w->size * sizeof *after);
+    const dd f = dd_sqrt(w->kernels->update_h(w->n, w->gamma, w->k, k_norm, s.norm_h, s.H, &error));
+    s.f[0] = f.hi;
+    s.f[1] = f.lo;
+    if (w->V > 0)
+        w->kernels->update_u(w->n, w->m, w->gamma, w->k, k_norm, w->v, s.norm_u, s.U);
+}
+
+/* ---- the solve ----------------------------------------------------------------------------- */
+
+/* x = (H + lambda I)^-1 b by refinement with the factor in w->R. Each step solves for what is left,
+ * r = b.hi - (H + lambda) x + b.lo. False: it does not contract. */
+static bool solve(space *w, const gradient_state *s, dd lambda, vector b, vector x) {
+    const gka_kernels *const K = w->kernels;
+    double x_norm, left = INFINITY;
+    const double start = K->norm(w->n, b.hi);
+    memset(x.hi, 0, (size_t)w->n * sizeof *x.hi);
+    memset(x.lo, 0, (size_t)w->n * sizeof *x.lo);
+    for (int i = 0; i < MOST_REFINEMENTS; i++) {
+        const double before = left;
+        K->residual(w->n, s->H, s->norm_h, lambda, b.hi, x.hi, x.lo, w->r, &x_norm);
+        for (int64_t j = 0; j < w->n; j++)
+            w->r[j] += b.lo[j];
+        left = K->norm(w->n, w->r);
+        if (!(left < before / 2))
+            break;
+        K->solve(w->n, w->R, w->inverse, w->r, w->r);
+        K->correct(w->n, w->r, x.hi, x.lo);
+    }
+    return left <= 0x1p-60 * start + 0x1p-490; /* norms are at least 2^-500 */
+}
+
+/* x of q and p of dx; both 0 in an empty state. */
+static bool solve_both(space *w, const gradient_state *s, double a) {
+    const dd lambda = dd_mul_d((dd){s->f[0], s->f[1]}, a);
+    const vector q = {w->q, w->zero};
+    if (s->f[0] == 0) {
+        const vector both[2] = {w->x, w->p};
+        for (int i = 0; i < 2; i++) {
+            memset(both[i].hi, 0, (size_t)w->n * sizeof(double));
+            memset(both[i].lo, 0, (size_t)w->n * sizeof(double));
+        }
+        return true;
+    }
+    return w->kernels->factor(w->n, s->H, lambda.hi, w->R, w->inverse) &&
+           solve(w, s, lambda, q, w->x) && solve(w, s, lambda, w->dx, w->p);
+}
+
+/* ---- one token in reverse ------------------------------------------------------------------ */
+
+/* dq' = s U do, or dx itself; dx = alpha dq' */
+static void cotangents(const gka_problem *problem, int64_t b, int64_t t, int64_t h,
+                       const gradient_state *s, space *w) {
+    if (w->V > 0) {
+        gka_problem_dout(problem, b, t, h, w->dout);
+        w->kernels->rows(w->n, w->m, s->U, w->dout, w->zero, w->dq.hi, w->dq.lo);
+        for (int64_t i = 0; i < w->D; i++)
+            set(w->dq, i, dd_mul_d(at(w->dq, i), problem->scale));
+    } else {
+        gka_problem_dx(problem, b, t, h, w->dq.hi);
+        memset(w->dq.lo, 0, (size_t)w->n * sizeof *w->dq.lo);
+    }
+    for (int64_t i = 0; i < w->D; i++)
+        set(w->dx, i, dd_mul_d(at(w->dq, i), w->alpha));
+}
+
+/* A = -p x^T - a <p,x>/f H + A,  E = s q' do^T + E */
+static void suffix(const gka_problem *problem, const gradient_state *s, space *w) {
+    const gka_kernels *const K = w->kernels;
+    const dd one = {1, 0};
+    for (int64_t i = 0; i < w->D; i++)
+        set(w->t, i, dd_neg(at(w->p, i)));
+    K->rank_one(w->n, w->n, one, w->t.hi, w->t.lo, w->x.hi, w->x.lo, w->A);
+    if (s->f[0] != 0) {
+        const dd px = dd_mul_d(dot(w->D, w->p, w->x), -problem->ridge_ratio);
+        K->add_scaled(w->n, w->n, dd_div(px, (dd){s->f[0], s->f[1]}), s->H, w->A);
+    }
+    if (w->V == 0)
+        return;
+    K->mix(w->n, w->alpha, w->q, w->x.hi, w->x.lo, w->y.hi, w->y.lo);
+    for (int64_t i = 0; i < w->D; i++)
+        set(w->t, i, dd_mul_d(at(w->y, i), problem->scale));
+    K->rank_one(w->n, w->m, one, w->t.hi, w->t.lo, w->dout, w->zero, w->E);
+}
+
+/* dk += (A + A^T) k + E v,  dv += E^T k */
+static void keys_and_values(space *w, int64_t i) {
+    const gka_kernels *const K = w->kernels;
+    double *const dk = w->dk.hi + i * w->n, *const dk_lo = w->dk.lo + i * w->n;
+    K->columns(w->n, w->n, w->A, w->k, w->zero, w->t.hi, w->t.lo);
+    add(w->D, w->t, dk, dk_lo);
+    K->rows(w->n, w->n, w->A, w->k, w->zero, w->t.hi, w->t.lo);
+    add(w->D, w->t, dk, dk_lo);
+    if (w->V == 0)
+        return;
+    K->rows(w->n, w->m, w->E, w->v, w->zero, w->t.hi, w->t.lo);
+    add(w->D, w->t, dk, dk_lo);
+    K->columns(w->n, w->m, w->E, w->k, w->zero, w->u.hi, w->u.lo);
+    add(w->V, w->u, w->dv.hi + i * w->m, w->dv.lo + i * w->m);
+}
+
+/* dg = gamma (<A, H_{t-1}> + <E, U_{t-1}>); A <- gamma A, E <- gamma E */
+static void gate(const gka_run *run, const gradient_state *before, int64_t to, space *w) {
+    const gka_exact *const out = run->out, *const lo = run->lo;
+    const gka_kernels *const K = w->kernels;
+    const dd dg_h = dd_mul(w->gamma, K->inner(w->n, w->n, w->A, before->H));
+    const dd dg_u = dd_mul(w->gamma, K->inner(w->n, w->m, w->E, before->U));
+    put_number(dg_h, out->dg_h, lo->dg_h, to);
+    put_number(dg_u, out->dg_u, lo->dg_u, to);
+    put_number(dd_add(dg_h, dg_u), out->dg, lo->dg, to);
+    K->rank_one(w->n, w->n, w->gamma, w->zero, w->zero, w->zero, w->zero, w->A);
+    K->rank_one(w->n, w->m, w->gamma, w->zero, w->zero, w->zero, w->zero, w->E);
+}
+
+/* dalpha = <dq', x - q>,  dq = (1 - alpha) dq' + p */
+static void query(const gka_run *run, int64_t to, space *w) {
+    const gka_exact *const out = run->out, *const lo = run->lo;
+    const dd rest = two_sum(1, -w->alpha);
+    for (int64_t i = 0; i < w->D; i++)
+        set(w->t, i, dd_add_d(at(w->x, i), -w->q[i]));
+    put_number(w->V > 0 ? dot(w->D, w->dq, w->t) : (dd){0, 0}, out->dalpha, lo->dalpha, to);
+    for (int64_t i = 0; i < w->D; i++)
+        set(w->t, i, dd_add(dd_mul(at(w->dq, i), rest), at(w->p, i)));
+    put(w->D, w->t.hi, w->t.lo, out->dq, lo->dq, to * w->D);
+}
+
+static gka_status fail_at(gka_error *error, int64_t n, int64_t t, int64_t h) {
+    return gka_fail(error, GKA_NO_CERTIFICATE,
+                    "certified oracle: sequence %lld, token %lld, head %lld: H + lambda I is not "
+                    "positive definite and well enough conditioned for a binary64 factor",
+                    (long long)n, (long long)t, (long long)h);
+}
+
+/* ---- one head, one group ------------------------------------------------------------------- */
+
+/* The states that the reverse needs are kept at every length-th token and replayed from there. */
+static gka_status reverse_head(gka_run *run, int64_t n, int64_t h, space *w, gka_error *error) {
+    const gka_problem *const problem = run->problem;
+    const int64_t size = w->size, length = w->length, head = n * problem->H + h;
+    const size_t bytes = (size_t)size * sizeof *w->states;
+    const gka_span span = gka_problem_span(problem, n);
+    first_state(problem, n, h, w);
+    for (int64_t t = span.begin; t < span.end; t++) {
+        if ((t - span.begin) % length == 0)
+            memcpy(w->marks + (t - span.begin) / length * size, w->states, bytes);
+        read_token(problem, span.b, t, h, w);
+        next_state(w, w->states, w->states);
+    }
+    memset(w->A, 0, (size_t)(2 * w->n * w->n) * sizeof *w->A);
+    memset(w->E, 0, (size_t)(2 * w->n * w->m) * sizeof *w->E);
+    for (int64_t t = span.end - 1; t >= span.begin; t--) {
+        const int64_t i = t - span.begin, m = i % length, to = gka_at(problem, span.b, t, h);
+        if (m == length - 1 || t == span.end - 1) {
+            memcpy(w->states, w->marks + i / length * size, bytes);
+            for (int64_t j = 0; j <= m; j++) {
+                read_token(problem, span.b, t - m + j, h, w);
+                next_state(w, w->states + j * size, w->states + (j + 1) * size);
+            }
+        }
+        const gradient_state before = state_at(w, w->states + m * size);
+        const gradient_state after = state_at(w, w->states + (m + 1) * size);
+        read_token(problem, span.b, t, h, w);
+        cotangents(problem, span.b, t, h, &after, w);
+        if (!solve_both(w, &after, problem->ridge_ratio))
+            return fail_at(error, n, t, h);
+        put(w->D, w->p.hi, w->p.lo, run->out->p, run->lo->p, to * w->D);
+        suffix(problem, &after, w);
+        keys_and_values(w, i);
+        gate(run, &before, to, w);
+        query(run, to, w);
+        if (!gka_run_solved(run, n, h, after.f[0] == 0))
+            return GKA_INTERRUPTED;
+    }
+    put_matrix(w, w->A, w->D, run->out->dh0, run->lo->dh0, head * w->D * w->D);
+    put_matrix(w, w->E, w->V, run->out->du0, run->lo->du0, head * w->D * w->V);
+    return GKA_OK;
+}
+
+static gka_status reverse_group(gka_run *run, int64_t n, int64_t h, void *memory,
+                                gka_error *error) {
+    space *const w = memory;
+    const gka_problem *const problem = run->problem;
+    const gka_span span = gka_problem_span(problem, n);
+    const size_t rows = (size_t)(span.end - span.begin) * sizeof(double);
+    const vector both[2] = {w->dk, w->dv};
+    for (int i = 0; i < 2; i++) {
+        memset(both[i].hi, 0, rows * (size_t)(i == 0 ? w->n : w->m));
+        memset(both[i].lo, 0, rows * (size_t)(i == 0 ? w->n : w->m));
+    }
+    for (int64_t i = 0; i < run->heads; i++) {
+        const gka_status status = reverse_head(run, n, h + i, w, error);
+        if (status != GKA_OK)
+            return status;
+    }
+    for (int64_t t = span.begin; t < span.end; t++) {
+        const int64_t i = t - span.begin, to = gka_at_group(problem, span.b, t, h);
+        put(w->D, w->dk.hi + i * w->n, w->dk.lo + i * w->n, run->out->dk, run->lo->dk, to * w->D);
+        put(w->V, w->dv.hi + i * w->m, w->dv.lo + i * w->m, run->out->dv, run->lo->dv, to * w->V);
+    }
+    return GKA_OK;
+}
+
+gka_status gka_certified_gradient(const gka_problem *problem, gka_cotangent cotangent,
+                                  const gka_oracle_options *options, gka_exact *out, gka_exact *lo,
+                                  gka_oracle_report *report, gka_error *error) {
+    gka_run run = {.problem = problem,
+                   .options = options,
+                   .out = out,
+                   .lo = lo,
+                   .report = report,
+                   .heads = problem->G == 0 ? 1 : problem->H / problem->G,
+                   .memory = cotangent == GKA_COTANGENT_O ? layer_memory : solve_memory,
+                   .body = reverse_group};
+    gka_exact_zero_gradient(problem, out);
+    gka_exact_zero_gradient(problem, lo);
+    return gka_run_all(&run, error);
+}
