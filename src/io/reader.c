@@ -103,16 +103,14 @@ static json_t *parse(const gka_file *file, json_error_t *why) {
 }
 
 /* Jansson says nothing when an object could not be made, but calls it a syntax error when there was
- * no memory for a string. A true syntax error is there, and at the same place, the second time. */
+ * no memory for a string. A true syntax error is there the second time too. */
 static gka_status parse_json(const gka_file *file, json_t **root, gka_error *error) {
     json_error_t why, again;
     *root = parse(file, &why);
     if (*root != NULL)
         return GKA_OK;
-    json_t *const second = parse(file, &again);
-    json_decref(second);
-    if (second != NULL || why.text[0] == '\0' || again.text[0] == '\0' ||
-        again.position != why.position)
+    json_decref(parse(file, &again));
+    if (why.text[0] == '\0' || again.text[0] == '\0')
         return out_of_memory(file, error);
     return bad(file, error, "header is not JSON at byte %d: %.150s", LENGTH_BYTES + why.position,
                why.text);

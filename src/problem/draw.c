@@ -27,8 +27,7 @@ double gka_draw_uniform(uint64_t seed, gka_draw what, int64_t i0, int64_t i1, in
 double gka_draw_normal(uint64_t seed, gka_draw what, int64_t i0, int64_t i1, int64_t i2,
                        int64_t i3) {
     uint64_t w[4];
-    double sine, cosine;
     words(seed, what, i0, i1, i2, i3, w);
-    gka_pinned_sincos((double)(w[1] >> 11) * 0x1p-53, &sine, &cosine);
-    return sqrt(-2 * gka_pinned_log(open_uniform(w[0]))) * cosine;
+    return sqrt(-2 * gka_pinned_log(open_uniform(w[0]))) *
+           gka_pinned_cosine((double)(w[1] >> 11) * 0x1p-53);
 }

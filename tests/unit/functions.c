@@ -1,10 +1,10 @@
-/* functions.c - the generators' elementary functions are the correctly rounded ones, and their
- * constants are the constants. */
+/* functions.c - the generators' elementary functions are the correctly rounded ones, the pairs from
+ * which they are rounded as near to the truth as functions.c says, and their constants the
+ * constants. */
 #include "test.h"
 
 #include "gka/base.h"
-#include "problem/constants.h"
-#include "problem/functions.h"
+#include "problem/functions.c" /* for the pairs */
 
 #include <math.h>
 #include <mpfr.h>
@@ -50,6 +50,64 @@ static void test_constants(void **state) {
         assert_pair(x, inverse_odd[k]);
     }
     mpfr_clear(x);
+}
+
+/* ---- accuracy ------------------------------------------------------------------------------ */
+
+/* |pair - y| <= 2^-bits |y| */
+static void assert_near(const char *name, pair got, const mpfr_t y, int bits, double x) {
+    mpfr_t difference, bound;
+    mpfr_inits2(PRECISION, difference, bound, (mpfr_ptr)0);
+    mpfr_sub_d(difference, y, got.hi, MPFR_RNDN);
+    mpfr_sub_d(difference, difference, got.lo, MPFR_RNDN);
+    mpfr_mul_2si(bound, y, -bits, MPFR_RNDN);
+    if (mpfr_cmpabs(difference, bound) > 0)
+        fail_msg("%s(%a) is not right to 2^-%d", name, x, bits);
+    mpfr_clears(difference, bound, (mpfr_ptr)0);
+}
+
+/* 2^-98 where a rounding is settled, 2^-70 where it is tried first. */
+static void prop_accuracy(void **state) {
+    (void)state;
+    mpfr_t y;
+    mpfr_init2(y, 2 * PRECISION);
+    for (uint64_t i = 0; i < POINTS / 10; i++) {
+        uint64_t w[4];
+        gka_philox((const uint64_t[4]){i, 0, 0, 0}, (const uint64_t[2]){3, 4}, w);
+        const double u = (double)(w[0] >> 11) * 0x1p-53 + 0x1p-54; /* in (0, 1) */
+
+        const double x = (2 * u - 1) * (i % 2 == 0 ? 40 : 600);
+        mpfr_set_d(y, x, MPFR_RNDN);
+        mpfr_exp(y, y, MPFR_RNDN);
+        assert_near("exp", exp_pair((pair){x, 0}), y, 98, x);
+
+        const double z = i % 2 == 0 ? u : ldexp(1 + u, (int)(w[1] % 200) - 100);
+        mpfr_set_d(y, z, MPFR_RNDN);
+        mpfr_log(y, y, MPFR_RNDN);
+        assert_near("log", log_pair((pair){z, 0}, false), y, 98, z);
+        assert_near("quick log", log_pair((pair){z, 0}, true), y, 70, z);
+
+        const double e = ldexp(u, -(int)(w[2] % 60));
+        mpfr_set_d(y, e, MPFR_RNDN);
+        mpfr_log1p(y, y, MPFR_RNDN);
+        assert_near("log1p", log1p_pair((pair){e, 0}), y, 98, e);
+        mpfr_set_d(y, e / 3, MPFR_RNDN);
+        mpfr_expm1(y, y, MPFR_RNDN);
+        assert_near("expm1", expm1_reduced((pair){e / 3, 0}), y, 98, e / 3);
+
+        const double turn = ldexp(u, -3);
+        mpfr_const_pi(y, MPFR_RNDN);
+        mpfr_mul_d(y, y, 2 * turn, MPFR_RNDN);
+        mpfr_t c;
+        mpfr_init2(c, 2 * PRECISION);
+        mpfr_sin_cos(y, c, y, MPFR_RNDN);
+        assert_near("sine", sine_reduced(turn, false), y, 98, turn);
+        assert_near("quick sine", sine_reduced(turn, true), y, 70, turn);
+        assert_near("cosine", cosine_reduced(turn, false), c, 98, turn);
+        assert_near("quick cosine", cosine_reduced(turn, true), c, 70, turn);
+        mpfr_clear(c);
+    }
+    mpfr_clear(y);
 }
 
 /* ---- correct rounding ---------------------------------------------------------------------- */
@@ -164,51 +222,50 @@ static void prop_softplus_inverse(void **state) {
 }
 
 /* The exact argument 2 pi u at twice the precision, so that its error stays below the last bit. */
-static void assert_sincos(double u) {
-    mpfr_t s, c, angle;
-    mpfr_inits2(2 * PRECISION, s, c, angle, (mpfr_ptr)0);
-    mpfr_const_pi(angle, MPFR_RNDN);
-    mpfr_mul_2ui(angle, angle, 1, MPFR_RNDN);
-    mpfr_mul_d(angle, angle, u, MPFR_RNDN);
-    mpfr_sin_cos(s, c, angle, MPFR_RNDN);
-    double sine, cosine;
-    gka_pinned_sincos(u, &sine, &cosine);
-    if (bits_of(sine) != bits_of(mpfr_get_d(s, MPFR_RNDN)) ||
-        bits_of(cosine) != bits_of(mpfr_get_d(c, MPFR_RNDN)))
-        fail_msg("sincos(%a) = %a %a, not %a %a", u, mpfr_get_d(s, MPFR_RNDN),
-                 mpfr_get_d(c, MPFR_RNDN), sine, cosine);
-    mpfr_clears(s, c, angle, (mpfr_ptr)0);
+static void assert_cosine(double u) {
+    mpfr_t c;
+    mpfr_init2(c, 2 * PRECISION);
+    mpfr_const_pi(c, MPFR_RNDN);
+    mpfr_mul_2ui(c, c, 1, MPFR_RNDN);
+    mpfr_mul_d(c, c, u, MPFR_RNDN);
+    mpfr_cos(c, c, MPFR_RNDN);
+    const double expected = mpfr_get_d(c, MPFR_RNDN), got = gka_pinned_cosine(u);
+    if (bits_of(got) != bits_of(expected))
+        fail_msg("cosine(%a) = %a, not %a", u, expected, got);
+    mpfr_clear(c);
 }
 
-static void prop_sincos(void **state) {
+static void prop_cosine(void **state) {
     (void)state;
     for (uint64_t i = 0; i < POINTS; i++)
-        assert_sincos(i % 4 != 0 ? uniform(i)
-                                 : (double)(i % 8) / 8 + (double)(random_bits(i) >> 40) * 0x1p-53);
+        assert_cosine(i % 4 != 0
+                          ? uniform(i)
+                          : (double)(i / 4 % 8) / 8 + (double)(random_bits(i) >> 40) * 0x1p-53);
     /* the eighths and their neighbours; at the quarters MPFR's angle is not exact, but we are */
+    static const double quarters[] = {1, 0, -1, 0};
     for (int i = 0; i < 8; i++) {
-        assert_sincos(0.125 * i + 0x1p-53);
+        assert_cosine(0.125 * i + 0x1p-53);
         if (i > 0)
-            assert_sincos(0.125 * i - 0x1p-53);
+            assert_cosine(0.125 * i - 0x1p-53);
         if (i % 2 == 1)
-            assert_sincos(0.125 * i);
-    }
-    for (int i = 0; i < 4; i++) {
-        static const double sines[] = {0, 1, 0, -1, 0};
-        double s, c;
-        gka_pinned_sincos(0.25 * i, &s, &c);
-        assert_int_equal(bits_of(fabs(s)), bits_of(fabs(sines[i])));
-        assert_true(s * sines[i] >= 0 && c * sines[i + 1] >= 0);
-        assert_int_equal(bits_of(fabs(c)), bits_of(fabs(sines[i + 1])));
+            assert_cosine(0.125 * i);
+        else if (i % 4 == 0)
+            assert_int_equal(bits_of(gka_pinned_cosine(0.125 * i)), bits_of(quarters[i / 2]));
+        else
+            assert_int_equal(bits_of(fabs(gka_pinned_cosine(0.125 * i))), 0);
     }
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_constants), cmocka_unit_test(prop_exp),
-        cmocka_unit_test(prop_log),       cmocka_unit_test(prop_sigmoid),
-        cmocka_unit_test(prop_softplus),  cmocka_unit_test(prop_softplus_inverse),
-        cmocka_unit_test(prop_sincos),
+        cmocka_unit_test(test_constants),
+        cmocka_unit_test(prop_accuracy),
+        cmocka_unit_test(prop_exp),
+        cmocka_unit_test(prop_log),
+        cmocka_unit_test(prop_sigmoid),
+        cmocka_unit_test(prop_softplus),
+        cmocka_unit_test(prop_softplus_inverse),
+        cmocka_unit_test(prop_cosine),
     };
     const int failed = cmocka_run_group_tests_name("functions", tests, NULL, NULL);
     mpfr_free_cache();

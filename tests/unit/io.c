@@ -5,10 +5,12 @@
 #include "io/bytes.h"
 #include "safetensors.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <jansson.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -24,7 +26,17 @@ static int enter(void **state) {
 
 static int leave(void **state) {
     (void)state;
-    return chdir("..") != 0 || rmdir(directory) != 0; /* fails when a test left a file behind */
+    return chdir("..") != 0 || rmdir(directory) != 0;
+}
+
+/* No temporary file, no file of a test, in the directory. */
+static void assert_nothing_left(void) {
+    DIR *const here = opendir(".");
+    assert_non_null(here);
+    for (const struct dirent *entry; (entry = readdir(here)) != NULL;)
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+            fail_msg("%s was left behind", entry->d_name);
+    closedir(here);
 }
 
 static bool exists(const char *path) {
@@ -309,6 +321,7 @@ static void test_round_trip(void **state) {
     for (size_t i = sizeof expected - 1; i < padded; i++)
         assert_int_equal(bytes[8 + i], ' ');
     unlink("t");
+    assert_nothing_left();
 }
 
 static void test_write_nothing(void **state) {
@@ -345,6 +358,7 @@ static void test_append_in_portions(void **state) {
     assert_same(file, two, 2);
     gka_file_close(file);
     unlink("t");
+    assert_nothing_left();
 }
 
 static void test_writer_refuses(void **state) {
@@ -386,6 +400,7 @@ static void test_writer_refuses(void **state) {
     assert_string_equal(error.text, "t: 1 bytes of its tensors were never written");
     assert_false(exists("t"));
     assert_int_equal(gka_alloc_live(), live);
+    assert_nothing_left();
 }
 
 /* ---- outputs ------------------------------------------------------------------------------- */
@@ -424,6 +439,7 @@ static void test_output_replaces_when_closed(void **state) {
     gka_output_abandon(NULL);
     assert_holds("t", "new");
     unlink("t");
+    assert_nothing_left();
 }
 
 static void test_output_full_disk(void **state) {
@@ -438,6 +454,28 @@ static void test_output_full_disk(void **state) {
     assert_string_equal(error.text, "/dev/full: cannot be written: No space left on device");
     assert_int_equal(gka_file_write("/dev/full", two, 2, NULL, 0, &error), GKA_IO);
     assert_true(exists("/dev/full"));
+    assert_nothing_left();
+}
+
+/* Bytes refused in the middle are not forgotten when the last ones find room. */
+static void test_output_limit(void **state) {
+    (void)state;
+    static const char text[1 << 16];
+    gka_error error = {0};
+    gka_output *output;
+    struct rlimit before, small;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    small = before;
+    small.rlim_cur = 4096;
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(gka_output_open("t", &output, &error), GKA_OK);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    (void)fwrite(text, 1, sizeof text, gka_output_stream(output));
+    (void)fflush(gka_output_stream(output));
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    assert_int_equal(gka_output_close(output, &error), GKA_IO);
+    signal(SIGXFSZ, SIG_DFL);
+    assert_nothing_left();
 }
 
 static void test_output_to_a_directory(void **state) {
@@ -452,6 +490,7 @@ static void test_output_to_a_directory(void **state) {
     assert_int_equal(gka_output_close(output, &error), GKA_IO);
     assert_int_equal(error.status, GKA_IO);
     rmdir("t");
+    assert_nothing_left();
 }
 
 static void test_abandon_all(void **state) {
@@ -473,6 +512,7 @@ static void test_abandon_all(void **state) {
     assert_true(exists("after"));
     unlink("after");
     assert_int_equal(gka_alloc_live(), live);
+    assert_nothing_left();
 }
 
 static void end(int signal_number) {
@@ -480,7 +520,7 @@ static void end(int signal_number) {
     _exit(128 + signal_number);
 }
 
-/* A program that is told to end while it writes leaves nothing behind (leave() looks). */
+/* A program that is told to end while it writes leaves nothing behind. */
 static void test_signal(void **state) {
     (void)state;
     const pid_t child = fork();
@@ -496,6 +536,7 @@ static void test_signal(void **state) {
     int status;
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_int_equal(WEXITSTATUS(status), 128 + SIGTERM);
+    assert_nothing_left();
 }
 
 static void test_many_outputs(void **state) {
@@ -511,6 +552,7 @@ static void test_many_outputs(void **state) {
     assert_null(outputs[64]);
     for (int i = 0; i < 64; i++)
         gka_output_abandon(outputs[i]);
+    assert_nothing_left();
 }
 
 /* ---- no memory ----------------------------------------------------------------------------- */
@@ -544,6 +586,7 @@ static void fail_each_allocation(int64_t at_least) {
             assert_int_equal(gka_alloc_live(), live);
         }
     unlink("t");
+    assert_nothing_left();
 }
 
 static void test_each_allocation_fails(void **state) {
@@ -581,6 +624,7 @@ int main(void) {
         cmocka_unit_test(test_writer_refuses),
         cmocka_unit_test(test_output_replaces_when_closed),
         cmocka_unit_test(test_output_full_disk),
+        cmocka_unit_test(test_output_limit),
         cmocka_unit_test(test_output_to_a_directory),
         cmocka_unit_test(test_abandon_all),
         cmocka_unit_test(test_signal),

@@ -407,10 +407,16 @@ static void test_empty(void **state) {
 static void test_asymmetric_state(void **state) {
     (void)state;
     static const float q[2] = {1, 1};
-    static const double eps[] = {0, 1e-13, 1e-11, 1e-11, 1e-13}, size[] = {1, 1, 1, 1e-200, 1e200};
-    static const bool expected[] = {false, false, true, true, false};
-    for (size_t i = 0; i < 5; i++) {
-        double h0[4] = {size[i], size[i] * (0.5 + eps[i]), size[i] * 0.5, size[i]};
+    static const struct {
+        double size, difference; /* of the largest element; of the two others, in units of it */
+        bool asymmetric;         /* the norm is 1.58 of those units */
+    } cases[] = {{1, 0, false},          {1, 1e-13, false},    {1, 1.3e-12, false},
+                 {1, 1.8e-12, true},     {1, -1.8e-12, true},  {1e-200, 1e-11, true},
+                 {1e-200, 1e-13, false}, {1e200, 1e-11, true}, {1e200, 1e-13, false},
+                 {0, 0, false}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const double size = cases[i].size;
+        double h0[4] = {size, size * (0.5 + cases[i].difference), size * 0.5, size};
         const gka_tensor tensor = {"h0", GKA_F64, 4, {1, 1, 2, 2}, h0};
         gka_problem p = {.B = 1,
                          .T = 1,
@@ -426,7 +432,7 @@ static void test_asymmetric_state(void **state) {
                          .num_iter = 1,
                          .chunk_size = 1};
         assert_int_equal(gka_problem_check(&p, NULL, NULL), GKA_OK);
-        assert_int_equal(p.h0_asymmetric, expected[i]);
+        assert_int_equal(p.h0_asymmetric, cases[i].asymmetric);
     }
 }
 
@@ -505,6 +511,23 @@ static void test_bad_files(void **state) {
         gka_file_close(file);
     }
     assert_int_equal(gka_alloc_live(), live);
+}
+
+/* Bounds are signed: -1 is not 2^32 - 1. */
+static void test_negative_bound(void **state) {
+    (void)state;
+    unsigned char bytes[1024];
+    gka_error error = {0};
+    gka_file *file;
+    gka_problem problem;
+    const size_t size =
+        make_safetensors(bytes, "{" QK "," SHAPE4("cu_seqlens", "I32", "[2]", "[4,12]") "}", 12);
+    memset(bytes + size - 4, 0xff, 4);
+    assert_int_equal(gka_file_from_memory("f", bytes, size, &file, &error), GKA_OK);
+    assert_int_equal(gka_problem_from_file(file, &problem, NULL, &error), GKA_BAD_FILE);
+    assert_string_equal(error.text, "f: tensor 'cu_seqlens': runs from 117835012 to -1; 0 to "
+                                    "T = 1 was expected");
+    gka_file_close(file);
 }
 
 static void test_parameters(void **state) {
@@ -591,6 +614,7 @@ int main(void) {
         cmocka_unit_test(test_empty),
         cmocka_unit_test(test_asymmetric_state),
         cmocka_unit_test(test_bad_files),
+        cmocka_unit_test(test_negative_bound),
         cmocka_unit_test(test_parameters),
         cmocka_unit_test(test_h100_files),
     };
