@@ -25,6 +25,7 @@
 #include "problem/check.h"
 #include "problem/draw.h"
 #include "problem/functions.h"
+#include "problem/vector.h"
 #include "problem/view.h"
 
 #include <math.h>
@@ -107,45 +108,13 @@ static void normals(const maker *m, gka_draw what, int64_t i0, int64_t i1, int64
         x[d] = gka_draw_normal(m->spec->seed, what, i0, i1, i2, d);
 }
 
-static double dot(int64_t n, const double *x, const double *y) {
-    double sum = 0;
-    for (int64_t i = 0; i < n; i++)
-        sum += x[i] * y[i];
-    return sum;
-}
-
-/* y += a x */
-static void add_scaled(int64_t n, double a, const double *x, double *y) {
-    for (int64_t i = 0; i < n; i++)
-        y[i] += a * x[i];
-}
-
-static void scale(int64_t n, double a, double *x) {
-    for (int64_t i = 0; i < n; i++)
-        x[i] *= a;
-}
-
 static void normalise(int64_t n, double *x) {
-    const double size = sqrt(dot(n, x, x)) + EPSILON;
+    const double size = sqrt(vector_dot(n, x, x)) + EPSILON;
     for (int64_t i = 0; i < n; i++)
         x[i] /= size;
 }
 
 /* ---- what belongs to a head ---------------------------------------------------------------- */
-
-/* Gram and Schmidt's process on a Gaussian matrix, each row twice ("twice is enough", Kahan and
- * Parlett): rows orthonormal to a few units of the last place, uniformly distributed. */
-static void make_basis(int64_t n, double *rows) {
-    for (int64_t i = 0; i < n; i++) {
-        double *const row = rows + i * n;
-        for (int pass = 0; pass < 2; pass++)
-            for (int64_t j = 0; j < i; j++)
-                add_scaled(n, -dot(n, rows + j * n, row), rows + j * n, row);
-        const double size = sqrt(dot(n, row, row));
-        for (int64_t d = 0; d < n; d++)
-            row[d] /= size;
-    }
-}
 
 static int64_t map_rows(const gka_generator *spec) {
     switch (spec->keys) {
@@ -164,7 +133,7 @@ static void make_map(void *context, int64_t g, int worker) {
     for (int64_t i = 0; i < rows; i++)
         normals(m, GKA_DRAW_MAP, 0, i, g, D, map + i * D);
     if (m->spec->keys == GKA_KEYS_POWERLAW)
-        make_basis(D, map);
+        gka_make_basis(D, map);
 }
 
 static void make_gate(const maker *m) {
@@ -191,13 +160,13 @@ static void make_key(const maker *m, int64_t b, int64_t t, int64_t g, double *x)
     case GKA_KEYS_POWERLAW:
         memset(x, 0, (size_t)D * sizeof *x);
         for (int64_t j = 0; j < D; j++)
-            add_scaled(D, gka_draw_normal(seed, GKA_DRAW_K, b, t, g, j) / (double)(j + 1),
-                       map + j * D, x);
+            vector_add_scaled(D, gka_draw_normal(seed, GKA_DRAW_K, b, t, g, j) / (double)(j + 1),
+                              map + j * D, x);
         break;
     case GKA_KEYS_LOWRANK:
         memset(x, 0, (size_t)D * sizeof *x);
         for (int64_t j = 0; j < RANK; j++)
-            add_scaled(D, gka_draw_normal(seed, GKA_DRAW_K, b, t, g, j), map + j * D, x);
+            vector_add_scaled(D, gka_draw_normal(seed, GKA_DRAW_K, b, t, g, j), map + j * D, x);
         for (int64_t d = 0; d < D; d++)
             x[d] += 0.01 * gka_draw_normal(seed, GKA_DRAW_NOISE, b, t, g, d);
         break;
@@ -248,12 +217,12 @@ static void make_keys_and_values(const maker *m, int64_t b, int64_t t, double *x
                       EPSILON;
         make_key(m, b, t, g, x);
         normalise(spec->D, x);
-        scale(spec->D, beta, x);
+        vector_scale(spec->D, beta, x);
         store(m->to.k, spec->dtype, row * spec->D, spec->D, x);
         if (m->to.v == NULL)
             continue;
         normals(m, GKA_DRAW_V, b, t, g, spec->V, x);
-        scale(spec->V, beta, x);
+        vector_scale(spec->V, beta, x);
         store(m->to.v, spec->dtype, row * spec->V, spec->V, x);
     }
 }
@@ -300,7 +269,7 @@ static void make_state(const maker *m, unsigned char *tensor, int64_t n, int64_t
         if (values)
             normals(m, GKA_DRAW_U0, n, j, h, columns, w);
         for (int64_t i = 0; i < D; i++)
-            add_scaled(columns, y[i], values ? w : y, sum + i * columns);
+            vector_add_scaled(columns, y[i], values ? w : y, sum + i * columns);
     }
     store(tensor, GKA_F32, (n * spec->H + h) * D * columns, D * columns, sum);
 }

@@ -4,6 +4,7 @@
 
 #include "gka/problem.h"
 #include "problem/draw.h"
+#include "problem/vector.h"
 
 #include <math.h>
 #include <mpfr.h>
@@ -358,6 +359,23 @@ static void prop_repeat(void **state) {
     gka_problem_free(&p);
 }
 
+/* Rows orthonormal: each computed product of two of them is within gamma_2n of delta_ij, n u for
+ * the product here and as much for the last orthogonalisation. */
+static void prop_basis(void **state) {
+    (void)state;
+    enum { N = 96 };
+    static double rows[N * N];
+    for (int64_t i = 0; i < (int64_t)N * N; i++)
+        rows[i] = gka_draw_normal(1, GKA_DRAW_MAP, 0, i / N, 0, i % N);
+    for (int d = 0; d < N; d++) /* and one row that nearly repeats another */
+        rows[5 * N + d] = rows[2 * N + d] + 1e-8 * rows[5 * N + d];
+    gka_make_basis(N, rows);
+    for (int i = 0; i < N; i++)
+        for (int j = 0; j <= i; j++)
+            assert_true(fabs(vector_dot(N, rows + i * N, rows + j * N) - (i == j)) <=
+                        2 * N * 0x1p-53);
+}
+
 /* powerlaw: the variance of a key along the i-th axis of its basis is 1/i^2: the second moments
  * of the unnormalised keys have trace sum 1/i^2, and their largest eigenvalue is 1; after
  * normalisation the leading direction keeps 1/1.64 = .61 of the energy. */
@@ -710,25 +728,16 @@ static int leave(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_draws),
-        cmocka_unit_test(prop_normal_moments),
-        cmocka_unit_test(prop_uniform_moments),
-        cmocka_unit_test(test_places_differ),
-        cmocka_unit_test(prop_prefix),
-        cmocka_unit_test(prop_threads),
-        cmocka_unit_test(prop_norms),
-        cmocka_unit_test(prop_lowrank),
-        cmocka_unit_test(prop_repeat),
-        cmocka_unit_test(prop_powerlaw),
-        cmocka_unit_test(prop_recall),
-        cmocka_unit_test(prop_gates),
-        cmocka_unit_test(prop_h0_positive_definite),
-        cmocka_unit_test(test_absent),
-        cmocka_unit_test(test_empty),
-        cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_names),
-        cmocka_unit_test(test_write_and_read),
-        cmocka_unit_test(test_each_allocation_fails),
+        cmocka_unit_test(test_draws),           cmocka_unit_test(prop_normal_moments),
+        cmocka_unit_test(prop_uniform_moments), cmocka_unit_test(test_places_differ),
+        cmocka_unit_test(prop_prefix),          cmocka_unit_test(prop_threads),
+        cmocka_unit_test(prop_norms),           cmocka_unit_test(prop_lowrank),
+        cmocka_unit_test(prop_repeat),          cmocka_unit_test(prop_basis),
+        cmocka_unit_test(prop_powerlaw),        cmocka_unit_test(prop_recall),
+        cmocka_unit_test(prop_gates),           cmocka_unit_test(prop_h0_positive_definite),
+        cmocka_unit_test(test_absent),          cmocka_unit_test(test_empty),
+        cmocka_unit_test(test_refused),         cmocka_unit_test(test_names),
+        cmocka_unit_test(test_write_and_read),  cmocka_unit_test(test_each_allocation_fails),
     };
     return cmocka_run_group_tests_name("generate", tests, enter, leave);
 }
