@@ -63,7 +63,7 @@ typedef struct gka_cuda_gradient {
     const void *dout; /* bf16 [B,T,H,D] */
     const void *dx;   /* bf16 [B,T,H,D] */
     void *dq;         /* bf16 [B,T,H,D] */
-    void *dk;         /* bf16 [B,T,H,D], by query head: sum over the H/G heads of a group */
+    void *dk;         /* bf16 [B,T,G,D] */
     void *dv;         /* likewise; the layer only */
     void *dalpha;     /* bf16 [B,T,H]; the layer only */
     float *dg;        /* [B,T,H] */

@@ -54,12 +54,12 @@ class Library:
 
     def backward(self, q, k, v=None, alpha=None, g=None, h0=None, u0=None, *, x, fro, dout=None, dx=None,
                  ridge_ratio=0.02, num_iter=30, scale=None, form="two-term"):
-        """dq dk dv dalpha dg dh0 du0 as a dictionary; dk and dv summed over the heads of a group."""
+        """dq dk dv dalpha dg dh0 du0 as a dictionary."""
         B, T, H, D = q.shape
         G = k.shape[2]
         new = lambda *shape, dtype: torch.empty(shape, dtype=dtype, device=q.device)
-        out = dict(dq=torch.empty_like(q), dk=torch.empty_like(q),
-                   dv=torch.empty_like(q) if dout is not None else None,
+        out = dict(dq=torch.empty_like(q), dk=torch.empty_like(k),
+                   dv=torch.empty_like(v) if dout is not None else None,
                    dalpha=new(B, T, H, dtype=q.dtype) if dout is not None else None,
                    dg=new(B, T, H, dtype=torch.float32) if g is not None else None,
                    dh0=new(B, H, D, D, dtype=torch.float32),
@@ -74,10 +74,6 @@ class Library:
         if self._lib.gka_cuda_backward(ctypes.byref(layer), ctypes.byref(gradient), self._scratch(size, q.device),
                                        size, stream, ctypes.byref(error)):
             raise RuntimeError(error.text.decode())
-        if G != H:
-            for name in ("dk", "dv"):
-                if out[name] is not None:
-                    out[name] = out[name].view(B, T, G, H // G, D).sum(dim=3, dtype=torch.float32).to(q.dtype)
         return out
 
     def forward(self, q, k, v=None, alpha=None, g=None, h0=None, u0=None, *, ridge_ratio=0.02, num_iter=30,

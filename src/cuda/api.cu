@@ -98,7 +98,7 @@ cudaError_t forward(const gka_cuda_layer &l, unsigned char *workspace, cudaStrea
 /* The workspace of the backward, in order. */
 struct GradientCut {
     size_t cumulative, h_chunk, u_chunk, n_chunk, e_chunk, dx, rest, p, along, w, carry, beta,
-        n_inner, e_inner, end;
+        n_inner, e_inner, dk, dv, end;
 };
 
 GradientCut cut(const gka_cuda_layer &l, const gka_cuda_gradient &d) {
@@ -128,6 +128,9 @@ GradientCut cut(const gka_cuda_layer &l, const gka_cuda_gradient &d) {
     c.beta = take(heads * chunks * 4);
     c.n_inner = take(heads * chunks * tiles * 4);
     c.e_inner = take(heads * chunks * tiles * 4);
+    const size_t by_head = l.H == l.G ? 0 : tokens * (size_t)l.D * 2;
+    c.dk = take(by_head);
+    c.dv = take(layer ? by_head : 0);
     c.end = at;
     return c;
 }
@@ -170,8 +173,9 @@ cudaError_t backward(const gka_cuda_layer &l, const gka_cuda_gradient &d, unsign
     a.n_inner = single(c.n_inner);
     a.e_inner = single(c.e_inner);
     a.dq = static_cast<bf16 *>(d.dq);
-    a.dk = static_cast<bf16 *>(d.dk);
-    a.dv = static_cast<bf16 *>(d.dv);
+    const bool grouped = l.H != l.G;
+    a.dk = grouped ? half(c.dk) : static_cast<bf16 *>(d.dk);
+    a.dv = grouped && layer ? half(c.dv) : static_cast<bf16 *>(d.dv);
     a.dalpha = static_cast<bf16 *>(d.dalpha);
     a.dg = d.dg;
     a.dh0 = d.dh0;
@@ -198,7 +202,13 @@ cudaError_t backward(const gka_cuda_layer &l, const gka_cuda_gradient &d, unsign
     if (error != cudaSuccess)
         return error;
     a.p = solve.x;
-    return gka::launch_grads<D>(s, a, stream);
+    const cudaError_t grads = gka::launch_grads<D>(s, a, stream);
+    if (grads != cudaSuccess || !grouped)
+        return grads;
+    gka::launch_group(s, D, a.dk, static_cast<bf16 *>(d.dk), stream);
+    if (layer)
+        gka::launch_group(s, D, a.dv, static_cast<bf16 *>(d.dv), stream);
+    return cudaGetLastError();
 }
 
 } // namespace

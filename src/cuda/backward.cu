@@ -570,6 +570,26 @@ template <int D> __global__ __launch_bounds__(THREADS) void grad_kernel(Shape s,
     }
 }
 
+/* ---- grouped heads ------------------------------------------------------------------------- */
+
+/* RULE binary32 sum over the query heads of a group in order, rounded to bf16. */
+__global__ void group_kernel(Shape s, int D, const bf16 *by_head, bf16 *out) {
+    const int64_t i = blockIdx.x * (int64_t)blockDim.x + threadIdx.x;
+    if (i >= s.B * s.T * s.Hkv * D)
+        return;
+    const int64_t per = s.H / s.Hkv, d = i % D, group = i / D % s.Hkv, token = i / D / s.Hkv;
+    const bf16 *const from = by_head + (token * s.H + group * per) * D + d;
+    float sum = __bfloat162float(from[0]);
+    for (int64_t j = 1; j < per; j++)
+        sum = sum + __bfloat162float(from[j * D]);
+    out[i] = __float2bfloat16_rn(sum);
+}
+
+void launch_group(Shape s, int D, const bf16 *by_head, bf16 *out, cudaStream_t stream) {
+    const int64_t n = s.B * s.T * s.Hkv * D;
+    group_kernel<<<(unsigned)((n + 255) / 256), 256, 0, stream>>>(s, D, by_head, out);
+}
+
 /* ---- launches ------------------------------------------------------------------------------ */
 
 template <typename Kernel> static cudaError_t allow(Kernel kernel, size_t bytes) {

@@ -40,7 +40,7 @@ struct GradArguments {
     /* scratch */
     __nv_bfloat16 *dx, *rest, *n_chunk, *e_chunk;
     float *along, *w, *carry, *beta, *n_inner, *e_inner;
-    /* outputs; dk, dv by query head: [B,T,H,D] */
+    /* outputs; dk, dv by query head, [B,T,H,D] */
     __nv_bfloat16 *dq, *dk, *dv, *dalpha;
     float *dg, *dh0, *du0;
 };
@@ -55,6 +55,7 @@ struct DecodeArguments {
     int num_iter;
 };
 
+void launch_group(Shape, int D, const __nv_bfloat16 *by_head, __nv_bfloat16 *out, cudaStream_t);
 void launch_gates(Shape, const float *g, float *cumulative, cudaStream_t);
 template <int D>
 void launch_states(Shape, const __nv_bfloat16 *k, const __nv_bfloat16 *v, const float *cumulative,

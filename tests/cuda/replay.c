@@ -1,0 +1,296 @@
+/* replay.c - the kernels of src/cuda against their replay on the CPU: every output, every bit.
+ *
+ *   cuda_replay [CASES [FOLDER]]
+ *
+ * Runs CASES cases (default 24) over all generators, gates, shapes, ragged ends, grouped heads and
+ * both forms on the GPU and on the CPU and counts differing elements; prints one line per case and
+ * a total. With FOLDER, keeps the inputs and the GPU's outputs of the small cases there as
+ * safetensors, for the test that needs no GPU. Exit 1 on any difference.
+ */
+#include "chunk/replay.h"
+#include "gka/cuda.h"
+#include "gka/format.h"
+#include "gka/io.h"
+
+#include <cuda_runtime_api.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void die(const char *what, const char *why) {
+    fprintf(stderr, "cuda_replay: %s: %s\n", what, why);
+    exit(3);
+}
+
+static void cuda(cudaError_t code, const char *what) {
+    if (code != cudaSuccess)
+        die(what, cudaGetErrorString(code));
+}
+
+enum { OUTPUTS = 19 };
+
+/* One output: where it lies on the device and on the host, and the replay's values. */
+typedef struct output {
+    char name[32];
+    gka_dtype dtype;
+    int rank;
+    int64_t shape[4], count;
+    void *device, *host;
+    double *replayed;
+} output;
+
+typedef struct outputs {
+    output item[OUTPUTS];
+    int count;
+} outputs;
+
+static output *add(outputs *o, const char *name, gka_dtype dtype, int rank, int64_t s0, int64_t s1,
+                   int64_t s2, int64_t s3) {
+    output *const item = &o->item[o->count++];
+    *item = (output){.dtype = dtype, .rank = rank, .shape = {s0, s1, s2, s3}};
+    (void)snprintf(item->name, sizeof item->name, "%s", name);
+    item->count = s0 * s1 * s2 * (rank == 4 ? s3 : 1);
+    const size_t bytes = (size_t)item->count * gka_dtype_size(dtype);
+    cuda(cudaMalloc(&item->device, bytes), name);
+    cuda(cudaMemset(item->device, 0xee, bytes), name); /* what nobody writes is seen */
+    item->host = malloc(bytes);
+    item->replayed = calloc((size_t)item->count, sizeof *item->replayed);
+    if (item->host == NULL || item->replayed == NULL)
+        die(name, "out of memory");
+    return item;
+}
+
+static int64_t compare(outputs *o) {
+    int64_t differing = 0;
+    for (int i = 0; i < o->count; i++) {
+        output *const item = &o->item[i];
+        const size_t size = gka_dtype_size(item->dtype);
+        cuda(cudaMemcpy(item->host, item->device, (size_t)item->count * size,
+                        cudaMemcpyDeviceToHost),
+             item->name);
+        unsigned char *const mine = malloc((size_t)item->count * size);
+        if (mine == NULL)
+            die(item->name, "out of memory");
+        gka_encode_array(gka_format_of_dtype(item->dtype), GKA_NEAREST_EVEN, 0, 0,
+                         (size_t)item->count, item->replayed, mine);
+        int64_t here = 0, first = -1;
+        for (int64_t j = 0; j < item->count; j++)
+            if (memcmp(mine + (size_t)j * size, (unsigned char *)item->host + (size_t)j * size,
+                       size) != 0) {
+                first = here == 0 ? j : first;
+                here++;
+            }
+        if (here > 0)
+            printf("    %-12s %lld of %lld differ, the first at %lld (replay %.9g)\n", item->name,
+                   (long long)here, (long long)item->count, (long long)first,
+                   item->replayed[first]);
+        differing += here;
+        free(mine);
+    }
+    return differing;
+}
+
+static void release(outputs *o) {
+    for (int i = 0; i < o->count; i++) {
+        cudaFree(o->item[i].device);
+        free(o->item[i].host);
+        free(o->item[i].replayed);
+    }
+}
+
+/* A view's contiguous bytes on the device; NULL when absent. */
+static void *upload(const gka_view *view) {
+    if (view->data == NULL)
+        return NULL;
+    size_t count = 1;
+    for (int i = 0; i < view->rank; i++)
+        count *= (size_t)view->shape[i];
+    void *device = NULL;
+    cuda(cudaMalloc(&device, count * gka_dtype_size(view->dtype)), "input");
+    cuda(
+        cudaMemcpy(device, view->data, count * gka_dtype_size(view->dtype), cudaMemcpyHostToDevice),
+        "input");
+    return device;
+}
+
+static void keep(const char *folder, int number, const gka_problem *problem, gka_form form,
+                 outputs *o) {
+    gka_tensor tensors[10 + OUTPUTS];
+    size_t n = gka_problem_tensors(problem, tensors);
+    for (int i = 0; i < o->count; i++) {
+        gka_tensor *const t = &tensors[n++];
+        *t = (gka_tensor){.name = o->item[i].name,
+                          .dtype = o->item[i].dtype,
+                          .rank = o->item[i].rank,
+                          .data = o->item[i].host};
+        memcpy(t->shape, o->item[i].shape, sizeof o->item[i].shape);
+    }
+    char path[512], ratio[40], scale[40], iterations[16];
+    (void)snprintf(path, sizeof path, "%s/case%03d.safetensors", folder, number);
+    (void)snprintf(ratio, sizeof ratio, "%.17g", problem->ridge_ratio);
+    (void)snprintf(scale, sizeof scale, "%.17g", problem->scale);
+    (void)snprintf(iterations, sizeof iterations, "%d", problem->num_iter);
+    const gka_text_pair pairs[] = {
+        {"ridge_ratio", ratio}, {"num_iter", iterations},      {"chunk_size", "64"},
+        {"scale", scale},       {"form", gka_form_name(form)}, {"source", "src/cuda on an H100"}};
+    gka_error error = {0};
+    if (gka_file_write(path, tensors, n, pairs, sizeof pairs / sizeof *pairs, &error) != GKA_OK)
+        die(path, error.text);
+}
+
+int main(int argc, char **argv) {
+    const int cases = argc > 1 ? atoi(argv[1]) : 24;
+    const char *const folder = argc > 2 ? argv[2] : NULL;
+    static const struct {
+        int64_t B, T, H, G, D;
+        double a;
+        int r;
+    } shapes[] = {{1, 70, 2, 1, 64, .02, 30},   {1, 100, 1, 1, 128, .02, 30},
+                  {2, 256, 4, 2, 128, .02, 30}, {1, 1024, 4, 4, 128, .005, 60},
+                  {2, 333, 8, 8, 64, .1, 15},   {1, 2048, 8, 2, 128, .02, 30},
+                  {1, 1, 2, 2, 128, .02, 30},   {1, 64, 2, 2, 64, .02, 5}};
+    int device = 0;
+    struct cudaDeviceProp properties;
+    cuda(cudaGetDevice(&device), "device");
+    cuda(cudaGetDeviceProperties(&properties, device), "device");
+    printf("%s, compute capability %d.%d\n", properties.name, properties.major, properties.minor);
+
+    int64_t elements = 0, differing = 0;
+    for (int number = 0; number < cases; number++) {
+        const int shape = number % (int)(sizeof shapes / sizeof *shapes);
+        const gka_form form = number / 8 % 2 == 0 ? GKA_TWO_TERM : GKA_THREE_TERM;
+        gka_generator spec = {.keys = (gka_keys)(number % 5),
+                              .gate = (gka_gate)(number / 3 % 4),
+                              .B = shapes[shape].B,
+                              .T = shapes[shape].T,
+                              .H = shapes[shape].H,
+                              .G = shapes[shape].G,
+                              .D = shapes[shape].D,
+                              .V = shapes[shape].D,
+                              .alpha = number % 7 != 6,
+                              .h0 = number % 4 == 1,
+                              .cotangents = true,
+                              .dtype = GKA_BF16,
+                              .ridge_ratio = shapes[shape].a,
+                              .num_iter = shapes[shape].r,
+                              .chunk_size = 64,
+                              .seed = 1000 + (uint64_t)number};
+        gka_problem p = {0};
+        gka_error error = {0};
+        if (gka_problem_generate(&spec, &p, &error) != GKA_OK)
+            die("generate", error.text);
+        const int64_t B = p.B, T = p.T, H = p.H, G = p.G, D = p.D;
+        gka_cuda_layer layer = {.B = B,
+                                .T = T,
+                                .H = H,
+                                .G = G,
+                                .D = D,
+                                .ridge_ratio = p.ridge_ratio,
+                                .scale = p.scale,
+                                .num_iter = p.num_iter,
+                                .form =
+                                    form == GKA_TWO_TERM ? GKA_CUDA_TWO_TERM : GKA_CUDA_THREE_TERM,
+                                .q = upload(&p.q),
+                                .k = upload(&p.k),
+                                .v = upload(&p.v),
+                                .alpha = upload(&p.alpha),
+                                .g = upload(&p.g),
+                                .h0 = upload(&p.h0),
+                                .u0 = upload(&p.u0)};
+        gka_cuda_gradient of_o = {.dout = upload(&p.dout)}, of_x = {.dx = upload(&p.dx)};
+        outputs o = {.count = 0};
+        output *const x = add(&o, "x", GKA_BF16, 4, B, T, H, D), *const fro =
+                                                                     add(&o, "fro", GKA_F32, 3, B,
+                                                                         T, H, 1);
+        output *const out = add(&o, "o", GKA_BF16, 4, B, T, H, D);
+        output *const h_final = add(&o, "h_final", GKA_F32, 4, B, H, D, D);
+        output *const u_final = add(&o, "u_final", GKA_F32, 4, B, H, D, D);
+        output *const sq = add(&o, "solve.dq", GKA_BF16, 4, B, T, H, D);
+        output *const sk = add(&o, "solve.dk", GKA_BF16, 4, B, T, G, D);
+        output *const sg = p.g.data != NULL ? add(&o, "solve.dg", GKA_F32, 3, B, T, H, 1) : NULL;
+        output *const sh = p.h0.data != NULL ? add(&o, "solve.dh0", GKA_F32, 4, B, H, D, D) : NULL;
+        output *const lq = add(&o, "layer.dq", GKA_BF16, 4, B, T, H, D);
+        output *const lk = add(&o, "layer.dk", GKA_BF16, 4, B, T, G, D);
+        output *const lv = add(&o, "layer.dv", GKA_BF16, 4, B, T, G, D);
+        output *const la =
+            p.alpha.data != NULL ? add(&o, "layer.dalpha", GKA_BF16, 3, B, T, H, 1) : NULL;
+        output *const lg = p.g.data != NULL ? add(&o, "layer.dg", GKA_F32, 3, B, T, H, 1) : NULL;
+        layer.x = x->device;
+        layer.fro = fro->device;
+        layer.o = out->device;
+        layer.h_final = h_final->device;
+        layer.u_final = u_final->device;
+        of_x.dq = sq->device;
+        of_x.dk = sk->device;
+        of_x.dg = sg != NULL ? sg->device : NULL;
+        of_x.dh0 = sh != NULL ? sh->device : NULL;
+        of_o.dq = lq->device;
+        of_o.dk = lk->device;
+        of_o.dv = lv->device;
+        of_o.dalpha = la != NULL ? la->device : NULL;
+        of_o.dg = lg != NULL ? lg->device : NULL;
+        size_t size = gka_cuda_workspace_size(&layer);
+        const size_t more = gka_cuda_gradient_workspace_size(&layer, &of_o);
+        size = size > more ? size : more;
+        void *workspace = NULL;
+        cuda(cudaMalloc(&workspace, size), "workspace");
+        const bool decode = T == 1; /* then the one-token kernel writes x fro o and the states */
+        gka_status status = decode ? gka_cuda_decode(&layer, NULL, &error)
+                                   : gka_cuda_forward(&layer, workspace, size, NULL, &error);
+        if (status == GKA_OK)
+            status = gka_cuda_backward(&layer, &of_x, workspace, size, NULL, &error);
+        if (status == GKA_OK)
+            status = gka_cuda_backward(&layer, &of_o, workspace, size, NULL, &error);
+        if (status != GKA_OK)
+            die("kernel", error.text);
+        cuda(cudaDeviceSynchronize(), "kernel");
+
+        gka_chunk replayed = {.x = x->replayed,
+                              .fro = fro->replayed,
+                              .o = out->replayed,
+                              .h_final = h_final->replayed,
+                              .u_final = u_final->replayed};
+        gka_chunk dx = {.dq = sq->replayed,
+                        .dk = sk->replayed,
+                        .dg = sg != NULL ? sg->replayed : NULL,
+                        .dh0 = sh != NULL ? sh->replayed : NULL};
+        gka_chunk dout = {.dq = lq->replayed,
+                          .dk = lk->replayed,
+                          .dv = lv->replayed,
+                          .dalpha = la != NULL ? la->replayed : NULL,
+                          .dg = lg != NULL ? lg->replayed : NULL};
+        status = decode ? gka_replay_decode(&p, &replayed, &error)
+                        : gka_replay_forward(&p, form, &replayed, &error);
+        if (status == GKA_OK)
+            status = gka_replay_backward(&p, form, false, x->replayed, fro->replayed, &dx, &error);
+        if (status == GKA_OK)
+            status = gka_replay_backward(&p, form, true, x->replayed, fro->replayed, &dout, &error);
+        if (status != GKA_OK)
+            die("replay", error.text);
+        const int64_t here = compare(&o);
+        int64_t count = 0;
+        for (int i = 0; i < o.count; i++)
+            count += o.item[i].count;
+        printf("%3d  %-8s %-8s %-10s B %lld T %-5lld H %lld G %lld D %-3lld a %-5g r %-2d  %9lld "
+               "elements, %lld differ\n",
+               number, gka_keys_name(spec.keys), gka_gate_name(spec.gate), gka_form_name(form),
+               (long long)B, (long long)T, (long long)H, (long long)G, (long long)D, p.ridge_ratio,
+               p.num_iter, (long long)count, (long long)here);
+        fflush(stdout);
+        elements += count;
+        differing += here;
+        if (folder != NULL && number < 16 && count < 700000)
+            keep(folder, number, &p, form, &o);
+        release(&o);
+        const void *const inputs[] = {layer.q,  layer.k,  layer.v,   layer.alpha, layer.g,
+                                      layer.h0, layer.u0, of_o.dout, of_x.dx};
+        for (size_t i = 0; i < sizeof inputs / sizeof *inputs; i++)
+            cudaFree((void *)(uintptr_t)inputs[i]);
+        cudaFree(workspace);
+        gka_problem_free(&p);
+    }
+    printf("%d cases, %lld elements, %lld differ\n", cases, (long long)elements,
+           (long long)differing);
+    return differing != 0;
+}
