@@ -1,0 +1,126 @@
+/* cuda_replay.c - what the kernels of src/cuda wrote on an H100, replayed here without a GPU: every
+ * bit.
+ *
+ * The files in tests/data/cuda are kept by `cuda_replay 24 FOLDER` (tests/cuda) on a GPU machine.
+ */
+#include "test.h"
+
+#include "chunk/replay.h"
+#include "gka/format.h"
+#include "gka/io.h"
+#include "gka/problem.h"
+
+#include <dirent.h>
+#include <stdlib.h>
+
+typedef struct stored {
+    const char *name;
+    double **array;
+} stored;
+
+static int64_t elements, nans;
+
+static void check_tensor(const gka_file *file, const char *name, const double *replayed) {
+    const gka_tensor *const t = gka_file_find(file, name);
+    if (t == NULL)
+        return;
+    const size_t n = (size_t)gka_tensor_count(t), size = gka_dtype_size(t->dtype);
+    const gka_format *const format = gka_format_of_dtype(t->dtype);
+    double *const theirs = gka_alloc(n, sizeof *theirs);
+    unsigned char *const mine = gka_alloc(n, size);
+    assert_true(theirs != NULL && mine != NULL);
+    gka_decode_array(format, n, t->data, theirs);
+    gka_encode_array(format, GKA_NEAREST_EVEN, 0, 0, n, replayed, mine);
+    int64_t differing = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (theirs[i] != theirs[i] && replayed[i] != replayed[i])
+            nans++;
+        else
+            differing +=
+                memcmp(mine + i * size, (const unsigned char *)t->data + i * size, size) != 0;
+    }
+    if (differing != 0)
+        print_error("%s: %s: %lld of %zu differ\n", gka_file_path(file), name, (long long)differing,
+                    n);
+    assert_int_equal(differing, 0);
+    elements += (int64_t)n;
+    gka_free(mine);
+    gka_free(theirs);
+}
+
+static void replay_file(const char *path) {
+    gka_file *file = NULL;
+    gka_problem p = {0};
+    gka_error error = {0};
+    if (gka_file_open(path, &file, &error) != GKA_OK ||
+        gka_problem_from_file(file, &p, NULL, &error) != GKA_OK)
+        fail_msg("%s", error.text);
+    const int form = gka_form_find(gka_file_metadata(file, "form"));
+    assert_true(form >= 0);
+    const size_t rows = (size_t)(p.B * p.T * p.H), states = (size_t)(p.B * p.H * p.D * p.D);
+    double *x, *fro, *o, *h_final, *u_final, *dq, *dk, *dv, *dalpha, *dg, *dh0;
+    double **const wide[] = {&x, &o, &dq, &dk, &dv}, **const narrow[] = {&fro, &dalpha, &dg},
+                   **const square[] = {&h_final, &u_final, &dh0};
+    for (int i = 0; i < 5; i++)
+        *wide[i] = gka_alloc(rows * (size_t)p.D, sizeof(double));
+    for (int i = 0; i < 3; i++) {
+        *narrow[i] = gka_alloc(rows, sizeof(double));
+        *square[i] = gka_alloc(states, sizeof(double));
+    }
+    gka_chunk forward = {.x = x, .fro = fro, .o = o, .h_final = h_final, .u_final = u_final};
+    const gka_status status = p.T == 1 ? gka_replay_decode(&p, &forward, &error)
+                                       : gka_replay_forward(&p, (gka_form)form, &forward, &error);
+    assert_int_equal(status, GKA_OK);
+    const stored outputs[] = {
+        {"x", &x}, {"fro", &fro}, {"o", &o}, {"h_final", &h_final}, {"u_final", &u_final}};
+    for (size_t i = 0; i < sizeof outputs / sizeof *outputs; i++)
+        check_tensor(file, outputs[i].name, *outputs[i].array);
+    for (int layer = 0; layer < 2; layer++) {
+        gka_chunk back = {.dq = dq, .dk = dk, .dv = dv, .dalpha = dalpha, .dg = dg, .dh0 = dh0};
+        assert_int_equal(gka_replay_backward(&p, (gka_form)form, layer == 1, x, fro, &back, &error),
+                         GKA_OK);
+        const stored gradients[] = {{"dq", &dq},   {"dk", &dk}, {"dg", &dg},
+                                    {"dh0", &dh0}, {"dv", &dv}, {"dalpha", &dalpha}};
+        for (size_t i = 0; i < (layer == 1 ? 6 : 4); i++) {
+            char name[32];
+            (void)snprintf(name, sizeof name, "%s.%s", layer == 1 ? "layer" : "solve",
+                           gradients[i].name);
+            check_tensor(file, name, *gradients[i].array);
+        }
+    }
+    for (int i = 0; i < 5; i++)
+        gka_free(*wide[i]);
+    for (int i = 0; i < 3; i++) {
+        gka_free(*narrow[i]);
+        gka_free(*square[i]);
+    }
+    gka_problem_free(&p);
+    gka_file_close(file);
+}
+
+static void test_hardware_outputs_are_replayed_bit_for_bit(void **state) {
+    (void)state;
+    struct dirent **entries = NULL;
+    const int n = scandir(GKA_TEST_DATA "/cuda", &entries, NULL, alphasort);
+    int files = 0;
+    for (int i = 0; i < n; i++) {
+        if (strstr(entries[i]->d_name, ".safetensors") != NULL) {
+            char path[512];
+            (void)snprintf(path, sizeof path, "%s/cuda/%s", GKA_TEST_DATA, entries[i]->d_name);
+            replay_file(path);
+            files++;
+        }
+        free(entries[i]);
+    }
+    free(entries);
+    assert_true(files > 0);
+    print_message("%d files, %lld elements, all equal (%lld NaN on both sides)\n", files,
+                  (long long)elements, (long long)nans);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_hardware_outputs_are_replayed_bit_for_bit),
+    };
+    return cmocka_run_group_tests_name("cuda_replay", tests, NULL, NULL);
+}
