@@ -153,11 +153,12 @@ static double torch_rel_err(const rival *torch, int64_t n, const double *x) {
 
 /* ---- the racers ---------------------------------------------------------------------------- */
 
-static double oracle_run(const gka_problem *problem, gka_oracle oracle, gka_exact *out) {
+static double oracle_run(const gka_problem *problem, gka_oracle oracle, gka_exact *out,
+                         gka_oracle_report *report) {
     const gka_oracle_options options = {.oracle = oracle};
     gka_error error = {0};
     const double start = now();
-    const gka_status status = gka_oracle_forward(problem, &options, out, NULL, NULL, &error);
+    const gka_status status = gka_oracle_forward(problem, &options, out, NULL, report, &error);
     const double seconds = now() - start;
     if (status == GKA_UNSUPPORTED)
         return NAN;
@@ -222,15 +223,17 @@ int main(int argc, char **argv) {
     gka_set_threads(1);
     make_input(&in, T, D);
     gka_exact out = {.x = room(T * D), .fro = room(T), .lambda = room(T), .o = room(T * D)};
+    gka_exact proven = {.x = room(T * D), .fro = room(T), .lambda = room(T), .o = room(T * D)};
+    gka_oracle_report report = {0};
     gka_exact last = {.h_final = room(D * D)};
     torch_start(&torch, &in);
-    oracle_run(&in.problem, GKA_ORACLE_FP64, &out);
-    oracle_run(&in.problem, GKA_ORACLE_FP64, &last);
+    oracle_run(&in.problem, GKA_ORACLE_FP64, &out, NULL);
+    oracle_run(&in.problem, GKA_ORACLE_FP64, &last, NULL);
     if (torch.child != 0)
         torch_run(&torch);
     for (int i = 0; i < rounds; i++) {
-        seconds[CERTIFIED][i] = oracle_run(&in.problem, GKA_ORACLE_CERTIFIED, &out);
-        seconds[FP64][i] = oracle_run(&in.problem, GKA_ORACLE_FP64, &out);
+        seconds[CERTIFIED][i] = oracle_run(&in.problem, GKA_ORACLE_CERTIFIED, &proven, &report);
+        seconds[FP64][i] = oracle_run(&in.problem, GKA_ORACLE_FP64, &out, NULL);
         seconds[TORCH][i] = torch.child == 0 ? NAN : torch_run(&torch);
         seconds[LAPACK][i] = lapack_run(&in.problem, last.h_final, out.lambda[T - 1]);
     }
@@ -253,7 +256,16 @@ int main(int argc, char **argv) {
     for (int i = 0; i < 5; i++)
         views[i]->shape[1] = few.T;
     gka_exact exact = {.x = room(T * D), .fro = room(T), .o = room(T * D)};
-    const double mpfr = oracle_run(&few, GKA_ORACLE_MPFR, &exact);
+    const double mpfr = oracle_run(&few, GKA_ORACLE_MPFR, &exact, NULL);
+    if (!isnan(medians[CERTIFIED]))
+        printf("certified: %lld of %lld tokens recomputed in MPFR; x and o of the first %lld %s "
+               "MPFR's "
+               "bits\n",
+               (long long)report.recomputed, (long long)T, (long long)few.T,
+               memcmp(proven.x, exact.x, (size_t)(few.T * D) * sizeof(double)) == 0 &&
+                       memcmp(proven.o, exact.o, (size_t)(few.T * D) * sizeof(double)) == 0
+                   ? "have"
+                   : "DO NOT HAVE");
     printf("%-18s %9.1f us/token (256 bits)\n", "gka mpfr", mpfr / (double)few.T * 1e6);
     printf("fp64: %.0f %% of its time in LAPACK\n", 100 * medians[LAPACK] / medians[FP64]);
     if (torch.child != 0) {
