@@ -21,7 +21,7 @@
 #include <math.h>
 #include <string.h>
 
-#define MMA_INLINE static inline __attribute__((always_inline))
+#define MMA_INLINE static inline __attribute__((always_inline, unused))
 
 /* ---- vectors ------------------------------------------------------------------------------- */
 
