@@ -23,7 +23,7 @@ static inline gka_file *open_probe(const char *name) {
 
 /* The tensor NAME.PART; the file must hold it. */
 static inline const gka_tensor *probe(const gka_file *file, const char *name, const char *part) {
-    char full[256];
+    char full[320];
     snprintf(full, sizeof full, "%s.%s", name, part);
     const gka_tensor *const tensor = gka_file_find(file, full);
     if (!tensor)

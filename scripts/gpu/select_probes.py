@@ -7,6 +7,8 @@ functions.safetensors   FUNCTION.{x,[y,]o}: the 64 specials and about every 32nd
                         function; exp.{x,o} every 16th of Triton's; encodings as U32
 products.safetensors    TYPE.kK.KIND.{a,b,c,o}: every 32nd tile of each set of mma.sync, and
                         wgmma.TYPE.KIND.{a,b,c,o}: one of Triton's four tiles of each set
+sums.safetensors        norm.*, rows.*, scan.* of Triton's: 6 states at either end of the range,
+                        2 tiles, 16 scans
 """
 import json
 import struct
@@ -83,9 +85,23 @@ def products(directory, triton, every):
     return out
 
 
+def sums(triton, every):
+    out = {}
+    for name, t in triton.items():
+        kind = name.split(".")[0]
+        if kind == "norm" and not every:
+            t = np.concatenate([t[:3], t[-3:]])
+        if kind in ("rows", "scan") and not every:
+            t = t[:{"rows": 2, "scan": 16}[kind]]
+        if kind in ("norm", "rows", "scan"):
+            out[name] = t
+    return out
+
+
 if __name__ == "__main__":
     source, target = sys.argv[1:3]
     every = "--all" in sys.argv[3:]
     outputs = read(f"{source}/triton.safetensors")
     write(f"{target}/functions.safetensors", functions(source, outputs, every))
     write(f"{target}/products.safetensors", products(source, outputs, every))
+    write(f"{target}/sums.safetensors", sums(outputs, every))
