@@ -43,20 +43,39 @@ typedef uint32_t vu __attribute__((vector_size(4 * LANES)));
 typedef int16_t vs __attribute__((vector_size(4 * LANES)));
 typedef int16_t vs_half __attribute__((vector_size(2 * LANES)));
 
-#define DEFINE_MEMORY(type, name, element)                                                         \
-    MMA_INLINE type load_##name(const element *at) {                                               \
-        type v;                                                                                    \
-        memcpy(&v, at, sizeof v);                                                                  \
-        return v;                                                                                  \
-    }                                                                                              \
-    MMA_INLINE void store_##name(element *at, type v) {                                            \
-        memcpy(at, &v, sizeof v);                                                                  \
-    }
-DEFINE_MEMORY(vf, f, float)
-DEFINE_MEMORY(vd, d, double)
-DEFINE_MEMORY(vi, i, int32_t)
-DEFINE_MEMORY(vs, s, int16_t)
-#undef DEFINE_MEMORY
+MMA_INLINE vf load_f(const float *at) {
+    vf v;
+    memcpy(&v, at, sizeof v);
+    return v;
+}
+
+MMA_INLINE vd load_d(const double *at) {
+    vd v;
+    memcpy(&v, at, sizeof v);
+    return v;
+}
+
+MMA_INLINE vs load_s(const int16_t *at) {
+    vs v;
+    memcpy(&v, at, sizeof v);
+    return v;
+}
+
+MMA_INLINE void store_f(float *at, vf v) {
+    memcpy(at, &v, sizeof v);
+}
+
+MMA_INLINE void store_d(double *at, vd v) {
+    memcpy(at, &v, sizeof v);
+}
+
+MMA_INLINE void store_s(int16_t *at, vs v) {
+    memcpy(at, &v, sizeof v);
+}
+
+MMA_INLINE void store_i(int32_t *at, vi v) {
+    memcpy(at, &v, sizeof v);
+}
 
 MMA_INLINE vf float_of(vi bits) {
     vf v;
@@ -143,7 +162,7 @@ MMA_INLINE vf float_toward_zero(vi T, vi *slow) {
 #else
     const vi sign = T >> 31;
     const vi magnitude = (vi)((vu)(T ^ sign) - (vu)sign);
-    *slow |= 0x7fffff7f - magnitude;
+    *slow |= (vi)(0x7fffff7f - (vu)magnitude);
     const vf near = __builtin_convertvector(magnitude, vf);
     const vi too_large = truncated(near) > magnitude; /* -1: one encoding less */
     return float_of((bits_of(near) + too_large) | (T & INT32_MIN));
@@ -156,7 +175,7 @@ enum { E_LOW = -90, E_HIGH = 120 };
 
 /* 2^n in every lane, n an exponent of normal numbers */
 MMA_INLINE vf power(vi n) {
-    return float_of((n + 127) << 23);
+    return float_of((vi)((vu)(n + 127) << 23));
 }
 
 /* One group for a block of columns: c and slow are [PARTS]. */
@@ -172,7 +191,8 @@ MMA_INLINE void group_step(int group, int fraction, int floor, const float *a, c
     for (int h = 0; h < HALVES; h++)
         store_s(widest + h * 2 * LANES, top[h]);
 
-    vi E[PARTS], T[PARTS] = {{0}}, none[PARTS];
+    vi E[PARTS], none[PARTS];
+    vu T[PARTS] = {{0}}; /* wraps in slow lanes only */
     vf scale[PARTS];
     for (int p = 0; p < PARTS; p++) {
         const vi products = widened(widest + p * LANES);
@@ -184,11 +204,11 @@ MMA_INLINE void group_step(int group, int fraction, int floor, const float *a, c
     }
     for (int k = 0; k < group; k++)
         for (int p = 0; p < PARTS; p++)
-            T[p] += truncated(load_f(b + k * MMA_BLOCK + p * LANES) * a[k] * scale[p]);
+            T[p] += (vu)truncated(load_f(b + k * MMA_BLOCK + p * LANES) * a[k] * scale[p]);
     for (int p = 0; p < PARTS; p++) {
         const vi of_c = truncated(c[p] * scale[p]);
-        const vi sum = (vi)((vu)T[p] + (vu)of_c);
-        slow[p] |= (T[p] ^ sum) & ~(T[p] ^ of_c); /* the sign is wrong: overflow */
+        const vi sum = (vi)(T[p] + (vu)of_c);
+        slow[p] |= ((vi)T[p] ^ sum) & ~((vi)T[p] ^ of_c); /* the sign is wrong: overflow */
         const vf result = float_toward_zero(sum, &slow[p]) * power(E[p] - fraction);
         c[p] = float_of(select_i(none[p], bits_of(c[p] + 0.0f), bits_of(result)));
     }

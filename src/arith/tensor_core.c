@@ -49,7 +49,8 @@ static term unpack(operand_format format, float x) {
     const int exponent = (field ? field : 1) - 127;
     const int64_t significand = (bits & 0x7fffff) | (field ? 0x800000 : 0);
     const int below = format.emin > exponent ? format.emin - exponent : 0;
-    const int64_t m = significand >> (24 - format.p + below);
+    const int drop = 24 - format.p + below;
+    const int64_t m = drop < 24 ? significand >> drop : 0;
     return (term){bits >> 31 ? -m : m, exponent + below, format.p - 1};
 }
 
