@@ -2,7 +2,7 @@
  * token by token; profiles and their switches; bf16; bad input; failing allocations. */
 #include "test.h"
 
-#include "chunk/tile.h"
+#include "chunk/chunk.h"
 #include "gka/chunk.h"
 
 #include <math.h>
@@ -619,6 +619,25 @@ static void test_profiles(void **state) {
     assert_int_equal(gka_form_find("one-term"), -1);
 }
 
+/* NUMERICS 1: the released kernels hold a and s in binary32. */
+static void test_parameters_are_rounded(void **state) {
+    (void)state;
+    gka_problem p = make(&shapes[0], NULL);
+    gka_profile profile;
+    chunk_plan plan;
+    assert_int_equal(gka_profile_find("h100", &profile, NULL), GKA_OK);
+    p.ridge_ratio = 0.02;
+    p.scale = 0.3;
+    chunk_plan_init(&plan, &p, &profile);
+    assert_true(bits_of(plan.a) == bits_of(0x1.47ae14p-6));
+    assert_true(bits_of(plan.s) == bits_of(0x1.333334p-2));
+    assert_int_equal(gka_profile_set(&profile, "parameters=exact", NULL), GKA_OK);
+    chunk_plan_init(&plan, &p, &profile);
+    assert_true(bits_of(plan.a) == bits_of(0.02));
+    assert_true(bits_of(plan.s) == bits_of(0.3));
+    drop(&p);
+}
+
 static void test_h100_refuses(void **state) {
     (void)state;
     gka_problem p = make(&shapes[0], NULL);
@@ -668,6 +687,7 @@ int main(void) {
         cmocka_unit_test(test_exact64_gradients_at_zero_gates),
         cmocka_unit_test(test_bf16),
         cmocka_unit_test(test_profiles),
+        cmocka_unit_test(test_parameters_are_rounded),
         cmocka_unit_test(test_h100_refuses),
         cmocka_unit_test(test_every_allocation_may_fail),
     };
