@@ -1,0 +1,67 @@
+/* format_floats.c - all 2^32 floats to bf16, fp16, tf32, e4m3, e5m2 and the other overflow rules of
+ * the last two, in every deterministic mode, in every way the library has, every bit compared.
+ *
+ *   exhaustive_format_floats [STATE]
+ *
+ * STATE (format_floats.state) lists what has passed: one line for each format, mode and sign. A
+ * second run goes on after the last line; delete the file to begin again. */
+#include "format_segments.h"
+
+#include <time.h>
+
+static const char *state_name = "format_floats.state";
+
+static bool has_passed(const char *line) {
+    FILE *const file = fopen(state_name, "r");
+    bool found = false;
+    char text[256];
+    while (file != NULL && !found && fgets(text, sizeof text, file) != NULL)
+        found = strncmp(text, line, strlen(line)) == 0;
+    if (file != NULL)
+        fclose(file);
+    return found;
+}
+
+static void note_passed(const char *line, double seconds) {
+    FILE *const file = fopen(state_name, "a");
+    assert_non_null(file);
+    fprintf(file, "%s 2147483648 floats %.1f s\n", line, seconds);
+    assert_int_equal(fclose(file), 0);
+    printf("%s passed, %.1f s\n", line, seconds);
+    fflush(stdout);
+}
+
+static void all_floats(exhaustive_format e, gka_rounding mode, bool negative) {
+    static float_block block;
+    const gka_format *const f = gka_format_find(e.name);
+    segments s = segments_of(f, mode, negative, e.width, e.padding);
+    for (uint32_t first = 0; first < UINT32_C(1) << 31; first += FLOATS) {
+        block.n = 0;
+        block_add(&block, &s, negative, first, FLOATS);
+        block_check(&block, f, mode);
+    }
+    segments_free(&s);
+}
+
+static void exh_all_floats(void **state) {
+    (void)state;
+    for (int i = 0; i < EXHAUSTIVE_FORMATS; i++)
+        for (int mode = GKA_NEAREST_EVEN; mode <= GKA_TO_ODD; mode++)
+            for (int negative = 0; negative <= 1; negative++) {
+                char line[64];
+                snprintf(line, sizeof line, "%s %s %s", exhaustive_formats[i].name,
+                         gka_rounding_name((gka_rounding)mode), negative ? "-" : "+");
+                if (has_passed(line))
+                    continue;
+                const clock_t start = clock();
+                all_floats(exhaustive_formats[i], (gka_rounding)mode, negative);
+                note_passed(line, (double)(clock() - start) / CLOCKS_PER_SEC);
+            }
+}
+
+int main(int argc, char **argv) {
+    if (argc > 1)
+        state_name = argv[1];
+    const struct CMUnitTest tests[] = {cmocka_unit_test(exh_all_floats)};
+    return cmocka_run_group_tests_name("format_floats", tests, NULL, NULL);
+}
