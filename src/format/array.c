@@ -3,13 +3,13 @@
 #include "format/round.h"
 
 extern const gka_format_kernels gka_format_baseline;
-#ifdef GKA_X86
+#ifdef GKA_FORMAT_X86
 extern const gka_format_kernels gka_format_avx2, gka_format_avx512;
 #endif
 
 const gka_format_kernels *gka_format_kernels_at(int i) {
     const gka_format_kernels *have[4] = {&gka_format_baseline, NULL, NULL, NULL};
-#ifdef GKA_X86
+#ifdef GKA_FORMAT_X86
     int n = 1;
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
         have[n++] = &gka_format_avx2;

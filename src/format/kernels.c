@@ -16,9 +16,10 @@ extern const gka_format_kernels GKA_KERNELS;
 
 GKA_INLINE void round_loop(const gka_format *f, gka_rounding mode, size_t n, const double *x,
                            double *out) {
+    const gka_plan plan = gka_plan_of(f, mode);
 #pragma omp simd
     for (size_t i = 0; i < n; i++)
-        out[i] = gka_round_core(f, mode, x[i], 0);
+        out[i] = gka_round_planned(&plan, (gka_exact){x[i], 0, false}, 0);
 }
 
 static void round_f64(const gka_format *format, gka_rounding mode, size_t n, const double *x,
@@ -36,9 +37,10 @@ static void round_f64(const gka_format *format, gka_rounding mode, size_t n, con
 
 GKA_INLINE void round_loop_f32(const gka_format *f, gka_rounding mode, size_t n, const float *x,
                                float *out) {
+    const gka_plan_f32 plan = gka_plan_of_f32(f, mode);
 #pragma omp simd
     for (size_t i = 0; i < n; i++)
-        out[i] = gka_round_core_f32(f, mode, x[i]);
+        out[i] = gka_round_planned_f32(&plan, x[i]);
 }
 
 static void round_f32(const gka_format *format, gka_rounding mode, size_t n, const float *x,
@@ -57,27 +59,31 @@ static void round_f32(const gka_format *format, gka_rounding mode, size_t n, con
 /* ---- packing ------------------------------------------------------------------------------- */
 
 GKA_INLINE void encode8(const gka_format *f, size_t n, const double *x, uint8_t *out) {
+    const gka_layout layout = gka_layout_of(f);
 #pragma omp simd
     for (size_t i = 0; i < n; i++)
-        out[i] = (uint8_t)gka_encode_core(f, x[i]);
+        out[i] = (uint8_t)gka_encode_planned(&layout, x[i]);
 }
 
 GKA_INLINE void encode16(const gka_format *f, size_t n, const double *x, uint16_t *out) {
+    const gka_layout layout = gka_layout_of(f);
 #pragma omp simd
     for (size_t i = 0; i < n; i++)
-        out[i] = (uint16_t)gka_encode_core(f, x[i]);
+        out[i] = (uint16_t)gka_encode_planned(&layout, x[i]);
 }
 
 GKA_INLINE void encode32(const gka_format *f, size_t n, const double *x, uint32_t *out) {
+    const gka_layout layout = gka_layout_of(f);
 #pragma omp simd
     for (size_t i = 0; i < n; i++)
-        out[i] = (uint32_t)gka_encode_core(f, x[i]);
+        out[i] = (uint32_t)gka_encode_planned(&layout, x[i]);
 }
 
 GKA_INLINE void encode64(const gka_format *f, size_t n, const double *x, uint64_t *out) {
+    const gka_layout layout = gka_layout_of(f);
 #pragma omp simd
     for (size_t i = 0; i < n; i++)
-        out[i] = gka_encode_core(f, x[i]);
+        out[i] = gka_encode_planned(&layout, x[i]);
 }
 
 static void encode_f64(const gka_format *format, size_t n, const double *x, void *out) {
@@ -94,23 +100,29 @@ static void encode_f64(const gka_format *format, size_t n, const double *x, void
 
 GKA_INLINE void pack8(const gka_format *f, gka_rounding mode, size_t n, const float *x,
                       uint8_t *out) {
+    const gka_plan_f32 plan = gka_plan_of_f32(f, mode);
+    const gka_layout_f32 layout = gka_layout_of_f32(f);
 #pragma omp simd
     for (size_t i = 0; i < n; i++)
-        out[i] = (uint8_t)gka_encode_core_f32(f, gka_round_core_f32(f, mode, x[i]));
+        out[i] = (uint8_t)gka_encode_planned_f32(&layout, gka_round_planned_f32(&plan, x[i]));
 }
 
 GKA_INLINE void pack16(const gka_format *f, gka_rounding mode, size_t n, const float *x,
                        uint16_t *out) {
+    const gka_plan_f32 plan = gka_plan_of_f32(f, mode);
+    const gka_layout_f32 layout = gka_layout_of_f32(f);
 #pragma omp simd
     for (size_t i = 0; i < n; i++)
-        out[i] = (uint16_t)gka_encode_core_f32(f, gka_round_core_f32(f, mode, x[i]));
+        out[i] = (uint16_t)gka_encode_planned_f32(&layout, gka_round_planned_f32(&plan, x[i]));
 }
 
 GKA_INLINE void pack32(const gka_format *f, gka_rounding mode, size_t n, const float *x,
                        uint32_t *out) {
+    const gka_plan_f32 plan = gka_plan_of_f32(f, mode);
+    const gka_layout_f32 layout = gka_layout_of_f32(f);
 #pragma omp simd
     for (size_t i = 0; i < n; i++)
-        out[i] = gka_encode_core_f32(f, gka_round_core_f32(f, mode, x[i]));
+        out[i] = gka_encode_planned_f32(&layout, gka_round_planned_f32(&plan, x[i]));
 }
 
 GKA_INLINE void pack(const gka_format *f, gka_rounding mode, size_t n, const float *x, void *out) {
@@ -142,48 +154,48 @@ static void encode_f32(const gka_format *format, gka_rounding mode, size_t n, co
 /* ---- unpacking ----------------------------------------------------------------------------- */
 
 static void decode_f64(const gka_format *format, size_t n, const void *patterns, double *out) {
-    const gka_format f = *format;
+    const gka_layout f = gka_layout_of(format);
     const uint8_t *const p8 = patterns;
     const uint16_t *const p16 = patterns;
     const uint32_t *const p32 = patterns;
     const uint64_t *const p64 = patterns;
-    switch (f.bits) {
+    switch (format->bits) {
     case 8:
         for (size_t i = 0; i < n; i++)
-            out[i] = gka_decode_core(&f, p8[i]);
+            out[i] = gka_decode_planned(&f, p8[i]);
         return;
     case 16:
         for (size_t i = 0; i < n; i++)
-            out[i] = gka_decode_core(&f, p16[i]);
+            out[i] = gka_decode_planned(&f, p16[i]);
         return;
     case 32:
         for (size_t i = 0; i < n; i++)
-            out[i] = gka_decode_core(&f, p32[i]);
+            out[i] = gka_decode_planned(&f, p32[i]);
         return;
     case 64:
         for (size_t i = 0; i < n; i++)
-            out[i] = gka_decode_core(&f, p64[i]);
+            out[i] = gka_decode_planned(&f, p64[i]);
         return;
     }
 }
 
 static void decode_f32(const gka_format *format, size_t n, const void *patterns, float *out) {
-    const gka_format f = *format;
+    const gka_layout_f32 f = gka_layout_of_f32(format);
     const uint8_t *const p8 = patterns;
     const uint16_t *const p16 = patterns;
     const uint32_t *const p32 = patterns;
-    switch (f.bits) {
+    switch (format->bits) {
     case 8:
         for (size_t i = 0; i < n; i++)
-            out[i] = gka_decode_core_f32(&f, p8[i]);
+            out[i] = gka_decode_planned_f32(&f, p8[i]);
         return;
     case 16:
         for (size_t i = 0; i < n; i++)
-            out[i] = gka_decode_core_f32(&f, p16[i]);
+            out[i] = gka_decode_planned_f32(&f, p16[i]);
         return;
     case 32:
         for (size_t i = 0; i < n; i++)
-            out[i] = gka_decode_core_f32(&f, p32[i]);
+            out[i] = gka_decode_planned_f32(&f, p32[i]);
         return;
     }
 }

@@ -142,74 +142,111 @@ GKA_INLINE uint64_t gka_tiny_fraction(uint64_t a, uint64_t rest, int q) {
     return k > 0 ? m << k | rest >> (64 - k) : k > -64 ? m >> -k : 0;
 }
 
+/* What the core needs to know of a format and a mode: constants where these are, and computed once
+ * before a loop where they are not. Magnitudes are bits of doubles. */
+typedef struct gka_plan {
+    gka_rounding mode;
+    int drop;         /* bits of a double's fraction that the format does not have */
+    int min_field;    /* exponent field, in a double, of 2^emin */
+    int q;            /* gka_quantum_exponent */
+    uint64_t hidden;  /* or'ed in where a last bit is looked at, see below */
+    uint64_t quantum; /* 2^q: below it only 0 and 2^q remain. 0 if that needs no special care */
+    uint64_t half;    /* 2^(q-1) */
+    uint64_t max;     /* max_finite */
+    uint64_t inf;     /* what Inf becomes */
+    uint64_t over_plus, over_minus; /* what overflow becomes, by sign */
+} gka_plan;
+
+GKA_INLINE gka_plan gka_plan_of(const gka_format *f, gka_rounding mode) {
+    /* The bits of doubles are linear in their value below 2^-1022 as well: with emin there, the
+     * tiny numbers are like all others. (p = 1: their last bit is no bit of the fraction.) */
+    const bool linear = f->emin == -1022 && f->subnormals && f->p > 1;
+    const uint64_t max = gka_bits(f->max_finite);
+    const uint64_t inf = f->overflow == GKA_OVERFLOW_IEEE       ? GKA_INF
+                         : f->overflow == GKA_OVERFLOW_SATURATE ? max
+                                                                : GKA_NAN;
+    const int q = gka_quantum_exponent(f);
+    const gka_plan plan = {mode,
+                           53 - f->p,
+                           f->emin + 1023,
+                           q,
+                           linear ? 0 : GKA_HIDDEN,
+                           linear ? 0 : gka_power_bits(q),
+                           linear ? 0 : gka_power_bits(q - 1),
+                           max,
+                           inf,
+                           gka_overflow_stays_finite(mode, false) ? max : inf,
+                           gka_overflow_stays_finite(mode, true) ? max : inf};
+    return plan;
+}
+
+/* 2^s, 0 <= s <= 52, by an exact sum of doubles: gcc 12 vectorises no shift of a constant. */
+GKA_INLINE uint64_t gka_power_of_two(int64_t s) {
+    return gka_bits(gka_double((uint64_t)(s + 1023) << 52) + 0x1p52) - gka_bits(0x1p52);
+}
+
 /* v rounded to the format. With a the bits of |trunc|, s the number of its low bits that the grid
- * does not hold, base the rest of it and low those s bits:
- *   nearest      a + 2^(s-1) - 1 + odd, cut          odd: the last bit kept, or sticky bits below
- *   up, down     a + 2^s - 1 (+ 1 if sticky), cut    where that is away from zero, else a, cut
+ * does not hold, low these bits, base the rest, and odd the last bit of base, which is 1 where it
+ * is the hidden bit:
+ *   nearest      a + 2^(s-1) - 1 + odd, cut          odd: or else bits beyond a
+ *   up, down     a + 2^s - 1 (+ 1 if bits beyond a), cut     where that is away from zero
  *   to odd       base, and 2^s more if inexact and base is even
  *   stochastic   base, and 2^s more if F + random >= 2^64, F = floor(2^64 fraction),
  *                fraction = the exact (low, rest, ...) / 2^s: away with probability F / 2^64
  * Adding to the bits of a double carries into the exponent as it should. Below the smallest
- * positive value of the format ("tiny") only 0 and that value remain. */
+ * positive value of the format only 0 and that value, the quantum, remain.
+ * Written as selections between 64-bit numbers, compared as signed ones: that vectorises. */
+GKA_INLINE double gka_round_planned(const gka_plan *plan, gka_exact v, uint64_t random) {
+    const gka_rounding mode = plan->mode;
+    const uint64_t u = gka_bits(v.trunc), sign = u & GKA_SIGN, a = u ^ sign;
+    const uint64_t more = v.rest != 0 || v.sticky; /* anything beyond a */
+    const int64_t field = (int64_t)(a >> 52);
+    const int64_t below = plan->min_field - (field > 1 ? field : 1);
+    const int64_t wide = plan->drop + (below > 0 ? below : 0), s = wide < 52 ? wide : 52;
+    const uint64_t ulp = gka_power_of_two(s), mask = ulp - 1, low = a & mask;
+    const uint64_t last = a | plan->hidden, odd = last >> (uint64_t)s & 1;
+    const uint64_t quantum = plan->quantum;
+    uint64_t r = a - low, tiny = 0;
+    switch (mode) {
+    case GKA_NEAREST_EVEN:
+        r = (a + (mask >> 1) + ((odd | more) & mask)) & ~mask;
+        if (s == 0) /* p = 53: the first bit cut off is in rest */
+            r += v.rest > GKA_SIGN || (v.rest == GKA_SIGN && (v.sticky || odd));
+        tiny = (int64_t)(a + more) > (int64_t)plan->half ? quantum : 0;
+        break;
+    case GKA_UP:
+    case GKA_DOWN: {
+        const uint64_t away = sign == (mode == GKA_UP ? 0 : GKA_SIGN) ? ~UINT64_C(0) : 0;
+        r = (a + ((mask + more) & away)) & ~mask;
+        tiny = a + more != 0 ? quantum & away : 0;
+        break;
+    }
+    case GKA_TO_ODD:
+        r += ((low | more) != 0 ? ulp : 0) & ~last;
+        tiny = a + more != 0 ? quantum : 0;
+        break;
+    case GKA_STOCHASTIC: {
+        const uint64_t fraction = a < quantum ? gka_tiny_fraction(a, v.rest, plan->q)
+                                  : s > 0     ? low << (64 - s) | v.rest >> s
+                                              : v.rest;
+        r += fraction + random < fraction ? ulp : 0;
+        tiny = fraction + random < fraction ? quantum : 0;
+        break;
+    }
+    case GKA_TOWARD_ZERO: break;
+    }
+    r = (int64_t)a < (int64_t)quantum ? tiny : r;
+    const uint64_t over = sign != 0 ? plan->over_minus : plan->over_plus;
+    const uint64_t beyond = a == GKA_INF ? plan->inf : over;
+    r = (int64_t)r > (int64_t)plan->max ? beyond : r;
+    r |= (int64_t)r > (int64_t)GKA_INF ? 0 : sign;
+    return gka_double((int64_t)a > (int64_t)GKA_INF ? GKA_NAN : r);
+}
+
 GKA_INLINE double gka_round_exact(const gka_format *f, gka_rounding mode, gka_exact v,
                                   uint64_t random) {
-    const uint64_t u = gka_bits(v.trunc), sign = u & GKA_SIGN, a = u ^ sign;
-    const bool negative = sign != 0, away = gka_rounds_away(mode, negative);
-    const uint64_t more = v.rest != 0 || v.sticky; /* anything beyond a */
-
-    /* The bits of doubles are linear in their value below 2^-1022 as well: with emin there, one
-     * s does for all. (p = 1 is excluded: its grid has no bit within the fraction field.) */
-    const bool linear = f->emin == -1022 && f->subnormals && f->p > 1;
-    int s = 53 - f->p;
-    if (!linear && f->subnormals) {
-        const int e = (int)(a >> 52), below = f->emin + 1023 - (e > 1 ? e : 1);
-        s += below > 0 ? below : 0;
-        s = s < 52 ? s : 52;
-    }
-    const uint64_t ulp = UINT64_C(1) << s, mask = ulp - 1, low = a & mask;
-    const uint64_t odd = (a | (linear ? 0 : GKA_HIDDEN)) >> s & 1;
-    uint64_t r = a - low;
-    if (mode == GKA_NEAREST_EVEN && s > 0)
-        r = (a + (ulp / 2 - 1) + (odd | more)) & ~mask;
-    else if (mode == GKA_NEAREST_EVEN) /* p = 53: the first bit cut off is in rest */
-        r = a + (v.rest > GKA_SIGN || (v.rest == GKA_SIGN && (v.sticky || odd)));
-    else if (mode == GKA_UP || mode == GKA_DOWN)
-        r = (a + (away ? mask + more : 0)) & ~mask;
-    else if (mode == GKA_TO_ODD)
-        r += ((low != 0) | more) & ~odd ? ulp : 0;
-    else if (mode == GKA_STOCHASTIC) {
-        const uint64_t fraction = s > 0 ? low << (64 - s) | v.rest >> s : v.rest;
-        r += fraction + random < fraction ? ulp : 0;
-    }
-    if (!linear) {
-        const int q = gka_quantum_exponent(f);
-        const uint64_t quantum = gka_power_bits(q), half = gka_power_bits(q - 1);
-        bool one = false;
-        if (mode == GKA_NEAREST_EVEN)
-            one = a > half || (a == half && more);
-        else if (mode == GKA_UP || mode == GKA_DOWN)
-            one = away & ((a != 0) | more);
-        else if (mode == GKA_TO_ODD)
-            one = (a != 0) | more;
-        else if (mode == GKA_STOCHASTIC && a < quantum) {
-            const uint64_t fraction = gka_tiny_fraction(a, v.rest, q);
-            one = fraction + random < fraction;
-        }
-        r = a < quantum ? (one ? quantum : 0) : r;
-    }
-    /* Overflow; and Inf, which came through the additions above unchanged. */
-    const uint64_t max = gka_bits(f->max_finite);
-    const bool carries_to_inf = max == GKA_INF - (UINT64_C(1) << (53 - f->p)) &&
-                                f->overflow == GKA_OVERFLOW_IEEE &&
-                                !gka_overflow_stays_finite(mode, negative);
-    if (!carries_to_inf) {
-        const uint64_t inf = f->overflow == GKA_OVERFLOW_IEEE ? GKA_INF : GKA_NAN;
-        const bool finite = f->overflow == GKA_OVERFLOW_SATURATE ||
-                            (gka_overflow_stays_finite(mode, negative) && a != GKA_INF);
-        r = r > max ? (finite ? max : inf) : r;
-    }
-    const bool nan = a > GKA_INF || (f->overflow == GKA_OVERFLOW_NAN && r > GKA_INF);
-    return gka_double(nan ? GKA_NAN : r | sign);
+    const gka_plan plan = gka_plan_of(f, mode);
+    return gka_round_planned(&plan, v, random);
 }
 
 /* x rounded to the format. */
@@ -231,47 +268,78 @@ GKA_INLINE uint32_t gka_narrow_bits(uint64_t bits) {
     return (uint32_t)((bits >> 29) - ((uint64_t)(1023 - 127) << 23));
 }
 
-/* gka_round_core for a float x, a format of floats and a deterministic mode, line by line. */
-GKA_INLINE float gka_round_core_f32(const gka_format *f, gka_rounding mode, float x) {
-    const uint32_t u = gka_bits_f32(x), sign = u & GKA_SIGN32, a = u ^ sign;
-    const bool negative = sign != 0, away = gka_rounds_away(mode, negative);
+/* gka_plan with bits of floats. */
+typedef struct gka_plan_f32 {
+    gka_rounding mode;
+    int drop, min_field;
+    uint32_t hidden, quantum, half, max, inf, over_plus, over_minus;
+} gka_plan_f32;
+
+GKA_INLINE uint32_t gka_power_bits_f32(int e) {
+    return e >= -126 ? (uint32_t)(e + 127) << 23 : e >= -149 ? UINT32_C(1) << (e + 149) : 0;
+}
+
+GKA_INLINE gka_plan_f32 gka_plan_of_f32(const gka_format *f, gka_rounding mode) {
     const bool linear = f->emin == -126 && f->subnormals && f->p > 1;
-    int s = 24 - f->p;
-    if (!linear && f->subnormals) {
-        const int e = (int)(a >> 23), below = f->emin + 127 - (e > 1 ? e : 1);
-        s += below > 0 ? below : 0;
-        s = s < 23 ? s : 23;
-    }
-    const uint32_t ulp = UINT32_C(1) << s, mask = ulp - 1, low = a & mask;
-    const uint32_t odd = (a | (linear ? 0 : GKA_HIDDEN32)) >> s & 1;
-    uint32_t r = a - low;
-    if (mode == GKA_NEAREST_EVEN)
-        r = s > 0 ? (a + (ulp / 2 - 1) + odd) & ~mask : a;
-    else if (mode == GKA_UP || mode == GKA_DOWN)
-        r = (a + (away ? mask : 0)) & ~mask;
-    else if (mode == GKA_TO_ODD)
-        r += low != 0 && !odd ? ulp : 0;
-    if (!linear) {
-        const int q = gka_quantum_exponent(f);
-        const uint32_t quantum = q >= -126 ? (uint32_t)(q + 127) << 23 : UINT32_C(1) << (q + 149);
-        const uint32_t half = q > -126 ? quantum - GKA_HIDDEN32 : quantum / 2;
-        const bool one = mode == GKA_NEAREST_EVEN ? a > half
-                         : mode == GKA_TO_ODD     ? a != 0
-                                                  : away && a != 0;
-        r = a < quantum ? (one ? quantum : 0) : r;
-    }
     const uint32_t max = gka_narrow_bits(gka_bits(f->max_finite));
-    const bool carries_to_inf = max == GKA_INF32 - (UINT32_C(1) << (24 - f->p)) &&
-                                f->overflow == GKA_OVERFLOW_IEEE &&
-                                !gka_overflow_stays_finite(mode, negative);
-    if (!carries_to_inf) {
-        const uint32_t inf = f->overflow == GKA_OVERFLOW_IEEE ? GKA_INF32 : GKA_NAN32;
-        const bool finite = f->overflow == GKA_OVERFLOW_SATURATE ||
-                            (gka_overflow_stays_finite(mode, negative) && a != GKA_INF32);
-        r = r > max ? (finite ? max : inf) : r;
+    const uint32_t inf = f->overflow == GKA_OVERFLOW_IEEE       ? GKA_INF32
+                         : f->overflow == GKA_OVERFLOW_SATURATE ? max
+                                                                : GKA_NAN32;
+    const int q = gka_quantum_exponent(f);
+    const gka_plan_f32 plan = {mode,
+                               24 - f->p,
+                               f->emin + 127,
+                               linear ? 0 : GKA_HIDDEN32,
+                               linear ? 0 : gka_power_bits_f32(q),
+                               linear ? 0 : gka_power_bits_f32(q - 1),
+                               max,
+                               inf,
+                               gka_overflow_stays_finite(mode, false) ? max : inf,
+                               gka_overflow_stays_finite(mode, true) ? max : inf};
+    return plan;
+}
+
+/* gka_round_planned for a float and a deterministic mode, line by line. */
+GKA_INLINE float gka_round_planned_f32(const gka_plan_f32 *plan, float x) {
+    const gka_rounding mode = plan->mode;
+    const uint32_t u = gka_bits_f32(x), sign = u & GKA_SIGN32, a = u ^ sign;
+    const int32_t field = (int32_t)(a >> 23);
+    const int32_t below = plan->min_field - (field > 1 ? field : 1);
+    const int32_t wide = plan->drop + (below > 0 ? below : 0), s = wide < 23 ? wide : 23;
+    const uint32_t ulp = UINT32_C(1) << (uint32_t)s, mask = ulp - 1, low = a & mask;
+    const uint32_t last = a | plan->hidden, odd = last >> (uint32_t)s & 1;
+    const uint32_t quantum = plan->quantum;
+    uint32_t r = a - low, tiny = 0;
+    switch (mode) {
+    case GKA_NEAREST_EVEN:
+        r = (a + (mask >> 1) + (odd & mask)) & ~mask;
+        tiny = (int32_t)a > (int32_t)plan->half ? quantum : 0;
+        break;
+    case GKA_UP:
+    case GKA_DOWN: {
+        const uint32_t away = sign == (mode == GKA_UP ? 0 : GKA_SIGN32) ? ~UINT32_C(0) : 0;
+        r = (a + (mask & away)) & ~mask;
+        tiny = a != 0 ? quantum & away : 0;
+        break;
     }
-    const bool nan = a > GKA_INF32 || (f->overflow == GKA_OVERFLOW_NAN && r > GKA_INF32);
-    return gka_float(nan ? GKA_NAN32 : r | sign);
+    case GKA_TO_ODD:
+        r += (low != 0 ? ulp : 0) & ~last;
+        tiny = a != 0 ? quantum : 0;
+        break;
+    case GKA_STOCHASTIC:
+    case GKA_TOWARD_ZERO: break;
+    }
+    r = (int32_t)a < (int32_t)quantum ? tiny : r;
+    const uint32_t over = sign != 0 ? plan->over_minus : plan->over_plus;
+    const uint32_t beyond = a == GKA_INF32 ? plan->inf : over;
+    r = (int32_t)r > (int32_t)plan->max ? beyond : r;
+    r |= (int32_t)r > (int32_t)GKA_INF32 ? 0 : sign;
+    return gka_float((int32_t)a > (int32_t)GKA_INF32 ? GKA_NAN32 : r);
+}
+
+GKA_INLINE float gka_round_core_f32(const gka_format *f, gka_rounding mode, float x) {
+    const gka_plan_f32 plan = gka_plan_of_f32(f, mode);
+    return gka_round_planned_f32(&plan, x);
 }
 
 /* ---- 5 encodings --------------------------------------------------------------------------- */
@@ -302,72 +370,117 @@ GKA_INLINE uint64_t gka_nan_index(const gka_format *f) {
                           : (UINT64_C(1) << (gka_field_bits(f) + f->p - 1)) - 1;
 }
 
-/* The pattern of a value x of the format, of Inf (NaN where there is none) or NaN. */
-GKA_INLINE uint64_t gka_encode_core(const gka_format *f, double x) {
-    const uint64_t u = gka_bits(x), a = u & ~GKA_SIGN;
+/* A format's encoding, as gka_plan is its rounding. */
+typedef struct gka_layout {
+    int drop, min_field; /* as in gka_plan */
+    int width, padding;  /* bits of k, and zeros below it */
+    uint64_t bias;       /* bits of the double 2^emin, less one exponent field */
+    uint64_t signed_max; /* bits of the largest double that keeps its sign: Inf, if there is one */
+    uint64_t inf, nan, max; /* k of Inf (or NaN), of NaN, of max_finite */
+    uint64_t none;          /* k below this, other than 0, spell nothing: no subnormals */
+    double quantum;         /* 2^(emin-p+1) */
+} gka_layout;
+
+GKA_INLINE gka_layout gka_layout_of(const gka_format *f) {
     const uint64_t bias = (uint64_t)(f->emin + 1022) << 52;
-    uint64_t k = (a - bias) >> (53 - f->p);
-    if (f->emin > -1022) {
-        const int e = (int)(a >> 52), below = f->emin + 1023 - (e > 1 ? e : 1);
-        const int s = 53 - f->p + (below > 0 ? below : 0);
-        const uint64_t m = (a & (GKA_HIDDEN - 1)) | (e != 0 ? GKA_HIDDEN : 0);
-        k = below > 0 ? m >> (s < 63 ? s : 63) : k;
-    }
-    k = a == GKA_INF && gka_has_inf(f) ? gka_inf_index(f) : k;
-    const bool nan = a > GKA_INF || (a == GKA_INF && !gka_has_inf(f));
-    k = nan ? gka_nan_index(f) : k | (u >> 63) << (gka_field_bits(f) + f->p - 1);
-    return k << gka_padding_bits(f);
+    const bool has_inf = gka_has_inf(f);
+    const gka_layout layout = {53 - f->p,
+                               f->emin + 1023,
+                               gka_field_bits(f) + f->p - 1,
+                               gka_padding_bits(f),
+                               bias,
+                               has_inf ? GKA_INF : GKA_INF - 1,
+                               has_inf ? gka_inf_index(f) : gka_nan_index(f),
+                               gka_nan_index(f),
+                               (gka_bits(f->max_finite) - bias) >> (53 - f->p),
+                               f->subnormals ? 0 : UINT64_C(1) << (f->p - 1),
+                               gka_double(gka_power_bits(f->emin - f->p + 1))};
+    return layout;
 }
 
-/* The same for a value of a format of floats, f->bits <= 32. */
-GKA_INLINE uint32_t gka_encode_core_f32(const gka_format *f, float x) {
-    const uint32_t u = gka_bits_f32(x), a = u & ~GKA_SIGN32;
-    const uint32_t bias = (uint32_t)(f->emin + 126) << 23;
-    uint32_t k = (a - bias) >> (24 - f->p);
-    if (f->emin > -126) {
-        const int e = (int)(a >> 23), below = f->emin + 127 - (e > 1 ? e : 1);
-        const int s = 24 - f->p + (below > 0 ? below : 0);
-        const uint32_t m = (a & (GKA_HIDDEN32 - 1)) | (e != 0 ? GKA_HIDDEN32 : 0);
-        k = below > 0 ? m >> (s < 31 ? s : 31) : k;
-    }
-    k = a == GKA_INF32 && gka_has_inf(f) ? (uint32_t)gka_inf_index(f) : k;
-    const bool nan = a > GKA_INF32 || (a == GKA_INF32 && !gka_has_inf(f));
-    k = nan ? (uint32_t)gka_nan_index(f) : k | (u >> 31) << (gka_field_bits(f) + f->p - 1);
-    return k << gka_padding_bits(f);
+/* The pattern of a value x of the format, of Inf (NaN where there is none) or NaN. */
+GKA_INLINE uint64_t gka_encode_planned(const gka_layout *f, double x) {
+    const uint64_t u = gka_bits(x), a = u & ~GKA_SIGN;
+    const int64_t field = (int64_t)(a >> 52), below = f->min_field - (field > 1 ? field : 1);
+    const int64_t wide = f->drop + below, s = wide < 63 ? wide : 63;
+    const uint64_t hidden = field != 0 ? GKA_HIDDEN : 0, m = (a & (GKA_HIDDEN - 1)) | hidden;
+    uint64_t k = below > 0 ? m >> (uint64_t)(s > 0 ? s : 0) : (a - f->bias) >> f->drop;
+    k = a == GKA_INF ? f->inf : k;
+    k |= (int64_t)a > (int64_t)f->signed_max ? 0 : (u >> 63) << f->width;
+    k = (int64_t)a > (int64_t)GKA_INF ? f->nan : k;
+    return k << f->padding;
+}
+
+GKA_INLINE uint64_t gka_encode_core(const gka_format *f, double x) {
+    const gka_layout layout = gka_layout_of(f);
+    return gka_encode_planned(&layout, x);
 }
 
 /* The number a pattern spells; NaN where it spells no value of the format. */
-GKA_INLINE double gka_decode_core(const gka_format *f, uint64_t pattern) {
-    const int width = gka_field_bits(f) + f->p - 1;
-    const uint64_t code = pattern >> gka_padding_bits(f);
-    const uint64_t k = code & ((UINT64_C(1) << width) - 1), sign = (code >> width & 1) << 63;
-    const uint64_t bias = (uint64_t)(f->emin + 1022) << 52;
-    const uint64_t max = (gka_bits(f->max_finite) - bias) >> (53 - f->p);
-    uint64_t r = (k << (53 - f->p)) + bias;
-    if (f->emin > -1022 && f->p <= 25) {
-        const double quantum = gka_double(gka_power_bits(f->emin - f->p + 1));
-        r = k >> (f->p - 1) == 0 ? gka_bits((double)(int32_t)k * quantum) : r;
+GKA_INLINE double gka_decode_planned(const gka_layout *f, uint64_t pattern) {
+    const uint64_t code = pattern >> f->padding;
+    const uint64_t k = code & ((UINT64_C(1) << f->width) - 1), sign = (code >> f->width & 1) << 63;
+    uint64_t r = (k << f->drop) + f->bias;
+    if (f->drop > 0) { /* in binary64 itself subnormals are linear with the rest */
+        const uint64_t small = gka_bits((double)(int32_t)k * f->quantum);
+        r = k >> (52 - f->drop) == 0 ? small : r;
     }
-    const bool none = k > max || (!f->subnormals && k != 0 && k >> (f->p - 1) == 0);
-    const bool inf = gka_has_inf(f) && k == gka_inf_index(f);
-    return gka_double(inf ? GKA_INF | sign : none ? GKA_NAN : r | sign);
+    r |= sign;
+    r = (int64_t)k > (int64_t)f->max ? GKA_NAN : r;
+    r = k != 0 ? (int64_t)k < (int64_t)f->none ? GKA_NAN : r : sign;
+    return gka_double(k == f->inf && f->inf != f->nan ? GKA_INF | sign : r);
 }
 
-/* The same as a float, for a format of floats, f->bits <= 32. */
-GKA_INLINE float gka_decode_core_f32(const gka_format *f, uint32_t pattern) {
-    const int width = gka_field_bits(f) + f->p - 1;
-    const uint32_t code = pattern >> gka_padding_bits(f);
-    const uint32_t k = code & ((UINT32_C(1) << width) - 1), sign = (code >> width & 1) << 31;
+GKA_INLINE double gka_decode_core(const gka_format *f, uint64_t pattern) {
+    const gka_layout layout = gka_layout_of(f);
+    return gka_decode_planned(&layout, pattern);
+}
+
+/* The same with floats, for a format of floats, bits <= 32. */
+typedef struct gka_layout_f32 {
+    int drop, min_field, width, padding;
+    uint32_t bias, signed_max, inf, nan, max, none;
+    float quantum;
+} gka_layout_f32;
+
+GKA_INLINE gka_layout_f32 gka_layout_of_f32(const gka_format *f) {
     const uint32_t bias = (uint32_t)(f->emin + 126) << 23;
-    const uint32_t max = (gka_narrow_bits(gka_bits(f->max_finite)) - bias) >> (24 - f->p);
-    uint32_t r = (k << (24 - f->p)) + bias;
-    if (f->emin > -126) {
-        const float quantum = (float)gka_double(gka_power_bits(f->emin - f->p + 1));
-        r = k >> (f->p - 1) == 0 ? gka_bits_f32((float)(int32_t)k * quantum) : r;
-    }
-    const bool none = k > max || (!f->subnormals && k != 0 && k >> (f->p - 1) == 0);
-    const bool inf = gka_has_inf(f) && k == gka_inf_index(f);
-    return gka_float(inf ? GKA_INF32 | sign : none ? GKA_NAN32 : r | sign);
+    const bool has_inf = gka_has_inf(f);
+    const gka_layout_f32 layout = {24 - f->p,
+                                   f->emin + 127,
+                                   gka_field_bits(f) + f->p - 1,
+                                   gka_padding_bits(f),
+                                   bias,
+                                   has_inf ? GKA_INF32 : GKA_INF32 - 1,
+                                   (uint32_t)(has_inf ? gka_inf_index(f) : gka_nan_index(f)),
+                                   (uint32_t)gka_nan_index(f),
+                                   (gka_narrow_bits(gka_bits(f->max_finite)) - bias) >> (24 - f->p),
+                                   f->subnormals ? 0 : UINT32_C(1) << (f->p - 1),
+                                   gka_float(gka_power_bits_f32(f->emin - f->p + 1))};
+    return layout;
+}
+
+GKA_INLINE uint32_t gka_encode_planned_f32(const gka_layout_f32 *f, float x) {
+    const uint32_t u = gka_bits_f32(x), a = u & ~GKA_SIGN32;
+    const int32_t field = (int32_t)(a >> 23), below = f->min_field - (field > 1 ? field : 1);
+    const int32_t wide = f->drop + below, s = wide < 31 ? wide : 31;
+    const uint32_t hidden = field != 0 ? GKA_HIDDEN32 : 0, m = (a & (GKA_HIDDEN32 - 1)) | hidden;
+    uint32_t k = below > 0 ? m >> (uint32_t)(s > 0 ? s : 0) : (a - f->bias) >> f->drop;
+    k = a == GKA_INF32 ? f->inf : k;
+    k |= (int32_t)a > (int32_t)f->signed_max ? 0 : (u >> 31) << f->width;
+    k = (int32_t)a > (int32_t)GKA_INF32 ? f->nan : k;
+    return k << f->padding;
+}
+
+GKA_INLINE float gka_decode_planned_f32(const gka_layout_f32 *f, uint32_t pattern) {
+    const uint32_t code = pattern >> f->padding;
+    const uint32_t k = code & ((UINT32_C(1) << f->width) - 1), sign = (code >> f->width & 1) << 31;
+    const uint32_t small = gka_bits_f32((float)(int32_t)k * f->quantum);
+    uint32_t r = k >> (23 - f->drop) == 0 ? small : (k << f->drop) + f->bias;
+    r |= sign;
+    r = (int32_t)k > (int32_t)f->max ? GKA_NAN32 : r;
+    r = k != 0 ? (int32_t)k < (int32_t)f->none ? GKA_NAN32 : r : sign;
+    return gka_float(k == f->inf && f->inf != f->nan ? GKA_INF32 | sign : r);
 }
 
 /* Words 4 block .. 4 block + 3 of a seed's stream (gka/format.h, gka_round_random). */
