@@ -84,7 +84,7 @@ void gka_encode_array(const gka_format *f, gka_rounding rounding, uint64_t seed,
 
 void gka_encode_array_f32(const gka_format *f, gka_rounding rounding, uint64_t seed, uint64_t first,
                           size_t n, const float *x, void *out) {
-    if (rounding != GKA_STOCHASTIC && gka_fits_f32(f) && f->bits <= 32) {
+    if (rounding != GKA_STOCHASTIC && gka_fits_f32(f) && f->subnormals && f->bits <= 32) {
         best()->encode_f32(f, rounding, n, x, out);
         return;
     }

@@ -100,29 +100,26 @@ static void encode_f64(const gka_format *format, size_t n, const double *x, void
 
 GKA_INLINE void pack8(const gka_format *f, gka_rounding mode, size_t n, const float *x,
                       uint8_t *out) {
-    const gka_plan_f32 plan = gka_plan_of_f32(f, mode);
-    const gka_layout_f32 layout = gka_layout_of_f32(f);
+    const gka_packing packing = gka_packing_of(f, mode);
 #pragma omp simd
     for (size_t i = 0; i < n; i++)
-        out[i] = (uint8_t)gka_encode_planned_f32(&layout, gka_round_planned_f32(&plan, x[i]));
+        out[i] = (uint8_t)gka_pack_planned(&packing, x[i]);
 }
 
 GKA_INLINE void pack16(const gka_format *f, gka_rounding mode, size_t n, const float *x,
                        uint16_t *out) {
-    const gka_plan_f32 plan = gka_plan_of_f32(f, mode);
-    const gka_layout_f32 layout = gka_layout_of_f32(f);
+    const gka_packing packing = gka_packing_of(f, mode);
 #pragma omp simd
     for (size_t i = 0; i < n; i++)
-        out[i] = (uint16_t)gka_encode_planned_f32(&layout, gka_round_planned_f32(&plan, x[i]));
+        out[i] = (uint16_t)gka_pack_planned(&packing, x[i]);
 }
 
 GKA_INLINE void pack32(const gka_format *f, gka_rounding mode, size_t n, const float *x,
                        uint32_t *out) {
-    const gka_plan_f32 plan = gka_plan_of_f32(f, mode);
-    const gka_layout_f32 layout = gka_layout_of_f32(f);
+    const gka_packing packing = gka_packing_of(f, mode);
 #pragma omp simd
     for (size_t i = 0; i < n; i++)
-        out[i] = gka_encode_planned_f32(&layout, gka_round_planned_f32(&plan, x[i]));
+        out[i] = gka_pack_planned(&packing, x[i]);
 }
 
 GKA_INLINE void pack(const gka_format *f, gka_rounding mode, size_t n, const float *x, void *out) {
@@ -161,18 +158,22 @@ static void decode_f64(const gka_format *format, size_t n, const void *patterns,
     const uint64_t *const p64 = patterns;
     switch (format->bits) {
     case 8:
+#pragma omp simd
         for (size_t i = 0; i < n; i++)
             out[i] = gka_decode_planned(&f, p8[i]);
         return;
     case 16:
+#pragma omp simd
         for (size_t i = 0; i < n; i++)
             out[i] = gka_decode_planned(&f, p16[i]);
         return;
     case 32:
+#pragma omp simd
         for (size_t i = 0; i < n; i++)
             out[i] = gka_decode_planned(&f, p32[i]);
         return;
     case 64:
+#pragma omp simd
         for (size_t i = 0; i < n; i++)
             out[i] = gka_decode_planned(&f, p64[i]);
         return;
@@ -186,14 +187,17 @@ static void decode_f32(const gka_format *format, size_t n, const void *patterns,
     const uint32_t *const p32 = patterns;
     switch (format->bits) {
     case 8:
+#pragma omp simd
         for (size_t i = 0; i < n; i++)
             out[i] = gka_decode_planned_f32(&f, p8[i]);
         return;
     case 16:
+#pragma omp simd
         for (size_t i = 0; i < n; i++)
             out[i] = gka_decode_planned_f32(&f, p16[i]);
         return;
     case 32:
+#pragma omp simd
         for (size_t i = 0; i < n; i++)
             out[i] = gka_decode_planned_f32(&f, p32[i]);
         return;

@@ -5,8 +5,8 @@
 #include "gka/format.h"
 
 /* Modes are deterministic. out may be x in round_*. The formats of *_f32 satisfy gka_fits_f32, and
- * those of encode_f32, decode_f32 have bits <= 32. encode_f64 takes values of the format,
- * encode_f32 rounds first. */
+ * those of encode_f32 and decode_f32 have bits <= 32, and of encode_f32 subnormals. encode_f64
+ * takes values of the format, encode_f32 rounds first. */
 typedef struct gka_format_kernels {
     const char *name;
     void (*round_f64)(const gka_format *f, gka_rounding mode, size_t n, const double *x,

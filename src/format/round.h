@@ -180,16 +180,11 @@ GKA_INLINE gka_plan gka_plan_of(const gka_format *f, gka_rounding mode) {
     return plan;
 }
 
-/* 2^s, 0 <= s <= 52, by an exact sum of doubles: gcc 12 vectorises no shift of a constant. */
-GKA_INLINE uint64_t gka_power_of_two(int64_t s) {
-    return gka_bits(gka_double((uint64_t)(s + 1023) << 52) + 0x1p52) - gka_bits(0x1p52);
-}
-
 /* v rounded to the format. With a the bits of |trunc|, s the number of its low bits that the grid
  * does not hold, low these bits, base the rest, and odd the last bit of base, which is 1 where it
  * is the hidden bit:
- *   nearest      a + 2^(s-1) - 1 + odd, cut          odd: or else bits beyond a
- *   up, down     a + 2^s - 1 (+ 1 if bits beyond a), cut     where that is away from zero
+ *   nearest      base, and 2^s more if 2 low + odd > 2^s         odd: or else bits beyond a
+ *   up, down     base, and 2^s more if inexact and that is away from zero
  *   to odd       base, and 2^s more if inexact and base is even
  *   stochastic   base, and 2^s more if F + random >= 2^64, F = floor(2^64 fraction),
  *                fraction = the exact (low, rest, ...) / 2^s: away with probability F / 2^64
@@ -202,14 +197,15 @@ GKA_INLINE double gka_round_planned(const gka_plan *plan, gka_exact v, uint64_t 
     const uint64_t more = v.rest != 0 || v.sticky; /* anything beyond a */
     const int64_t field = (int64_t)(a >> 52);
     const int64_t below = plan->min_field - (field > 1 ? field : 1);
-    const int64_t wide = plan->drop + (below > 0 ? below : 0), s = wide < 52 ? wide : 52;
-    const uint64_t ulp = gka_power_of_two(s), mask = ulp - 1, low = a & mask;
-    const uint64_t last = a | plan->hidden, odd = last >> (uint64_t)s & 1;
-    const uint64_t quantum = plan->quantum;
-    uint64_t r = a - low, tiny = 0;
+    const int64_t wide = plan->drop + (below > 0 ? below : 0);
+    const uint64_t s = (uint64_t)(wide < 52 ? wide : 52);
+    /* 2^s as a difference: gcc 12 vectorises no shift of a constant by 64-bit amounts. */
+    const uint64_t base = a >> s << s, ulp = (((a >> s) + 1) << s) - base, low = a - base;
+    const uint64_t odd = (a | plan->hidden) >> s & 1, quantum = plan->quantum;
+    uint64_t r = base, tiny = 0;
     switch (mode) {
     case GKA_NEAREST_EVEN:
-        r = (a + (mask >> 1) + ((odd | more) & mask)) & ~mask;
+        r += (int64_t)(2 * low + (odd | more)) > (int64_t)ulp ? ulp : 0;
         if (s == 0) /* p = 53: the first bit cut off is in rest */
             r += v.rest > GKA_SIGN || (v.rest == GKA_SIGN && (v.sticky || odd));
         tiny = (int64_t)(a + more) > (int64_t)plan->half ? quantum : 0;
@@ -217,13 +213,13 @@ GKA_INLINE double gka_round_planned(const gka_plan *plan, gka_exact v, uint64_t 
     case GKA_UP:
     case GKA_DOWN: {
         const uint64_t away = sign == (mode == GKA_UP ? 0 : GKA_SIGN) ? ~UINT64_C(0) : 0;
-        r = (a + ((mask + more) & away)) & ~mask;
-        tiny = a + more != 0 ? quantum & away : 0;
+        r += (low | more) != 0 ? ulp & away : 0;
+        tiny = (a | more) != 0 ? quantum & away : 0;
         break;
     }
     case GKA_TO_ODD:
-        r += ((low | more) != 0 ? ulp : 0) & ~last;
-        tiny = a + more != 0 ? quantum : 0;
+        r += (low | more) != 0 ? ulp & (odd - 1) : 0;
+        tiny = (a | more) != 0 ? quantum : 0;
         break;
     case GKA_STOCHASTIC: {
         const uint64_t fraction = a < quantum ? gka_tiny_fraction(a, v.rest, plan->q)
@@ -439,7 +435,7 @@ GKA_INLINE double gka_decode_core(const gka_format *f, uint64_t pattern) {
 /* The same with floats, for a format of floats, bits <= 32. */
 typedef struct gka_layout_f32 {
     int drop, min_field, width, padding;
-    uint32_t bias, signed_max, inf, nan, max, none;
+    uint32_t bias, inf, nan, max, none;
     float quantum;
 } gka_layout_f32;
 
@@ -451,7 +447,6 @@ GKA_INLINE gka_layout_f32 gka_layout_of_f32(const gka_format *f) {
                                    gka_field_bits(f) + f->p - 1,
                                    gka_padding_bits(f),
                                    bias,
-                                   has_inf ? GKA_INF32 : GKA_INF32 - 1,
                                    (uint32_t)(has_inf ? gka_inf_index(f) : gka_nan_index(f)),
                                    (uint32_t)gka_nan_index(f),
                                    (gka_narrow_bits(gka_bits(f->max_finite)) - bias) >> (24 - f->p),
@@ -460,14 +455,58 @@ GKA_INLINE gka_layout_f32 gka_layout_of_f32(const gka_format *f) {
     return layout;
 }
 
-GKA_INLINE uint32_t gka_encode_planned_f32(const gka_layout_f32 *f, float x) {
-    const uint32_t u = gka_bits_f32(x), a = u & ~GKA_SIGN32;
+/* gka_plan and gka_layout in one, with the numbers k of values in the place of their bits. */
+typedef struct gka_packing {
+    gka_rounding mode;
+    int drop, min_field, width, padding;
+    uint32_t bias, max, signed_max, nan, inf, over_plus, over_minus;
+} gka_packing;
+
+/* For formats of floats with subnormals, 2 <= bits <= 32. */
+GKA_INLINE gka_packing gka_packing_of(const gka_format *f, gka_rounding mode) {
+    const gka_layout_f32 layout = gka_layout_of_f32(f);
+    const uint32_t inf = f->overflow == GKA_OVERFLOW_IEEE       ? layout.inf
+                         : f->overflow == GKA_OVERFLOW_SATURATE ? layout.max
+                                                                : layout.nan;
+    const gka_packing packing = {mode,
+                                 layout.drop,
+                                 layout.min_field,
+                                 layout.width,
+                                 layout.padding,
+                                 layout.bias,
+                                 layout.max,
+                                 gka_has_inf(f) ? layout.inf : layout.max,
+                                 layout.nan,
+                                 inf,
+                                 gka_overflow_stays_finite(mode, false) ? layout.max : inf,
+                                 gka_overflow_stays_finite(mode, true) ? layout.max : inf};
+    return packing;
+}
+
+/* The pattern of x rounded. With m 2^s in units of the grid's spacing what x is below 2^emin, and
+ * m the bits above that, less the bias, elsewhere, k is m rounded to an integer multiple of 2^s:
+ * counting values, subnormal and normal numbers are one line, and to odd sets the last bit. */
+GKA_INLINE uint32_t gka_pack_planned(const gka_packing *f, float x) {
+    const gka_rounding mode = f->mode;
+    const uint32_t u = gka_bits_f32(x), sign = u & GKA_SIGN32, a = u ^ sign;
     const int32_t field = (int32_t)(a >> 23), below = f->min_field - (field > 1 ? field : 1);
-    const int32_t wide = f->drop + below, s = wide < 31 ? wide : 31;
-    const uint32_t hidden = field != 0 ? GKA_HIDDEN32 : 0, m = (a & (GKA_HIDDEN32 - 1)) | hidden;
-    uint32_t k = below > 0 ? m >> (uint32_t)(s > 0 ? s : 0) : (a - f->bias) >> f->drop;
-    k = a == GKA_INF32 ? f->inf : k;
-    k |= (int32_t)a > (int32_t)f->signed_max ? 0 : (u >> 31) << f->width;
+    const int32_t wide = f->drop + (below > 0 ? below : 0), s = wide < 25 ? wide : 25;
+    const uint32_t hidden = field != 0 ? GKA_HIDDEN32 : 0;
+    const uint32_t m = below > 0 ? (a & (GKA_HIDDEN32 - 1)) | hidden : a - f->bias;
+    const uint32_t ulp = UINT32_C(1) << (uint32_t)s, mask = ulp - 1;
+    uint32_t k = m >> (uint32_t)s;
+    switch (mode) {
+    case GKA_NEAREST_EVEN: k = (m + (mask >> 1) + (k & mask & 1)) >> (uint32_t)s; break;
+    case GKA_UP: k = (m + (sign == 0 ? mask : 0)) >> (uint32_t)s; break;
+    case GKA_DOWN: k = (m + (sign != 0 ? mask : 0)) >> (uint32_t)s; break;
+    case GKA_TO_ODD: k |= (m & mask) != 0 ? 1 : 0; break;
+    case GKA_TOWARD_ZERO:
+    case GKA_STOCHASTIC: break;
+    }
+    const uint32_t over = sign != 0 ? f->over_minus : f->over_plus;
+    const uint32_t beyond = a == GKA_INF32 ? f->inf : over;
+    k = (int32_t)k > (int32_t)f->max ? beyond : k;
+    k |= (int32_t)k > (int32_t)f->signed_max ? 0 : (sign >> 31) << f->width;
     k = (int32_t)a > (int32_t)GKA_INF32 ? f->nan : k;
     return k << f->padding;
 }
@@ -492,12 +531,16 @@ GKA_INLINE void gka_round_random_block(uint64_t seed, uint64_t block, uint64_t b
 
 /* ---- 6 binary64 rounded to odd ------------------------------------------------------------- */
 
-/* RO(h + e) where h is h + e rounded to nearest and e's sign, or its being 0, is exact; h finite.
- * One of the two doubles about an inexact number is odd: h, or its neighbour on e's side. */
+/* RO(h + e) where h is h + e rounded to nearest and e's sign, or its being 0, is exact. One of
+ * the two doubles about an inexact number is odd: h, or its neighbour on e's side. An infinite e,
+ * the error of a sum that overflowed, has the side of the largest double, and is odd; a NaN,
+ * where there was an infinite operand, leaves h as it is. */
 GKA_INLINE double gka_odd_pair(double h, double e) {
     const uint64_t u = gka_bits(h), v = gka_bits(e);
-    const uint64_t inexact = (v & ~GKA_SIGN) != 0, step = inexact & ~u & 1;
-    return gka_double((u ^ v) >> 63 ? u - step : u + step);
+    const int64_t size = (int64_t)(v & ~GKA_SIGN);
+    const uint64_t inexact = size > (int64_t)GKA_INF ? 0 : size > 0 ? ~u & 1 : 0;
+    const uint64_t inward = (int64_t)(u ^ v) < 0 ? ~UINT64_C(0) : 0; /* u - 1, not u + 1 */
+    return gka_double(u + ((inexact ^ inward) - inward));
 }
 
 /* v as a double rounded to odd. */
@@ -512,16 +555,13 @@ GKA_INLINE bool gka_is_mid(double x) {
     return (gka_bits(x) & ~GKA_SIGN) - low <= high - low;
 }
 
-/* RO(a + b), by Fast2Sum, which cannot overflow where the sum does not. No branch but the one
- * for results that are not finite: Inf and NaN pass, an overflow gives the largest double. */
+/* RO(a + b), by Fast2Sum, which cannot overflow where the sum does not. No branches. */
 GKA_INLINE double gka_odd_add(double a, double b) {
-    const bool swap = (gka_bits(a) & ~GKA_SIGN) < (gka_bits(b) & ~GKA_SIGN);
-    const double large = swap ? b : a, small = swap ? a : b;
-    const double s = large + small, e = small - (s - large);
-    const bool finite = (gka_bits(s) & GKA_INF) != GKA_INF;
-    const bool overflow = (gka_bits(large) & GKA_INF) != GKA_INF;
-    const double edge = overflow ? gka_double(gka_bits(s) - 1) : s;
-    return finite ? gka_odd_pair(s, e) : edge;
+    const uint64_t u = gka_bits(a), v = gka_bits(b);
+    const bool swap = (int64_t)(u & ~GKA_SIGN) < (int64_t)(v & ~GKA_SIGN);
+    const double large = gka_double(swap ? v : u), small = gka_double(swap ? u : v);
+    const double s = large + small;
+    return gka_odd_pair(s, small - (s - large));
 }
 
 /* RO(a b). (When both have at most 26 bits and the product lies in the range, a * b is exact.) */

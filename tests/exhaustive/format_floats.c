@@ -1,15 +1,23 @@
 /* format_floats.c - all 2^32 floats to bf16, fp16, tf32, e4m3, e5m2 and the other overflow rules of
  * the last two, in every deterministic mode, in every way the library has, every bit compared.
  *
- *   exhaustive_format_floats [STATE]
+ *   exhaustive_format_floats [STATE [FORMAT...]]
  *
  * STATE (format_floats.state) lists what has passed: one line for each format, mode and sign. A
- * second run goes on after the last line; delete the file to begin again. */
+ * second run does what is not listed; delete the file to begin again. */
 #include "format_segments.h"
 
 #include <time.h>
 
 static const char *state_name = "format_floats.state";
+static char **wanted; /* names of formats, up to a NULL; all of them if there are none */
+
+static bool is_wanted(const char *format) {
+    for (char **name = wanted; *name != NULL; name++)
+        if (strcmp(*name, format) == 0)
+            return true;
+    return *wanted == NULL;
+}
 
 static bool has_passed(const char *line) {
     FILE *const file = fopen(state_name, "r");
@@ -51,7 +59,7 @@ static void exh_all_floats(void **state) {
                 char line[64];
                 snprintf(line, sizeof line, "%s %s %s", exhaustive_formats[i].name,
                          gka_rounding_name((gka_rounding)mode), negative ? "-" : "+");
-                if (has_passed(line))
+                if (!is_wanted(exhaustive_formats[i].name) || has_passed(line))
                     continue;
                 const clock_t start = clock();
                 all_floats(exhaustive_formats[i], (gka_rounding)mode, negative);
@@ -62,6 +70,7 @@ static void exh_all_floats(void **state) {
 int main(int argc, char **argv) {
     if (argc > 1)
         state_name = argv[1];
+    wanted = argc > 2 ? argv + 2 : argv + argc;
     const struct CMUnitTest tests[] = {cmocka_unit_test(exh_all_floats)};
     return cmocka_run_group_tests_name("format_floats", tests, NULL, NULL);
 }
