@@ -373,7 +373,9 @@ typedef struct gka_layout {
     uint64_t bias;       /* bits of the double 2^emin, less one exponent field */
     uint64_t signed_max; /* bits of the largest double that keeps its sign: Inf, if there is one */
     uint64_t inf, nan, max; /* k of Inf (or NaN), of NaN, of max_finite */
-    uint64_t none;          /* k below this, other than 0, spell nothing: no subnormals */
+    uint64_t only_inf;      /* k of Inf, or what no k is */
+    uint64_t none;          /* how many k from 1 up spell nothing: 0, or no subnormals */
+    uint64_t normal;        /* k below this are multiples of the quantum, by a product */
     double quantum;         /* 2^(emin-p+1) */
 } gka_layout;
 
@@ -389,7 +391,9 @@ GKA_INLINE gka_layout gka_layout_of(const gka_format *f) {
                                has_inf ? gka_inf_index(f) : gka_nan_index(f),
                                gka_nan_index(f),
                                (gka_bits(f->max_finite) - bias) >> (53 - f->p),
-                               f->subnormals ? 0 : UINT64_C(1) << (f->p - 1),
+                               has_inf ? gka_inf_index(f) : UINT64_MAX,
+                               f->subnormals ? 0 : (UINT64_C(1) << (f->p - 1)) - 1,
+                               f->p == 53 ? 0 : UINT64_C(1) << (f->p - 1),
                                gka_double(gka_power_bits(f->emin - f->p + 1))};
     return layout;
 }
@@ -416,15 +420,14 @@ GKA_INLINE uint64_t gka_encode_core(const gka_format *f, double x) {
 GKA_INLINE double gka_decode_planned(const gka_layout *f, uint64_t pattern) {
     const uint64_t code = pattern >> f->padding;
     const uint64_t k = code & ((UINT64_C(1) << f->width) - 1), sign = (code >> f->width & 1) << 63;
-    uint64_t r = (k << f->drop) + f->bias;
-    if (f->drop > 0) { /* in binary64 itself subnormals are linear with the rest */
-        const uint64_t small = gka_bits((double)(int32_t)k * f->quantum);
-        r = k >> (52 - f->drop) == 0 ? small : r;
-    }
-    r |= sign;
+    /* k as a double: exact where it is used, and gcc 12 vectorises no choice about conversions */
+    const double number = gka_double((k & (GKA_HIDDEN - 1)) | gka_bits(0x1p52)) - 0x1p52;
+    const uint64_t small = gka_bits(number * f->quantum);
+    const uint64_t large = (k << f->drop) + f->bias;
+    uint64_t r = ((int64_t)k < (int64_t)f->normal ? small : large) | sign;
     r = (int64_t)k > (int64_t)f->max ? GKA_NAN : r;
-    r = k != 0 ? (int64_t)k < (int64_t)f->none ? GKA_NAN : r : sign;
-    return gka_double(k == f->inf && f->inf != f->nan ? GKA_INF | sign : r);
+    r = k - 1 < f->none ? GKA_NAN : r;
+    return gka_double(k == f->only_inf ? GKA_INF | sign : r);
 }
 
 GKA_INLINE double gka_decode_core(const gka_format *f, uint64_t pattern) {
@@ -435,7 +438,7 @@ GKA_INLINE double gka_decode_core(const gka_format *f, uint64_t pattern) {
 /* The same with floats, for a format of floats, bits <= 32. */
 typedef struct gka_layout_f32 {
     int drop, min_field, width, padding;
-    uint32_t bias, inf, nan, max, none;
+    uint32_t bias, inf, nan, max, only_inf, none, normal;
     float quantum;
 } gka_layout_f32;
 
@@ -450,7 +453,9 @@ GKA_INLINE gka_layout_f32 gka_layout_of_f32(const gka_format *f) {
                                    (uint32_t)(has_inf ? gka_inf_index(f) : gka_nan_index(f)),
                                    (uint32_t)gka_nan_index(f),
                                    (gka_narrow_bits(gka_bits(f->max_finite)) - bias) >> (24 - f->p),
-                                   f->subnormals ? 0 : UINT32_C(1) << (f->p - 1),
+                                   has_inf ? (uint32_t)gka_inf_index(f) : UINT32_MAX,
+                                   f->subnormals ? 0 : (UINT32_C(1) << (f->p - 1)) - 1,
+                                   UINT32_C(1) << (f->p - 1),
                                    gka_float(gka_power_bits_f32(f->emin - f->p + 1))};
     return layout;
 }
@@ -514,12 +519,13 @@ GKA_INLINE uint32_t gka_pack_planned(const gka_packing *f, float x) {
 GKA_INLINE float gka_decode_planned_f32(const gka_layout_f32 *f, uint32_t pattern) {
     const uint32_t code = pattern >> f->padding;
     const uint32_t k = code & ((UINT32_C(1) << f->width) - 1), sign = (code >> f->width & 1) << 31;
-    const uint32_t small = gka_bits_f32((float)(int32_t)k * f->quantum);
-    uint32_t r = k >> (23 - f->drop) == 0 ? small : (k << f->drop) + f->bias;
-    r |= sign;
+    const float number = gka_float((k & (GKA_HIDDEN32 - 1)) | gka_bits_f32(0x1p23F)) - 0x1p23F;
+    const uint32_t small = gka_bits_f32(number * f->quantum);
+    const uint32_t large = (k << f->drop) + f->bias;
+    uint32_t r = ((int32_t)k < (int32_t)f->normal ? small : large) | sign;
     r = (int32_t)k > (int32_t)f->max ? GKA_NAN32 : r;
-    r = k != 0 ? (int32_t)k < (int32_t)f->none ? GKA_NAN32 : r : sign;
-    return gka_float(k == f->inf && f->inf != f->nan ? GKA_INF32 | sign : r);
+    r = k - 1 < f->none ? GKA_NAN32 : r;
+    return gka_float(k == f->only_inf ? GKA_INF32 | sign : r);
 }
 
 /* Words 4 block .. 4 block + 3 of a seed's stream (gka/format.h, gka_round_random). */
