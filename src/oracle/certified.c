@@ -257,6 +257,8 @@ static void next_h(space *w, double k_norm) {
     }
     w->f = dd_sqrt(f2);
     w->f_error = (f2_error / w->f.hi + 4 * U2 * w->f.hi + w->E_H) * UP;
+    if (!(w->f_error <= DBL_MAX)) /* f = 0 by underflow, or an overflow */
+        w->f_error = INFINITY;
     w->lambda = dd_mul_d(w->f, a);
     w->lambda_error = (a * w->f_error + 2 * U2 * w->lambda.hi) * UP + TINY;
 }
@@ -398,12 +400,12 @@ static void apply(space *w, double k_norm) {
     next_u_bounds(w, k_norm);
     K->update_u_apply(w->n, w->m, w->gamma, w->k, k_norm, w->v, w->norm_u, w->U, w->y, w->y_lo,
                       y_norm, s, w->o, w->o_lo);
-    for (int64_t v = 0; v < w->V; v++)
-        w->o_error[v] = (fabs(s) * (sum_error(w) * w->column_u[v] * y_norm + w->column_u[v] * e_y +
-                                    w->E_u[v] * (y_norm + e_y)) +
-                         2 * U2 * fabs(w->o[v])) *
-                            UP +
-                        TINY;
+    for (int64_t v = 0; v < w->V; v++) {
+        const double sum = sum_error(w) * w->column_u[v] * y_norm + w->column_u[v] * e_y +
+                           w->E_u[v] * (y_norm + e_y);
+        const double e = (fabs(s) * sum + 2 * U2 * fabs(w->o[v])) * UP + TINY;
+        w->o_error[v] = e <= DBL_MAX ? e : INFINITY; /* NaN: something overflowed */
+    }
 }
 
 static void put_o(space *w, int64_t t, double *out) {

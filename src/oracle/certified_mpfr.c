@@ -3,7 +3,9 @@
  *   P, v      precision in bits, v = 2^-P; every bound here is counted in units of v
  *   H         lower triangle, row by row; U [D,V]; within v E_H, v E_U (Frobenius norms)
  *   x         within v e_x;  r = q - (H + lambda) x;  f, lambda within v E_f, v E_lambda
- *   h_norm, u_norm, k_norm, q_norm, x_norm   binary64 bounds of norms
+ *   h_norm, u_norm, x_norm, ...              binary64 bounds of norms
+ *   S         those of H, U, f, lambda are in units of 2^S, those of x of 2^-S: a state may decay
+ *             far below the range of binary64, and x = (H + lambda I)^-1 q then grows beyond it
  *
  * The head is streamed again from its first token. x is refined with a binary64 factor of the
  * scaled H + lambda I and a residual in MPFR, D^2 products a step and about 45 bits each. A state
@@ -34,8 +36,9 @@ typedef struct numbers {
     mpfr_t *H, *U, *x, *r, *y;
     mpfr_t *k, *q, *vv;
     mpfr_t *gamma, *f, *lambda, *t, *s, *low, *high;
+    mpfr_exp_t S;
     double E_H, E_U, E_f, E_lambda, e_x;
-    double h_norm, u_norm, k_norm, q_norm, x_norm, alpha, least;
+    double h_norm, u_norm, q_norm, x_norm, alpha, least;
     bool empty;
 } numbers;
 
@@ -64,13 +67,28 @@ static mpfr_ptr H_at(const numbers *w, int64_t i, int64_t j) {
     return i >= j ? w->H[i * (i + 1) / 2 + j] : w->H[j * (j + 1) / 2 + i];
 }
 
-/* ||x||_2, rounded up */
-static double norm_up(int64_t n, mpfr_t *x) {
+/* x 2^e, rounded up to 2^-1000 unless x = 0. */
+static double shifted(double x, mpfr_exp_t e) {
+    if (x == 0)
+        return 0;
+    return fmax(ldexp(x, (int)(e > 4000 ? 4000 : e < -4000 ? -4000 : e)), 0x1p-1000);
+}
+
+/* |x| 2^e, rounded up */
+static double magnitude(const numbers *w, mpfr_srcptr x, mpfr_exp_t e) {
+    if (mpfr_zero_p(x))
+        return 0;
+    mpfr_mul_2si(*w->t, x, e, RN);
+    return fmax(fabs(mpfr_get_d(*w->t, MPFR_RNDA)), 0x1p-1000);
+}
+
+/* ||x||_2 2^e, rounded up */
+static double norm_up(const numbers *w, int64_t n, mpfr_t *x, mpfr_exp_t e) {
     double sum = 0, scale = 0;
     for (int64_t i = 0; i < n; i++)
-        scale = fmax(scale, fabs(mpfr_get_d(x[i], MPFR_RNDA)));
+        scale = fmax(scale, magnitude(w, x[i], e));
     for (int64_t i = 0; scale > 0 && i < n; i++) {
-        const double y = mpfr_get_d(x[i], MPFR_RNDA) / scale;
+        const double y = magnitude(w, x[i], e) / scale;
         sum += y * y;
     }
     return scale * sqrt(sum) * UP;
@@ -88,10 +106,10 @@ static double norm_in_v(const numbers *w, int64_t n, mpfr_t *x) {
 
 /* ---- rounding ------------------------------------------------------------------------------ */
 
-/* low, high = x -+ e v */
-static void interval(const numbers *w, mpfr_srcptr x, double e) {
+/* low, high = x -+ e v 2^unit */
+static void interval(const numbers *w, mpfr_srcptr x, double e, mpfr_exp_t unit) {
     mpfr_set_d(*w->t, e, MPFR_RNDU);
-    mpfr_mul_2si(*w->t, *w->t, -w->P, MPFR_RNDU);
+    mpfr_mul_2si(*w->t, *w->t, unit - w->P, MPFR_RNDU);
     mpfr_sub(*w->low, x, *w->t, MPFR_RNDD);
     mpfr_add(*w->high, x, *w->t, MPFR_RNDU);
 }
@@ -107,12 +125,12 @@ static bool exact_tie(const numbers *w, gka_target target, mpfr_srcptr x) {
     return gka_target_round_mp(target, *w->low) != gka_target_round_mp(target, *w->high);
 }
 
-/* The value to which everything within e v of x rounds. */
-static bool decide(const numbers *w, gka_target target, mpfr_srcptr x, double e, double *out,
-                   int64_t *ties) {
+/* The value to which everything within e v 2^unit of x rounds. */
+static bool decide(const numbers *w, gka_target target, mpfr_srcptr x, double e, mpfr_exp_t unit,
+                   double *out, int64_t *ties) {
     if (!(e <= DBL_MAX))
         return false;
-    interval(w, x, e);
+    interval(w, x, e, unit);
     const double a = gka_target_round_mp(target, *w->low);
     const double b = gka_target_round_mp(target, *w->high);
     *out = a;
@@ -132,28 +150,25 @@ static bool decide(const numbers *w, gka_target target, mpfr_srcptr x, double e,
     return true;
 }
 
-/* One result and its second word. */
-static bool put(numbers *w, mpfr_srcptr x, double e, double *out, double *lo) {
+/* One result, within e v 2^unit, and its second word. x is neither w->s nor w->t. */
+static bool put(numbers *w, mpfr_srcptr x, double e, mpfr_exp_t unit, double *out, double *lo) {
     double hi, rest;
     int64_t none = 0;
-    if (!decide(w, w->head->target, x, e, &hi, &w->head->ties))
+    if (!decide(w, w->head->target, x, e, unit, &hi, &w->head->ties))
         return false;
     w->head->zeros += hi == 0 && mpfr_sgn(*w->low) * mpfr_sgn(*w->high) <= 0;
-    if (out != NULL)
-        *out = hi;
-    if (lo == NULL)
-        return true;
-    if (fabs(hi) > DBL_MAX)
-        rest = 0;
-    else {
-        /* s is free here: nobody calls put with it as x and lo */
-        mpfr_ptr difference = *w->s;
-        const int inexact = mpfr_sub_d(difference, x, hi, RN);
-        if (!decide(w, (gka_target){NULL}, difference,
-                    e + (inexact != 0 ? fabs(mpfr_get_d(difference, MPFR_RNDA)) : 0), &rest, &none))
+    if (fabs(hi) > DBL_MAX) {
+        rest = -hi;
+    } else if (lo != NULL) {
+        const int inexact = mpfr_sub_d(*w->s, x, hi, RN);
+        const double off = inexact != 0 ? magnitude(w, *w->s, -unit) : 0;
+        if (!decide(w, (gka_target){NULL}, *w->s, e + off, unit, &rest, &none))
             return false;
     }
-    *lo = rest;
+    if (out != NULL)
+        *out = hi;
+    if (lo != NULL)
+        *lo = rest;
     return true;
 }
 
@@ -165,6 +180,7 @@ static void empty_state(numbers *w) {
     for (int64_t i = 0; i < w->D * w->V; i++)
         mpfr_set_zero(w->U[i], 1);
     w->E_H = w->E_U = w->h_norm = w->u_norm = w->least = 0;
+    w->S = 0;
     gka_pattern_empty(&w->head->pattern);
 }
 
@@ -216,6 +232,28 @@ static bool next(const numbers *w, bool gated, mpfr_ptr m, mpfr_srcptr a, mpfr_s
     return (mpfr_fma(m, a, b, m, RN) == 0) && exact;
 }
 
+/* The bounds of the new state, in units of a new 2^S that puts the larger of gamma ||H||, |k|^2
+ * near 1: ||gamma H + k k^T|| <= gamma ||H|| + |k|^2; each entry is rounded twice. */
+static void next_bounds(numbers *w, bool exact_H, bool exact_U) {
+    long gamma_exponent;
+    int h_exponent, k_exponent;
+    const double gamma = mpfr_get_d_2exp(&gamma_exponent, *w->gamma, MPFR_RNDU) * UP;
+    const double k = frexp(norm_up(w, w->D, w->k, 0), &k_exponent);
+    (void)frexp(w->h_norm, &h_exponent);
+    const mpfr_exp_t old = w->S + gamma_exponent;
+    mpfr_exp_t S = 2 * k_exponent;
+    if (k == 0 || (w->h_norm > 0 && old + h_exponent > S))
+        S = old + h_exponent;
+    w->h_norm = (shifted(gamma * w->h_norm, old - S) + shifted(k * k, 2 * k_exponent - S)) * UP;
+    w->E_H = (shifted(gamma * w->E_H, old - S) + (exact_H ? 0 : 4 * w->h_norm)) * UP;
+    w->least = -shifted(gamma * -w->least, old - S);
+    w->u_norm = (shifted(gamma * w->u_norm, old - S) +
+                 shifted(k * norm_up(w, w->V, w->vv, 0), k_exponent - S)) *
+                UP;
+    w->E_U = (shifted(gamma * w->E_U, old - S) + (exact_U ? 0 : 4 * w->u_norm)) * UP;
+    w->S = S;
+}
+
 static void next_state(numbers *w, int64_t t, bool with_U) {
     gka_head *const head = w->head;
     const gka_problem *const problem = head->run->problem;
@@ -234,31 +272,21 @@ static void next_state(numbers *w, int64_t t, bool with_U) {
     }
     gka_pattern_add(&head->pattern, row + D, V > 0 ? v : NULL);
     w->alpha = gka_problem_alpha(problem, head->span.b, t, head->h);
-    w->k_norm = norm_up(D, w->k);
-    w->q_norm = norm_up(D, w->q);
+    w->q_norm = norm_up(w, D, w->q, 0);
     w->empty = head->pattern.pairs == 0;
 
     /* gamma to 1 v; 1 exactly without a gate */
     const bool gated = g != 0 && g != -INFINITY;
-    mpfr_set_d(*w->gamma, g, RN);
+    mpfr_set_d(*w->gamma, g == -INFINITY ? 0 : g, RN);
     mpfr_exp(*w->gamma, *w->gamma, RN);
-    const double gamma = gated ? mpfr_get_d(*w->gamma, MPFR_RNDU) * UP : 1;
-    bool exact = !gated;
+    bool exact_H = !gated, exact_U = !gated;
     for (int64_t i = 0; i < D; i++)
         for (int64_t j = 0; j <= i; j++)
-            exact &= next(w, gated, H_at(w, i, j), w->k[i], w->k[j]);
-    const double h_old = gamma * w->h_norm, fresh = w->k_norm * w->k_norm;
-    w->h_norm = (h_old + fresh) * UP;
-    w->E_H = (gamma * w->E_H + (exact ? 0 : 4 * w->h_norm)) * UP;
-    w->least *= gamma;
-    if (V == 0 || !with_U)
-        return;
-    exact = !gated;
-    for (int64_t i = 0; i < D; i++)
+            exact_H &= next(w, gated, H_at(w, i, j), w->k[i], w->k[j]);
+    for (int64_t i = 0; with_U && i < D; i++)
         for (int64_t j = 0; j < V; j++)
-            exact &= next(w, gated, w->U[i * V + j], w->k[i], w->vv[j]);
-    w->u_norm = (gamma * w->u_norm + w->k_norm * norm_up(V, w->vv)) * UP;
-    w->E_U = (gamma * w->E_U + (exact ? 0 : 4 * w->u_norm)) * UP;
+            exact_U &= next(w, gated, w->U[i * V + j], w->k[i], w->vv[j]);
+    next_bounds(w, exact_H, exact_U);
 }
 
 /* f = ||H||_F, lambda = a f */
@@ -272,16 +300,17 @@ static void ridge(numbers *w) {
             exact &= mpfr_fma(*w->s, *w->t, H_at(w, i, j), *w->s, RN) == 0;
         }
     exact &= mpfr_sqrt(*w->f, *w->s, RN) == 0;
-    const double f = mpfr_get_d(*w->f, MPFR_RNDU);
+    const double f = magnitude(w, *w->f, -w->S);
     w->h_norm = f * UP; /* sharper than the sum of norms */
     w->E_f = (w->E_H + (exact ? 0 : (double)(w->D * w->D) * f)) * UP;
     exact = mpfr_mul_d(*w->lambda, *w->f, a, RN) == 0;
-    w->E_lambda = (a * w->E_f + (exact ? 0 : mpfr_get_d(*w->lambda, MPFR_RNDU))) * UP;
+    w->E_lambda = (a * w->E_f + (exact ? 0 : magnitude(w, *w->lambda, -w->S))) * UP;
 }
 
 /* ---- the solve ----------------------------------------------------------------------------- */
 
-/* R^T R = (H + lambda I) 2^-e; returns a bound from below of the eigenvalues of H + lambda I. */
+/* R^T R = (H + lambda I) 2^-e; returns a bound from below of the eigenvalues of H + lambda I, in
+ * units of 2^S. */
 static double factor(numbers *w, mpfr_exp_t e) {
     gka_head *const head = w->head;
     const int64_t D = w->D, n = gka_panel_size(D);
@@ -293,12 +322,13 @@ static double factor(numbers *w, mpfr_exp_t e) {
         }
     mpfr_mul_2si(*w->t, *w->lambda, -e, RN);
     const double lambda = mpfr_get_d(*w->t, RN), v = ldexp(1, -w->P < -1000 ? -1000 : -w->P);
-    const double exact_lambda = mpfr_get_d(*w->lambda, MPFR_RNDD) * DOWN - v * w->E_lambda;
+    mpfr_mul_2si(*w->t, *w->lambda, -w->S, RN);
+    const double exact_lambda = mpfr_get_d(*w->t, MPFR_RNDD) * DOWN - v * w->E_lambda;
     double least = (exact_lambda + w->least) * DOWN;
     if (!(least > 0)) {
-        const double f = ldexp(w->h_norm, (int)-e) * UP;
-        const double error = v * ldexp(w->E_H + w->E_lambda, (int)-e) * UP;
-        least = ldexp(gka_head_least(head, head->H, lambda, f, error), (int)e) * DOWN;
+        const double f = shifted(w->h_norm, w->S - e) * UP;
+        const double error = v * shifted(w->E_H + w->E_lambda, w->S - e) * UP;
+        least = ldexp(gka_head_least(head, head->H, lambda, f, error), (int)(e - w->S)) * DOWN;
     }
     return head->kernels->factor(n, head->H, lambda, head->R, head->inverse) ? least : -1;
 }
@@ -357,8 +387,8 @@ static bool solve(numbers *w) {
         residual(w);
         const double before = r;
         r = norm_in_v(w, D, w->r);
-        w->x_norm = norm_up(D, w->x);
-        const double lambda = mpfr_get_d(*w->lambda, MPFR_RNDU);
+        w->x_norm = norm_up(w, D, w->x, w->S);
+        const double lambda = magnitude(w, *w->lambda, -w->S);
         floor = ((double)(D + 3) * (w->q_norm + (w->h_norm + lambda) * w->x_norm) +
                  (w->E_H + w->E_lambda) * w->x_norm) *
                 UP;
@@ -384,15 +414,16 @@ static bool put_x(numbers *w, int64_t at) {
             if (rest != NULL)
                 *rest = 0;
         } else {
-            all = put(w, w->x[i], w->e_x, x, rest) && all;
+            all = put(w, w->x[i], w->e_x, -w->S, x, rest) && all;
         }
     }
     return all;
 }
 
-/* y = q + alpha (x - q); returns its error in v */
-static double mix(numbers *w) {
-    const double alpha = fabs(w->alpha);
+/* y = q + alpha (x - q); returns its error in v 2^unit */
+static double mix(numbers *w, mpfr_exp_t unit) {
+    const double alpha = fabs(w->alpha), q_norm = shifted(w->q_norm, -unit);
+    const double x_norm = shifted(w->x_norm, -w->S - unit), e_x = shifted(w->e_x, -w->S - unit);
     bool exact = true;
     for (int64_t i = 0; i < w->D; i++) {
         if (w->alpha == 0 || w->alpha == 1) {
@@ -403,8 +434,8 @@ static double mix(numbers *w) {
         exact &= mpfr_mul_d(w->y[i], w->y[i], w->alpha, RN) == 0;
         exact &= mpfr_add(w->y[i], w->y[i], w->q[i], RN) == 0;
     }
-    return ((alpha > 0 ? alpha * w->e_x : 0) +
-            (exact ? 0 : 4 * (w->q_norm + alpha * (w->x_norm + w->q_norm)))) *
+    return ((alpha > 0 ? alpha * e_x : 0) +
+            (exact ? 0 : 4 * (q_norm + alpha * (x_norm + q_norm)))) *
            UP;
 }
 
@@ -413,7 +444,9 @@ static bool put_o(numbers *w, int64_t at, const double *q) {
     gka_head *const head = w->head;
     const gka_exact *const out = head->run->out, *const lo = head->run->lo;
     const int64_t D = w->D, V = w->V;
-    const double e_y = mix(w), y_norm = norm_up(D, w->y), s = head->run->problem->scale;
+    const mpfr_exp_t y_unit = w->S < 0 ? -w->S : 0, unit = w->S + y_unit;
+    const double e_y = mix(w, y_unit), y_norm = norm_up(w, D, w->y, -y_unit);
+    const double s = head->run->problem->scale;
     const double e_in = w->u_norm * e_y + w->E_U * (y_norm + e_y * 0x1p-100);
     bool all = true;
     for (int64_t j = 0; j < V; j++) {
@@ -433,8 +466,8 @@ static bool put_o(numbers *w, int64_t at, const double *q) {
             exact &= mpfr_fma(sum, w->U[i * V + j], w->y[i], sum, RN) == 0;
         const double e_sum = e_in + (exact ? 0 : (double)(D + 2) * w->u_norm * y_norm);
         exact = mpfr_mul_d(sum, sum, s, RN) == 0;
-        const double e = fabs(s) * e_sum + (exact ? 0 : fabs(mpfr_get_d(sum, MPFR_RNDA)));
-        all = put(w, sum, e * UP, o, rest) && all;
+        const double e = fabs(s) * e_sum + (exact ? 0 : magnitude(w, sum, -unit));
+        all = put(w, sum, e * UP, unit, o, rest) && all;
     }
     return all;
 }
@@ -442,8 +475,9 @@ static bool put_o(numbers *w, int64_t at, const double *q) {
 static bool put_f(numbers *w, int64_t at) {
     const gka_exact *const out = w->head->run->out, *const lo = w->head->run->lo;
     const double E_f = w->empty ? 0 : w->E_f, E_lambda = w->empty ? 0 : w->E_lambda;
-    const bool f = put(w, *w->f, E_f, gka_offset(out->fro, at), gka_offset(lo->fro, at));
-    return put(w, *w->lambda, E_lambda, gka_offset(out->lambda, at), gka_offset(lo->lambda, at)) &&
+    const bool f = put(w, *w->f, E_f, w->S, gka_offset(out->fro, at), gka_offset(lo->fro, at));
+    return put(w, *w->lambda, E_lambda, w->S, gka_offset(out->lambda, at),
+               gka_offset(lo->lambda, at)) &&
            f;
 }
 
@@ -454,11 +488,11 @@ static bool put_states(numbers *w, int needs, int64_t i, double *H, double *H_lo
     const int64_t D = w->D, V = w->V;
     bool all = true;
     for (int64_t j = 0; (needs & GKA_NEED_H) != 0 && j < D * D; j++)
-        all = put(w, H_at(w, j / D, j % D), p->pair[j] != 0 ? w->E_H : 0,
+        all = put(w, H_at(w, j / D, j % D), p->pair[j] != 0 ? w->E_H : 0, w->S,
                   gka_offset(H, i * D * D + j), gka_offset(H_lo, i * D * D + j)) &&
               all;
     for (int64_t j = 0; (needs & GKA_NEED_U) != 0 && j < D * V; j++)
-        all = put(w, w->U[j], p->entry[j] != 0 ? w->E_U : 0, gka_offset(U, i * D * V + j),
+        all = put(w, w->U[j], p->entry[j] != 0 ? w->E_U : 0, w->S, gka_offset(U, i * D * V + j),
                   gka_offset(U_lo, i * D * V + j)) &&
               all;
     return all;

@@ -2,7 +2,9 @@
 #include "oracle.h"
 
 #include "oracle/certified.h"
-#include "oracle/kernels.h"
+#include "oracle/rounding.h"
+
+#include <mpfr.h>
 
 /* ---- correctly rounded --------------------------------------------------------------------- */
 
@@ -62,11 +64,12 @@ static void prop_correctly_rounded(void **state) {
         lab_exact_new(p, &only);
         lab_exact_new(p, &exact);
         lab_exact_new(p, &exact_lo);
-        if (p->V == 0)
-            out.o = only.o = NULL;
+        gka_exact *const with_o[] = {&out, &only, &exact};
+        for (int j = 0; j < 3 && p->V == 0; j++) {
+            gka_free(with_o[j]->o);
+            with_o[j]->o = NULL;
+        }
         lab_forward(p, GKA_ORACLE_CERTIFIED, &only, NULL);
-        if (p->V == 0)
-            exact.o = NULL;
         judge(p, &exact, &exact_lo);
         compare(p, "hi", &only, &exact);
         lab_forward(p, GKA_ORACLE_CERTIFIED, &out, &lo);
@@ -133,9 +136,346 @@ static void prop_gradients_to_1e_25(void **state) {
     }
 }
 
+/* ---- a changed input is refused ------------------------------------------------------------ */
+
+/* x computed with the last bit of one gamma flipped, offered as a claim about the true inputs: its
+ * proven bound is then no better than that bit, and the two enclosures are disjoint. */
+static void test_flipped_gamma_is_refused(void **state) {
+    (void)state;
+    enum { T = 12, D = 16, FLIP = 7 };
+    const lab_shape shape = {
+        .B = 1, .T = T, .H = 1, .G = 1, .D = D, .V = 2, .gate = true, .seed = 77};
+    static double x[2][T * D], x_lo[2][T * D], error[2][T], claim_error[2][T], out_x[T * D];
+    lab_case lab;
+    lab_new(&lab, &shape);
+    const gka_oracle_options options = {.oracle = GKA_ORACLE_CERTIFIED};
+    gka_exact out = {.x = out_x}, nothing = {0};
+    gka_oracle_report report = {0};
+    for (int i = 0; i < 2; i++) {
+        gka_enclosure e = {.x = x[i],
+                           .x_lo = x_lo[i],
+                           .x_error = error[i],
+                           .no_mpfr = true,
+                           .flip = i == 0 ? -1 : FLIP};
+        assert_int_equal(
+            gka_certified_enclose(&lab.problem, &options, &out, &nothing, &e, &report, NULL),
+            GKA_OK);
+        static double scratch[T * D], scratch_lo[T * D];
+        gka_enclosure judged = {.x = scratch,
+                                .x_lo = scratch_lo,
+                                .x_error = claim_error[i],
+                                .no_mpfr = true,
+                                .flip = -1,
+                                .claim = x[i],
+                                .claim_lo = x_lo[i]};
+        report = (gka_oracle_report){0};
+        assert_int_equal(
+            gka_certified_enclose(&lab.problem, &options, &out, &nothing, &judged, &report, NULL),
+            GKA_OK);
+        assert_true(i == 0 ? report.recomputed == 0 : report.recomputed > 0);
+    }
+    for (int t = 0; t < T; t++) {
+        double norm = 0, apart = 0;
+        for (int i = t * D; i < (t + 1) * D; i++) {
+            const double d = (x[0][i] - x[1][i]) + (x_lo[0][i] - x_lo[1][i]);
+            norm += x[0][i] * x[0][i];
+            apart += d * d;
+        }
+        norm = sqrt(norm);
+        assert_true(error[0][t] < 0x1p-80 * norm && claim_error[0][t] < 0x1p-80 * norm);
+        if (t < FLIP) {
+            assert_true(claim_error[1][t] < 0x1p-80 * norm);
+        } else {
+            assert_true(claim_error[1][t] > 0x1p-70 * norm);
+            assert_true(sqrt(apart) > error[0][t] + error[1][t]);
+        }
+    }
+    lab_free(&lab);
+}
+
+/* ---- other formats ------------------------------------------------------------------------- */
+
+/* hi + lo rounded to p bits by MPFR; the values here are far from the ends of the formats. */
+static double rounded(double hi, double lo, int p) {
+    mpfr_t x, y;
+    mpfr_init2(x, 160);
+    mpfr_init2(y, p);
+    mpfr_set_d(x, hi, MPFR_RNDN);
+    mpfr_add_d(x, x, lo, MPFR_RNDN);
+    mpfr_set(y, x, MPFR_RNDN);
+    const double r = mpfr_get_d(y, MPFR_RNDN) + 0.0;
+    mpfr_clears(x, y, (mpfr_ptr)NULL);
+    return r;
+}
+
+static void prop_other_formats(void **state) {
+    (void)state;
+    static const char *const names[] = {"bf16", "tf32", "fp32"};
+    for (int f = 0; f < 3; f++) {
+        const lab_shape shape = {.B = 1,
+                                 .T = 12,
+                                 .H = 2,
+                                 .G = 1,
+                                 .D = 7,
+                                 .V = 5,
+                                 .gate = true,
+                                 .alpha = true,
+                                 .seed = 5 + (uint64_t)f};
+        const gka_format *const format = gka_format_find(names[f]);
+        const gka_oracle_options options = {.oracle = GKA_ORACLE_CERTIFIED, .round_to = format};
+        lab_case lab;
+        gka_exact out, exact, exact_lo;
+        lab_member m[3][LAB_MEMBERS];
+        lab_new(&lab, &shape);
+        gka_exact *const all[3] = {&out, &exact, &exact_lo};
+        for (int i = 0; i < 3; i++) {
+            lab_exact_new(&lab.problem, all[i]);
+            lab_members(&lab.problem, all[i], m[i]);
+        }
+        assert_int_equal(gka_oracle_forward(&lab.problem, &options, &out, NULL, NULL, NULL),
+                         GKA_OK);
+        judge(&lab.problem, &exact, &exact_lo);
+        for (int i = 0; i < LAB_FORWARD; i++)
+            for (int64_t j = 0; strcmp(m[0][i].name, "kappa") != 0 && j < m[0][i].count; j++)
+                assert_int_equal(bits_of((*m[0][i].at)[j]),
+                                 bits_of(rounded((*m[1][i].at)[j], (*m[2][i].at)[j], format->p)));
+        for (int i = 0; i < 3; i++)
+            lab_exact_free(&lab.problem, all[i]);
+        lab_free(&lab);
+    }
+}
+
+/* Double rounding: a hair above a midpoint of bf16 rounds up though its binary64 is the midpoint.
+ */
+static void test_rounding_is_single(void **state) {
+    (void)state;
+    gka_target bf16, fp64;
+    double out;
+    assert_true(gka_target_make(gka_format_find("bf16"), &bf16));
+    assert_true(gka_target_make(NULL, &fp64));
+    assert_true(gka_target_decide(bf16, 1 + 0x1p-8, 0x1p-70, 0x1p-90, &out));
+    assert_int_equal(bits_of(out), bits_of(1 + 0x1p-7));
+    assert_true(gka_target_decide(bf16, 1 + 0x1p-8, -0x1p-70, 0x1p-90, &out));
+    assert_int_equal(bits_of(out), bits_of(1));
+    assert_false(gka_target_decide(bf16, 1 + 0x1p-8, 0, 0x1p-90, &out));
+    assert_false(gka_target_decide(fp64, 1, 0x1p-53, 0x1p-110, &out));
+    assert_true(gka_target_decide(fp64, 1, 0x1p-53, -0x1p-150, &out) == false);
+    assert_true(gka_target_decide(fp64, 1, 0x1p-54, 0x1p-110, &out));
+    assert_false(gka_target_decide(fp64, NAN, 0, 0, &out));
+    assert_true(gka_target_decide(bf16, -0x1p-200, 0, 0x1p-300, &out));
+    assert_int_equal(bits_of(out), 0); /* +0, by declaration */
+    gka_format wide = *gka_format_find("fp64");
+    wide.emin = -100;
+    assert_false(gka_target_make(&wide, &fp64));
+}
+
+/* ---- exact ties and zeros ------------------------------------------------------------------ */
+
+/* One-hot keys e_{t mod D} and queries, no gate, scale 1, a = 1/sqrt(D): after every dimension has
+ * had c = 2^m keys, H = c I, f = c sqrt(D), lambda = c and x = q/(2c), all dyadic. Value v of a
+ * token is 1 in the first round and, in the second, 2^-53 (a tie of 1 + 2^-53), 3 2^-53 (a tie that
+ * goes up) or -1 (a zero that structure does not show), by v mod 3. */
+static void ties_and_zeros(int64_t D, double alpha, int64_t *constructed, int64_t *counted) {
+    const int64_t T = 2 * D, V = 144;
+    const lab_shape shape = {.B = 1,
+                             .T = T,
+                             .H = 1,
+                             .G = 1,
+                             .D = D,
+                             .V = V,
+                             .alpha = true,
+                             .a = 1 / sqrt((double)D),
+                             .seed = 3};
+    static const double second[3] = {0x1p-53, 0x1.8p-52, -1};
+    lab_case lab;
+    gka_exact exact;
+    lab_new(&lab, &shape);
+    lab.problem.scale = 1;
+    for (int64_t t = 0; t < T; t++) {
+        lab.alpha[t] = alpha;
+        for (int64_t i = 0; i < D; i++) {
+            lab.k[t * D + i] = i == t % D;
+            lab.q[t * D + i] = i == (alpha == 1 ? 2 * D - 1 - t : t) % D ? 4 : 0;
+        }
+        for (int64_t v = 0; v < V; v++)
+            lab.v[t * V + v] = t < D ? 1 : second[v % 3];
+    }
+    lab_exact_new(&lab.problem, &exact);
+    double *const o = gka_alloc((size_t)(T * V), sizeof *o);
+    gka_exact out = {.o = o};
+    gka_oracle_report report;
+    gka_error error = {0};
+    const gka_oracle_options options = {.oracle = GKA_ORACLE_CERTIFIED};
+    if (gka_oracle_forward(&lab.problem, &options, &out, NULL, &report, &error) != GKA_OK)
+        fail_msg("%s", error.text);
+    /* where the answer is known: alpha = 0, every token of the second round; alpha = 1, the last */
+    int64_t known = 0;
+    for (int64_t t = alpha == 0 ? D : T - 1; t < T; t++)
+        for (int64_t v = 0; v < V; v++, known++) {
+            const double u = v % 3 == 0 ? 1 : v % 3 == 1 ? 1 + 0x1p-51 : 0;
+            const double x = alpha == 0 ? 4 : 1; /* q/(2c), c = 2 */
+            assert_int_equal(bits_of(o[t * V + v]), bits_of(u * x));
+        }
+    assert_true(report.ties + report.zeros >= known);
+    *constructed += known;
+    *counted += report.ties + report.zeros;
+    gka_free(o);
+    lab_exact_free(&lab.problem, &exact);
+    lab_free(&lab);
+}
+
+static void test_exact_ties_and_zeros(void **state) {
+    (void)state;
+    static const int64_t sizes[] = {1, 4, 64};
+    int64_t constructed = 0, counted = 0;
+    for (int i = 0; i < 3; i++) {
+        ties_and_zeros(sizes[i], 0, &constructed, &counted);
+        ties_and_zeros(sizes[i], 1, &constructed, &counted);
+    }
+    print_message("ties and zeros: %lld constructed, %lld counted\n", (long long)constructed,
+                  (long long)counted);
+    assert_true(constructed >= 10000 && counted >= constructed);
+}
+
+/* States: 1 + 2^-53 is a tie, 1 - 1 a zero, both exact in MPFR at any precision. */
+static void test_ties_of_states(void **state) {
+    (void)state;
+    const lab_shape shape = {
+        .B = 1, .T = 1, .H = 1, .G = 1, .D = 2, .V = 1, .states = true, .seed = 9};
+    lab_case lab;
+    double h_final[4], u_final[2], lo_h[4];
+    lab_new(&lab, &shape);
+    const double h0[4] = {0x1p-53, -1, -1, 0x1.8p-52}, u0[2] = {-1, 0x1p-53};
+    memcpy(lab.h0, h0, sizeof h0);
+    memcpy(lab.u0, u0, sizeof u0);
+    lab.k[0] = lab.k[1] = lab.v[0] = 1;
+    gka_exact out = {.h_final = h_final, .u_final = u_final}, lo = {.h_final = lo_h};
+    gka_oracle_report report;
+    const gka_oracle_options options = {.oracle = GKA_ORACLE_CERTIFIED};
+    assert_int_equal(gka_oracle_forward(&lab.problem, &options, &out, &lo, &report, NULL), GKA_OK);
+    assert_int_equal(bits_of(h_final[0]), bits_of(1));
+    assert_int_equal(bits_of(lo_h[0]), bits_of(0x1p-53));
+    assert_int_equal(bits_of(h_final[1]) | bits_of(h_final[2]), 0);
+    assert_int_equal(bits_of(h_final[3]), bits_of(1 + 0x1p-51));
+    assert_int_equal(bits_of(lo_h[3]), bits_of(-0x1p-53));
+    assert_int_equal(bits_of(u_final[0]), 0);
+    assert_int_equal(bits_of(u_final[1]), bits_of(1));
+    assert_int_equal(report.ties, 3);
+    assert_int_equal(report.zeros, 3);
+    lab_free(&lab);
+}
+
+/* No key after the first and gates of e^-700: H decays to e^-7000, f to 0 and x to Inf in binary64;
+ * a key then brings the state back. */
+static void test_far_below_binary64(void **state) {
+    (void)state;
+    const lab_shape shape = {
+        .B = 1, .T = 14, .H = 1, .G = 1, .D = 3, .V = 2, .gate = true, .alpha = true, .seed = 12};
+    lab_case lab;
+    gka_exact out, lo, exact, exact_lo;
+    lab_new(&lab, &shape);
+    for (int t = 1; t < 14; t++) {
+        lab.g[t] = t < 12 ? -700 : -1;
+        for (int i = 0; i < 3 && t != 12; i++)
+            lab.k[3 * t + i] = 0;
+    }
+    gka_exact *const all[4] = {&out, &lo, &exact, &exact_lo};
+    for (int i = 0; i < 4; i++)
+        lab_exact_new(&lab.problem, all[i]);
+    lab_forward(&lab.problem, GKA_ORACLE_CERTIFIED, &out, NULL);
+    judge(&lab.problem, &exact, &exact_lo);
+    compare(&lab.problem, "hi", &out, &exact);
+    assert_true(isinf(out.x[3 * 11]) && out.fro[11] == 0 && isfinite(out.x[3 * 12]));
+    lab_forward(&lab.problem, GKA_ORACLE_CERTIFIED, &out, &lo);
+    compare(&lab.problem, "lo", &lo, &exact_lo);
+    for (int i = 0; i < 4; i++)
+        lab_exact_free(&lab.problem, all[i]);
+    lab_free(&lab);
+}
+
+/* ---- statuses ------------------------------------------------------------------------------ */
+
+static void test_no_certificate(void **state) {
+    (void)state;
+    const lab_shape shape = {
+        .B = 1, .T = 2, .H = 1, .G = 1, .D = 3, .V = 2, .states = true, .h0_scale = -4, .seed = 4};
+    lab_case lab;
+    double x[6];
+    gka_exact out = {.x = x};
+    gka_error error = {0};
+    const gka_oracle_options options = {.oracle = GKA_ORACLE_CERTIFIED};
+    lab_new(&lab, &shape);
+    assert_int_equal(gka_oracle_forward(&lab.problem, &options, &out, NULL, NULL, &error),
+                     GKA_NO_CERTIFICATE);
+    assert_non_null(strstr(error.text, "token 0"));
+    lab_free(&lab);
+}
+
+static void test_unsupported_format(void **state) {
+    (void)state;
+    const lab_shape shape = {.B = 1, .T = 1, .H = 1, .G = 1, .D = 1, .V = 1, .seed = 4};
+    gka_format format = *gka_format_find("fp64");
+    format.emin = -100;
+    const gka_oracle_options options = {.oracle = GKA_ORACLE_CERTIFIED, .round_to = &format};
+    lab_case lab;
+    double x[1];
+    gka_exact out = {.x = x};
+    lab_new(&lab, &shape);
+    assert_int_equal(gka_oracle_forward(&lab.problem, &options, &out, NULL, NULL, NULL),
+                     GKA_UNSUPPORTED);
+    lab_free(&lab);
+}
+
+static void test_every_allocation_failing(void **state) {
+    (void)state;
+    const lab_shape shape = {.B = 1,
+                             .T = 5,
+                             .H = 2,
+                             .G = 1,
+                             .D = 3,
+                             .V = 2,
+                             .gate = true,
+                             .alpha = true,
+                             .states = true,
+                             .seed = 6};
+    lab_case lab;
+    gka_exact out, lo;
+    lab_new(&lab, &shape);
+    lab_exact_new(&lab.problem, &out);
+    lab_exact_new(&lab.problem, &lo);
+    const gka_oracle_options options = {.oracle = GKA_ORACLE_CERTIFIED};
+    const int64_t live = gka_alloc_live();
+    for (int call = 0; call < 2; call++) {
+        gka_status status = GKA_OUT_OF_MEMORY;
+        int64_t n = 0;
+        for (; status != GKA_OK; n++) {
+            gka_alloc_fail_at(n, false);
+            status = call == 0 ? gka_oracle_forward(&lab.problem, &options, &out, &lo, NULL, NULL)
+                               : gka_oracle_gradient(&lab.problem, GKA_COTANGENT_O, &options, &out,
+                                                     &lo, NULL, NULL);
+            gka_alloc_fail_at(-1, false);
+            assert_true(status == GKA_OK || status == GKA_OUT_OF_MEMORY);
+            assert_int_equal(gka_alloc_live(), live);
+        }
+        assert_true(n > 2);
+    }
+    lab_exact_free(&lab.problem, &out);
+    lab_exact_free(&lab.problem, &lo);
+    lab_free(&lab);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(prop_correctly_rounded),
+        cmocka_unit_test(prop_other_formats),
+        cmocka_unit_test(test_rounding_is_single),
+        cmocka_unit_test(test_flipped_gamma_is_refused),
+        cmocka_unit_test(test_exact_ties_and_zeros),
+        cmocka_unit_test(test_ties_of_states),
+        cmocka_unit_test(test_far_below_binary64),
+        cmocka_unit_test(test_no_certificate),
+        cmocka_unit_test(test_unsupported_format),
+        cmocka_unit_test(test_every_allocation_failing),
         cmocka_unit_test(prop_gradients_to_1e_25),
     };
     return cmocka_run_group_tests_name("certified", tests, NULL, NULL);
