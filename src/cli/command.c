@@ -14,6 +14,7 @@ typedef struct command {
 
 static const command commands[] = {
     {"verify", cli_verify, "judge computed tensors against the exact answer for their inputs"},
+    {"solve", cli_solve, "solvers side by side at one token, in emulated arithmetics"},
     {"formats", cli_formats, "number formats: precision, range, unit roundoff, overflow rule"},
     {NULL, NULL, NULL},
 };

@@ -9,6 +9,7 @@ $ gka --help
 >
 > Commands:
 >   verify      judge computed tensors against the exact answer for their inputs
+>   solve       solvers side by side at one token, in emulated arithmetics
 >   formats     number formats: precision, range, unit roundoff, overflow rule
 >
 > `gka COMMAND --help` says what a command takes; `gka --version` prints the version.

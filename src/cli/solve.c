@@ -1,0 +1,680 @@
+/* solve.c - gka solve: solvers side by side at one token of a problem, in emulated arithmetics. */
+#include "gka/solve.h"
+#include "cli/json.h"
+#include "gka/oracle.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- the command line ---------------------------------------------------------------------- */
+
+enum { MOST = 64 }; /* names in one list */
+
+typedef struct names {
+    const char *name[MOST];
+    int count;
+} names;
+
+typedef struct request {
+    cli *c;
+    const char *problem, *trace_path;
+    names solvers, arithmetics;
+    bool plain, normalised;
+    int gate;
+    int64_t D, T, iterations, seed;
+    double ridge;
+    bool D_given, T_given;
+    cli_json json;
+    gka_output *trace;
+    json_t *rows;
+    bool good; /* rows is complete so far */
+} request;
+
+static const char notes[] =
+    "One system (H_T + lambda_T I) x = q_T, that of the last token T of batch row 0, head 0, is "
+    "solved\n"
+    "by every solver in every arithmetic. --problem is a generator (iid powerlaw lowrank repeat "
+    "recall)\n"
+    "or a safetensors file with q k [g] [h0]; D, ridge and all tokens then come from the file "
+    "unless\n"
+    "--T or --ridge is given. H_T is accumulated exactly and rounded once to the arithmetic's "
+    "storage\n"
+    "format; the Kalman forms run over all T tokens in the arithmetic, from the lambda_0 that "
+    "decays\n"
+    "to lambda_T, or, if all gates together are below 2^-60, from lambda_T, judged against the "
+    "system\n"
+    "whose ridge has decayed.\n"
+    "\n"
+    "  kappa     condition number of the system\n"
+    "  residual  ||q - (H + lambda I) x|| / ||q||, exact H and q, in binary64\n"
+    "  eta       backward error, ||q - (H + lambda I) x|| / ((f + lambda) ||x|| + ||q||)\n"
+    "  rel_err   ||x - exact|| / ||exact||\n"
+    "  grad_q    error of dq = p, by the same solver from a cotangent of +-1/sqrt(D)\n"
+    "  grad_k    error of dk of all tokens: the exact formulas applied to the solver's x and p\n"
+    "  status    ran, stopped (its own rule), breakdown or non-finite, and at which step\n"
+    "\n"
+    "--normalised divides H by its Frobenius norm (and keys by its root), as the paper's solver\n"
+    "figures do: then f = 1, lambda = ridge. Solvers: chebyshev chebyshev-converged chebyshev2 "
+    "cg\n"
+    "cg-guarded cg-jacobi cg-stop cg-consistent gradient nesterov cholesky cholesky-refined "
+    "kalman\n"
+    "kalman-symmetrised kalman-joseph kalman-potter kalman-ud kalman-information, or all.\n"
+    "Arithmetics: NAME[/MODE][/fma][/ORDER], NAME one of fp64 fp32 tf32 bf16 fp16 "
+    "{tf32,bf16,fp16,\n"
+    "e4m3,e5m2}-{acc32,mixed}, MODE one of zero up down odd stochastic, ORDER pairwise or "
+    "blocksN.\n"
+    "\n"
+    "Exit code: 0 measured, 2 usage or bad input, 3 internal.\n";
+
+static bool known_solver(const char *name) {
+    gka_solver solver;
+    return gka_solver_find(name, &solver) || gka_kalman_find(name) >= 0;
+}
+
+static bool known_arithmetic(const char *name) {
+    gka_policy policy;
+    return gka_policy_find(name, &policy);
+}
+
+/* Every solver's name in turn, then every Kalman form's; NULL at the end. */
+static const char *solver_name(int i) {
+    const char *const *const all = gka_solver_names();
+    int count = 0;
+    while (all[count] != NULL)
+        count++;
+    if (i < count)
+        return all[i];
+    return i - count < GKA_KALMAN_FORM_COUNT ? gka_kalman_name((gka_kalman_form)(i - count)) : NULL;
+}
+
+static const char *arithmetic_name(int i) {
+    return gka_policy_names()[i];
+}
+
+/* "a,b,c" or "all" into a list; text is cut up. */
+static int parse_list(cli *c, const char *option, char *text, bool known(const char *),
+                      const char *every(int), names *list) {
+    if (strcmp(text, "all") == 0) {
+        for (int i = 0; every(i) != NULL; i++)
+            list->name[list->count++] = every(i);
+        return CLI_GOOD;
+    }
+    for (char *at = text; at != NULL;) {
+        char *const comma = strchr(at, ',');
+        if (comma != NULL)
+            *comma = '\0';
+        if (!known(at)) {
+            char hint[96];
+            cli_nearest nearest = cli_nearest_to(at);
+            for (int i = 0; every(i) != NULL; i++)
+                cli_nearest_try(&nearest, every(i));
+            return cli_fail(c, "--%s: nothing is named '%.80s'%s", option, at,
+                            cli_nearest_hint(&nearest, hint));
+        }
+        if (list->count == MOST)
+            return cli_fail(c, "--%s: more than %d names", option, MOST);
+        list->name[list->count++] = at;
+        at = comma == NULL ? NULL : comma + 1;
+    }
+    return CLI_GOOD;
+}
+
+/* ---- the system and its exact answer ------------------------------------------------------- */
+
+typedef struct board {
+    request *r;
+    gka_file *file; /* NULL: made up */
+    gka_problem problem;
+    int64_t D, T;
+    double lambda, f, kappa;
+    double *k, *decay;       /* [T,D]; [T]: the weight of token j in H_T, prod gamma */
+    double *gamma;           /* [T] */
+    double *q, *dx;          /* [D] */
+    double *H, *x, *dq, *dk; /* exact */
+    double *full_x, *fro, *ridge, *full_dq, *cotangent;
+    double *Hs, *qs, *dxs, *xs, *ps, *dks, *phi, *eigen, *ks; /* a solver's */
+    double *other_x, *other_p, *other_dk; /* exact, of a filter whose ridge has decayed */
+    void *workspace;
+    gka_trace_point *points;
+} board;
+
+/* Batch row 0, head 0, the first T tokens. */
+static void cut(gka_problem *p, int64_t T) {
+    gka_view *const views[] = {&p->q, &p->k, &p->v, &p->alpha, &p->g, &p->dout, &p->dx};
+    for (size_t i = 0; i < sizeof views / sizeof views[0]; i++) {
+        views[i]->shape[0] = 1;
+        views[i]->shape[1] = T;
+        views[i]->shape[2] = 1;
+    }
+    p->h0.shape[0] = p->h0.shape[1] = p->u0.shape[0] = p->u0.shape[1] = 1;
+    p->B = p->H = p->G = p->N = 1;
+    p->T = T;
+}
+
+static int take_problem(board *b) {
+    request *const r = b->r;
+    cli *const c = r->c;
+    gka_error error = {0};
+    const int keys = gka_keys_find(r->problem);
+    if (keys >= 0) {
+        const gka_generator generator = {.keys = (gka_keys)keys,
+                                         .gate = r->plain ? GKA_GATE_NONE : (gka_gate)r->gate,
+                                         .B = 1,
+                                         .T = r->T,
+                                         .H = 1,
+                                         .G = 1,
+                                         .D = r->D,
+                                         .V = r->D,
+                                         .plain = r->plain,
+                                         .alpha = !r->plain,
+                                         .dtype = GKA_F32,
+                                         .ridge_ratio = r->ridge,
+                                         .seed = (uint64_t)r->seed};
+        return cli_outcome(c, gka_problem_generate(&generator, &b->problem, &error), &error);
+    }
+    int code = cli_open(c, r->problem, &b->file);
+    if (code != CLI_GOOD)
+        return code;
+    code = cli_outcome(c, gka_problem_from_file(b->file, &b->problem, NULL, &error), &error);
+    if (code != CLI_GOOD)
+        return code;
+    const gka_problem *const p = &b->problem;
+    if (p->cu_seqlens != NULL)
+        return cli_fail(c, "%s: packed sequences (cu_seqlens) are not for this command",
+                        r->problem);
+    if (p->B < 1 || p->T < 1 || p->H < 1)
+        return cli_fail(c, "%s: there is no token", r->problem);
+    if (r->T_given && r->T > p->T)
+        return cli_fail(c, "%s: --T=%lld, but the file holds %lld tokens", r->problem,
+                        (long long)r->T, (long long)p->T);
+    return CLI_GOOD;
+}
+
+static bool take_memory(board *b) {
+    const size_t D = (size_t)b->D, T = (size_t)b->T;
+    const struct {
+        double **place;
+        size_t count;
+    } arrays[] = {{&b->k, T * D},       {&b->decay, T},
+                  {&b->gamma, T},       {&b->q, D},
+                  {&b->dx, D},          {&b->H, D * D},
+                  {&b->x, D},           {&b->dq, D},
+                  {&b->dk, T * D},      {&b->full_x, T * D},
+                  {&b->fro, T},         {&b->ridge, T},
+                  {&b->full_dq, T * D}, {&b->cotangent, T * D},
+                  {&b->Hs, D * D},      {&b->qs, D},
+                  {&b->dxs, D},         {&b->xs, D},
+                  {&b->ps, D},          {&b->dks, T * D},
+                  {&b->phi, D * D},     {&b->eigen, D * (D + 4)},
+                  {&b->ks, D},          {&b->other_x, D},
+                  {&b->other_p, D},     {&b->other_dk, T * D}};
+    bool good = true;
+    for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++)
+        good &= (*arrays[i].place = gka_alloc(arrays[i].count, sizeof(double))) != NULL;
+    gka_solver refined; /* a filter may need it */
+    (void)gka_solver_find("cholesky-refined", &refined);
+    size_t most = gka_solve_workspace(&refined, 1, b->D);
+    for (int i = 0; i < b->r->solvers.count; i++) {
+        gka_solver solver;
+        const int form = gka_kalman_find(b->r->solvers.name[i]);
+        size_t bytes;
+        if (form >= 0)
+            bytes = gka_kalman_workspace((gka_kalman_form)form, b->D, 0);
+        else
+            bytes = gka_solver_find(b->r->solvers.name[i], &solver)
+                        ? gka_solve_workspace(&solver, 1, b->D)
+                        : 0;
+        most = bytes > most ? bytes : most;
+    }
+    good &= (b->workspace = gka_alloc(most, 1)) != NULL;
+    good &= (b->points = gka_alloc((size_t)b->r->iterations + 8, sizeof *b->points)) != NULL;
+    return good;
+}
+
+static void give_back(board *b) {
+    double *const arrays[] = {b->k,       b->decay,     b->gamma, b->q,      b->dx,  b->H,
+                              b->x,       b->dq,        b->dk,    b->full_x, b->fro, b->ridge,
+                              b->full_dq, b->cotangent, b->Hs,    b->qs,     b->dxs, b->xs,
+                              b->ps,      b->dks,       b->phi,   b->eigen,  b->ks,  b->other_x,
+                              b->other_p, b->other_dk};
+    for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++)
+        gka_free(arrays[i]);
+    gka_free(b->workspace);
+    gka_free(b->points);
+    gka_problem_free(&b->problem);
+    gka_file_close(b->file);
+}
+
+/* +-1/sqrt(D) */
+static void make_cotangent(board *b) {
+    for (int64_t i = 0; i < b->D; i++) {
+        uint64_t bits[4];
+        const uint64_t counter[4] = {(uint64_t)i, 0, 0, 0}, key[2] = {(uint64_t)b->r->seed, 1};
+        gka_philox(counter, key, bits);
+        b->dx[i] = (bits[0] & 1 ? -1 : 1) / sqrt((double)b->D);
+    }
+    memcpy(b->cotangent + (b->T - 1) * b->D, b->dx, (size_t)b->D * sizeof *b->dx);
+}
+
+static int answer(board *b) {
+    const int64_t D = b->D, T = b->T;
+    gka_problem *const p = &b->problem;
+    gka_error error = {0};
+    for (int64_t t = 0; t < T; t++) {
+        gka_problem_k(p, 0, t, 0, b->k + t * D);
+        b->gamma[t] = exp(gka_problem_g(p, 0, t, 0));
+    }
+    b->decay[T - 1] = 1;
+    for (int64_t t = T - 1; t > 0; t--)
+        b->decay[t - 1] = b->decay[t] * b->gamma[t];
+    gka_problem_q(p, 0, T - 1, 0, b->q);
+    make_cotangent(b);
+    p->dx = (gka_view){b->cotangent, GKA_F64, 4, {1, T, 1, D, 1}, {T * D, D, D, 1, 0}};
+    const gka_oracle_options options = {.oracle = GKA_ORACLE_FP64};
+    gka_exact exact = {.x = b->full_x,
+                       .fro = b->fro,
+                       .lambda = b->ridge,
+                       .h_final = b->H,
+                       .dq = b->full_dq,
+                       .dk = b->dk};
+    gka_status status = gka_oracle_forward(p, &options, &exact, NULL, NULL, &error);
+    if (status == GKA_OK)
+        status = gka_oracle_gradient(p, GKA_COTANGENT_X, &options, &exact, NULL, NULL, &error);
+    const int code = cli_outcome(b->r->c, status, &error);
+    if (code != CLI_GOOD)
+        return code;
+    memcpy(b->x, b->full_x + (T - 1) * D, (size_t)D * sizeof *b->x);
+    memcpy(b->dq, b->full_dq + (T - 1) * D, (size_t)D * sizeof *b->dq);
+    b->f = b->fro[T - 1];
+    b->lambda = b->ridge[T - 1];
+    if (!(b->f > 0))
+        return cli_fail(b->r->c, "the state of token %lld is empty (f = 0)", (long long)T);
+    double smallest, largest;
+    gka_extreme_eigenvalues(D, b->H, &smallest, &largest, b->eigen);
+    b->kappa = (largest + b->lambda) / (smallest + b->lambda);
+    return CLI_GOOD;
+}
+
+/* H/f, keys/sqrt(f): x becomes f x, and p likewise. */
+static void normalise(board *b) {
+    const int64_t D = b->D;
+    const double f = b->f, root = sqrt(f);
+    for (int64_t i = 0; i < D * D; i++)
+        b->H[i] /= f;
+    for (int64_t i = 0; i < b->T * D; i++) {
+        b->k[i] /= root;
+        b->dk[i] *= f * root; /* of <dx, f x> by the normalised keys, their norm held fixed */
+    }
+    for (int64_t i = 0; i < D; i++) {
+        b->x[i] *= f;
+        b->dq[i] *= f;
+    }
+    b->lambda /= f;
+    b->f = 1;
+}
+
+/* ---- one row ------------------------------------------------------------------------------- */
+
+typedef struct figures {
+    const char *solver, *arithmetic;
+    int iterations;
+    double lambda, kappa;
+    const double *x, *p; /* the exact answers */
+    gka_quality quality;
+    double grad_q, grad_k;
+    gka_event event;
+    int64_t step;
+} figures;
+
+static double distance(int64_t n, const double *x, const double *truth) {
+    double difference = 0, size = 0;
+    for (int64_t i = 0; i < n; i++) {
+        difference += (x[i] - truth[i]) * (x[i] - truth[i]);
+        size += truth[i] * truth[i];
+    }
+    return sqrt(difference) / sqrt(size);
+}
+
+/* dk_j = -decay_j (p <x,k_j> + x <p,k_j> + 2 a (<p,x>/f) H k_j), the exact formulas from x and p */
+static void key_gradient(const board *b, const double *x, const double *p, double *dk) {
+    const int64_t D = b->D;
+    double px = 0;
+    for (int64_t i = 0; i < D; i++)
+        px += p[i] * x[i];
+    const double w = 2 * b->lambda * px / (b->f * b->f);
+    for (int64_t t = 0; t < b->T; t++) {
+        const double *const k = b->k + t * D;
+        double xk = 0, pk = 0;
+        for (int64_t i = 0; i < D; i++) {
+            xk += x[i] * k[i];
+            pk += p[i] * k[i];
+        }
+        for (int64_t i = 0; i < D; i++) {
+            double Hk = 0;
+            for (int64_t j = 0; j < D; j++)
+                Hk += b->H[i * D + j] * k[j];
+            dk[t * D + i] = -b->decay[t] * (p[i] * xk + x[i] * pk + w * Hk);
+        }
+    }
+}
+
+static double key_error(board *b, const figures *row) {
+    const double *truth = b->dk;
+    if (row->x != b->x) { /* a filter's own system */
+        key_gradient(b, row->x, row->p, b->other_dk);
+        truth = b->other_dk;
+    }
+    key_gradient(b, b->xs, b->ps, b->dks);
+    return distance(b->T * b->D, b->dks, truth);
+}
+
+static void write_points(const board *b, const figures *row, int count) {
+    if (b->r->trace == NULL)
+        return;
+    for (int i = 0; i < count; i++)
+        fprintf(gka_output_stream(b->r->trace), "%s,%s,%d,%.6e,%.6e,%.6e,,\n", row->solver,
+                row->arithmetic, b->points[i].step, b->points[i].quality.residual,
+                b->points[i].quality.eta, b->points[i].quality.error);
+}
+
+static void run_solver(board *b, gka_arith *A, gka_solver solver, figures *row) {
+    gka_outcome outcome;
+    if (solver.method != GKA_CHOLESKY)
+        solver.iterations = (int)b->r->iterations;
+    row->iterations = solver.method == GKA_CHOLESKY && !solver.refined ? 0 : solver.iterations;
+    const gka_system system = {.n = 1, .D = b->D, .H = b->Hs, .lambda = &b->lambda, .f = &b->f};
+    gka_trace trace = {
+        b->D, b->H, b->lambda, b->f, b->q, b->x, b->points, (int)b->r->iterations + 8, 0};
+    const gka_observer observer = {b->r->trace != NULL ? gka_trace_observe : NULL, &trace};
+    gka_solve(A, &system, &solver, b->qs, b->xs, &outcome, &observer, b->workspace);
+    gka_solve(A, &system, &solver, b->dxs, b->ps, NULL, NULL, b->workspace);
+    row->event = outcome.event;
+    row->step = outcome.step;
+    write_points(b, row, trace.count);
+}
+
+/* Where Phi stands: at 64 places along the tokens, and at the last. */
+static void trace_filter(board *b, const figures *row, gka_kalman *K, int64_t t) {
+    const int64_t every = (b->T + 63) / 64;
+    if (b->r->trace == NULL || ((t + 1) % every != 0 && t + 1 != b->T))
+        return;
+    double smallest, largest;
+    gka_kalman_phi(K, b->phi);
+    gka_extreme_eigenvalues(b->D, b->phi, &smallest, &largest, b->eigen);
+    fprintf(gka_output_stream(b->r->trace), "%s,%s,%lld,,,,%.6e,%.6e\n", row->solver,
+            row->arithmetic, (long long)t + 1, gka_symmetry_defect(b->D, b->phi), smallest);
+}
+
+/* The ridge at token T of a filter that starts with lambda_0, and what it then should answer. While
+ * prod gamma is not below 2^-60, lambda_0 is chosen so that this is lambda_T and the exact answer
+ * the oracle's; beyond, lambda_0 = lambda_T decays away, and the exact answer to that other system
+ * is computed here, by Cholesky with refinement in binary64. */
+static double filter_start(board *b, figures *row) {
+    const double decayed = b->decay[0] * b->gamma[0];
+    row->lambda = b->lambda;
+    if (decayed >= 0x1p-60)
+        return b->lambda / decayed;
+    gka_policy policy;
+    gka_solver cholesky;
+    gka_arith A;
+    gka_outcome outcome;
+    double smallest, largest;
+    row->lambda = b->lambda * decayed;
+    (void)gka_policy_find("fp64", &policy);
+    (void)gka_solver_find("cholesky-refined", &cholesky);
+    gka_arith_start(&A, &policy, 0);
+    const gka_system system = {.n = 1, .D = b->D, .H = b->H, .lambda = &row->lambda, .f = &b->f};
+    gka_solve(&A, &system, &cholesky, b->q, b->other_x, &outcome, NULL, b->workspace);
+    gka_solve(&A, &system, &cholesky, b->dx, b->other_p, &outcome, NULL, b->workspace);
+    gka_extreme_eigenvalues(b->D, b->H, &smallest, &largest, b->eigen);
+    row->kappa = (largest + row->lambda) / (smallest + row->lambda);
+    row->x = b->other_x;
+    row->p = b->other_p;
+    return b->lambda;
+}
+
+static void run_filter(board *b, gka_arith *A, gka_kalman_form form, figures *row) {
+    gka_kalman K;
+    const double start = filter_start(b, row);
+    gka_kalman_start(A, &K, form, b->D, 0, start, b->workspace);
+    row->iterations = 0;
+    row->step = b->T;
+    for (int64_t t = 0; t < b->T; t++) {
+        gka_arith_store(A, b->D, b->k + t * b->D, b->ks);
+        gka_kalman_step(A, &K, b->ks, NULL, b->gamma[t]);
+        trace_filter(b, row, &K, t);
+        bool finite = true;
+        for (int64_t i = 0; i < b->D; i++)
+            finite &= (bool)isfinite(K.Phi[i * b->D + i]);
+        if (!finite && row->step == b->T)
+            row->step = t + 1;
+    }
+    row->event = gka_kalman_solve(A, &K, b->qs, b->xs);
+    (void)gka_kalman_solve(A, &K, b->dxs, b->ps);
+}
+
+static void run_row(board *b, const char *arithmetic, const char *name, figures *row) {
+    gka_policy policy;
+    gka_solver solver;
+    gka_arith A;
+    *row = (figures){.solver = name,
+                     .arithmetic = arithmetic,
+                     .lambda = b->lambda,
+                     .kappa = b->kappa,
+                     .x = b->x,
+                     .p = b->dq};
+    (void)gka_policy_find(arithmetic, &policy);
+    policy.seed = (uint64_t)b->r->seed;
+    gka_arith_start(&A, &policy, 0);
+    gka_arith_store(&A, b->D * b->D, b->H, b->Hs);
+    for (int64_t i = 0; i < b->D; i++) /* one rounding per pair, also where it is random */
+        for (int64_t j = 0; j < i; j++)
+            b->Hs[i * b->D + j] = b->Hs[j * b->D + i];
+    gka_arith_store(&A, b->D, b->q, b->qs);
+    gka_arith_store(&A, b->D, b->dx, b->dxs);
+    if (gka_solver_find(name, &solver))
+        run_solver(b, &A, solver, row);
+    else
+        run_filter(b, &A, (gka_kalman_form)gka_kalman_find(name), row);
+    row->quality = gka_measure(b->D, b->H, row->lambda, b->f, b->q, b->xs, row->x);
+    row->grad_q = distance(b->D, b->ps, row->p);
+    row->grad_k = key_error(b, row);
+}
+
+/* ---- output -------------------------------------------------------------------------------- */
+
+static void print_row(cli_table *table, const figures *row) {
+    cli_cell(table, "%s", row->solver);
+    cli_cell(table, "%s", row->arithmetic);
+    cli_cell(table, "%.3g", row->kappa);
+    if (row->iterations > 0)
+        cli_cell(table, "%d", row->iterations);
+    else
+        cli_cell(table, "-");
+    cli_cell_real(table, row->quality.residual);
+    cli_cell_real(table, row->quality.eta);
+    cli_cell_real(table, row->quality.error);
+    cli_cell_real(table, row->grad_q);
+    cli_cell_real(table, row->grad_k);
+    if (row->event == GKA_RAN)
+        cli_cell(table, "ran");
+    else
+        cli_cell(table, "%s at %lld", gka_event_name(row->event), (long long)row->step);
+}
+
+static void add_json(request *r, const board *b, const figures *row) {
+    char status[64];
+    json_t *const object = json_object();
+    (void)snprintf(status, sizeof status, "%s", gka_event_name(row->event));
+    if (row->event != GKA_RAN)
+        (void)snprintf(status, sizeof status, "%s at %lld", gka_event_name(row->event),
+                       (long long)row->step);
+    const struct {
+        const char *key;
+        json_t *value;
+    } members[] = {{"solver", cli_json_text(row->solver)},
+                   {"arith", cli_json_text(row->arithmetic)},
+                   {"problem", cli_json_text(r->problem)},
+                   {"D", json_integer(b->D)},
+                   {"T", json_integer(b->T)},
+                   {"ridge", cli_json_real(b->problem.ridge_ratio)},
+                   {"iters", json_integer(row->iterations)},
+                   {"seed", json_integer(r->seed)},
+                   {"kappa", cli_json_real(row->kappa)},
+                   {"residual", cli_json_real(row->quality.residual)},
+                   {"eta", cli_json_real(row->quality.eta)},
+                   {"rel_err", cli_json_real(row->quality.error)},
+                   {"grad_q_err", cli_json_real(row->grad_q)},
+                   {"grad_k_err", cli_json_real(row->grad_k)},
+                   {"status", cli_json_text(status)}};
+    for (size_t i = 0; i < sizeof members / sizeof members[0]; i++)
+        r->good &= json_object_set_new(object, members[i].key, members[i].value) == 0;
+    r->good &= json_array_append_new(r->rows, object) == 0;
+}
+
+static int fill(board *b) {
+    static const char *const headings[] = {"<solver", "<arith",  "kappa",  "iters",  "residual",
+                                           "eta",     "rel_err", "grad_q", "grad_k", "<status"};
+    request *const r = b->r;
+    const bool table_wanted = !cli_json_takes_stdout(&r->json);
+    cli_table table;
+    cli_table_start(&table, headings, 10);
+    cli_progress bar;
+    const gka_progress progress = cli_progress_start(&bar, r->c, r->problem);
+    const int total = r->arithmetics.count * r->solvers.count;
+    for (int i = 0; i < total; i++) {
+        figures row;
+        run_row(b, r->arithmetics.name[i / r->solvers.count], r->solvers.name[i % r->solvers.count],
+                &row);
+        if (table_wanted)
+            print_row(&table, &row);
+        if (r->json.path != NULL)
+            add_json(r, b, &row);
+        (void)gka_progress_report(&progress, i + 1, total);
+    }
+    cli_progress_end(&bar);
+    if (!table_wanted)
+        return CLI_GOOD;
+    fprintf(r->c->out, "%s, token %lld, D = %lld, ridge = %g, seed = %lld%s\n", r->problem,
+            (long long)b->T, (long long)b->D, b->problem.ridge_ratio, (long long)r->seed,
+            r->normalised ? ", H divided by its Frobenius norm" : "");
+    return cli_table_print(&table, r->c->out) == GKA_OK ? CLI_GOOD : cli_out_of_memory(r->c);
+}
+
+static int work(board *b) {
+    request *const r = b->r;
+    int code = take_problem(b);
+    if (code != CLI_GOOD)
+        return code;
+    if (b->file != NULL && r->ridge > 0)
+        b->problem.ridge_ratio = r->ridge;
+    cut(&b->problem, r->T_given || b->file == NULL ? r->T : b->problem.T);
+    b->D = b->problem.D;
+    b->T = b->problem.T;
+    if (!take_memory(b))
+        return cli_out_of_memory(r->c);
+    code = answer(b);
+    if (code != CLI_GOOD)
+        return code;
+    if (r->normalised)
+        normalise(b);
+    return fill(b);
+}
+
+/* ---- the command --------------------------------------------------------------------------- */
+
+static int open_trace(request *r) {
+    gka_error error = {0};
+    if (r->trace_path == NULL)
+        return CLI_GOOD;
+    const gka_status status = gka_output_open(r->trace_path, &r->trace, &error);
+    if (status != GKA_OK)
+        return cli_report(r->c, &error);
+    fputs("solver,arith,step,residual,eta,rel_err,symmetry,smallest\n",
+          gka_output_stream(r->trace));
+    return CLI_GOOD;
+}
+
+static int close_outputs(request *r, int code) {
+    gka_error error = {0};
+    if (code == CLI_GOOD && r->trace != NULL) {
+        gka_output *const trace = r->trace;
+        r->trace = NULL;
+        if (gka_output_close(trace, &error) != GKA_OK)
+            code = cli_report(r->c, &error);
+    }
+    if (code == CLI_GOOD && r->json.path != NULL) {
+        json_t *const root = json_object();
+        r->good &= json_object_set(root, "rows", r->rows) == 0;
+        code = cli_json_close(r->c, &r->json, root, r->good);
+    }
+    if (r->trace != NULL)
+        gka_output_abandon(r->trace);
+    cli_json_abandon(&r->json);
+    return code;
+}
+
+static int run(request *r, char *solvers, char *arithmetics, const char *json) {
+    cli *const c = r->c;
+    int code = parse_list(c, "solver", solvers, known_solver, solver_name, &r->solvers);
+    if (code == CLI_GOOD)
+        code =
+            parse_list(c, "arith", arithmetics, known_arithmetic, arithmetic_name, &r->arithmetics);
+    if (code == CLI_GOOD)
+        code = cli_json_open(c, json, &r->json);
+    if (code == CLI_GOOD)
+        code = open_trace(r);
+    if (code == CLI_GOOD) {
+        board b = {.r = r};
+        r->rows = json_array();
+        code = work(&b);
+        give_back(&b);
+    }
+    code = close_outputs(r, code);
+    json_decref(r->rows);
+    return code;
+}
+
+static char *last(cli_texts texts, char *otherwise) {
+    return texts.count > 0 ? texts.text[texts.count - 1] : otherwise;
+}
+
+int cli_solve(cli *c) {
+    request r = {
+        .c = c, .problem = "iid", .D = 0, .T = 0, .iterations = 30, .seed = 1, .good = true};
+    const char *json = NULL;
+    cli_texts solvers = {0}, arithmetics = {0};
+    char all[] = "all", usual[] = "fp32,bf16";
+    static const cli_help help = {.notes = notes};
+    const cli_option options[] = {
+        {"solver", 0, CLI_TEXTS, &solvers, .value = "NAME[,NAME]", .help = "default: all"},
+        {"arith", 0, CLI_TEXTS, &arithmetics, .value = "NAME[,NAME]",
+         .help = "default: fp32,bf16; all: every name without suffixes"},
+        {"problem", 0, CLI_TEXT, &r.problem, .value = "NAME|FILE",
+         .help = "a generator or a safetensors file"},
+        {"plain", 0, CLI_FLAG, &r.plain, .help = "no beta, no alpha, no gate"},
+        {"gate", 0, CLI_CHOICE, &r.gate, .choices = "none|slow|released|strong",
+         .help = "how fast a made-up problem forgets"},
+        {"normalised", 0, CLI_FLAG, &r.normalised, .help = "divide H by its Frobenius norm"},
+        {"D", 0, CLI_INT, &r.D, .value = "N", .help = "key size (128)", .low = 0, .high = 4096},
+        {"T", 0, CLI_INT, &r.T, .value = "N", .help = "tokens (128)", .low = 0, .high = 1 << 24},
+        {"ridge", 0, CLI_REAL, &r.ridge, .value = "A", .help = "ridge ratio a (0.02)", .low = 0,
+         .high = 1e6},
+        {"iters", 0, CLI_INT, &r.iterations, .value = "R", .help = "products with H per solve",
+         .low = 0, .high = 1000000},
+        {"seed", 0, CLI_INT, &r.seed, .value = "N",
+         .help = "of made-up problems and of stochastic rounding", .low = 0, .high = 1e15},
+        {"trace", 0, CLI_TEXT, &r.trace_path, .value = "CSV",
+         .help = "step by step: residual, eta, rel_err; Kalman: symmetry defect and smallest "
+                 "eigenvalue of Phi"},
+        {"json", 0, CLI_TEXT, &json, .value = "OUT", .help = "write the rows as JSON"},
+        {.kind = CLI_END}};
+    int code;
+    if (!cli_parse(c, &help, options, &code))
+        return code;
+    r.T_given = r.T > 0;
+    r.D = r.D > 0 ? r.D : 128;
+    r.T = r.T > 0 ? r.T : 128;
+    return run(&r, last(solvers, all), last(arithmetics, usual), json);
+}

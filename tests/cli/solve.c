@@ -1,0 +1,212 @@
+/* solve.c - gka solve in process: the rows of its JSON, the trace, files, mistakes, and every
+ * allocation failing in turn. */
+#include "test.h"
+
+#include "cli/cli.h"
+#include "gka/base.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define TRACE_FILE "cli_solve.csv"
+#define JSON_FILE  "cli_solve.json"
+
+typedef struct result {
+    int code;
+    char *out, *err;
+    size_t out_size, err_size;
+} result;
+
+static result run(int argc, const char *const *argv) {
+    result r = {0};
+    FILE *const out = open_memstream(&r.out, &r.out_size);
+    FILE *const err = open_memstream(&r.err, &r.err_size);
+    assert_non_null(out);
+    assert_non_null(err);
+    r.code = gka_command(argc, argv, out, err);
+    (void)fclose(out);
+    (void)fclose(err);
+    return r;
+}
+
+#define RUN(...)                                                                                   \
+    run(sizeof((const char *[]){__VA_ARGS__}) / sizeof(char *), (const char *[]){__VA_ARGS__})
+
+static void end(result *r) {
+    free(r->out);
+    free(r->err);
+}
+
+static json_t *rows_of(result *r) {
+    if (r->code != 0)
+        fail_msg("code %d: %s", r->code, r->err);
+    json_t *const root = json_loads(r->out, JSON_REJECT_DUPLICATES, NULL);
+    assert_non_null(root);
+    json_t *const rows = json_incref(json_object_get(root, "rows"));
+    assert_true(json_is_array(rows));
+    json_decref(root);
+    end(r);
+    return rows;
+}
+
+static double real_of(const json_t *row, const char *key) {
+    const json_t *const value = json_object_get(row, key);
+    assert_true(json_is_number(value));
+    return json_number_value(value);
+}
+
+static const char *text_of(const json_t *row, const char *key) {
+    return json_string_value(json_object_get(row, key));
+}
+
+/* Every key of the schema, and nothing else. */
+static void test_json_rows(void **state) {
+    (void)state;
+    static const char *const keys[] = {"solver", "arith",   "problem",    "D",          "T",
+                                       "ridge",  "iters",   "seed",       "kappa",      "residual",
+                                       "eta",    "rel_err", "grad_q_err", "grad_k_err", "status"};
+    result r = RUN("gka", "solve", "--D=16", "--T=20", "--seed=3", "--solver=cg,kalman-ud",
+                   "--arith=fp32,bf16/stochastic", "--json=-");
+    json_t *const rows = rows_of(&r);
+    assert_int_equal(json_array_size(rows), 4);
+    for (size_t i = 0; i < 4; i++) {
+        const json_t *const row = json_array_get(rows, i);
+        assert_int_equal(json_object_size(row), 15);
+        for (size_t j = 0; j < 15; j++)
+            assert_non_null(json_object_get(row, keys[j]));
+        assert_string_equal(text_of(row, "solver"), i % 2 ? "kalman-ud" : "cg");
+        assert_string_equal(text_of(row, "arith"), i < 2 ? "fp32" : "bf16/stochastic");
+        assert_string_equal(text_of(row, "problem"), "iid");
+        assert_true(fabs(real_of(row, "ridge") - 0.02) <= 0);
+        assert_true(real_of(row, "kappa") > 1 && real_of(row, "kappa") <= 51.0001);
+        assert_int_equal(json_integer_value(json_object_get(row, "T")), 20);
+    }
+    json_decref(rows);
+}
+
+/* In fp64 every solver's x and gradients are the oracle's, with and without normalisation, gates
+ * and an initial state; 1e-9 is kappa^2 T (D + 4) u with D = 128, and what 400 steps of descent at
+ * (kappa - 1)/(kappa + 1) leave. */
+static void test_fp64_is_exact(void **state) {
+    (void)state;
+    static const char *const problems[][3] = {
+        {"--problem=iid", "--plain", "--T=30"},
+        {"--problem=powerlaw", "--gate=slow", "--T=30"},
+        {"--problem=lowrank", "--normalised", "--T=40"},
+        {"--problem=" GKA_TEST_DATA "/h100/iid_gated.safetensors", "--normalised", "--T=17"},
+        {"--problem=" GKA_TEST_DATA "/h100/slow.safetensors", "--ridge=0.1", "--T=9"}};
+    for (size_t p = 0; p < 5; p++) {
+        result r = RUN("gka", "solve", "--D=16", "--iters=700", "--arith=fp64", "--json=-",
+                       "--solver=chebyshev,chebyshev-converged,chebyshev2,cg,cg-jacobi,"
+                       "cg-consistent,gradient,nesterov,cholesky,cholesky-refined,"
+                       "kalman-potter,kalman-ud,kalman-information,kalman-joseph",
+                       problems[p][0], problems[p][1], problems[p][2]);
+        json_t *const rows = rows_of(&r);
+        for (size_t i = 0; i < json_array_size(rows); i++) {
+            const json_t *const row = json_array_get(rows, i);
+            static const char *const keys[] = {"residual", "eta", "rel_err", "grad_q_err",
+                                               "grad_k_err"};
+            for (int j = 0; j < 5; j++)
+                if (!(real_of(row, keys[j]) <= 1e-9))
+                    fail_msg("%s %s: %s is %g", problems[p][0], text_of(row, "solver"), keys[j],
+                             real_of(row, keys[j]));
+        }
+        json_decref(rows);
+    }
+}
+
+static void test_table_and_trace(void **state) {
+    (void)state;
+    result r = RUN("gka", "solve", "--D=8", "--T=5", "--iters=3", "--solver=cg,kalman",
+                   "--arith=bf16", "--trace=" TRACE_FILE);
+    assert_int_equal(r.code, 0);
+    assert_non_null(strstr(r.out, "iid, token 5, D = 8, ridge = 0.02, seed = 1\nsolver"));
+    assert_non_null(strstr(r.out, "\nkalman  bf16"));
+    end(&r);
+    FILE *const trace = fopen(TRACE_FILE, "r");
+    assert_non_null(trace);
+    char line[200];
+    int cg = 0, kalman = 0;
+    assert_non_null(fgets(line, sizeof line, trace));
+    assert_string_equal(line, "solver,arith,step,residual,eta,rel_err,symmetry,smallest\n");
+    while (fgets(line, sizeof line, trace) != NULL) {
+        cg += strncmp(line, "cg,bf16,", 8) == 0;
+        kalman += strncmp(line, "kalman,bf16,", 12) == 0;
+    }
+    (void)fclose(trace);
+    (void)unlink(TRACE_FILE);
+    assert_int_equal(cg, 4);
+    assert_int_equal(kalman, 5);
+}
+
+static void one_line(result r, int code, const char *line) {
+    assert_int_equal(r.code, code);
+    assert_string_equal(r.err, line);
+    assert_string_equal(r.out, "");
+    end(&r);
+}
+
+static void test_mistakes(void **state) {
+    (void)state;
+    one_line(RUN("gka", "solve", "--solver=chebychev"), 2,
+             "gka solve: --solver: nothing is named 'chebychev' (did you mean 'chebyshev'?)\n");
+    one_line(RUN("gka", "solve", "--arith=fp32,"), 2, "gka solve: --arith: nothing is named ''\n");
+    one_line(RUN("gka", "solve", "--T=1000", "--problem=" GKA_TEST_DATA "/h100/d64.safetensors"), 2,
+             "gka solve: " GKA_TEST_DATA
+             "/h100/d64.safetensors: --T=1000, but the file holds 192 tokens\n");
+    one_line(RUN("gka", "solve", "--json=/nowhere/at/all", "--D=4", "--T=1"), 2,
+             "gka solve: /nowhere/at/all: cannot be written: No such file or directory\n");
+}
+
+/* The same request gives the same bytes, on any number of threads. */
+static void test_same_bytes(void **state) {
+    (void)state;
+    result first = {0};
+    for (int threads = 1; threads <= 3; threads++) {
+        gka_set_threads(threads);
+        result r = RUN("gka", "solve", "--D=16", "--T=33",
+                       "--arith=bf16,fp16/stochastic,e4m3-mixed", "--gate=released");
+        assert_int_equal(r.code, 0);
+        if (threads == 1)
+            first = r;
+        else {
+            assert_string_equal(r.out, first.out);
+            end(&r);
+        }
+    }
+    gka_set_threads(0);
+    end(&first);
+}
+
+static void test_every_allocation_may_fail(void **state) {
+    (void)state;
+    const int64_t live = gka_alloc_live();
+    for (int64_t n = 0;; n++) {
+        gka_alloc_fail_at(n, false);
+        result r = RUN("gka", "solve", "--D=4", "--T=3", "--solver=cg,kalman,cholesky",
+                       "--arith=bf16", "--trace=" TRACE_FILE, n % 2 ? "--json=-" : "--plain");
+        const bool reached = gka_alloc_fail_at(-1, false) > n;
+        assert_int_equal(gka_alloc_live(), live);
+        if (!reached && n % 2 == 0) {
+            assert_int_equal(r.code, 0);
+            end(&r);
+            break;
+        }
+        if (reached && (r.code != 3 || strstr(r.err, "memory") == NULL))
+            fail_msg("allocation %lld: code %d, '%s'", (long long)n, r.code, r.err);
+        end(&r);
+    }
+    (void)unlink(TRACE_FILE);
+    (void)unlink(JSON_FILE);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_json_rows),       cmocka_unit_test(test_fp64_is_exact),
+        cmocka_unit_test(test_table_and_trace), cmocka_unit_test(test_mistakes),
+        cmocka_unit_test(test_same_bytes),      cmocka_unit_test(test_every_allocation_may_fail),
+    };
+    return cmocka_run_group_tests_name("solve", tests, NULL, NULL);
+}
