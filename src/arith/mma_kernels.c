@@ -178,40 +178,55 @@ MMA_INLINE vf power(vi n) {
     return float_of((vi)((vu)(n + 127) << 23));
 }
 
-/* One group for a block of columns: c and slow are [PARTS]. */
-MMA_INLINE void group_step(int group, int fraction, int floor, const float *a, const int16_t *ea,
-                           const float *b, const int16_t *eb, vf *c, vi *slow) {
-    int16_t widest[MMA_BLOCK];
-    vs top[HALVES];
-    for (int h = 0; h < HALVES; h++)
-        top[h] = load_s(eb + h * 2 * LANES) + ea[0];
-    for (int k = 1; k < group; k++)
-        for (int h = 0; h < HALVES; h++)
-            top[h] = max_s(top[h], load_s(eb + k * MMA_BLOCK + h * 2 * LANES) + ea[k]);
-    for (int h = 0; h < HALVES; h++)
-        store_s(widest + h * 2 * LANES, top[h]);
+/* Rows of C that advance together: with 32 registers two, so that one waits while the other works.
+ */
+enum { CORE_ROWS = LANES == 16 ? 2 : 1 };
 
-    vi E[PARTS], none[PARTS];
-    vu T[PARTS] = {{0}}; /* wraps in slow lanes only */
-    vf scale[PARTS];
-    for (int p = 0; p < PARTS; p++) {
-        const vi products = widened(widest + p * LANES);
-        none[p] = (products - MMA_ZERO / 2) >> 31;
-        const vi e_c = (bits_of(c[p]) >> 23 & 0xff) - 127; /* a subnormal c is below E_LOW anyway */
-        E[p] = max_i(max_i(products, e_c), (vi){0} + floor);
-        slow[p] |= (E_HIGH - E[p]) | ((E[p] - E_LOW) & ~none[p]);
-        scale[p] = power(fraction - E[p]);
+/* One group of `rows` rows against a block of columns. a and ea: rows are `stride` apart. */
+MMA_INLINE void group_step(int rows, int group, int fraction, int floor, int64_t stride,
+                           const float *a, const int16_t *ea, const float *b, const int16_t *eb,
+                           vf c[][PARTS], vi slow[][PARTS]) {
+    int16_t widest[CORE_ROWS][MMA_BLOCK];
+    for (int r = 0; r < rows; r++) {
+        vs top[HALVES];
+        for (int h = 0; h < HALVES; h++)
+            top[h] = load_s(eb + h * 2 * LANES) + ea[r * stride];
+        for (int k = 1; k < group; k++)
+            for (int h = 0; h < HALVES; h++)
+                top[h] =
+                    max_s(top[h], load_s(eb + k * MMA_BLOCK + h * 2 * LANES) + ea[r * stride + k]);
+        for (int h = 0; h < HALVES; h++)
+            store_s(widest[r] + h * 2 * LANES, top[h]);
     }
+
+    vi E[CORE_ROWS][PARTS], none[CORE_ROWS][PARTS];
+    vu T[CORE_ROWS][PARTS]; /* wraps in slow lanes only */
+    vf scale[CORE_ROWS][PARTS];
+    for (int r = 0; r < rows; r++)
+        for (int p = 0; p < PARTS; p++) {
+            const vi products = widened(widest[r] + p * LANES);
+            none[r][p] = (products - MMA_ZERO / 2) >> 31;
+            /* a subnormal c is below E_LOW anyway */
+            const vi e_c = (bits_of(c[r][p]) >> 23 & 0xff) - 127;
+            E[r][p] = max_i(max_i(products, e_c), (vi){0} + floor);
+            slow[r][p] |= (E_HIGH - E[r][p]) | ((E[r][p] - E_LOW) & ~none[r][p]);
+            scale[r][p] = power(fraction - E[r][p]);
+            T[r][p] = (vu){0};
+        }
     for (int k = 0; k < group; k++)
-        for (int p = 0; p < PARTS; p++)
-            T[p] += (vu)truncated(load_f(b + k * MMA_BLOCK + p * LANES) * a[k] * scale[p]);
-    for (int p = 0; p < PARTS; p++) {
-        const vi of_c = truncated(c[p] * scale[p]);
-        const vi sum = (vi)(T[p] + (vu)of_c);
-        slow[p] |= ((vi)T[p] ^ sum) & ~((vi)T[p] ^ of_c); /* the sign is wrong: overflow */
-        const vf result = float_toward_zero(sum, &slow[p]) * power(E[p] - fraction);
-        c[p] = float_of(select_i(none[p], bits_of(c[p] + 0.0f), bits_of(result)));
-    }
+        for (int p = 0; p < PARTS; p++) {
+            const vf b_k = load_f(b + k * MMA_BLOCK + p * LANES);
+            for (int r = 0; r < rows; r++)
+                T[r][p] += (vu)truncated(b_k * a[r * stride + k] * scale[r][p]);
+        }
+    for (int r = 0; r < rows; r++)
+        for (int p = 0; p < PARTS; p++) {
+            const vi of_c = truncated(c[r][p] * scale[r][p]), before = (vi)T[r][p];
+            const vi sum = (vi)(T[r][p] + (vu)of_c);
+            slow[r][p] |= (before ^ sum) & ~(before ^ of_c); /* the sign is wrong: overflow */
+            const vf result = float_toward_zero(sum, &slow[r][p]) * power(E[r][p] - fraction);
+            c[r][p] = float_of(select_i(none[r][p], bits_of(c[r][p] + 0.0f), bits_of(result)));
+        }
 }
 
 /* c[column] again, from the start, by the rule itself. */
@@ -225,56 +240,68 @@ static void redo(const gka_tensor_core *core, gka_mma_input input, int64_t K, co
     }
 }
 
-/* Row i of C against a block of columns: n of them are there. */
-MMA_INLINE void row_step(const gka_tensor_core *core, int group, gka_mma_input input,
-                         const mma_packed *left, const mma_packed *right, int64_t i, int64_t block,
-                         int n, double *out) {
+/* Whether the sign of a lane is set. */
+MMA_INLINE bool any_negative(vi v) {
+    int32_t lanes[LANES], all = 0;
+    store_i(lanes, v);
+    for (int l = 0; l < LANES; l++)
+        all |= lanes[l];
+    return all < 0;
+}
+
+/* `rows` rows of C from row i on against a block of columns, of which n are there. */
+MMA_INLINE void rows_core(const gka_tensor_core *core, int group, gka_mma_input input, int rows,
+                          const mma_packed *left, const mma_packed *right, int64_t i, int64_t block,
+                          int n, double *out, int64_t ldc) {
     const float *const a = left->f32 + i * left->K;
     const int16_t *const ea = left->e + i * left->K;
     const float *const b = right->f32 + block * right->K * MMA_BLOCK;
     const int16_t *const eb = right->e + block * right->K * MMA_BLOCK;
-    const uint8_t *const in_row = left->flags + i * left->groups;
+    const uint8_t *const in_rows = left->flags + i * left->groups;
     const uint8_t *const in_block = right->flags + block * right->groups;
 
-    float start[MMA_BLOCK] = {0};
-    for (int j = 0; j < n; j++)
-        start[j] = (float)out[j];
-    vf c[PARTS];
-    vi slow[PARTS];
-    for (int p = 0; p < PARTS; p++) {
-        c[p] = load_f(start + p * LANES);
-        slow[p] = 254 - (bits_of(c[p]) >> 23 & 0xff); /* negative: infinity or NaN */
+    float start[CORE_ROWS][MMA_BLOCK] = {{0}};
+    vf c[CORE_ROWS][PARTS];
+    vi slow[CORE_ROWS][PARTS];
+    for (int r = 0; r < rows; r++) {
+        for (int j = 0; j < n; j++)
+            start[r][j] = (float)out[r * ldc + j];
+        for (int p = 0; p < PARTS; p++) {
+            c[r][p] = load_f(start[r] + p * LANES);
+            slow[r][p] = 254 - (bits_of(c[r][p]) >> 23 & 0xff); /* negative: infinity or NaN */
+        }
     }
     for (int64_t g = 0; g < left->groups; g++) {
-        const int any = in_row[g] | in_block[g], both = in_row[g] & in_block[g];
-        if (both & MMA_HAS_NUMBER || any & MMA_HAS_SPECIAL)
-            group_step(group, core->fraction, core->floor, a + g * group, ea + g * group,
-                       b + g * group * MMA_BLOCK, eb + g * group * MMA_BLOCK, c, slow);
+        int in_row = 0;
+        for (int r = 0; r < rows; r++)
+            in_row |= in_rows[r * left->groups + g];
+        if (in_row & in_block[g] & MMA_HAS_NUMBER || (in_row | in_block[g]) & MMA_HAS_SPECIAL)
+            group_step(rows, group, core->fraction, core->floor, left->K, a + g * group,
+                       ea + g * group, b + g * group * MMA_BLOCK, eb + g * group * MMA_BLOCK, c,
+                       slow);
         else
-            for (int p = 0; p < PARTS; p++)
-                c[p] += 0.0f; /* -0 becomes +0 */
+            for (int r = 0; r < rows; r++)
+                for (int p = 0; p < PARTS; p++)
+                    c[r][p] += 0.0f; /* -0 becomes +0 */
     }
-
-    float end[MMA_BLOCK];
-    int32_t again[MMA_BLOCK];
-    vi any = slow[0];
-    for (int p = 0; p < PARTS; p++) {
-        store_f(end + p * LANES, c[p]);
-        store_i(again + p * LANES, slow[p]);
-        any |= slow[p];
-    }
-    int32_t first[LANES], negative = 0;
-    store_i(first, any);
-    for (int l = 0; l < LANES; l++)
-        negative |= first[l];
-    if (negative < 0)
+    for (int r = 0; r < rows; r++) {
+        float end[MMA_BLOCK];
+        int32_t again[MMA_BLOCK];
+        vi any = slow[r][0];
+        for (int p = 0; p < PARTS; p++) {
+            store_f(end + p * LANES, c[r][p]);
+            store_i(again + p * LANES, slow[r][p]);
+            any |= slow[r][p];
+        }
+        if (any_negative(any))
+            for (int j = 0; j < n; j++)
+                if (again[j] < 0) {
+                    end[j] = start[r][j];
+                    redo(core, input, left->K, a + r * left->K, b, j, &end[j]);
+                }
         for (int j = 0; j < n; j++)
-            if (again[j] < 0) {
-                end[j] = start[j];
-                redo(core, input, left->K, a, b, j, &end[j]);
-            }
-    for (int j = 0; j < n; j++)
-        out[j] = (double)end[j];
+            out[r * ldc + j] = (double)end[j];
+    }
 }
 
 /* ---- fused multiply-adds, k ascending ------------------------------------------------------ */
@@ -356,8 +383,11 @@ static void working_f64(int64_t M, int n, int64_t K, const double *a, const doub
 MMA_INLINE void core_rows(const gka_tensor_core *core, int group, gka_mma_input input, int64_t M,
                           int n, const mma_packed *left, const mma_packed *right, int64_t block,
                           double *c, int64_t ldc) {
-    for (int64_t i = 0; i < M; i++)
-        row_step(core, group, input, left, right, i, block, n, c + i * ldc);
+    int64_t i = 0;
+    for (; i + CORE_ROWS <= M; i += CORE_ROWS)
+        rows_core(core, group, input, CORE_ROWS, left, right, i, block, n, c + i * ldc, ldc);
+    for (; i < M; i++)
+        rows_core(core, group, input, 1, left, right, i, block, n, c + i * ldc, ldc);
 }
 
 static void product(const gka_device *device, gka_mma_input input, int64_t M, int64_t N, int64_t K,
