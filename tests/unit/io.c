@@ -10,6 +10,7 @@
 #include <jansson.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -251,21 +252,25 @@ static void test_larger_than_memory(void **state) {
     assert_true(descriptor >= 0);
     assert_int_equal(write(descriptor, begin, size), size);
     const int64_t place = (int64_t)length + 8 + (rows - 3) * 256 + 4;
-    const bool sparse = sizeof(void *) == 8 &&
-                        ftruncate(descriptor, (off_t)((int64_t)size + bytes)) == 0 &&
-                        pwrite(descriptor, "\1\2\3\4", 4, (off_t)place) == 4;
+    bool possible = sizeof(void *) == 8 &&
+                    ftruncate(descriptor, (off_t)((int64_t)size + bytes)) == 0 &&
+                    pwrite(descriptor, "\1\2\3\4", 4, (off_t)place) == 4;
+    if (possible) { /* valgrind, for one, has no room for it */
+        void *const whole = mmap(NULL, size + (size_t)bytes, PROT_READ, MAP_PRIVATE, descriptor, 0);
+        possible = whole != MAP_FAILED && munmap(whole, size + (size_t)bytes) == 0;
+    }
     close(descriptor);
     gka_file *file = NULL;
     gka_error error = {0};
-    if (sparse && gka_file_open("large", &file, &error) == GKA_OK) {
+    if (possible && gka_file_open("large", &file, &error) == GKA_OK) {
         const unsigned char *const data = gka_file_find(file, "x")->data;
         assert_int_equal(gka_load_le(data + (rows - 3) * 256 + 4, 4), 0x04030201);
         assert_int_equal(gka_load_le(data + (rows - 3) * 256, 4), 0);
         gka_file_close(file);
     }
     unlink("large");
-    if (!sparse)
-        skip(); /* this file system keeps no holes */
+    if (!possible)
+        skip(); /* no holes in this file system, or no room in the address space */
     assert_int_equal(error.status, GKA_OK);
 }
 
