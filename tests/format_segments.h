@@ -142,7 +142,7 @@ enum { EXHAUSTIVE_FORMATS = sizeof exhaustive_formats / sizeof exhaustive_format
 
 /* ---- every way to round a block of floats -------------------------------------------------- */
 
-enum { FLOATS = 1 << 14 };
+enum { FLOATS = 1 << 12 };
 
 typedef struct float_block {
     size_t n;
@@ -152,26 +152,38 @@ typedef struct float_block {
     uint32_t got_pattern[FLOATS], packed[FLOATS]; /* as elements of f->bits / 8 bytes */
 } float_block;
 
-/* Adds the floats of magnitudes first .. first + n - 1 of one sign and what is wanted of them. */
-static inline void block_add(float_block *b, const segments *s, bool negative, uint32_t first,
-                             size_t n) {
+/* Adds the floats of magnitudes first .. first + n - 1 of one sign. */
+static inline void block_floats(float_block *b, bool negative, uint32_t first, size_t n) {
+    assert_true(b->n + n <= FLOATS);
     const uint32_t sign = negative ? UINT32_C(1) << 31 : 0;
     for (size_t i = 0; i < n; i++) {
         const uint32_t bits = (first + (uint32_t)i) | sign;
         memcpy(&b->x[b->n + i], &bits, sizeof bits);
         b->x64[b->n + i] = (double)b->x[b->n + i];
     }
-    size_t at = segments_at(s, first);
-    for (size_t i = 0; i < n; at++) {
-        const uint64_t next = at + 1 < s->count ? s->list[at + 1].first : UINT64_C(1) << 31;
+    b->n += n;
+}
+
+/* What is wanted of the block's floats from number `at`, of magnitudes first and up. */
+static inline void block_want(float_block *b, const segments *s, uint32_t first, size_t at,
+                              size_t n) {
+    size_t j = segments_at(s, first);
+    for (size_t i = 0; i < n; j++) {
+        const uint64_t next = j + 1 < s->count ? s->list[j + 1].first : UINT64_C(1) << 31;
         const size_t end = next - first < n ? (size_t)(next - first) : n;
+        const segment here = s->list[j];
         for (; i < end; i++) {
-            b->want[b->n + i] = s->list[at].value;
-            b->want64[b->n + i] = (double)s->list[at].value;
-            b->want_pattern[b->n + i] = s->list[at].pattern;
+            b->want[at + i] = here.value;
+            b->want64[at + i] = (double)here.value;
+            b->want_pattern[at + i] = here.pattern;
         }
     }
-    b->n += n;
+}
+
+static inline void block_add(float_block *b, const segments *s, bool negative, uint32_t first,
+                             size_t n) {
+    block_floats(b, negative, first, n);
+    block_want(b, s, first, b->n - n, n);
 }
 
 static inline void block_pack(float_block *b, int bits) {
@@ -201,21 +213,31 @@ static inline void block_same(const float_block *b, const gka_format *f, gka_rou
              gka_rounding_name(mode), way, bits_of_f32(b->x[i]), g, w);
 }
 
-/* Rounds and encodes the block in every way the library has and compares every bit. */
-static inline void block_check(float_block *b, const gka_format *f, gka_rounding mode) {
+static inline void block_check_loops(float_block *b, const gka_format *f, gka_rounding mode,
+                                     const gka_format_kernels *k) {
     const size_t size = (size_t)f->bits / 8;
+    k->round_f32(f, mode, b->n, b->x, b->got);
+    block_same(b, f, mode, k->name, b->got, b->want, sizeof b->got[0]);
+    k->encode_f32(f, mode, b->n, b->x, b->got_pattern);
+    block_same(b, f, mode, k->name, b->got_pattern, b->packed, size);
+    k->round_f64(f, mode, b->n, b->x64, b->got64);
+    block_same(b, f, mode, k->name, b->got64, b->want64, sizeof b->got64[0]);
+    k->encode_f64(f, b->n, b->got64, b->got_pattern);
+    block_same(b, f, mode, k->name, b->got_pattern, b->packed, size);
+}
+
+/* Rounds and encodes the block, by the loops in use on this processor or in every way that the
+ * library has, and compares every bit. */
+static inline void block_check(float_block *b, const gka_format *f, gka_rounding mode,
+                               bool every_way) {
     block_pack(b, f->bits);
-    const gka_format_kernels *k;
-    for (int variant = 0; (k = gka_format_kernels_at(variant)) != NULL; variant++) {
-        k->round_f32(f, mode, b->n, b->x, b->got);
-        block_same(b, f, mode, k->name, b->got, b->want, sizeof b->got[0]);
-        k->encode_f32(f, mode, b->n, b->x, b->got_pattern);
-        block_same(b, f, mode, k->name, b->got_pattern, b->packed, size);
-        k->round_f64(f, mode, b->n, b->x64, b->got64);
-        block_same(b, f, mode, k->name, b->got64, b->want64, sizeof b->got64[0]);
-        k->encode_f64(f, b->n, b->want64, b->got_pattern);
-        block_same(b, f, mode, k->name, b->got_pattern, b->packed, size);
-    }
+    int variant = 0;
+    while (!every_way && gka_format_kernels_at(variant + 1) != NULL)
+        variant++;
+    for (; gka_format_kernels_at(variant) != NULL; variant++)
+        block_check_loops(b, f, mode, gka_format_kernels_at(variant));
+    if (!every_way)
+        return;
     for (size_t i = 0; i < b->n; i++)
         b->got64[i] = gka_round(f, mode, b->x64[i], 0);
     block_same(b, f, mode, "gka_round", b->got64, b->want64, sizeof b->got64[0]);

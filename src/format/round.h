@@ -393,7 +393,7 @@ GKA_INLINE gka_layout gka_layout_of(const gka_format *f) {
                                (gka_bits(f->max_finite) - bias) >> (53 - f->p),
                                has_inf ? gka_inf_index(f) : UINT64_MAX,
                                f->subnormals ? 0 : (UINT64_C(1) << (f->p - 1)) - 1,
-                               f->p == 53 ? 0 : UINT64_C(1) << (f->p - 1),
+                               f->emin == -1022 ? 0 : UINT64_C(1) << (f->p - 1),
                                gka_double(gka_power_bits(f->emin - f->p + 1))};
     return layout;
 }

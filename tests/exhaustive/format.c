@@ -143,19 +143,24 @@ static void exh_float_slice(void **state) {
                     const uint32_t first = s.list[j].first > 2 ? s.list[j].first - 2 : 0;
                     block_add(&block, &s, negative, first, 5);
                     if (block.n + 5 > FLOATS || j + 1 == s.count) {
-                        block_check(&block, f, modes[mode]);
+                        block_check(&block, f, modes[mode], true);
                         block.n = 0;
                     }
                 }
-                for (uint32_t exponent = 0; exponent <= 255; exponent++)
+                for (uint32_t exponent = 0; exponent <= 255; exponent++) {
+                    if (exponent % 128 == 0) {
+                        block_check(&block, f, modes[mode], true);
+                        block.n = 0;
+                    }
                     for (int j = 0; j < 16; j++) {
                         const uint32_t fraction = (uint32_t)draw(&draws) >> 9;
                         block_add(&block, &s, negative, exponent << 23 | fraction, 1);
                     }
+                }
                 for (int bit = 0; bit < 23; bit++) {
                     block_add(&block, &s, negative, UINT32_C(0x7f800000) | 1U << bit, 1);
                 }
-                block_check(&block, f, modes[mode]);
+                block_check(&block, f, modes[mode], true);
                 segments_free(&s);
             }
     }
