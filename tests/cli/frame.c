@@ -1,8 +1,8 @@
 /* frame.c - what the subcommands share: options, messages, nearest names, tables. */
 #include "test.h"
 
-#include "cli/cli.h"
 #include "cli/private.h"
+#include "cli/problem.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -250,6 +250,131 @@ static void test_table(void **state) {
     }
 }
 
+/* ---- the problem options ------------------------------------------------------------------- */
+
+/* The problem of one command line; false: code and text of the failure. */
+static bool open_problem(cli_problem *p, int *code, char text[512], int argc,
+                         const char *const *argv) {
+    char *err_text = NULL;
+    size_t size;
+    cli c = {.name = "try", .summary = "tries", .argc = argc, .argv = argv};
+    c.out = c.err = open_memstream(&err_text, &size);
+    cli_json_start();
+    cli_problem_start(p);
+    const cli_help help = {.operands = "[FILE]", .least = 0, .most = 1};
+    const cli_option options[] = {{.kind = CLI_GROUP, .group = p->options, .help = "Problem:"},
+                                  {.kind = CLI_END}};
+    if (cli_parse(&c, &help, options, code))
+        *code = cli_problem_open(&c, p, c.operand_count > 0 ? c.operands[0] : NULL);
+    (void)fclose(c.err);
+    (void)snprintf(text, 512, "%s", err_text);
+    free(err_text);
+    cli_free_texts(&c);
+    return *code == 0;
+}
+
+#define OPEN(p, code, text, ...)                                                                   \
+    open_problem(p, code, text, sizeof((const char *[]){__VA_ARGS__}) / sizeof(char *),            \
+                 (const char *[]){__VA_ARGS__})
+
+#define D64 GKA_TEST_DATA "/h100/d64.safetensors"
+
+static void test_problem_made_up(void **state) {
+    (void)state;
+    const int64_t live = gka_alloc_live();
+    cli_problem p;
+    int code;
+    char text[512];
+    assert_true(OPEN(&p, &code, text, "try", "--keys=repeat", "--gate=none", "--tokens=5",
+                     "--heads=4", "--kv-heads=2", "--key-size=3", "--value-size=2", "--dtype=F32",
+                     "--ridge-ratio=.5", "--num-iter=7", "--chunk-size=2", "--seed=9", "--h0"));
+    const gka_problem *const q = &p.problem;
+    assert_true(q->B == 1 && q->T == 5 && q->H == 4 && q->G == 2 && q->D == 3 && q->V == 2);
+    assert_true(bits_of(q->ridge_ratio) == bits_of(.5) && q->num_iter == 7 && q->chunk_size == 2);
+    assert_true(q->g.data == NULL && q->h0.data != NULL && q->alpha.data != NULL &&
+                q->dx.data != NULL && q->q.dtype == GKA_F32);
+    cli_problem_close(&p);
+    assert_true(OPEN(&p, &code, text, "try", "--plain", "--tokens=2", "--value-size=0"));
+    assert_true(q->alpha.data == NULL && q->g.data == NULL && q->v.data == NULL && q->D == 128 &&
+                q->q.dtype == GKA_BF16 && q->num_iter == 30);
+    cli_problem_close(&p);
+    assert_int_equal(gka_alloc_live(), live);
+}
+
+/* Each word of a choice is the library's name of the enum value it stands for. */
+static void test_problem_choices(void **state) {
+    (void)state;
+    cli_problem p;
+    cli_problem_start(&p);
+    char words[128], *rest = NULL;
+    (void)snprintf(words, sizeof words, "%s", p.options[0].choices);
+    int i = 0;
+    for (char *w = strtok_r(words, "|", &rest); w != NULL; w = strtok_r(NULL, "|", &rest))
+        assert_int_equal(gka_keys_find(w), i++);
+    assert_null(gka_keys_name((gka_keys)i));
+    (void)snprintf(words, sizeof words, "%s", p.options[1].choices);
+    i = 0;
+    for (char *w = strtok_r(words, "|", &rest); w != NULL; w = strtok_r(NULL, "|", &rest))
+        assert_int_equal(gka_gate_find(w), i++);
+    assert_null(gka_gate_name((gka_gate)i));
+    (void)snprintf(words, sizeof words, "%s", p.options[8].choices);
+    i = 0;
+    for (char *w = strtok_r(words, "|", &rest); w != NULL; w = strtok_r(NULL, "|", &rest))
+        assert_string_equal(gka_dtype_name((gka_dtype)i++), w);
+    assert_null(gka_format_of_dtype((gka_dtype)i));
+}
+
+static void test_problem_of_a_file(void **state) {
+    (void)state;
+    const int64_t live = gka_alloc_live();
+    cli_problem p;
+    int code;
+    char text[512];
+    assert_true(OPEN(&p, &code, text, "try", D64, "--chunk-size=16"));
+    assert_true(p.problem.D == 64 && p.problem.chunk_size == 16 && p.problem.num_iter == 30);
+    assert_true(bits_of(p.problem.ridge_ratio) == bits_of(.02));
+    cli_problem_close(&p);
+    static const struct {
+        const char *argument, *line;
+    } bad[] = {
+        {"--tokens=5",
+         "gka try: --tokens is for a problem that is made up, not for the file " D64 "\n"},
+        {"--h0", "gka try: --h0 is for a problem that is made up, not for the file " D64 "\n"},
+        {"--ridge-ratio=0", "gka try: " D64 ": ridge_ratio 0: a finite number > 0 was expected\n"},
+        {"--keys=repaet", "gka try: --keys=repaet: expected one of "
+                          "iid|powerlaw|lowrank|repeat|recall (did you mean 'repeat'?)\n"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        assert_false(OPEN(&p, &code, text, "try", D64, bad[i].argument));
+        assert_int_equal(code, 2);
+        assert_string_equal(text, bad[i].line);
+    }
+    assert_false(OPEN(&p, &code, text, "try", "--heads=3", "--kv-heads=2"));
+    assert_int_equal(code, 2);
+    assert_int_equal(gka_alloc_live(), live);
+}
+
+static void test_problem_survives_failing_allocations(void **state) {
+    (void)state;
+    const char *const operands[] = {D64, "--tokens=4"};
+    for (int i = 0; i < 2; i++) {
+        const int64_t live = gka_alloc_live();
+        bool reached = true;
+        for (int64_t n = 0; reached; n++) {
+            cli_problem p;
+            int code;
+            char text[512];
+            gka_alloc_fail_at(n, false);
+            const bool good = OPEN(&p, &code, text, "try", operands[i]);
+            reached = gka_alloc_fail_at(-1, false) > n;
+            assert_true(good != reached && code == (reached ? 3 : 0));
+            if (good)
+                cli_problem_close(&p);
+            assert_int_equal(gka_alloc_live(), live);
+        }
+    }
+}
+
 /* The command itself, without a subcommand. */
 static void test_command(void **state) {
     (void)state;
@@ -308,6 +433,10 @@ int main(void) {
         cmocka_unit_test(test_parse_survives_failing_allocations),
         cmocka_unit_test(test_nearest),
         cmocka_unit_test(test_table),
+        cmocka_unit_test(test_problem_made_up),
+        cmocka_unit_test(test_problem_choices),
+        cmocka_unit_test(test_problem_of_a_file),
+        cmocka_unit_test(test_problem_survives_failing_allocations),
         cmocka_unit_test(test_command),
         cmocka_unit_test(test_full_disk),
     };
