@@ -308,7 +308,7 @@ static bool report(void *context, double done, double total) {
     return gka_progress_report(&j->options->progress, j->done * total + done, passes * total);
 }
 
-static gka_status compute(job *j, gka_error *error) {
+static gka_status compute_passes(job *j, gka_error *error) {
     gka_verification *const v = j->v;
     const gka_oracle_options options = {.oracle = j->options->oracle,
                                         .progress = {.report = report, .context = j}};
@@ -327,6 +327,15 @@ static gka_status compute(job *j, gka_error *error) {
         status = gka_oracle_gradient(&v->problem, GKA_COTANGENT_O, &options, &j->exact[LAYER], NULL,
                                      &v->layer, error);
     return status;
+}
+
+/* The oracle knows the place but not the file. */
+static gka_status compute(job *j, gka_error *error) {
+    gka_error why = {0};
+    const gka_status status = compute_passes(j, &why);
+    return status == GKA_OK ? GKA_OK
+                            : gka_fail(error, status, "%s: %s", gka_file_path(j->file),
+                                       why.text[0] != '\0' ? why.text : gka_status_text(status));
 }
 
 /* ---- the verdict --------------------------------------------------------------------------- */

@@ -43,6 +43,7 @@ $ gka verify --help
 > Usage: gka verify [OPTION...] FILE...
 >   -h, --help                           print this text
 >       --oracle=fp64|certified|mpfr     how the exact value is computed
+>                                        (certified)
 >       --inputs=FILE                    take inputs and parameters from this
 >                                        file, or from the one of the same name
 >                                        in this directory
@@ -63,9 +64,10 @@ $ gka verify --help
 >   non-finite   NaN and Inf among the stored elements
 >   ok           yes or no by --tolerance on rel_err, - without one
 >
-> The oracle fp64 (the default: fast, and right to about 1e-12, far below what any format of 25
-> bits or fewer shows) solves by Cholesky in binary64. certified gives proven, correctly rounded
-> values in double-double; mpfr computes in 256 bits, slowly, and judges the other two.
+> The default oracle is certified: double-double with a proven error bound (of gradients: shown,
+> not proven), the same bytes on every machine, 1.5 times fp64's time or so. Where it can prove
+> nothing, fp64 takes its place with a note: Cholesky in binary64, right to about 1e-12. mpfr
+> computes in 256 bits, some hundred times slower, and judges the other two.
 >
 > JSON: for one FILE an object {file, oracle, parameters, tensors, ...}, for several a list of
 > them; NaN and Inf are strings, ok is true, false or null. With --json=- no table is printed.
