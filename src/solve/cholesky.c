@@ -20,9 +20,7 @@ int64_t solve_factor(gka_arith *A, int64_t D, const double *H, double lambda, do
         }
         const double h = add(A, H[i * D + i], lambda);
         const double pivot = sub(A, h, dot(A, i, Li, Li));
-        if (!(pivot > 0))
-            return i;
-        Li[i] = stored(A, root(A, pivot));
+        Li[i] = stored(A, root(A, pivot)); /* NaN below 0 */
         if (!(Li[i] > 0))
             return i;
     }

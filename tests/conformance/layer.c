@@ -316,6 +316,36 @@ static void prop_threads_do_not_matter(void **state) {
     gka_problem_free(&problem);
 }
 
+/* Each token draws random bits of its own: h0 = 1 and increments of 1/8 of a unit in the last
+ * place of bf16 go up now and then, not always or never, and on average by what they are. */
+static void test_stochastic_states(void **state) {
+    (void)state;
+    static movable m;
+    static results r;
+    double h0[H * D * D];
+    thaw(&m, 0.02);
+    for (int i = 0; i < H * D * D; i++)
+        h0[i] = 1;
+    for (int i = 0; i < T * G * D; i++)
+        m.k[i] = 0x1p-5;
+    m.problem.g = (gka_view){0};
+    m.problem.h0 = (gka_view){h0, GKA_F64, 4, {1, H, D, D, 1}, {H * D * D, D * D, D, 1, 0}};
+    const gka_layer_options options = options_of("bf16/stochastic", "cg", 1);
+    gka_layer out = {.h_final = r.h_final};
+    assert_int_equal(gka_layer_forward(&m.problem, &options, &out, NULL, NULL), GKA_OK);
+    double sum = 0;
+    int between = 0;
+    for (int i = 0; i < H * D * D; i++) {
+        const double steps = (r.h_final[i] - 1) * 0x1p7;
+        sum += steps;
+        between += steps > 0 && steps < T;
+    }
+    /* binomial: mean T/8, variance (7/64) T per entry; six standard deviations */
+    const double entries = H * D * D;
+    assert_true(fabs(sum - entries * T / 8) <= 6 * sqrt(entries * T * 7.0 / 64));
+    assert_true(between > entries / 2);
+}
+
 /* Empty states: no key yet. x = 0, p = 0, o from alpha alone. */
 static void test_empty_state(void **state) {
     (void)state;
@@ -406,6 +436,7 @@ int main(void) {
         cmocka_unit_test(prop_gradients_are_derivatives),
         cmocka_unit_test(test_through_converges_to_implicit),
         cmocka_unit_test(prop_threads_do_not_matter),
+        cmocka_unit_test(test_stochastic_states),
         cmocka_unit_test(test_empty_state),
         cmocka_unit_test(test_divergence_is_a_result),
         cmocka_unit_test(test_bad_options),

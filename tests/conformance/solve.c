@@ -172,6 +172,33 @@ static void test_chebyshev_table(void **state) {
     }
 }
 
+/* On a rank-one H, whose eigenvalues are mu and L: descent's residual after r products is
+ * ((kappa - 1)/(kappa + 1))^(r+1). Nesterov's recurrence has the double root z = 1 - 2/s at mu, s =
+ * sqrt(3 kappa + 1), so with q in that eigenspace its residual is (1 + 2 n/s) z^n, n = r + 1. */
+static void test_descent_rates(void **state) {
+    (void)state;
+    make(&E, 47, 1, 24, 0.02, 0, 0);
+    const gka_system system = last_system(&E);
+    const double lambda = E.lambda[0], f = E.f[0], kappa = (f + lambda) / lambda;
+    double q[MAX_D], x[MAX_D], qk = 0;
+    for (int i = 0; i < 24; i++)
+        qk += E.q[i] * E.k[i];
+    for (int i = 0; i < 24; i++)
+        q[i] = E.q[i] - qk * E.k[i];
+    const double s = sqrt(3 * kappa + 1);
+    for (int r = 0; r <= 60; r += 20) {
+        const gka_solver gradient = solver_of("gradient", r), nesterov = solver_of("nesterov", r);
+        (void)run("fp64", &gradient, &system, E.q, x);
+        const double descent = gka_measure(24, E.H, lambda, f, E.q, x, NULL).residual;
+        assert_true(fabs(descent - pow((kappa - 1) / (kappa + 1), r + 1)) <=
+                    rounding_bound(&E, UNIT, r));
+        (void)run("fp64", &nesterov, &system, q, x);
+        const double accelerated = gka_measure(24, E.H, lambda, f, q, x, NULL).residual;
+        assert_true(fabs(accelerated - (1 + 2 * (r + 1) / s) * pow(1 - 2 / s, r + 1)) <=
+                    rounding_bound(&E, UNIT, r));
+    }
+}
+
 static void test_given_bounds(void **state) {
     (void)state;
     make(&E, 46, 40, 24, 0.02, 0, 0);
@@ -401,7 +428,62 @@ static void prop_tile(void **state) {
     }
 }
 
+/* ---- consistent rounding ------------------------------------------------------------------- */
+
+/* H of one system, and how many numbers of the last vector it was given are not bf16. */
+typedef struct witness {
+    int64_t D;
+    const double *H;
+    int unrounded;
+} witness;
+
+static void apply_witness(void *context, gka_arith *A, const double *X, double *Y) {
+    witness *const w = context;
+    const gka_format *const bf16 = gka_format_find("bf16");
+    for (int64_t i = 0; i < w->D; i++)
+        w->unrounded += bits_of(gka_round(bf16, GKA_NEAREST_EVEN, X[i], 0)) != bits_of(X[i]);
+    gka_arith_matvec(A, w->D, w->D, w->H, X, Y);
+}
+
+/* The consistent forms hand the product numbers that rounding to operand format leaves alone, so
+ * the same numbers enter the product and the update; the others do not. */
+static void test_consistent_rounding(void **state) {
+    (void)state;
+    make(&E, 95, 40, 24, 0.02, 0, 0);
+    static const struct {
+        const char *name;
+        bool consistent;
+    } cases[] = {
+        {"chebyshev2", true}, {"cg-consistent", true}, {"chebyshev", false}, {"cg", false}};
+    for (int i = 0; i < 4; i++) {
+        witness w = {24, E.H, 0};
+        gka_system system = last_system(&E);
+        system.H = NULL;
+        system.apply = apply_witness;
+        system.context = &w;
+        gka_arith A = arith_of("bf16-mixed");
+        double q[MAX_D], x[MAX_D];
+        gka_arith_store(&A, 24, last(&E, E.q), q);
+        const gka_solver solver = solver_of(cases[i].name, 20);
+        gka_solve(&A, &system, &solver, q, x, NULL, NULL, memory);
+        assert_int_equal(w.unrounded == 0, cases[i].consistent);
+    }
+}
+
 /* ---- traces -------------------------------------------------------------------------------- */
+
+/* By hand: H = diag(3, 1), lambda = 1/2, f = sqrt 10, q = (1, 2), x = (1, 1), so that
+ * q - (H + lambda I) x = (-5/2, 1/2). */
+static void test_measure(void **state) {
+    (void)state;
+    const double four[4] = {3, 0, 0, 1}, q[2] = {1, 2}, x[2] = {1, 1};
+    const gka_quality m = gka_measure(2, four, 0.5, sqrt(10), q, x, q);
+    const double r = sqrt(6.5);
+    assert_true(fabs(m.residual - r / sqrt(5)) <= 8 * UNIT);
+    assert_true(fabs(m.eta - r / ((sqrt(10) + 0.5) * sqrt(2) + sqrt(5))) <= 8 * UNIT);
+    assert_true(fabs(m.error - 1 / sqrt(5)) <= 8 * UNIT);
+    assert_true(isnan(gka_measure(2, four, 0.5, sqrt(10), q, x, NULL).error));
+}
 
 static void test_trace(void **state) {
     (void)state;
@@ -597,6 +679,7 @@ int main(void) {
         cmocka_unit_test(prop_two_term_equals_three_term),
         cmocka_unit_test(prop_chebyshev_bound),
         cmocka_unit_test(test_chebyshev_table),
+        cmocka_unit_test(test_descent_rates),
         cmocka_unit_test(test_given_bounds),
         cmocka_unit_test(prop_cg_terminates),
         cmocka_unit_test(test_cg_survives_convergence),
@@ -605,6 +688,8 @@ int main(void) {
         cmocka_unit_test(prop_scale),
         cmocka_unit_test(prop_permutation),
         cmocka_unit_test(prop_tile),
+        cmocka_unit_test(test_consistent_rounding),
+        cmocka_unit_test(test_measure),
         cmocka_unit_test(test_trace),
         cmocka_unit_test(prop_extreme_eigenvalues),
         cmocka_unit_test(prop_adjoint_is_the_derivative),
