@@ -1,0 +1,262 @@
+/* kernels.c - the certified oracle's inner loops: every instruction set gives the same bits, and
+ * each stated bound holds against MPFR.
+ */
+#include "test.h"
+
+#include "gka/base.h"
+#include "oracle/kernels.h"
+
+#include <mpfr.h>
+
+enum { BITS = 400, MOST = 40, ROUNDS = 12 };
+
+/* ---- data ---------------------------------------------------------------------------------- */
+
+static uint64_t draws;
+
+/* Signed, magnitudes over a few binades. */
+static double draw(void) {
+    const uint64_t counter[4] = {draws++, 0, 0, 0}, key[2] = {40, 2};
+    uint64_t bits[4];
+    gka_philox(counter, key, bits);
+    const double x = 2 * ((double)(bits[0] >> 11) * 0x1p-53) - 1;
+    return ldexp(x, -(int)(bits[1] % 6));
+}
+
+/* Everything the kernels read and write, for one instruction set. */
+typedef struct lab {
+    int64_t n, m;
+    double *block;
+    size_t count; /* doubles in block */
+    double *H, *U, *A, *R, *inverse, *k, *q, *v, *x, *x_lo, *y, *y_lo, *r, *d, *norm_h, *norm_u;
+    double *o, *o_lo, *rounded, *scalars;
+} lab;
+
+static void lab_new(lab *w, int64_t n, int64_t m) {
+    *w = (lab){.n = n, .m = m, .count = (size_t)(5 * n * n + 2 * n * m + 12 * n + 5 * m + 32)};
+    w->block = gka_alloc(w->count, sizeof *w->block);
+    assert_non_null(w->block);
+    double *next = w->block;
+    double **const square[] = {&w->H, &w->A};
+    for (int i = 0; i < 2; i++, next += 2 * n * n)
+        *square[i] = next;
+    w->R = next, next += n * n;
+    w->U = next, next += 2 * n * m;
+    double **const rows[] = {&w->inverse, &w->k, &w->q, &w->x,      &w->x_lo,   &w->y,
+                             &w->y_lo,    &w->r, &w->d, &w->norm_h, &w->rounded};
+    for (int i = 0; i < 11; i++, next += n)
+        *rows[i] = next;
+    double **const columns[] = {&w->v, &w->norm_u, &w->o, &w->o_lo};
+    for (int i = 0; i < 4; i++, next += m)
+        *columns[i] = next;
+    w->scalars = next;
+}
+
+static void draw_token(lab *w) {
+    for (int64_t i = 0; i < w->n; i++) {
+        w->k[i] = draw();
+        w->q[i] = draw();
+    }
+    for (int64_t i = 0; i < w->m; i++)
+        w->v[i] = draw();
+}
+
+static const dd gamma_ = {0x1.e6f1a9fbe76c9p-1, 0x1.0624dd2f1a9fcp-55};
+static const double alpha_ = 0.37, scale_ = 0.088;
+
+/* One token through every forward kernel. */
+static void step(const gka_kernels *K, lab *w) {
+    double *const s = w->scalars;
+    const double k_norm = K->norm(w->n, w->k);
+    const dd f2 = K->update_h(w->n, gamma_, w->k, k_norm, w->norm_h, w->H, &s[0]);
+    const dd lambda = dd_mul_d(dd_sqrt(f2), 0.02);
+    s[1] = f2.hi, s[2] = f2.lo;
+    s[3] = K->factor(w->n, w->H, lambda.hi, w->R, w->inverse);
+    K->solve(w->n, w->R, w->inverse, w->q, w->x);
+    memset(w->x_lo, 0, (size_t)w->n * sizeof *w->x_lo);
+    for (int i = 0; i < 2; i++) {
+        s[4] = K->residual(w->n, w->H, w->norm_h, lambda, w->q, w->x, w->x_lo, w->r, &s[5]);
+        if (i == 0) {
+            K->solve(w->n, w->R, w->inverse, w->r, w->d);
+            K->correct(w->n, w->d, w->x, w->x_lo);
+        }
+    }
+    K->mix(w->n, alpha_, w->q, w->x, w->x_lo, w->y, w->y_lo);
+    s[6] = K->norm(w->n, w->y);
+    K->update_u_apply(w->n, w->m, gamma_, w->k, k_norm, w->v, w->norm_u, w->U, w->y, w->y_lo, s[6],
+                      scale_, w->o, w->o_lo);
+    s[7] = 0x1p-90;
+    s[8] = (double)K->round(w->n, w->x, w->x_lo, &s[7], 0, w->rounded);
+}
+
+static void gradient_step(const gka_kernels *K, lab *w) {
+    K->rank_one(w->n, w->n, gamma_, w->x, w->x_lo, w->y, w->y_lo, w->A);
+    K->add_scaled(w->n, w->n, (dd){-0.3, 0x1p-60}, w->H, w->A);
+    K->columns(w->n, w->m, w->U, w->x, w->x_lo, w->o, w->o_lo);
+    K->rows(w->n, w->n, w->A, w->x, w->x_lo, w->r, w->d);
+    const dd sum = K->inner(w->n, w->n, w->A, w->H);
+    w->scalars[9] = sum.hi;
+    w->scalars[10] = sum.lo;
+}
+
+/* ---- the same bits ------------------------------------------------------------------------- */
+
+static void prop_every_instruction_set_alike(void **state) {
+    (void)state;
+    static const char *const names[] = {"baseline", "avx2", "avx512"};
+    static const int64_t sizes[][2] = {{8, 8}, {16, 8}, {24, 40}, {64, 16}};
+    for (int size = 0; size < 4; size++) {
+        const int64_t n = sizes[size][0], m = sizes[size][1];
+        lab first = {0}, token;
+        lab_new(&token, n, m);
+        for (int i = 0; i < 3; i++) {
+            const gka_kernels *const K = gka_kernels_find(names[i]);
+            if (K == NULL)
+                continue;
+            assert_string_equal(K->name, names[i]);
+            lab w;
+            lab_new(&w, n, m);
+            draws = 0;
+            for (int round = 0; round < ROUNDS; round++) {
+                draw_token(&w);
+                step(K, &w);
+                gradient_step(K, &w);
+            }
+            if (first.block == NULL) {
+                first = w;
+                continue;
+            }
+            for (size_t j = 0; j < w.count; j++)
+                if (bits_of(w.block[j]) != bits_of(first.block[j]))
+                    fail_msg("%s, n = %lld: word %zu differs", names[i], (long long)n, j);
+            gka_free(w.block);
+        }
+        gka_free(first.block);
+        gka_free(token.block);
+    }
+    assert_null(gka_kernels_find("quantum"));
+    assert_non_null(gka_kernels_best());
+}
+
+/* ---- the bounds ---------------------------------------------------------------------------- */
+
+static void set_dd(mpfr_t x, double hi, double lo) {
+    mpfr_set_d(x, hi, MPFR_RNDN);
+    mpfr_add_d(x, x, lo, MPFR_RNDN);
+}
+
+/* |x - (hi + lo)| in units of u^2 */
+static double off(mpfr_t x, double hi, double lo) {
+    mpfr_sub_d(x, x, hi, MPFR_RNDN);
+    mpfr_sub_d(x, x, lo, MPFR_RNDN);
+    mpfr_mul_2si(x, x, 106, MPFR_RNDN);
+    return fabs(mpfr_get_d(x, MPFR_RNDA));
+}
+
+/* Each bound, and how much of it was used at worst. */
+typedef struct margin {
+    const char *name;
+    double worst;
+} margin;
+
+static void within(margin *m, double error, double bound) {
+    if (!(error <= bound))
+        fail_msg("%s: error %g u^2, bound %g u^2", m->name, error, bound);
+    m->worst = fmax(m->worst, bound > 0 ? error / bound : 0);
+}
+
+static void prop_bounds(void **state) {
+    (void)state;
+    const gka_kernels *const K = gka_kernels_best();
+    enum { N = 24, M = 8 };
+    const double sum_error = GKA_SUM_ERROR * N + 3;
+    margin update = {"H", 0}, norm = {"f^2", 0}, left = {"r", 0}, mixed = {"q'", 0}, out = {"o", 0};
+    mpfr_t x, y, gamma, f2;
+    lab w;
+    lab_new(&w, N, M);
+    mpfr_inits2(BITS, x, y, gamma, f2, (mpfr_ptr)NULL);
+    set_dd(gamma, gamma_.hi, gamma_.lo);
+    for (int round = 0; round < ROUNDS; round++) {
+        double old[2 * N * N];
+        memcpy(old, w.H, sizeof old);
+        draw_token(&w);
+        step(K, &w);
+        const dd lambda = dd_mul_d(dd_sqrt((dd){w.scalars[1], w.scalars[2]}), 0.02);
+        mpfr_set_zero(f2, 1);
+        for (int64_t i = 0; i < N; i++)
+            for (int64_t j = 0; j < N; j++) {
+                const size_t at = gka_panel_at(N, i, j);
+                set_dd(x, old[at], old[at + 8]);
+                mpfr_mul(x, x, gamma, MPFR_RNDN);
+                mpfr_set_d(y, w.k[i], MPFR_RNDN);
+                mpfr_mul_d(y, y, w.k[j], MPFR_RNDN);
+                mpfr_add(x, x, y, MPFR_RNDN);
+                within(&update, off(x, w.H[at], w.H[at + 8]),
+                       GKA_UPDATE_OLD * fabs(gamma_.hi * old[at]) +
+                           GKA_UPDATE_NEW * fabs(w.k[i] * w.k[j]));
+                set_dd(x, w.H[at], w.H[at + 8]);
+                mpfr_sqr(x, x, MPFR_RNDN);
+                mpfr_add(f2, f2, x, MPFR_RNDN);
+            }
+        const double f = sqrt(w.scalars[1]);
+        within(&norm, off(f2, w.scalars[1], w.scalars[2]), w.scalars[0] * 0x1p106);
+        /* r, component by component: anchored sum, assembly, and u of r itself */
+        for (int64_t i = 0; i < N; i++) {
+            double magnitude = fabs(w.q[i]) + lambda.hi * fabs(w.x[i]), column = 0;
+            set_dd(x, w.x[i], w.x_lo[i]);
+            set_dd(y, lambda.hi, lambda.lo);
+            mpfr_mul(x, x, y, MPFR_RNDN);
+            mpfr_d_sub(f2, w.q[i], x, MPFR_RNDN);
+            for (int64_t j = 0; j < N; j++) {
+                const size_t at = gka_panel_at(N, j, i);
+                set_dd(x, w.H[at], w.H[at + 8]);
+                set_dd(y, w.x[j], w.x_lo[j]);
+                mpfr_mul(x, x, y, MPFR_RNDN);
+                mpfr_sub(f2, f2, x, MPFR_RNDN);
+                column += w.H[at] * w.H[at];
+            }
+            assert_true(sqrt(column) <= w.norm_h[i]);
+            magnitude += w.norm_h[i] * w.scalars[5];
+            within(&left, off(f2, w.r[i], 0),
+                   (sum_error + 1) * w.norm_h[i] * w.scalars[5] * (1 + 0x1p-30) +
+                       GKA_ASSEMBLE_ERROR * magnitude + 0x1p53 * fabs(w.r[i]));
+            set_dd(x, w.x[i], w.x_lo[i]);
+            mpfr_sub_d(x, x, w.q[i], MPFR_RNDN);
+            mpfr_mul_d(x, x, alpha_, MPFR_RNDN);
+            mpfr_add_d(x, x, w.q[i], MPFR_RNDN);
+            within(&mixed, off(x, w.y[i], w.y_lo[i]),
+                   GKA_MIX_ERROR * (fabs(w.q[i]) + alpha_ * (fabs(w.x[i]) + fabs(w.q[i]))));
+        }
+        for (int64_t v = 0; v < M; v++) {
+            mpfr_set_zero(f2, 1);
+            for (int64_t i = 0; i < N; i++) {
+                const size_t at = gka_panel_at(N, i, v);
+                set_dd(x, w.U[at], w.U[at + 8]);
+                set_dd(y, w.y[i], w.y_lo[i]);
+                mpfr_mul(x, x, y, MPFR_RNDN);
+                mpfr_add(f2, f2, x, MPFR_RNDN);
+            }
+            mpfr_mul_d(f2, f2, scale_, MPFR_RNDN);
+            /* the anchor stands on gamma |U_v| + |v| |k|, at most 3 |U_v| + 2 |v| |k| */
+            const double column = 3 * w.norm_u[v] + 2 * fabs(w.v[v]) * K->norm(N, w.k);
+            within(&out, off(f2, w.o[v], w.o_lo[v]),
+                   scale_ * (sum_error + 1) * column * w.scalars[6] + 2 * fabs(w.o[v]));
+        }
+        assert_true(f > 0);
+    }
+    const margin all[] = {update, norm, left, mixed, out};
+    for (int i = 0; i < 5; i++) {
+        print_message("%-4s worst error %.2g of its bound\n", all[i].name, all[i].worst);
+        assert_true(all[i].worst > 1e-4);
+    }
+    mpfr_clears(x, y, gamma, f2, (mpfr_ptr)NULL);
+    gka_free(w.block);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(prop_every_instruction_set_alike),
+        cmocka_unit_test(prop_bounds),
+    };
+    return cmocka_run_group_tests_name("kernels", tests, NULL, NULL);
+}
