@@ -53,7 +53,7 @@ static inline void histogram_print(const histogram *h) {
 }
 
 typedef struct sweep {
-    histogram x, f, o;
+    histogram x, f, o, h;
     int64_t solves, recomputed;
     double worst_kappa;
 } sweep;
@@ -71,7 +71,8 @@ static inline void sweep_problem(sweep *s, const gka_problem *p) {
     gka_enclosure e = {.flip = -1};
     gka_oracle_report report = {0};
     gka_error error = {0};
-    double *const block = gka_alloc((size_t)(tokens * (5 * D + 6 * V + 8)), sizeof *block);
+    double *const block = gka_alloc(
+        (size_t)(tokens * (5 * D + 6 * V + 8) + p->N * p->H * (4 * D * D + 1)), sizeof *block);
     double *next = block;
     assert_non_null(block);
     double **const wide[] = {&out.x, &exact.x, &exact_lo.x, &e.x, &e.x_lo};
@@ -84,6 +85,10 @@ static inline void sweep_problem(sweep *s, const gka_problem *p) {
         *values[i] = next;
     for (int i = 0; i < 8; i++, next += tokens)
         *single[i] = next;
+    double **const states[] = {&e.h, &e.h_lo, &exact.h_final, &exact_lo.h_final};
+    for (int i = 0; i < 4; i++, next += p->N * p->H * D * D)
+        *states[i] = next;
+    e.h_error = next;
     if (gka_certified_enclose(p, &options, &out, &nothing, &e, &report, &error) != GKA_OK)
         fail_msg("%s", error.text);
     lab_forward(p, GKA_ORACLE_MPFR, &exact, &exact_lo);
@@ -106,6 +111,15 @@ static inline void sweep_problem(sweep *s, const gka_problem *p) {
         }
         s->worst_kappa = fmax(s->worst_kappa, out.kappa[i]);
     }
+    for (int64_t i = 0; i < p->N * p->H; i++) {
+        double squares = 0;
+        for (int64_t j = i * D * D; j < (i + 1) * D * D; j++) {
+            const double d =
+                two_word_difference(e.h[j], e.h_lo[j], exact.h_final[j], exact_lo.h_final[j]);
+            squares += d * d;
+        }
+        histogram_add(&s->h, e.h_error[i], sqrt(squares));
+    }
     s->solves += report.solves;
     s->recomputed += report.recomputed;
     gka_free(block);
@@ -118,6 +132,7 @@ static inline void sweep_generators(sweep *s, const int64_t *sizes, int size_cou
     s->x.name = "x";
     s->f.name = "f";
     s->o.name = "o";
+    s->h.name = "the final H";
     for (int round = 0; round < rounds; round++)
         for (int i = 0; i < 40; i++) {
             const int64_t D = sizes[seed % (uint64_t)size_count];
@@ -150,6 +165,7 @@ static inline void sweep_print(const sweep *s) {
     histogram_print(&s->x);
     histogram_print(&s->f);
     histogram_print(&s->o);
+    histogram_print(&s->h);
 }
 
 #endif

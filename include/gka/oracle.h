@@ -85,8 +85,10 @@ typedef struct gka_oracle_report {
  *   GKA_NOT_POSITIVE_DEFINITE  some H_t + lambda_t I is singular, or for fp64 without h0 not
  *                              positive definite to 53 bits (a below about D 2^-53)
  *   GKA_NOT_CONVERGED          LAPACK's eigenvalues, for kappa
- *   GKA_UNSUPPORTED            fp64: f_t outside [2^-480, 2^480]; or no such oracle in this build
- * error names sequence, token and head. After a failure the members hold anything. */
+ *   GKA_NO_CERTIFICATE         certified: H_t + lambda_t I could not be proven positive definite
+ *   GKA_UNSUPPORTED            fp64: f_t outside [2^-480, 2^480]; certified: round_to with p > 25
+ * that is not fp64 error names sequence, token and head. After a failure the members hold anything.
+ */
 gka_status gka_oracle_forward(const gka_problem *problem, const gka_oracle_options *options,
                               gka_exact *out, gka_exact *lo, gka_oracle_report *report,
                               gka_error *error);
@@ -107,7 +109,8 @@ typedef enum gka_cotangent {
  * by the symmetric part of dh0 for an h0 that is stored symmetric or not.
  *
  * fp64 and MPFR keep about 2 sqrt(T) states, [D,D+V] numbers each, for every thread; MPFR also the
- * T (D + V) numbers of dk and dv. Numbers of 8 bytes, and of 32 + precision/8 bytes. Threads:
+ * T (D + V) numbers of dk and dv. Numbers of 8 bytes, and of 32 + precision/8 bytes. Certified: as
+ * MPFR, numbers of 16 bytes; its gradients are right to about 1e-25, without a proof. Threads:
  * one sequence and one group of heads is one piece of work; results do not depend on their
  * number. */
 gka_status gka_oracle_gradient(const gka_problem *problem, gka_cotangent cotangent,

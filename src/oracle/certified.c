@@ -485,6 +485,19 @@ static void put_enclosure(const space *w, int64_t at) {
     }
 }
 
+static void put_final_enclosure(const space *w, int64_t i) {
+    const gka_enclosure *const e = &forward_of(w->head.run)->enclosure;
+    const int64_t D = w->D;
+    if (e->h == NULL)
+        return;
+    e->h_error[i] = w->E_H;
+    for (int64_t j = 0; j < D * D; j++) {
+        const size_t at = gka_panel_at(w->n, j / D, j % D);
+        e->h[i * D * D + j] = w->head.H[at];
+        e->h_lo[i * D * D + j] = w->head.H[at + 8];
+    }
+}
+
 /* ---- one head ------------------------------------------------------------------------------ */
 
 gka_status gka_head_fail(const gka_head *head, int64_t t, gka_status status, const char *what,
@@ -591,6 +604,7 @@ static gka_status forward_head(gka_run *run, int64_t n, int64_t h, void *memory,
     }
     put_states(w, head->span.end, gka_offset(out->h_final, i * D * D),
                gka_offset(out->u_final, i * D * V));
+    put_final_enclosure(w, i);
     need(w, head->span.end,
          (lo->h_final != NULL ? GKA_NEED_H : 0) | (lo->u_final != NULL ? GKA_NEED_U : 0));
     count_up(w, &any);

@@ -24,6 +24,8 @@ typedef struct gka_enclosure {
     double *x, *x_lo, *x_error;       /* [B,T,H,D] twice, [B,T,H]: bound of ||x - (x + x_lo)||_2 */
     double *fro, *fro_lo, *fro_error; /* [B,T,H] */
     double *o, *o_lo, *o_error;       /* [B,T,H,V], a bound for each component */
+    double *h, *h_lo,
+        *h_error; /* [N,H,D,D] twice, [N,H]: bound of the final ||H - (h + h_lo)||_F */
     /* A claim to be judged: instead of being solved for, x is taken from here [B,T,H,D], and
      * x_error then bounds the claim's own error. */
     const double *claim, *claim_lo;

@@ -15,7 +15,7 @@ static void exh_inside_its_bounds(void **state) {
     sweep_print(&s);
     assert_true(s.solves >= 10000 && s.worst_kappa > 9e5);
     assert_true(histogram_median(&s.x) < USELESS && histogram_median(&s.f) < USELESS &&
-                histogram_median(&s.o) < USELESS);
+                histogram_median(&s.o) < USELESS && histogram_median(&s.h) < USELESS);
 }
 
 int main(void) {

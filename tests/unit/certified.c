@@ -393,6 +393,35 @@ static void test_far_below_binary64(void **state) {
     lab_free(&lab);
 }
 
+/* A key of zeros at a gate of -inf: the state is empty there, and nobody needs MPFR to say so. */
+static void test_restart_is_empty(void **state) {
+    (void)state;
+    const lab_shape shape = {.B = 1,
+                             .T = 6,
+                             .H = 1,
+                             .G = 1,
+                             .D = 5,
+                             .V = 2,
+                             .gate = true,
+                             .cut = true,
+                             .silent = true,
+                             .seed = 21};
+    lab_case lab;
+    gka_exact out;
+    gka_oracle_report report;
+    const gka_oracle_options options = {.oracle = GKA_ORACLE_CERTIFIED};
+    lab_new(&lab, &shape);
+    lab_exact_new(&lab.problem, &out);
+    assert_int_equal(gka_oracle_forward(&lab.problem, &options, &out, NULL, &report, NULL), GKA_OK);
+    assert_int_equal(report.empty_states, 1);
+    assert_int_equal(report.recomputed, 0);
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(bits_of(out.x[3 * 5 + i]), 0);
+    assert_int_equal(bits_of(out.fro[3]), 0);
+    lab_exact_free(&lab.problem, &out);
+    lab_free(&lab);
+}
+
 /* ---- statuses ------------------------------------------------------------------------------ */
 
 static void test_no_certificate(void **state) {
@@ -473,6 +502,7 @@ int main(void) {
         cmocka_unit_test(test_exact_ties_and_zeros),
         cmocka_unit_test(test_ties_of_states),
         cmocka_unit_test(test_far_below_binary64),
+        cmocka_unit_test(test_restart_is_empty),
         cmocka_unit_test(test_no_certificate),
         cmocka_unit_test(test_unsupported_format),
         cmocka_unit_test(test_every_allocation_failing),
