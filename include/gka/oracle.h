@@ -80,15 +80,17 @@ typedef struct gka_oracle_report {
 
 /* Fills the forward members of out that are wanted (not NULL). lo (may be NULL): second words,
  * lo = fp64(exact - out), for the certified and MPFR oracles; 0 for fp64. options NULL: fp64;
- * report and error may be NULL. The problem is checked first (gka_problem_check). GKA_BAD_ARGUMENT
- * the problem or the options are outside their range GKA_OUT_OF_MEMORY, GKA_INTERRUPTED
+ * report and error may be NULL. The problem is checked first (gka_problem_check).
+ *
+ *   GKA_BAD_ARGUMENT           the problem or the options are outside their range
+ *   GKA_OUT_OF_MEMORY, GKA_INTERRUPTED
  *   GKA_NOT_POSITIVE_DEFINITE  some H_t + lambda_t I is singular, or for fp64 without h0 not
  *                              positive definite to 53 bits (a below about D 2^-53)
  *   GKA_NOT_CONVERGED          LAPACK's eigenvalues, for kappa
  *   GKA_NO_CERTIFICATE         certified: H_t + lambda_t I could not be proven positive definite
- *   GKA_UNSUPPORTED            fp64: f_t outside [2^-480, 2^480]; certified: round_to with p > 25
- * that is not fp64 error names sequence, token and head. After a failure the members hold anything.
- */
+ *   GKA_UNSUPPORTED            fp64: f_t outside 2^+-480; certified: round_to with p > 25, not fp64
+ *
+ * error names sequence, token and head. After a failure the members hold anything. */
 gka_status gka_oracle_forward(const gka_problem *problem, const gka_oracle_options *options,
                               gka_exact *out, gka_exact *lo, gka_oracle_report *report,
                               gka_error *error);
