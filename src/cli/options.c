@@ -267,7 +267,7 @@ bool cli_parse(cli *c, const cli_help *help, const cli_option *options, int *cod
         return false;
     }
     (void)sprintf(title, "gka %s", c->name);
-    (void)sprintf(usage, "[OPTION...] %s", operands);
+    (void)sprintf(usage, "[OPTION...]%s%s", operands[0] == '\0' ? "" : " ", operands);
     argv[0] = title;
     for (int i = 1; i < c->argc; i++)
         argv[i] = c->argv[i];
