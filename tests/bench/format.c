@@ -149,6 +149,8 @@ static void table(const char *title, size_t n, int calls, const float *x, void *
     if (n == LARGE) {
         printf("memory: memcpy moves %.2f GB/s (read + written), bf16 %.2f GB/s\n",
                8e-9 * (double)n / seconds[0], 6e-9 * (double)n / seconds[1]);
+        printf("limit: at memcpy's bytes a second bf16 would have 8/6 = 1.33 of its elements; more "
+               "means that something else than the memory's bandwidth holds memcpy up\n");
         printf("bar: bf16 rate / memcpy rate %.3f, wanted >= 0.9: %s\n", seconds[0] / seconds[1],
                seconds[0] / seconds[1] >= 0.9 ? "met" : "NOT met");
     } else
