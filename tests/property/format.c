@@ -133,8 +133,10 @@ static double draw_operand(uint64_t *s, const gka_format *f) {
     const int kind = draw_int(s, 0, 7);
     if (kind == 0)
         return draw_double(s, f);
-    const double m = kind < 4 ? (double)draw_int(s, -64, 64) : (double)(int64_t)draw(s);
-    const int e = kind == 1 ? draw_int(s, -1080, 1000) : draw_int(s, -60, 60);
+    if (kind == 1) /* sums and products about the overflow of binary64 */
+        return ldexp((double)(int64_t)draw(s), draw_int(s, 960, 961));
+    const double m = kind < 5 ? (double)draw_int(s, -64, 64) : (double)(int64_t)draw(s);
+    const int e = kind == 2 ? draw_int(s, -1080, 1000) : draw_int(s, -60, 60);
     return ldexp(m, e);
 }
 
@@ -184,7 +186,8 @@ static void prop_operations_round_once(void **state) {
     for (int i = 0; i < 20000; i++) {
         const gka_format f = draw_format(&s);
         const int op = draw_int(&s, 0, 4);
-        const double a = draw_operand(&s, &f), b = draw_operand(&s, &f);
+        const double a = draw_operand(&s, &f), other = draw_operand(&s, &f);
+        const double b = draw_int(&s, 0, 3) ? other : draw_int(&s, 0, 1) ? a : -a;
         /* a sum that cancels all, or all but the last bits, of a product */
         double c = draw_int(&s, 0, 1) ? draw_operand(&s, &f) : -(a * b);
         if (draw_int(&s, 0, 1))
