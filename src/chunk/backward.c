@@ -570,22 +570,18 @@ static void attention_keys(const backward *run, backward_work *work, const doubl
             zero(S, C * C);
             chunk_product(plan, base, true, C, C, width, (gka_matrix){work->mix + from, D, 1},
                           (gka_matrix){tile->k + from, 1, D}, S, C);
-            for (int64_t i = 0; i < C * C; i++)
-                S[i] = w(f32, S[i] * dS[i]);
-            double all = 0;
             for (int64_t t = 0; t < C; t++) {
                 const int64_t i = t * D + from;
-                const double kk = row_dot(plan->order, C, width, tile->k + i, dk + i);
+                const double kk = row_dot(plan->order, C, width, dk + i, tile->k + i);
                 const double qq = row_dot(plan->order, C, width, dq + i, work->mix + i);
-                all = w(f32, all + kk);
-                part[t] = w(f32, w(f32, w(f32, qq - kk) + row_sum(plan->order, C, C, S + t * C)) -
-                                     column_sum(plan->order, C, S + t, C));
+                const double row = row_dot(plan->order, C, C, dS + t * C, S + t * C);
+                part[t] = w(f32, w(f32, w(f32, qq - kk) + row) -
+                                     column_products(plan->order, C, dS + t, S + t, C));
             }
-            double UdU = 0;
-            for (int64_t i = from; i < from + width; i++)
-                for (int64_t j = 0; j < V; j++)
-                    UdU = fma_w(f32, U[i * V + j], work->dU[i * V + j], UdU);
-            all = w(f32, w(f32, UdU * tile->decay) + all);
+            const double UdU =
+                block_dot(plan->order, width, V, U + from * V, work->dU + from * V, V);
+            const double kk = tile_dot(plan->order, C, width, dk + from, tile->k + from, D);
+            const double all = fma_w(f32, UdU, tile->decay, kk);
             part[tile->n - 1] = w(f32, part[tile->n - 1] + all);
             for (int64_t t = 0; t < C; t++)
                 work->dG[t] = w(f32, work->dG[t] + part[t]);

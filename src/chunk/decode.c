@@ -1,7 +1,7 @@
 /* decode.c - one token from a state, as the one-token kernel has it (NUMERICS 5, last lines).
  *
- * Symbols: P = h0 (the state before), O = bf16(k k^T), H = gamma P + O; 128 threads, of which
- * `down` lie one under another in a warp; a thread holds four neighbouring columns.
+ * Symbols: P = h0 (the state before), O = bf16(k k^T), H = gamma P + O; 128 threads, of
+ * which `down` lie one under another in a warp; a thread holds four neighbouring columns.
  */
 #include "chunk/chunk.h"
 
@@ -52,7 +52,7 @@ static double norm(sum_order order, int64_t D, const double *H) {
 
 /* y_c = sum_r A_rc x_r: a thread chains the rows it holds, then the lanes of its column and the
  * warps are added. */
-static void column_dot(sum_order order, int64_t D, const double *A, const double *x, double *y) {
+static void state_dot(sum_order order, int64_t D, const double *A, const double *x, double *y) {
     const bool f32 = order != SUM64;
     const int64_t down = order == SUM_WARP ? rows_in_warp(D) : 1;
     const int64_t parts = order == SUM_WARP ? 4 * down : 1;
@@ -113,8 +113,8 @@ static void decode_head(void *context, int64_t index, int worker) {
     for (int r = 0; r < problem->num_iter; r++) {
         for (int64_t i = 0; i < D; i++)
             scaled[i] = w(f32, gamma * x[i]);
-        column_dot(plan->order, D, P, scaled, y);
-        column_dot(plan->order, D, O, x, z);
+        state_dot(plan->order, D, P, scaled, y);
+        state_dot(plan->order, D, O, x, z);
         for (int64_t i = 0; i < D; i++)
             y[i] = w(f32, y[i] + z[i]);
         chebyshev_next(plan, &c);

@@ -250,6 +250,88 @@ double column_sum(sum_order order, int64_t n, const double *a, int64_t stride) {
     return butterfly(f32, warps, warp);
 }
 
+double column_products(sum_order order, int64_t n, const double *a, const double *b,
+                       int64_t stride) {
+    const bool f32 = order != SUM64;
+    double sum = 0, warp[4], lane[8];
+    if (order != SUM_WARP) {
+        for (int64_t i = 0; i < n; i++)
+            sum = fma_w(f32, a[i * stride], b[i * stride], sum);
+        return sum;
+    }
+    const int64_t warps = n >= 64 ? 4 : 1, height = warps == 4 ? 16 : n;
+    for (int64_t j = 0; j < warps; j++) {
+        for (int64_t t = 0; t < 8; t++) {
+            const int64_t own = (j * height + t) * stride, next = own + 8 * stride;
+            sum = fma_w(f32, a[own], b[own], w(f32, a[next] * b[next]));
+            for (int64_t i = t + 16; i < height; i += 8)
+                sum = fma_w(f32, a[(j * height + i) * stride], b[(j * height + i) * stride], sum);
+            for (int64_t block = (j + warps) * height; block < n; block += warps * height)
+                for (int64_t i = block + t; i < block + height; i += 8)
+                    sum = fma_w(f32, a[i * stride], b[i * stride], sum);
+            lane[t] = sum;
+        }
+        warp[j] = butterfly(f32, 8, lane);
+    }
+    return butterfly(f32, warps, warp);
+}
+
+double tile_dot(sum_order order, int64_t rows, int64_t columns, const double *A, const double *B,
+                int64_t ld) {
+    const bool f32 = order != SUM64;
+    double sum = 0, warp[4], lane[32];
+    if (order != SUM_WARP || rows != 64) {
+        for (int64_t i = 0; i < rows; i++)
+            for (int64_t j = 0; j < columns; j++)
+                sum = fma_w(f32, A[i * ld + j], B[i * ld + j], sum);
+        return sum;
+    }
+    for (int64_t j = 0; j < 4; j++) {
+        for (int64_t t = 0; t < 32; t++) {
+            const int64_t top = (16 * j + t / 4) * ld;
+            for (int64_t column = t % 4 * 2; column < columns; column += 8)
+                for (int64_t i = top + column, half = 0; half < 2; half++, i += 8 * ld) {
+                    const bool first = column < 8 && half == 0;
+                    sum = fma_w(f32, A[i], B[i], first ? w(f32, A[i + 1] * B[i + 1]) : sum);
+                    sum = first ? sum : fma_w(f32, A[i + 1], B[i + 1], sum);
+                }
+            lane[t] = sum;
+        }
+        warp[j] = butterfly(f32, 32, lane);
+    }
+    return butterfly(f32, 4, warp);
+}
+
+double block_dot(sum_order order, int64_t rows, int64_t columns, const double *A, const double *B,
+                 int64_t ld) {
+    const bool f32 = order != SUM64;
+    double sum = 0, total = 0, warp[4], lane[32];
+    if (order != SUM_WARP || rows != 64 || columns % 64 != 0) {
+        for (int64_t i = 0; i < rows; i++)
+            for (int64_t j = 0; j < columns; j++)
+                sum = fma_w(f32, A[i * ld + j], B[i * ld + j], sum);
+        return sum;
+    }
+    for (int64_t from = 0; from < columns; from += 64) {
+        for (int64_t j = 0; j < 4; j++) {
+            for (int64_t t = 0; t < 32; t++) {
+                for (int64_t row = 2 * j + t / 16; row < 64; row += 8)
+                    for (int64_t i = 0; i < 4; i++) {
+                        const int64_t at = row * ld + from + t % 16 * 4 + i;
+                        if (row < 8 && i == 0)
+                            sum = fma_w(f32, A[at], B[at], w(f32, A[at + 1] * B[at + 1]));
+                        else if (row >= 8 || i > 1)
+                            sum = fma_w(f32, A[at], B[at], sum);
+                    }
+                lane[t] = sum;
+            }
+            warp[j] = butterfly(f32, 32, lane);
+        }
+        total = w(f32, total + butterfly(f32, 4, warp));
+    }
+    return total;
+}
+
 double cut_tf32(double x) {
     uint64_t bits;
     if (fabs(x) < 0x1p-126) /* subnormal in tf32: quantum 2^-136 */

@@ -45,6 +45,16 @@ double norm_bf16(int64_t D, const double *H);
 /* sum_i a[i * stride], i < n rows of a tensor-core tile: within a warp each thread chains the rows
  * 8 apart it holds, lanes 4, 2, 1 rows apart are added, then warps. */
 double column_sum(sum_order order, int64_t n, const double *a, int64_t stride);
+/* sum_i a[i * stride] b[i * stride], the same, each thread's first product fused. */
+double column_products(sum_order order, int64_t n, const double *a, const double *b,
+                       int64_t stride);
+/* sum over rows x columns of a tensor-core tile of A_ij B_ij, rows of ld: threads, lanes, warps. */
+double tile_dot(sum_order order, int64_t rows, int64_t columns, const double *A, const double *B,
+                int64_t ld);
+/* sum over [rows, columns] of A_ij B_ij, where a thread holds four neighbours along a row, 16
+ * threads lie along it and 8 rows at a time are held: 64 x 64 blocks of a state. */
+double block_dot(sum_order order, int64_t rows, int64_t columns, const double *A, const double *B,
+                 int64_t ld);
 /* <A, B> of [D,D] bf16 numbers, taken as norm_bf16 takes <H, H>. */
 double dot_bf16(int64_t D, const double *A, const double *B);
 /* The same order in binary32 with fused multiply-adds. */
