@@ -423,16 +423,15 @@ static void through_later(const backward *run, backward_work *work, double *dk2)
         dk2[i] = 0 - dk2[i];
     for (int64_t j = 0; j < C; j++)
         dG2[j] = w(f32, row_dot(plan->order, C, D, dk2 + j * D, tile->k + j * D) / 2);
-    if (plan->gated)
-        for (int64_t i = 0; i < D * D; i++)
-            work->Z[i] = w(f32, work->Z[i] * tile->decay);
-    const double ZH = dot_state(plan->order, D, work->Z, base->H0);
+    for (int64_t i = 0; i < D * D; i++) /* rounded here, but fused where Z is carried on */
+        work->DD[i] = w(f32, work->Z[i] * tile->decay);
+    const double ZH = dot_state(plan->order, D, work->DD, base->H0);
     const double all = w(f32, ZH / 2 - sum_rows(plan, C, dG2));
     dG2[tile->n - 1] = w(f32, dG2[tile->n - 1] + all);
     for (int64_t j = 0; j < C; j++)
         work->dG[j] = -w(f32, work->dG[j] + dG2[j]);
     for (int64_t i = 0; i < D * D; i++)
-        work->Z[i] = w(f32, work->Z[i] + work->part[i]);
+        work->Z[i] = fma_w(f32, work->Z[i], tile->decay, work->part[i]);
 }
 
 /* E = exp(G_n) E + sum_t exp(G_t) p_t x_t^T */
