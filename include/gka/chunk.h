@@ -6,6 +6,7 @@
  *   4  gka_chunk_forward        x f o and the states (NUMERICS 4 and 5)
  *   5  gka_chunk_backward       dq dk dv dalpha dg dh0 of the solve or of the layer
  *   6  gka_chunk_decode         one token (NUMERICS 5)
+ *   7  gka_chunk_spectrum       the largest eigenvalue against the interval the solver assumes
  *
  * The same code runs in exact64 (no rounding point on: the formulas of NUMERICS 4 in binary64, r
  * Chebyshev steps) and in h100 (all on: the bits of the released kernels run with num_warps = 4).
@@ -160,6 +161,19 @@ gka_status gka_chunk_backward(const gka_problem *problem, const gka_profile *pro
  * Fills x fro h_final. D a power of two of at least 32 for a device with a tensor core. */
 gka_status gka_chunk_decode(const gka_problem *problem, const gka_profile *profile, gka_chunk *out,
                             gka_error *error);
+
+/* ---- 7 spectrum ---------------------------------------------------------------------------- */
+
+/* lambda_max [B,T,H]: the largest eigenvalue of H_t, a Rayleigh quotient of the power method (from
+ * below, change per step below 1e-12, at most 1000 steps); fro [B,T,H]: ||H_t||_F. States token by
+ * token in binary64. */
+gka_status gka_chunk_spectrum(const gka_problem *problem, double *lambda_max, double *fro,
+                              gka_error *error);
+
+/* How the residual along an eigenvector with eigenvalue (1 + e) f changes in r steps on the
+ * interval [a f, (a + 1 + margin) f]: T_{r+1}(2 (1 + e)/(1 + margin) - 1) over
+ * T_{r+1}(1 + 2 a/(1 + margin)) (NUMERICS 1); above 1 it grows. */
+double gka_chunk_residual_factor(double e, double a, double margin, int r);
 
 #ifdef __cplusplus
 }

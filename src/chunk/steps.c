@@ -241,13 +241,18 @@ void chunk_gates(const chunk_plan *plan, bool round_mask, chunk_tile *tile, doub
 /* f_t^2 = exp(2 G_t) ||H_0||^2 + 2 exp(G_t) sum_j M_tj k_j^T H_0 k_j
  *       + [((M ((KK^T).(KK^T))) . M) 1]_t                                         (NUMERICS 4) */
 static double norm_of_state(const chunk_plan *plan, const chunk_work *work) {
-    if (chunk_has(plan, GKA_POINT_NORM_REDUCE) && chunk_has(plan, GKA_POINT_STATE_SNAPSHOT) &&
-        plan->D >= 32)
-        return norm_bf16(plan->D, work->H0);
+    const int64_t size = plan->D * plan->D;
     double sum = 0;
-    for (int64_t i = 0; i < plan->D * plan->D; i++)
+    if (chunk_has(plan, GKA_POINT_NORM_REDUCE)) { /* of bf16(H_0), even where H_0 is kept exact */
+        for (int64_t i = 0; i < size; i++) {
+            work->DD[i] = bf16(work->H0[i]);
+            sum += work->DD[i] * work->DD[i];
+        }
+        return plan->D >= 32 && plan->hardware ? norm_bf16(plan->D, work->DD) : bf16(sum);
+    }
+    for (int64_t i = 0; i < size; i++)
         sum += work->H0[i] * work->H0[i];
-    return chunk_has(plan, GKA_POINT_NORM_REDUCE) ? bf16(sum) : w(plan->f32, sum);
+    return w(plan->f32, sum);
 }
 
 void chunk_norm(const chunk_plan *plan, chunk_work *work, double *f) {

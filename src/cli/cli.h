@@ -38,8 +38,10 @@ int gka_command(int argc, const char *const *argv, FILE *out, FILE *err);
 
 typedef struct cli cli;
 
+int cli_attribute(cli *c);
 int cli_formats(cli *c);
 int cli_solve(cli *c);
+int cli_spectrum(cli *c);
 int cli_verify(cli *c);
 
 /* ---- 2 options ----------------------------------------------------------------------------- */

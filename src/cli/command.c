@@ -15,6 +15,8 @@ typedef struct command {
 static const command commands[] = {
     {"verify", cli_verify, "judge computed tensors against the exact answer for their inputs"},
     {"solve", cli_solve, "solvers side by side at one token, in emulated arithmetics"},
+    {"attribute", cli_attribute, "what each rounding of the released kernels costs, one by one"},
+    {"spectrum", cli_spectrum, "eigenvalues against the interval the released solver assumes"},
     {"formats", cli_formats, "number formats: precision, range, unit roundoff, overflow rule"},
     {NULL, NULL, NULL},
 };

@@ -10,6 +10,8 @@ $ gka --help
 > Commands:
 >   verify      judge computed tensors against the exact answer for their inputs
 >   solve       solvers side by side at one token, in emulated arithmetics
+>   attribute   what each rounding of the released kernels costs, one by one
+>   spectrum    eigenvalues against the interval the released solver assumes
 >   formats     number formats: precision, range, unit roundoff, overflow rule
 >
 > `gka COMMAND --help` says what a command takes; `gka --version` prints the version.

@@ -1,0 +1,98 @@
+/* spectrum.c - the largest eigenvalue of H_t, and what r Chebyshev steps do to its eigenvector. */
+#include "chunk/chunk.h"
+
+typedef struct spectrum {
+    const gka_problem *problem;
+    double *lambda_max, *fro, *workspace;
+    int64_t each;
+} spectrum;
+
+/* The power method from v (kept for the next token): lambda = |H v| with |v| = 1. */
+static double largest(int64_t D, const double *H, double *v, double *y) {
+    double before = 0, lambda = 0;
+    for (int step = 0; step < 1000; step++) {
+        double norm = 0;
+        for (int64_t i = 0; i < D; i++) {
+            y[i] = 0;
+            for (int64_t j = 0; j < D; j++)
+                y[i] += H[i * D + j] * v[j];
+            norm += y[i] * y[i];
+        }
+        lambda = sqrt(norm);
+        if (!(lambda > 0))
+            return 0;
+        for (int64_t i = 0; i < D; i++)
+            v[i] = y[i] / lambda;
+        if (fabs(lambda - before) <= 1e-12 * lambda)
+            break;
+        before = lambda;
+    }
+    return lambda;
+}
+
+static void spectrum_head(void *context, int64_t index, int worker) {
+    const spectrum *const run = context;
+    const gka_problem *const problem = run->problem;
+    const int64_t D = problem->D, h = index % problem->H, n = index / problem->H;
+    const gka_span span = gka_problem_span(problem, n);
+    const gka_device *const exact = gka_device_find("exact64");
+    double *const H = run->workspace + worker * run->each, *const v = H + D * D, *const y = v + D,
+                  *const k = y + D;
+    gka_problem_h0(problem, n, h, H);
+    for (int64_t i = 0; i < D; i++)
+        for (int64_t j = 0; j < i; j++)
+            H[i * D + j] = H[j * D + i] = (H[i * D + j] + H[j * D + i]) / 2;
+    for (int64_t i = 0; i < D; i++)
+        v[i] = 1 + .01 * (double)i; /* no eigenvector of anything in particular */
+    for (int64_t t = span.begin; t < span.end; t++) {
+        const double gamma = gka_device_exp(exact, gka_problem_g(problem, span.b, t, h));
+        double square = 0, norm = 0;
+        gka_problem_k(problem, span.b, t, gka_problem_group(problem, h), k);
+        for (int64_t i = 0; i < D; i++)
+            for (int64_t j = 0; j < D; j++) {
+                double *const e = H + i * D + j;
+                *e = gamma * *e + k[i] * k[j];
+                square += *e * *e;
+            }
+        for (int64_t i = 0; i < D; i++) { /* the newest key pulls the start towards it */
+            v[i] += .1 * k[i];
+            norm += v[i] * v[i];
+        }
+        for (int64_t i = 0; i < D && norm > 0; i++)
+            v[i] /= sqrt(norm);
+        const int64_t row = (span.b * problem->T + t) * problem->H + h;
+        run->lambda_max[row] = largest(D, H, v, y);
+        run->fro[row] = sqrt(square);
+        for (int64_t i = 0; i < D && run->lambda_max[row] <= 0; i++)
+            v[i] = 1 + .01 * (double)i;
+    }
+}
+
+gka_status gka_chunk_spectrum(const gka_problem *problem, double *lambda_max, double *fro,
+                              gka_error *error) {
+    const int64_t each = problem->D * problem->D + 3 * problem->D;
+    double *const workspace = gka_alloc((size_t)gka_threads() * (size_t)each, sizeof *workspace);
+    if (!workspace)
+        return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory: spectrum");
+    spectrum run = {problem, lambda_max, fro, workspace, each};
+    gka_parallel(problem->N * problem->H, spectrum_head, &run);
+    gka_free(workspace);
+    return GKA_OK;
+}
+
+/* T_n(x) by T_{n+1} = 2 x T_n - T_{n-1}. */
+static double chebyshev_polynomial(int n, double x) {
+    double before = 1, now = x;
+    for (int i = 1; i < n; i++) {
+        const double next = 2 * x * now - before;
+        before = now;
+        now = next;
+    }
+    return n == 0 ? 1 : now;
+}
+
+double gka_chunk_residual_factor(double e, double a, double margin, int r) {
+    const double z = 2 * (1 + e) / (1 + margin) - 1;
+    return fabs(chebyshev_polynomial(r + 1, z)) /
+           chebyshev_polynomial(r + 1, 1 + 2 * a / (1 + margin));
+}
