@@ -3,22 +3,6 @@
 
 /* ---- bf16 ---------------------------------------------------------------------------------- */
 
-/* Round to nearest even at bit 45 of the significand (8 of 53 bits stay); below 2^-126 the quantum
- * is 2^-133. */
-double bf16(double x) {
-    uint64_t bits;
-    const double size = fabs(x);
-    if (size < 0x1p-126)
-        return copysign(rint(size * 0x1p133) * 0x1p-133, x);
-    if (!(size < INFINITY))
-        return x;
-    memcpy(&bits, &x, sizeof bits);
-    bits += ((UINT64_C(1) << 44) - 1) + (bits >> 45 & 1);
-    bits &= ~((UINT64_C(1) << 45) - 1);
-    memcpy(&x, &bits, sizeof x);
-    return fabs(x) >= 0x1p128 ? copysign(INFINITY, x) : x;
-}
-
 /* The sum is formed exactly as s + e; s moved to its odd neighbour when inexact makes the second
  * rounding innocuous (Boldo and Melquiond 2008: 53 >= 8 + 2). */
 double bf16_fma(double x, double y, double z) {
