@@ -655,22 +655,81 @@ static void test_h100_refuses(void **state) {
     drop(&p);
 }
 
+/* One token from a state: the one-token kernel's form, in exact64, is the recurrence. */
+static void test_exact64_decode(void **state) {
+    (void)state;
+    const shape s = {3, 1, 2, 2, 7, 5, 1, 25, .02, IID, .4, true, 0};
+    gka_problem p = make(&s, NULL);
+    gka_profile profile;
+    gka_error error = {0};
+    assert_int_equal(gka_profile_find("exact64", &profile, NULL), GKA_OK);
+    outputs want = outputs_of(&p), got = outputs_of(&p);
+    recurrence(&p, &want);
+    gka_chunk out = {.x = got.x, .fro = got.fro, .h_final = got.h_final};
+    assert_int_equal(gka_chunk_decode(&p, &profile, &out, NULL), GKA_OK);
+    assert_true(worst_row(6, 1, got.fro, want.fro) <= 1e-13);
+    assert_true(worst_row(6, 7, got.x, want.x) <= 1e-12);
+    assert_true(worst_row(6, 49, got.h_final, want.h_final) <= 1e-13);
+    p.T = 2;
+    assert_int_equal(gka_chunk_decode(&p, &profile, &out, &error), GKA_BAD_ARGUMENT);
+    assert_non_null(strstr(error.text, "expected one"));
+    p.T = 1;
+    outputs_drop(&want);
+    outputs_drop(&got);
+    drop(&p);
+}
+
+/* lambda_max <= f, with equality for one key; and the residual factors of NUMERICS 3. */
+static void test_spectrum(void **state) {
+    (void)state;
+    const shape s = {1, 12, 1, 1, 6, 4, 4, 5, .02, LOWRANK, .1, false, 0};
+    gka_problem p = make(&s, NULL);
+    double lambda[12], fro[12];
+    assert_int_equal(gka_chunk_spectrum(&p, lambda, fro, NULL), GKA_OK);
+    assert_true(fabs(lambda[0] / fro[0] - 1) <= 1e-12);
+    for (int t = 1; t < 12; t++)
+        assert_true(lambda[t] <= fro[t] * (1 + 1e-12) && lambda[t] > .3 * fro[t]);
+    drop(&p);
+    static const struct {
+        int r;
+        double factor;
+    } table[] = {{1, .860}, {5, .356}, {10, 9.0e-2}, {20, 5.4e-3}, {30, 3.2e-4}};
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        const double factor = gka_chunk_residual_factor(0, .02, 0, table[i].r);
+        assert_true(fabs(factor / table[i].factor - 1) <= .01); /* two digits are printed there */
+        assert_true(gka_chunk_residual_factor(.03, .02, 0, table[i].r) > 1);
+        assert_true(gka_chunk_residual_factor(.01, .02, 0x1p-6, table[i].r) < 1);
+    }
+}
+
+static gka_status allocating_call(int which, const gka_problem *p, const gka_profile *profile) {
+    gka_chunk out = {0};
+    double numbers[256];
+    switch (which) {
+    case 0: return gka_chunk_forward(p, profile, &out, NULL, NULL, NULL);
+    case 1: return gka_chunk_backward(p, profile, GKA_CHUNK_LAYER, true, NULL, &out, NULL);
+    case 2: return gka_chunk_decode(p, profile, &out, NULL);
+    default: return gka_chunk_spectrum(p, numbers, numbers + 128, NULL);
+    }
+}
+
 static void test_every_allocation_may_fail(void **state) {
     (void)state;
-    gka_problem p = make(&shapes[2], NULL);
+    const shape s = {2, 1, 4, 2, 8, 6, 7, 3, .02, IID, .1, true, 0};
+    gka_problem p = make(&s, NULL);
     gka_profile profile;
     assert_int_equal(gka_profile_find("exact64", &profile, NULL), GKA_OK);
     const int64_t live = gka_alloc_live();
-    gka_chunk out = {0};
-    gka_alloc_fail_at(-1, false);
-    assert_int_equal(gka_chunk_forward(&p, &profile, &out, NULL, NULL, NULL), GKA_OK);
-    const int64_t count = gka_alloc_fail_at(-1, false);
-    assert_true(count > 0);
-    for (int64_t i = 0; i < count; i++) {
-        gka_alloc_fail_at(i, false);
-        assert_int_equal(gka_chunk_forward(&p, &profile, &out, NULL, NULL, NULL),
-                         GKA_OUT_OF_MEMORY);
-        assert_int_equal(gka_alloc_live(), live);
+    for (int which = 0; which < 4; which++) {
+        gka_alloc_fail_at(-1, false);
+        assert_int_equal(allocating_call(which, &p, &profile), GKA_OK);
+        const int64_t count = gka_alloc_fail_at(-1, false);
+        assert_true(count > 0);
+        for (int64_t i = 0; i < count; i++) {
+            gka_alloc_fail_at(i, false);
+            assert_int_equal(allocating_call(which, &p, &profile), GKA_OUT_OF_MEMORY);
+            assert_int_equal(gka_alloc_live(), live);
+        }
     }
     gka_alloc_fail_at(-1, false);
     drop(&p);
@@ -689,6 +748,8 @@ int main(void) {
         cmocka_unit_test(test_profiles),
         cmocka_unit_test(test_parameters_are_rounded),
         cmocka_unit_test(test_h100_refuses),
+        cmocka_unit_test(test_exact64_decode),
+        cmocka_unit_test(test_spectrum),
         cmocka_unit_test(test_every_allocation_may_fail),
     };
     return cmocka_run_group_tests_name("chunk", tests, NULL, NULL);
