@@ -702,6 +702,40 @@ static void test_spectrum(void **state) {
     }
 }
 
+/* The released ungated backward divides 0/0 in the rows past the end of a ragged chunk; the scan
+ * and the suffix state carry the NaN to dk of every token (seen on an H100). dq is not touched. */
+static void test_h100_ungated_ragged_dk(void **state) {
+    (void)state;
+    const gka_generator generator = {.keys = GKA_KEYS_IID,
+                                     .gate = GKA_GATE_NONE,
+                                     .B = 1,
+                                     .T = 40,
+                                     .H = 1,
+                                     .G = 1,
+                                     .D = 32,
+                                     .V = 32,
+                                     .cotangents = true,
+                                     .dtype = GKA_BF16,
+                                     .num_iter = 5,
+                                     .chunk_size = 16,
+                                     .seed = 3};
+    gka_problem p;
+    gka_profile profile;
+    assert_int_equal(gka_problem_generate(&generator, &p, NULL), GKA_OK);
+    assert_int_equal(gka_profile_find("h100", &profile, NULL), GKA_OK);
+    double dq[40 * 32], dk[40 * 32];
+    gka_chunk out = {.dq = dq, .dk = dk};
+    assert_int_equal(gka_chunk_backward(&p, &profile, GKA_CHUNK_SOLVE, true, NULL, &out, NULL),
+                     GKA_OK);
+    for (int i = 0; i < 40 * 32; i++)
+        assert_true(isnan(dk[i]) && isfinite(dq[i]));
+    assert_int_equal(gka_chunk_backward(&p, &profile, GKA_CHUNK_SOLVE, false, NULL, &out, NULL),
+                     GKA_OK);
+    for (int i = 0; i < 40 * 32; i++)
+        assert_true(isfinite(dk[i])); /* without the ridge term nothing is divided */
+    gka_problem_free(&p);
+}
+
 static gka_status allocating_call(int which, const gka_problem *p, const gka_profile *profile) {
     gka_chunk out = {0};
     double numbers[256];
@@ -749,6 +783,7 @@ int main(void) {
         cmocka_unit_test(test_parameters_are_rounded),
         cmocka_unit_test(test_h100_refuses),
         cmocka_unit_test(test_exact64_decode),
+        cmocka_unit_test(test_h100_ungated_ragged_dk),
         cmocka_unit_test(test_spectrum),
         cmocka_unit_test(test_every_allocation_may_fail),
     };
