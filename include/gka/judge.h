@@ -24,6 +24,7 @@
 #define GKA_JUDGE_H
 
 #include "gka/base.h"
+#include "gka/chunk.h"
 #include "gka/io.h"
 #include "gka/oracle.h"
 #include "gka/problem.h"
@@ -76,13 +77,17 @@ typedef struct gka_verify_options {
     /* Of equal names the last counts; a name that the file lacks is passed over. */
     const gka_tolerance *tolerances;
     size_t tolerance_count;
-    gka_progress progress; /* unit: token solves, of every pass */
+    const gka_profile *emulate; /* what is said to have computed the tensors; NULL: not asked */
+    gka_progress progress;      /* unit: token solves, of every pass */
 } gka_verify_options;
 
 typedef struct gka_verdict_row {
     const gka_tensor *tensor;
     gka_comparison comparison;
-    double stated; /* the file's own rel_err_vs_fp64 for this tensor; NaN: none */
+    double stated;           /* the file's own rel_err_vs_fp64 for this tensor; NaN: none */
+    gka_comparison emulated; /* against the emulation: equal of count elements, max_ulp; zeros
+                                without one */
+    double predicted;        /* rel_err of the emulation itself against the exact value; NaN */
 } gka_verdict_row;
 
 typedef struct gka_verification {

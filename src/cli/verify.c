@@ -19,9 +19,11 @@ typedef struct request {
     gka_tolerance *tolerances; /* one for each text */
     bool *used;                /* some file held a tensor of that name */
     bool show_ref;
-    bool failed;  /* some tensor is out of its tolerance */
-    json_t *list; /* of the files' results, when asked for */
-    bool good;    /* the list is complete so far */
+    gka_profile profile; /* of the emulation */
+    const char *emulate; /* its name; NULL: none */
+    bool failed;         /* some tensor is out of its tolerance */
+    json_t *list;        /* of the files' results, when asked for */
+    bool good;           /* the list is complete so far */
 } request;
 
 static const char notes[] =
@@ -36,6 +38,12 @@ static const char notes[] =
     "  max_ulp      the largest distance, in steps of the stored format, to exact rounded to it\n"
     "  non-finite   NaN and Inf among the stored elements\n"
     "  ok           yes or no by --tolerance on rel_err, - without one\n"
+    "\n"
+    "With --emulate=h100 the released kernels are replayed from the same inputs:\n"
+    "  identical    share of the stored elements that the replay gives too, bit for bit\n"
+    "  far          the largest distance of the others, in steps of the stored format\n"
+    "  predicted    rel_err of the replay; beside it stands the one measured\n"
+    "--set=POINT=exact leaves one rounding out (gka attribute lists them).\n"
     "\n"
     "The default oracle is certified: double-double with a proven error bound (of gradients: "
     "shown,\n"
@@ -181,7 +189,12 @@ static void say_line(void *context, const char *line) {
     fprintf(((cli *)context)->out, "note: %s\n", line);
 }
 
-static void add_row(cli_table *table, const gka_verdict_row *row) {
+static double share_equal(const gka_verdict_row *row) {
+    const gka_comparison *const k = &row->emulated;
+    return k->count > 0 ? (double)k->equal / (double)k->count : 1;
+}
+
+static void add_row(cli_table *table, const gka_verdict_row *row, bool emulated) {
     const gka_comparison *const k = &row->comparison;
     char shape[200], at[200];
     join(shape, row->tensor->rank, row->tensor->shape);
@@ -202,12 +215,18 @@ static void add_row(cli_table *table, const gka_verdict_row *row) {
     cli_cell(table, "%llu", (unsigned long long)k->max_ulp);
     cli_cell(table, "%lld", (long long)(k->nan_out + k->inf_out));
     cli_cell(table, "%s", verdict_text(k->ok));
+    if (!emulated)
+        return;
+    cli_cell(table, "%.3f %%", 100 * share_equal(row));
+    cli_cell(table, "%llu", (unsigned long long)row->emulated.max_ulp);
+    cli_cell_real(table, row->predicted);
 }
 
 static int print_table(cli *c, const char *path, const request *r, const gka_verification *v) {
-    static const char *const headings[] = {"<tensor",    "<dtype",      "<shape", "rel_err",
-                                           "stated",     "max_row_err", "<at",    "max_ulp",
-                                           "non-finite", "<ok"};
+    static const char *const headings[] = {
+        "<tensor", "<dtype",     "<shape", "rel_err",   "stated", "max_row_err", "<at",
+        "max_ulp", "non-finite", "<ok",    "identical", "far",    "predicted"};
+    const int columns = sizeof headings / sizeof *headings - (r->emulate != NULL ? 0 : 3);
     const gka_problem *const p = &v->problem;
     fprintf(c->out,
             "%s: B %lld, T %lld, H %lld, D %lld, V %lld; ridge_ratio %g, chunk_size %lld, scale "
@@ -216,9 +235,9 @@ static int print_table(cli *c, const char *path, const request *r, const gka_ver
             (long long)p->V, p->ridge_ratio, (long long)p->chunk_size, p->scale,
             gka_oracle_name(r->oracle));
     cli_table table;
-    cli_table_start(&table, headings, sizeof headings / sizeof *headings);
+    cli_table_start(&table, headings, columns);
     for (size_t i = 0; i < v->row_count; i++)
-        add_row(&table, &v->rows[i]);
+        add_row(&table, &v->rows[i], r->emulate != NULL);
     if (cli_table_print(&table, c->out) != GKA_OK)
         return cli_out_of_memory(c);
     fputc('\n', c->out);
@@ -251,7 +270,7 @@ static json_t *integers(int rank, const int64_t *numbers, bool *good) {
     return list.value;
 }
 
-static json_t *json_row(const gka_verdict_row *row, bool *good) {
+static json_t *json_row(const gka_verdict_row *row, bool emulated, bool *good) {
     const gka_comparison *const k = &row->comparison;
     builder o = {json_object(), true};
     put(&o, "name", cli_json_text(row->tensor->name));
@@ -272,6 +291,11 @@ static json_t *json_row(const gka_verdict_row *row, bool *good) {
     put(&o, "count", json_integer(k->count));
     put(&o, "bits_equal", json_boolean(k->bits_equal));
     put(&o, "ok", k->ok == GKA_MEASURED ? json_null() : json_boolean(k->ok == GKA_PASS));
+    if (emulated) {
+        put(&o, "emulated_bits_equal", cli_json_real(share_equal(row)));
+        put(&o, "emulated_max_ulp", cli_json_count(row->emulated.max_ulp));
+        put(&o, "predicted_err", cli_json_real(row->predicted));
+    }
     *good &= o.good;
     return o.value;
 }
@@ -301,7 +325,7 @@ static void add_json(request *r, const char *path, const char *inputs, const gka
     builder o = {json_object(), r->good}, tensors = {json_array(), true},
             said = {json_array(), true};
     for (size_t i = 0; i < v->row_count; i++)
-        append(&tensors, json_row(&v->rows[i], &o.good));
+        append(&tensors, json_row(&v->rows[i], r->emulate != NULL, &o.good));
     tell(v, r, say_json, &said);
     put(&o, "file", cli_json_text(path));
     if (inputs != NULL)
@@ -335,6 +359,7 @@ static gka_status verify(request *r, const gka_file *file, const gka_file *input
         .inputs = inputs,
         .tolerances = r->tolerances,
         .tolerance_count = r->tolerance_texts.count,
+        .emulate = r->emulate != NULL ? &r->profile : NULL,
         .progress = cli_progress_start(&progress, r->c, slash == NULL ? path : slash + 1)};
     const gka_status status = gka_verify(file, &options, v, error);
     cli_progress_end(&progress);
@@ -437,6 +462,18 @@ static int check_json(request *r, const char *json) {
     return CLI_GOOD;
 }
 
+static int parse_profile(request *r, int form, const cli_texts *settings) {
+    gka_error error = {0};
+    if (r->emulate == NULL)
+        return settings->count > 0 ? cli_fail(r->c, "--set: --emulate=NAME was expected with it")
+                                   : CLI_GOOD;
+    gka_status status = gka_profile_find(r->emulate, &r->profile, &error);
+    r->profile.form = (gka_form)form;
+    for (size_t i = 0; i < settings->count && status == GKA_OK; i++)
+        status = gka_profile_set(&r->profile, settings->text[i], &error);
+    return status == GKA_OK ? CLI_GOOD : cli_report(r->c, &error);
+}
+
 static int judge(request *r, const char *json) {
     int code = parse_tolerances(r);
     if (code == CLI_GOOD)
@@ -454,6 +491,8 @@ static int judge(request *r, const char *json) {
 int cli_verify(cli *c) {
     request r = {.c = c, .chosen = -1, .good = true};
     const char *json = NULL;
+    int form = GKA_THREE_TERM;
+    cli_texts settings = {0};
     static const cli_help help = {.operands = "FILE...", .notes = notes, .least = 1, .most = -1};
     const cli_option options[] = {
         {"oracle", 0, CLI_CHOICE, &r.chosen, .choices = "fp64|certified|mpfr",
@@ -464,6 +503,12 @@ int cli_verify(cli *c) {
         {"json", 0, CLI_TEXT, &json, .value = "OUT", .help = "write the figures as JSON"},
         {"tolerance", 0, CLI_TEXTS, &r.tolerance_texts, .value = "NAME=VALUE",
          .help = "require rel_err <= VALUE of the tensor NAME; may be repeated"},
+        {"emulate", 0, CLI_TEXT, &r.emulate, .value = "PROFILE",
+         .help = "replay the kernels too: h100, ieee32 or exact64"},
+        {"form", 0, CLI_CHOICE, &form, .choices = "three-term|two-term",
+         .help = "form of the iteration that is replayed"},
+        {"set", 0, CLI_TEXTS, &settings, .value = "POINT=exact|released",
+         .help = "switch one rounding of the replay; may be repeated"},
         {"show-ref", 0, CLI_FLAG, &r.show_ref, .help = "judge the file's own ref.* tensors too"},
         {.kind = CLI_END}};
     int code;
@@ -471,7 +516,9 @@ int cli_verify(cli *c) {
         return code;
     if (json != NULL)
         r.list = json_array();
-    code = judge(&r, json);
+    code = parse_profile(&r, form, &settings);
+    if (code == CLI_GOOD)
+        code = judge(&r, json);
     json_decref(r.list);
     gka_free(r.tolerances);
     gka_free(r.used);

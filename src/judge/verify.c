@@ -80,12 +80,17 @@ typedef struct job {
     gka_verification *v;
     const output **outputs; /* of each row */
     gka_exact exact[PASSES];
+    gka_exact emulated[PASSES]; /* the same arrays, as the profile computes them */
     bool wanted[PASSES];
     int done; /* passes */
 } job;
 
 static double **array_of(job *j, const output *o) {
     return (double **)(void *)((char *)&j->exact[o->pass] + o->member);
+}
+
+static double **emulated_of(job *j, const output *o) {
+    return (double **)(void *)((char *)&j->emulated[o->pass] + o->member);
 }
 
 static void add_row(job *j, const char *prefix, const output *o) {
@@ -95,7 +100,8 @@ static void add_row(job *j, const char *prefix, const output *o) {
     if (tensor == NULL)
         return;
     j->outputs[j->v->row_count] = o;
-    j->v->rows[j->v->row_count++] = (gka_verdict_row){.tensor = tensor, .stated = NAN};
+    j->v->rows[j->v->row_count++] =
+        (gka_verdict_row){.tensor = tensor, .stated = NAN, .predicted = NAN};
 }
 
 /* The file's tensors into rows, in the order of the table; what is no input either into others. */
@@ -294,7 +300,10 @@ static gka_status allocate(job *j, gka_error *error) {
         if (*array != NULL)
             continue;
         *array = gka_alloc((size_t)gka_tensor_count(j->v->rows[i].tensor), sizeof **array);
-        if (*array == NULL)
+        double **const emulated = emulated_of(j, o);
+        if (j->options->emulate != NULL)
+            *emulated = gka_alloc((size_t)gka_tensor_count(j->v->rows[i].tensor), sizeof **array);
+        if (*array == NULL || (j->options->emulate != NULL && *emulated == NULL))
             return gka_fail(error, GKA_OUT_OF_MEMORY, "%s: out of memory computing the exact '%s'",
                             gka_file_path(j->file), o->name);
     }
@@ -338,6 +347,52 @@ static gka_status compute(job *j, gka_error *error) {
                                        why.text[0] != '\0' ? why.text : gka_status_text(status));
 }
 
+/* ---- the emulation ------------------------------------------------------------------------- */
+
+static gka_chunk chunk_of(const gka_exact *e) {
+    return (gka_chunk){.x = e->x,
+                       .fro = e->fro,
+                       .o = e->o,
+                       .h_chunk = e->h_chunk,
+                       .h_final = e->h_final,
+                       .u_final = e->u_final};
+}
+
+static gka_chunk gradients_of(const gka_exact *e) {
+    return (gka_chunk){
+        .dq = e->dq, .dk = e->dk, .dv = e->dv, .dalpha = e->dalpha, .dg = e->dg, .dh0 = e->dh0};
+}
+
+static gka_status emulate(job *j, gka_error *error) {
+    const gka_profile *const profile = j->options->emulate;
+    const gka_problem *const problem = &j->v->problem;
+    if (profile == NULL)
+        return GKA_OK;
+    gka_status status = GKA_OK;
+    if (j->wanted[FORWARD]) {
+        gka_chunk out = chunk_of(&j->emulated[FORWARD]);
+        status = gka_chunk_forward(problem, profile, &out, NULL, NULL, error);
+    }
+    for (int pass = SOLVE; status == GKA_OK && pass <= LAYER; pass++) {
+        gka_chunk out = gradients_of(&j->emulated[pass]);
+        if (j->wanted[pass])
+            status = gka_chunk_backward(problem, profile,
+                                        pass == SOLVE ? GKA_CHUNK_SOLVE : GKA_CHUNK_LAYER, true,
+                                        NULL, &out, error);
+    }
+    return status;
+}
+
+/* ||emulated - exact|| / ||exact||; exact = 0: ||emulated||. */
+static double predicted_error(int64_t count, const double *emulated, const double *exact) {
+    double error = 0, norm = 0;
+    for (int64_t i = 0; i < count; i++) {
+        error += (emulated[i] - exact[i]) * (emulated[i] - exact[i]);
+        norm += exact[i] * exact[i];
+    }
+    return norm > 0 ? sqrt(error / norm) : sqrt(error);
+}
+
 /* ---- the verdict --------------------------------------------------------------------------- */
 
 static gka_verdict verdict_of(const gka_verify_options *options, const char *name, double rel_err) {
@@ -353,6 +408,12 @@ static void compare(job *j) {
         gka_verdict_row *const row = &j->v->rows[i];
         gka_compare(row->tensor, *array_of(j, j->outputs[i]), j->outputs[i]->row_rank,
                     &row->comparison);
+        if (j->options->emulate != NULL) {
+            const double *const emulated = *emulated_of(j, j->outputs[i]);
+            gka_compare(row->tensor, emulated, j->outputs[i]->row_rank, &row->emulated);
+            row->predicted = predicted_error(gka_tensor_count(row->tensor), emulated,
+                                             *array_of(j, j->outputs[i]));
+        }
         row->comparison.ok = verdict_of(j->options, row->tensor->name, row->comparison.rel_err);
     }
 }
@@ -360,8 +421,10 @@ static void compare(job *j) {
 static void free_job(job *j) {
     for (int i = 0; i < OUTPUTS; i++) {
         double **const array = array_of(j, &outputs[i]);
+        double **const emulated = emulated_of(j, &outputs[i]);
         gka_free(*array);
-        *array = NULL;
+        gka_free(*emulated);
+        *array = *emulated = NULL;
     }
     gka_free(j->outputs);
 }
@@ -385,6 +448,8 @@ gka_status gka_verify(const gka_file *file, const gka_verify_options *options,
         status = allocate(&j, error);
     if (status == GKA_OK)
         status = compute(&j, error);
+    if (status == GKA_OK)
+        status = emulate(&j, error);
     if (status == GKA_OK)
         compare(&j);
     free_job(&j);

@@ -52,6 +52,11 @@ $ gka verify --help
 >       --json=OUT                       write the figures as JSON
 >       --tolerance=NAME=VALUE           require rel_err <= VALUE of the tensor
 >                                        NAME; may be repeated
+>       --emulate=PROFILE                replay the kernels too: h100, ieee32 or
+>                                        exact64
+>       --form=three-term|two-term       form of the iteration that is replayed
+>       --set=POINT=exact|released       switch one rounding of the replay; may
+>                                        be repeated
 >       --show-ref                       judge the file's own ref.* tensors too
 >
 > Each FILE is a safetensors file with the inputs q k [v] [alpha] [g] [h0] [u0] [do] [dx]
@@ -65,6 +70,12 @@ $ gka verify --help
 >   max_ulp      the largest distance, in steps of the stored format, to exact rounded to it
 >   non-finite   NaN and Inf among the stored elements
 >   ok           yes or no by --tolerance on rel_err, - without one
+>
+> With --emulate=h100 the released kernels are replayed from the same inputs:
+>   identical    share of the stored elements that the replay gives too, bit for bit
+>   far          the largest distance of the others, in steps of the stored format
+>   predicted    rel_err of the replay; beside it stands the one measured
+> --set=POINT=exact leaves one rounding out (gka attribute lists them).
 >
 > The default oracle is certified: double-double with a proven error bound (of gradients: shown,
 > not proven), the same bytes on every machine, 1.5 times fp64's time or so. Where it can prove

@@ -1,0 +1,24 @@
+What the hardware wrote and what the replay of its kernels gives, bit for bit.
+
+$ gka verify --emulate=h100 $DATA/h100/iid_ungated.safetensors | awk 'NF > 10 { print $1, $4, $(NF - 3), $(NF - 1), $NF }'
+> $DATA/h100/iid_ungated.safetensors: T scale oracle certified
+> tensor rel_err ok far predicted
+> x 2.64e-03 100.000 0 2.64e-03
+> fro 6.06e-03 100.000 0 6.06e-03
+> h_chunk 1.70e-03 100.000 0 1.70e-03
+> h_final 2.85e-07 100.000 0 2.85e-07
+> u_final 2.16e-07 100.000 0 2.16e-07
+> o 1.29e-02 100.000 0 1.29e-02
+> solve.dq 2.76e-03 100.000 0 2.76e-03
+> solve.dk 5.38e-02 100.000 0 5.38e-02
+> layer.dq 9.40e-03 100.000 0 9.40e-03
+> layer.dk 1.41e-02 100.000 0 1.41e-02
+> layer.dv 1.13e-02 100.000 0 1.13e-02
+> layer.dalpha 2.99e-02 100.000 0 2.99e-02
+> note: proven token in MPFR
+$ gka verify --set=mask=exact $DATA/h100/iid_ungated.safetensors
+! gka verify: --set: --emulate=NAME was expected with it
+= 2
+$ gka verify --emulate=h100 --set=mosk=exact $DATA/h100/iid_ungated.safetensors
+! gka verify: no rounding point 'mosk'
+= 2
