@@ -15,7 +15,7 @@ typedef struct backward_work {
     chunk_work base;
     double *E, *Z, *dU;       /* carried from the right */
     double *E0, *Z0, *dU0;    /* their snapshots in bf16 */
-    double *DD, *part;        /* [D,D] */
+    double *DD, *part;        /* [D,D]; part holds an initial U [D,V] too */
     double *p, *x, *dx, *mix; /* [C,D] tiles */
     double *rows, *rows2;     /* [C,max(D,V)] */
     double *dk, *dq;          /* [C,max(D,V)] */
@@ -52,9 +52,10 @@ static void layout(const backward *run, chunk_bump *bump, backward_work *work) {
     const chunk_plan *const plan = run->plan;
     const int64_t D = plan->D, V = plan->V, W = max_of(D, V), C = max_of(plan->C, plan->C_out);
     chunk_work_layout(plan, bump, &work->base);
-    double **const squares[] = {&work->E, &work->Z, &work->E0, &work->Z0, &work->DD, &work->part};
+    double **const squares[] = {&work->E, &work->Z, &work->E0, &work->Z0, &work->DD};
     for (size_t i = 0; i < sizeof squares / sizeof *squares; i++)
         *squares[i] = take(bump, D, D);
+    work->part = take(bump, D, W);
     work->dU = take(bump, D, V);
     work->dU0 = take(bump, D, V);
     double **const tiles[] = {&work->p,    &work->x,     &work->dx, &work->mix,

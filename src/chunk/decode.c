@@ -94,7 +94,7 @@ static void decode_head(void *context, int64_t index, int worker) {
                   *const x_prev = x + D, *const scaled = x_prev + D, *const y = scaled + D,
                   *const z = y + D;
     gka_problem_q(problem, span.b, span.begin, h, q);
-    gka_problem_k(problem, span.b, span.begin, gka_problem_group(problem, h), k);
+    gka_problem_k(problem, span.b, span.begin, h, k);
     gka_problem_h0(problem, n, h, P);
     const double g = gka_problem_g(problem, span.b, span.begin, h);
     const double gamma = plan->gated ? chunk_exp(plan, g) : 1;

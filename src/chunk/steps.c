@@ -190,7 +190,7 @@ void chunk_initial_state(const chunk_plan *plan, int64_t sequence, int64_t h, do
 void chunk_load(const chunk_plan *plan, int64_t b, int64_t t, int64_t n, int64_t h, int64_t C,
                 bool restart, chunk_tile *tile) {
     const gka_problem *const problem = plan->problem;
-    const int64_t D = plan->D, V = plan->V, group = gka_problem_group(problem, h);
+    const int64_t D = plan->D, V = plan->V;
     tile->C = C;
     tile->n = n;
     memset(tile->q, 0, (size_t)(C * D) * sizeof(double));
@@ -199,9 +199,9 @@ void chunk_load(const chunk_plan *plan, int64_t b, int64_t t, int64_t n, int64_t
     memset(tile->g, 0, (size_t)C * sizeof(double));
     for (int64_t i = 0; i < n; i++) {
         gka_problem_q(problem, b, t + i, h, tile->q + i * D);
-        gka_problem_k(problem, b, t + i, group, tile->k + i * D);
+        gka_problem_k(problem, b, t + i, h, tile->k + i * D);
         if (V)
-            gka_problem_v(problem, b, t + i, group, tile->v + i * V);
+            gka_problem_v(problem, b, t + i, h, tile->v + i * V);
         tile->g[i] = gka_problem_g(problem, b, t + i, h);
     }
     if (restart)

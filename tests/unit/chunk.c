@@ -191,8 +191,8 @@ static void recurrence(const gka_problem *p, outputs *out) {
                 const double gamma = exp(gka_problem_g(p, span.b, t, h));
                 double f = 0, *const x = out->x + row * D;
                 gka_problem_q(p, span.b, t, h, q);
-                gka_problem_k(p, span.b, t, gka_problem_group(p, h), k);
-                gka_problem_v(p, span.b, t, gka_problem_group(p, h), v);
+                gka_problem_k(p, span.b, t, h, k);
+                gka_problem_v(p, span.b, t, h, v);
                 for (int64_t i = 0; i < D; i++)
                     for (int64_t j = 0; j < D; j++) {
                         H[i * D + j] = gamma * H[i * D + j] + k[i] * k[j];
@@ -408,8 +408,8 @@ static void implicit(const gka_problem *p, bool layer, bool bp_lambda, gradients
                 double *const H1 = Hs + (t - s.begin + 1) * D * D, *const U1 =
                                                                        Us +
                                                                        (t - s.begin + 1) * D * V;
-                gka_problem_k(p, s.b, t, group, k);
-                gka_problem_v(p, s.b, t, group, v);
+                gka_problem_k(p, s.b, t, h, k);
+                gka_problem_v(p, s.b, t, h, v);
                 for (int64_t i = 0; i < D; i++) {
                     for (int64_t j = 0; j < D; j++)
                         H1[i * D + j] = gamma * H[i * D + j] + k[i] * k[j];
@@ -428,8 +428,8 @@ static void implicit(const gka_problem *p, bool layer, bool bp_lambda, gradients
                 const double alpha = gka_problem_alpha(p, s.b, t, h);
                 double f = 0, px = 0, *const pt = out->p + row * D;
                 gka_problem_q(p, s.b, t, h, q);
-                gka_problem_k(p, s.b, t, group, k);
-                gka_problem_v(p, s.b, t, group, v);
+                gka_problem_k(p, s.b, t, h, k);
+                gka_problem_v(p, s.b, t, h, v);
                 gka_problem_dx(p, s.b, t, h, dx);
                 gka_problem_dout(p, s.b, t, h, dout);
                 for (int64_t i = 0; i < D * D; i++)
