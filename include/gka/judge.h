@@ -2,6 +2,7 @@
  *
  *   1  gka_comparison            one tensor against one reference, as a record
  *   2  gka_verify                every output tensor of a file against the oracle
+ *   3  gka_golden                inputs, references and tolerances in one file
  *
  * The conventions of a comparison stand here and nowhere else:
  *   rel_err      ||out - ref||_2 / ||ref||_2 over the whole tensor; ref = 0: ||out||_2 and
@@ -112,6 +113,58 @@ typedef struct gka_verification {
 gka_status gka_verify(const gka_file *file, const gka_verify_options *options,
                       gka_verification *verification, gka_error *error);
 void gka_verification_free(gka_verification *verification);
+
+/* ---- 3 goldens ----------------------------------------------------------------------------- */
+
+/* A golden is one safetensors file: inputs in a kernel's dtype, for every output NAME the tensors
+ * NAME.exact (F64: the exact value rounded once; the method) and NAME.steps (F64: num_iter
+ * iterations in binary64; what an implementation should give), NAME.exact.lo on request, NAME.h100
+ * on request (the emulated kernel's own output in its stored type), and as metadata the parameters
+ * and
+ *
+ *   golden           "1", the version of this description
+ *   gka_version      of the library that made it
+ *   spec             JSON, every key of gka_golden_spec_set: made again from this, same bytes
+ *   inputs_sha256    over "NAME DTYPE [d0,d1,...]\n" and the data of each input, in the order
+ *                    q k v alpha g h0 u0 do dx cu_seqlens
+ *   tolerances       JSON {NAME: {value, judged, floor, stage, stage_profile, rule}}, see below
+ *   oracle           JSON: what the certified oracle reports; forward values are proven to be
+ *                    correctly rounded, gradients are right to about 1e-25 without a proven bound
+ *
+ * Tolerances are on rel_err. NAME is judged "steps" (against NAME.steps) or "local": against
+ * NAME.steps or the exact formulas at the candidate's own upstream tensors (src/judge/golden.c),
+ * whichever is nearer, since backward stages amplify what those have lost. floor is what the steps
+ * values rounded once to the stored types come to under that judgement; stage what a panel of
+ * right kernels comes to, at worst: the h100 at several chunk sizes and in the two-term form (for
+ * fp32 the same in binary32; where the h100 cannot run the problem, or gives NaN, binary32 with
+ * every bf16 rounding point of the kernels).
+ *
+ *   value = 2^ceil(log2(2 max(floor, stage)))
+ *
+ * so that whatever lies as near to one of them as that lies to the reference passes (the triangle
+ * inequality). A value of 1/2 or more, which would let zero pass, is null: nothing is judged. */
+typedef struct gka_golden_spec {
+    gka_generator generator;
+    bool forward, states, backward; /* which outputs: x fro o, h_chunk h_final u_final, gradients */
+    bool emulate;                   /* the h100's outputs too */
+    bool lo;                        /* NAME.exact.lo too */
+    gka_oracle oracle;              /* certified or MPFR */
+} gka_golden_spec;
+
+/* iid keys, released gates, B T H D = 1 256 1 128, bf16, all outputs, the certified oracle. */
+void gka_golden_spec_start(gka_golden_spec *spec);
+/* Sets one key from text: problem gate B T H G D V pairs dtype chunk ridge iters scale seed h0
+ * alpha plain outputs emulate lo oracle. GKA_BAD_ARGUMENT with key and allowed values. */
+gka_status gka_golden_spec_set(gka_golden_spec *spec, const char *key, const char *text,
+                               gka_error *error);
+/* Sets the keys of a JSON object. */
+gka_status gka_golden_spec_read(gka_golden_spec *spec, const char *json, gka_error *error);
+
+/* Writes the golden of a spec, or, with inputs, that of a file's problem (its parameters and its
+ * dtypes; of the spec then only outputs, emulate, lo and oracle count). Nothing stands at path
+ * before it is complete. GKA_UNSUPPORTED where the h100 cannot run what it should emulate. */
+gka_status gka_golden_generate(const gka_golden_spec *spec, const gka_file *inputs,
+                               const char *path, const gka_progress *progress, gka_error *error);
 
 #ifdef __cplusplus
 }

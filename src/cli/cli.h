@@ -40,6 +40,7 @@ typedef struct cli cli;
 
 int cli_attribute(cli *c);
 int cli_formats(cli *c);
+int cli_golden(cli *c);
 int cli_solve(cli *c);
 int cli_spectrum(cli *c);
 int cli_verify(cli *c);

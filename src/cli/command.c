@@ -14,6 +14,7 @@ typedef struct command {
 
 static const command commands[] = {
     {"verify", cli_verify, "judge computed tensors against the exact answer for their inputs"},
+    {"golden", cli_golden, "inputs, references and tolerances in one file, to test kernels by"},
     {"solve", cli_solve, "solvers side by side at one token, in emulated arithmetics"},
     {"attribute", cli_attribute, "what each rounding of the released kernels costs, one by one"},
     {"spectrum", cli_spectrum, "eigenvalues against the interval the released solver assumes"},

@@ -9,6 +9,7 @@ $ gka --help
 >
 > Commands:
 >   verify      judge computed tensors against the exact answer for their inputs
+>   golden      inputs, references and tolerances in one file, to test kernels by
 >   solve       solvers side by side at one token, in emulated arithmetics
 >   attribute   what each rounding of the released kernels costs, one by one
 >   spectrum    eigenvalues against the interval the released solver assumes

@@ -1,0 +1,167 @@
+/* golden.c - gka golden: inputs, references and tolerances in one file. */
+#include "cli/private.h"
+#include "gka/judge.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Options that are keys of the spec, as gka_golden_spec_set has them. */
+static const struct {
+    const char *name, *value, *help;
+} keys[] = {
+    {"problem", "NAME", "keys: iid, powerlaw, lowrank, repeat or recall (iid)"},
+    {"gate", "NAME", "none, slow, released or strong (released)"},
+    {"B", "N", "batch (1)"},
+    {"T", "N", "tokens (256)"},
+    {"H", "N", "query heads (1)"},
+    {"G", "N", "key/value heads, a divisor of H (H)"},
+    {"D", "N", "key size (128)"},
+    {"V", "N", "value size, 0: no v (D)"},
+    {"pairs", "N", "recall: tokens that store a pair (T/2)"},
+    {"dtype", "NAME", "of the inputs: bf16, fp16 or fp32 (bf16)"},
+    {"chunk", "N", "chunk size C (64)"},
+    {"ridge", "A", "ridge ratio a (0.02)"},
+    {"iters", "R", "iterations r (30)"},
+    {"scale", "S", "output scale s (1/sqrt(D))"},
+    {"seed", "N", "which draws (1)"},
+    {"outputs", "LIST", "of forward, backward, states (all)"},
+    {"oracle", "NAME", "of NAME.exact: certified or mpfr (certified)"},
+    {"emulate", "NAME", "h100: the emulated kernel's outputs too, as NAME.h100 (none)"},
+};
+
+/* Flags that set a key. */
+static const struct {
+    const char *name, *key, *text, *help;
+} flags[] = {
+    {"gated", "gate", "released", "--gate=released"},
+    {"ungated", "gate", "none", "--gate=none"},
+    {"h0", "h0", "true", "initial states h0, u0"},
+    {"alpha", "alpha", "true", "a tensor alpha (yes)"},
+    {"no-alpha", "alpha", "false", "alpha = 1"},
+    {"plain", "plain", "true", "no beta, no alpha, no gate"},
+    {"lo", "lo", "true", "second words: NAME.exact.lo = fp64(exact - NAME.exact)"},
+};
+
+enum { KEYS = sizeof keys / sizeof *keys, FLAGS = sizeof flags / sizeof *flags };
+
+static const char notes[] =
+    "A golden holds the inputs in the kernel's dtype and, for each output NAME (x fro o; h_chunk\n"
+    "h_final u_final; solve.{dq dk dg dh0}, layer.{dq dk dv dalpha dg}):\n"
+    "\n"
+    "  NAME.exact  F64, the exact value rounded once: judges the method. Forward values are "
+    "proven;\n"
+    "              gradients are right to about 1e-25, without a proven bound\n"
+    "  NAME.steps  F64, r iterations in binary64: judges an implementation\n"
+    "  NAME.h100   with --emulate=h100: the bits of the released kernels\n"
+    "\n"
+    "Metadata: parameters, the complete spec, the version, a SHA-256 of the inputs, and a "
+    "tolerance\n"
+    "for each output with its derivation. The same spec gives the same bytes.\n"
+    "\n"
+    "--spec takes the same keys as a JSON object, {\"T\": 512, \"gate\": \"slow\", \"h0\": true};\n"
+    "options given as well count more. --input takes a file's own q k [v alpha g h0 u0 do dx\n"
+    "cu_seqlens] and parameters in place of made-up ones.\n";
+
+typedef struct request {
+    const char *spec, *input, *output;
+    const char *text[KEYS];
+    bool flag[FLAGS];
+} request;
+
+static int read_text(cli *c, const char *path, char **text) {
+    enum { MOST = 1 << 20 };
+    FILE *const file = fopen(path, "r");
+    if (file == NULL)
+        return cli_fail(c, "%s: cannot be opened; a JSON object was expected", path);
+    *text = gka_alloc(MOST + 1, 1);
+    const size_t size = *text == NULL ? 0 : fread(*text, 1, MOST, file);
+    const bool failed = ferror(file) != 0;
+    (void)fclose(file);
+    if (*text == NULL)
+        return cli_out_of_memory(c);
+    (*text)[size] = '\0';
+    return failed ? cli_fail(c, "%s: cannot be read", path) : CLI_GOOD;
+}
+
+static int read_spec(cli *c, const char *path, gka_golden_spec *spec) {
+    char *text = NULL;
+    int code = read_text(c, path, &text);
+    if (code == CLI_GOOD) {
+        gka_error error = {0}, line = {0};
+        const gka_status status = gka_golden_spec_read(spec, text, &error);
+        if (status != GKA_OK)
+            (void)gka_fail(&line, status, "%s: %s", path, error.text);
+        code = cli_outcome(c, status, &line);
+    }
+    gka_free(text);
+    return code;
+}
+
+/* With an input file, what makes tensors up is a mistake. */
+static bool makes_up(const char *name) {
+    return strcmp(name, "outputs") != 0 && strcmp(name, "oracle") != 0 &&
+           strcmp(name, "emulate") != 0 && strcmp(name, "lo") != 0;
+}
+
+static int set_key(cli *c, const request *r, gka_golden_spec *spec, const char *option,
+                   const char *key, const char *text) {
+    if (r->input != NULL && makes_up(key))
+        return cli_fail(c, "--%s is for inputs that are made up, not for the file %.200s", option,
+                        r->input);
+    gka_error error = {0};
+    const gka_status status = gka_golden_spec_set(spec, key, text, &error);
+    return status == GKA_OK ? CLI_GOOD : cli_report(c, &error);
+}
+
+static int build_spec(cli *c, const request *r, gka_golden_spec *spec) {
+    gka_golden_spec_start(spec);
+    int code = r->spec == NULL ? CLI_GOOD : read_spec(c, r->spec, spec);
+    for (int i = 0; i < FLAGS && code == CLI_GOOD; i++)
+        if (r->flag[i])
+            code = set_key(c, r, spec, flags[i].name, flags[i].key, flags[i].text);
+    for (int i = 0; i < KEYS && code == CLI_GOOD; i++)
+        if (r->text[i] != NULL)
+            code = set_key(c, r, spec, keys[i].name, keys[i].name, r->text[i]);
+    return code;
+}
+
+static int generate(cli *c, const request *r, const gka_golden_spec *spec) {
+    gka_file *inputs = NULL;
+    int code = r->input == NULL ? CLI_GOOD : cli_open(c, r->input, &inputs);
+    if (code == CLI_GOOD) {
+        cli_progress bar;
+        const gka_progress progress = cli_progress_start(&bar, c, r->output);
+        gka_error error = {0};
+        const gka_status status = gka_golden_generate(spec, inputs, r->output, &progress, &error);
+        cli_progress_end(&bar);
+        code = cli_outcome(c, status, &error);
+        gka_file_close(inputs);
+    }
+    return code;
+}
+
+int cli_golden(cli *c) {
+    request r = {0};
+    cli_option options[KEYS + FLAGS + 4];
+    int n = 0, code;
+    options[n++] = (cli_option){
+        "output", 'o', CLI_TEXT, &r.output, .value = "FILE", .help = "the golden to write"};
+    options[n++] = (cli_option){
+        "spec", 0, CLI_TEXT, &r.spec, .value = "FILE", .help = "keys as a JSON object"};
+    options[n++] = (cli_option){
+        "input", 0, CLI_TEXT, &r.input, .value = "FILE", .help = "inputs of one's own"};
+    for (int i = 0; i < KEYS; i++)
+        options[n++] = (cli_option){
+            keys[i].name, 0, CLI_TEXT, &r.text[i], .value = keys[i].value, .help = keys[i].help};
+    for (int i = 0; i < FLAGS; i++)
+        options[n++] = (cli_option){flags[i].name, 0, CLI_FLAG, &r.flag[i], .help = flags[i].help};
+    options[n] = (cli_option){.kind = CLI_END};
+    const cli_help help = {.notes = notes, .least = 0, .most = 0};
+    if (!cli_parse(c, &help, options, &code))
+        return code;
+    if (r.output == NULL)
+        return cli_fail(c, "expected -o FILE; `gka golden --help` says more");
+    gka_golden_spec spec;
+    code = build_spec(c, &r, &spec);
+    return code == CLI_GOOD ? generate(c, &r, &spec) : code;
+}

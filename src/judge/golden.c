@@ -1,0 +1,343 @@
+/* golden.c - the values that goldens are made of and judged by.
+ *
+ * Local judgement. A backward stage amplifies what its upstream tensors have lost: the released dk
+ * is off by .6 of itself, yet within .004 of what the formulas of NUMERICS 2 make of its own x and
+ * p. So each later stage is judged at the candidate's own upstream tensors:
+ *
+ *   o             s U_t^T (q_t + alpha_t (x_t - q_t))                at its x
+ *   solve.{dk,dg,dh0}                                                at its x, fro, p = solve.dq
+ *   layer.{dalpha,dv}                                                at its x
+ *   layer.{dk,dg}                                                    at its x, fro, p
+ *   p_t = layer.dq_t - (1 - alpha_t) dq'_t,  dq'_t = s U_t do_t
+ *
+ * or against the steps values, whichever is nearer: what is exact but for its own storage is as
+ * right as what follows from x and p as they were stored.
+ */
+#include "judge/golden.h"
+
+#include "gka/arith.h"
+#include "gka/format.h"
+
+#include <math.h>
+#include <string.h>
+
+/* ---- the outputs --------------------------------------------------------------------------- */
+
+#define BOTH(member) offsetof(gka_exact, member), offsetof(gka_chunk, member)
+#define BIT(id)      (1u << GOLDEN_##id)
+
+const golden_output golden_outputs[GOLDEN_OUTPUTS] = {
+    {"x", GOLDEN_FORWARD, "BTHD", 1, BOTH(x), false, 0},
+    {"fro", GOLDEN_FORWARD, "BTH", 0, BOTH(fro), true, 0},
+    {"o", GOLDEN_FORWARD, "BTHV", 1, BOTH(o), false, BIT(X)},
+    {"h_chunk", GOLDEN_STATES, "BCHDD", 2, BOTH(h_chunk), false, 0},
+    {"h_final", GOLDEN_STATES, "NHDD", 2, BOTH(h_final), true, 0},
+    {"u_final", GOLDEN_STATES, "NHDV", 2, BOTH(u_final), true, 0},
+    {"solve.dq", GOLDEN_SOLVE, "BTHD", 1, BOTH(dq), false, 0},
+    {"solve.dk", GOLDEN_SOLVE, "BTGD", 1, BOTH(dk), false, BIT(X) | BIT(FRO) | BIT(SOLVE_DQ)},
+    {"solve.dg", GOLDEN_SOLVE, "BTH", 0, BOTH(dg), true, BIT(X) | BIT(FRO) | BIT(SOLVE_DQ)},
+    {"solve.dh0", GOLDEN_SOLVE, "NHDD", 2, BOTH(dh0), true, BIT(X) | BIT(FRO) | BIT(SOLVE_DQ)},
+    {"layer.dq", GOLDEN_LAYER, "BTHD", 1, BOTH(dq), false, 0},
+    {"layer.dk", GOLDEN_LAYER, "BTGD", 1, BOTH(dk), false, BIT(X) | BIT(FRO) | BIT(LAYER_DQ)},
+    {"layer.dv", GOLDEN_LAYER, "BTGV", 1, BOTH(dv), false, BIT(X)},
+    {"layer.dalpha", GOLDEN_LAYER, "BTH", 0, BOTH(dalpha), false, BIT(X)},
+    {"layer.dg", GOLDEN_LAYER, "BTH", 0, BOTH(dg), true, BIT(X) | BIT(FRO) | BIT(LAYER_DQ)},
+};
+
+int golden_find(const char *name) {
+    for (int i = 0; i < GOLDEN_OUTPUTS; i++)
+        if (strcmp(golden_outputs[i].name, name) == 0)
+            return i;
+    return -1;
+}
+
+bool golden_possible(const gka_problem *problem, int output) {
+    const golden_output *const o = &golden_outputs[output];
+    if ((o->part == GOLDEN_LAYER || strchr(o->shape, 'V') != NULL) && problem->v.data == NULL)
+        return false;
+    if (output == GOLDEN_SOLVE_DH0 && problem->h0.data == NULL)
+        return false;
+    if ((output == GOLDEN_SOLVE_DG || output == GOLDEN_LAYER_DG) && problem->g.data == NULL)
+        return false;
+    if (output == GOLDEN_LAYER_DALPHA && problem->alpha.data == NULL)
+        return false;
+    return (o->part != GOLDEN_SOLVE || problem->dx.data != NULL) &&
+           (o->part != GOLDEN_LAYER || problem->dout.data != NULL);
+}
+
+static int64_t extent(const gka_problem *problem, char letter) {
+    switch (letter) {
+    case 'B': return problem->B;
+    case 'T': return problem->T;
+    case 'H': return problem->H;
+    case 'G': return problem->G;
+    case 'D': return problem->D;
+    case 'V': return problem->V;
+    case 'N': return problem->N;
+    default: return gka_problem_chunks(problem);
+    }
+}
+
+int golden_shape(const gka_problem *problem, int output, int64_t shape[GKA_MAX_RANK]) {
+    const char *const letters = golden_outputs[output].shape;
+    const int rank = (int)strlen(letters);
+    for (int i = 0; i < rank; i++)
+        shape[i] = extent(problem, letters[i]);
+    return rank;
+}
+
+int64_t golden_count(const gka_problem *problem, int output) {
+    int64_t shape[GKA_MAX_RANK], count = 1;
+    const int rank = golden_shape(problem, output, shape);
+    for (int i = 0; i < rank; i++)
+        count *= shape[i];
+    return count;
+}
+
+gka_dtype golden_dtype(const gka_problem *problem, int output) {
+    if (problem->q.dtype == GKA_F64)
+        return GKA_F64;
+    return golden_outputs[output].wide ? GKA_F32 : problem->q.dtype;
+}
+
+/* ---- arrays -------------------------------------------------------------------------------- */
+
+gka_status golden_allocate(const gka_problem *problem, unsigned wanted, golden_values *values,
+                           gka_error *error) {
+    for (int i = 0; i < GOLDEN_OUTPUTS; i++) {
+        if (!(wanted >> i & 1) || values->of[i] != NULL)
+            continue;
+        const size_t count = (size_t)golden_count(problem, i);
+        values->of[i] = gka_alloc(count, sizeof(double));
+        if (values->of[i] == NULL)
+            return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory: %zu numbers of '%s'", count,
+                            golden_outputs[i].name);
+    }
+    return GKA_OK;
+}
+
+void golden_free(golden_values *values) {
+    for (int i = 0; i < GOLDEN_OUTPUTS; i++)
+        gka_free(values->of[i]);
+    *values = (golden_values){0};
+}
+
+void golden_store(const gka_problem *problem, unsigned wanted, golden_values *values) {
+    for (int i = 0; i < GOLDEN_OUTPUTS; i++)
+        if (wanted >> i & 1 && values->of[i] != NULL)
+            gka_round_array(gka_format_of_dtype(golden_dtype(problem, i)), GKA_NEAREST_EVEN, 0, 0,
+                            (size_t)golden_count(problem, i), values->of[i], values->of[i]);
+}
+
+/* ---- a profile's outputs ------------------------------------------------------------------- */
+
+/* The members of the parts among `wanted`. */
+static bool set_members(unsigned wanted, unsigned parts, const golden_values *values,
+                        gka_chunk *out) {
+    bool some = false;
+    for (int i = 0; i < GOLDEN_OUTPUTS; i++)
+        if (wanted >> i & 1 && parts >> golden_outputs[i].part & 1) {
+            *(double **)(void *)((char *)out + golden_outputs[i].chunk) = values->of[i];
+            some = true;
+        }
+    return some;
+}
+
+gka_status golden_steps(const gka_problem *problem, const gka_profile *profile, unsigned wanted,
+                        golden_values *values, gka_error *error) {
+    gka_status status = golden_allocate(problem, wanted, values, error);
+    gka_chunk forward = {0}, solve = {0}, layer = {0};
+    if (status == GKA_OK &&
+        set_members(wanted, 1u << GOLDEN_FORWARD | 1u << GOLDEN_STATES, values, &forward))
+        status = gka_chunk_forward(problem, profile, &forward, NULL, NULL, error);
+    if (status == GKA_OK && set_members(wanted, 1u << GOLDEN_SOLVE, values, &solve))
+        status = gka_chunk_backward(problem, profile, GKA_CHUNK_SOLVE, true, NULL, &solve, error);
+    if (status == GKA_OK && set_members(wanted, 1u << GOLDEN_LAYER, values, &layer))
+        status = gka_chunk_backward(problem, profile, GKA_CHUNK_LAYER, true, NULL, &layer, error);
+    return status;
+}
+
+/* ---- the output stage and p ---------------------------------------------------------------- */
+
+/* One head of one sequence: o at the given x, and p at the given layer.dq; either may be NULL. */
+typedef struct recurrence {
+    const gka_problem *problem;
+    const double *x, *dq;
+    double *o, *p;
+    double *memory; /* of every worker: U [D,V], q k [D], v do [V] */
+    size_t each;
+} recurrence;
+
+static void step_state(const gka_problem *problem, double gamma, const double *k, const double *v,
+                       double *U) {
+    const int64_t D = problem->D, V = problem->V;
+    for (int64_t i = 0; i < D; i++)
+        for (int64_t j = 0; j < V; j++)
+            U[i * V + j] = gamma * U[i * V + j] + k[i] * v[j];
+}
+
+/* o = s U^T q' */
+static void output_row(const gka_problem *problem, const double *U, const double *q, double alpha,
+                       const double *x, double *o) {
+    const int64_t D = problem->D, V = problem->V;
+    memset(o, 0, (size_t)V * sizeof *o);
+    for (int64_t i = 0; i < D; i++) {
+        const double mixed = q[i] + alpha * (x[i] - q[i]);
+        for (int64_t j = 0; j < V; j++)
+            o[j] += U[i * V + j] * mixed;
+    }
+    for (int64_t j = 0; j < V; j++)
+        o[j] *= problem->scale;
+}
+
+/* p = dq - (1 - alpha) s U do */
+static void p_row(const gka_problem *problem, const double *U, const double *dout, double alpha,
+                  const double *dq, double *p) {
+    const int64_t D = problem->D, V = problem->V;
+    for (int64_t i = 0; i < D; i++) {
+        double sum = 0;
+        for (int64_t j = 0; j < V; j++)
+            sum += U[i * V + j] * dout[j];
+        p[i] = dq[i] - (1 - alpha) * (problem->scale * sum);
+    }
+}
+
+static void run_recurrence(void *context, int64_t index, int worker) {
+    const recurrence *const r = context;
+    const gka_problem *const problem = r->problem;
+    const gka_device *const exact = gka_device_find("exact64");
+    const int64_t D = problem->D, V = problem->V, H = problem->H, n = index / H, h = index % H;
+    const gka_span span = gka_problem_span(problem, n);
+    double *const U = r->memory + (size_t)worker * r->each, *const q = U + D * V, *const k = q + D,
+                  *const v = k + D, *const dout = v + V;
+    gka_problem_u0(problem, n, h, U);
+    for (int64_t t = span.begin; t < span.end; t++) {
+        const double g = gka_problem_g(problem, span.b, t, h);
+        const double gamma = isinf(g) ? 0 : gka_device_exp(exact, g);
+        const double alpha = gka_problem_alpha(problem, span.b, t, h);
+        const int64_t row = (span.b * problem->T + t) * H + h;
+        gka_problem_k(problem, span.b, t, h, k);
+        gka_problem_v(problem, span.b, t, h, v);
+        step_state(problem, gamma, k, v, U);
+        if (r->o != NULL) {
+            gka_problem_q(problem, span.b, t, h, q);
+            output_row(problem, U, q, alpha, r->x + row * D, r->o + row * V);
+        }
+        if (r->p != NULL) {
+            gka_problem_dout(problem, span.b, t, h, dout);
+            p_row(problem, U, dout, alpha, r->dq + row * D, r->p + row * D);
+        }
+    }
+}
+
+static gka_status recur(recurrence *r, gka_error *error) {
+    const gka_problem *const problem = r->problem;
+    r->each = (size_t)(problem->D * problem->V + 2 * problem->D + 2 * problem->V);
+    r->memory = gka_alloc((size_t)gka_threads() * r->each, sizeof(double));
+    if (r->memory == NULL)
+        return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory for the output stage");
+    gka_parallel(problem->N * problem->H, run_recurrence, r);
+    gka_free(r->memory);
+    return GKA_OK;
+}
+
+/* ---- local values -------------------------------------------------------------------------- */
+
+static bool has(unsigned set, int output) {
+    return (set >> output & 1) != 0;
+}
+
+/* The outputs of `wanted` whose upstream tensors are all given. */
+static unsigned judged_locally(unsigned wanted, const golden_values *given) {
+    unsigned there = 0, local = 0;
+    for (int i = 0; i < GOLDEN_OUTPUTS; i++)
+        there |= (given->of[i] != NULL ? 1u : 0u) << i;
+    for (int i = 0; i < GOLDEN_OUTPUTS; i++) {
+        const unsigned upstream = golden_outputs[i].upstream;
+        if (has(wanted, i) && upstream != 0 && (upstream & ~there) == 0)
+            local |= 1u << i;
+    }
+    return local;
+}
+
+static gka_status local_backward(const gka_problem *problem, golden_part part, unsigned local,
+                                 const gka_chunk_given *given, const golden_values *values,
+                                 gka_error *error) {
+    gka_chunk out = {0};
+    gka_profile exact64;
+    if (!set_members(local, 1u << part, values, &out))
+        return GKA_OK;
+    const gka_status status = gka_profile_find("exact64", &exact64, error);
+    if (status != GKA_OK)
+        return status;
+    return gka_chunk_backward(problem, &exact64,
+                              part == GOLDEN_SOLVE ? GKA_CHUNK_SOLVE : GKA_CHUNK_LAYER, true, given,
+                              &out, error);
+}
+
+gka_status golden_local(const gka_problem *problem, unsigned wanted, const golden_values *given,
+                        golden_values *values, gka_error *error) {
+    const unsigned local = judged_locally(wanted, given);
+    const unsigned needs_p = BIT(LAYER_DK) | BIT(LAYER_DG);
+    gka_status status = golden_allocate(problem, local, values, error);
+    double *p = NULL;
+    if (status == GKA_OK && (local & needs_p) != 0) {
+        p = gka_alloc((size_t)golden_count(problem, GOLDEN_X), sizeof *p);
+        if (p == NULL)
+            status = gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory for p");
+    }
+    recurrence r = {.problem = problem,
+                    .x = given->of[GOLDEN_X],
+                    .dq = given->of[GOLDEN_LAYER_DQ],
+                    .o = has(local, GOLDEN_O) ? values->of[GOLDEN_O] : NULL,
+                    .p = p};
+    if (status == GKA_OK && (r.o != NULL || r.p != NULL))
+        status = recur(&r, error);
+    const gka_chunk_given solve = {given->of[GOLDEN_X], given->of[GOLDEN_FRO],
+                                   given->of[GOLDEN_SOLVE_DQ]};
+    if (status == GKA_OK)
+        status = local_backward(problem, GOLDEN_SOLVE, local, &solve, values, error);
+    const gka_chunk_given layer = {given->of[GOLDEN_X], given->of[GOLDEN_FRO], p};
+    if (status == GKA_OK)
+        status = local_backward(problem, GOLDEN_LAYER, local, &layer, values, error);
+    gka_free(p);
+    return status;
+}
+
+/* ---- errors -------------------------------------------------------------------------------- */
+
+double golden_distance(int64_t n, const double *out, const double *ref) {
+    /* Scaled by the largest |ref| that is finite, so that no square overflows. */
+    double most = 0, d = 0, s = 0;
+    for (int64_t i = 0; i < n; i++) {
+        const double size = fmax(fabs(out[i]), fabs(ref[i]));
+        if (isfinite(size) && size > most)
+            most = size;
+    }
+    if (!(most > 0))
+        most = 1;
+    for (int64_t i = 0; i < n; i++) {
+        const double e = out[i] / most - ref[i] / most, r = ref[i] / most;
+        d += e * e;
+        s += r * r;
+    }
+    return s > 0 ? sqrt(d / s) : isnan(s) ? NAN : sqrt(d) * most;
+}
+
+gka_status golden_errors(const gka_problem *problem, unsigned wanted,
+                         const golden_values *candidate, const golden_values *steps,
+                         double errors[GOLDEN_OUTPUTS], gka_error *error) {
+    golden_values local = {0};
+    const gka_status status = golden_local(problem, wanted, candidate, &local, error);
+    for (int i = 0; i < GOLDEN_OUTPUTS; i++) {
+        errors[i] = NAN;
+        if (status != GKA_OK || !has(wanted, i) || candidate->of[i] == NULL)
+            continue;
+        const int64_t n = golden_count(problem, i);
+        errors[i] = golden_distance(n, candidate->of[i], steps->of[i]);
+        if (local.of[i] != NULL)
+            errors[i] = fmin(errors[i], golden_distance(n, candidate->of[i], local.of[i]));
+    }
+    golden_free(&local);
+    return status;
+}

@@ -1,0 +1,537 @@
+/* golden_generate.c - a golden from a spec or from a user's own inputs (gka/judge.h, section 3). */
+#include "judge/golden.h"
+#include "judge/golden_spec.h"
+
+#include "gka/format.h"
+#include "io/bytes.h"
+
+#include <math.h>
+#include <sha2.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { TENSORS = GKA_PROBLEM_TENSORS + 4 * GOLDEN_OUTPUTS, NAME = 32 };
+
+typedef struct job {
+    const gka_golden_spec *spec;
+    const gka_progress *progress;
+    gka_problem problem;
+    bool own; /* the inputs are a user's */
+    unsigned wanted;
+    golden_values exact, lo, steps, emulated;
+    gka_oracle_report report;
+    double floor[GOLDEN_OUTPUTS], stage[GOLDEN_OUTPUTS];
+    const char *profile; /* of stage */
+    char *metadata[8];
+    gka_text_pair pairs[12];
+    size_t pair_count;
+} job;
+
+static bool wants(const job *j, int output) {
+    return (j->wanted >> output & 1) != 0;
+}
+
+/* ---- the problem --------------------------------------------------------------------------- */
+
+static unsigned wanted_outputs(const gka_golden_spec *spec, const gka_problem *problem) {
+    unsigned wanted = 0;
+    for (int i = 0; i < GOLDEN_OUTPUTS; i++) {
+        const golden_part part = golden_outputs[i].part;
+        const bool asked = part == GOLDEN_FORWARD  ? spec->forward
+                           : part == GOLDEN_STATES ? spec->states
+                                                   : spec->backward;
+        if (asked && golden_possible(problem, i))
+            wanted |= 1u << i;
+    }
+    return wanted;
+}
+
+/* Inputs, and five arrays of doubles for each output: exact, steps, emulated, two to judge with. */
+static gka_status check_memory(const gka_generator *g, gka_error *error) {
+    const double B = (double)g->B, T = (double)g->T, H = (double)g->H, G = (double)g->G,
+                 D = (double)g->D, V = (double)g->V, C = (double)g->chunk_size;
+    const double chunks = ceil(T / C), bytes = 8 * 5 *
+                                               (B * T * (H * (4 * D + V + 4) + G * (2 * D + V)) +
+                                                B * H * D * (D * (chunks + 2) + V));
+    const double there = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
+    if (bytes <= there)
+        return GKA_OK;
+    return gka_fail(error, GKA_BAD_ARGUMENT,
+                    "B T H G D V = %.0f %.0f %.0f %.0f %.0f %.0f: %.3g GB of memory needed; at "
+                    "most %.3g GB was expected",
+                    B, T, H, G, D, V, bytes * 1e-9, there * 1e-9);
+}
+
+static gka_status make_problem(job *j, const gka_file *inputs, gka_error *error) {
+    j->own = inputs != NULL;
+    if (inputs != NULL)
+        return gka_problem_from_file(inputs, &j->problem, NULL, error);
+    const gka_generator generator = golden_generator(j->spec);
+    if (generator.H % generator.G != 0)
+        return gka_fail(error, GKA_BAD_ARGUMENT, "G is %lld: a divisor of H = %lld was expected",
+                        (long long)generator.G, (long long)generator.H);
+    const gka_status status = check_memory(&generator, error);
+    return status == GKA_OK ? gka_problem_generate(&generator, &j->problem, error) : status;
+}
+
+/* ---- references ---------------------------------------------------------------------------- */
+
+static bool set_exact(const job *j, unsigned parts, const golden_values *values, gka_exact *out) {
+    bool some = false;
+    for (int i = 0; i < GOLDEN_OUTPUTS; i++)
+        if (wants(j, i) && parts >> golden_outputs[i].part & 1) {
+            *(double **)(void *)((char *)out + golden_outputs[i].exact) = values->of[i];
+            some = true;
+        }
+    return some;
+}
+
+static void add_report(gka_oracle_report *sum, const gka_oracle_report *one) {
+    sum->solves += one->solves;
+    sum->empty_states += one->empty_states;
+    sum->recomputed += one->recomputed;
+    sum->ties += one->ties;
+    sum->zeros += one->zeros;
+    sum->worst_bound = fmax(sum->worst_bound, one->worst_bound);
+}
+
+/* The passes of the oracle as parts of one whole. */
+typedef struct passes {
+    const gka_progress *progress;
+    int done, count;
+} passes;
+
+static bool report_pass(void *context, double done, double total) {
+    const passes *const p = context;
+    return gka_progress_report(p->progress, p->done * total + done, p->count * total);
+}
+
+static gka_status make_exact(job *j, gka_error *error) {
+    passes p = {j->progress, 0, 1 + 2 * j->spec->backward};
+    const gka_oracle_options options = {.oracle = j->spec->oracle,
+                                        .progress = {.report = report_pass, .context = &p}};
+    const struct {
+        unsigned parts;
+        gka_cotangent cotangent;
+    } rounds[] = {{1u << GOLDEN_FORWARD | 1u << GOLDEN_STATES, GKA_COTANGENT_X},
+                  {1u << GOLDEN_SOLVE, GKA_COTANGENT_X},
+                  {1u << GOLDEN_LAYER, GKA_COTANGENT_O}};
+    gka_status status = golden_allocate(&j->problem, j->wanted, &j->exact, error);
+    if (status == GKA_OK && j->spec->lo)
+        status = golden_allocate(&j->problem, j->wanted, &j->lo, error);
+    for (int i = 0; i < 3 && status == GKA_OK; i++, p.done++) {
+        gka_exact out = {0}, lo = {0};
+        gka_oracle_report report = {0};
+        if (!set_exact(j, rounds[i].parts, &j->exact, &out))
+            continue;
+        (void)set_exact(j, j->spec->lo ? rounds[i].parts : 0, &j->lo, &lo);
+        gka_exact *const second = j->spec->lo ? &lo : NULL;
+        status = i == 0 ? gka_oracle_forward(&j->problem, &options, &out, second, &report, error)
+                        : gka_oracle_gradient(&j->problem, rounds[i].cotangent, &options, &out,
+                                              second, &report, error);
+        add_report(&j->report, &report);
+    }
+    return status;
+}
+
+/* ---- tolerances ---------------------------------------------------------------------------- */
+
+/* The upstream tensors of what is wanted, too. */
+static unsigned with_upstream(const gka_problem *problem, unsigned wanted) {
+    unsigned all = wanted;
+    for (int i = 0; i < GOLDEN_OUTPUTS; i++)
+        if (wanted >> i & 1)
+            for (int u = 0; u < GOLDEN_OUTPUTS; u++)
+                if (golden_outputs[i].upstream >> u & 1 && golden_possible(problem, u))
+                    all |= 1u << u;
+    return all;
+}
+
+/* The steps values rounded once to the stored types. */
+static gka_status make_floor(job *j, unsigned all, const golden_values *steps, gka_error *error) {
+    golden_values rounded = {0};
+    gka_status status = golden_allocate(&j->problem, all, &rounded, error);
+    for (int i = 0; i < GOLDEN_OUTPUTS && status == GKA_OK; i++)
+        if (all >> i & 1)
+            memcpy(rounded.of[i], steps->of[i],
+                   (size_t)golden_count(&j->problem, i) * sizeof(double));
+    if (status == GKA_OK) {
+        golden_store(&j->problem, all, &rounded);
+        status = golden_errors(&j->problem, j->wanted, &rounded, steps, j->floor, error);
+    }
+    golden_free(&rounded);
+    return status;
+}
+
+static bool all_finite(const job *j) {
+    for (int i = 0; i < GOLDEN_OUTPUTS; i++)
+        if (wants(j, i) && !isfinite(j->stage[i]))
+            return false;
+    return true;
+}
+
+/* The states before each chunk are others when chunks are. */
+static unsigned independent_of_chunks(unsigned wanted) {
+    return wanted & ~(1u << GOLDEN_H_CHUNK);
+}
+
+/* Raises the stage errors to those of this profile. With `keep` its outputs stay in emulated. */
+static gka_status raise_stage(job *j, const gka_problem *problem, const gka_profile *profile,
+                              unsigned all, bool keep, gka_error *error) {
+    double errors[GOLDEN_OUTPUTS];
+    golden_values other = {0}, *const values = keep ? &j->emulated : &other;
+    const unsigned wanted = keep ? j->wanted : independent_of_chunks(j->wanted);
+    gka_status status =
+        golden_steps(problem, profile, keep ? all : independent_of_chunks(all), values, error);
+    if (status == GKA_OK) {
+        golden_store(problem, all, values);
+        status = golden_errors(problem, wanted, values, &j->steps, errors, error);
+    }
+    for (int i = 0; i < GOLDEN_OUTPUTS && status == GKA_OK; i++)
+        if (wanted >> i & 1)
+            j->stage[i] = isnan(errors[i]) ? NAN : fmax(j->stage[i], errors[i]);
+    golden_free(&other);
+    return status;
+}
+
+/* A panel of kernels that are right: this profile at the spec's chunk size and at others, and with
+ * the two-term form of the same polynomial. */
+static gka_status raise_stage_by_panel(job *j, gka_profile profile, unsigned all, bool keep,
+                                       gka_error *error) {
+    gka_problem problem = j->problem;
+    gka_status status = raise_stage(j, &problem, &profile, all, keep, error);
+    for (int64_t C = 16; C <= 128 && status == GKA_OK; C *= 2) {
+        problem.chunk_size = C;
+        if (C != j->problem.chunk_size)
+            status = raise_stage(j, &problem, &profile, all, false, error);
+    }
+    problem.chunk_size = j->problem.chunk_size;
+    profile.form = GKA_TWO_TERM;
+    return status == GKA_OK ? raise_stage(j, &problem, &profile, all, false, error) : status;
+}
+
+/* What a kernel's own roundings come to. bf16: the h100's. Where it cannot run the problem, or
+ * gives NaN (an empty state): binary32 with every rounding point of the kernels, in bf16. fp32:
+ * binary32. */
+static gka_status make_stage(job *j, unsigned all, gka_error *error) {
+    const gka_dtype dtype = j->problem.q.dtype;
+    const bool narrow = dtype != GKA_F32 && dtype != GKA_F64;
+    gka_profile profile;
+    gka_status status = gka_profile_find("h100", &profile, error);
+    if (status == GKA_OK && dtype == GKA_BF16 &&
+        gka_chunk_check(&j->problem, &profile, NULL) == GKA_OK) {
+        j->profile = "h100";
+        status = raise_stage_by_panel(j, profile, all, true, error);
+        if (status != GKA_OK || all_finite(j))
+            return status;
+    }
+    memset(j->stage, 0, sizeof j->stage);
+    j->profile = narrow ? "ieee32, all=released" : "ieee32";
+    if (status == GKA_OK)
+        status = gka_profile_find("ieee32", &profile, error);
+    if (status == GKA_OK && narrow)
+        status = gka_profile_set(&profile, "all=released", error);
+    return status == GKA_OK ? raise_stage_by_panel(j, profile, all, false, error) : status;
+}
+
+/* The released dh0 has the wrong sign (NUMERICS 5), so its own error says nothing: the stage error
+ * of dh0 is that of solve.dk, which is made of the same p and x. */
+static void mend_dh0(job *j) {
+    if (wants(j, GOLDEN_SOLVE_DH0) && strcmp(j->profile, "ieee32") != 0)
+        j->stage[GOLDEN_SOLVE_DH0] = j->stage[GOLDEN_SOLVE_DK];
+}
+
+/* 2^ceil(log2(2 max(floor, stage))); NaN where nothing can be told. */
+static double tolerance_of(const job *j, int output) {
+    const double most = 2 * fmax(j->floor[output], j->stage[output]);
+    if (!isfinite(j->floor[output]) || !isfinite(j->stage[output]))
+        return NAN;
+    int exponent;
+    const double fraction = frexp(most, &exponent); /* [1/2, 1) or 0 */
+    const double value = most > 0 ? ldexp(1, fraction > .5 ? exponent : exponent - 1) : 0x1p-52;
+    return value < .5 ? value : NAN;
+}
+
+static gka_status make_tolerances(job *j, gka_error *error) {
+    const unsigned all = with_upstream(&j->problem, j->wanted);
+    gka_profile exact64;
+    gka_status status = gka_profile_find("exact64", &exact64, error);
+    if (status == GKA_OK)
+        status = golden_steps(&j->problem, &exact64, all, &j->steps, error);
+    if (status == GKA_OK)
+        status = make_floor(j, all, &j->steps, error);
+    if (status == GKA_OK)
+        status = make_stage(j, all, error);
+    if (status == GKA_OK)
+        mend_dh0(j);
+    return status;
+}
+
+/* ---- metadata ------------------------------------------------------------------------------ */
+
+typedef struct builder {
+    json_t *value;
+    bool good;
+} builder;
+
+static void put(builder *object, const char *key, json_t *value) {
+    object->good &= json_object_set_new(object->value, key, value) == 0;
+}
+
+static json_t *real_or_null(double x) {
+    return isfinite(x) ? json_real(x) : json_null();
+}
+
+/* Upwards to three digits: what is printed bounds what was measured. */
+static json_t *rounded_up(double x) {
+    if (!isfinite(x) || !(x > 0))
+        return real_or_null(x);
+    double unit = 1e-300;
+    while (unit * 1000 <= x)
+        unit *= 10;
+    return json_real(ceil(x / unit) * unit);
+}
+
+static json_t *profile_json(const job *j, bool mended) {
+    char text[160];
+    (void)snprintf(text, sizeof text, "%s, the worst of C = %lld 16 32 64 128 and two-term%s",
+                   j->profile, (long long)j->problem.chunk_size, mended ? ", of solve.dk" : "");
+    return json_string(text);
+}
+
+static json_t *tolerances_json(const job *j, bool *good) {
+    builder all = {json_object(), true};
+    for (int i = 0; i < GOLDEN_OUTPUTS; i++) {
+        if (!wants(j, i))
+            continue;
+        builder o = {json_object(), true};
+        const bool mended = i == GOLDEN_SOLVE_DH0 && strcmp(j->profile, "ieee32") != 0;
+        put(&o, "value", real_or_null(tolerance_of(j, i)));
+        put(&o, "judged", json_string(golden_outputs[i].upstream != 0 ? "local" : "steps"));
+        put(&o, "floor", rounded_up(j->floor[i]));
+        put(&o, "stage", rounded_up(j->stage[i]));
+        put(&o, "stage_profile", profile_json(j, mended));
+        put(&o, "rule", json_string("2^ceil(log2(2 max(floor, stage))); null from 1/2 on"));
+        put(&all, golden_outputs[i].name, o.value);
+        all.good &= o.good;
+    }
+    *good &= all.good;
+    return all.value;
+}
+
+static json_t *oracle_json(const job *j, bool *good) {
+    builder o = {json_object(), true};
+    put(&o, "oracle", json_string(gka_oracle_name(j->spec->oracle)));
+    put(&o, "token_solves", json_integer(j->report.solves));
+    put(&o, "empty_states", json_integer(j->report.empty_states));
+    put(&o, "in_mpfr", json_integer(j->report.recomputed));
+    put(&o, "ties", json_integer(j->report.ties));
+    put(&o, "exact_zeros", json_integer(j->report.zeros));
+    put(&o, "forward",
+        json_string(j->spec->oracle == GKA_ORACLE_CERTIFIED ? "correctly rounded, proven"
+                                                            : "256 bits, rounded once; no proof"));
+    put(&o, "gradients",
+        json_string(j->spec->oracle == GKA_ORACLE_CERTIFIED
+                        ? "double-double, rounded once; no proven bound"
+                        : "256 bits, rounded once; no proof"));
+    *good &= o.good;
+    return o.value;
+}
+
+/* Takes root. */
+static gka_status add_json(job *j, const char *key, json_t *root, bool good, gka_error *error) {
+    const size_t flags = JSON_COMPACT | JSON_REAL_PRECISION(17) | JSON_SORT_KEYS | JSON_ENCODE_ANY;
+    const size_t size = root == NULL || !good ? 0 : json_dumpb(root, NULL, 0, flags);
+    char *const text = size == 0 ? NULL : gka_alloc(size + 1, 1);
+    const bool written = text != NULL && json_dumpb(root, text, size, flags) == size;
+    json_decref(root);
+    if (!written) {
+        gka_free(text);
+        return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory writing metadata '%s'", key);
+    }
+    size_t i = 0;
+    while (j->metadata[i] != NULL)
+        i++;
+    j->metadata[i] = text;
+    j->pairs[j->pair_count++] = (gka_text_pair){key, text};
+    return GKA_OK;
+}
+
+/* ---- tensors ------------------------------------------------------------------------------- */
+
+/* All that is written: inputs first, then by output. */
+typedef struct list {
+    gka_tensor tensors[TENSORS];
+    char names[4 * GOLDEN_OUTPUTS][NAME];
+    size_t count, inputs, named;
+    int64_t *bounds; /* cu_seqlens, little-endian */
+    void *bytes[4 * GOLDEN_OUTPUTS];
+} list;
+
+static gka_status add_tensor(list *l, const gka_problem *problem, int output, const char *suffix,
+                             gka_dtype dtype, const double *values, gka_error *error) {
+    const gka_format *const format = gka_format_of_dtype(dtype);
+    const size_t count = (size_t)golden_count(problem, output), size = gka_dtype_size(dtype);
+    char *const name = l->names[l->named];
+    unsigned char *const bytes = gka_alloc(count, size);
+    (void)snprintf(name, NAME, "%s%s", golden_outputs[output].name, suffix);
+    if (bytes == NULL)
+        return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory storing '%s'", name);
+    gka_encode_array(format, GKA_NEAREST_EVEN, 0, 0, count, values, bytes);
+    for (size_t i = 0; i < count; i++) { /* from the host's byte order */
+        uint64_t pattern = 0;
+        uint32_t u32;
+        uint16_t u16;
+        switch (size) {
+        case 8: memcpy(&pattern, bytes + 8 * i, 8); break;
+        case 4: memcpy(&u32, bytes + 4 * i, 4), pattern = u32; break;
+        default: memcpy(&u16, bytes + 2 * i, 2), pattern = u16; break;
+        }
+        gka_store_le(bytes + size * i, size, pattern);
+    }
+    l->bytes[l->named++] = bytes;
+    gka_tensor *const tensor = &l->tensors[l->count++];
+    *tensor = (gka_tensor){.name = name, .dtype = dtype, .data = bytes};
+    tensor->rank = golden_shape(problem, output, tensor->shape);
+    return GKA_OK;
+}
+
+static gka_status add_inputs(list *l, const gka_problem *problem, gka_error *error) {
+    l->count = l->inputs = gka_problem_tensors(problem, l->tensors);
+    if (problem->cu_seqlens == NULL)
+        return GKA_OK;
+    l->bounds = gka_alloc((size_t)problem->N + 1, sizeof *l->bounds);
+    if (l->bounds == NULL)
+        return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory storing 'cu_seqlens'");
+    for (int64_t i = 0; i <= problem->N; i++)
+        gka_store_le(l->bounds + i, 8, (uint64_t)problem->cu_seqlens[i]);
+    l->tensors[l->count - 1].data = l->bounds;
+    return GKA_OK;
+}
+
+static gka_status list_tensors(const job *j, list *l, gka_error *error) {
+    gka_status status = add_inputs(l, &j->problem, error);
+    for (int i = 0; i < GOLDEN_OUTPUTS && status == GKA_OK; i++) {
+        if (!wants(j, i))
+            continue;
+        status = add_tensor(l, &j->problem, i, ".exact", GKA_F64, j->exact.of[i], error);
+        if (status == GKA_OK && j->spec->lo)
+            status = add_tensor(l, &j->problem, i, ".exact.lo", GKA_F64, j->lo.of[i], error);
+        if (status == GKA_OK)
+            status = add_tensor(l, &j->problem, i, ".steps", GKA_F64, j->steps.of[i], error);
+        if (status == GKA_OK && j->spec->emulate)
+            status = add_tensor(l, &j->problem, i, ".h100", golden_dtype(&j->problem, i),
+                                j->emulated.of[i], error);
+    }
+    return status;
+}
+
+static void free_list(list *l) {
+    for (size_t i = 0; i < l->named; i++)
+        gka_free(l->bytes[i]);
+    gka_free(l->bounds);
+}
+
+void golden_hash_inputs(const gka_tensor *tensors, size_t count, char text[65]) {
+    SHA2_CTX context;
+    uint8_t digest[SHA256_DIGEST_LENGTH];
+    SHA256Init(&context);
+    for (size_t i = 0; i < count; i++) {
+        const gka_tensor *const t = &tensors[i];
+        char line[256];
+        int n = snprintf(line, sizeof line, "%s %s [", t->name, gka_dtype_name(t->dtype));
+        for (int a = 0; a < t->rank; a++)
+            n += snprintf(line + n, sizeof line - (size_t)n, "%s%lld", a == 0 ? "" : ",",
+                          (long long)t->shape[a]);
+        n += snprintf(line + n, sizeof line - (size_t)n, "]\n");
+        SHA256Update(&context, (const uint8_t *)line, (size_t)n);
+        SHA256Update(&context, t->data, (size_t)gka_tensor_count(t) * gka_dtype_size(t->dtype));
+    }
+    SHA256Final(digest, &context);
+    for (int i = 0; i < SHA256_DIGEST_LENGTH; i++)
+        (void)snprintf(text + 2 * i, 3, "%02x", digest[i]);
+}
+
+/* ---- all ----------------------------------------------------------------------------------- */
+
+static gka_status describe(job *j, const list *l, char hash[65], gka_error *error) {
+    golden_hash_inputs(l->tensors, l->inputs, hash);
+    const gka_problem *const p = &j->problem;
+    gka_golden_spec spec = *j->spec;
+    spec.generator = golden_generator(&spec);
+    spec.generator.scale = p->scale;
+    bool good = true;
+    json_t *const made = golden_spec_json(&spec, j->own, &good);
+    j->pairs[j->pair_count++] = (gka_text_pair){"golden", "1"};
+    j->pairs[j->pair_count++] = (gka_text_pair){"gka_version", gka_version()};
+    j->pairs[j->pair_count++] = (gka_text_pair){"inputs_sha256", hash};
+    gka_status status = add_json(j, "spec", made, good, error);
+    if (status == GKA_OK) {
+        json_t *const tolerances = tolerances_json(j, &good);
+        status = add_json(j, "tolerances", tolerances, good, error);
+    }
+    if (status == GKA_OK) {
+        json_t *const oracle = oracle_json(j, &good);
+        status = add_json(j, "oracle", oracle, good, error);
+    }
+    const struct {
+        const char *key;
+        json_t *value;
+    } parameters[] = {{"ridge_ratio", json_real(p->ridge_ratio)},
+                      {"num_iter", json_integer(p->num_iter)},
+                      {"chunk_size", json_integer(p->chunk_size)},
+                      {"scale", json_real(p->scale)}};
+    for (size_t i = 0; i < sizeof parameters / sizeof *parameters; i++)
+        if (status == GKA_OK)
+            status = add_json(j, parameters[i].key, parameters[i].value, true, error);
+        else
+            json_decref(parameters[i].value);
+    return status;
+}
+
+static gka_status check_emulation(const job *j, gka_error *error) {
+    gka_profile h100;
+    gka_status status = gka_profile_find("h100", &h100, error);
+    if (status == GKA_OK)
+        status = gka_chunk_check(&j->problem, &h100, error);
+    return status;
+}
+
+gka_status gka_golden_generate(const gka_golden_spec *spec, const gka_file *inputs,
+                               const char *path, const gka_progress *progress, gka_error *error) {
+    job j = {.spec = spec, .progress = progress};
+    char hash[65];
+    list *const l = gka_alloc(1, sizeof *l);
+    gka_status status = l == NULL ? gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory")
+                                  : make_problem(&j, inputs, error);
+    if (status == GKA_OK && spec->emulate)
+        status = check_emulation(&j, error);
+    if (status == GKA_OK) {
+        j.wanted = wanted_outputs(spec, &j.problem);
+        if (j.wanted == 0)
+            status = gka_fail(error, GKA_BAD_ARGUMENT,
+                              "outputs: the inputs have none of them; v, do or dx was expected");
+    }
+    if (status == GKA_OK)
+        status = make_exact(&j, error);
+    if (status == GKA_OK)
+        status = make_tolerances(&j, error);
+    if (status == GKA_OK)
+        status = list_tensors(&j, l, error);
+    if (status == GKA_OK)
+        status = describe(&j, l, hash, error);
+    if (status == GKA_OK)
+        status = gka_file_write(path, l->tensors, l->count, j.pairs, j.pair_count, error);
+    if (l != NULL)
+        free_list(l);
+    gka_free(l);
+    for (size_t i = 0; i < sizeof j.metadata / sizeof *j.metadata; i++)
+        gka_free(j.metadata[i]);
+    golden_free(&j.exact);
+    golden_free(&j.lo);
+    golden_free(&j.steps);
+    golden_free(&j.emulated);
+    gka_problem_free(&j.problem);
+    return status;
+}

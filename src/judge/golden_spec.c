@@ -1,0 +1,292 @@
+/* golden_spec.c - what a golden is made of, key by key: one table for options, JSON, metadata. */
+#include "judge/golden_spec.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef enum kind { WORD, EXTENT, COUNT, REAL, FLAG, SEED, OUTPUTS } kind;
+
+typedef struct word {
+    const char *name;
+    int value;
+} word;
+
+static const word keys_words[] = {{"iid", GKA_KEYS_IID},         {"powerlaw", GKA_KEYS_POWERLAW},
+                                  {"lowrank", GKA_KEYS_LOWRANK}, {"repeat", GKA_KEYS_REPEAT},
+                                  {"recall", GKA_KEYS_RECALL},   {NULL, 0}};
+static const word gate_words[] = {{"none", GKA_GATE_NONE},
+                                  {"slow", GKA_GATE_SLOW},
+                                  {"released", GKA_GATE_RELEASED},
+                                  {"strong", GKA_GATE_STRONG},
+                                  {NULL, 0}};
+static const word dtype_words[] = {
+    {"bf16", GKA_BF16}, {"fp16", GKA_F16}, {"fp32", GKA_F32}, {NULL, 0}};
+static const word oracle_words[] = {
+    {"certified", GKA_ORACLE_CERTIFIED}, {"mpfr", GKA_ORACLE_MPFR}, {NULL, 0}};
+static const word emulate_words[] = {{"none", 0}, {"h100", 1}, {NULL, 0}};
+static const word flag_words[] = {{"false", 0}, {"true", 1}, {NULL, 0}};
+
+typedef struct key {
+    const char *name;
+    kind kind;
+    size_t offset;
+    const word *words;
+    double low, high;
+} key;
+
+#define AT(member) offsetof(gka_golden_spec, member)
+static const double LARGEST = 1 << 30;
+
+static const key keys[] = {
+    {"problem", WORD, AT(generator.keys), keys_words, 0, 0},
+    {"gate", WORD, AT(generator.gate), gate_words, 0, 0},
+    {"B", EXTENT, AT(generator.B), NULL, 1, LARGEST},
+    {"T", EXTENT, AT(generator.T), NULL, 1, LARGEST},
+    {"H", EXTENT, AT(generator.H), NULL, 1, LARGEST},
+    {"G", EXTENT, AT(generator.G), NULL, 1, LARGEST},
+    {"D", EXTENT, AT(generator.D), NULL, 1, LARGEST},
+    {"V", EXTENT, AT(generator.V), NULL, 0, LARGEST},
+    {"pairs", EXTENT, AT(generator.pairs), NULL, 0, LARGEST},
+    {"dtype", WORD, AT(generator.dtype), dtype_words, 0, 0},
+    {"chunk", EXTENT, AT(generator.chunk_size), NULL, 1, LARGEST},
+    {"ridge", REAL, AT(generator.ridge_ratio), NULL, 0, 0},
+    {"iters", COUNT, AT(generator.num_iter), NULL, 1, 1000000},
+    {"scale", REAL, AT(generator.scale), NULL, 0, 0},
+    {"seed", SEED, AT(generator.seed), NULL, 0, 0},
+    {"h0", FLAG, AT(generator.h0), flag_words, 0, 0},
+    {"alpha", FLAG, AT(generator.alpha), flag_words, 0, 0},
+    {"plain", FLAG, AT(generator.plain), flag_words, 0, 0},
+    {"outputs", OUTPUTS, 0, NULL, 0, 0},
+    {"emulate", FLAG, AT(emulate), emulate_words, 0, 0},
+    {"lo", FLAG, AT(lo), flag_words, 0, 0},
+    {"oracle", WORD, AT(oracle), oracle_words, 0, 0},
+};
+
+enum { KEYS = sizeof keys / sizeof *keys };
+
+void gka_golden_spec_start(gka_golden_spec *spec) {
+    *spec = (gka_golden_spec){.generator = {.keys = GKA_KEYS_IID,
+                                            .gate = GKA_GATE_RELEASED,
+                                            .B = 1,
+                                            .T = 256,
+                                            .H = 1,
+                                            .G = 0,
+                                            .D = 128,
+                                            .V = -1,
+                                            .alpha = true,
+                                            .cotangents = true,
+                                            .dtype = GKA_BF16,
+                                            .ridge_ratio = .02,
+                                            .num_iter = 30,
+                                            .chunk_size = 64,
+                                            .seed = 1},
+                              .forward = true,
+                              .states = true,
+                              .backward = true,
+                              .oracle = GKA_ORACLE_CERTIFIED};
+}
+
+gka_generator golden_generator(const gka_golden_spec *spec) {
+    gka_generator g = spec->generator;
+    g.G = g.G == 0 ? g.H : g.G;
+    g.V = g.V < 0 ? g.D : g.V;
+    g.alpha = g.alpha && !g.plain;
+    g.gate = g.plain ? GKA_GATE_NONE : g.gate;
+    return g;
+}
+
+/* ---- setting ------------------------------------------------------------------------------- */
+
+/* "a, b or c" */
+static void list_words(const word *words, char text[160]) {
+    int n = 0;
+    text[0] = '\0';
+    for (int i = 0; words[i].name != NULL; i++)
+        n += snprintf(text + n, (size_t)(160 - n), "%s%s",
+                      i == 0                      ? ""
+                      : words[i + 1].name == NULL ? " or "
+                                                  : ", ",
+                      words[i].name);
+}
+
+static gka_status set_word(const key *k, const char *text, int *value, gka_error *error) {
+    for (const word *w = k->words; w->name != NULL; w++)
+        if (strcmp(w->name, text) == 0) {
+            *value = w->value;
+            return GKA_OK;
+        }
+    char allowed[160];
+    list_words(k->words, allowed);
+    return gka_fail(error, GKA_BAD_ARGUMENT, "%s is '%.60s': %s was expected", k->name, text,
+                    allowed);
+}
+
+static gka_status set_integer(const key *k, const char *text, int64_t *value, gka_error *error) {
+    char *end;
+    *value = strtoll(text, &end, 10);
+    if (end != text && *end == '\0' && (double)*value >= k->low && (double)*value <= k->high)
+        return GKA_OK;
+    return gka_fail(error, GKA_BAD_ARGUMENT,
+                    "%s is '%.60s': an integer from %.0f to %.0f was "
+                    "expected",
+                    k->name, text, k->low, k->high);
+}
+
+static gka_status set_seed(const key *k, const char *text, uint64_t *value, gka_error *error) {
+    char *end;
+    *value = strtoull(text, &end, 10);
+    if (end != text && *end == '\0' && text[0] != '-')
+        return GKA_OK;
+    return gka_fail(error, GKA_BAD_ARGUMENT,
+                    "%s is '%.60s': an integer from 0 to 18446744073709551615 was expected",
+                    k->name, text);
+}
+
+static gka_status set_real(const key *k, const char *text, double *value, gka_error *error) {
+    char *end;
+    *value = strtod(text, &end);
+    if (end != text && *end == '\0' && isfinite(*value) && *value > 0)
+        return GKA_OK;
+    return gka_fail(error, GKA_BAD_ARGUMENT, "%s is '%.60s': a finite number > 0 was expected",
+                    k->name, text);
+}
+
+/* "forward,backward,states" in any order */
+static gka_status set_outputs(gka_golden_spec *spec, const char *text, gka_error *error) {
+    spec->forward = spec->states = spec->backward = false;
+    for (const char *part = text;; part++) {
+        const size_t length = strcspn(part, ",");
+        bool *const flag = length == 7 && strncmp(part, "forward", 7) == 0    ? &spec->forward
+                           : length == 6 && strncmp(part, "states", 6) == 0   ? &spec->states
+                           : length == 8 && strncmp(part, "backward", 8) == 0 ? &spec->backward
+                                                                              : NULL;
+        if (flag == NULL)
+            return gka_fail(error, GKA_BAD_ARGUMENT,
+                            "outputs is '%.60s': some of forward, states and backward, separated "
+                            "by commas, was expected",
+                            text);
+        *flag = true;
+        part += length;
+        if (*part == '\0')
+            return GKA_OK;
+    }
+}
+
+static gka_status unknown(const char *name, gka_error *error) {
+    char text[300];
+    int n = 0;
+    for (int i = 0; i < KEYS; i++)
+        n += snprintf(text + n, sizeof text - (size_t)n, " %s", keys[i].name);
+    return gka_fail(error, GKA_BAD_ARGUMENT, "no key '%.60s': one of%s was expected", name, text);
+}
+
+gka_status gka_golden_spec_set(gka_golden_spec *spec, const char *name, const char *text,
+                               gka_error *error) {
+    const key *k = keys;
+    while (k < keys + KEYS && strcmp(k->name, name) != 0)
+        k++;
+    if (k == keys + KEYS)
+        return unknown(name, error);
+    void *const member = (char *)spec + k->offset;
+    int number = 0;
+    int64_t integer = 0;
+    gka_status status = GKA_OK;
+    switch (k->kind) {
+    case WORD: return set_word(k, text, member, error);
+    case EXTENT: return set_integer(k, text, member, error);
+    case REAL: return set_real(k, text, member, error);
+    case SEED: return set_seed(k, text, member, error);
+    case OUTPUTS: return set_outputs(spec, text, error);
+    case COUNT:
+        status = set_integer(k, text, &integer, error);
+        *(int *)member = (int)integer;
+        return status;
+    case FLAG:
+        status = set_word(k, text, &number, error);
+        *(bool *)member = number != 0;
+        return status;
+    }
+    return status;
+}
+
+/* ---- JSON ---------------------------------------------------------------------------------- */
+
+static gka_status set_json(gka_golden_spec *spec, const char *name, const json_t *value,
+                           gka_error *error) {
+    char text[64];
+    switch (json_typeof(value)) {
+    case JSON_STRING: return gka_golden_spec_set(spec, name, json_string_value(value), error);
+    case JSON_TRUE: return gka_golden_spec_set(spec, name, "true", error);
+    case JSON_FALSE: return gka_golden_spec_set(spec, name, "false", error);
+    case JSON_INTEGER:
+        (void)snprintf(text, sizeof text, "%lld", (long long)json_integer_value(value));
+        return gka_golden_spec_set(spec, name, text, error);
+    case JSON_REAL:
+        (void)snprintf(text, sizeof text, "%.17g", json_real_value(value));
+        return gka_golden_spec_set(spec, name, text, error);
+    default: break;
+    }
+    return gka_fail(error, GKA_BAD_ARGUMENT,
+                    "%.60s: a string, a number, true or false was expected", name);
+}
+
+gka_status gka_golden_spec_read(gka_golden_spec *spec, const char *json, gka_error *error) {
+    json_error_t why = {0};
+    json_t *const root = json_loads(json, JSON_REJECT_DUPLICATES, &why);
+    if (root == NULL && why.text[0] == '\0')
+        return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory reading a spec");
+    if (!json_is_object(root)) {
+        json_decref(root);
+        return gka_fail(error, GKA_BAD_ARGUMENT, "line %d: %.100s; a JSON object was expected",
+                        why.line, root == NULL ? why.text : "not an object");
+    }
+    gka_status status = GKA_OK;
+    const char *name;
+    json_t *value;
+    json_object_foreach(root, name, value) if (status == GKA_OK) status =
+        set_json(spec, name, value, error);
+    json_decref(root);
+    return status;
+}
+
+static const char *word_of(const word *words, int value) {
+    for (; words->name != NULL; words++)
+        if (words->value == value)
+            return words->name;
+    return "?";
+}
+
+static json_t *json_of(const key *k, const gka_golden_spec *spec) {
+    const void *const member = (const char *)spec + k->offset;
+    char text[32];
+    switch (k->kind) {
+    case WORD: return json_string(word_of(k->words, *(const int *)member));
+    case EXTENT: return json_integer(*(const int64_t *)member);
+    case COUNT: return json_integer(*(const int *)member);
+    case REAL: return json_real(*(const double *)member);
+    case SEED:
+        if (*(const uint64_t *)member <= INT64_MAX)
+            return json_integer((json_int_t) * (const uint64_t *)member);
+        (void)snprintf(text, sizeof text, "%llu", (unsigned long long)*(const uint64_t *)member);
+        return json_string(text);
+    case FLAG:
+        if (k->words == emulate_words)
+            return json_string(word_of(k->words, *(const bool *)member));
+        return json_boolean(*(const bool *)member);
+    case OUTPUTS:
+        (void)snprintf(text, sizeof text, "%s%s%s", spec->forward ? ",forward" : "",
+                       spec->states ? ",states" : "", spec->backward ? ",backward" : "");
+        return json_string(text[0] == ',' ? text + 1 : text);
+    }
+    return NULL;
+}
+
+/* For a user's own tensors only what the spec still decides. */
+json_t *golden_spec_json(const gka_golden_spec *spec, bool own_inputs, bool *good) {
+    json_t *const object = json_object();
+    for (int i = 0; i < KEYS; i++)
+        if (!own_inputs || keys[i].kind == OUTPUTS || keys[i].offset >= AT(emulate))
+            *good &= json_object_set_new(object, keys[i].name, json_of(&keys[i], spec)) == 0;
+    return object;
+}

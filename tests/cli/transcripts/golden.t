@@ -1,0 +1,52 @@
+Goldens: what is written, and bad specs.
+
+$ gka golden --T=5 --D=4 --dtype=fp32 -o golden; ls
+> golden
+
+$ gka golden
+! gka golden: expected -o FILE; `gka golden --help` says more
+= 2
+$ gka golden --T=-1 -o x
+! gka golden: T is '-1': an integer from 1 to 1073741824 was expected
+= 2
+$ gka golden --dtype=bf17 -o x
+! gka golden: dtype is 'bf17': bf16, fp16 or fp32 was expected
+= 2
+$ gka golden --outputs=sideways -o x
+! gka golden: outputs is 'sideways': some of forward, states and backward, separated by commas, was expected
+= 2
+$ gka golden --H=3 --G=2 -o x
+! gka golden: G is 2: a divisor of H = 3 was expected
+= 2
+$ gka golden --B=100000 --T=1000000 -o x 2>&1 | sed 's/most .* GB/most N GB/'
+> gka golden: B T H G D V = 100000 1000000 1 1 128 128: 5.14e+06 GB of memory needed; at most N GB was expected
+$ gka golden --chunk=24 --emulate=h100 -o x
+! gka golden: chunk_size = 24: the tensor core of h100 wants a multiple of 16
+= 2
+$ gka golden --dtype=fp32 --emulate=h100 -o x
+! gka golden: profile h100 wants q, k, v, alpha and the cotangents in BF16
+= 2
+$ echo '{"T": 3, "tokens": 4}' >spec; gka golden --spec=spec -o x
+! gka golden: spec: no key 'tokens': one of problem gate B T H G D V pairs dtype chunk ridge iters scale seed h0 alpha plain outputs emulate lo oracle was expected
+= 2
+$ echo '{"T": [3]}' >spec; gka golden --spec=spec -o x
+! gka golden: spec: T: a string, a number, true or false was expected
+= 2
+$ echo '{"T": 3' >spec; gka golden --spec=spec -o x
+! gka golden: spec: line 2: '}' expected near end of file; a JSON object was expected
+= 2
+$ gka golden --spec=nothing -o x
+! gka golden: nothing: cannot be opened; a JSON object was expected
+= 2
+$ gka golden --input=golden --T=3 -o x
+! gka golden: --T is for inputs that are made up, not for the file golden
+= 2
+$ gka golden --input=golden --oracle=fp64 -o x
+! gka golden: oracle is 'fp64': certified or mpfr was expected
+= 2
+$ gka golden --T=2 --D=2 -o nowhere/x
+! gka golden: nowhere/x: cannot be written: No such file or directory
+= 2
+$ ls
+> golden
+> spec

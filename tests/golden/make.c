@@ -1,0 +1,253 @@
+/* make.c - goldens: same spec, same bytes; what stands in them agrees with what it claims. */
+#include "test.h"
+
+#include "gka/judge.h"
+#include "judge/golden.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define PATH "golden_make.safetensors"
+
+static gka_golden_spec spec_of(const char *json) {
+    gka_golden_spec spec;
+    gka_error error = {0};
+    gka_golden_spec_start(&spec);
+    if (gka_golden_spec_read(&spec, json, &error) != GKA_OK)
+        fail_msg("%s", error.text);
+    return spec;
+}
+
+static gka_file *make(const char *json) {
+    const gka_golden_spec spec = spec_of(json);
+    gka_error error = {0};
+    gka_file *file = NULL;
+    if (gka_golden_generate(&spec, NULL, PATH, NULL, &error) != GKA_OK ||
+        gka_file_open(PATH, &file, &error) != GKA_OK)
+        fail_msg("%s", error.text);
+    return file;
+}
+
+/* A tensor of F64 as doubles. */
+static double *doubles(const gka_file *file, const char *name, const char *suffix, int64_t *count) {
+    char full[48];
+    (void)snprintf(full, sizeof full, "%s%s", name, suffix);
+    const gka_tensor *const tensor = gka_file_find(file, full);
+    if (tensor == NULL)
+        return NULL;
+    assert_int_equal(tensor->dtype, GKA_F64);
+    *count = gka_tensor_count(tensor);
+    double *const values = gka_alloc((size_t)*count, sizeof *values);
+    assert_non_null(values);
+    const gka_view view = {tensor->data, GKA_F64, 4, {1, 1, 1, *count}, {0, 0, 0, 1}};
+    gka_view_row(&view, 0, 0, 0, *count, values);
+    return values;
+}
+
+/* FNV-1a, 64 bits, of a file. */
+static uint64_t hash_of_file(const char *path) {
+    FILE *const file = fopen(path, "rb");
+    assert_non_null(file);
+    uint64_t hash = 0xcbf29ce484222325;
+    for (int c; (c = getc(file)) != EOF;)
+        hash = (hash ^ (uint64_t)c) * 0x100000001b3;
+    (void)fclose(file);
+    return hash;
+}
+
+#define GROUPED                                                                                    \
+    "{\"T\": 21, \"H\": 4, \"G\": 2, \"D\": 16, \"V\": 32, \"chunk\": 16, \"h0\": true, "          \
+    "\"emulate\": \"h100\", \"seed\": 7, \"lo\": true"
+
+/* ---- bytes --------------------------------------------------------------------------------- */
+
+static void test_same_spec_same_bytes(void **state) {
+    (void)state;
+    static const struct {
+        const char *json;
+        uint64_t hash;
+    } pinned[] = {
+        {GROUPED "}", 0x58712890a8372dca},
+        {"{\"T\": 9, \"D\": 8, \"dtype\": \"fp32\", \"gate\": \"none\", \"chunk\": 4}",
+         0x9dd5dd7da5ea0257},
+        {"{\"T\": 9, \"D\": 16, \"dtype\": \"fp16\", \"problem\": \"repeat\"}", 0xe5be005a89d9fc9b},
+    };
+    int different = 0;
+    for (size_t i = 0; i < sizeof pinned / sizeof *pinned; i++)
+        for (int threads = 1; threads <= 3; threads += 2) {
+            gka_set_threads(threads);
+            gka_file_close(make(pinned[i].json));
+            const uint64_t hash = hash_of_file(PATH);
+            if (hash == pinned[i].hash)
+                continue;
+            print_error("golden %d: 0x%016llx with %d threads\n", (int)i, (unsigned long long)hash,
+                        threads);
+            different++;
+        }
+    gka_set_threads(0);
+    assert_int_equal(different, 0);
+}
+
+/* The spec in the metadata makes the same file again. */
+static void test_spec_makes_it_again(void **state) {
+    (void)state;
+    gka_file *const file = make(GROUPED ", \"ridge\": 0.3}");
+    const uint64_t hash = hash_of_file(PATH);
+    char spec[1024];
+    assert_true(strlen(gka_file_metadata(file, "spec")) < sizeof spec);
+    strcpy(spec, gka_file_metadata(file, "spec"));
+    gka_file_close(file);
+    gka_file_close(make(spec));
+    assert_true(hash_of_file(PATH) == hash);
+}
+
+/* A golden's inputs, given as a user's own, hash to the same and give the same references. */
+static void test_inputs_of_ones_own(void **state) {
+    (void)state;
+    gka_file *const first = make(GROUPED "}");
+    gka_golden_spec spec;
+    gka_golden_spec_start(&spec);
+    gka_error error = {0};
+    assert_int_equal(gka_golden_generate(&spec, first, "golden_own.safetensors", NULL, &error),
+                     GKA_OK);
+    gka_file *second = NULL;
+    assert_int_equal(gka_file_open("golden_own.safetensors", &second, &error), GKA_OK);
+    assert_string_equal(gka_file_metadata(first, "inputs_sha256"),
+                        gka_file_metadata(second, "inputs_sha256"));
+    assert_string_equal(gka_file_metadata(first, "tolerances"),
+                        gka_file_metadata(second, "tolerances"));
+    for (int i = 0; i < GOLDEN_OUTPUTS; i++) {
+        int64_t n = 0, m = 0;
+        double *const a = doubles(first, golden_outputs[i].name, ".exact", &n);
+        double *const b = doubles(second, golden_outputs[i].name, ".exact", &m);
+        assert_true(a != NULL && b != NULL && n == m);
+        assert_memory_equal(a, b, (size_t)n * sizeof *a);
+        gka_free(a);
+        gka_free(b);
+    }
+    gka_file_close(second);
+    gka_file_close(first);
+    assert_int_equal(unlink("golden_own.safetensors"), 0);
+}
+
+/* Of three tensors of known bytes; the sum is sha256sum's. */
+static void test_hash_of_inputs(void **state) {
+    (void)state;
+    char text[65];
+    const gka_tensor tensors[] = {{"q", GKA_BF16, 2, {1, 3}, "abcdef"},
+                                  {"g", GKA_F32, 1, {0}, ""},
+                                  {"k", GKA_F32, 0, {0}, "wxyz"}};
+    golden_hash_inputs(tensors, 3, text);
+    assert_string_equal(text, "9443e4de2d9566ddf18b0bffa3703b7370a250d974f03c1a30d15a67185e3d83");
+}
+
+/* ---- what they say ------------------------------------------------------------------------- */
+
+/* With r iterations the relative residual of x and of p is at most 1/T_{r+1}(1/rho), 1/rho =
+ * 1 + 2a: for a = .3, r = 60 below 2 exp(-61 acosh(1.6)) = 4e-28. What is left is binary64's:
+ * some n kappa u, kappa <= (a+1)/a = 4.4, n = 21 tokens of 16: below 1e-11 by far. */
+static void test_steps_converge_to_exact(void **state) {
+    (void)state;
+    gka_file *const file = make(GROUPED ", \"ridge\": 0.3, \"iters\": 60}");
+    for (int i = 0; i < GOLDEN_OUTPUTS; i++) {
+        int64_t n = 0;
+        double *const exact = doubles(file, golden_outputs[i].name, ".exact", &n);
+        double *const steps = doubles(file, golden_outputs[i].name, ".steps", &n);
+        assert_true(exact != NULL && steps != NULL);
+        const double distance = golden_distance(n, steps, exact);
+        if (!(distance < 1e-11))
+            fail_msg("%s: %.3g", golden_outputs[i].name, distance);
+        gka_free(exact);
+        gka_free(steps);
+    }
+    gka_file_close(file);
+}
+
+/* Every tolerance lets the steps pass, and not zero; the emulated kernel passes. */
+static void test_tolerances(void **state) {
+    (void)state;
+    gka_file *const file = make("{\"T\": 80, \"D\": 32, \"emulate\": \"h100\"}");
+    json_t *const all = json_loads(gka_file_metadata(file, "tolerances"), 0, NULL);
+    assert_int_equal(json_object_size(all), 14); /* no h0, so no solve.dh0 */
+    const char *name;
+    json_t *one;
+    json_object_foreach(all, name, one) {
+        const double value = json_number_value(json_object_get(one, "value"));
+        const double floor = json_number_value(json_object_get(one, "floor"));
+        const double stage = json_number_value(json_object_get(one, "stage"));
+        int exponent;
+        assert_true(value > 0 && value < .5 && bits_of(frexp(value, &exponent)) == bits_of(.5));
+        assert_true(2 * fmax(floor, stage) <= value * 1.01 && 4 * fmax(floor, stage) > value);
+        assert_true(floor <= 0x1p-8); /* one rounding to bf16 or fp32 */
+        assert_true(stage > 0);
+    }
+    json_decref(all);
+    gka_file_close(file);
+}
+
+/* ---- failure ------------------------------------------------------------------------------- */
+
+static void test_bad_keys(void **state) {
+    (void)state;
+    static const struct {
+        const char *key, *text, *line;
+    } bad[] = {
+        {"T", "0", "T is '0': an integer from 1 to 1073741824 was expected"},
+        {"T", "3x", "T is '3x': an integer from 1 to 1073741824 was expected"},
+        {"V", "-1", "V is '-1': an integer from 0 to 1073741824 was expected"},
+        {"gate", "weak", "gate is 'weak': none, slow, released or strong was expected"},
+        {"h0", "yes", "h0 is 'yes': false or true was expected"},
+        {"emulate", "a100", "emulate is 'a100': none or h100 was expected"},
+        {"ridge", "nan", "ridge is 'nan': a finite number > 0 was expected"},
+        {"seed", "-1", "seed is '-1': an integer from 0 to 18446744073709551615 was expected"},
+        {"outputs", "forward,",
+         "outputs is 'forward,': some of forward, states and backward, "
+         "separated by commas, was expected"},
+        {"oracle", "fp64", "oracle is 'fp64': certified or mpfr was expected"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        gka_golden_spec spec;
+        gka_error error = {0};
+        gka_golden_spec_start(&spec);
+        assert_int_equal(gka_golden_spec_set(&spec, bad[i].key, bad[i].text, &error),
+                         GKA_BAD_ARGUMENT);
+        assert_string_equal(error.text, bad[i].line);
+    }
+}
+
+/* The first eight, then ever fewer, for one golden takes some hundreds. */
+static void test_survives_failing_allocations(void **state) {
+    (void)state;
+    const gka_golden_spec spec = spec_of("{\"T\": 2, \"D\": 2, \"dtype\": \"fp32\", \"lo\": true}");
+    const int64_t live = gka_alloc_live();
+    gka_set_threads(1);
+    (void)unlink(PATH);
+    bool reached = true;
+    for (int64_t n = 0; reached; n += 1 + n / 8) {
+        gka_error error = {0};
+        gka_alloc_fail_at(n, false);
+        const gka_status status = gka_golden_generate(&spec, NULL, PATH, NULL, &error);
+        reached = gka_alloc_fail_at(-1, false) > n;
+        assert_int_equal(status, reached ? GKA_OUT_OF_MEMORY : GKA_OK);
+        assert_true((access(PATH, F_OK) == 0) == !reached);
+        assert_int_equal(gka_alloc_live(), live);
+    }
+    gka_set_threads(0);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_same_spec_same_bytes),
+        cmocka_unit_test(test_spec_makes_it_again),
+        cmocka_unit_test(test_inputs_of_ones_own),
+        cmocka_unit_test(test_hash_of_inputs),
+        cmocka_unit_test(test_steps_converge_to_exact),
+        cmocka_unit_test(test_tolerances),
+        cmocka_unit_test(test_bad_keys),
+        cmocka_unit_test(test_survives_failing_allocations),
+    };
+    return cmocka_run_group_tests_name("make", tests, NULL, NULL);
+}
