@@ -84,19 +84,19 @@ static int wide_compare(wide a, wide b) {
 
 /* (-1)^negative (n + f) 2^e, 0 <= f < 1, f > 0 exactly when sticky. If sticky, n must have at
  * least 117 bits. */
-static gka_exact assemble(bool negative, wide n, int e, bool sticky) {
+static gka_cut assemble(bool negative, wide n, int e, bool sticky) {
     const uint64_t sign = negative ? GKA_SIGN : 0;
     const int length = wide_length(n);
     if (length == 0)
-        return (gka_exact){gka_double(sign), 0, false};
+        return (gka_cut){gka_double(sign), 0, false};
     if (length + e > 1024)
-        return (gka_exact){gka_double((GKA_INF - 1) | sign), UINT64_MAX, true};
+        return (gka_cut){gka_double((GKA_INF - 1) | sign), UINT64_MAX, true};
     /* The 53 bits of trunc end at exponent u, and the grid of doubles at -1074. */
     const int u = length + e - 53 > -1074 ? length + e - 53 : -1074, shift = u - 64 - e;
     n = shift >= 0 ? wide_right(n, shift, &sticky) : wide_left(n, -shift);
     const uint64_t m = n.w[1]; /* below 2^53; below 2^52 only where u = -1074 */
     const uint64_t a = m + ((uint64_t)(u + 1074) << 52);
-    return (gka_exact){gka_double(a | sign), n.w[0], sticky};
+    return (gka_cut){gka_double(a | sign), n.w[0], sticky};
 }
 
 static bool is_finite(double a) {
@@ -118,14 +118,14 @@ static uint64_t full_significand(double a, int *e) {
     return m << shift;
 }
 
-static gka_exact as_double(double a) {
-    return (gka_exact){a, 0, false};
+static gka_cut as_double(double a) {
+    return (gka_cut){a, 0, false};
 }
 
 /* The larger term goes to the top of the register, 148 bits and more above its last one; the
  * other is cut there. Bits can fall off only if the terms are so far apart that a difference
  * cancels one bit at most. */
-gka_exact gka_exact_fma(double a, double b, double c) {
+gka_cut gka_exact_fma(double a, double b, double c) {
     if (!is_finite(a) || !is_finite(b) || !is_finite(c))
         return as_double(is_finite(a) && is_finite(b) ? c : a * b + c);
     int ea, eb, ec;
@@ -157,16 +157,16 @@ gka_exact gka_exact_fma(double a, double b, double c) {
     return assemble(sign && !wide_is_zero(difference), difference, e, sticky);
 }
 
-gka_exact gka_exact_add(double a, double b) {
+gka_cut gka_exact_add(double a, double b) {
     return gka_exact_fma(a, 1, b);
 }
 
-gka_exact gka_exact_mul(double a, double b) {
+gka_cut gka_exact_mul(double a, double b) {
     return gka_exact_fma(a, b, gka_bits(a * b) >> 63 ? -0.0 : 0.0);
 }
 
 /* The quotient of the significands to 128 bits, by long division. */
-gka_exact gka_exact_div(double a, double b) {
+gka_cut gka_exact_div(double a, double b) {
     if (!is_finite(a) || !is_finite(b) || a == 0 || b == 0)
         return as_double(a / b);
     int ea, eb;
@@ -184,7 +184,7 @@ gka_exact gka_exact_div(double a, double b) {
 
 /* The root of the significand to 118 bits, digit by digit: with root and rest of the pairs of bits
  * so far, the next bit is 1 if 4 rest + pair >= 4 root + 1. */
-gka_exact gka_exact_sqrt(double a) {
+gka_cut gka_exact_sqrt(double a) {
     if (!is_finite(a) || a == 0)
         return as_double(sqrt(a));
     if (a < 0)

@@ -19,7 +19,7 @@ GKA_INLINE void round_loop(const gka_format *f, gka_rounding mode, size_t n, con
     const gka_plan plan = gka_plan_of(f, mode);
 #pragma omp simd
     for (size_t i = 0; i < n; i++)
-        out[i] = gka_round_planned(&plan, (gka_exact){x[i], 0, false}, 0);
+        out[i] = gka_round_planned(&plan, (gka_cut){x[i], 0, false}, 0);
 }
 
 static void round_f64(const gka_format *format, gka_rounding mode, size_t n, const double *x,

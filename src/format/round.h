@@ -1,7 +1,7 @@
 /* round.h - the one rounding core, specialised by constant arguments; exact sums and products.
  *
  *   1  presets, as constants of each file that includes this one
- *   2  gka_exact                a real number cut to 53 + 64 bits and a sticky bit
+ *   2  gka_cut                a real number cut to 53 + 64 bits and a sticky bit
  *   3  gka_round_exact, _core   from it, or from a double, to a format
  *   4  gka_round_core_f32       the same on floats
  *   5  gka_encode_core, gka_decode_core, and their float twins
@@ -59,21 +59,21 @@ static const gka_format gka_e5m2_ieee = {"e5m2-ieee",       3, -14, 15, 57344, t
  * larger double, 0 <= f < 1, f > 0 exactly when sticky: trunc is the number cut toward zero and
  * rest the next 64 bits. trunc is finite wherever rest or sticky is set. Numbers of 2^1024 and
  * above are held as the largest double with rest and sticky all ones. */
-typedef struct gka_exact {
+typedef struct gka_cut {
     double trunc;
     uint64_t rest;
     bool sticky;
-} gka_exact;
+} gka_cut;
 
 /* a + b, a b, a b + c, a / b, sqrt(a), exactly (quotient and root to the bits above). Infinities,
  * NaN, x / 0 and roots of negative numbers give what IEEE arithmetic gives; an exact zero has the
  * sign of round-to-nearest. A hundred times slower than an addition: for p = 53, the stochastic
  * mode, and results near the ends of the range of binary64. */
-gka_exact gka_exact_add(double a, double b);
-gka_exact gka_exact_mul(double a, double b);
-gka_exact gka_exact_fma(double a, double b, double c);
-gka_exact gka_exact_div(double a, double b);
-gka_exact gka_exact_sqrt(double a);
+gka_cut gka_exact_add(double a, double b);
+gka_cut gka_exact_mul(double a, double b);
+gka_cut gka_exact_fma(double a, double b, double c);
+gka_cut gka_exact_div(double a, double b);
+gka_cut gka_exact_sqrt(double a);
 
 GKA_INLINE uint64_t gka_bits(double x) {
     uint64_t bits;
@@ -191,7 +191,7 @@ GKA_INLINE gka_plan gka_plan_of(const gka_format *f, gka_rounding mode) {
  * Adding to the bits of a double carries into the exponent as it should. Below the smallest
  * positive value of the format only 0 and that value, the quantum, remain.
  * Written as selections between 64-bit numbers, compared as signed ones: that vectorises. */
-GKA_INLINE double gka_round_planned(const gka_plan *plan, gka_exact v, uint64_t random) {
+GKA_INLINE double gka_round_planned(const gka_plan *plan, gka_cut v, uint64_t random) {
     const gka_rounding mode = plan->mode;
     const uint64_t u = gka_bits(v.trunc), sign = u & GKA_SIGN, a = u ^ sign;
     const uint64_t more = v.rest != 0 || v.sticky; /* anything beyond a */
@@ -239,7 +239,7 @@ GKA_INLINE double gka_round_planned(const gka_plan *plan, gka_exact v, uint64_t 
     return gka_double((int64_t)a > (int64_t)GKA_INF ? GKA_NAN : r);
 }
 
-GKA_INLINE double gka_round_exact(const gka_format *f, gka_rounding mode, gka_exact v,
+GKA_INLINE double gka_round_exact(const gka_format *f, gka_rounding mode, gka_cut v,
                                   uint64_t random) {
     const gka_plan plan = gka_plan_of(f, mode);
     return gka_round_planned(&plan, v, random);
@@ -248,7 +248,7 @@ GKA_INLINE double gka_round_exact(const gka_format *f, gka_rounding mode, gka_ex
 /* x rounded to the format. */
 GKA_INLINE double gka_round_core(const gka_format *f, gka_rounding mode, double x,
                                  uint64_t random) {
-    const gka_exact v = {x, 0, false};
+    const gka_cut v = {x, 0, false};
     return gka_round_exact(f, mode, v, random);
 }
 
@@ -550,7 +550,7 @@ GKA_INLINE double gka_odd_pair(double h, double e) {
 }
 
 /* v as a double rounded to odd. */
-GKA_INLINE double gka_odd_exact(gka_exact v) {
+GKA_INLINE double gka_odd_exact(gka_cut v) {
     return gka_double(gka_bits(v.trunc) | (v.rest != 0 || v.sticky));
 }
 
@@ -615,7 +615,7 @@ GKA_INLINE bool gka_odd_suffices(const gka_format *f, gka_rounding mode) {
 }
 
 /* The sum of v if it is an exact zero in mode GKA_DOWN, where only (+0) + (+0) is +0; else v. */
-GKA_INLINE gka_exact gka_zero_sum(gka_rounding mode, gka_exact v, bool plus_zeros) {
+GKA_INLINE gka_cut gka_zero_sum(gka_rounding mode, gka_cut v, bool plus_zeros) {
     const bool zero = (gka_bits(v.trunc) & ~GKA_SIGN) == 0 && v.rest == 0 && !v.sticky;
     if (mode == GKA_DOWN && zero)
         v.trunc = plus_zeros ? 0.0 : -0.0;
@@ -624,8 +624,8 @@ GKA_INLINE gka_exact gka_zero_sum(gka_rounding mode, gka_exact v, bool plus_zero
 
 GKA_INLINE double gka_add_round(const gka_format *f, gka_rounding mode, double a, double b,
                                 uint64_t random) {
-    const gka_exact odd = {gka_odd_suffices(f, mode) ? gka_odd_add(a, b) : 0, 0, false};
-    const gka_exact v = gka_odd_suffices(f, mode) ? odd : gka_exact_add(a, b);
+    const gka_cut odd = {gka_odd_suffices(f, mode) ? gka_odd_add(a, b) : 0, 0, false};
+    const gka_cut v = gka_odd_suffices(f, mode) ? odd : gka_exact_add(a, b);
     const bool plus_zeros = (gka_bits(a) | gka_bits(b)) == 0;
     return gka_round_exact(f, mode, gka_zero_sum(mode, v, plus_zeros), random);
 }
@@ -638,8 +638,8 @@ GKA_INLINE double gka_mul_round(const gka_format *f, gka_rounding mode, double a
 
 GKA_INLINE double gka_fma_round(const gka_format *f, gka_rounding mode, double a, double b,
                                 double c, uint64_t random) {
-    const gka_exact odd = {gka_odd_suffices(f, mode) ? gka_odd_fma(a, b, c) : 0, 0, false};
-    const gka_exact v = gka_odd_suffices(f, mode) ? odd : gka_exact_fma(a, b, c);
+    const gka_cut odd = {gka_odd_suffices(f, mode) ? gka_odd_fma(a, b, c) : 0, 0, false};
+    const gka_cut v = gka_odd_suffices(f, mode) ? odd : gka_exact_fma(a, b, c);
     const bool plus_zeros =
         (a == 0 || b == 0) && (gka_bits(a) ^ gka_bits(b)) >> 63 == 0 && gka_bits(c) == 0;
     return gka_round_exact(f, mode, gka_zero_sum(mode, v, plus_zeros), random);
