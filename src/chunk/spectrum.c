@@ -47,7 +47,7 @@ static void spectrum_head(void *context, int64_t index, int worker) {
     for (int64_t t = span.begin; t < span.end; t++) {
         const double gamma = gka_device_exp(exact, gka_problem_g(problem, span.b, t, h));
         double square = 0, norm = 0;
-        gka_problem_k(problem, span.b, t, gka_problem_group(problem, h), k);
+        gka_problem_k(problem, span.b, t, h, k);
         for (int64_t i = 0; i < D; i++)
             for (int64_t j = 0; j < D; j++) {
                 double *const e = H + i * D + j;
