@@ -3,6 +3,7 @@
  *   1  gka_comparison            one tensor against one reference, as a record
  *   2  gka_verify                every output tensor of a file against the oracle
  *   3  gka_golden                inputs, references and tolerances in one file
+ *   4  gka_golden_judge          a candidate's tensors by a golden
  *
  * The conventions of a comparison stand here and nowhere else:
  *   rel_err      ||out - ref||_2 / ||ref||_2 over the whole tensor; ref = 0: ||out||_2 and
@@ -165,6 +166,65 @@ gka_status gka_golden_spec_read(gka_golden_spec *spec, const char *json, gka_err
  * before it is complete. GKA_UNSUPPORTED where the h100 cannot run what it should emulate. */
 gka_status gka_golden_generate(const gka_golden_spec *spec, const gka_file *inputs,
                                const char *path, const gka_progress *progress, gka_error *error);
+
+/* ---- 4 judging by a golden ----------------------------------------------------------------- */
+
+/* An element that is not right: |out - ref| > tolerance * rms(ref), or not finite. (rel_err =
+ * rms(d) / rms(ref) <= max|d| / rms(ref): whatever fails has such an element.) */
+typedef struct gka_mismatch {
+    int at_rank;
+    int64_t at[GKA_MAX_RANK]; /* in the golden's layout */
+    double out, ref;
+    uint64_t out_bits, ref_bits; /* encodings in the stored type, ref rounded once */
+} gka_mismatch;
+
+enum { GKA_DISTANCES = 18 };
+
+typedef struct gka_golden_row {
+    const char *name;         /* the golden's */
+    const gka_tensor *tensor; /* the candidate's; NULL: it has none */
+    bool local;               /* against its own upstream tensors, for they are nearer */
+    const char *lacking;      /* upstream tensor that was not there to judge by; NULL: none */
+    double tolerance;         /* NaN: none */
+    gka_comparison judged;    /* against the reference that judges; ok is the verdict */
+    double total;             /* rel_err against NAME.exact */
+    double steps;             /* ... against NAME.steps */
+    double own;               /* ... against its local value; NaN: there is none */
+    double inherited;         /* rel_err of the local value against NAME.steps; NaN: none */
+    int64_t mismatches;
+    gka_mismatch first, worst; /* where mismatches > 0 */
+    /* Elements at a distance of 0, 1, 2..3, 4..7, ... steps of the stored format from the
+     * reference; the last counts NaN. */
+    int64_t distances[GKA_DISTANCES];
+    /* In the words of other tests, against NAME.steps: flash-linear-attention's
+     * rms(d) / (rms(ref) + 1e-8), asked to be below 0.005 unless max|d| <= 1e-6; the smallest atol
+     * that torch.testing.assert_close passes with its own rtol for the stored type, and with rtol
+     * 0; <out, ref> / (||out|| ||ref||). */
+    double fla_ratio, rtol, atol, atol_alone, cosine;
+    bool fla_passes;
+} gka_golden_row;
+
+typedef struct gka_golden_options {
+    const char *const *theirs, *const *ours; /* map_count pairs: the candidate's name of a tensor */
+    size_t map_count;
+    bool heads_first; /* the candidate's token tensors are [B,H,T,..], not [B,T,H,..] */
+} gka_golden_options;
+
+typedef struct gka_golden_verdict {
+    gka_problem problem;
+    gka_golden_row *rows; /* one for each output of the golden */
+    size_t row_count;
+    size_t judged, failed, missing;
+} gka_golden_verdict;
+
+/* Judges a candidate's tensors by a golden (section 3). A tensor that the candidate lacks is a row
+ * without a tensor and no failure; GKA_BAD_FILE where it has none of them, where a shape is
+ * another, or where the golden is none or its inputs do not hash to what it says. The result is
+ * freed by gka_golden_verdict_free, also after a failure, and points into the files. */
+gka_status gka_golden_judge(const gka_file *candidate, const gka_file *golden,
+                            const gka_golden_options *options, gka_golden_verdict *verdict,
+                            gka_error *error);
+void gka_golden_verdict_free(gka_golden_verdict *verdict);
 
 #ifdef __cplusplus
 }

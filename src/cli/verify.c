@@ -1,6 +1,5 @@
 /* verify.c - gka verify: the tensors of files judged against the oracle, as tables and as JSON. */
-#include "cli/json.h"
-#include "gka/judge.h"
+#include "cli/against.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -51,6 +50,18 @@ static const char notes[] =
     "prove\n"
     "nothing, fp64 takes its place with a note: Cholesky in binary64, right to about 1e-12. mpfr\n"
     "computes in 256 bits, some hundred times slower, and judges the other two.\n"
+    "\n"
+    "With --against=GOLDEN each output in FILE is judged by that file's tolerance (gka golden):\n"
+    "\n"
+    "  error      rel_err against NAME.steps, or against what the exact formulas make of FILE's "
+    "own\n"
+    "             upstream tensors (x fro, solve.dq or layer.dq), whichever is nearer\n"
+    "  inherited  how far the upstream tensors alone have moved the exact formulas' value\n"
+    "  total      rel_err against NAME.exact\n"
+    "\n"
+    "and, against NAME.steps, in the words of other tests: flash-linear-attention's ratio, the\n"
+    "smallest atol that torch.testing.assert_close passes with its own rtol for the type, the\n"
+    "cosine. What fails is shown at its first and worst element, in decimal and in hex.\n"
     "\n"
     "JSON: for one FILE an object {file, oracle, parameters, tensors, ...}, for several a list of\n"
     "them; NaN and Inf are strings, ok is true, false or null. With --json=- no table is printed.\n"
@@ -488,12 +499,31 @@ static int judge(request *r, const char *json) {
     return code;
 }
 
+/* An option that a golden answers, given all the same; NULL: none. */
+static const char *needless(const request *r) {
+    return r->chosen >= 0                 ? "oracle"
+           : r->inputs != NULL            ? "inputs"
+           : r->tolerance_texts.count > 0 ? "tolerance"
+           : r->show_ref                  ? "show-ref"
+                                          : NULL;
+}
+
 int cli_verify(cli *c) {
     request r = {.c = c, .chosen = -1, .good = true};
     const char *json = NULL;
     int form = GKA_THREE_TERM;
     cli_texts settings = {0};
     static const cli_help help = {.operands = "FILE...", .notes = notes, .least = 1, .most = -1};
+    cli_against against = {0};
+    const cli_option golden[] = {
+        {"against", 0, CLI_TEXT, &against.golden, .value = "GOLDEN",
+         .help = "judge by the references and tolerances of this file, made by gka golden"},
+        {"map", 0, CLI_TEXTS, &against.maps, .value = "THEIRS=OURS",
+         .help = "FILE calls the golden's tensor OURS THEIRS; may be repeated"},
+        {"layout", 0, CLI_CHOICE, &against.layout, .choices = "bthd|bhtd",
+         .help = "axes of FILE's token tensors (bthd)"},
+        {"junit", 0, CLI_TEXT, &against.junit, .value = "OUT", .help = "write verdicts as JUnit"},
+        {.kind = CLI_END}};
     const cli_option options[] = {
         {"oracle", 0, CLI_CHOICE, &r.chosen, .choices = "fp64|certified|mpfr",
          .help = "how the exact value is computed (certified)"},
@@ -510,10 +540,16 @@ int cli_verify(cli *c) {
         {"set", 0, CLI_TEXTS, &settings, .value = "POINT=exact|released",
          .help = "switch one rounding of the replay; may be repeated"},
         {"show-ref", 0, CLI_FLAG, &r.show_ref, .help = "judge the file's own ref.* tensors too"},
+        {.kind = CLI_GROUP, .group = golden, .help = "By a golden:"},
         {.kind = CLI_END}};
     int code;
     if (!cli_parse(c, &help, options, &code))
         return code;
+    if (against.golden != NULL)
+        return needless(&r) ? cli_fail(c, "--%s has no meaning with --against", needless(&r))
+                            : cli_verify_against(c, &against, json);
+    if (against.junit != NULL || against.maps.count > 0 || against.layout != 0)
+        return cli_fail(c, "--junit, --map and --layout need --against=GOLDEN");
     if (json != NULL)
         r.list = json_array();
     code = parse_profile(&r, form, &settings);

@@ -60,6 +60,14 @@ $ gka verify --help
 >                                        be repeated
 >       --show-ref                       judge the file's own ref.* tensors too
 >
+> By a golden:
+>       --against=GOLDEN                 judge by the references and tolerances
+>                                        of this file, made by gka golden
+>       --map=THEIRS=OURS                FILE calls the golden's tensor OURS
+>                                        THEIRS; may be repeated
+>       --layout=bthd|bhtd               axes of FILE's token tensors (bthd)
+>       --junit=OUT                      write verdicts as JUnit
+>
 > Each FILE is a safetensors file with the inputs q k [v] [alpha] [g] [h0] [u0] [do] [dx]
 > [cu_seqlens], metadata ridge_ratio, num_iter, chunk_size, scale (when missing: 0.02, 30, 64,
 > 1/sqrt(D)), and any of the outputs x fro h_chunk h_final u_final o, solve.{dq dk dg dh0},
@@ -82,6 +90,17 @@ $ gka verify --help
 > not proven), the same bytes on every machine, 1.5 times fp64's time or so. Where it can prove
 > nothing, fp64 takes its place with a note: Cholesky in binary64, right to about 1e-12. mpfr
 > computes in 256 bits, some hundred times slower, and judges the other two.
+>
+> With --against=GOLDEN each output in FILE is judged by that file's tolerance (gka golden):
+>
+>   error      rel_err against NAME.steps, or against what the exact formulas make of FILE's own
+>              upstream tensors (x fro, solve.dq or layer.dq), whichever is nearer
+>   inherited  how far the upstream tensors alone have moved the exact formulas' value
+>   total      rel_err against NAME.exact
+>
+> and, against NAME.steps, in the words of other tests: flash-linear-attention's ratio, the
+> smallest atol that torch.testing.assert_close passes with its own rtol for the type, the
+> cosine. What fails is shown at its first and worst element, in decimal and in hex.
 >
 > JSON: for one FILE an object {file, oracle, parameters, tensors, ...}, for several a list of
 > them; NaN and Inf are strings, ok is true, false or null. With --json=- no table is printed.

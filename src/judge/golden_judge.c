@@ -1,0 +1,349 @@
+/* golden_judge.c - a candidate's tensors judged by a golden (gka/judge.h, section 4). */
+#include "judge/golden.h"
+
+#include "gka/format.h"
+#include "io/bytes.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <string.h>
+
+typedef struct job {
+    const gka_file *candidate, *golden;
+    const gka_golden_options *options;
+    gka_golden_verdict *verdict;
+    unsigned wanted; /* outputs of the golden */
+    golden_values out, steps, exact, local;
+    double tolerance[GOLDEN_OUTPUTS];
+} job;
+
+/* ---- the golden ---------------------------------------------------------------------------- */
+
+static gka_status not_golden(const job *j, const char *what, gka_error *error) {
+    return gka_fail(error, GKA_BAD_FILE,
+                    "%s: metadata %s; a file made by gka golden was "
+                    "expected",
+                    gka_file_path(j->golden), what);
+}
+
+static gka_status check_hash(const job *j, gka_error *error) {
+    static const char *const names[] = {"q",  "k",  "v",  "alpha", "g",
+                                        "h0", "u0", "do", "dx",    "cu_seqlens"};
+    gka_tensor tensors[GKA_PROBLEM_TENSORS];
+    size_t count = 0;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const gka_tensor *const tensor = gka_file_find(j->golden, names[i]);
+        if (tensor != NULL)
+            tensors[count++] = *tensor;
+    }
+    char is[65];
+    golden_hash_inputs(tensors, count, is);
+    const char *const said = gka_file_metadata(j->golden, "inputs_sha256");
+    if (said != NULL && strcmp(said, is) == 0)
+        return GKA_OK;
+    return gka_fail(error, GKA_BAD_FILE, "%s: its inputs hash to %.12s...; %.12s... was expected",
+                    gka_file_path(j->golden), is, said == NULL ? "inputs_sha256" : said);
+}
+
+static gka_status read_tolerances(job *j, gka_error *error) {
+    const char *const text = gka_file_metadata(j->golden, "tolerances");
+    if (text == NULL || gka_file_metadata(j->golden, "golden") == NULL)
+        return not_golden(j, "'golden' or 'tolerances' is missing", error);
+    json_error_t why = {0};
+    json_t *const root = json_loads(text, JSON_REJECT_DUPLICATES, &why);
+    if (root == NULL && why.text[0] == '\0')
+        return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory reading tolerances");
+    gka_status status = GKA_OK;
+    if (!json_is_object(root))
+        status = not_golden(j, "'tolerances' is no JSON object", error);
+    for (int i = 0; i < GOLDEN_OUTPUTS && status == GKA_OK; i++) {
+        const json_t *const one = json_object_get(root, golden_outputs[i].name);
+        const json_t *const value = json_object_get(one, "value");
+        j->tolerance[i] = json_is_number(value) ? json_number_value(value) : NAN;
+        j->wanted |= (one != NULL ? 1u : 0u) << i;
+    }
+    json_decref(root);
+    return status;
+}
+
+/* ---- tensors as doubles -------------------------------------------------------------------- */
+
+static gka_status check_shape(const job *j, const gka_file *file, const gka_tensor *tensor,
+                              int output, bool heads_first, gka_error *error) {
+    int64_t shape[GKA_MAX_RANK];
+    const int rank = golden_shape(&j->verdict->problem, output, shape);
+    if (heads_first && strncmp(golden_outputs[output].shape, "BT", 2) == 0) {
+        const int64_t T = shape[1];
+        shape[1] = shape[2];
+        shape[2] = T;
+    }
+    bool same = tensor->rank == rank && gka_format_of_dtype(tensor->dtype) != NULL;
+    char is[120] = "", want[120] = "";
+    for (int i = 0, n = 0; i < tensor->rank; i++)
+        n += snprintf(is + n, sizeof is - (size_t)n, "%s%lld", i == 0 ? "" : ",",
+                      (long long)tensor->shape[i]);
+    for (int i = 0, n = 0; i < rank; i++) {
+        same = same && tensor->shape[i] == shape[i];
+        n += snprintf(want + n, sizeof want - (size_t)n, "%s%lld", i == 0 ? "" : ",",
+                      (long long)shape[i]);
+    }
+    if (same)
+        return GKA_OK;
+    return gka_fail(error, GKA_BAD_FILE,
+                    "%s: tensor '%s': %s [%s]; floating-point numbers [%s] were expected",
+                    gka_file_path(file), tensor->name, gka_dtype_name(tensor->dtype), is, want);
+}
+
+static double element(const gka_format *format, const gka_tensor *tensor, int64_t i) {
+    const size_t size = gka_dtype_size(tensor->dtype);
+    return gka_decode(format, gka_load_le((const char *)tensor->data + (size_t)i * size, size));
+}
+
+/* In the golden's layout. */
+static gka_status load(const job *j, const gka_tensor *tensor, int output, bool heads_first,
+                       double **values, gka_error *error) {
+    const gka_format *const format = gka_format_of_dtype(tensor->dtype);
+    const int64_t count = gka_tensor_count(tensor);
+    *values = gka_alloc((size_t)count, sizeof **values);
+    if (*values == NULL)
+        return gka_fail(error, GKA_OUT_OF_MEMORY, "%s: out of memory reading '%s'",
+                        gka_file_path(j->candidate), tensor->name);
+    const bool turn = heads_first && strncmp(golden_outputs[output].shape, "BT", 2) == 0;
+    const int64_t H = turn ? tensor->shape[1] : 1, T = turn ? tensor->shape[2] : 1,
+                  n = turn && tensor->rank > 3 ? tensor->shape[3] : 1;
+    for (int64_t i = 0; i < count; i++) {
+        const int64_t row = i / n, b = row / (H * T), h = row / T % H, t = row % T;
+        const int64_t to = turn ? ((b * T + t) * H + h) * n + i % n : i;
+        (*values)[to] = element(format, tensor, i);
+    }
+    return GKA_OK;
+}
+
+static const gka_tensor *find_theirs(const job *j, const char *name) {
+    for (size_t i = 0; i < j->options->map_count; i++)
+        if (strcmp(j->options->ours[i], name) == 0)
+            return gka_file_find(j->candidate, j->options->theirs[i]);
+    return gka_file_find(j->candidate, name);
+}
+
+static gka_status load_reference(job *j, int output, const char *suffix, double **values,
+                                 gka_error *error) {
+    char name[48];
+    (void)snprintf(name, sizeof name, "%s%s", golden_outputs[output].name, suffix);
+    const gka_tensor *const tensor = gka_file_find(j->golden, name);
+    if (tensor == NULL)
+        return gka_fail(error, GKA_BAD_FILE, "%s: tensor '%s' is missing", gka_file_path(j->golden),
+                        name);
+    const gka_status status = check_shape(j, j->golden, tensor, output, false, error);
+    return status == GKA_OK ? load(j, tensor, output, false, values, error) : status;
+}
+
+/* References of the golden, and the candidate's tensors into rows. */
+static gka_status load_all(job *j, gka_error *error) {
+    gka_golden_verdict *const v = j->verdict;
+    gka_status status = GKA_OK;
+    v->rows = gka_alloc(GOLDEN_OUTPUTS, sizeof *v->rows);
+    if (v->rows == NULL)
+        return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory");
+    for (int i = 0; i < GOLDEN_OUTPUTS && status == GKA_OK; i++) {
+        if (!(j->wanted >> i & 1))
+            continue;
+        gka_golden_row *const row = &v->rows[v->row_count++];
+        *row = (gka_golden_row){.name = golden_outputs[i].name, .tolerance = j->tolerance[i]};
+        row->tensor = find_theirs(j, row->name);
+        status = load_reference(j, i, ".steps", &j->steps.of[i], error);
+        if (status == GKA_OK)
+            status = load_reference(j, i, ".exact", &j->exact.of[i], error);
+        if (row->tensor == NULL)
+            v->missing++;
+        else if (status == GKA_OK)
+            status = check_shape(j, j->candidate, row->tensor, i, j->options->heads_first, error);
+        if (row->tensor != NULL && status == GKA_OK)
+            status = load(j, row->tensor, i, j->options->heads_first, &j->out.of[i], error);
+    }
+    if (status == GKA_OK && v->missing == v->row_count)
+        return gka_fail(error, GKA_BAD_FILE,
+                        "%s: nothing to judge; a tensor '%s' or another output of %s was expected",
+                        gka_file_path(j->candidate), v->row_count > 0 ? v->rows[0].name : "x",
+                        gka_file_path(j->golden));
+    return status;
+}
+
+/* ---- one tensor ---------------------------------------------------------------------------- */
+
+/* The candidate's encodings in the golden's layout, as a tensor. */
+static gka_status as_tensor(const job *j, int output, gka_dtype dtype, unsigned char **bytes,
+                            gka_tensor *tensor, gka_error *error) {
+    const gka_format *const format = gka_format_of_dtype(dtype);
+    const int64_t count = golden_count(&j->verdict->problem, output);
+    const size_t size = gka_dtype_size(dtype);
+    *bytes = gka_alloc((size_t)count, size);
+    if (*bytes == NULL)
+        return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory judging '%s'",
+                        golden_outputs[output].name);
+    for (int64_t i = 0; i < count; i++)
+        gka_store_le(*bytes + (size_t)i * size, size, gka_encode(format, j->out.of[output][i]));
+    *tensor = (gka_tensor){.name = golden_outputs[output].name, .dtype = dtype, .data = *bytes};
+    tensor->rank = golden_shape(&j->verdict->problem, output, tensor->shape);
+    return GKA_OK;
+}
+
+static gka_mismatch mismatch_at(const gka_tensor *tensor, const gka_format *format, int64_t i,
+                                double out, double ref) {
+    gka_mismatch m = {.at_rank = tensor->rank, .out = out, .ref = ref};
+    m.out_bits = gka_encode(format, out);
+    m.ref_bits = gka_encode(format, gka_round(format, GKA_NEAREST_EVEN, ref, 0));
+    for (int a = tensor->rank - 1; a >= 0; a--) {
+        m.at[a] = i % tensor->shape[a];
+        i /= tensor->shape[a];
+    }
+    return m;
+}
+
+static int64_t place(uint64_t pattern, int bits) {
+    const uint64_t sign = UINT64_C(1) << (bits - 1);
+    const int64_t magnitude = (int64_t)(pattern & (sign - 1));
+    return (pattern & sign) != 0 ? -magnitude : magnitude;
+}
+
+/* 0, 1, 2..3, 4..7, ... */
+static int distance_bin(const gka_format *format, double out, double ref) {
+    if (isnan(out) || isnan(ref))
+        return GKA_DISTANCES - 1;
+    const int64_t a = place(gka_encode(format, out), format->bits),
+                  b = place(gka_encode(format, gka_round(format, GKA_NEAREST_EVEN, ref, 0)),
+                            format->bits);
+    uint64_t d = a > b ? (uint64_t)a - (uint64_t)b : (uint64_t)b - (uint64_t)a;
+    int bin = 0;
+    for (; d > 0 && bin < GKA_DISTANCES - 2; d >>= 1)
+        bin++;
+    return bin;
+}
+
+static double rms(int64_t n, const double *a) {
+    double most = 0, sum = 0;
+    for (int64_t i = 0; i < n; i++)
+        most = fmax(most, fabs(a[i]));
+    for (int64_t i = 0; i < n && most > 0; i++)
+        sum += (a[i] / most) * (a[i] / most);
+    return n > 0 ? most * sqrt(sum / (double)n) : 0;
+}
+
+static void look_at_elements(gka_golden_row *row, const gka_tensor *tensor, int64_t n,
+                             const double *out, const double *ref) {
+    const gka_format *const format = gka_format_of_dtype(tensor->dtype);
+    const double limit = isnan(row->tolerance) ? INFINITY : row->tolerance * rms(n, ref);
+    double worst = -1;
+    for (int64_t i = 0; i < n; i++) {
+        row->distances[distance_bin(format, out[i], ref[i])]++;
+        const double d = fabs(out[i] - ref[i]), size = isnan(d) ? INFINITY : d;
+        if (size <= limit && isfinite(size))
+            continue;
+        if (row->mismatches++ == 0)
+            row->first = mismatch_at(tensor, format, i, out[i], ref[i]);
+        if (size > worst) {
+            worst = size;
+            row->worst = mismatch_at(tensor, format, i, out[i], ref[i]);
+        }
+    }
+}
+
+/* torch.testing.assert_close's own rtol for the type. */
+static double torch_rtol(gka_dtype dtype) {
+    return dtype == GKA_F64 ? 1e-7 : dtype == GKA_F32 ? 1.3e-6 : dtype == GKA_F16 ? 1e-3 : 1.6e-2;
+}
+
+static void other_words(gka_golden_row *row, gka_dtype dtype, int64_t n, const double *out,
+                        const double *ref) {
+    double most = 0, dot = 0;
+    const double scale = rms(n, ref), length = rms(n, out);
+    row->rtol = torch_rtol(dtype);
+    row->fla_ratio = 0;
+    for (int64_t i = 0; i < n; i++) {
+        const double d = fabs(out[i] - ref[i]);
+        most = isnan(d) || isnan(most) ? NAN : fmax(most, d);
+        row->atol =
+            isnan(d) || isnan(row->atol) ? NAN : fmax(row->atol, d - row->rtol * fabs(ref[i]));
+        if (scale > 0 && length > 0)
+            dot += out[i] / length * (ref[i] / scale);
+    }
+    row->atol_alone = most;
+    row->cosine = n > 0 ? dot / (double)n : 0;
+    row->fla_ratio = scale > 0 ? row->steps * scale / (scale + 1e-8) : most / 1e-8;
+    row->fla_passes = most <= 1e-6 || row->fla_ratio < .005;
+}
+
+static gka_status judge(job *j, int output, gka_golden_row *row, gka_error *error) {
+    gka_tensor tensor;
+    unsigned char *bytes;
+    const gka_status status = as_tensor(j, output, row->tensor->dtype, &bytes, &tensor, error);
+    if (status != GKA_OK)
+        return status;
+    const golden_output *const o = &golden_outputs[output];
+    const int64_t n = golden_count(&j->verdict->problem, output);
+    const double *const out = j->out.of[output], *const steps = j->steps.of[output],
+                        *const local = j->local.of[output];
+    for (int u = 0; u < GOLDEN_OUTPUTS && local == NULL; u++)
+        if (o->upstream >> u & 1 && j->out.of[u] == NULL)
+            row->lacking = golden_outputs[u].name;
+    gka_comparison c;
+    gka_compare(&tensor, j->exact.of[output], o->row_rank, &c);
+    row->total = c.rel_err;
+    gka_compare(&tensor, steps, o->row_rank, &row->judged);
+    row->steps = row->judged.rel_err;
+    row->own = row->inherited = NAN;
+    if (local != NULL) {
+        gka_compare(&tensor, local, o->row_rank, &c);
+        row->own = c.rel_err;
+        row->inherited = golden_distance(n, local, steps);
+        row->local = row->own < row->steps || isnan(row->steps);
+        if (row->local)
+            row->judged = c;
+    }
+    const bool good = row->judged.rel_err <= row->tolerance;
+    if (good || (!isnan(row->tolerance) && row->lacking == NULL)) {
+        row->judged.ok = good ? GKA_PASS : GKA_FAIL;
+        j->verdict->judged++;
+        j->verdict->failed += !good;
+    }
+    look_at_elements(row, &tensor, n, out, row->local ? local : steps);
+    other_words(row, tensor.dtype, n, out, steps);
+    gka_free(bytes);
+    return GKA_OK;
+}
+
+/* ---- all ----------------------------------------------------------------------------------- */
+
+gka_status gka_golden_judge(const gka_file *candidate, const gka_file *golden,
+                            const gka_golden_options *options, gka_golden_verdict *verdict,
+                            gka_error *error) {
+    *verdict = (gka_golden_verdict){0};
+    static const gka_golden_options none = {0};
+    job j = {.candidate = candidate,
+             .golden = golden,
+             .options = options == NULL ? &none : options,
+             .verdict = verdict};
+    gka_status status = read_tolerances(&j, error);
+    if (status == GKA_OK)
+        status = check_hash(&j, error);
+    if (status == GKA_OK)
+        status = gka_problem_from_file(golden, &verdict->problem, NULL, error);
+    if (status == GKA_OK)
+        status = load_all(&j, error);
+    if (status == GKA_OK)
+        status = golden_local(&verdict->problem, j.wanted, &j.out, &j.local, error);
+    for (size_t i = 0; i < verdict->row_count && status == GKA_OK; i++)
+        if (verdict->rows[i].tensor != NULL)
+            status = judge(&j, golden_find(verdict->rows[i].name), &verdict->rows[i], error);
+    golden_free(&j.out);
+    golden_free(&j.steps);
+    golden_free(&j.exact);
+    golden_free(&j.local);
+    return status;
+}
+
+void gka_golden_verdict_free(gka_golden_verdict *verdict) {
+    gka_problem_free(&verdict->problem);
+    gka_free(verdict->rows);
+    *verdict = (gka_golden_verdict){0};
+}

@@ -1,0 +1,116 @@
+A golden of a released file's own inputs. The released kernels pass, but for dh0, whose sign is
+known to be wrong.
+
+$ gka golden --input=$DATA/h100/h0.safetensors -o golden
+$ gka verify --against=golden --junit=junit.xml --json=out.json $DATA/h100/h0.safetensors
+> $DATA/h100/h0.safetensors against golden
+>
+> tensor        dtype     error  against  tolerance     steps     local  inherited     total  ok
+> x             BF16   5.32e-03  steps     1.56e-02  5.32e-03         -          -  5.31e-03  yes
+> fro           F32    6.72e-03  steps     1.56e-02  6.72e-03         -          -  6.72e-03  yes
+> o             -             -  -         6.25e-02         -         -          -         -  missing
+> h_chunk       BF16   1.71e-03  steps     3.91e-03  1.71e-03         -          -  1.71e-03  yes
+> h_final       F32    1.45e-03  steps     3.91e-03  1.45e-03         -          -  1.45e-03  yes
+> u_final       -             -  -         3.91e-03         -         -          -         -  missing
+> solve.dq      BF16   4.81e-03  steps     1.56e-02  4.81e-03         -          -  4.79e-03  yes
+> solve.dk      BF16   1.21e-02  local     3.12e-02  4.59e-02  1.21e-02   4.30e-02  4.59e-02  yes
+> solve.dg      F32    8.57e-03  local     6.25e-02  1.63e-02  8.57e-03   1.30e-02  1.62e-02  yes
+> solve.dh0     F32    2.00e+00  local     3.12e-02  2.00e+00  2.00e+00   6.86e-03  2.00e+00  NO
+> layer.dq      -             -  -         6.25e-02         -         -          -         -  missing
+> layer.dk      -             -  -         6.25e-02         -         -          -         -  missing
+> layer.dv      -             -  -         6.25e-02         -         -          -         -  missing
+> layer.dalpha  -             -  -         1.25e-01         -         -          -         -  missing
+> layer.dg      -             -  -         1.25e-01         -         -          -         -  missing
+>
+> tensor     FLA ratio  FLA < 0.005  torch rtol  with atol  atol with rtol 0  1 - cosine
+> x           5.32e-03  fails          1.60e-02   2.83e-01          6.24e-01    1.20e-05
+> fro         6.72e-03  fails          1.30e-06   1.15e-01          1.15e-01    1.27e-06
+> h_chunk     1.71e-03  passes         1.60e-02   9.28e-06          3.87e-03    1.45e-06
+> h_final     1.45e-03  passes         1.30e-06   8.57e-05          8.58e-05    1.05e-06
+> solve.dq    4.81e-03  passes         1.60e-02   2.67e+00          5.76e+00    9.73e-06
+> solve.dk    4.59e-02  fails          1.60e-02   6.10e+01          6.14e+01    1.05e-03
+> solve.dg    1.63e-02  fails          1.30e-06   3.47e+00          3.47e+00    1.14e-04
+> solve.dh0   2.00e+00  fails          1.30e-06   7.49e+01          7.49e+01    2.00e+00
+>
+> note: tensor 'o' is missing
+> note: tensor 'u_final' is missing
+> solve.dh0: error 2 > 0.0312; 16169 of 16384 elements off by more than tolerance * rms
+>   first solve.dh0[0,0,0,0]: -1.22301483 (0xBF9C8BC0), 1.09649183 (0x3F8C59D8) was expected
+>   worst solve.dh0[0,0,34,118]: 37.4922752 (0x4215F817), -37.5049103 (0xC2160507) was expected
+>   distances in steps of F32:  32768 and more: 16384
+> note: tensor 'layer.dq' is missing
+> note: tensor 'layer.dk' is missing
+> note: tensor 'layer.dv' is missing
+> note: tensor 'layer.dalpha' is missing
+> note: tensor 'layer.dg' is missing
+> 8 judged, 1 failed, 7 missing
+= 1
+$ cat junit.xml
+> <?xml version="1.0" encoding="UTF-8"?>
+> <testsuites>
+>   <testsuite name="$DATA/h100/h0.safetensors" tests="15" failures="1" skipped="7">
+>     <testcase classname="gka" name="x"/>
+>     <testcase classname="gka" name="fro"/>
+>     <testcase classname="gka" name="o"><skipped message="missing"/></testcase>
+>     <testcase classname="gka" name="h_chunk"/>
+>     <testcase classname="gka" name="h_final"/>
+>     <testcase classname="gka" name="u_final"><skipped message="missing"/></testcase>
+>     <testcase classname="gka" name="solve.dq"/>
+>     <testcase classname="gka" name="solve.dk"/>
+>     <testcase classname="gka" name="solve.dg"/>
+>     <testcase classname="gka" name="solve.dh0"><failure message="error 2, tolerance 0.0312"/></testcase>
+>     <testcase classname="gka" name="layer.dq"><skipped message="missing"/></testcase>
+>     <testcase classname="gka" name="layer.dk"><skipped message="missing"/></testcase>
+>     <testcase classname="gka" name="layer.dv"><skipped message="missing"/></testcase>
+>     <testcase classname="gka" name="layer.dalpha"><skipped message="missing"/></testcase>
+>     <testcase classname="gka" name="layer.dg"><skipped message="missing"/></testcase>
+>   </testsuite>
+> </testsuites>
+$ grep -c '"name"' out.json; grep -A 16 '"worst"' out.json | tail -11
+> 15
+>         ],
+>         "out": 37.492275238037109,
+>         "expected": -37.504910266212242,
+>         "out_hex": "0x4215F817",
+>         "expected_hex": "0xC2160507"
+>       },
+>       "distances": [
+>         0,
+>         0,
+>         0,
+>         0,
+$ gka golden --input=$DATA/h100/d64.safetensors -o golden; gka verify --against=golden $DATA/h100/d64.safetensors | tail -1
+> 14 judged, 0 failed, 0 missing
+
+What is not a golden, what is of another shape, what means nothing.
+
+$ gka verify --against=$DATA/h100/d64.safetensors $DATA/h100/d64.safetensors
+! gka verify: $DATA/h100/d64.safetensors: metadata 'golden' or 'tolerances' is missing; a file made by gka golden was expected
+= 2
+$ gka verify --against=golden $DATA/h100/h0.safetensors
+! gka verify: $DATA/h100/h0.safetensors: tensor 'x': BF16 [1,128,1,128]; floating-point numbers [1,192,1,64] were expected
+= 2
+$ gka verify --against=golden --layout=bhtd $DATA/h100/d64.safetensors
+! gka verify: $DATA/h100/d64.safetensors: tensor 'x': BF16 [1,192,1,64]; floating-point numbers [1,1,192,64] were expected
+= 2
+$ gka verify --against=golden --map=g=fro $DATA/h100/d64.safetensors | head -5
+> $DATA/h100/d64.safetensors against golden
+>
+> tensor        dtype     error  against  tolerance     steps     local  inherited     total  ok
+> x             BF16   2.56e-03  steps     1.56e-02  2.56e-03         -          -  2.57e-03  yes
+> fro           F32    1.07e+00  steps     3.91e-03  1.07e+00         -          -  1.07e+00  NO
+$ gka verify --against=golden --map=out=oo $DATA/h100/d64.safetensors
+! gka verify: --map out=oo: no output has that name (did you mean 'o'?)
+= 2
+$ gka verify --against=golden --map=out $DATA/h100/d64.safetensors
+! gka verify: --map out: THEIRS=OURS was expected
+= 2
+$ gka verify --against=golden --oracle=fp64 $DATA/h100/d64.safetensors
+! gka verify: --oracle has no meaning with --against
+= 2
+$ gka verify --junit=x $DATA/h100/d64.safetensors
+! gka verify: --junit, --map and --layout need --against=GOLDEN
+= 2
+$ gka verify --against=golden golden
+! gka verify: golden: nothing to judge; a tensor 'x' or another output of golden was expected
+= 2

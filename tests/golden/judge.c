@@ -1,0 +1,357 @@
+/* judge.c - judging by a golden: what is right passes, each wrong kernel fails, places are told. */
+#include "test.h"
+
+#include "gka/judge.h"
+#include "io/bytes.h"
+#include "judge/golden.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#define GOLDEN    "golden_judge.safetensors"
+#define CANDIDATE "golden_candidate.safetensors"
+
+/* Two sequences, two groups of two heads, a ragged end, initial states. */
+static const char spec_text[] =
+    "{\"B\": 2, \"T\": 40, \"H\": 4, \"G\": 2, \"D\": 32, \"V\": 16, \"chunk\": 32, "
+    "\"gate\": \"slow\", \"h0\": true, \"emulate\": \"h100\"}";
+
+static gka_file *golden;
+
+static int make_golden(void **state) {
+    (void)state;
+    gka_golden_spec spec;
+    gka_error error = {0};
+    gka_golden_spec_start(&spec);
+    return gka_golden_spec_read(&spec, spec_text, &error) != GKA_OK ||
+           gka_golden_generate(&spec, NULL, GOLDEN, NULL, &error) != GKA_OK ||
+           gka_file_open(GOLDEN, &golden, &error) != GKA_OK;
+}
+
+static int remove_golden(void **state) {
+    (void)state;
+    gka_file_close(golden);
+    return unlink(GOLDEN);
+}
+
+/* ---- candidates ---------------------------------------------------------------------------- */
+
+/* The emulated kernel's tensors; a test changes elements (bf16 or fp32) before it is judged. */
+typedef struct candidate {
+    gka_tensor tensors[GOLDEN_OUTPUTS];
+    unsigned char *bytes[GOLDEN_OUTPUTS];
+    char names[GOLDEN_OUTPUTS][32];
+} candidate;
+
+static void start(candidate *c) {
+    for (int i = 0; i < GOLDEN_OUTPUTS; i++) {
+        (void)snprintf(c->names[i], sizeof c->names[i], "%s.h100", golden_outputs[i].name);
+        const gka_tensor *const tensor = gka_file_find(golden, c->names[i]);
+        assert_non_null(tensor);
+        const size_t size = (size_t)gka_tensor_count(tensor) * gka_dtype_size(tensor->dtype);
+        c->tensors[i] = *tensor;
+        c->tensors[i].name = golden_outputs[i].name;
+        c->tensors[i].data = c->bytes[i] = gka_alloc(size, 1);
+        assert_non_null(c->bytes[i]);
+        memcpy(c->bytes[i], tensor->data, size);
+    }
+    /* The released dh0 has the wrong sign (NUMERICS 5). */
+    for (int64_t i = 0; i < gka_tensor_count(&c->tensors[GOLDEN_SOLVE_DH0]); i++)
+        c->bytes[GOLDEN_SOLVE_DH0][4 * i + 3] ^= 0x80;
+}
+
+static double get(const candidate *c, int output, int64_t i) {
+    const size_t size = gka_dtype_size(c->tensors[output].dtype);
+    return gka_decode(gka_format_of_dtype(c->tensors[output].dtype),
+                      gka_load_le(c->bytes[output] + (size_t)i * size, size));
+}
+
+static void put(candidate *c, int output, int64_t i, double x) {
+    const gka_format *const format = gka_format_of_dtype(c->tensors[output].dtype);
+    const size_t size = gka_dtype_size(c->tensors[output].dtype);
+    gka_store_le(c->bytes[output] + (size_t)i * size, size,
+                 gka_encode(format, gka_round(format, GKA_NEAREST_EVEN, x, 0)));
+}
+
+/* Judges the tensors whose bits are set in `present`. */
+static gka_status judge(candidate *c, unsigned present, const gka_golden_options *options,
+                        gka_golden_verdict *v, gka_file **file) {
+    gka_tensor tensors[GOLDEN_OUTPUTS];
+    size_t count = 0;
+    for (int i = 0; i < GOLDEN_OUTPUTS; i++)
+        if (present >> i & 1)
+            tensors[count++] = c->tensors[i];
+    gka_error error = {0};
+    assert_int_equal(gka_file_write(CANDIDATE, tensors, count, NULL, 0, &error), GKA_OK);
+    assert_int_equal(gka_file_open(CANDIDATE, file, &error), GKA_OK);
+    const gka_status status = gka_golden_judge(*file, golden, options, v, &error);
+    if (status == GKA_OK)
+        assert_int_equal(v->row_count, GOLDEN_OUTPUTS);
+    return status;
+}
+
+static void end(candidate *c, gka_golden_verdict *v, gka_file *file) {
+    gka_golden_verdict_free(v);
+    gka_file_close(file);
+    for (int i = 0; i < GOLDEN_OUTPUTS; i++)
+        gka_free(c->bytes[i]);
+    assert_int_equal(unlink(CANDIDATE), 0);
+}
+
+enum { ALL = (1 << GOLDEN_OUTPUTS) - 1 };
+
+/* ---- right --------------------------------------------------------------------------------- */
+
+static void test_the_emulated_kernel_passes(void **state) {
+    (void)state;
+    candidate c;
+    gka_golden_verdict v;
+    gka_file *file;
+    start(&c);
+    assert_int_equal(judge(&c, ALL, NULL, &v, &file), GKA_OK);
+    assert_int_equal(v.failed, 0);
+    assert_int_equal(v.judged, GOLDEN_OUTPUTS);
+    assert_int_equal(v.missing, 0);
+    const gka_golden_row *const dk = &v.rows[GOLDEN_SOLVE_DK];
+    assert_true(dk->local == (dk->own < dk->steps) && dk->inherited > 0);
+    for (size_t i = 0; i < v.row_count; i++) {
+        int64_t sum = 0;
+        for (int d = 0; d < GKA_DISTANCES; d++)
+            sum += v.rows[i].distances[d];
+        assert_int_equal(sum, v.rows[i].judged.count);
+        assert_true(v.rows[i].cosine > .99 && v.rows[i].cosine < 1 + 1e-12);
+    }
+    end(&c, &v, file);
+}
+
+/* Files of the hardware: all pass but dh0, whose sign is a defect of the released kernels. */
+static void test_the_released_kernels_pass(void **state) {
+    (void)state;
+    static const char *const names[] = {"d64", "h0"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char path[256];
+        (void)snprintf(path, sizeof path, "%s/h100/%s.safetensors", GKA_TEST_DATA, names[i]);
+        gka_file *file = NULL, *made = NULL;
+        gka_error error = {0};
+        gka_golden_spec spec;
+        gka_golden_spec_start(&spec);
+        assert_int_equal(gka_file_open(path, &file, &error), GKA_OK);
+        assert_int_equal(gka_golden_generate(&spec, file, CANDIDATE, NULL, &error), GKA_OK);
+        assert_int_equal(gka_file_open(CANDIDATE, &made, &error), GKA_OK);
+        gka_golden_verdict v;
+        assert_int_equal(gka_golden_judge(file, made, NULL, &v, &error), GKA_OK);
+        for (size_t r = 0; r < v.row_count; r++) {
+            const bool dh0 = strcmp(v.rows[r].name, "solve.dh0") == 0;
+            if (v.rows[r].tensor != NULL && (v.rows[r].judged.ok == GKA_FAIL) != dh0)
+                fail_msg("%s: %s: %.3g, tolerance %.3g", names[i], v.rows[r].name,
+                         v.rows[r].judged.rel_err, v.rows[r].tolerance);
+        }
+        assert_true(v.judged >= 8);
+        gka_golden_verdict_free(&v);
+        gka_file_close(made);
+        gka_file_close(file);
+        assert_int_equal(unlink(CANDIDATE), 0);
+    }
+}
+
+/* ---- wrong --------------------------------------------------------------------------------- */
+
+typedef void mutation(candidate *c, int output, int64_t i, double x);
+
+static void zero(candidate *c, int output, int64_t i, double x) {
+    (void)x;
+    put(c, output, i, 0);
+}
+static void half(candidate *c, int output, int64_t i, double x) {
+    put(c, output, i, x / 2);
+}
+static void minus(candidate *c, int output, int64_t i, double x) {
+    put(c, output, i, -x);
+}
+static void not_a_number(candidate *c, int output, int64_t i, double x) {
+    put(c, output, i, i == 5 ? NAN : x);
+}
+/* The second sequence, or its state, is never written. */
+static void unwritten(candidate *c, int output, int64_t i, double x) {
+    put(c, output, i, 2 * i >= gka_tensor_count(&c->tensors[output]) ? 0 : x);
+}
+
+/* Bits of `outputs` are mutated together. */
+static void check_mutation(mutation *mutate, unsigned outputs) {
+    candidate c;
+    gka_golden_verdict v;
+    gka_file *file;
+    start(&c);
+    for (int o = 0; o < GOLDEN_OUTPUTS; o++)
+        for (int64_t i = 0; outputs >> o & 1 && i < gka_tensor_count(&c.tensors[o]); i++)
+            mutate(&c, o, i, get(&c, o, i));
+    assert_int_equal(judge(&c, ALL, NULL, &v, &file), GKA_OK);
+    for (int o = 0; o < GOLDEN_OUTPUTS; o++) {
+        const gka_golden_row *const row = &v.rows[o];
+        if (outputs >> o & 1 && (row->judged.ok != GKA_FAIL || row->mismatches == 0))
+            fail_msg("%s: %.3g passes %.3g", row->name, row->judged.rel_err, row->tolerance);
+    }
+    end(&c, &v, file);
+}
+
+/* Tensors that others are judged by alone, then all others together. */
+static void test_wrong_tensors_fail(void **state) {
+    (void)state;
+    static mutation *const mutations[] = {zero, half, minus, not_a_number, unwritten};
+    unsigned upstream = 0;
+    for (int o = 0; o < GOLDEN_OUTPUTS; o++)
+        upstream |= golden_outputs[o].upstream;
+    for (size_t m = 0; m < sizeof mutations / sizeof *mutations; m++) {
+        for (int o = 0; o < GOLDEN_OUTPUTS; o++)
+            if (upstream >> o & 1)
+                check_mutation(mutations[m], 1u << o);
+        check_mutation(mutations[m], ALL & ~upstream);
+    }
+}
+
+static void test_a_mismatch_and_its_place(void **state) {
+    (void)state;
+    candidate c;
+    gka_golden_verdict v;
+    gka_file *file;
+    start(&c);
+    /* the first element and, worse, x[1,39,3,0] */
+    put(&c, GOLDEN_X, 0, 1e4);
+    put(&c, GOLDEN_X, ((40 + 39) * 4 + 3) * 32, -1e6);
+    assert_int_equal(judge(&c, ALL, NULL, &v, &file), GKA_OK);
+    const gka_golden_row *const x = &v.rows[GOLDEN_X];
+    assert_int_equal(x->judged.ok, GKA_FAIL);
+    assert_true(x->mismatches >= 2);
+    static const int64_t first[] = {0, 0, 0, 0}, worst[] = {1, 39, 3, 0};
+    assert_int_equal(x->first.at_rank, 4);
+    assert_memory_equal(x->first.at, first, sizeof first);
+    assert_memory_equal(x->worst.at, worst, sizeof worst);
+    assert_int_equal(x->first.out_bits, 0x461C); /* bf16(1e4) = 9984 */
+    assert_true(x->first.ref > -1e4 && x->first.ref < 9e3);
+    assert_true(x->atol_alone > 9e5 && x->fla_ratio > 1 && !x->fla_passes);
+    end(&c, &v, file);
+}
+
+/* ---- what is missing, names, layouts ------------------------------------------------------- */
+
+static void test_missing_tensors(void **state) {
+    (void)state;
+    candidate c;
+    gka_golden_verdict v;
+    gka_file *file;
+    start(&c);
+    /* a dk without its x, and wrong: no verdict */
+    for (int64_t i = 0; i < gka_tensor_count(&c.tensors[GOLDEN_SOLVE_DK]); i++)
+        put(&c, GOLDEN_SOLVE_DK, i, 0);
+    assert_int_equal(judge(&c, 1u << GOLDEN_SOLVE_DK | 1u << GOLDEN_FRO, NULL, &v, &file), GKA_OK);
+    assert_int_equal(v.missing, GOLDEN_OUTPUTS - 2);
+    assert_int_equal(v.rows[GOLDEN_SOLVE_DK].judged.ok, GKA_MEASURED);
+    assert_non_null(v.rows[GOLDEN_SOLVE_DK].lacking);
+    assert_int_equal(v.rows[GOLDEN_FRO].judged.ok, GKA_PASS);
+    assert_null(v.rows[GOLDEN_X].tensor);
+    end(&c, &v, file);
+
+    start(&c);
+    c.tensors[GOLDEN_X].name = "y";
+    assert_int_equal(judge(&c, 1u << GOLDEN_X, NULL, &v, &file), GKA_BAD_FILE);
+    end(&c, &v, file);
+}
+
+static void test_names_and_heads_first(void **state) {
+    (void)state;
+    candidate c;
+    gka_golden_verdict plain, turned;
+    gka_file *file;
+    start(&c);
+    assert_int_equal(judge(&c, ALL, NULL, &plain, &file), GKA_OK);
+    gka_file_close(file);
+    for (int i = 0; i < GOLDEN_OUTPUTS; i++) {
+        gka_tensor *const t = &c.tensors[i];
+        if (strncmp(golden_outputs[i].shape, "BT", 2) != 0)
+            continue;
+        const gka_tensor from = *gka_file_find(golden, c.names[i]);
+        const int64_t T = from.shape[1], H = from.shape[2], n = from.rank > 3 ? from.shape[3] : 1;
+        const size_t size = gka_dtype_size(from.dtype) * (size_t)n;
+        for (int64_t r = 0; r < from.shape[0] * T * H; r++) {
+            const int64_t b = r / (T * H), s = r / H % T, h = r % H;
+            memcpy(c.bytes[i] + (size_t)((b * H + h) * T + s) * size,
+                   (const unsigned char *)from.data + (size_t)r * size, size);
+        }
+        t->shape[1] = H;
+        t->shape[2] = T;
+    }
+    c.tensors[GOLDEN_O].name = "attn_out";
+    const char *const theirs[] = {"attn_out"}, *const ours[] = {"o"};
+    const gka_golden_options options = {theirs, ours, 1, true};
+    assert_int_equal(judge(&c, ALL, &options, &turned, &file), GKA_OK);
+    for (size_t i = 0; i < plain.row_count; i++) {
+        assert_true(bits_of(plain.rows[i].judged.rel_err) ==
+                    bits_of(turned.rows[i].judged.rel_err));
+        assert_true(bits_of(plain.rows[i].total) == bits_of(turned.rows[i].total));
+    }
+    gka_golden_verdict_free(&plain);
+    end(&c, &turned, file);
+}
+
+/* Inputs that are not those the golden was made of. */
+static void test_changed_inputs(void **state) {
+    (void)state;
+    FILE *const from = fopen(GOLDEN, "rb"), *const to = fopen("golden_changed.safetensors", "wb");
+    assert_true(from != NULL && to != NULL);
+    uint64_t header = 0;
+    long at = 0;
+    for (int c; (c = getc(from)) != EOF; at++) {
+        if (at < 8)
+            header |= (uint64_t)c << (8 * at);
+        (void)putc(at == (long)header + 8 + 100 ? c ^ 1 : c, to);
+    }
+    assert_int_equal(fclose(from) + fclose(to), 0);
+    gka_file *changed = NULL;
+    gka_error error = {0};
+    gka_golden_verdict v;
+    assert_int_equal(gka_file_open("golden_changed.safetensors", &changed, &error), GKA_OK);
+    assert_int_equal(gka_golden_judge(golden, changed, NULL, &v, &error), GKA_BAD_FILE);
+    assert_non_null(strstr(error.text, "its inputs hash to"));
+    gka_golden_verdict_free(&v);
+    gka_file_close(changed);
+    assert_int_equal(unlink("golden_changed.safetensors"), 0);
+}
+
+static void test_survives_failing_allocations(void **state) {
+    (void)state;
+    candidate c;
+    gka_golden_verdict v;
+    gka_file *file;
+    start(&c);
+    assert_int_equal(judge(&c, ALL, NULL, &v, &file), GKA_OK);
+    gka_golden_verdict_free(&v);
+    const int64_t live = gka_alloc_live();
+    gka_set_threads(1);
+    bool reached = true;
+    for (int64_t n = 0; reached; n += 1 + n / 4) {
+        gka_error error = {0};
+        gka_alloc_fail_at(n, false);
+        const gka_status status = gka_golden_judge(file, golden, NULL, &v, &error);
+        reached = gka_alloc_fail_at(-1, false) > n;
+        assert_int_equal(status, reached ? GKA_OUT_OF_MEMORY : GKA_OK);
+        gka_golden_verdict_free(&v);
+        assert_int_equal(gka_alloc_live(), live);
+    }
+    gka_set_threads(0);
+    end(&c, &v, file);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_the_emulated_kernel_passes),
+        cmocka_unit_test(test_the_released_kernels_pass),
+        cmocka_unit_test(test_wrong_tensors_fail),
+        cmocka_unit_test(test_a_mismatch_and_its_place),
+        cmocka_unit_test(test_missing_tensors),
+        cmocka_unit_test(test_names_and_heads_first),
+        cmocka_unit_test(test_changed_inputs),
+        cmocka_unit_test(test_survives_failing_allocations),
+    };
+    return cmocka_run_group_tests_name("judge", tests, make_golden, remove_golden);
+}
