@@ -505,6 +505,7 @@ static const char *needless(const request *r) {
            : r->inputs != NULL            ? "inputs"
            : r->tolerance_texts.count > 0 ? "tolerance"
            : r->show_ref                  ? "show-ref"
+           : r->emulate != NULL           ? "emulate"
                                           : NULL;
 }
 
