@@ -70,7 +70,7 @@ static void test_same_spec_same_bytes(void **state) {
         const char *json;
         uint64_t hash;
     } pinned[] = {
-        {GROUPED "}", 0x58712890a8372dca},
+        {GROUPED "}", 0xe972996551f29b96},
         {"{\"T\": 9, \"D\": 8, \"dtype\": \"fp32\", \"gate\": \"none\", \"chunk\": 4}",
          0x9dd5dd7da5ea0257},
         {"{\"T\": 9, \"D\": 16, \"dtype\": \"fp16\", \"problem\": \"repeat\"}", 0xe5be005a89d9fc9b},
