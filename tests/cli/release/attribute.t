@@ -32,9 +32,8 @@ $ gka attribute $DATA/h100/iid_ungated.safetensors
 > (all as released)         -         -         -   6.06e-03   2.66e-03   1.29e-02
 $ gka attribute --form=two-term $DATA/h100/d64.safetensors | tail -1
 > (all as released)         -         -         -   5.48e-04   2.29e-03   2.17e-02
-$ gka attribute --json=- $DATA/h100/d64.safetensors | head -c 120
+$ gka attribute --json=- $DATA/h100/d64.safetensors | head -4
 > {
 >   "file": "$DATA/h100/d64.safetensors",
 >   "form": "three-term",
 >   "reference": "steps",
->   "points"
