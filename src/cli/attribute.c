@@ -1,5 +1,6 @@
 /* attribute.c - gka attribute: what each rounding of the released kernels costs. */
 #include "cli/json.h"
+#include "cli/problem.h"
 #include "gka/chunk.h"
 
 #include <math.h>
@@ -202,42 +203,40 @@ done:
 }
 
 int cli_attribute(cli *c) {
-    static const cli_help help = {.operands = "FILE", .notes = notes, .least = 1, .most = 1};
+    static const cli_help help = {.operands = "[FILE]", .notes = notes, .least = 0, .most = 1};
     int form = GKA_THREE_TERM, code;
     bool gradients = false;
     const char *path = NULL;
-    const cli_option options[] = {{.name = "form",
-                                   .kind = CLI_CHOICE,
-                                   .target = &form,
-                                   .choices = "three-term|two-term",
-                                   .help = "which form of the Chebyshev iteration (three-term)"},
-                                  {.name = "gradients",
-                                   .kind = CLI_FLAG,
-                                   .target = &gradients,
-                                   .help = "also the errors of solve.dk and layer.dalpha"},
-                                  {.name = "json",
-                                   .kind = CLI_TEXT,
-                                   .target = &path,
-                                   .value = "OUT",
-                                   .help = "the figures as JSON; - is standard output"},
-                                  {.kind = CLI_END}};
+    cli_problem p;
+    cli_problem_start(&p);
+    const cli_option options[] = {
+        {.name = "form",
+         .kind = CLI_CHOICE,
+         .target = &form,
+         .choices = "three-term|two-term",
+         .help = "which form of the Chebyshev iteration (three-term)"},
+        {.name = "gradients",
+         .kind = CLI_FLAG,
+         .target = &gradients,
+         .help = "also the errors of solve.dk and layer.dalpha"},
+        {.name = "json",
+         .kind = CLI_TEXT,
+         .target = &path,
+         .value = "OUT",
+         .help = "the figures as JSON; - is standard output"},
+        {.kind = CLI_GROUP, .group = p.options, .help = "Problem, without FILE:"},
+        {.kind = CLI_END}};
     if (!cli_parse(c, &help, options, &code))
         return code;
-    gka_file *file = NULL;
-    gka_problem problem = {0};
-    gka_error error = {0};
+    const char *const file = c->operand_count > 0 ? c->operands[0] : NULL;
     cli_json json = {0};
     code = cli_json_open(c, path, &json);
     if (code == CLI_GOOD)
-        code = cli_open(c, c->operands[0], &file);
+        code = cli_problem_open(c, &p, file);
     if (code == CLI_GOOD)
-        code = cli_outcome(c, gka_problem_from_file(file, &problem, NULL, &error), &error);
-    if (code == CLI_GOOD) {
-        code = attribute(c, &problem, c->operands[0], (gka_form)form, gradients, &json);
-        gka_problem_free(&problem);
-    }
+        code = attribute(c, &p.problem, file == NULL ? "made up" : file, (gka_form)form, gradients,
+                         &json);
     cli_json_abandon(&json);
-    if (file)
-        gka_file_close(file);
+    cli_problem_close(&p);
     return code;
 }

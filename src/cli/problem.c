@@ -8,8 +8,7 @@ static const char keys[] = "iid|powerlaw|lowrank|repeat|recall";
 static const char gates[] = "none|slow|released|strong";
 static const char dtypes[] = "F64|F32|BF16|F16|F8_E4M3|F8_E5M2";
 
-static const char *const extent_names[] = {"batch",    "tokens",   "heads",
-                                           "kv-heads", "key-size", "value-size"};
+static const char *const extent_names[] = {"B", "T", "H", "G", "D", "V"};
 static const char *const extent_help[] = {
     "B (1)",   "T (256)",       "H, query heads (1)", "key/value heads, a divisor of H (H)",
     "D (128)", "V, 0: no v (D)"};
@@ -27,7 +26,7 @@ void cli_problem_start(cli_problem *p) {
                        .ridge_ratio = NAN,
                        .scale = NAN};
     cli_option *o = p->options;
-    *o++ = (cli_option){"keys", 0, CLI_CHOICE, &p->keys, .choices = keys, .help = "keys (iid)"};
+    *o++ = (cli_option){"problem", 0, CLI_CHOICE, &p->keys, .choices = keys, .help = "keys (iid)"};
     *o++ = (cli_option){
         "gate", 0, CLI_CHOICE, &p->gate, .choices = gates, .help = "forgetting gates (released)"};
     for (int i = 0; i < EXTENTS; i++)
@@ -46,15 +45,15 @@ void cli_problem_start(cli_problem *p) {
     *o++ = (cli_option){"h0", 0, CLI_FLAG, &p->h0, .help = "initial states"};
     *o++ = (cli_option){
         "seed", 0, CLI_INT, &p->seed, .value = "N", .help = "which draws (1)", .high = 0x1p53};
-    *o++ = (cli_option){"ridge-ratio",   0,
+    *o++ = (cli_option){"ridge",         0,
                         CLI_REAL,        &p->ridge_ratio,
                         .value = "A",    .help = "a (0.02, or the file's)",
                         .high = INFINITY};
-    *o++ = (cli_option){"num-iter",   0,
+    *o++ = (cli_option){"iters",      0,
                         CLI_INT,      &p->num_iter,
                         .value = "R", .help = "iterations (30, or the file's)",
                         .low = 1,     .high = 1000000};
-    *o++ = (cli_option){"chunk-size", 0,
+    *o++ = (cli_option){"chunk",      0,
                         CLI_INT,      &p->chunk_size,
                         .value = "C", .help = "C (64, or the file's)",
                         .low = 1,     .high = LARGEST};
@@ -68,7 +67,7 @@ static const char *needless(const cli_problem *p) {
     const struct {
         bool given;
         const char *name;
-    } options[] = {{p->keys >= 0, "keys"},
+    } options[] = {{p->keys >= 0, "problem"},
                    {p->gate >= 0, "gate"},
                    {p->dtype >= 0, "dtype"},
                    {p->pairs >= 0, "pairs"},

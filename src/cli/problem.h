@@ -29,7 +29,7 @@ typedef struct cli_problem {
 /* Sets the options up; *problem must stay where it is until the command line has been read. */
 void cli_problem_start(cli_problem *problem);
 
-/* Opens path, or with NULL makes a problem up. --ridge-ratio, --num-iter, --chunk-size and --scale
+/* Opens path, or with NULL makes a problem up. --ridge, --iters, --chunk and --scale
  * replace the file's parameters; the other options together with a file are a mistake. Made-up
  * problems have cotangents. Returns CLI_GOOD or prints and returns the exit code. */
 int cli_problem_open(cli *c, cli_problem *problem, const char *path);

@@ -285,16 +285,16 @@ static void test_problem_made_up(void **state) {
     cli_problem p;
     int code;
     char text[512];
-    assert_true(OPEN(&p, &code, text, "try", "--keys=repeat", "--gate=none", "--tokens=5",
-                     "--heads=4", "--kv-heads=2", "--key-size=3", "--value-size=2", "--dtype=F32",
-                     "--ridge-ratio=.5", "--num-iter=7", "--chunk-size=2", "--seed=9", "--h0"));
+    assert_true(OPEN(&p, &code, text, "try", "--problem=repeat", "--gate=none", "--T=5", "--H=4",
+                     "--G=2", "--D=3", "--V=2", "--dtype=F32", "--ridge=.5", "--iters=7",
+                     "--chunk=2", "--seed=9", "--h0"));
     const gka_problem *const q = &p.problem;
     assert_true(q->B == 1 && q->T == 5 && q->H == 4 && q->G == 2 && q->D == 3 && q->V == 2);
     assert_true(bits_of(q->ridge_ratio) == bits_of(.5) && q->num_iter == 7 && q->chunk_size == 2);
     assert_true(q->g.data == NULL && q->h0.data != NULL && q->alpha.data != NULL &&
                 q->dx.data != NULL && q->q.dtype == GKA_F32);
     cli_problem_close(&p);
-    assert_true(OPEN(&p, &code, text, "try", "--plain", "--tokens=2", "--value-size=0"));
+    assert_true(OPEN(&p, &code, text, "try", "--plain", "--T=2", "--V=0"));
     assert_true(q->alpha.data == NULL && q->g.data == NULL && q->v.data == NULL && q->D == 128 &&
                 q->q.dtype == GKA_BF16 && q->num_iter == 30);
     cli_problem_close(&p);
@@ -330,33 +330,32 @@ static void test_problem_of_a_file(void **state) {
     cli_problem p;
     int code;
     char text[512];
-    assert_true(OPEN(&p, &code, text, "try", D64, "--chunk-size=16"));
+    assert_true(OPEN(&p, &code, text, "try", D64, "--chunk=16"));
     assert_true(p.problem.D == 64 && p.problem.chunk_size == 16 && p.problem.num_iter == 30);
     assert_true(bits_of(p.problem.ridge_ratio) == bits_of(.02));
     cli_problem_close(&p);
     static const struct {
         const char *argument, *line;
     } bad[] = {
-        {"--tokens=5",
-         "gka try: --tokens is for a problem that is made up, not for the file " D64 "\n"},
+        {"--T=5", "gka try: --T is for a problem that is made up, not for the file " D64 "\n"},
         {"--h0", "gka try: --h0 is for a problem that is made up, not for the file " D64 "\n"},
-        {"--ridge-ratio=0", "gka try: " D64 ": ridge_ratio 0: a finite number > 0 was expected\n"},
-        {"--keys=repaet", "gka try: --keys=repaet: expected one of "
-                          "iid|powerlaw|lowrank|repeat|recall (did you mean 'repeat'?)\n"},
+        {"--ridge=0", "gka try: " D64 ": ridge_ratio 0: a finite number > 0 was expected\n"},
+        {"--problem=repaet", "gka try: --problem=repaet: expected one of "
+                             "iid|powerlaw|lowrank|repeat|recall (did you mean 'repeat'?)\n"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         assert_false(OPEN(&p, &code, text, "try", D64, bad[i].argument));
         assert_int_equal(code, 2);
         assert_string_equal(text, bad[i].line);
     }
-    assert_false(OPEN(&p, &code, text, "try", "--heads=3", "--kv-heads=2"));
+    assert_false(OPEN(&p, &code, text, "try", "--H=3", "--G=2"));
     assert_int_equal(code, 2);
     assert_int_equal(gka_alloc_live(), live);
 }
 
 static void test_problem_survives_failing_allocations(void **state) {
     (void)state;
-    const char *const operands[] = {D64, "--tokens=4"};
+    const char *const operands[] = {D64, "--T=4"};
     for (int i = 0; i < 2; i++) {
         const int64_t live = gka_alloc_live();
         bool reached = true;

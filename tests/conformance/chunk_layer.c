@@ -1,0 +1,198 @@
+/* chunk_layer.c - the chunk algorithm without rounding (exact64) is the layer token by token with
+ * the same r Chebyshev steps, for every generator and gate, any C, grouped heads, V other than D; f
+ * is the oracle's; and with many steps its gradients are the oracle's. */
+#include "test.h"
+
+#include "gka/chunk.h"
+#include "gka/layer.h"
+#include "gka/oracle.h"
+
+#include <math.h>
+
+enum { T = 37, H = 4, G = 2, D = 16, V = 12, TENSORS = 10 };
+
+static const size_t counts[TENSORS] = {T * H * D, T *H,    T *H *V, H *D *D, H *D *V,
+                                       T *H *D,   T *G *D, T *G *V, T *H,    T *H};
+static const char *const names[TENSORS] = {"x",  "fro", "o",  "h_final", "u_final",
+                                           "dq", "dk",  "dv", "dalpha",  "dg"};
+
+typedef struct results {
+    double *of[TENSORS];
+} results;
+
+static results taken(void) {
+    results r;
+    for (int i = 0; i < TENSORS; i++) {
+        r.of[i] = gka_alloc(counts[i], sizeof(double));
+        assert_non_null(r.of[i]);
+    }
+    return r;
+}
+
+static void dropped(results *r) {
+    for (int i = 0; i < TENSORS; i++)
+        gka_free(r->of[i]);
+}
+
+static void made(gka_problem *p, gka_keys keys, gka_gate gate, bool h0, double a, int r,
+                 int64_t C) {
+    const gka_generator spec = {.keys = keys,
+                                .gate = gate,
+                                .B = 1,
+                                .T = T,
+                                .H = H,
+                                .G = G,
+                                .D = D,
+                                .V = V,
+                                .alpha = true,
+                                .h0 = h0,
+                                .cotangents = true,
+                                .dtype = GKA_F32,
+                                .ridge_ratio = a,
+                                .num_iter = r,
+                                .chunk_size = C,
+                                .seed = 11};
+    gka_error error = {0};
+    if (gka_problem_generate(&spec, p, &error) != GKA_OK)
+        fail_msg("%s", error.text);
+}
+
+static void by_chunks(const gka_problem *p, results *r) {
+    gka_error error = {0};
+    gka_profile profile;
+    assert_int_equal(gka_profile_find("exact64", &profile, &error), GKA_OK);
+    gka_chunk out = {
+        .x = r->of[0], .fro = r->of[1], .o = r->of[2], .h_final = r->of[3], .u_final = r->of[4]};
+    gka_chunk back = {
+        .dq = r->of[5], .dk = r->of[6], .dv = r->of[7], .dalpha = r->of[8], .dg = r->of[9]};
+    assert_int_equal(gka_chunk_forward(p, &profile, &out, NULL, NULL, &error), GKA_OK);
+    assert_int_equal(gka_chunk_backward(p, &profile, GKA_CHUNK_LAYER, true, NULL, &back, &error),
+                     GKA_OK);
+}
+
+static void by_tokens(const gka_problem *p, results *r) {
+    gka_error error = {0};
+    gka_layer_options options = {0};
+    assert_true(gka_policy_find("fp64", &options.policy));
+    assert_true(gka_solver_find("chebyshev", &options.solver));
+    options.solver.iterations = p->num_iter;
+    gka_layer out = {
+        .x = r->of[0], .fro = r->of[1], .o = r->of[2], .h_final = r->of[3], .u_final = r->of[4]};
+    gka_layer back = {
+        .dq = r->of[5], .dk = r->of[6], .dv = r->of[7], .dalpha = r->of[8], .dg = r->of[9]};
+    assert_int_equal(gka_layer_forward(p, &options, &out, NULL, &error), GKA_OK);
+    assert_int_equal(gka_layer_gradient(p, GKA_LAYER_OF_O, &options, &back, NULL, &error), GKA_OK);
+}
+
+/* Questions of `recall` store nothing: under strong gates f falls below 2^-480, which the fp64
+ * oracle refuses. */
+static bool beyond_fp64(int keys, int gate) {
+    return keys == GKA_KEYS_RECALL && gate == GKA_GATE_STRONG;
+}
+
+static double rel_err(int tensor, const results *out, const results *ref) {
+    double error = 0, norm = 0;
+    for (size_t i = 0; i < counts[tensor]; i++) {
+        const double d = out->of[tensor][i] - ref->of[tensor][i];
+        error += d * d;
+        norm += ref->of[tensor][i] * ref->of[tensor][i];
+    }
+    return norm > 0 ? sqrt(error / norm) : sqrt(error);
+}
+
+static void test_chunks_are_the_token_recurrence(void **state) {
+    (void)state;
+    static const int64_t sizes[] = {1, 5, 16, T};
+    double worst[TENSORS] = {0}, worst_f = 0;
+    results chunks = taken(), tokens = taken(), exact = taken();
+    for (int keys = 0; keys < 5; keys++)
+        for (int gate = 0; gate < 4; gate++)
+            for (int h0 = 0; h0 < 2; h0++)
+                for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+                    gka_problem p = {0};
+                    gka_error error = {0};
+                    made(&p, (gka_keys)keys, (gka_gate)gate, h0 == 1, .02, 30, sizes[i]);
+                    by_chunks(&p, &chunks);
+                    by_tokens(&p, &tokens);
+                    for (int t = 0; t < TENSORS; t++) {
+                        if (t == TENSORS - 1 && p.g.data == NULL)
+                            continue; /* no gate, no dg */
+                        const double e = rel_err(t, &chunks, &tokens);
+                        if (!(e <= 1e-12))
+                            print_error("%s: %s %s h0 %d C %lld: %g\n", names[t],
+                                        gka_keys_name((gka_keys)keys),
+                                        gka_gate_name((gka_gate)gate), h0, (long long)sizes[i], e);
+                        assert_true(e <= 1e-12);
+                        worst[t] = fmax(worst[t], e);
+                    }
+                    gka_exact of = {.fro = exact.of[1]};
+                    if (beyond_fp64(keys, gate)) {
+                        gka_problem_free(&p);
+                        continue;
+                    }
+                    assert_int_equal(gka_oracle_forward(&p, NULL, &of, NULL, NULL, &error), GKA_OK);
+                    const double e = rel_err(1, &chunks, &exact);
+                    assert_true(e <= 1e-13);
+                    worst_f = fmax(worst_f, e);
+                    gka_problem_free(&p);
+                }
+    for (int t = 0; t < TENSORS; t++)
+        print_message("%-8s %.1e\n", names[t], worst[t]);
+    print_message("f against the oracle %.1e\n", worst_f);
+    dropped(&exact);
+    dropped(&tokens);
+    dropped(&chunks);
+}
+
+/* 1/T_{r+1}(1/rho) at a = .1 and r = 60 is below 1e-22: what is left is rounding. */
+static void test_many_steps_give_the_oracle(void **state) {
+    (void)state;
+    double worst[TENSORS] = {0};
+    results chunks = taken(), exact = taken();
+    for (int keys = 0; keys < 5; keys++)
+        for (int gate = 0; gate < 4; gate++) {
+            gka_problem p = {0};
+            gka_error error = {0};
+            if (beyond_fp64(keys, gate))
+                continue;
+            made(&p, (gka_keys)keys, (gka_gate)gate, false, .1, 60, 16);
+            by_chunks(&p, &chunks);
+            gka_exact of = {.x = exact.of[0],
+                            .fro = exact.of[1],
+                            .o = exact.of[2],
+                            .h_final = exact.of[3],
+                            .u_final = exact.of[4]};
+            gka_exact back = {.dq = exact.of[5],
+                              .dk = exact.of[6],
+                              .dv = exact.of[7],
+                              .dalpha = exact.of[8],
+                              .dg = exact.of[9]};
+            assert_int_equal(gka_oracle_forward(&p, NULL, &of, NULL, NULL, &error), GKA_OK);
+            assert_int_equal(
+                gka_oracle_gradient(&p, GKA_COTANGENT_O, NULL, &back, NULL, NULL, &error), GKA_OK);
+            for (int t = 0; t < TENSORS; t++) {
+                if (t == TENSORS - 1 && p.g.data == NULL)
+                    continue;
+                const double e = rel_err(t, &chunks, &exact);
+                if (!(e <= 1e-11))
+                    print_error("%s: %s %s: %g\n", names[t], gka_keys_name((gka_keys)keys),
+                                gka_gate_name((gka_gate)gate), e);
+                assert_true(e <= 1e-11);
+                worst[t] = fmax(worst[t], e);
+            }
+            gka_problem_free(&p);
+        }
+    for (int t = 0; t < TENSORS; t++)
+        print_message("%-8s %.1e\n", names[t], worst[t]);
+    dropped(&exact);
+    dropped(&chunks);
+}
+
+int main(void) {
+    gka_set_threads(1);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_chunks_are_the_token_recurrence),
+        cmocka_unit_test(test_many_steps_give_the_oracle),
+    };
+    return cmocka_run_group_tests_name("chunk_layer", tests, NULL, NULL);
+}
