@@ -38,7 +38,7 @@ endif()
 
 # find_package
 set(hello "gka ${VERSION}: x = 0.5, bf16\n")
-run(${CMAKE_COMMAND} -S ${HERE} -B ${WORK}/build -DCMAKE_C_COMPILER=${CC}
+run(${CMAKE_COMMAND} -S ${HERE} -B ${WORK}/build -G Ninja -DCMAKE_C_COMPILER=${CC}
     -DCMAKE_PREFIX_PATH=${prefix})
 run(${CMAKE_COMMAND} --build ${WORK}/build)
 run(${CMAKE_COMMAND} -E env LD_LIBRARY_PATH=${prefix}/lib ${WORK}/build/user)
