@@ -3,21 +3,8 @@
 
 /* ---- bf16 ---------------------------------------------------------------------------------- */
 
-/* The sum is formed exactly as s + e; s moved to its odd neighbour when inexact makes the second
- * rounding innocuous (Boldo and Melquiond 2008: 53 >= 8 + 2). */
 double bf16_fma(double x, double y, double z) {
-    const double product = x * y, s = product + z;
-    const double part = s - product, e = (product - (s - part)) + (z - part);
-    if (e == 0 || !isfinite(s))
-        return bf16(s);
-    uint64_t bits;
-    memcpy(&bits, &s, sizeof bits);
-    double odd = s;
-    if (!(bits & 1)) {
-        bits += (e > 0) == (s > 0) ? 1 : -1;
-        memcpy(&odd, &bits, sizeof bits);
-    }
-    return bf16(odd);
+    return gka_fma_round(&gka_bf16, GKA_NEAREST_EVEN, x, y, z, 0);
 }
 
 /* ---- sums ---------------------------------------------------------------------------------- */

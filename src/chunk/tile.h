@@ -7,6 +7,7 @@
 #ifndef GKA_CHUNK_TILE_H
 #define GKA_CHUNK_TILE_H
 
+#include "format/round.h"
 #include "gka/chunk.h"
 
 #include <math.h>
@@ -23,20 +24,9 @@ static inline double w(bool f32, double x) {
     return f32 ? (double)(float)x : x;
 }
 
-/* Round to nearest even at bit 45 of the significand (8 of 53 bits stay); below 2^-126 the quantum
- * is 2^-133. */
+/* x rounded to bf16, to nearest even. */
 static inline double bf16(double x) {
-    uint64_t bits;
-    const double size = fabs(x);
-    if (size < 0x1p-126)
-        return copysign(rint(size * 0x1p133) * 0x1p-133, x);
-    if (!(size < INFINITY))
-        return x;
-    memcpy(&bits, &x, sizeof bits);
-    bits += ((UINT64_C(1) << 44) - 1) + (bits >> 45 & 1);
-    bits &= ~((UINT64_C(1) << 45) - 1);
-    memcpy(&x, &bits, sizeof x);
-    return fabs(x) >= 0x1p128 ? copysign(INFINITY, x) : x;
+    return gka_round_core(&gka_bf16, GKA_NEAREST_EVEN, x, 0);
 }
 
 /* x y + z rounded once to bf16; x, y, z bf16 numbers. */
