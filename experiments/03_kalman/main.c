@@ -11,6 +11,7 @@
  *
  * Keys, queries and gates are bf16 numbers, so no format starts with a rounded input.
  */
+#include "lab/dense.h"
 #include "lab/lab.h"
 
 #include "gka/problem.h"
@@ -99,11 +100,8 @@ static gka_status prepare(bench *b, uint64_t seed, gka_error *error) {
         most = bytes > most ? bytes : most;
     }
     good &= (b->filter = gka_alloc(most, 1)) != NULL;
-    gka_solver refined, chebyshev;
-    (void)gka_solver_find("cholesky-refined", &refined);
-    (void)gka_solver_find("chebyshev", &chebyshev);
-    const size_t bytes =
-        gka_solve_workspace(&refined, 1, b->D) + gka_solve_workspace(&chebyshev, 1, b->D);
+    const gka_solver chebyshev = lab_solver("chebyshev", 30);
+    const size_t bytes = lab_exact_bytes(b->D) + gka_solve_workspace(&chebyshev, 1, b->D);
     good &= (b->solve = gka_alloc(bytes, 1)) != NULL;
     good &= (b->points = gka_alloc(n * FORMATS * FORMS, sizeof *b->points)) != NULL;
     if (!good)
@@ -122,23 +120,11 @@ static bool sampled(const bench *b, int64_t t, int64_t *sample) {
     return (t + 1) % b->stride == 0;
 }
 
-static gka_arith arithmetic(const char *name) {
-    gka_policy policy;
-    gka_arith A;
-    (void)gka_policy_find(name, &policy);
-    gka_arith_start(&A, &policy, 0);
-    return A;
-}
-
 /* (H + lambda I) x = q by Cholesky with refinement in binary64. NaN where binary64 does not know
  * the answer to three digits; returns kappa. */
-static double exact(bench *b, double lambda, double f, double *x) {
-    gka_solver refined;
-    gka_arith A = arithmetic("fp64");
+static double exact(bench *b, double lambda, double *x) {
     double smallest, largest;
-    (void)gka_solver_find("cholesky-refined", &refined);
-    const gka_system system = {.n = 1, .D = b->D, .H = b->H, .lambda = &lambda, .f = &f};
-    gka_solve(&A, &system, &refined, b->q, x, NULL, NULL, b->solve);
+    lab_exact(b->D, b->H, lambda, b->q, x, b->solve);
     gka_extreme_eigenvalues(b->D, b->H, &smallest, &largest, b->eigen);
     const double kappa = (largest + lambda) / (smallest + lambda);
     if (!(kappa > 0 && kappa * 0x1p-53 < 1e-3))
@@ -152,31 +138,16 @@ static void answer(bench *b, double gamma) {
     memset(b->H, 0, (size_t)(b->D * b->D) * sizeof *b->H);
     for (int64_t t = 0; t < b->T; t++) {
         int64_t s;
-        double f = 0;
         read_token(b, t);
         lambda *= gamma;
-        for (int64_t i = 0; i < b->D; i++)
-            for (int64_t j = 0; j < b->D; j++) {
-                double *const h = &b->H[i * b->D + j];
-                *h = gamma * *h + b->k[i] * b->k[j];
-                f += *h * *h;
-            }
+        const double f = lab_accumulate(b->D, gamma, b->k, b->H);
         if (!sampled(b, t, &s))
             continue;
-        b->f[s] = sqrt(f);
+        b->f[s] = f;
         b->ridge[s] = ratio * b->f[s];
-        b->kappa[s] = exact(b, lambda, b->f[s], b->truth + s * b->D);
-        b->kappa_cheb[s] = exact(b, b->ridge[s], b->f[s], b->truth_cheb + s * b->D);
+        b->kappa[s] = exact(b, lambda, b->truth + s * b->D);
+        b->kappa_cheb[s] = exact(b, b->ridge[s], b->truth_cheb + s * b->D);
     }
-}
-
-static double distance(int64_t n, const double *x, const double *truth) {
-    double difference = 0, size = 0;
-    for (int64_t i = 0; i < n; i++) {
-        difference += (x[i] - truth[i]) * (x[i] - truth[i]);
-        size += truth[i] * truth[i];
-    }
-    return sqrt(difference / size);
 }
 
 static void run_filter(bench *b, gka_arith *A, gka_kalman_form form, double gamma, point *out) {
@@ -191,7 +162,7 @@ static void run_filter(bench *b, gka_arith *A, gka_kalman_form form, double gamm
             continue;
         (void)gka_kalman_solve(A, &K, b->q, b->x);
         gka_kalman_phi(&K, b->phi);
-        out[s].error = distance(b->D, b->x, b->truth + s * b->D);
+        out[s].error = lab_distance(b->D, b->x, b->truth + s * b->D);
         out[s].symmetry = gka_symmetry_defect(b->D, b->phi);
         gka_extreme_eigenvalues(b->D, b->phi, &out[s].smallest, &largest, b->eigen);
         out[s].kappa = b->kappa[s];
@@ -200,8 +171,7 @@ static void run_filter(bench *b, gka_arith *A, gka_kalman_form form, double gamm
 
 /* The state H kept in the same arithmetic, one rounding per element and token; lambda = a f. */
 static void run_chebyshev(bench *b, gka_arith *A, double gamma, point *out) {
-    gka_solver chebyshev;
-    (void)gka_solver_find("chebyshev", &chebyshev);
+    const gka_solver chebyshev = lab_solver("chebyshev", 30);
     memset(b->Hs, 0, (size_t)(b->D * b->D) * sizeof *b->Hs);
     for (int64_t t = 0; t < b->T; t++) {
         int64_t s;
@@ -213,7 +183,7 @@ static void run_chebyshev(bench *b, gka_arith *A, double gamma, point *out) {
         const gka_system system = {
             .n = 1, .D = b->D, .H = b->Hs, .lambda = &b->ridge[s], .f = &b->f[s]};
         gka_solve(A, &system, &chebyshev, b->q, b->x, NULL, NULL, b->solve);
-        out[s].error = distance(b->D, b->x, b->truth_cheb + s * b->D);
+        out[s].error = lab_distance(b->D, b->x, b->truth_cheb + s * b->D);
         out[s].symmetry = gka_symmetry_defect(b->D, b->Hs);
         gka_extreme_eigenvalues(b->D, b->Hs, &out[s].smallest, &largest, b->eigen);
         out[s].kappa = b->kappa_cheb[s];
@@ -232,7 +202,7 @@ static void compute(bench *b, double gamma) {
     answer(b, gamma);
     for (int i = 0; i < FORMATS; i++)
         for (int form = 0; form < FORMS; form++) {
-            gka_arith A = arithmetic(formats[i].name);
+            gka_arith A = lab_arith(formats[i].name, 0);
             if (form == CHEBYSHEV)
                 run_chebyshev(b, &A, gamma, points_of(b, i, form));
             else

@@ -335,15 +335,16 @@ void lab_claim(lab *l, const char *claim, lab_verdict verdict, bool holds, const
 
 static gka_status write_verdict(lab *l, gka_error *error) {
     struct lab_state *const s = l->state;
-    char path[TEXT];
+    char path[TEXT], command[2 * TEXT];
     text json = {0};
+    (void)snprintf(command, sizeof command, "exp_%s --size %s --seed %llu%s%s", l->experiment->name,
+                   size_names[l->size], (unsigned long long)l->seed,
+                   l->file != NULL ? " --file " : "", l->file != NULL ? l->file : "");
     text_format(l, &json, "{\n  \"name\": \"%s\",\n  \"question\": ", l->experiment->name);
     append_json_string(l, &json, l->experiment->question);
-    text_format(l, &json,
-                ",\n  \"command\": \"exp_%s --size %s --seed %llu\",\n  \"version\": \"%s\",\n"
-                "  \"claims\": [",
-                l->experiment->name, size_names[l->size], (unsigned long long)l->seed,
-                gka_version());
+    text_format(l, &json, ",\n  \"command\": ");
+    append_json_string(l, &json, command);
+    text_format(l, &json, ",\n  \"version\": \"%s\",\n  \"claims\": [", gka_version());
     if (s->claims.length > 0)
         text_append(l, &json, s->claims.bytes, s->claims.length);
     text_format(l, &json, "\n  ]\n}\n");
@@ -382,12 +383,13 @@ static gka_status run(lab *l, gka_error *error) {
 }
 
 int lab_main(int argc, char **argv, const lab_experiment *experiment) {
-    const char *size = "quick", *out = NULL;
+    const char *size = "quick", *out = NULL, *data = NULL;
     char folder[TEXT];
     long long seed = 1;
     const struct poptOption options[] = {
         {"size", 0, POPT_ARG_STRING, &size, 0, "claim, quick or full (default quick)", "SIZE"},
         {"seed", 0, POPT_ARG_LONGLONG, &seed, 0, "the first seed (default 1)", "N"},
+        {"file", 0, POPT_ARG_STRING, &data, 0, "a safetensors file to look at too", "FILE"},
         {"out", 0, POPT_ARG_STRING, &out, 0, "folder for tables and verdict", "DIR"},
         POPT_AUTOHELP POPT_TABLEEND};
     /* popt hands out what it was given; it does not write to argv. */
@@ -396,7 +398,7 @@ int lab_main(int argc, char **argv, const lab_experiment *experiment) {
     const int code = poptGetNextOpt(context);
     const char *const extra = poptGetArg(context);
     int result = 2;
-    lab l = {.experiment = experiment, .seed = (uint64_t)seed, .size = LAB_QUICK, .out = out};
+    lab l = {.experiment = experiment, .size = LAB_QUICK};
     struct lab_state state = {0};
     gka_error error = {0};
     l.state = &state;
@@ -419,6 +421,9 @@ int lab_main(int argc, char **argv, const lab_experiment *experiment) {
         goto done;
     }
     l.size = (lab_size)size_number;
+    l.seed = (uint64_t)seed;
+    l.file = data;
+    l.out = out;
     if (out == NULL) {
         (void)snprintf(folder, sizeof folder, "out/%s", experiment->name);
         l.out = folder;

@@ -38,15 +38,17 @@ typedef struct lab_experiment {
 } lab_experiment;
 
 /* The main function of every experiment:
- *   exp_NN_name [--size claim|quick|full] [--seed N] [--out DIR]
- * Tables, verdicts and parameters go to DIR (default out/NN_name). Returns 0; 1 when an inequality
- * of a claim fails; 2 for usage; 3 for anything else. */
+ *   exp_NN_name [--size claim|quick|full] [--seed N] [--file FILE] [--out DIR]
+ * FILE: a safetensors file of one's own, for the experiments that say what they do with it. Tables,
+ * verdicts and parameters go to DIR (default out/NN_name). Returns 0; 1 when an inequality of a
+ * claim fails; 2 for usage; 3 for anything else. */
 int lab_main(int argc, char **argv, const lab_experiment *experiment);
 
 struct lab {
     const lab_experiment *experiment;
     lab_size size;
-    uint64_t seed; /* the first of the seeds an experiment counts up from */
+    uint64_t seed;    /* the first of the seeds an experiment counts up from */
+    const char *file; /* --file; NULL: none */
     const char *out;
     double units_total; /* set by run before its first unit, for the progress line */
     struct lab_state *state;

@@ -1,0 +1,63 @@
+/* dense.c - one head of the layer as dense matrices in binary64 (see dense.h). */
+#include "lab/dense.h"
+
+#include <math.h>
+
+gka_arith lab_arith(const char *policy, uint64_t seed) {
+    gka_policy found;
+    gka_arith A;
+    (void)gka_policy_find(policy, &found);
+    found.seed = seed;
+    gka_arith_start(&A, &found, 0);
+    return A;
+}
+
+gka_solver lab_solver(const char *name, int iterations) {
+    gka_solver solver;
+    (void)gka_solver_find(name, &solver);
+    solver.iterations = iterations;
+    return solver;
+}
+
+double lab_accumulate(int64_t D, double gamma, const double *k, double *H) {
+    double square = 0;
+    for (int64_t i = 0; i < D; i++)
+        for (int64_t j = 0; j < D; j++) {
+            double *const h = &H[i * D + j];
+            *h = gamma * *h + k[i] * k[j];
+            square += *h * *h;
+        }
+    return sqrt(square);
+}
+
+double lab_norm(int64_t n, const double *x) {
+    double square = 0;
+    for (int64_t i = 0; i < n; i++)
+        square += x[i] * x[i];
+    return sqrt(square);
+}
+
+double lab_distance(int64_t n, const double *x, const double *truth) {
+    double square = 0;
+    for (int64_t i = 0; i < n; i++)
+        square += (x[i] - truth[i]) * (x[i] - truth[i]);
+    return sqrt(square) / lab_norm(n, truth);
+}
+
+size_t lab_exact_bytes(int64_t D) {
+    const gka_solver refined = lab_solver("cholesky-refined", 5);
+    return gka_solve_workspace(&refined, 1, D);
+}
+
+void lab_exact(int64_t D, const double *H, double lambda, const double *q, double *x,
+               void *workspace) {
+    const gka_solver refined = lab_solver("cholesky-refined", 5);
+    gka_arith A = lab_arith("fp64", 0);
+    const double f = lab_norm(D * D, H);
+    const gka_system system = {.n = 1, .D = D, .H = H, .lambda = &lambda, .f = &f};
+    gka_solve(&A, &system, &refined, q, x, NULL, NULL, workspace);
+}
+
+double lab_chebyshev_bound(double a, int r) {
+    return 1 / cosh((r + 1) * acosh(1 + 2 * a));
+}

@@ -1,0 +1,34 @@
+/* dense.h - one head of the layer as dense matrices in binary64: what several experiments need
+ * beside the public headers.
+ *
+ *   H  [D,D] state;  f = ||H||_F;  lambda  ridge;  a = lambda/f
+ */
+#ifndef GKA_LAB_DENSE_H
+#define GKA_LAB_DENSE_H
+
+#include "gka/arith.h"
+#include "gka/solve.h"
+
+/* A named policy at the start of its stream; the name must be one (gka_policy_find). */
+gka_arith lab_arith(const char *policy, uint64_t seed);
+/* A named solver with its number of iterations; the name must be one (gka_solver_find). */
+gka_solver lab_solver(const char *name, int iterations);
+
+/* H = gamma H + k k^T; returns ||H||_F. */
+double lab_accumulate(int64_t D, double gamma, const double *k, double *H);
+
+/* ||x||, and ||x - truth|| / ||truth|| */
+double lab_norm(int64_t n, const double *x);
+double lab_distance(int64_t n, const double *x, const double *truth);
+
+/* x [D] = (H + lambda I)^-1 q by Cholesky with refinement in binary64; workspace: lab_exact_bytes.
+ * NaN where the factorisation breaks down. */
+size_t lab_exact_bytes(int64_t D);
+void lab_exact(int64_t D, const double *H, double lambda, const double *q, double *x,
+               void *workspace);
+
+/* 1/T_(r+1)(1 + 2a): the largest relative residual that r Chebyshev steps leave in exact arithmetic
+ * on [lambda, f + lambda] (NUMERICS 3). */
+double lab_chebyshev_bound(double a, int r);
+
+#endif
