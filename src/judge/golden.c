@@ -23,110 +23,45 @@
 
 /* ---- the outputs --------------------------------------------------------------------------- */
 
-#define BOTH(member) offsetof(gka_exact, member), offsetof(gka_chunk, member)
-#define BIT(id)      (1u << GOLDEN_##id)
-
-const golden_output golden_outputs[GOLDEN_OUTPUTS] = {
-    {"x", GOLDEN_FORWARD, "BTHD", 1, BOTH(x), false, 0},
-    {"fro", GOLDEN_FORWARD, "BTH", 0, BOTH(fro), true, 0},
-    {"o", GOLDEN_FORWARD, "BTHV", 1, BOTH(o), false, BIT(X)},
-    {"h_chunk", GOLDEN_STATES, "BCHDD", 2, BOTH(h_chunk), false, 0},
-    {"h_final", GOLDEN_STATES, "NHDD", 2, BOTH(h_final), true, 0},
-    {"u_final", GOLDEN_STATES, "NHDV", 2, BOTH(u_final), true, 0},
-    {"solve.dq", GOLDEN_SOLVE, "BTHD", 1, BOTH(dq), false, 0},
-    {"solve.dk", GOLDEN_SOLVE, "BTGD", 1, BOTH(dk), false, BIT(X) | BIT(FRO) | BIT(SOLVE_DQ)},
-    {"solve.dg", GOLDEN_SOLVE, "BTH", 0, BOTH(dg), true, BIT(X) | BIT(FRO) | BIT(SOLVE_DQ)},
-    {"solve.dh0", GOLDEN_SOLVE, "NHDD", 2, BOTH(dh0), true, BIT(X) | BIT(FRO) | BIT(SOLVE_DQ)},
-    {"layer.dq", GOLDEN_LAYER, "BTHD", 1, BOTH(dq), false, 0},
-    {"layer.dk", GOLDEN_LAYER, "BTGD", 1, BOTH(dk), false, BIT(X) | BIT(FRO) | BIT(LAYER_DQ)},
-    {"layer.dv", GOLDEN_LAYER, "BTGV", 1, BOTH(dv), false, BIT(X)},
-    {"layer.dalpha", GOLDEN_LAYER, "BTH", 0, BOTH(dalpha), false, BIT(X)},
-    {"layer.dg", GOLDEN_LAYER, "BTH", 0, BOTH(dg), true, BIT(X) | BIT(FRO) | BIT(LAYER_DQ)},
-};
-
-int golden_find(const char *name) {
-    for (int i = 0; i < GOLDEN_OUTPUTS; i++)
-        if (strcmp(golden_outputs[i].name, name) == 0)
-            return i;
-    return -1;
-}
+#define BIT(id) (1u << JUDGE_##id)
 
 bool golden_possible(const gka_problem *problem, int output) {
-    const golden_output *const o = &golden_outputs[output];
-    if ((o->part == GOLDEN_LAYER || strchr(o->shape, 'V') != NULL) && problem->v.data == NULL)
+    if (output == JUDGE_SOLVE_DH0 && problem->h0.data == NULL)
         return false;
-    if (output == GOLDEN_SOLVE_DH0 && problem->h0.data == NULL)
+    if ((output == JUDGE_SOLVE_DG || output == JUDGE_LAYER_DG) && problem->g.data == NULL)
         return false;
-    if ((output == GOLDEN_SOLVE_DG || output == GOLDEN_LAYER_DG) && problem->g.data == NULL)
+    if (output == JUDGE_LAYER_DALPHA && problem->alpha.data == NULL)
         return false;
-    if (output == GOLDEN_LAYER_DALPHA && problem->alpha.data == NULL)
-        return false;
-    return (o->part != GOLDEN_SOLVE || problem->dx.data != NULL) &&
-           (o->part != GOLDEN_LAYER || problem->dout.data != NULL);
-}
-
-static int64_t extent(const gka_problem *problem, char letter) {
-    switch (letter) {
-    case 'B': return problem->B;
-    case 'T': return problem->T;
-    case 'H': return problem->H;
-    case 'G': return problem->G;
-    case 'D': return problem->D;
-    case 'V': return problem->V;
-    case 'N': return problem->N;
-    default: return gka_problem_chunks(problem);
-    }
-}
-
-int golden_shape(const gka_problem *problem, int output, int64_t shape[GKA_MAX_RANK]) {
-    const char *const letters = golden_outputs[output].shape;
-    const int rank = (int)strlen(letters);
-    for (int i = 0; i < rank; i++)
-        shape[i] = extent(problem, letters[i]);
-    return rank;
-}
-
-int64_t golden_count(const gka_problem *problem, int output) {
-    int64_t shape[GKA_MAX_RANK], count = 1;
-    const int rank = golden_shape(problem, output, shape);
-    for (int i = 0; i < rank; i++)
-        count *= shape[i];
-    return count;
-}
-
-gka_dtype golden_dtype(const gka_problem *problem, int output) {
-    if (problem->q.dtype == GKA_F64)
-        return GKA_F64;
-    return golden_outputs[output].wide ? GKA_F32 : problem->q.dtype;
+    return judge_missing(problem, output) == NULL;
 }
 
 /* ---- arrays -------------------------------------------------------------------------------- */
 
 gka_status golden_allocate(const gka_problem *problem, unsigned wanted, golden_values *values,
                            gka_error *error) {
-    for (int i = 0; i < GOLDEN_OUTPUTS; i++) {
+    for (int i = 0; i < JUDGE_OUTPUTS; i++) {
         if (!(wanted >> i & 1) || values->of[i] != NULL)
             continue;
-        const size_t count = (size_t)golden_count(problem, i);
+        const size_t count = (size_t)judge_count(problem, i);
         values->of[i] = gka_alloc(count, sizeof(double));
         if (values->of[i] == NULL)
             return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory: %zu numbers of '%s'", count,
-                            golden_outputs[i].name);
+                            judge_outputs[i].name);
     }
     return GKA_OK;
 }
 
 void golden_free(golden_values *values) {
-    for (int i = 0; i < GOLDEN_OUTPUTS; i++)
+    for (int i = 0; i < JUDGE_OUTPUTS; i++)
         gka_free(values->of[i]);
     *values = (golden_values){0};
 }
 
 void golden_store(const gka_problem *problem, unsigned wanted, golden_values *values) {
-    for (int i = 0; i < GOLDEN_OUTPUTS; i++)
+    for (int i = 0; i < JUDGE_OUTPUTS; i++)
         if (wanted >> i & 1 && values->of[i] != NULL)
-            gka_round_array(gka_format_of_dtype(golden_dtype(problem, i)), GKA_NEAREST_EVEN, 0, 0,
-                            (size_t)golden_count(problem, i), values->of[i], values->of[i]);
+            gka_round_array(gka_format_of_dtype(judge_dtype(problem, i)), GKA_NEAREST_EVEN, 0, 0,
+                            (size_t)judge_count(problem, i), values->of[i], values->of[i]);
 }
 
 /* ---- a profile's outputs ------------------------------------------------------------------- */
@@ -135,9 +70,9 @@ void golden_store(const gka_problem *problem, unsigned wanted, golden_values *va
 static bool set_members(unsigned wanted, unsigned parts, const golden_values *values,
                         gka_chunk *out) {
     bool some = false;
-    for (int i = 0; i < GOLDEN_OUTPUTS; i++)
-        if (wanted >> i & 1 && parts >> golden_outputs[i].part & 1) {
-            *(double **)(void *)((char *)out + golden_outputs[i].chunk) = values->of[i];
+    for (int i = 0; i < JUDGE_OUTPUTS; i++)
+        if (wanted >> i & 1 && parts >> judge_outputs[i].part & 1) {
+            *judge_chunk(out, i) = values->of[i];
             some = true;
         }
     return some;
@@ -148,11 +83,11 @@ gka_status golden_steps(const gka_problem *problem, const gka_profile *profile, 
     gka_status status = golden_allocate(problem, wanted, values, error);
     gka_chunk forward = {0}, solve = {0}, layer = {0};
     if (status == GKA_OK &&
-        set_members(wanted, 1u << GOLDEN_FORWARD | 1u << GOLDEN_STATES, values, &forward))
+        set_members(wanted, 1u << JUDGE_FORWARD | 1u << JUDGE_STATES, values, &forward))
         status = gka_chunk_forward(problem, profile, &forward, NULL, NULL, error);
-    if (status == GKA_OK && set_members(wanted, 1u << GOLDEN_SOLVE, values, &solve))
+    if (status == GKA_OK && set_members(wanted, 1u << JUDGE_SOLVE, values, &solve))
         status = gka_chunk_backward(problem, profile, GKA_CHUNK_SOLVE, true, NULL, &solve, error);
-    if (status == GKA_OK && set_members(wanted, 1u << GOLDEN_LAYER, values, &layer))
+    if (status == GKA_OK && set_members(wanted, 1u << JUDGE_LAYER, values, &layer))
         status = gka_chunk_backward(problem, profile, GKA_CHUNK_LAYER, true, NULL, &layer, error);
     return status;
 }
@@ -250,17 +185,17 @@ static bool has(unsigned set, int output) {
 /* The outputs of `wanted` whose upstream tensors are all given. */
 static unsigned judged_locally(unsigned wanted, const golden_values *given) {
     unsigned there = 0, local = 0;
-    for (int i = 0; i < GOLDEN_OUTPUTS; i++)
+    for (int i = 0; i < JUDGE_OUTPUTS; i++)
         there |= (given->of[i] != NULL ? 1u : 0u) << i;
-    for (int i = 0; i < GOLDEN_OUTPUTS; i++) {
-        const unsigned upstream = golden_outputs[i].upstream;
+    for (int i = 0; i < JUDGE_OUTPUTS; i++) {
+        const unsigned upstream = judge_outputs[i].upstream;
         if (has(wanted, i) && upstream != 0 && (upstream & ~there) == 0)
             local |= 1u << i;
     }
     return local;
 }
 
-static gka_status local_backward(const gka_problem *problem, golden_part part, unsigned local,
+static gka_status local_backward(const gka_problem *problem, judge_part part, unsigned local,
                                  const gka_chunk_given *given, const golden_values *values,
                                  gka_error *error) {
     gka_chunk out = {0};
@@ -271,7 +206,7 @@ static gka_status local_backward(const gka_problem *problem, golden_part part, u
     if (status != GKA_OK)
         return status;
     return gka_chunk_backward(problem, &exact64,
-                              part == GOLDEN_SOLVE ? GKA_CHUNK_SOLVE : GKA_CHUNK_LAYER, true, given,
+                              part == JUDGE_SOLVE ? GKA_CHUNK_SOLVE : GKA_CHUNK_LAYER, true, given,
                               &out, error);
 }
 
@@ -282,24 +217,24 @@ gka_status golden_local(const gka_problem *problem, unsigned wanted, const golde
     gka_status status = golden_allocate(problem, local, values, error);
     double *p = NULL;
     if (status == GKA_OK && (local & needs_p) != 0) {
-        p = gka_alloc((size_t)golden_count(problem, GOLDEN_X), sizeof *p);
+        p = gka_alloc((size_t)judge_count(problem, JUDGE_X), sizeof *p);
         if (p == NULL)
             status = gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory for p");
     }
     recurrence r = {.problem = problem,
-                    .x = given->of[GOLDEN_X],
-                    .dq = given->of[GOLDEN_LAYER_DQ],
-                    .o = has(local, GOLDEN_O) ? values->of[GOLDEN_O] : NULL,
+                    .x = given->of[JUDGE_X],
+                    .dq = given->of[JUDGE_LAYER_DQ],
+                    .o = has(local, JUDGE_O) ? values->of[JUDGE_O] : NULL,
                     .p = p};
     if (status == GKA_OK && (r.o != NULL || r.p != NULL))
         status = recur(&r, error);
-    const gka_chunk_given solve = {given->of[GOLDEN_X], given->of[GOLDEN_FRO],
-                                   given->of[GOLDEN_SOLVE_DQ]};
+    const gka_chunk_given solve = {given->of[JUDGE_X], given->of[JUDGE_FRO],
+                                   given->of[JUDGE_SOLVE_DQ]};
     if (status == GKA_OK)
-        status = local_backward(problem, GOLDEN_SOLVE, local, &solve, values, error);
-    const gka_chunk_given layer = {given->of[GOLDEN_X], given->of[GOLDEN_FRO], p};
+        status = local_backward(problem, JUDGE_SOLVE, local, &solve, values, error);
+    const gka_chunk_given layer = {given->of[JUDGE_X], given->of[JUDGE_FRO], p};
     if (status == GKA_OK)
-        status = local_backward(problem, GOLDEN_LAYER, local, &layer, values, error);
+        status = local_backward(problem, JUDGE_LAYER, local, &layer, values, error);
     gka_free(p);
     return status;
 }
@@ -326,14 +261,14 @@ double golden_distance(int64_t n, const double *out, const double *ref) {
 
 gka_status golden_errors(const gka_problem *problem, unsigned wanted,
                          const golden_values *candidate, const golden_values *steps,
-                         double errors[GOLDEN_OUTPUTS], gka_error *error) {
+                         double errors[JUDGE_OUTPUTS], gka_error *error) {
     golden_values local = {0};
     const gka_status status = golden_local(problem, wanted, candidate, &local, error);
-    for (int i = 0; i < GOLDEN_OUTPUTS; i++) {
+    for (int i = 0; i < JUDGE_OUTPUTS; i++) {
         errors[i] = NAN;
         if (status != GKA_OK || !has(wanted, i) || candidate->of[i] == NULL)
             continue;
-        const int64_t n = golden_count(problem, i);
+        const int64_t n = judge_count(problem, i);
         errors[i] = golden_distance(n, candidate->of[i], steps->of[i]);
         if (local.of[i] != NULL)
             errors[i] = fmin(errors[i], golden_distance(n, candidate->of[i], local.of[i]));

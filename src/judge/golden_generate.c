@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { TENSORS = GKA_PROBLEM_TENSORS + 4 * GOLDEN_OUTPUTS, NAME = 32 };
+enum { TENSORS = GKA_PROBLEM_TENSORS + 4 * JUDGE_OUTPUTS, NAME = 32 };
 
 typedef struct job {
     const gka_golden_spec *spec;
@@ -21,7 +21,7 @@ typedef struct job {
     unsigned wanted;
     golden_values exact, lo, steps, emulated;
     gka_oracle_report report;
-    double floor[GOLDEN_OUTPUTS], stage[GOLDEN_OUTPUTS];
+    double floor[JUDGE_OUTPUTS], stage[JUDGE_OUTPUTS];
     const char *profile; /* of stage */
     char *metadata[8];
     gka_text_pair pairs[12];
@@ -36,11 +36,11 @@ static bool wants(const job *j, int output) {
 
 static unsigned wanted_outputs(const gka_golden_spec *spec, const gka_problem *problem) {
     unsigned wanted = 0;
-    for (int i = 0; i < GOLDEN_OUTPUTS; i++) {
-        const golden_part part = golden_outputs[i].part;
-        const bool asked = part == GOLDEN_FORWARD  ? spec->forward
-                           : part == GOLDEN_STATES ? spec->states
-                                                   : spec->backward;
+    for (int i = 0; i < JUDGE_OUTPUTS; i++) {
+        const judge_part part = judge_outputs[i].part;
+        const bool asked = part == JUDGE_FORWARD  ? spec->forward
+                           : part == JUDGE_STATES ? spec->states
+                                                  : spec->backward;
         if (asked && golden_possible(problem, i))
             wanted |= 1u << i;
     }
@@ -79,9 +79,9 @@ static gka_status make_problem(job *j, const gka_file *inputs, gka_error *error)
 
 static bool set_exact(const job *j, unsigned parts, const golden_values *values, gka_exact *out) {
     bool some = false;
-    for (int i = 0; i < GOLDEN_OUTPUTS; i++)
-        if (wants(j, i) && parts >> golden_outputs[i].part & 1) {
-            *(double **)(void *)((char *)out + golden_outputs[i].exact) = values->of[i];
+    for (int i = 0; i < JUDGE_OUTPUTS; i++)
+        if (wants(j, i) && parts >> judge_outputs[i].part & 1) {
+            *judge_exact(out, i) = values->of[i];
             some = true;
         }
     return some;
@@ -114,9 +114,9 @@ static gka_status make_exact(job *j, gka_error *error) {
     const struct {
         unsigned parts;
         gka_cotangent cotangent;
-    } rounds[] = {{1u << GOLDEN_FORWARD | 1u << GOLDEN_STATES, GKA_COTANGENT_X},
-                  {1u << GOLDEN_SOLVE, GKA_COTANGENT_X},
-                  {1u << GOLDEN_LAYER, GKA_COTANGENT_O}};
+    } rounds[] = {{1u << JUDGE_FORWARD | 1u << JUDGE_STATES, GKA_COTANGENT_X},
+                  {1u << JUDGE_SOLVE, GKA_COTANGENT_X},
+                  {1u << JUDGE_LAYER, GKA_COTANGENT_O}};
     gka_status status = golden_allocate(&j->problem, j->wanted, &j->exact, error);
     if (status == GKA_OK && j->spec->lo)
         status = golden_allocate(&j->problem, j->wanted, &j->lo, error);
@@ -140,10 +140,10 @@ static gka_status make_exact(job *j, gka_error *error) {
 /* The upstream tensors of what is wanted, too. */
 static unsigned with_upstream(const gka_problem *problem, unsigned wanted) {
     unsigned all = wanted;
-    for (int i = 0; i < GOLDEN_OUTPUTS; i++)
+    for (int i = 0; i < JUDGE_OUTPUTS; i++)
         if (wanted >> i & 1)
-            for (int u = 0; u < GOLDEN_OUTPUTS; u++)
-                if (golden_outputs[i].upstream >> u & 1 && golden_possible(problem, u))
+            for (int u = 0; u < JUDGE_OUTPUTS; u++)
+                if (judge_outputs[i].upstream >> u & 1 && golden_possible(problem, u))
                     all |= 1u << u;
     return all;
 }
@@ -152,10 +152,10 @@ static unsigned with_upstream(const gka_problem *problem, unsigned wanted) {
 static gka_status make_floor(job *j, unsigned all, const golden_values *steps, gka_error *error) {
     golden_values rounded = {0};
     gka_status status = golden_allocate(&j->problem, all, &rounded, error);
-    for (int i = 0; i < GOLDEN_OUTPUTS && status == GKA_OK; i++)
+    for (int i = 0; i < JUDGE_OUTPUTS && status == GKA_OK; i++)
         if (all >> i & 1)
             memcpy(rounded.of[i], steps->of[i],
-                   (size_t)golden_count(&j->problem, i) * sizeof(double));
+                   (size_t)judge_count(&j->problem, i) * sizeof(double));
     if (status == GKA_OK) {
         golden_store(&j->problem, all, &rounded);
         status = golden_errors(&j->problem, j->wanted, &rounded, steps, j->floor, error);
@@ -165,7 +165,7 @@ static gka_status make_floor(job *j, unsigned all, const golden_values *steps, g
 }
 
 static bool all_finite(const job *j) {
-    for (int i = 0; i < GOLDEN_OUTPUTS; i++)
+    for (int i = 0; i < JUDGE_OUTPUTS; i++)
         if (wants(j, i) && !isfinite(j->stage[i]))
             return false;
     return true;
@@ -173,13 +173,13 @@ static bool all_finite(const job *j) {
 
 /* The states before each chunk are others when chunks are. */
 static unsigned independent_of_chunks(unsigned wanted) {
-    return wanted & ~(1u << GOLDEN_H_CHUNK);
+    return wanted & ~(1u << JUDGE_H_CHUNK);
 }
 
 /* Raises the stage errors to those of this profile. With `keep` its outputs stay in emulated. */
 static gka_status raise_stage(job *j, const gka_problem *problem, const gka_profile *profile,
                               unsigned all, bool keep, gka_error *error) {
-    double errors[GOLDEN_OUTPUTS];
+    double errors[JUDGE_OUTPUTS];
     golden_values other = {0}, *const values = keep ? &j->emulated : &other;
     const unsigned wanted = keep ? j->wanted : independent_of_chunks(j->wanted);
     gka_status status =
@@ -188,7 +188,7 @@ static gka_status raise_stage(job *j, const gka_problem *problem, const gka_prof
         golden_store(problem, all, values);
         status = golden_errors(problem, wanted, values, &j->steps, errors, error);
     }
-    for (int i = 0; i < GOLDEN_OUTPUTS && status == GKA_OK; i++)
+    for (int i = 0; i < JUDGE_OUTPUTS && status == GKA_OK; i++)
         if (wanted >> i & 1)
             j->stage[i] = isnan(errors[i]) ? NAN : fmax(j->stage[i], errors[i]);
     golden_free(&other);
@@ -238,8 +238,8 @@ static gka_status make_stage(job *j, unsigned all, gka_error *error) {
 /* The released dh0 has the wrong sign (NUMERICS 5), so its own error says nothing: the stage error
  * of dh0 is that of solve.dk, which is made of the same p and x. */
 static void mend_dh0(job *j) {
-    if (wants(j, GOLDEN_SOLVE_DH0) && strcmp(j->profile, "ieee32") != 0)
-        j->stage[GOLDEN_SOLVE_DH0] = j->stage[GOLDEN_SOLVE_DK];
+    if (wants(j, JUDGE_SOLVE_DH0) && strcmp(j->profile, "ieee32") != 0)
+        j->stage[JUDGE_SOLVE_DH0] = j->stage[JUDGE_SOLVE_DK];
 }
 
 /* 2^ceil(log2(2 max(floor, stage))); NaN where nothing can be told. */
@@ -302,18 +302,18 @@ static json_t *profile_json(const job *j, bool mended) {
 
 static json_t *tolerances_json(const job *j, bool *good) {
     builder all = {json_object(), true};
-    for (int i = 0; i < GOLDEN_OUTPUTS; i++) {
+    for (int i = 0; i < JUDGE_OUTPUTS; i++) {
         if (!wants(j, i))
             continue;
         builder o = {json_object(), true};
-        const bool mended = i == GOLDEN_SOLVE_DH0 && strcmp(j->profile, "ieee32") != 0;
+        const bool mended = i == JUDGE_SOLVE_DH0 && strcmp(j->profile, "ieee32") != 0;
         put(&o, "value", real_or_null(tolerance_of(j, i)));
-        put(&o, "judged", json_string(golden_outputs[i].upstream != 0 ? "local" : "steps"));
+        put(&o, "judged", json_string(judge_outputs[i].upstream != 0 ? "local" : "steps"));
         put(&o, "floor", rounded_up(j->floor[i]));
         put(&o, "stage", rounded_up(j->stage[i]));
         put(&o, "stage_profile", profile_json(j, mended));
         put(&o, "rule", json_string("2^ceil(log2(2 max(floor, stage))); null from 1/2 on"));
-        put(&all, golden_outputs[i].name, o.value);
+        put(&all, judge_outputs[i].name, o.value);
         all.good &= o.good;
     }
     *good &= all.good;
@@ -363,19 +363,19 @@ static gka_status add_json(job *j, const char *key, json_t *root, bool good, gka
 /* All that is written: inputs first, then by output. */
 typedef struct list {
     gka_tensor tensors[TENSORS];
-    char names[4 * GOLDEN_OUTPUTS][NAME];
+    char names[4 * JUDGE_OUTPUTS][NAME];
     size_t count, inputs, named;
     int64_t *bounds; /* cu_seqlens, little-endian */
-    void *bytes[4 * GOLDEN_OUTPUTS];
+    void *bytes[4 * JUDGE_OUTPUTS];
 } list;
 
 static gka_status add_tensor(list *l, const gka_problem *problem, int output, const char *suffix,
                              gka_dtype dtype, const double *values, gka_error *error) {
     const gka_format *const format = gka_format_of_dtype(dtype);
-    const size_t count = (size_t)golden_count(problem, output), size = gka_dtype_size(dtype);
+    const size_t count = (size_t)judge_count(problem, output), size = gka_dtype_size(dtype);
     char *const name = l->names[l->named];
     unsigned char *const bytes = gka_alloc(count, size);
-    (void)snprintf(name, NAME, "%s%s", golden_outputs[output].name, suffix);
+    (void)snprintf(name, NAME, "%s%s", judge_outputs[output].name, suffix);
     if (bytes == NULL)
         return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory storing '%s'", name);
     gka_encode_array(format, GKA_NEAREST_EVEN, 0, 0, count, values, bytes);
@@ -393,7 +393,7 @@ static gka_status add_tensor(list *l, const gka_problem *problem, int output, co
     l->bytes[l->named++] = bytes;
     gka_tensor *const tensor = &l->tensors[l->count++];
     *tensor = (gka_tensor){.name = name, .dtype = dtype, .data = bytes};
-    tensor->rank = golden_shape(problem, output, tensor->shape);
+    tensor->rank = judge_shape(problem, output, tensor->shape);
     return GKA_OK;
 }
 
@@ -412,7 +412,7 @@ static gka_status add_inputs(list *l, const gka_problem *problem, gka_error *err
 
 static gka_status list_tensors(const job *j, list *l, gka_error *error) {
     gka_status status = add_inputs(l, &j->problem, error);
-    for (int i = 0; i < GOLDEN_OUTPUTS && status == GKA_OK; i++) {
+    for (int i = 0; i < JUDGE_OUTPUTS && status == GKA_OK; i++) {
         if (!wants(j, i))
             continue;
         status = add_tensor(l, &j->problem, i, ".exact", GKA_F64, j->exact.of[i], error);
@@ -421,7 +421,7 @@ static gka_status list_tensors(const job *j, list *l, gka_error *error) {
         if (status == GKA_OK)
             status = add_tensor(l, &j->problem, i, ".steps", GKA_F64, j->steps.of[i], error);
         if (status == GKA_OK && j->spec->emulate)
-            status = add_tensor(l, &j->problem, i, ".h100", golden_dtype(&j->problem, i),
+            status = add_tensor(l, &j->problem, i, ".h100", judge_dtype(&j->problem, i),
                                 j->emulated.of[i], error);
     }
     return status;

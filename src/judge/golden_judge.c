@@ -14,7 +14,7 @@ typedef struct job {
     gka_golden_verdict *verdict;
     unsigned wanted; /* outputs of the golden */
     golden_values out, steps, exact, local;
-    double tolerance[GOLDEN_OUTPUTS];
+    double tolerance[JUDGE_OUTPUTS];
 } job;
 
 /* ---- the golden ---------------------------------------------------------------------------- */
@@ -27,12 +27,10 @@ static gka_status not_golden(const job *j, const char *what, gka_error *error) {
 }
 
 static gka_status check_hash(const job *j, gka_error *error) {
-    static const char *const names[] = {"q",  "k",  "v",  "alpha", "g",
-                                        "h0", "u0", "do", "dx",    "cu_seqlens"};
     gka_tensor tensors[GKA_PROBLEM_TENSORS];
     size_t count = 0;
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        const gka_tensor *const tensor = gka_file_find(j->golden, names[i]);
+    for (const char *const *name = judge_inputs; *name != NULL; name++) {
+        const gka_tensor *const tensor = gka_file_find(j->golden, *name);
         if (tensor != NULL)
             tensors[count++] = *tensor;
     }
@@ -56,8 +54,8 @@ static gka_status read_tolerances(job *j, gka_error *error) {
     gka_status status = GKA_OK;
     if (!json_is_object(root))
         status = not_golden(j, "'tolerances' is no JSON object", error);
-    for (int i = 0; i < GOLDEN_OUTPUTS && status == GKA_OK; i++) {
-        const json_t *const one = json_object_get(root, golden_outputs[i].name);
+    for (int i = 0; i < JUDGE_OUTPUTS && status == GKA_OK; i++) {
+        const json_t *const one = json_object_get(root, judge_outputs[i].name);
         const json_t *const value = json_object_get(one, "value");
         j->tolerance[i] = json_is_number(value) ? json_number_value(value) : NAN;
         j->wanted |= (one != NULL ? 1u : 0u) << i;
@@ -67,32 +65,6 @@ static gka_status read_tolerances(job *j, gka_error *error) {
 }
 
 /* ---- tensors as doubles -------------------------------------------------------------------- */
-
-static gka_status check_shape(const job *j, const gka_file *file, const gka_tensor *tensor,
-                              int output, bool heads_first, gka_error *error) {
-    int64_t shape[GKA_MAX_RANK];
-    const int rank = golden_shape(&j->verdict->problem, output, shape);
-    if (heads_first && strncmp(golden_outputs[output].shape, "BT", 2) == 0) {
-        const int64_t T = shape[1];
-        shape[1] = shape[2];
-        shape[2] = T;
-    }
-    bool same = tensor->rank == rank && gka_format_of_dtype(tensor->dtype) != NULL;
-    char is[120] = "", want[120] = "";
-    for (int i = 0, n = 0; i < tensor->rank; i++)
-        n += snprintf(is + n, sizeof is - (size_t)n, "%s%lld", i == 0 ? "" : ",",
-                      (long long)tensor->shape[i]);
-    for (int i = 0, n = 0; i < rank; i++) {
-        same = same && tensor->shape[i] == shape[i];
-        n += snprintf(want + n, sizeof want - (size_t)n, "%s%lld", i == 0 ? "" : ",",
-                      (long long)shape[i]);
-    }
-    if (same)
-        return GKA_OK;
-    return gka_fail(error, GKA_BAD_FILE,
-                    "%s: tensor '%s': %s [%s]; floating-point numbers [%s] were expected",
-                    gka_file_path(file), tensor->name, gka_dtype_name(tensor->dtype), is, want);
-}
 
 static double element(const gka_format *format, const gka_tensor *tensor, int64_t i) {
     const size_t size = gka_dtype_size(tensor->dtype);
@@ -108,7 +80,7 @@ static gka_status load(const job *j, const gka_tensor *tensor, int output, bool 
     if (*values == NULL)
         return gka_fail(error, GKA_OUT_OF_MEMORY, "%s: out of memory reading '%s'",
                         gka_file_path(j->candidate), tensor->name);
-    const bool turn = heads_first && strncmp(golden_outputs[output].shape, "BT", 2) == 0;
+    const bool turn = heads_first && judge_has_tokens(output);
     const int64_t H = turn ? tensor->shape[1] : 1, T = turn ? tensor->shape[2] : 1,
                   n = turn && tensor->rank > 3 ? tensor->shape[3] : 1;
     for (int64_t i = 0; i < count; i++) {
@@ -129,12 +101,13 @@ static const gka_tensor *find_theirs(const job *j, const char *name) {
 static gka_status load_reference(job *j, int output, const char *suffix, double **values,
                                  gka_error *error) {
     char name[48];
-    (void)snprintf(name, sizeof name, "%s%s", golden_outputs[output].name, suffix);
+    (void)snprintf(name, sizeof name, "%s%s", judge_outputs[output].name, suffix);
     const gka_tensor *const tensor = gka_file_find(j->golden, name);
     if (tensor == NULL)
         return gka_fail(error, GKA_BAD_FILE, "%s: tensor '%s' is missing", gka_file_path(j->golden),
                         name);
-    const gka_status status = check_shape(j, j->golden, tensor, output, false, error);
+    const gka_status status =
+        judge_check_tensor(&j->verdict->problem, j->golden, tensor, output, false, error);
     return status == GKA_OK ? load(j, tensor, output, false, values, error) : status;
 }
 
@@ -142,14 +115,14 @@ static gka_status load_reference(job *j, int output, const char *suffix, double 
 static gka_status load_all(job *j, gka_error *error) {
     gka_golden_verdict *const v = j->verdict;
     gka_status status = GKA_OK;
-    v->rows = gka_alloc(GOLDEN_OUTPUTS, sizeof *v->rows);
+    v->rows = gka_alloc(JUDGE_OUTPUTS, sizeof *v->rows);
     if (v->rows == NULL)
         return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory");
-    for (int i = 0; i < GOLDEN_OUTPUTS && status == GKA_OK; i++) {
+    for (int i = 0; i < JUDGE_OUTPUTS && status == GKA_OK; i++) {
         if (!(j->wanted >> i & 1))
             continue;
         gka_golden_row *const row = &v->rows[v->row_count++];
-        *row = (gka_golden_row){.name = golden_outputs[i].name, .tolerance = j->tolerance[i]};
+        *row = (gka_golden_row){.name = judge_outputs[i].name, .tolerance = j->tolerance[i]};
         row->tensor = find_theirs(j, row->name);
         status = load_reference(j, i, ".steps", &j->steps.of[i], error);
         if (status == GKA_OK)
@@ -157,7 +130,8 @@ static gka_status load_all(job *j, gka_error *error) {
         if (row->tensor == NULL)
             v->missing++;
         else if (status == GKA_OK)
-            status = check_shape(j, j->candidate, row->tensor, i, j->options->heads_first, error);
+            status = judge_check_tensor(&v->problem, j->candidate, row->tensor, i,
+                                        j->options->heads_first, error);
         if (row->tensor != NULL && status == GKA_OK)
             status = load(j, row->tensor, i, j->options->heads_first, &j->out.of[i], error);
     }
@@ -175,16 +149,16 @@ static gka_status load_all(job *j, gka_error *error) {
 static gka_status as_tensor(const job *j, int output, gka_dtype dtype, unsigned char **bytes,
                             gka_tensor *tensor, gka_error *error) {
     const gka_format *const format = gka_format_of_dtype(dtype);
-    const int64_t count = golden_count(&j->verdict->problem, output);
+    const int64_t count = judge_count(&j->verdict->problem, output);
     const size_t size = gka_dtype_size(dtype);
     *bytes = gka_alloc((size_t)count, size);
     if (*bytes == NULL)
         return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory judging '%s'",
-                        golden_outputs[output].name);
+                        judge_outputs[output].name);
     for (int64_t i = 0; i < count; i++)
         gka_store_le(*bytes + (size_t)i * size, size, gka_encode(format, j->out.of[output][i]));
-    *tensor = (gka_tensor){.name = golden_outputs[output].name, .dtype = dtype, .data = *bytes};
-    tensor->rank = golden_shape(&j->verdict->problem, output, tensor->shape);
+    *tensor = (gka_tensor){.name = judge_outputs[output].name, .dtype = dtype, .data = *bytes};
+    tensor->rank = judge_shape(&j->verdict->problem, output, tensor->shape);
     return GKA_OK;
 }
 
@@ -279,13 +253,13 @@ static gka_status judge(job *j, int output, gka_golden_row *row, gka_error *erro
     const gka_status status = as_tensor(j, output, row->tensor->dtype, &bytes, &tensor, error);
     if (status != GKA_OK)
         return status;
-    const golden_output *const o = &golden_outputs[output];
-    const int64_t n = golden_count(&j->verdict->problem, output);
+    const judge_output *const o = &judge_outputs[output];
+    const int64_t n = judge_count(&j->verdict->problem, output);
     const double *const out = j->out.of[output], *const steps = j->steps.of[output],
                         *const local = j->local.of[output];
-    for (int u = 0; u < GOLDEN_OUTPUTS && local == NULL; u++)
+    for (int u = 0; u < JUDGE_OUTPUTS && local == NULL; u++)
         if (o->upstream >> u & 1 && j->out.of[u] == NULL)
-            row->lacking = golden_outputs[u].name;
+            row->lacking = judge_outputs[u].name;
     gka_comparison c;
     gka_compare(&tensor, j->exact.of[output], o->row_rank, &c);
     row->total = c.rel_err;
@@ -334,7 +308,7 @@ gka_status gka_golden_judge(const gka_file *candidate, const gka_file *golden,
         status = golden_local(&verdict->problem, j.wanted, &j.out, &j.local, error);
     for (size_t i = 0; i < verdict->row_count && status == GKA_OK; i++)
         if (verdict->rows[i].tensor != NULL)
-            status = judge(&j, golden_find(verdict->rows[i].name), &verdict->rows[i], error);
+            status = judge(&j, judge_find(verdict->rows[i].name), &verdict->rows[i], error);
     golden_free(&j.out);
     golden_free(&j.steps);
     golden_free(&j.exact);

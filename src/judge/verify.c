@@ -1,10 +1,6 @@
-/* verify.c - every output tensor of a file against the oracle.
- *
- * A table says which tensors are judged: the pass of the oracle that computes each, where in
- * gka_exact it stands, its shape in the problem's letters, and what makes a row. Only the passes
- * and arrays that the tensors present need are computed.
- */
-#include "gka/judge.h"
+/* verify.c - every output tensor of a file against the oracle. Only the passes and arrays that the
+ * tensors present need are computed. */
+#include "judge/outputs.h"
 
 #include <jansson.h>
 #include <math.h>
@@ -13,63 +9,24 @@
 
 /* ---- what is judged ------------------------------------------------------------------------ */
 
+/* The oracle's pass for each part. */
 enum { FORWARD, SOLVE, LAYER, PASSES };
 
-typedef struct output {
-    const char *name;
-    int pass;
-    size_t member;     /* of gka_exact */
-    const char *shape; /* C: chunks; the other letters as in gka/problem.h */
-    int row_rank;
-} output;
-
-#define MEMBER(name) offsetof(gka_exact, name)
-
-static const output outputs[] = {
-    {"x", FORWARD, MEMBER(x), "BTHD", 1},
-    {"fro", FORWARD, MEMBER(fro), "BTH", 0},
-    {"h_chunk", FORWARD, MEMBER(h_chunk), "BCHDD", 2},
-    {"h_final", FORWARD, MEMBER(h_final), "NHDD", 2},
-    {"u_final", FORWARD, MEMBER(u_final), "NHDV", 2},
-    {"o", FORWARD, MEMBER(o), "BTHV", 1},
-    {"solve.dq", SOLVE, MEMBER(dq), "BTHD", 1},
-    {"solve.dk", SOLVE, MEMBER(dk), "BTGD", 1},
-    {"solve.dg", SOLVE, MEMBER(dg), "BTH", 0},
-    {"solve.dh0", SOLVE, MEMBER(dh0), "NHDD", 2},
-    {"layer.dq", LAYER, MEMBER(dq), "BTHD", 1},
-    {"layer.dk", LAYER, MEMBER(dk), "BTGD", 1},
-    {"layer.dv", LAYER, MEMBER(dv), "BTGV", 1},
-    {"layer.dalpha", LAYER, MEMBER(dalpha), "BTH", 0},
-    {"layer.dg", LAYER, MEMBER(dg), "BTH", 0},
-};
-
-enum { OUTPUTS = sizeof outputs / sizeof *outputs };
-
-const char *const gka_verify_names[] = {
-    "x",        "fro",          "h_chunk",  "h_final",   "u_final",  "o",
-    "solve.dq", "solve.dk",     "solve.dg", "solve.dh0", "layer.dq", "layer.dk",
-    "layer.dv", "layer.dalpha", "layer.dg", NULL};
-
-static const char *const inputs[] = {"q",  "k",  "v",  "alpha", "g",
-                                     "h0", "u0", "do", "dx",    "cu_seqlens"};
-
-static const output *find_output(const char *name) {
-    for (int i = 0; i < OUTPUTS; i++)
-        if (strcmp(outputs[i].name, name) == 0)
-            return &outputs[i];
-    return NULL;
+static int pass_of(int output) {
+    const judge_part part = judge_outputs[output].part;
+    return part == JUDGE_SOLVE ? SOLVE : part == JUDGE_LAYER ? LAYER : FORWARD;
 }
 
 static bool is_input(const char *name) {
-    for (size_t i = 0; i < sizeof inputs / sizeof *inputs; i++)
-        if (strcmp(inputs[i], name) == 0)
+    for (const char *const *input = judge_inputs; *input != NULL; input++)
+        if (strcmp(*input, name) == 0)
             return true;
     return false;
 }
 
 /* "ref.NAME", NAME an output */
 static bool is_ref(const char *name) {
-    return strncmp(name, "ref.", 4) == 0 && find_output(name + 4) != NULL;
+    return strncmp(name, "ref.", 4) == 0 && judge_find(name + 4) >= 0;
 }
 
 /* ---- one verification ---------------------------------------------------------------------- */
@@ -78,28 +35,28 @@ typedef struct job {
     const gka_file *file;
     const gka_verify_options *options;
     gka_verification *v;
-    const output **outputs; /* of each row */
+    int *outputs; /* of each row */
     gka_exact exact[PASSES];
     gka_exact emulated[PASSES]; /* the same arrays, as the profile computes them */
     bool wanted[PASSES];
     int done; /* passes */
 } job;
 
-static double **array_of(job *j, const output *o) {
-    return (double **)(void *)((char *)&j->exact[o->pass] + o->member);
+static double **array_of(job *j, int output) {
+    return judge_exact(&j->exact[pass_of(output)], output);
 }
 
-static double **emulated_of(job *j, const output *o) {
-    return (double **)(void *)((char *)&j->emulated[o->pass] + o->member);
+static double **emulated_of(job *j, int output) {
+    return judge_exact(&j->emulated[pass_of(output)], output);
 }
 
-static void add_row(job *j, const char *prefix, const output *o) {
+static void add_row(job *j, const char *prefix, int output) {
     char name[32];
-    (void)snprintf(name, sizeof name, "%s%s", prefix, o->name);
+    (void)snprintf(name, sizeof name, "%s%s", prefix, judge_outputs[output].name);
     const gka_tensor *const tensor = gka_file_find(j->file, name);
     if (tensor == NULL)
         return;
-    j->outputs[j->v->row_count] = o;
+    j->outputs[j->v->row_count] = output;
     j->v->rows[j->v->row_count++] =
         (gka_verdict_row){.tensor = tensor, .stated = NAN, .predicted = NAN};
 }
@@ -114,16 +71,16 @@ static gka_status sort_tensors(job *j, gka_error *error) {
     if (v->rows == NULL || v->others == NULL || j->outputs == NULL)
         return gka_fail(error, GKA_OUT_OF_MEMORY, "%s: out of memory listing its tensors",
                         gka_file_path(j->file));
-    for (int i = 0; i < OUTPUTS; i++) {
-        add_row(j, "", &outputs[i]);
+    for (int i = 0; i < JUDGE_OUTPUTS; i++) {
+        add_row(j, "", i);
         if (j->options->show_ref)
-            add_row(j, "ref.", &outputs[i]);
+            add_row(j, "ref.", i);
     }
     for (size_t i = 0; i < count; i++) {
         const gka_tensor *const tensor = gka_file_tensor(j->file, i);
         if (is_ref(tensor->name))
             v->ref_count++;
-        else if (find_output(tensor->name) == NULL && !is_input(tensor->name))
+        else if (judge_find(tensor->name) < 0 && !is_input(tensor->name))
             v->others[v->other_count++] = tensor;
     }
     if (v->row_count == 0)
@@ -134,87 +91,18 @@ static gka_status sort_tensors(job *j, gka_error *error) {
     return GKA_OK;
 }
 
-/* ---- shapes -------------------------------------------------------------------------------- */
-
-static int64_t extent(const gka_problem *problem, char letter) {
-    switch (letter) {
-    case 'B': return problem->B;
-    case 'T': return problem->T;
-    case 'H': return problem->H;
-    case 'G': return problem->G;
-    case 'D': return problem->D;
-    case 'V': return problem->V;
-    case 'N': return problem->N;
-    default: return gka_problem_chunks(problem);
-    }
-}
-
-enum { SHAPE_TEXT = 200 };
-
-/* "[1,192,1,128]" */
-static void print_shape(char text[SHAPE_TEXT], int rank, const int64_t *shape) {
-    int n = snprintf(text, SHAPE_TEXT, "[");
-    for (int i = 0; i < rank; i++)
-        n += snprintf(text + n, (size_t)(SHAPE_TEXT - n), "%s%lld", i == 0 ? "" : ",",
-                      (long long)shape[i]);
-    (void)snprintf(text + n, (size_t)(SHAPE_TEXT - n), "]");
-}
-
-/* "[B,T,H,D]" */
-static void print_letters(char text[SHAPE_TEXT], const char *letters) {
-    int n = snprintf(text, SHAPE_TEXT, "[");
-    for (int i = 0; letters[i] != '\0'; i++)
-        n += letters[i] == 'C' ? snprintf(text + n, (size_t)(SHAPE_TEXT - n), ",ceil(T/chunk_size)")
-                               : snprintf(text + n, (size_t)(SHAPE_TEXT - n), "%s%c",
-                                          i == 0 ? "" : ",", letters[i]);
-    (void)snprintf(text + n, (size_t)(SHAPE_TEXT - n), "]");
-}
-
-static gka_status check_tensor(const job *j, const gka_tensor *tensor, const output *o,
-                               gka_error *error) {
-    const char *const path = gka_file_path(j->file);
-    if (gka_format_of_dtype(tensor->dtype) == NULL)
-        return gka_fail(error, GKA_BAD_FILE,
-                        "%s: tensor '%s': dtype %s; a floating-point type was expected", path,
-                        tensor->name, gka_dtype_name(tensor->dtype));
-    const int rank = (int)strlen(o->shape);
-    int64_t shape[GKA_MAX_RANK];
-    bool same = tensor->rank == rank;
-    for (int i = 0; i < rank; i++) {
-        shape[i] = extent(&j->v->problem, o->shape[i]);
-        same = same && tensor->shape[i] == shape[i];
-    }
-    if (same)
-        return GKA_OK;
-    char is[SHAPE_TEXT], want[SHAPE_TEXT], letters[SHAPE_TEXT];
-    print_shape(is, tensor->rank, tensor->shape);
-    print_shape(want, rank, shape);
-    print_letters(letters, o->shape);
-    return gka_fail(error, GKA_BAD_FILE, "%s: tensor '%s': shape %s; %s = %s was expected", path,
-                    tensor->name, is, letters, want);
-}
-
-/* The input that an output cannot do without, missing; NULL when all are there. */
-static const char *missing_input(const gka_problem *problem, const output *o) {
-    const bool needs_v = o->pass == LAYER || o->member == MEMBER(o) || o->member == MEMBER(u_final);
-    if (needs_v && problem->v.data == NULL)
-        return "v";
-    if (o->pass == SOLVE && problem->dx.data == NULL)
-        return "dx";
-    if (o->pass == LAYER && problem->dout.data == NULL)
-        return "do";
-    return NULL;
-}
+/* ---- tensors ------------------------------------------------------------------------------- */
 
 static gka_status check_tensors(const job *j, gka_error *error) {
     for (size_t i = 0; i < j->v->row_count; i++) {
         const gka_tensor *const tensor = j->v->rows[i].tensor;
-        const char *const missing = missing_input(&j->v->problem, j->outputs[i]);
+        const char *const missing = judge_missing(&j->v->problem, j->outputs[i]);
         if (missing != NULL)
             return gka_fail(error, GKA_BAD_FILE,
                             "%s: tensor '%s' cannot be judged: its input '%s' is missing",
                             gka_file_path(j->file), tensor->name, missing);
-        const gka_status status = check_tensor(j, tensor, j->outputs[i], error);
+        const gka_status status =
+            judge_check_tensor(&j->v->problem, j->file, tensor, j->outputs[i], false, error);
         if (status != GKA_OK)
             return status;
     }
@@ -294,9 +182,9 @@ static gka_status read_statement(job *j, gka_error *error) {
 
 static gka_status allocate(job *j, gka_error *error) {
     for (size_t i = 0; i < j->v->row_count; i++) {
-        const output *const o = j->outputs[i];
+        const int o = j->outputs[i];
         double **const array = array_of(j, o);
-        j->wanted[o->pass] = true;
+        j->wanted[pass_of(o)] = true;
         if (*array != NULL)
             continue;
         *array = gka_alloc((size_t)gka_tensor_count(j->v->rows[i].tensor), sizeof **array);
@@ -305,7 +193,7 @@ static gka_status allocate(job *j, gka_error *error) {
             *emulated = gka_alloc((size_t)gka_tensor_count(j->v->rows[i].tensor), sizeof **array);
         if (*array == NULL || (j->options->emulate != NULL && *emulated == NULL))
             return gka_fail(error, GKA_OUT_OF_MEMORY, "%s: out of memory computing the exact '%s'",
-                            gka_file_path(j->file), o->name);
+                            gka_file_path(j->file), judge_outputs[o].name);
     }
     return GKA_OK;
 }
@@ -406,11 +294,12 @@ static gka_verdict verdict_of(const gka_verify_options *options, const char *nam
 static void compare(job *j) {
     for (size_t i = 0; i < j->v->row_count; i++) {
         gka_verdict_row *const row = &j->v->rows[i];
-        gka_compare(row->tensor, *array_of(j, j->outputs[i]), j->outputs[i]->row_rank,
+        gka_compare(row->tensor, *array_of(j, j->outputs[i]), judge_outputs[j->outputs[i]].row_rank,
                     &row->comparison);
         if (j->options->emulate != NULL) {
             const double *const emulated = *emulated_of(j, j->outputs[i]);
-            gka_compare(row->tensor, emulated, j->outputs[i]->row_rank, &row->emulated);
+            gka_compare(row->tensor, emulated, judge_outputs[j->outputs[i]].row_rank,
+                        &row->emulated);
             row->predicted = predicted_error(gka_tensor_count(row->tensor), emulated,
                                              *array_of(j, j->outputs[i]));
         }
@@ -419,9 +308,9 @@ static void compare(job *j) {
 }
 
 static void free_job(job *j) {
-    for (int i = 0; i < OUTPUTS; i++) {
-        double **const array = array_of(j, &outputs[i]);
-        double **const emulated = emulated_of(j, &outputs[i]);
+    for (int i = 0; i < JUDGE_OUTPUTS; i++) {
+        double **const array = array_of(j, i);
+        double **const emulated = emulated_of(j, i);
         gka_free(*array);
         gka_free(*emulated);
         *array = *emulated = NULL;

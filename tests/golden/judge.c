@@ -39,26 +39,26 @@ static int remove_golden(void **state) {
 
 /* The emulated kernel's tensors; a test changes elements (bf16 or fp32) before it is judged. */
 typedef struct candidate {
-    gka_tensor tensors[GOLDEN_OUTPUTS];
-    unsigned char *bytes[GOLDEN_OUTPUTS];
-    char names[GOLDEN_OUTPUTS][32];
+    gka_tensor tensors[JUDGE_OUTPUTS];
+    unsigned char *bytes[JUDGE_OUTPUTS];
+    char names[JUDGE_OUTPUTS][32];
 } candidate;
 
 static void start(candidate *c) {
-    for (int i = 0; i < GOLDEN_OUTPUTS; i++) {
-        (void)snprintf(c->names[i], sizeof c->names[i], "%s.h100", golden_outputs[i].name);
+    for (int i = 0; i < JUDGE_OUTPUTS; i++) {
+        (void)snprintf(c->names[i], sizeof c->names[i], "%s.h100", judge_outputs[i].name);
         const gka_tensor *const tensor = gka_file_find(golden, c->names[i]);
         assert_non_null(tensor);
         const size_t size = (size_t)gka_tensor_count(tensor) * gka_dtype_size(tensor->dtype);
         c->tensors[i] = *tensor;
-        c->tensors[i].name = golden_outputs[i].name;
+        c->tensors[i].name = judge_outputs[i].name;
         c->tensors[i].data = c->bytes[i] = gka_alloc(size, 1);
         assert_non_null(c->bytes[i]);
         memcpy(c->bytes[i], tensor->data, size);
     }
     /* The released dh0 has the wrong sign (NUMERICS 5). */
-    for (int64_t i = 0; i < gka_tensor_count(&c->tensors[GOLDEN_SOLVE_DH0]); i++)
-        c->bytes[GOLDEN_SOLVE_DH0][4 * i + 3] ^= 0x80;
+    for (int64_t i = 0; i < gka_tensor_count(&c->tensors[JUDGE_SOLVE_DH0]); i++)
+        c->bytes[JUDGE_SOLVE_DH0][4 * i + 3] ^= 0x80;
 }
 
 static double get(const candidate *c, int output, int64_t i) {
@@ -77,9 +77,9 @@ static void put(candidate *c, int output, int64_t i, double x) {
 /* Judges the tensors whose bits are set in `present`. */
 static gka_status judge(candidate *c, unsigned present, const gka_golden_options *options,
                         gka_golden_verdict *v, gka_file **file) {
-    gka_tensor tensors[GOLDEN_OUTPUTS];
+    gka_tensor tensors[JUDGE_OUTPUTS];
     size_t count = 0;
-    for (int i = 0; i < GOLDEN_OUTPUTS; i++)
+    for (int i = 0; i < JUDGE_OUTPUTS; i++)
         if (present >> i & 1)
             tensors[count++] = c->tensors[i];
     gka_error error = {0};
@@ -87,19 +87,19 @@ static gka_status judge(candidate *c, unsigned present, const gka_golden_options
     assert_int_equal(gka_file_open(CANDIDATE, file, &error), GKA_OK);
     const gka_status status = gka_golden_judge(*file, golden, options, v, &error);
     if (status == GKA_OK)
-        assert_int_equal(v->row_count, GOLDEN_OUTPUTS);
+        assert_int_equal(v->row_count, JUDGE_OUTPUTS);
     return status;
 }
 
 static void end(candidate *c, gka_golden_verdict *v, gka_file *file) {
     gka_golden_verdict_free(v);
     gka_file_close(file);
-    for (int i = 0; i < GOLDEN_OUTPUTS; i++)
+    for (int i = 0; i < JUDGE_OUTPUTS; i++)
         gka_free(c->bytes[i]);
     assert_int_equal(unlink(CANDIDATE), 0);
 }
 
-enum { ALL = (1 << GOLDEN_OUTPUTS) - 1 };
+enum { ALL = (1 << JUDGE_OUTPUTS) - 1 };
 
 /* ---- right --------------------------------------------------------------------------------- */
 
@@ -111,9 +111,9 @@ static void test_the_emulated_kernel_passes(void **state) {
     start(&c);
     assert_int_equal(judge(&c, ALL, NULL, &v, &file), GKA_OK);
     assert_int_equal(v.failed, 0);
-    assert_int_equal(v.judged, GOLDEN_OUTPUTS);
+    assert_int_equal(v.judged, JUDGE_OUTPUTS);
     assert_int_equal(v.missing, 0);
-    const gka_golden_row *const dk = &v.rows[GOLDEN_SOLVE_DK];
+    const gka_golden_row *const dk = &v.rows[JUDGE_SOLVE_DK];
     assert_true(dk->local == (dk->own < dk->steps) && dk->inherited > 0);
     for (size_t i = 0; i < v.row_count; i++) {
         int64_t sum = 0;
@@ -183,11 +183,11 @@ static void check_mutation(mutation *mutate, unsigned outputs) {
     gka_golden_verdict v;
     gka_file *file;
     start(&c);
-    for (int o = 0; o < GOLDEN_OUTPUTS; o++)
+    for (int o = 0; o < JUDGE_OUTPUTS; o++)
         for (int64_t i = 0; outputs >> o & 1 && i < gka_tensor_count(&c.tensors[o]); i++)
             mutate(&c, o, i, get(&c, o, i));
     assert_int_equal(judge(&c, ALL, NULL, &v, &file), GKA_OK);
-    for (int o = 0; o < GOLDEN_OUTPUTS; o++) {
+    for (int o = 0; o < JUDGE_OUTPUTS; o++) {
         const gka_golden_row *const row = &v.rows[o];
         if (outputs >> o & 1 && (row->judged.ok != GKA_FAIL || row->mismatches == 0))
             fail_msg("%s: %.3g passes %.3g", row->name, row->judged.rel_err, row->tolerance);
@@ -200,10 +200,10 @@ static void test_wrong_tensors_fail(void **state) {
     (void)state;
     static mutation *const mutations[] = {zero, half, minus, not_a_number, unwritten};
     unsigned upstream = 0;
-    for (int o = 0; o < GOLDEN_OUTPUTS; o++)
-        upstream |= golden_outputs[o].upstream;
+    for (int o = 0; o < JUDGE_OUTPUTS; o++)
+        upstream |= judge_outputs[o].upstream;
     for (size_t m = 0; m < sizeof mutations / sizeof *mutations; m++) {
-        for (int o = 0; o < GOLDEN_OUTPUTS; o++)
+        for (int o = 0; o < JUDGE_OUTPUTS; o++)
             if (upstream >> o & 1)
                 check_mutation(mutations[m], 1u << o);
         check_mutation(mutations[m], ALL & ~upstream);
@@ -217,10 +217,10 @@ static void test_a_mismatch_and_its_place(void **state) {
     gka_file *file;
     start(&c);
     /* the first element and, worse, x[1,39,3,0] */
-    put(&c, GOLDEN_X, 0, 1e4);
-    put(&c, GOLDEN_X, ((40 + 39) * 4 + 3) * 32, -1e6);
+    put(&c, JUDGE_X, 0, 1e4);
+    put(&c, JUDGE_X, ((40 + 39) * 4 + 3) * 32, -1e6);
     assert_int_equal(judge(&c, ALL, NULL, &v, &file), GKA_OK);
-    const gka_golden_row *const x = &v.rows[GOLDEN_X];
+    const gka_golden_row *const x = &v.rows[JUDGE_X];
     assert_int_equal(x->judged.ok, GKA_FAIL);
     assert_true(x->mismatches >= 2);
     static const int64_t first[] = {0, 0, 0, 0}, worst[] = {1, 39, 3, 0};
@@ -242,19 +242,19 @@ static void test_missing_tensors(void **state) {
     gka_file *file;
     start(&c);
     /* a dk without its x, and wrong: no verdict */
-    for (int64_t i = 0; i < gka_tensor_count(&c.tensors[GOLDEN_SOLVE_DK]); i++)
-        put(&c, GOLDEN_SOLVE_DK, i, 0);
-    assert_int_equal(judge(&c, 1u << GOLDEN_SOLVE_DK | 1u << GOLDEN_FRO, NULL, &v, &file), GKA_OK);
-    assert_int_equal(v.missing, GOLDEN_OUTPUTS - 2);
-    assert_int_equal(v.rows[GOLDEN_SOLVE_DK].judged.ok, GKA_MEASURED);
-    assert_non_null(v.rows[GOLDEN_SOLVE_DK].lacking);
-    assert_int_equal(v.rows[GOLDEN_FRO].judged.ok, GKA_PASS);
-    assert_null(v.rows[GOLDEN_X].tensor);
+    for (int64_t i = 0; i < gka_tensor_count(&c.tensors[JUDGE_SOLVE_DK]); i++)
+        put(&c, JUDGE_SOLVE_DK, i, 0);
+    assert_int_equal(judge(&c, 1u << JUDGE_SOLVE_DK | 1u << JUDGE_FRO, NULL, &v, &file), GKA_OK);
+    assert_int_equal(v.missing, JUDGE_OUTPUTS - 2);
+    assert_int_equal(v.rows[JUDGE_SOLVE_DK].judged.ok, GKA_MEASURED);
+    assert_non_null(v.rows[JUDGE_SOLVE_DK].lacking);
+    assert_int_equal(v.rows[JUDGE_FRO].judged.ok, GKA_PASS);
+    assert_null(v.rows[JUDGE_X].tensor);
     end(&c, &v, file);
 
     start(&c);
-    c.tensors[GOLDEN_X].name = "y";
-    assert_int_equal(judge(&c, 1u << GOLDEN_X, NULL, &v, &file), GKA_BAD_FILE);
+    c.tensors[JUDGE_X].name = "y";
+    assert_int_equal(judge(&c, 1u << JUDGE_X, NULL, &v, &file), GKA_BAD_FILE);
     end(&c, &v, file);
 }
 
@@ -266,9 +266,9 @@ static void test_names_and_heads_first(void **state) {
     start(&c);
     assert_int_equal(judge(&c, ALL, NULL, &plain, &file), GKA_OK);
     gka_file_close(file);
-    for (int i = 0; i < GOLDEN_OUTPUTS; i++) {
+    for (int i = 0; i < JUDGE_OUTPUTS; i++) {
         gka_tensor *const t = &c.tensors[i];
-        if (strncmp(golden_outputs[i].shape, "BT", 2) != 0)
+        if (strncmp(judge_outputs[i].shape, "BT", 2) != 0)
             continue;
         const gka_tensor from = *gka_file_find(golden, c.names[i]);
         const int64_t T = from.shape[1], H = from.shape[2], n = from.rank > 3 ? from.shape[3] : 1;
@@ -281,7 +281,7 @@ static void test_names_and_heads_first(void **state) {
         t->shape[1] = H;
         t->shape[2] = T;
     }
-    c.tensors[GOLDEN_O].name = "attn_out";
+    c.tensors[JUDGE_O].name = "attn_out";
     const char *const theirs[] = {"attn_out"}, *const ours[] = {"o"};
     const gka_golden_options options = {theirs, ours, 1, true};
     assert_int_equal(judge(&c, ALL, &options, &turned, &file), GKA_OK);

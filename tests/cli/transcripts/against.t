@@ -8,10 +8,10 @@ $ gka verify --against=golden --junit=junit.xml --json=out.json $DATA/h100/h0.sa
 > tensor        dtype     error  against  tolerance     steps     local  inherited     total  ok
 > x             BF16   5.32e-03  steps     1.56e-02  5.32e-03         -          -  5.31e-03  yes
 > fro           F32    6.72e-03  steps     1.56e-02  6.72e-03         -          -  6.72e-03  yes
-> o             -             -  -         6.25e-02         -         -          -         -  missing
 > h_chunk       BF16   1.71e-03  steps     3.91e-03  1.71e-03         -          -  1.71e-03  yes
 > h_final       F32    1.45e-03  steps     3.91e-03  1.45e-03         -          -  1.45e-03  yes
 > u_final       -             -  -         3.91e-03         -         -          -         -  missing
+> o             -             -  -         6.25e-02         -         -          -         -  missing
 > solve.dq      BF16   4.81e-03  steps     1.56e-02  4.81e-03         -          -  4.79e-03  yes
 > solve.dk      BF16   1.21e-02  local     3.12e-02  4.59e-02  1.21e-02   4.30e-02  4.59e-02  yes
 > solve.dg      F32    8.57e-03  local     6.25e-02  1.63e-02  8.57e-03   1.30e-02  1.62e-02  yes
@@ -32,8 +32,8 @@ $ gka verify --against=golden --junit=junit.xml --json=out.json $DATA/h100/h0.sa
 > solve.dg    1.63e-02  fails          1.30e-06   3.47e+00          3.47e+00    1.14e-04
 > solve.dh0   2.00e+00  fails          1.30e-06   7.49e+01          7.49e+01    2.00e+00
 >
-> note: tensor 'o' is missing
 > note: tensor 'u_final' is missing
+> note: tensor 'o' is missing
 > solve.dh0: error 2 > 0.0312; 16169 of 16384 elements off by more than tolerance * rms
 >   first solve.dh0[0,0,0,0]: -1.22301483 (0xBF9C8BC0), 1.09649183 (0x3F8C59D8) was expected
 >   worst solve.dh0[0,0,34,118]: 37.4922752 (0x4215F817), -37.5049103 (0xC2160507) was expected
@@ -51,10 +51,10 @@ $ cat junit.xml
 >   <testsuite name="$DATA/h100/h0.safetensors" tests="15" failures="1" skipped="7">
 >     <testcase classname="gka" name="x"/>
 >     <testcase classname="gka" name="fro"/>
->     <testcase classname="gka" name="o"><skipped message="missing"/></testcase>
 >     <testcase classname="gka" name="h_chunk"/>
 >     <testcase classname="gka" name="h_final"/>
 >     <testcase classname="gka" name="u_final"><skipped message="missing"/></testcase>
+>     <testcase classname="gka" name="o"><skipped message="missing"/></testcase>
 >     <testcase classname="gka" name="solve.dq"/>
 >     <testcase classname="gka" name="solve.dk"/>
 >     <testcase classname="gka" name="solve.dg"/>
@@ -88,10 +88,10 @@ $ gka verify --against=$DATA/h100/d64.safetensors $DATA/h100/d64.safetensors
 ! gka verify: $DATA/h100/d64.safetensors: metadata 'golden' or 'tolerances' is missing; a file made by gka golden was expected
 = 2
 $ gka verify --against=golden $DATA/h100/h0.safetensors
-! gka verify: $DATA/h100/h0.safetensors: tensor 'x': BF16 [1,128,1,128]; floating-point numbers [1,192,1,64] were expected
+! gka verify: $DATA/h100/h0.safetensors: tensor 'x': shape [1,128,1,128]; [B,T,H,D] = [1,192,1,64] was expected
 = 2
 $ gka verify --against=golden --layout=bhtd $DATA/h100/d64.safetensors
-! gka verify: $DATA/h100/d64.safetensors: tensor 'x': BF16 [1,192,1,64]; floating-point numbers [1,1,192,64] were expected
+! gka verify: $DATA/h100/d64.safetensors: tensor 'x': shape [1,192,1,64]; [B,H,T,D] = [1,1,192,64] was expected
 = 2
 $ gka verify --against=golden --map=g=fro $DATA/h100/d64.safetensors | head -5
 > $DATA/h100/d64.safetensors against golden
