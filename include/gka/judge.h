@@ -2,8 +2,8 @@
  *
  *   1  gka_comparison            one tensor against one reference, as a record
  *   2  gka_verify                every output tensor of a file against the oracle
- *   3  gka_golden                inputs, references and tolerances in one file
- *   4  gka_golden_judge          a candidate's tensors by a golden
+ *
+ * Goldens, by which a kernel is judged on another machine, are in gka/golden.h.
  *
  * The conventions of a comparison stand here and nowhere else:
  *   rel_err      ||out - ref||_2 / ||ref||_2 over the whole tensor; ref = 0: ||out||_2 and
@@ -114,117 +114,6 @@ typedef struct gka_verification {
 gka_status gka_verify(const gka_file *file, const gka_verify_options *options,
                       gka_verification *verification, gka_error *error);
 void gka_verification_free(gka_verification *verification);
-
-/* ---- 3 goldens ----------------------------------------------------------------------------- */
-
-/* A golden is one safetensors file: inputs in a kernel's dtype, for every output NAME the tensors
- * NAME.exact (F64: the exact value rounded once; the method) and NAME.steps (F64: num_iter
- * iterations in binary64; what an implementation should give), NAME.exact.lo on request, NAME.h100
- * on request (the emulated kernel's own output in its stored type), and as metadata the parameters
- * and
- *
- *   golden           "1", the version of this description
- *   gka_version      of the library that made it
- *   spec             JSON, every key of gka_golden_spec_set: made again from this, same bytes
- *   inputs_sha256    over "NAME DTYPE [d0,d1,...]\n" and the data of each input, in the order
- *                    q k v alpha g h0 u0 do dx cu_seqlens
- *   tolerances       JSON {NAME: {value, judged, floor, stage, stage_profile, rule}}, see below
- *   oracle           JSON: what the certified oracle reports; forward values are proven to be
- *                    correctly rounded, gradients are right to about 1e-25 without a proven bound
- *
- * Tolerances are on rel_err. NAME is judged "steps" (against NAME.steps) or "local": against
- * NAME.steps or the exact formulas at the candidate's own upstream tensors (src/judge/golden.c),
- * whichever is nearer, since backward stages amplify what those have lost. floor is what the steps
- * values rounded once to the stored types come to under that judgement; stage what a panel of
- * right kernels comes to, at worst: the h100 at several chunk sizes and in the two-term form (for
- * fp32 the same in binary32; where the h100 cannot run the problem, or gives NaN, binary32 with
- * every bf16 rounding point of the kernels).
- *
- *   value = 2^ceil(log2(2 max(floor, stage)))
- *
- * so that whatever lies as near to one of them as that lies to the reference passes (the triangle
- * inequality). A value of 1/2 or more, which would let zero pass, is null: nothing is judged. */
-typedef struct gka_golden_spec {
-    gka_generator generator;
-    bool forward, states, backward; /* which outputs: x fro o, h_chunk h_final u_final, gradients */
-    bool emulate;                   /* the h100's outputs too */
-    bool lo;                        /* NAME.exact.lo too */
-    gka_oracle oracle;              /* certified or MPFR */
-} gka_golden_spec;
-
-/* iid keys, released gates, B T H D = 1 256 1 128, bf16, all outputs, the certified oracle. */
-void gka_golden_spec_start(gka_golden_spec *spec);
-/* Sets one key from text: problem gate B T H G D V pairs dtype chunk ridge iters scale seed h0
- * alpha plain outputs emulate lo oracle. GKA_BAD_ARGUMENT with key and allowed values. */
-gka_status gka_golden_spec_set(gka_golden_spec *spec, const char *key, const char *text,
-                               gka_error *error);
-/* Sets the keys of a JSON object. */
-gka_status gka_golden_spec_read(gka_golden_spec *spec, const char *json, gka_error *error);
-
-/* Writes the golden of a spec, or, with inputs, that of a file's problem (its parameters and its
- * dtypes; of the spec then only outputs, emulate, lo and oracle count). Nothing stands at path
- * before it is complete. GKA_UNSUPPORTED where the h100 cannot run what it should emulate. */
-gka_status gka_golden_generate(const gka_golden_spec *spec, const gka_file *inputs,
-                               const char *path, const gka_progress *progress, gka_error *error);
-
-/* ---- 4 judging by a golden ----------------------------------------------------------------- */
-
-/* An element that is not right: |out - ref| > tolerance * rms(ref), or not finite. (rel_err =
- * rms(d) / rms(ref) <= max|d| / rms(ref): whatever fails has such an element.) */
-typedef struct gka_mismatch {
-    int at_rank;
-    int64_t at[GKA_MAX_RANK]; /* in the golden's layout */
-    double out, ref;
-    uint64_t out_bits, ref_bits; /* encodings in the stored type, ref rounded once */
-} gka_mismatch;
-
-enum { GKA_DISTANCES = 18 };
-
-typedef struct gka_golden_row {
-    const char *name;         /* the golden's */
-    const gka_tensor *tensor; /* the candidate's; NULL: it has none */
-    bool local;               /* against its own upstream tensors, for they are nearer */
-    const char *lacking;      /* upstream tensor that was not there to judge by; NULL: none */
-    double tolerance;         /* NaN: none */
-    gka_comparison judged;    /* against the reference that judges; ok is the verdict */
-    double total;             /* rel_err against NAME.exact */
-    double steps;             /* ... against NAME.steps */
-    double own;               /* ... against its local value; NaN: there is none */
-    double inherited;         /* rel_err of the local value against NAME.steps; NaN: none */
-    int64_t mismatches;
-    gka_mismatch first, worst; /* where mismatches > 0 */
-    /* Elements at a distance of 0, 1, 2..3, 4..7, ... steps of the stored format from the
-     * reference; the last counts NaN. */
-    int64_t distances[GKA_DISTANCES];
-    /* In the words of other tests, against NAME.steps: flash-linear-attention's
-     * rms(d) / (rms(ref) + 1e-8), asked to be below 0.005 unless max|d| <= 1e-6; the smallest atol
-     * that torch.testing.assert_close passes with its own rtol for the stored type, and with rtol
-     * 0; <out, ref> / (||out|| ||ref||). */
-    double fla_ratio, rtol, atol, atol_alone, cosine;
-    bool fla_passes;
-} gka_golden_row;
-
-typedef struct gka_golden_options {
-    const char *const *theirs, *const *ours; /* map_count pairs: the candidate's name of a tensor */
-    size_t map_count;
-    bool heads_first; /* the candidate's token tensors are [B,H,T,..], not [B,T,H,..] */
-} gka_golden_options;
-
-typedef struct gka_golden_verdict {
-    gka_problem problem;
-    gka_golden_row *rows; /* one for each output of the golden */
-    size_t row_count;
-    size_t judged, failed, missing;
-} gka_golden_verdict;
-
-/* Judges a candidate's tensors by a golden (section 3). A tensor that the candidate lacks is a row
- * without a tensor and no failure; GKA_BAD_FILE where it has none of them, where a shape is
- * another, or where the golden is none or its inputs do not hash to what it says. The result is
- * freed by gka_golden_verdict_free, also after a failure, and points into the files. */
-gka_status gka_golden_judge(const gka_file *candidate, const gka_file *golden,
-                            const gka_golden_options *options, gka_golden_verdict *verdict,
-                            gka_error *error);
-void gka_golden_verdict_free(gka_golden_verdict *verdict);
 
 #ifdef __cplusplus
 }

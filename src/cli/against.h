@@ -3,7 +3,7 @@
 #define GKA_CLI_AGAINST_H
 
 #include "cli/json.h"
-#include "gka/judge.h"
+#include "gka/golden.h"
 
 typedef struct cli_against {
     const char *golden, *junit;

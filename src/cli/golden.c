@@ -1,6 +1,6 @@
 /* golden.c - gka golden: inputs, references and tolerances in one file. */
+#include "gka/golden.h"
 #include "cli/private.h"
-#include "gka/judge.h"
 
 #include <stdlib.h>
 #include <string.h>

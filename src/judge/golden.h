@@ -8,6 +8,7 @@
 #ifndef GKA_JUDGE_GOLDEN_H
 #define GKA_JUDGE_GOLDEN_H
 
+#include "gka/golden.h"
 #include "judge/outputs.h"
 
 /* Whether the problem has what the output needs (v, dx, do, h0; alpha and g for their gradients).
@@ -44,7 +45,7 @@ gka_status golden_errors(const gka_problem *problem, unsigned wanted,
 /* ||out - ref|| / ||ref|| of n doubles, as gka_compare has it. */
 double golden_distance(int64_t n, const double *out, const double *ref);
 
-/* SHA-256 of the inputs (gka/judge.h, section 3), in hex. */
+/* SHA-256 of the inputs (gka/golden.h, section 1), in hex. */
 void golden_hash_inputs(const gka_tensor *tensors, size_t count, char text[65]);
 
 #endif

@@ -1,4 +1,5 @@
-/* golden_generate.c - a golden from a spec or from a user's own inputs (gka/judge.h, section 3). */
+/* golden_generate.c - a golden from a spec or from a user's own inputs (gka/golden.h, section 1).
+ */
 #include "judge/golden.h"
 #include "judge/golden_spec.h"
 

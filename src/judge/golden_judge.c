@@ -1,4 +1,4 @@
-/* golden_judge.c - a candidate's tensors judged by a golden (gka/judge.h, section 4). */
+/* golden_judge.c - a candidate's tensors judged by a golden (gka/golden.h, section 2). */
 #include "judge/golden.h"
 
 #include "gka/format.h"

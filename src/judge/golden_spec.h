@@ -2,7 +2,7 @@
 #ifndef GKA_JUDGE_GOLDEN_SPEC_H
 #define GKA_JUDGE_GOLDEN_SPEC_H
 
-#include "gka/judge.h"
+#include "gka/golden.h"
 
 #include <jansson.h>
 

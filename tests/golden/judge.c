@@ -1,7 +1,7 @@
 /* judge.c - judging by a golden: what is right passes, each wrong kernel fails, places are told. */
 #include "test.h"
 
-#include "gka/judge.h"
+#include "gka/golden.h"
 #include "io/bytes.h"
 #include "judge/golden.h"
 

@@ -1,7 +1,7 @@
 /* make.c - goldens: same spec, same bytes; what stands in them agrees with what it claims. */
 #include "test.h"
 
-#include "gka/judge.h"
+#include "gka/golden.h"
 #include "judge/golden.h"
 
 #include <jansson.h>
