@@ -109,7 +109,7 @@ void gka_solve(gka_arith *A, const gka_system *system, const gka_solver *solver,
 
 /* ---- 4 adjoint ----------------------------------------------------------------------------- */
 
-/* Is there a hand-written adjoint: CG in every form, three-term Chebyshev. */
+/* Is there a hand-written adjoint: CG in every form, both forms of Chebyshev. */
 bool gka_solve_has_adjoint(const gka_solver *solver);
 
 size_t gka_solve_adjoint_workspace(const gka_solver *solver, int64_t D);
@@ -119,8 +119,15 @@ size_t gka_solve_adjoint_workspace(const gka_solver *solver, int64_t D);
  * x. dq [D] is set; dH [D,D] is added to (not symmetrised); *dlambda and *df are set: f enters
  * through the bounds alone. Needs gka_solve_has_adjoint. The iterates are stored (r D numbers) or,
  * with `reversible`, Chebyshev's are recomputed backwards from the last two (the paper's appendix):
- *     x_(i-2) = (omega_i x_(i-1) - step omega_i ((H + lambda I) x_(i-1) - q) - x_i)/(omega_i - 1).
- */
+ *
+ *     x_(i-2) = (omega_i x_(i-1) - step omega_i ((H + lambda I) x_(i-1) - q) - x_i)/(omega_i - 1)
+ *
+ *     d_(i-1) = (d_i - (2 tau_i/delta) r_i)/(tau_i tau_(i-1))
+ *     r_(i-1) = r_i + (H + lambda I) d_(i-1)
+ *
+ * in the three-term and the two-term form; tau_i tau_(i-1) = omega_i - 1. i steps backwards magnify
+ * rounding by about T_i(1/rho), but the cotangent there has been contracted by as much: reversal
+ * costs no accuracy of the gradients (test_reversible_backward). */
 void gka_solve_adjoint(gka_arith *A, const gka_system *system, const gka_solver *solver,
                        const double *q, const double *dx, bool reversible, double *dq, double *dH,
                        double *dlambda, double *df, void *workspace);

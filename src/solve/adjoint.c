@@ -1,4 +1,4 @@
-/* adjoint.c - the derivative of CG and of three-term Chebyshev through their iterations, by hand.
+/* adjoint.c - the derivative of CG and of both Chebyshev forms through their iterations, by hand.
  *
  * y_ written for the cotangent of y. Rounding is the identity. Everything is computed in the same
  * arithmetic as the solve.
@@ -8,7 +8,8 @@
 #include <assert.h>
 
 bool gka_solve_has_adjoint(const gka_solver *solver) {
-    return solver->method == GKA_CG || solver->method == GKA_CHEBYSHEV;
+    return solver->method == GKA_CG || solver->method == GKA_CHEBYSHEV ||
+           solver->method == GKA_CHEBYSHEV_TWO_TERM;
 }
 
 /* Vectors of D and scalars, for r iterations. */
@@ -143,6 +144,100 @@ static void chebyshev_adjoint(gka_arith *A, chebyshev *S, bool reversible, const
     bounds_adjoint(A, S, step_, square_, dlambda, df);
 }
 
+/* ---- Chebyshev, two-term ------------------------------------------------------------------- */
+
+typedef struct two_term {
+    row c;
+    double *d, *r; /* d_0 .. d_r and r_0 .. r_r; reversible: the last of each */
+    double *tau;   /* tau_0 .. tau_r */
+    double delta;
+} two_term;
+
+enum { TAU, TWICE_SIGMA, DELTA }; /* the row's scalars, as in chebyshev.c */
+
+/* The forward pass; x itself is the sum of the d_i and is not needed. */
+static void run_two_term(gka_arith *A, two_term *S, bool reversible) {
+    row *const c = &S->c;
+    const int64_t D = c->D;
+    solve_chebyshev_two_term.start(A, c);
+    S->delta = c->s[DELTA];
+    for (int i = 0; i <= c->solver->iterations; i++) {
+        if (i > 0) {
+            gka_arith_matvec(A, D, D, c->system->H, c->p, c->w);
+            solve_chebyshev_two_term.step(A, c);
+        }
+        S->tau[i] = c->s[TAU];
+        copy(D, c->p, S->d + (reversible ? 0 : i * D));
+        copy(D, c->r, S->r + (reversible ? 0 : i * D));
+    }
+}
+
+/* tau_0 = f/m, 2 sigma = 2 m/f, delta = f/2, theta = m/2 with m = f + 2 lambda: their cotangents to
+ * f_ and lambda_. */
+static void two_term_bounds_adjoint(gka_arith *A, const two_term *S, double tau_, double sigma_,
+                                    double delta_, double theta_, double *dlambda, double *df) {
+    const double f = S->c.width, m = S->c.sum;
+    const double over_m = quo(A, tau_, m), over_f = mul(A, 2, quo(A, sigma_, f));
+    const double m_ = add(A, sub(A, over_f, mul(A, over_m, quo(A, f, m))), mul(A, 0.5, theta_));
+    const double f_ = add(A, sub(A, over_m, mul(A, over_f, quo(A, m, f))), mul(A, 0.5, delta_));
+    *df = add(A, f_, m_);
+    *dlambda = add(A, *dlambda, mul(A, 2, m_));
+}
+
+/* From i = r down, with a = tau_i tau_(i-1), b = 2 tau_i/delta, M = H + lambda I:
+ *   r_i = r_(i-1) - M d_(i-1);  d_i = a d_(i-1) + b r_i;  x_i = x_(i-1) + d_i
+ *   d_i_ += x_;  r_ += b d_i_;  a_ = d_i_ . d_(i-1);  b_ = d_i_ . r_i
+ *   d_(i-1)_ = a d_i_ - M r_;  H_ -= r_ d_(i-1)^T;  lambda_ -= r_ . d_(i-1)
+ *   tau_i_ += a_ tau_(i-1) + b_ 2/delta;  delta_ -= b_ b/delta
+ *   tau_i = 1/(2 sigma - tau_(i-1)): sigma_ -= tau_i_ tau_i^2, tau_(i-1)_ = a_ tau_i + tau_i_
+ * tau_i^2 (sigma_ of 2 sigma.) x_ is dx at every step, for x_i moves x_r one for one; q_ = r_ +
+ * d_0_/theta. Backwards: d_(i-1) = (d_i - b r_i)/a and r_(i-1) = r_i + M d_(i-1). a is omega_i - 1,
+ * the divisor of the three-term form. */
+static void two_term_adjoint(gka_arith *A, two_term *S, bool reversible, const double *dx,
+                             double *dq, double *dH, double *dlambda, double *df, double *own) {
+    const row *const c = &S->c;
+    const int64_t D = c->D;
+    double *const r_ = dq, *const d_ = own, *const w = own + D;
+    double tau_ = 0, sigma_ = 0, delta_ = 0;
+    *dlambda = 0;
+    zero(D, r_);
+    zero(D, d_);
+    for (int i = c->solver->iterations; i >= 1; i--) {
+        const double tau = S->tau[i], before = S->tau[i - 1], a = mul(A, tau, before),
+                     b = quo(A, mul(A, 2, tau), S->delta);
+        double *const r = reversible ? S->r : S->r + i * D;
+        double *const d = reversible ? S->d : S->d + (i - 1) * D; /* to be d_(i-1) */
+        axpby(A, D, 1, d_, 1, dx, d_);
+        axpby(A, D, 1, r_, b, d_, r_);
+        const double b_ = dot(A, D, d_, r);
+        if (reversible) {
+            axpby(A, D, 1, d, -b, r, d);
+            for (int64_t j = 0; j < D; j++)
+                d[j] = quo(A, d[j], a);
+            gka_arith_store(A, D, d, d);
+            product(A, c, d, w);
+            axpby(A, D, 1, r, 1, w, r);
+        }
+        const double a_ = dot(A, D, d_, d);
+        tau_ = add(A, tau_, add(A, mul(A, a_, before), quo(A, mul(A, 2, b_), S->delta)));
+        delta_ = sub(A, delta_, mul(A, b_, quo(A, b, S->delta)));
+        const double through = mul(A, tau_, mul(A, tau, tau));
+        sigma_ = sub(A, sigma_, through);
+        tau_ = add(A, mul(A, a_, tau), through);
+        product(A, c, r_, w);
+        axpby(A, D, a, d_, -1, w, d_);
+        gka_arith_rank1(A, D, D, 1, dH, -1, r_, d);
+        *dlambda = sub(A, *dlambda, dot(A, D, r_, d));
+    }
+    axpby(A, D, 1, d_, 1, dx, d_);
+    const double theta = mul(A, 0.5, c->sum);
+    const double theta_ = -quo(A, dot(A, D, d_, S->d), theta); /* d_0 = q/theta */
+    for (int64_t j = 0; j < D; j++)
+        d_[j] = quo(A, d_[j], theta);
+    axpby(A, D, 1, r_, 1, d_, r_);
+    two_term_bounds_adjoint(A, S, tau_, sigma_, delta_, theta_, dlambda, df);
+}
+
 /* ---- conjugate gradients ------------------------------------------------------------------- */
 
 enum { RHO }; /* the row's scalar, as in cg.c */
@@ -253,6 +348,14 @@ void gka_solve_adjoint(gka_arith *A, const gka_system *system, const gka_solver 
         S.omega = saved + 3 * (r + 1) * D;
         run_chebyshev(A, &S, reversible, x);
         chebyshev_adjoint(A, &S, reversible, dx, dq, dH, dlambda, df, own);
+        return;
+    }
+    if (solver->method == GKA_CHEBYSHEV_TWO_TERM) {
+        two_term S = {.c = solve_row(A, system, solver, q, x, false, memory), .d = saved};
+        S.r = saved + (r + 1) * D;
+        S.tau = saved + 3 * (r + 1) * D;
+        run_two_term(A, &S, reversible);
+        two_term_adjoint(A, &S, reversible, dx, dq, dH, dlambda, df, own);
         return;
     }
     cg S = {.c = solve_row(A, system, solver, q, x, false, memory), .P = saved};
