@@ -4,6 +4,7 @@
  *   golden_steps     the r-step iteration in exact64, or another profile's outputs
  *   golden_local     the exact formulas of each later stage at given upstream tensors
  *   golden_errors    what a set of outputs is worth, tensor by tensor
+ *   golden_read      a golden's problem, references and tolerances
  */
 #ifndef GKA_JUDGE_GOLDEN_H
 #define GKA_JUDGE_GOLDEN_H
@@ -44,6 +45,25 @@ gka_status golden_errors(const gka_problem *problem, unsigned wanted,
 
 /* ||out - ref|| / ||ref|| of n doubles, as gka_compare has it. */
 double golden_distance(int64_t n, const double *out, const double *ref);
+
+/* What a golden says. */
+typedef struct golden_reference {
+    const gka_file *file; /* the problem's views point into it */
+    gka_problem problem;
+    unsigned wanted;                 /* its outputs */
+    double tolerance[JUDGE_OUTPUTS]; /* NaN: none */
+    golden_values steps, exact;
+} golden_reference;
+
+/* GKA_BAD_FILE where the file is no golden or its inputs do not hash to what it says. Freed by
+ * golden_reference_free, also after a failure. */
+gka_status golden_read(const gka_file *file, golden_reference *reference, gka_error *error);
+void golden_reference_free(golden_reference *reference);
+
+/* A tensor that has the output's shape as doubles, in the golden's layout; *values is the caller's
+ * to free. */
+gka_status golden_load(const gka_problem *problem, const gka_file *file, const gka_tensor *tensor,
+                       int output, bool heads_first, double **values, gka_error *error);
 
 /* SHA-256 of the inputs (gka/golden.h, section 1), in hex. */
 void golden_hash_inputs(const gka_tensor *tensors, size_t count, char text[65]);

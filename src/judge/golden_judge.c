@@ -9,87 +9,14 @@
 #include <string.h>
 
 typedef struct job {
-    const gka_file *candidate, *golden;
+    const gka_file *candidate;
+    golden_reference golden; /* its problem is the verdict's */
     const gka_golden_options *options;
     gka_golden_verdict *verdict;
-    unsigned wanted; /* outputs of the golden */
-    golden_values out, steps, exact, local;
-    double tolerance[JUDGE_OUTPUTS];
+    golden_values out, local;
 } job;
 
-/* ---- the golden ---------------------------------------------------------------------------- */
-
-static gka_status not_golden(const job *j, const char *what, gka_error *error) {
-    return gka_fail(error, GKA_BAD_FILE,
-                    "%s: metadata %s; a file made by gka golden was "
-                    "expected",
-                    gka_file_path(j->golden), what);
-}
-
-static gka_status check_hash(const job *j, gka_error *error) {
-    gka_tensor tensors[GKA_PROBLEM_TENSORS];
-    size_t count = 0;
-    for (const char *const *name = judge_inputs; *name != NULL; name++) {
-        const gka_tensor *const tensor = gka_file_find(j->golden, *name);
-        if (tensor != NULL)
-            tensors[count++] = *tensor;
-    }
-    char is[65];
-    golden_hash_inputs(tensors, count, is);
-    const char *const said = gka_file_metadata(j->golden, "inputs_sha256");
-    if (said != NULL && strcmp(said, is) == 0)
-        return GKA_OK;
-    return gka_fail(error, GKA_BAD_FILE, "%s: its inputs hash to %.12s...; %.12s... was expected",
-                    gka_file_path(j->golden), is, said == NULL ? "inputs_sha256" : said);
-}
-
-static gka_status read_tolerances(job *j, gka_error *error) {
-    const char *const text = gka_file_metadata(j->golden, "tolerances");
-    if (text == NULL || gka_file_metadata(j->golden, "golden") == NULL)
-        return not_golden(j, "'golden' or 'tolerances' is missing", error);
-    json_error_t why = {0};
-    json_t *const root = json_loads(text, JSON_REJECT_DUPLICATES, &why);
-    if (root == NULL && why.text[0] == '\0')
-        return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory reading tolerances");
-    gka_status status = GKA_OK;
-    if (!json_is_object(root))
-        status = not_golden(j, "'tolerances' is no JSON object", error);
-    for (int i = 0; i < JUDGE_OUTPUTS && status == GKA_OK; i++) {
-        const json_t *const one = json_object_get(root, judge_outputs[i].name);
-        const json_t *const value = json_object_get(one, "value");
-        j->tolerance[i] = json_is_number(value) ? json_number_value(value) : NAN;
-        j->wanted |= (one != NULL ? 1u : 0u) << i;
-    }
-    json_decref(root);
-    return status;
-}
-
-/* ---- tensors as doubles -------------------------------------------------------------------- */
-
-static double element(const gka_format *format, const gka_tensor *tensor, int64_t i) {
-    const size_t size = gka_dtype_size(tensor->dtype);
-    return gka_decode(format, gka_load_le((const char *)tensor->data + (size_t)i * size, size));
-}
-
-/* In the golden's layout. */
-static gka_status load(const job *j, const gka_tensor *tensor, int output, bool heads_first,
-                       double **values, gka_error *error) {
-    const gka_format *const format = gka_format_of_dtype(tensor->dtype);
-    const int64_t count = gka_tensor_count(tensor);
-    *values = gka_alloc((size_t)count, sizeof **values);
-    if (*values == NULL)
-        return gka_fail(error, GKA_OUT_OF_MEMORY, "%s: out of memory reading '%s'",
-                        gka_file_path(j->candidate), tensor->name);
-    const bool turn = heads_first && judge_has_tokens(output);
-    const int64_t H = turn ? tensor->shape[1] : 1, T = turn ? tensor->shape[2] : 1,
-                  n = turn && tensor->rank > 3 ? tensor->shape[3] : 1;
-    for (int64_t i = 0; i < count; i++) {
-        const int64_t row = i / n, b = row / (H * T), h = row / T % H, t = row % T;
-        const int64_t to = turn ? ((b * T + t) * H + h) * n + i % n : i;
-        (*values)[to] = element(format, tensor, i);
-    }
-    return GKA_OK;
-}
+/* ---- tensors --------------------------------------------------------------------------------- */
 
 static const gka_tensor *find_theirs(const job *j, const char *name) {
     for (size_t i = 0; i < j->options->map_count; i++)
@@ -98,20 +25,7 @@ static const gka_tensor *find_theirs(const job *j, const char *name) {
     return gka_file_find(j->candidate, name);
 }
 
-static gka_status load_reference(job *j, int output, const char *suffix, double **values,
-                                 gka_error *error) {
-    char name[48];
-    (void)snprintf(name, sizeof name, "%s%s", judge_outputs[output].name, suffix);
-    const gka_tensor *const tensor = gka_file_find(j->golden, name);
-    if (tensor == NULL)
-        return gka_fail(error, GKA_BAD_FILE, "%s: tensor '%s' is missing", gka_file_path(j->golden),
-                        name);
-    const gka_status status =
-        judge_check_tensor(&j->verdict->problem, j->golden, tensor, output, false, error);
-    return status == GKA_OK ? load(j, tensor, output, false, values, error) : status;
-}
-
-/* References of the golden, and the candidate's tensors into rows. */
+/* The candidate's tensors into rows. */
 static gka_status load_all(job *j, gka_error *error) {
     gka_golden_verdict *const v = j->verdict;
     gka_status status = GKA_OK;
@@ -119,27 +33,22 @@ static gka_status load_all(job *j, gka_error *error) {
     if (v->rows == NULL)
         return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory");
     for (int i = 0; i < JUDGE_OUTPUTS && status == GKA_OK; i++) {
-        if (!(j->wanted >> i & 1))
+        if (!(j->golden.wanted >> i & 1))
             continue;
         gka_golden_row *const row = &v->rows[v->row_count++];
-        *row = (gka_golden_row){.name = judge_outputs[i].name, .tolerance = j->tolerance[i]};
+        *row = (gka_golden_row){.name = judge_outputs[i].name, .tolerance = j->golden.tolerance[i]};
         row->tensor = find_theirs(j, row->name);
-        status = load_reference(j, i, ".steps", &j->steps.of[i], error);
-        if (status == GKA_OK)
-            status = load_reference(j, i, ".exact", &j->exact.of[i], error);
         if (row->tensor == NULL)
             v->missing++;
-        else if (status == GKA_OK)
-            status = judge_check_tensor(&v->problem, j->candidate, row->tensor, i,
-                                        j->options->heads_first, error);
-        if (row->tensor != NULL && status == GKA_OK)
-            status = load(j, row->tensor, i, j->options->heads_first, &j->out.of[i], error);
+        else
+            status = golden_load(&v->problem, j->candidate, row->tensor, i, j->options->heads_first,
+                                 &j->out.of[i], error);
     }
     if (status == GKA_OK && v->missing == v->row_count)
         return gka_fail(error, GKA_BAD_FILE,
                         "%s: nothing to judge; a tensor '%s' or another output of %s was expected",
                         gka_file_path(j->candidate), v->row_count > 0 ? v->rows[0].name : "x",
-                        gka_file_path(j->golden));
+                        gka_file_path(j->golden.file));
     return status;
 }
 
@@ -255,13 +164,13 @@ static gka_status judge(job *j, int output, gka_golden_row *row, gka_error *erro
         return status;
     const judge_output *const o = &judge_outputs[output];
     const int64_t n = judge_count(&j->verdict->problem, output);
-    const double *const out = j->out.of[output], *const steps = j->steps.of[output],
+    const double *const out = j->out.of[output], *const steps = j->golden.steps.of[output],
                         *const local = j->local.of[output];
     for (int u = 0; u < JUDGE_OUTPUTS && local == NULL; u++)
         if (o->upstream >> u & 1 && j->out.of[u] == NULL)
             row->lacking = judge_outputs[u].name;
     gka_comparison c;
-    gka_compare(&tensor, j->exact.of[output], o->row_rank, &c);
+    gka_compare(&tensor, j->golden.exact.of[output], o->row_rank, &c);
     row->total = c.rel_err;
     gka_compare(&tensor, steps, o->row_rank, &row->judged);
     row->steps = row->judged.rel_err;
@@ -293,26 +202,21 @@ gka_status gka_golden_judge(const gka_file *candidate, const gka_file *golden,
                             gka_error *error) {
     *verdict = (gka_golden_verdict){0};
     static const gka_golden_options none = {0};
-    job j = {.candidate = candidate,
-             .golden = golden,
-             .options = options == NULL ? &none : options,
-             .verdict = verdict};
-    gka_status status = read_tolerances(&j, error);
-    if (status == GKA_OK)
-        status = check_hash(&j, error);
-    if (status == GKA_OK)
-        status = gka_problem_from_file(golden, &verdict->problem, NULL, error);
+    job j = {
+        .candidate = candidate, .options = options == NULL ? &none : options, .verdict = verdict};
+    gka_status status = golden_read(golden, &j.golden, error);
+    verdict->problem = j.golden.problem;
     if (status == GKA_OK)
         status = load_all(&j, error);
     if (status == GKA_OK)
-        status = golden_local(&verdict->problem, j.wanted, &j.out, &j.local, error);
+        status = golden_local(&verdict->problem, j.golden.wanted, &j.out, &j.local, error);
     for (size_t i = 0; i < verdict->row_count && status == GKA_OK; i++)
         if (verdict->rows[i].tensor != NULL)
             status = judge(&j, judge_find(verdict->rows[i].name), &verdict->rows[i], error);
     golden_free(&j.out);
-    golden_free(&j.steps);
-    golden_free(&j.exact);
     golden_free(&j.local);
+    j.golden.problem = (gka_problem){0}; /* the verdict's now */
+    golden_reference_free(&j.golden);
     return status;
 }
 

@@ -1,0 +1,120 @@
+/* golden_read.c - a golden's problem, references and tolerances; tensors of a file as doubles. */
+#include "judge/golden.h"
+
+#include "gka/format.h"
+#include "io/bytes.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <string.h>
+
+/* ---- what it says of itself ---------------------------------------------------------------- */
+
+static gka_status not_golden(const gka_file *golden, const char *what, gka_error *error) {
+    return gka_fail(error, GKA_BAD_FILE, "%s: metadata %s; a file made by gka golden was expected",
+                    gka_file_path(golden), what);
+}
+
+static gka_status check_hash(const gka_file *golden, gka_error *error) {
+    gka_tensor tensors[GKA_PROBLEM_TENSORS];
+    size_t count = 0;
+    for (const char *const *name = judge_inputs; *name != NULL; name++) {
+        const gka_tensor *const tensor = gka_file_find(golden, *name);
+        if (tensor != NULL)
+            tensors[count++] = *tensor;
+    }
+    char is[65];
+    golden_hash_inputs(tensors, count, is);
+    const char *const said = gka_file_metadata(golden, "inputs_sha256");
+    if (said != NULL && strcmp(said, is) == 0)
+        return GKA_OK;
+    return gka_fail(error, GKA_BAD_FILE, "%s: its inputs hash to %.12s...; %.12s... was expected",
+                    gka_file_path(golden), is, said == NULL ? "inputs_sha256" : said);
+}
+
+static gka_status read_tolerances(golden_reference *r, gka_error *error) {
+    const char *const text = gka_file_metadata(r->file, "tolerances");
+    if (text == NULL || gka_file_metadata(r->file, "golden") == NULL)
+        return not_golden(r->file, "'golden' or 'tolerances' is missing", error);
+    json_error_t why = {0};
+    json_t *const root = json_loads(text, JSON_REJECT_DUPLICATES, &why);
+    if (root == NULL && why.text[0] == '\0')
+        return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory reading tolerances");
+    gka_status status = GKA_OK;
+    if (!json_is_object(root))
+        status = not_golden(r->file, "'tolerances' is no JSON object", error);
+    for (int i = 0; i < JUDGE_OUTPUTS && status == GKA_OK; i++) {
+        const json_t *const one = json_object_get(root, judge_outputs[i].name);
+        const json_t *const value = json_object_get(one, "value");
+        r->tolerance[i] = json_is_number(value) ? json_number_value(value) : NAN;
+        r->wanted |= (one != NULL ? 1u : 0u) << i;
+    }
+    json_decref(root);
+    return status;
+}
+
+/* ---- tensors ------------------------------------------------------------------------------- */
+
+static double element(const gka_format *format, const gka_tensor *tensor, int64_t i) {
+    const size_t size = gka_dtype_size(tensor->dtype);
+    return gka_decode(format, gka_load_le((const char *)tensor->data + (size_t)i * size, size));
+}
+
+gka_status golden_load(const gka_problem *problem, const gka_file *file, const gka_tensor *tensor,
+                       int output, bool heads_first, double **values, gka_error *error) {
+    const gka_status status = judge_check_tensor(problem, file, tensor, output, heads_first, error);
+    if (status != GKA_OK)
+        return status;
+    const gka_format *const format = gka_format_of_dtype(tensor->dtype);
+    const int64_t count = gka_tensor_count(tensor);
+    *values = gka_alloc((size_t)count, sizeof **values);
+    if (*values == NULL)
+        return gka_fail(error, GKA_OUT_OF_MEMORY, "%s: out of memory reading '%s'",
+                        gka_file_path(file), tensor->name);
+    const bool turn = heads_first && judge_has_tokens(output);
+    const int64_t H = turn ? tensor->shape[1] : 1, T = turn ? tensor->shape[2] : 1,
+                  n = turn && tensor->rank > 3 ? tensor->shape[3] : 1;
+    for (int64_t i = 0; i < count; i++) {
+        const int64_t row = i / n, b = row / (H * T), h = row / T % H, t = row % T;
+        const int64_t to = turn ? ((b * T + t) * H + h) * n + i % n : i;
+        (*values)[to] = element(format, tensor, i);
+    }
+    return GKA_OK;
+}
+
+static gka_status load_reference(const golden_reference *r, int output, const char *suffix,
+                                 double **values, gka_error *error) {
+    char name[48];
+    (void)snprintf(name, sizeof name, "%s%s", judge_outputs[output].name, suffix);
+    const gka_tensor *const tensor = gka_file_find(r->file, name);
+    if (tensor == NULL)
+        return gka_fail(error, GKA_BAD_FILE, "%s: tensor '%s' is missing", gka_file_path(r->file),
+                        name);
+    return golden_load(&r->problem, r->file, tensor, output, false, values, error);
+}
+
+/* ---- all ----------------------------------------------------------------------------------- */
+
+gka_status golden_read(const gka_file *file, golden_reference *reference, gka_error *error) {
+    *reference = (golden_reference){.file = file};
+    gka_status status = read_tolerances(reference, error);
+    if (status == GKA_OK)
+        status = check_hash(file, error);
+    if (status == GKA_OK)
+        status = gka_problem_from_file(file, &reference->problem, NULL, error);
+    for (int i = 0; i < JUDGE_OUTPUTS && status == GKA_OK; i++) {
+        if (!(reference->wanted >> i & 1))
+            continue;
+        status = load_reference(reference, i, ".steps", &reference->steps.of[i], error);
+        if (status == GKA_OK)
+            status = load_reference(reference, i, ".exact", &reference->exact.of[i], error);
+    }
+    return status;
+}
+
+void golden_reference_free(golden_reference *reference) {
+    golden_free(&reference->steps);
+    golden_free(&reference->exact);
+    gka_problem_free(&reference->problem);
+    *reference = (golden_reference){0};
+}
