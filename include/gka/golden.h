@@ -77,8 +77,6 @@ typedef struct gka_mismatch {
     uint64_t out_bits, ref_bits; /* encodings in the stored type, ref rounded once */
 } gka_mismatch;
 
-enum { GKA_DISTANCES = 18 };
-
 typedef struct gka_golden_row {
     const char *name;         /* the golden's */
     const gka_tensor *tensor; /* the candidate's; NULL: it has none */
@@ -92,9 +90,6 @@ typedef struct gka_golden_row {
     double inherited;         /* rel_err of the local value against NAME.steps; NaN: none */
     int64_t mismatches;
     gka_mismatch first, worst; /* where mismatches > 0 */
-    /* Elements at a distance of 0, 1, 2..3, 4..7, ... steps of the stored format from the
-     * reference; the last counts NaN. */
-    int64_t distances[GKA_DISTANCES];
     /* In the words of other tests, against NAME.steps: flash-linear-attention's
      * rms(d) / (rms(ref) + 1e-8), asked to be below 0.005 unless max|d| <= 1e-6; the smallest atol
      * that torch.testing.assert_close passes with its own rtol for the stored type, and with rtol

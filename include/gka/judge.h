@@ -1,6 +1,6 @@
 /* gka/judge.h - what a computed tensor is worth.
  *
- *   1  gka_comparison            one tensor against one reference, as a record
+ *   1  gka_comparison            one tensor against one reference, as a record; gka_rel_err
  *   2  gka_verify                every output tensor of a file against the oracle
  *
  * Goldens, by which a kernel is judged on another machine, are in gka/golden.h.
@@ -39,6 +39,8 @@ extern "C" {
 
 typedef enum gka_verdict { GKA_MEASURED, GKA_PASS, GKA_FAIL } gka_verdict;
 
+enum { GKA_DISTANCES = 18 };
+
 typedef struct gka_comparison {
     double rel_err;
     bool absolute;
@@ -50,6 +52,9 @@ typedef struct gka_comparison {
     int64_t equal;
     int64_t count;
     bool bits_equal; /* equal == count */
+    /* Elements at a distance of 0, 1, 2..3, 4..7, ... steps from the rounded reference, the last
+     * but one 2^15 and more; the last counts NaN. */
+    int64_t distances[GKA_DISTANCES];
     gka_verdict ok;
 } gka_comparison;
 
@@ -58,6 +63,10 @@ typedef struct gka_comparison {
  * each element is one), at most out's rank. */
 void gka_compare(const gka_tensor *out, const double *ref, int row_rank,
                  gka_comparison *comparison);
+
+/* ||out - ref||_2 / ||ref||_2 of n numbers; ref = 0: ||out||_2. No square overflows; right to
+ * about n 2^-53. */
+double gka_rel_err(int64_t n, const double *out, const double *ref);
 
 /* ---- 2 verify ------------------------------------------------------------------------------ */
 
@@ -79,8 +88,10 @@ typedef struct gka_verify_options {
     /* Of equal names the last counts; a name that the file lacks is passed over. */
     const gka_tolerance *tolerances;
     size_t tolerance_count;
-    const gka_profile *emulate; /* what is said to have computed the tensors; NULL: not asked */
-    gka_progress progress;      /* unit: token solves, of every pass */
+    /* What is said to have computed the tensors; NULL: not asked. A file of one token with an
+     * initial state, and without o or gradients, is taken to be the one-token kernel's. */
+    const gka_profile *emulate;
+    gka_progress progress; /* unit: token solves, of every pass */
 } gka_verify_options;
 
 typedef struct gka_verdict_row {

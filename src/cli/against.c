@@ -46,16 +46,16 @@ static void print_distances(FILE *out, const gka_golden_row *row) {
     fprintf(out, "  distances in steps of %s:", gka_dtype_name(row->tensor->dtype));
     for (int i = 0; i < GKA_DISTANCES; i++) {
         const long long low = i == 0 ? 0 : 1LL << (i - 1), high = (1LL << i) - 1;
-        if (row->distances[i] == 0)
+        if (row->judged.distances[i] == 0)
             continue;
         if (i == GKA_DISTANCES - 1)
-            fprintf(out, "  NaN: %lld", (long long)row->distances[i]);
+            fprintf(out, "  NaN: %lld", (long long)row->judged.distances[i]);
         else if (i == GKA_DISTANCES - 2)
-            fprintf(out, "  %lld and more: %lld", low, (long long)row->distances[i]);
+            fprintf(out, "  %lld and more: %lld", low, (long long)row->judged.distances[i]);
         else if (i < 2)
-            fprintf(out, "  %d: %lld", i, (long long)row->distances[i]);
+            fprintf(out, "  %d: %lld", i, (long long)row->judged.distances[i]);
         else
-            fprintf(out, "  %lld..%lld: %lld", low, high, (long long)row->distances[i]);
+            fprintf(out, "  %lld..%lld: %lld", low, high, (long long)row->judged.distances[i]);
     }
     fputc('\n', out);
 }
@@ -186,7 +186,7 @@ static json_t *json_row(const gka_golden_row *row, bool *good) {
         builder distances = {json_array(), true};
         for (int i = 0; i < GKA_DISTANCES; i++)
             distances.good &=
-                json_array_append_new(distances.value, json_integer(row->distances[i])) == 0;
+                json_array_append_new(distances.value, json_integer(row->judged.distances[i])) == 0;
         put(&o, "dtype", json_string(gka_dtype_name(row->tensor->dtype)));
         put(&o, "against", json_string(row->local ? "local" : "steps"));
         put(&o, "lacking", row->lacking == NULL ? json_null() : json_string(row->lacking));

@@ -156,6 +156,14 @@ static uint64_t steps_between(uint64_t a, uint64_t b, int bits) {
     return p > q ? (uint64_t)p - (uint64_t)q : (uint64_t)q - (uint64_t)p;
 }
 
+/* 0, 1, 2..3, 4..7, ... */
+static int distance_bin(uint64_t steps) {
+    int bin = 0;
+    for (; steps > 0 && bin < GKA_DISTANCES - 2; steps >>= 1)
+        bin++;
+    return bin;
+}
+
 /* ---- the comparison ------------------------------------------------------------------------ */
 
 static void count_element(gka_comparison *c, double o, double r, uint64_t o_bits, uint64_t r_bits,
@@ -166,12 +174,14 @@ static void count_element(gka_comparison *c, double o, double r, uint64_t o_bits
     c->inf_ref += isinf(r) != 0;
     if (isnan(o) || isnan(r)) {
         c->equal += isnan(o) && isnan(r);
+        c->distances[GKA_DISTANCES - 1]++;
         return;
     }
     c->equal += o_bits == r_bits;
     const uint64_t steps = steps_between(o_bits, r_bits, bits);
     if (steps > c->max_ulp)
         c->max_ulp = steps;
+    c->distances[distance_bin(steps)]++;
 }
 
 /* NaN is the worst, then Inf. */
@@ -235,4 +245,22 @@ void gka_compare(const gka_tensor *out, const double *ref, int row_rank,
     c->bits_equal = c->equal == c->count;
     if (worst >= 0)
         set_place(c, out, out->rank - row_rank, worst);
+}
+
+double gka_rel_err(int64_t n, const double *out, const double *ref) {
+    /* Scaled by the largest finite number, so that no square overflows. */
+    double most = 0, d = 0, s = 0;
+    for (int64_t i = 0; i < n; i++) {
+        const double size = fmax(fabs(out[i]), fabs(ref[i]));
+        if (isfinite(size) && size > most)
+            most = size;
+    }
+    if (!(most > 0))
+        most = 1;
+    for (int64_t i = 0; i < n; i++) {
+        const double e = out[i] / most - ref[i] / most, r = ref[i] / most;
+        d += e * e;
+        s += r * r;
+    }
+    return s > 0 ? sqrt(d / s) : isnan(s) ? NAN : sqrt(d) * most;
 }

@@ -241,24 +241,6 @@ gka_status golden_local(const gka_problem *problem, unsigned wanted, const golde
 
 /* ---- errors -------------------------------------------------------------------------------- */
 
-double golden_distance(int64_t n, const double *out, const double *ref) {
-    /* Scaled by the largest |ref| that is finite, so that no square overflows. */
-    double most = 0, d = 0, s = 0;
-    for (int64_t i = 0; i < n; i++) {
-        const double size = fmax(fabs(out[i]), fabs(ref[i]));
-        if (isfinite(size) && size > most)
-            most = size;
-    }
-    if (!(most > 0))
-        most = 1;
-    for (int64_t i = 0; i < n; i++) {
-        const double e = out[i] / most - ref[i] / most, r = ref[i] / most;
-        d += e * e;
-        s += r * r;
-    }
-    return s > 0 ? sqrt(d / s) : isnan(s) ? NAN : sqrt(d) * most;
-}
-
 gka_status golden_errors(const gka_problem *problem, unsigned wanted,
                          const golden_values *candidate, const golden_values *steps,
                          double errors[JUDGE_OUTPUTS], gka_error *error) {
@@ -269,9 +251,9 @@ gka_status golden_errors(const gka_problem *problem, unsigned wanted,
         if (status != GKA_OK || !has(wanted, i) || candidate->of[i] == NULL)
             continue;
         const int64_t n = judge_count(problem, i);
-        errors[i] = golden_distance(n, candidate->of[i], steps->of[i]);
+        errors[i] = gka_rel_err(n, candidate->of[i], steps->of[i]);
         if (local.of[i] != NULL)
-            errors[i] = fmin(errors[i], golden_distance(n, candidate->of[i], local.of[i]));
+            errors[i] = fmin(errors[i], gka_rel_err(n, candidate->of[i], local.of[i]));
     }
     golden_free(&local);
     return status;

@@ -43,9 +43,6 @@ gka_status golden_errors(const gka_problem *problem, unsigned wanted,
                          const golden_values *candidate, const golden_values *steps,
                          double errors[JUDGE_OUTPUTS], gka_error *error);
 
-/* ||out - ref|| / ||ref|| of n doubles, as gka_compare has it. */
-double golden_distance(int64_t n, const double *out, const double *ref);
-
 /* What a golden says. */
 typedef struct golden_reference {
     const gka_file *file; /* the problem's views point into it */

@@ -118,7 +118,7 @@ static void test_the_emulated_kernel_passes(void **state) {
     for (size_t i = 0; i < v.row_count; i++) {
         int64_t sum = 0;
         for (int d = 0; d < GKA_DISTANCES; d++)
-            sum += v.rows[i].distances[d];
+            sum += v.rows[i].judged.distances[d];
         assert_int_equal(sum, v.rows[i].judged.count);
         assert_true(v.rows[i].cosine > .99 && v.rows[i].cosine < 1 + 1e-12);
     }

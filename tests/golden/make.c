@@ -157,7 +157,7 @@ static void test_steps_converge_to_exact(void **state) {
         double *const exact = doubles(file, judge_outputs[i].name, ".exact", &n);
         double *const steps = doubles(file, judge_outputs[i].name, ".steps", &n);
         assert_true(exact != NULL && steps != NULL);
-        const double distance = golden_distance(n, steps, exact);
+        const double distance = gka_rel_err(n, steps, exact);
         if (!(distance < 1e-11))
             fail_msg("%s: %.3g", judge_outputs[i].name, distance);
         gka_free(exact);

@@ -220,6 +220,32 @@ static void test_reference_is_rounded_once(void **state) {
     assert_true(compare_pattern(GKA_F8_E4M3, 0x7E, 1e9).bits_equal); /* saturates at 448 */
 }
 
+static void test_distances_are_binned(void **state) {
+    (void)state;
+    static const struct {
+        double out;
+        int bin;
+    } far[] = {{0, 0}, {1, 1}, {2, 2}, {3, 2}, {4, 3}, {-7, 3}, {-8, 4}, {NAN, GKA_DISTANCES - 1}};
+    for (size_t i = 0; i < sizeof far / sizeof *far; i++) {
+        const double out = far[i].out * 0x1p-1074, ref = 0;
+        const gka_comparison c = compare_list(1, &out, &ref);
+        for (int d = 0; d < GKA_DISTANCES; d++)
+            assert_int_equal(c.distances[d], d == far[i].bin);
+    }
+    const gka_comparison farthest = compare_pattern(GKA_F64, 0x7FEFFFFFFFFFFFFF, 0);
+    assert_int_equal(farthest.distances[GKA_DISTANCES - 2], 1);
+}
+
+static void test_rel_err_of_numbers(void **state) {
+    (void)state;
+    const double ref[2] = {3, 4}, out[2] = {3, 5}, zero[2] = {0, 0};
+    const double large[2] = {3e200, 4e200}, off[2] = {3e200, 5e200};
+    assert_near(gka_rel_err(2, out, ref), .2, 4 * u);
+    assert_near(gka_rel_err(2, off, large), .2, 4 * u);
+    assert_near(gka_rel_err(2, ref, zero), 5, 4 * u);
+    assert_true(bits_of(gka_rel_err(2, zero, zero)) == 0 && bits_of(gka_rel_err(0, ref, out)) == 0);
+}
+
 static void test_signed_zeros(void **state) {
     (void)state;
     gka_comparison c = compare_pattern(GKA_BF16, 0x8000, 0);
@@ -329,6 +355,8 @@ int main(void) {
         cmocka_unit_test(test_reference_is_rounded_once),
         cmocka_unit_test(test_signed_zeros),
         cmocka_unit_test(exh_neighbours_are_one_step_apart),
+        cmocka_unit_test(test_distances_are_binned),
+        cmocka_unit_test(test_rel_err_of_numbers),
         cmocka_unit_test(prop_relative_error_is_right_to_8u),
     };
     return cmocka_run_group_tests_name("compare", tests, NULL, NULL);

@@ -16,6 +16,12 @@ $ gka verify --emulate=h100 $DATA/h100/iid_ungated.safetensors | awk 'NF > 10 { 
 > layer.dv 1.13e-02 100.000 0 1.13e-02
 > layer.dalpha 2.99e-02 100.000 0 2.99e-02
 > note: proven token in MPFR
+$ gka verify --emulate=h100 $DATA/h100/decode.safetensors | awk 'NF > 10 { print $1, $4, $(NF - 3), $(NF - 1), $NF }'
+> $DATA/h100/decode.safetensors: T scale oracle certified
+> tensor rel_err ok far predicted
+> x 1.96e-03 100.000 0 1.96e-03
+> h_final 5.19e-04 100.000 0 5.19e-04
+> note: proven token in MPFR
 $ gka verify --set=mask=exact $DATA/h100/iid_ungated.safetensors
 ! gka verify: --set: --emulate=NAME was expected with it
 = 2
