@@ -15,12 +15,13 @@
  *   NaN and Inf  counted on each side. rel_err is then what its formula gives: Inf in out gives
  *                Inf; NaN anywhere, or Inf in ref, gives NaN. NaN counts as the largest row error.
  *   max_ulp      the largest distance between the stored element and the reference rounded once, to
- *                nearest even, to the stored format, in steps between neighbouring encodings (+0
- * and -0 are the same place; Inf is one step beyond the largest finite value). NaN on either side
- * has no distance and is left out. equal        elements whose encodings are those of the rounded
- * reference (+0 and -0 differ; any NaN equals any NaN); bits_equal when all are. ok           pass
- * or fail against a tolerance on rel_err (rel_err <= tolerance; NaN fails); measured, null in JSON
- * and "-" in tables, without one.
+ *                nearest even, to the stored format, in steps between neighbouring encodings: +0
+ *                and -0 are the same place, Inf is one step beyond the largest finite value. NaN on
+ *                either side has no distance and is left out.
+ *   equal        elements whose encodings are those of the rounded reference (+0 and -0 differ; any
+ *                NaN equals any NaN); bits_equal when all are.
+ *   ok           pass or fail against a tolerance on rel_err (rel_err <= tolerance; NaN fails);
+ *                measured, null in JSON and "-" in tables, without one.
  */
 #ifndef GKA_JUDGE_H
 #define GKA_JUDGE_H
