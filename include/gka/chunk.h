@@ -1,7 +1,7 @@
 /* gka/chunk.h - the layer by chunks, as the exact formulas have it and as the H100 computes it.
  *
  *   1  gka_rounding_point       every rounding of the released kernels, with its switch
- *   2  gka_profile              device + switches + form: exact64, ieee32, h100
+ *   2  gka_profile              device + switches + repairs: exact64, ieee32, h100
  *   3  gka_chunk                what is computed
  *   4  gka_chunk_forward        x f o and the states (NUMERICS 4 and 5)
  *   5  gka_chunk_backward       dq dk dv dalpha dg dh0 of the solve or of the layer
@@ -67,22 +67,54 @@ int gka_point_find(const char *name); /* -1: none */
 
 /* ---- 2 profiles ---------------------------------------------------------------------------- */
 
-/* Which form of the same polynomial (NUMERICS 3). */
-typedef enum gka_form { GKA_THREE_TERM, GKA_TWO_TERM } gka_form;
-const char *gka_form_name(gka_form form); /* "three-term", "two-term" */
+/* The iteration: two forms of the same Chebyshev polynomial (NUMERICS 3), and conjugate gradients
+ * (NUMERICS 7). num_iter products with H in each. In two-term and cg-consistent the direction is
+ * rounded once, and that rounded direction enters both the product and x; in cg only the product
+ * reads the rounded one. CG ends a row at |r| <= u^2 |q|, u of the working precision, or where
+ * <p, (H + lambda) p> <= 0. */
+typedef enum gka_form {
+    GKA_THREE_TERM,
+    GKA_TWO_TERM,
+    GKA_FORM_CG,
+    GKA_FORM_CG_CONSISTENT
+} gka_form;
+enum { GKA_FORM_COUNT = GKA_FORM_CG_CONSISTENT + 1 };
+const char *gka_form_name(gka_form form); /* "three-term", "two-term", "cg", "cg-consistent" */
 int gka_form_find(const char *name);      /* -1: none */
+
+/* To what the points operand_x and operand_score round, where they are released:
+ *   bf16   as the released kernels do
+ *   split  two bf16 numbers, high = bf16(x) and low = bf16(x - high): two products, low first
+ *   tf32   11 significant bits, rounded to nearest even (cvt.rn.tf32); K and H_0 are bf16 numbers
+ *   fp16   the same precision in fp16's range; K and the snapshot of H_0 are rounded to fp16 too */
+typedef enum gka_operand {
+    GKA_OPERAND_BF16,
+    GKA_OPERAND_SPLIT,
+    GKA_OPERAND_TF32,
+    GKA_OPERAND_FP16
+} gka_operand;
+const char *gka_operand_name(gka_operand operand); /* "bf16", "split", "tf32", "fp16" */
+int gka_operand_find(const char *name);            /* -1: none */
 
 typedef struct gka_profile {
     const char *name;
     const gka_device *device;
     gka_form form;
     uint32_t released; /* bit i: point i as released; 0: exact */
+    /* Repairs: what could be changed in the released kernels. */
+    gka_operand operand;
+    int store; /* bf16 parts to which the point store_x rounds x and p: 1, or 2 (as split). Every
+                  later stage reads both parts, with <p_t, x_t> then in fp32 */
+    double margin; /* m: the spectrum is taken to lie in [a f, (a + 1 + m) f]; [0, 1] */
+    int num_iter;  /* in place of the problem's; 0: the problem's */
 } gka_profile;
 
 /* "exact64" (binary64, no point released), "ieee32" (binary32 with fused multiply-adds in order,
- * no bf16), "h100" (all points released). Three-term. GKA_BAD_ARGUMENT for any other name. */
+ * no bf16), "h100" (all points released). Three-term, nothing repaired. GKA_BAD_ARGUMENT for any
+ * other name. */
 gka_status gka_profile_find(const char *name, gka_profile *profile, gka_error *error);
-/* Applies "POINT=exact" or "POINT=released", or "all=..." . */
+/* Applies one setting: POINT=exact|released (POINT may be all), form=NAME, operand=NAME, store=1|2,
+ * margin=M (a number, or a power of two as 2^-6), num_iter=N. GKA_BAD_ARGUMENT with a line. */
 gka_status gka_profile_set(gka_profile *profile, const char *setting, gka_error *error);
 static inline bool gka_profile_has(const gka_profile *profile, gka_point point) {
     return profile->released >> point & 1u;
@@ -158,6 +190,7 @@ gka_status gka_chunk_backward(const gka_problem *problem, const gka_profile *pro
 
 /* One token (T = 1) from the states h0, as the one-token kernel computes it: no tensor core,
  *   H = fma(h0, gamma, bf16(k k^T)); y = h0 (gamma x) + bf16(k k^T) x, the two summed apart.
+ * Three-term only (GKA_UNSUPPORTED otherwise); of the repairs store, margin and num_iter count.
  * Fills x fro h_final. D a power of two of at least 32 for a device with a tensor core. */
 gka_status gka_chunk_decode(const gka_problem *problem, const gka_profile *profile, gka_chunk *out,
                             gka_error *error);

@@ -228,7 +228,7 @@ static void solve_tile(const backward *run, backward_work *work, const cut *c, i
         chunk_solve(plan, base, work->dx, work->f);
         chunk_gates(plan, false, &base->tile, base->row);
         for (int64_t i = 0; i < C * D; i++)
-            work->p[i] = i < n * D ? low(plan, GKA_POINT_STORE_X, base->x[i]) : 0;
+            work->p[i] = i < n * D ? chunk_round(plan->stored, base->x[i]) : 0;
     }
     if (run->out->p)
         for (int64_t i = 0; i < n; i++)
@@ -259,8 +259,10 @@ static void through_outer(const backward *run, backward_work *work) {
     zero(S, C * C);
     zero(dS, C * C);
     zero(work->dk, C * D);
-    chunk_product(plan, base, true, C, C, D, K, (gka_matrix){work->x, 1, D}, S, C);
-    chunk_product(plan, base, true, C, C, D, K, (gka_matrix){work->p, 1, D}, dS, C);
+    chunk_multiply(plan, base, CHUNK_BF16, plan->stored, C, C, D, K, (gka_matrix){work->x, 1, D}, S,
+                   C);
+    chunk_multiply(plan, base, CHUNK_BF16, plan->stored, C, C, D, K, (gka_matrix){work->p, 1, D},
+                   dS, C);
     for (int64_t j = 0; j < C; j++)
         for (int64_t t = 0; t < C; t++) {
             const int64_t i = j * C + t;
@@ -285,14 +287,17 @@ static void through_outer(const backward *run, backward_work *work) {
         work->CC[i] = low(plan, GKA_POINT_GRAD_OPERAND, w(f32, dS[i] * Mt[i]));
         S[i] = low(plan, GKA_POINT_GRAD_OPERAND, S[i]);
     }
-    chunk_product(plan, base, bf, C, D, C, (gka_matrix){S, C, 1}, P, work->dk, D);
-    chunk_product(plan, base, bf, C, D, C, (gka_matrix){work->CC, C, 1}, X, work->dk, D);
+    const chunk_kind scores = bf ? CHUNK_BF16 : CHUNK_WORKING;
+    chunk_multiply(plan, base, scores, plan->stored, C, D, C, (gka_matrix){S, C, 1}, P, work->dk,
+                   D);
+    chunk_multiply(plan, base, scores, plan->stored, C, D, C, (gka_matrix){work->CC, C, 1}, X,
+                   work->dk, D);
 
     /* dG_t += exp(G_t) <p_t, H_0 x_t>;  dG_j -= <tail_j E^T k_j, k_j>, and at the end all of it */
     double *const y = work->rows2, *const last = work->t1;
     zero(y, C * D);
-    chunk_product(plan, base, chunk_has(plan, GKA_POINT_STATE_SNAPSHOT), C, D, D, P,
-                  (gka_matrix){base->H0, D, 1}, y, D);
+    chunk_multiply(plan, base, plan->stored, plan->snapshot, C, D, D, P,
+                   (gka_matrix){base->H0, D, 1}, y, D);
     for (int64_t t = 0; t < C; t++) {
         for (int64_t i = t * D; i < (t + 1) * D; i++)
             y[i] = plan->gated ? w(f32, y[i] * tile->expG[t]) : y[i];
@@ -313,12 +318,13 @@ static void through_outer(const backward *run, backward_work *work) {
     dG[end] = w(f32, dG[end] + all);
 }
 
-/* a <p_t, x_t> and w_t = 2 a <p_t, x_t> / f_t */
+/* a <p_t, x_t> and w_t = 2 a <p_t, x_t> / f_t; in bf16 only where x and p are bf16 tensors. */
 static void ridge_weights(const backward *run, backward_work *work) {
     const chunk_plan *const plan = run->plan;
     const chunk_tile *const tile = &work->base.tile;
     const int64_t D = plan->D;
-    const bool low_dot = chunk_has(plan, GKA_POINT_GRAD_DOT) && plan->hardware;
+    const bool low_dot =
+        chunk_has(plan, GKA_POINT_GRAD_DOT) && plan->hardware && plan->stored != CHUNK_SPLIT;
     for (int64_t t = 0; t < tile->C; t++) {
         const double *const p = work->p + t * D, *const x = work->x + t * D;
         const double a = low_dot ? bf16(plan->a) : plan->a;
@@ -350,6 +356,8 @@ static void through_ridge(const backward *run, backward_work *work) {
     const gka_matrix K = {tile->k, D, 1};
     double total; /* sum_t exp(2 G_t) w_t */
     if (plan->gated) {
+        const chunk_kind weight =
+            chunk_has(plan, GKA_POINT_GRAD_WEIGHT) ? CHUNK_TF32 : CHUNK_WORKING;
         double *const ew = base->row, *const e2 = base->row2;
         for (int64_t t = 0; t < C; t++) {
             ew[t] = w(f32, tile->expG[t] * work->w[t]);
@@ -361,15 +369,15 @@ static void through_ridge(const backward *run, backward_work *work) {
             weights1[j] = lane_dot(plan->order, C, Mt + j * C, ew);
             for (int64_t t = 0; t < C; t++) {
                 const double m = w(f32, Mt[j * C + t] * work->w[t]);
-                A[j * C + t] = chunk_has(plan, GKA_POINT_GRAD_WEIGHT) ? cut_tf32(m) : m;
+                A[j * C + t] = weight == CHUNK_TF32 ? cut_tf32(m) : m;
             }
         }
         zero(weights2, C * C);
-        if (chunk_has(plan, GKA_POINT_GRAD_WEIGHT))
+        if (weight == CHUNK_TF32)
             for (int64_t i = 0; i < C * C; i++)
                 Mt[i] = cut_tf32(Mt[i]);
-        chunk_product_tf32(plan, base, C, C, C, (gka_matrix){A, C, 1}, (gka_matrix){Mt, 1, C},
-                           weights2, C);
+        chunk_multiply(plan, base, weight, weight, C, C, C, (gka_matrix){A, C, 1},
+                       (gka_matrix){Mt, 1, C}, weights2, C);
     } else {
         for (int64_t j = 0; j < C; j++)
             base->row[j] = work->w[C - 1 - j];
@@ -435,22 +443,23 @@ static void through_later(const backward *run, backward_work *work, double *dk2)
         work->Z[i] = fma_w(f32, work->Z[i], tile->decay, work->part[i]);
 }
 
-/* E = exp(G_n) E + sum_t exp(G_t) p_t x_t^T */
+/* E = exp(G_n) E + sum_t exp(G_t) p_t x_t^T; exp(G_t) p_t in as many parts as p_t. */
 static void carry_outer(const chunk_plan *plan, backward_work *work) {
     const chunk_work *const base = &work->base;
     const chunk_tile *const tile = &base->tile;
     const int64_t D = plan->D, C = tile->C;
+    const chunk_kind parts = plan->stored == CHUNK_SPLIT ? CHUNK_SPLIT : CHUNK_BF16;
+    const chunk_kind kind = chunk_has(plan, GKA_POINT_GRAD_STATE) ? parts : CHUNK_WORKING;
     double *const pe = work->rows;
     for (int64_t t = 0; t < C; t++)
         for (int64_t i = t * D; i < (t + 1) * D; i++)
-            pe[i] = plan->gated
-                        ? low(plan, GKA_POINT_GRAD_STATE, w(plan->f32, work->p[i] * tile->expG[t]))
-                        : work->p[i];
+            pe[i] = plan->gated ? w(plan->f32, work->p[i] * tile->expG[t]) : work->p[i];
+    chunk_round_rows(kind, C * D, pe, pe);
     if (plan->gated)
         for (int64_t i = 0; i < D * D; i++)
             work->E[i] = w(plan->f32, work->E[i] * tile->decay);
-    chunk_product(plan, base, chunk_has(plan, GKA_POINT_GRAD_STATE), D, D, C,
-                  (gka_matrix){pe, 1, D}, (gka_matrix){work->x, D, 1}, work->E, D);
+    chunk_multiply(plan, base, kind, plan->stored, D, D, C, (gka_matrix){pe, 1, D},
+                   (gka_matrix){work->x, D, 1}, work->E, D);
 }
 
 /* Adds to the gradient of a key or value: parts are rounded one by one where stored. */
@@ -568,8 +577,9 @@ static void attention_keys(const backward *run, backward_work *work, const doubl
         for (int64_t from = 0; from < D; from += width) {
             double *const S = work->S, *const part = work->t1;
             zero(S, C * C);
-            chunk_product(plan, base, true, C, C, width, (gka_matrix){work->mix + from, D, 1},
-                          (gka_matrix){tile->k + from, 1, D}, S, C);
+            chunk_multiply(plan, base, plan->mixed, CHUNK_BF16, C, C, width,
+                           (gka_matrix){work->mix + from, D, 1}, (gka_matrix){tile->k + from, 1, D},
+                           S, C);
             for (int64_t t = 0; t < C; t++) {
                 const int64_t i = t * D + from;
                 const double kk = row_dot(plan->order, C, width, dk + i, tile->k + i);
@@ -592,12 +602,14 @@ static void attention_keys(const backward *run, backward_work *work, const doubl
     }
     for (int64_t i = 0; i < C * C; i++)
         dS[i] = low(plan, GKA_POINT_GRAD_OPERAND, dS[i]);
+    const chunk_kind scores = bf ? CHUNK_BF16 : CHUNK_WORKING;
     chunk_product(plan, base, bf, C, D, C, (gka_matrix){dS, C, 1}, K, dq, D);
     if (plan->gated) {
-        chunk_product(plan, base, bf, C, D, C, (gka_matrix){dS, 1, C}, Q, dk, D);
+        chunk_multiply(plan, base, scores, plan->mixed, C, D, C, (gka_matrix){dS, 1, C}, Q, dk, D);
     } else { /* the ungated kernel scales afterwards */
         zero(work->rows, C * D);
-        chunk_product(plan, base, bf, C, D, C, (gka_matrix){dS, 1, C}, Q, work->rows, D);
+        chunk_multiply(plan, base, scores, plan->mixed, C, D, C, (gka_matrix){dS, 1, C}, Q,
+                       work->rows, D);
         for (int64_t i = 0; i < C * D; i++) {
             dk[i] = fma_w(f32, work->rows[i], plan->s, dk[i]);
             dq[i] = w(f32, dq[i] * plan->s);
@@ -621,7 +633,8 @@ static void attention_values(const backward *run, backward_work *work, const dou
     const gka_matrix K = {tile->k, D, 1};
     zero(A, C * C);
     zero(dv, C * V);
-    chunk_product(plan, base, true, C, C, D, K, (gka_matrix){work->mix, 1, D}, A, C);
+    chunk_multiply(plan, base, CHUNK_BF16, plan->mixed, C, C, D, K, (gka_matrix){work->mix, 1, D},
+                   A, C);
     for (int64_t j = 0; j < C; j++)
         for (int64_t t = 0; t < C; t++) {
             const double m = tile->M[t * C + j];

@@ -8,6 +8,15 @@
 
 #include "chunk/tile.h"
 
+/* What the elements of an operand are, from coarse to fine. */
+typedef enum chunk_kind {
+    CHUNK_BF16,
+    CHUNK_SPLIT, /* sums of two bf16 numbers */
+    CHUNK_FP16,
+    CHUNK_TF32,
+    CHUNK_WORKING /* any numbers of the working precision */
+} chunk_kind;
+
 /* What a computation is asked to do; constant while it runs. */
 typedef struct chunk_plan {
     const gka_problem *problem;
@@ -18,6 +27,12 @@ typedef struct chunk_plan {
     bool hardware;   /* a device with a tensor core: no special treatment of g = -inf, f = 0 */
     sum_order order; /* of elementwise sums */
     double a, s;     /* ridge ratio and scale, rounded as PARAMETERS says */
+    double width;    /* L - mu = width f: 1 + the profile's margin, rounded likewise */
+    int num_iter;
+    chunk_kind operand, score; /* of the iteration's products */
+    chunk_kind snapshot;       /* H_0 as the solver reads it */
+    chunk_kind stored;         /* x and p */
+    chunk_kind mixed;          /* q' */
     const gka_device *exact;
 } chunk_plan;
 
@@ -37,12 +52,13 @@ typedef struct chunk_work {
     double *U, *U0;                     /* [D,V] */
     double *f, *lambda, *sigma, *delta; /* [C] */
     struct chebyshev_row *rows;         /* [C] */
-    double *x, *x_prev, *y;             /* [C,D] */
+    double *x, *x_prev, *y, *p;         /* [C,D] */
     double *z, *grad;                   /* [C,max(D,V)] */
     double *score, *MS;                 /* [C,C] */
     double *row, *row2;                 /* [max(C,D,V)] */
     double *x_wait;                     /* [C + C_out, D] solved rows the output stage waits for */
     double *DD;                         /* [max(D,V) D] */
+    double *part;                       /* one part of an operand before it is packed */
     void *left, *right;                 /* packed operands of a single product */
     void *pack_H, *pack_K, *pack_Kt;
 } chunk_work;
@@ -70,13 +86,25 @@ double chunk_exp(const chunk_plan *plan, double x);
 double chunk_div(const chunk_plan *plan, double x, double y);
 double chunk_sqrt(const chunk_plan *plan, double x);
 
-/* C += A B for operands cut to tf32 where GRAD_WEIGHT is released. */
-void chunk_product_tf32(const chunk_plan *plan, const chunk_work *work, int64_t M, int64_t N,
-                        int64_t K, gka_matrix a, gka_matrix b, double *c, int64_t ldc);
+/* x rounded to a kind, to nearest even; two parts: bf16(x) + bf16(x - bf16(x)). */
+double chunk_round(chunk_kind kind, double x);
+/* ... n of them; out may be x. */
+void chunk_round_rows(chunk_kind kind, int64_t n, const double *x, double *out);
+
+/* C += A B, elements of A and B of the kinds left and right (which they must be). The tensor core
+ * multiplies where both fit it, the fp32 units where one is of the working precision. Of an operand
+ * in two parts the low one is multiplied first; low times low is left out. */
+void chunk_multiply(const chunk_plan *plan, const chunk_work *work, chunk_kind left,
+                    chunk_kind right, int64_t M, int64_t N, int64_t K, gka_matrix a, gka_matrix b,
+                    double *c, int64_t ldc);
 
 /* C += A B; `low`: both operands are bf16 numbers. */
-void chunk_product(const chunk_plan *plan, const chunk_work *work, bool low, int64_t M, int64_t N,
-                   int64_t K, gka_matrix a, gka_matrix b, double *c, int64_t ldc);
+static inline void chunk_product(const chunk_plan *plan, const chunk_work *work, bool low,
+                                 int64_t M, int64_t N, int64_t K, gka_matrix a, gka_matrix b,
+                                 double *c, int64_t ldc) {
+    const chunk_kind kind = low ? CHUNK_BF16 : CHUNK_WORKING;
+    chunk_multiply(plan, work, kind, kind, M, N, K, a, b, c, ldc);
+}
 
 /* h0 of a sequence and head: as given on hardware, else its symmetric part. */
 void chunk_initial_state(const chunk_plan *plan, int64_t sequence, int64_t h, double *H);
@@ -91,16 +119,17 @@ void chunk_gates(const chunk_plan *plan, bool round_mask, chunk_tile *tile, doub
 /* ---- the Chebyshev recurrence of one row (NUMERICS 3, three-term) --------------------------- */
 
 typedef struct chebyshev_row {
-    double lambda, step; /* a f, 2/(2 lambda + f) */
-    double rho_sq_4;     /* (f/(2 lambda + f)/2)^2 */
+    double lambda, step; /* a f, 2/(L + mu) */
+    double rho_sq_4;     /* ((L - mu)/(L + mu)/2)^2 */
     double omega;
 } chebyshev_row;
 
+/* mu = lambda = a f; L - mu = (1 + m) f, m = 0 in the released kernels. */
 static inline void chebyshev_start(const chunk_plan *plan, double f, chebyshev_row *c) {
     c->lambda = w(plan->f32, plan->a * f);
-    const double L = fma_w(plan->f32, c->lambda, 2, f);
-    c->step = chunk_div(plan, 2, L);
-    const double half_rho = chunk_div(plan, chunk_div(plan, f, L), 2);
+    const double width = w(plan->f32, plan->width * f), sum = fma_w(plan->f32, c->lambda, 2, width);
+    c->step = chunk_div(plan, 2, sum);
+    const double half_rho = chunk_div(plan, chunk_div(plan, width, sum), 2);
     c->rho_sq_4 = w(plan->f32, half_rho * half_rho);
     c->omega = 2;
 }
@@ -138,7 +167,7 @@ static inline void chebyshev_row_step(bool f32, int64_t D, const chebyshev_row *
 /* f_t of the tile from H0, tile. */
 void chunk_norm(const chunk_plan *plan, chunk_work *work, double *f);
 
-/* x = r Chebyshev steps on (H_t + lambda_t I) x = rhs, unrounded, in work->x. */
+/* x = num_iter steps of the profile's form on (H_t + lambda_t I) x = rhs, unrounded, in work->x. */
 void chunk_solve(const chunk_plan *plan, chunk_work *work, const double *rhs, const double *f);
 
 /* S = exp(G_n) S + K^T diag(tail) W, S [D,N], W [C,N]. */

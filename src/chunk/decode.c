@@ -110,7 +110,7 @@ static void decode_head(void *context, int64_t index, int worker) {
         x[i] = w(f32, c.step * q[i]);
         x_prev[i] = 0;
     }
-    for (int r = 0; r < problem->num_iter; r++) {
+    for (int r = 0; r < plan->num_iter; r++) {
         for (int64_t i = 0; i < D; i++)
             scaled[i] = w(f32, gamma * x[i]);
         state_dot(plan->order, D, P, scaled, y);
@@ -126,7 +126,7 @@ static void decode_head(void *context, int64_t index, int worker) {
         run->out->fro[row] = f;
     if (run->out->x)
         for (int64_t i = 0; i < D; i++)
-            run->out->x[row * D + i] = chunk_bf16(plan, GKA_POINT_STORE_X, x[i]);
+            run->out->x[row * D + i] = chunk_round(plan->stored, x[i]);
     if (run->out->h_final)
         memcpy(run->out->h_final + index * D * D, H, (size_t)(D * D) * sizeof(double));
 }
@@ -140,6 +140,9 @@ gka_status gka_chunk_decode(const gka_problem *problem, const gka_profile *profi
                             "decode: sequence %lld has %lld tokens: expected one", (long long)n,
                             (long long)(span.end - span.begin));
     }
+    if (profile->form != GKA_THREE_TERM)
+        return gka_fail(error, GKA_UNSUPPORTED, "decode: the form %s: expected three-term",
+                        gka_form_name(profile->form));
     gka_problem one = *problem;
     one.chunk_size = 16; /* not read: a single token has no chunk */
     const gka_status status = gka_chunk_check(&one, profile, error);

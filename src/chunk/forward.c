@@ -98,7 +98,7 @@ static void solve_tile(forward *run, chunk_work *work, int64_t b, int64_t t, int
     chunk_norm(plan, work, work->f);
     chunk_solve(plan, work, work->tile.q, work->f);
     for (int64_t i = 0; i < n * D; i++) {
-        x_out[i] = chunk_bf16(plan, GKA_POINT_STORE_X, work->x[i]);
+        x_out[i] = chunk_round(plan->stored, work->x[i]);
         report->nonfinite += !isfinite(x_out[i]);
     }
     for (int64_t i = 0; i < n; i++)

@@ -1,6 +1,8 @@
-/* profile.c - the rounding points by name, and the profiles. */
+/* profile.c - the rounding points and repairs by name, and the profiles. */
 #include "gka/chunk.h"
 
+#include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const char *const point_names[] = {
@@ -15,7 +17,9 @@ static const char *const point_texts[] = {
 #undef POINT_TEXT
 };
 
-static const char *const form_names[] = {"three-term", "two-term"};
+static const char *const form_names[GKA_FORM_COUNT] = {"three-term", "two-term", "cg",
+                                                       "cg-consistent"};
+static const char *const operand_names[] = {"bf16", "split", "tf32", "fp16"};
 
 static int find(const char *const *names, int count, const char *name) {
     for (int i = 0; i < count; i++)
@@ -41,7 +45,15 @@ const char *gka_form_name(gka_form form) {
 }
 
 int gka_form_find(const char *name) {
-    return find(form_names, 2, name);
+    return find(form_names, GKA_FORM_COUNT, name);
+}
+
+const char *gka_operand_name(gka_operand operand) {
+    return operand_names[operand];
+}
+
+int gka_operand_find(const char *name) {
+    return find(operand_names, 4, name);
 }
 
 #define ALL_POINTS ((UINT32_C(1) << GKA_POINT_COUNT) - 1)
@@ -54,12 +66,64 @@ gka_status gka_profile_find(const char *name, gka_profile *profile, gka_error *e
         {"exact64", 0}, {"ieee32", UINT32_C(1) << GKA_POINT_ARITHMETIC}, {"h100", ALL_POINTS}};
     for (size_t i = 0; i < sizeof presets / sizeof *presets; i++)
         if (!strcmp(presets[i].name, name)) {
-            *profile = (gka_profile){presets[i].name, gka_device_find(name), GKA_THREE_TERM,
-                                     presets[i].released};
+            *profile = (gka_profile){.name = presets[i].name,
+                                     .device = gka_device_find(name),
+                                     .released = presets[i].released,
+                                     .store = 1};
             return GKA_OK;
         }
     return gka_fail(error, GKA_BAD_ARGUMENT, "no profile '%s': expected exact64, ieee32 or h100",
                     name);
+}
+
+/* M, or 2^E */
+static bool parse_margin(const char *text, double *margin) {
+    char *end;
+    if (text[0] == '2' && text[1] == '^') {
+        text += 2;
+        *margin = ldexp(1, (int)strtol(text, &end, 10));
+    } else {
+        *margin = strtod(text, &end);
+    }
+    return *end == '\0' && end != text && *margin >= 0 && *margin <= 1;
+}
+
+static bool parse_count(const char *text, int most, int *count) {
+    char *end;
+    const long number = strtol(text, &end, 10);
+    *count = number > 0 && number <= most ? (int)number : 0;
+    return *end == '\0' && *count > 0;
+}
+
+/* Whether `value` is one for the repair `name`; expected: NULL when there is no such repair. */
+static bool set_repair(gka_profile *profile, const char *name, const char *value,
+                       const char **expected) {
+    *expected = NULL;
+    if (!strcmp(name, "form")) {
+        *expected = "three-term, two-term, cg or cg-consistent";
+        const int form = gka_form_find(value);
+        profile->form = (gka_form)form;
+        return form >= 0;
+    }
+    if (!strcmp(name, "operand")) {
+        *expected = "bf16, split, tf32 or fp16";
+        const int operand = gka_operand_find(value);
+        profile->operand = (gka_operand)operand;
+        return operand >= 0;
+    }
+    if (!strcmp(name, "store")) {
+        *expected = "1 or 2";
+        return parse_count(value, 2, &profile->store);
+    }
+    if (!strcmp(name, "num_iter")) {
+        *expected = "a whole number from 1 to 1000000";
+        return parse_count(value, 1000000, &profile->num_iter);
+    }
+    if (!strcmp(name, "margin")) {
+        *expected = "a number from 0 to 1, or 2^-6";
+        return parse_margin(value, &profile->margin);
+    }
+    return false;
 }
 
 gka_status gka_profile_set(gka_profile *profile, const char *setting, gka_error *error) {
@@ -69,6 +133,14 @@ gka_status gka_profile_set(gka_profile *profile, const char *setting, gka_error 
         return gka_fail(error, GKA_BAD_ARGUMENT, "'%s': expected POINT=exact or POINT=released",
                         setting);
     memcpy(name, setting, (size_t)(equals - setting));
+    gka_profile changed = *profile;
+    const char *expected;
+    if (set_repair(&changed, name, equals + 1, &expected)) {
+        *profile = changed;
+        return GKA_OK;
+    }
+    if (expected)
+        return gka_fail(error, GKA_BAD_ARGUMENT, "'%s': expected %s", setting, expected);
     const bool released = !strcmp(equals + 1, "released");
     if (!released && strcmp(equals + 1, "exact") != 0)
         return gka_fail(error, GKA_BAD_ARGUMENT, "'%s': expected exact or released after '='",

@@ -788,6 +788,9 @@ static gka_status check(const gka_problem *problem, gka_error *error) {
 
 static gka_status run_all(replay *run, gka_error *error) {
     gka_status status = check(run->problem, error);
+    if (status == GKA_OK && run->form != GKA_TWO_TERM && run->form != GKA_THREE_TERM)
+        status =
+            gka_fail(error, GKA_UNSUPPORTED, "gka-cuda has no form %s", gka_form_name(run->form));
     if (status != GKA_OK)
         return status;
     const gka_problem *const problem = run->problem;

@@ -22,6 +22,11 @@ static bool is_power_of_two(int64_t n) {
     return n >= 16 && (n & (n - 1)) == 0;
 }
 
+/* The kind to which a point rounds where it is released. */
+static chunk_kind kind_at(const chunk_plan *plan, gka_point point, chunk_kind kind) {
+    return chunk_has(plan, point) ? kind : CHUNK_WORKING;
+}
+
 void chunk_plan_init(chunk_plan *plan, const gka_problem *problem, const gka_profile *profile) {
     const bool hardware = profile->device->core[GKA_MMA_BF16].group > 0;
     *plan = (chunk_plan){.problem = problem,
@@ -37,6 +42,19 @@ void chunk_plan_init(chunk_plan *plan, const gka_problem *problem, const gka_pro
     const bool powers = is_power_of_two(plan->C) && is_power_of_two(plan->D) &&
                         (plan->V == 0 || is_power_of_two(plan->V));
     plan->order = !plan->f32 ? SUM64 : hardware && powers ? SUM_WARP : SUM32;
+    static const chunk_kind operands[] = {[GKA_OPERAND_BF16] = CHUNK_BF16,
+                                          [GKA_OPERAND_SPLIT] = CHUNK_SPLIT,
+                                          [GKA_OPERAND_TF32] = CHUNK_TF32,
+                                          [GKA_OPERAND_FP16] = CHUNK_FP16};
+    const chunk_kind operand = operands[profile->operand];
+    const chunk_kind stored = profile->store == 2 ? CHUNK_SPLIT : CHUNK_BF16;
+    plan->operand = kind_at(plan, GKA_POINT_OPERAND_X, operand);
+    plan->score = kind_at(plan, GKA_POINT_OPERAND_SCORE, operand);
+    plan->snapshot = kind_at(plan, GKA_POINT_STATE_SNAPSHOT, CHUNK_BF16);
+    plan->stored = kind_at(plan, GKA_POINT_STORE_X, stored);
+    plan->mixed = kind_at(plan, GKA_POINT_MIX, CHUNK_BF16);
+    plan->num_iter = profile->num_iter > 0 ? profile->num_iter : problem->num_iter;
+    plan->width = w(chunk_has(plan, GKA_POINT_PARAMETERS), 1 + profile->margin);
     plan->a = w(chunk_has(plan, GKA_POINT_PARAMETERS), problem->ridge_ratio);
     plan->s = w(chunk_has(plan, GKA_POINT_PARAMETERS), problem->scale);
 }
@@ -83,6 +101,7 @@ void chunk_work_layout(const chunk_plan *plan, chunk_bump *bump, chunk_work *wor
     work->x = take(bump, C, D);
     work->x_prev = take(bump, C, D);
     work->y = take(bump, C, D);
+    work->p = take(bump, C, D);
     work->z = take(bump, C, max_of(D, V));
     work->grad = take(bump, C, max_of(D, V));
     work->score = take(bump, C, C);
@@ -91,6 +110,7 @@ void chunk_work_layout(const chunk_plan *plan, chunk_bump *bump, chunk_work *wor
     work->row2 = take(bump, most, 1);
     work->x_wait = take(bump, plan->C + plan->C_out, D);
     work->DD = take(bump, max_of(D, V), D);
+    work->part = take(bump, most, most);
     work->left = chunk_take(bump, pack, 1);
     work->right = chunk_take(bump, pack, 1);
     work->pack_H = chunk_take(bump, pack, 1);
@@ -118,21 +138,62 @@ double chunk_sqrt(const chunk_plan *plan, double x) {
     return w(plan->f32, sqrt(x));
 }
 
+static inline double split(double x) {
+    const double high = bf16(x);
+    return isfinite(high) ? high + bf16(x - high) : high;
+}
+
+static inline double round_of(chunk_kind kind, double x) {
+    switch (kind) {
+    case CHUNK_BF16: return bf16(x);
+    case CHUNK_SPLIT: return split(x);
+    case CHUNK_FP16: return gka_round_core(&gka_fp16, GKA_NEAREST_EVEN, x, 0);
+    case CHUNK_TF32: return gka_round_core(&gka_tf32, GKA_NEAREST_EVEN, x, 0);
+    default: return x;
+    }
+}
+
+double chunk_round(chunk_kind kind, double x) {
+    return round_of(kind, x);
+}
+
+static inline void round_rows_to(chunk_kind kind, int64_t n, const double *x, double *out) {
+    for (int64_t i = 0; i < n; i++)
+        out[i] = round_of(kind, x[i]);
+}
+
+void chunk_round_rows(chunk_kind kind, int64_t n, const double *x, double *out) {
+    switch (kind) {
+    case CHUNK_BF16: round_rows_to(CHUNK_BF16, n, x, out); break;
+    case CHUNK_SPLIT: round_rows_to(CHUNK_SPLIT, n, x, out); break;
+    case CHUNK_FP16: round_rows_to(CHUNK_FP16, n, x, out); break;
+    case CHUNK_TF32: round_rows_to(CHUNK_TF32, n, x, out); break;
+    default:
+        if (x != out)
+            memcpy(out, x, (size_t)n * sizeof *out);
+    }
+}
+
 /* Which device multiplies, and what its operands hold. A product of operands that keep more than
- * bf16 runs on the device's fp32 units; without the tensor core it is the binary64 product,
- * rounded once to the working precision. */
+ * the tensor core takes runs on the device's fp32 units; without the tensor core it is the binary64
+ * product, rounded once to the working precision. */
 typedef struct unit {
     const gka_device *device;
     gka_mma_input input;
     bool round;
 } unit;
 
-static unit product_unit(const chunk_plan *plan, bool low) {
+static unit product_unit(const chunk_plan *plan, chunk_kind left, chunk_kind right) {
+    static const gka_mma_input inputs[] = {[CHUNK_BF16] = GKA_MMA_BF16,
+                                           [CHUNK_SPLIT] = GKA_MMA_BF16,
+                                           [CHUNK_FP16] = GKA_MMA_FP16,
+                                           [CHUNK_TF32] = GKA_MMA_TF32};
     const gka_device *const device = plan->profile.device;
-    const bool core = chunk_has(plan, GKA_POINT_TENSOR_CORE) && low;
-    if (core)
-        return (unit){device, GKA_MMA_BF16, false};
-    if (plan->f32 && (chunk_has(plan, GKA_POINT_TENSOR_CORE) || !plan->hardware))
+    const chunk_kind finer = left > right ? left : right;
+    const bool core = chunk_has(plan, GKA_POINT_TENSOR_CORE);
+    if (core && finer != CHUNK_WORKING)
+        return (unit){device, inputs[finer], false};
+    if (plan->f32 && (core || !plan->hardware))
         return (unit){device, GKA_MMA_WORKING, false};
     return (unit){plan->exact, GKA_MMA_WORKING, plan->f32};
 }
@@ -145,24 +206,63 @@ static void round_rows(bool f32, int64_t M, int64_t N, double *c, int64_t ldc) {
             c[i * ldc + j] = w(f32, c[i * ldc + j]);
 }
 
-void chunk_product(const chunk_plan *plan, const chunk_work *work, bool low, int64_t M, int64_t N,
-                   int64_t K, gka_matrix a, gka_matrix b, double *c, int64_t ldc) {
-    const unit u = product_unit(plan, low);
-    gka_mma_pack_left(u.device, u.input, M, K, a, work->left);
-    gka_mma_pack_right(u.device, u.input, K, N, b, work->right);
-    gka_mma_packed(u.device, u.input, M, N, K, work->left, work->right, c, ldc);
-    round_rows(u.round, M, N, c, ldc);
+/* How often an operand of this kind is multiplied there. */
+static int parts_of(unit u, chunk_kind kind) {
+    return u.input == GKA_MMA_BF16 && kind == CHUNK_SPLIT ? 2 : 1;
 }
 
-void chunk_product_tf32(const chunk_plan *plan, const chunk_work *work, int64_t M, int64_t N,
-                        int64_t K, gka_matrix a, gka_matrix b, double *c, int64_t ldc) {
-    const bool core = plan->hardware && chunk_has(plan, GKA_POINT_TENSOR_CORE) &&
-                      chunk_has(plan, GKA_POINT_GRAD_WEIGHT);
-    const unit u =
-        core ? (unit){plan->profile.device, GKA_MMA_TF32, false} : product_unit(plan, false);
-    gka_mma_pack_left(u.device, u.input, M, K, a, work->left);
-    gka_mma_pack_right(u.device, u.input, K, N, b, work->right);
-    gka_mma_packed(u.device, u.input, M, N, K, work->left, work->right, c, ldc);
+/* The operand as one product reads it: part 0 (high) or 1 (low) of two, rounded to fp16 for a
+ * product in fp16, else as it is. */
+static gka_matrix part_of(unit u, chunk_kind kind, int part, int64_t M, int64_t N, gka_matrix a,
+                          double *memory) {
+    const bool two = parts_of(u, kind) == 2, narrow = u.input == GKA_MMA_FP16 && kind != CHUNK_FP16;
+    if (!two && !narrow)
+        return a;
+    for (int64_t i = 0; i < M; i++)
+        for (int64_t j = 0; j < N; j++) {
+            const double value = a.data[i * a.row + j * a.column], high = bf16(value);
+            const double low = isfinite(high) ? value - high : 0;
+            memory[i * N + j] = narrow ? round_of(CHUNK_FP16, value) : part == 0 ? high : low;
+        }
+    return (gka_matrix){memory, N, 1};
+}
+
+static void pack_left(const chunk_work *work, unit u, chunk_kind kind, int part, int64_t M,
+                      int64_t K, gka_matrix a) {
+    gka_mma_pack_left(u.device, u.input, M, K, part_of(u, kind, part, M, K, a, work->part),
+                      work->left);
+}
+
+static void pack_right(const chunk_work *work, unit u, chunk_kind kind, int part, int64_t K,
+                       int64_t N, gka_matrix b, void *packed) {
+    gka_mma_pack_right(u.device, u.input, K, N, part_of(u, kind, part, K, N, b, work->part),
+                       packed);
+}
+
+/* C += A B, B of kind `right`, not in two parts, packed before. */
+static void multiply_packed(const chunk_plan *plan, const chunk_work *work, chunk_kind left,
+                            chunk_kind right, int64_t M, int64_t N, int64_t K, const double *a,
+                            const void *packed, double *c) {
+    const unit u = product_unit(plan, left, right);
+    for (int part = parts_of(u, left) - 1; part >= 0; part--) {
+        pack_left(work, u, left, part, M, K, (gka_matrix){a, K, 1});
+        gka_mma_packed(u.device, u.input, M, N, K, work->left, packed, c, N);
+    }
+    round_rows(u.round, M, N, c, N);
+}
+
+void chunk_multiply(const chunk_plan *plan, const chunk_work *work, chunk_kind left,
+                    chunk_kind right, int64_t M, int64_t N, int64_t K, gka_matrix a, gka_matrix b,
+                    double *c, int64_t ldc) {
+    const unit u = product_unit(plan, left, right);
+    for (int i = parts_of(u, left) - 1; i >= 0; i--)
+        for (int j = parts_of(u, right) - 1; j >= 0; j--) {
+            if (i == 1 && j == 1)
+                continue;
+            pack_left(work, u, left, i, M, K, a);
+            pack_right(work, u, right, j, K, N, b, work->right);
+            gka_mma_packed(u.device, u.input, M, N, K, work->left, work->right, c, ldc);
+        }
     round_rows(u.round, M, N, c, ldc);
 }
 
@@ -300,71 +400,64 @@ void chunk_norm(const chunk_plan *plan, chunk_work *work, double *f) {
 
 /* ---- solve --------------------------------------------------------------------------------- */
 
-/* y += H_t x for the rows of a tile: (x . exp G) H_0 + ((x K^T) . M) K. `scaled` [C,D] and `rows`
- * [C,D] are bf16 where OPERAND_X is released. */
+/* y = H_t x for the rows of a tile: (x . exp G) H_0 + ((x K^T) . M) K. `scaled` [C,D] and `rows`
+ * [C,D] are of the kind `operand`; scale_after: `scaled` lacks its factors exp G. */
 static void apply(const chunk_plan *plan, const chunk_work *work, const double *scaled,
                   const double *rows, bool scale_after, double *y) {
     const chunk_tile *const tile = &work->tile;
     const int64_t C = tile->C, D = plan->D;
-    const bool low_x = chunk_has(plan, GKA_POINT_OPERAND_X);
-    const bool low_score = chunk_has(plan, GKA_POINT_OPERAND_SCORE);
-    const unit u1 = product_unit(plan, low_x && chunk_has(plan, GKA_POINT_STATE_SNAPSHOT));
-    const unit u2 = product_unit(plan, low_x), u3 = product_unit(plan, low_score);
     double *const score = work->score;
-
-    gka_mma_pack_left(u1.device, u1.input, C, D, (gka_matrix){scaled, D, 1}, work->left);
-    gka_mma_packed(u1.device, u1.input, C, D, D, work->left, work->pack_H, y, D);
-    round_rows(u1.round, C, D, y, D);
+    memset(y, 0, (size_t)(C * D) * sizeof(double));
+    multiply_packed(plan, work, plan->operand, plan->snapshot, C, D, D, scaled, work->pack_H, y);
     if (scale_after)
         for (int64_t t = 0; t < C; t++)
             for (int64_t i = 0; i < D; i++)
                 y[t * D + i] = w(plan->f32, y[t * D + i] * tile->expG[t]);
 
     memset(score, 0, (size_t)(C * C) * sizeof(double));
-    gka_mma_pack_left(u2.device, u2.input, C, D, (gka_matrix){rows, D, 1}, work->left);
-    gka_mma_packed(u2.device, u2.input, C, C, D, work->left, work->pack_Kt, score, C);
-    for (int64_t i = 0; i < C * C; i++) {
-        const double s = w(plan->f32, w(u2.round, score[i]) * tile->M[i]);
-        score[i] = low_score ? bf16(s) : s;
-    }
-    gka_mma_pack_left(u3.device, u3.input, C, C, (gka_matrix){score, C, 1}, work->left);
-    gka_mma_packed(u3.device, u3.input, C, D, C, work->left, work->pack_K, y, D);
-    round_rows(u3.round, C, D, y, D);
+    multiply_packed(plan, work, plan->operand, CHUNK_BF16, C, C, D, rows, work->pack_Kt, score);
+    for (int64_t i = 0; i < C * C; i++)
+        score[i] = w(plan->f32, score[i] * tile->M[i]);
+    chunk_round_rows(plan->score, C * C, score, score);
+    multiply_packed(plan, work, plan->score, CHUNK_BF16, C, D, C, score, work->pack_K, y);
 }
 
 static void pack_solver(const chunk_plan *plan, const chunk_work *work) {
     const chunk_tile *const tile = &work->tile;
     const int64_t C = tile->C, D = plan->D;
-    const bool low_x = chunk_has(plan, GKA_POINT_OPERAND_X);
-    const unit u1 = product_unit(plan, low_x && chunk_has(plan, GKA_POINT_STATE_SNAPSHOT));
-    const unit u2 = product_unit(plan, low_x);
-    const unit u3 = product_unit(plan, chunk_has(plan, GKA_POINT_OPERAND_SCORE));
-    gka_mma_pack_right(u1.device, u1.input, D, D, (gka_matrix){work->H0, D, 1}, work->pack_H);
-    gka_mma_pack_right(u2.device, u2.input, D, C, (gka_matrix){tile->k, 1, D}, work->pack_Kt);
-    gka_mma_pack_right(u3.device, u3.input, C, D, (gka_matrix){tile->k, D, 1}, work->pack_K);
+    pack_right(work, product_unit(plan, plan->operand, plan->snapshot), plan->snapshot, 0, D, D,
+               (gka_matrix){work->H0, D, 1}, work->pack_H);
+    pack_right(work, product_unit(plan, plan->operand, CHUNK_BF16), CHUNK_BF16, 0, D, C,
+               (gka_matrix){tile->k, 1, D}, work->pack_Kt);
+    pack_right(work, product_unit(plan, plan->score, CHUNK_BF16), CHUNK_BF16, 0, C, D,
+               (gka_matrix){tile->k, D, 1}, work->pack_K);
+}
+
+/* The rows of x and of exp(G_t) x as the products read them. */
+static void round_operands(const chunk_plan *plan, const chunk_work *work, const double *x,
+                           double *scaled, double *rows) {
+    const chunk_tile *const tile = &work->tile;
+    const int64_t C = tile->C, D = plan->D;
+    for (int64_t t = 0; t < C; t++)
+        for (int64_t i = t * D; i < (t + 1) * D; i++)
+            scaled[i] = plan->gated ? w(plan->f32, tile->expG[t] * x[i]) : x[i];
+    chunk_round_rows(plan->operand, C * D, scaled, scaled);
+    chunk_round_rows(plan->operand, C * D, x, rows);
 }
 
 static void three_term(const chunk_plan *plan, chunk_work *work, const double *rhs,
                        const double *f) {
-    const chunk_tile *const tile = &work->tile;
-    const int64_t C = tile->C, D = plan->D;
-    const bool low = chunk_has(plan, GKA_POINT_OPERAND_X);
-    double *const x = work->x, *const x_prev = work->x_prev;
+    const int64_t C = work->tile.C, D = plan->D;
+    double *const x = work->x, *const x_prev = work->x_prev, *const scaled = work->z,
+                  *const rows = work->grad, *const y = work->y;
     memset(x_prev, 0, (size_t)(C * D) * sizeof(double));
     for (int64_t t = 0; t < C; t++) {
         chebyshev_start(plan, f[t], &work->rows[t]);
         for (int64_t i = t * D; i < (t + 1) * D; i++)
             x[i] = w(plan->f32, work->rows[t].step * rhs[i]);
     }
-    for (int r = 0; r < plan->problem->num_iter; r++) {
-        double *const scaled = work->z, *const rows = work->grad, *const y = work->y;
-        for (int64_t t = 0; t < C; t++)
-            for (int64_t i = t * D; i < (t + 1) * D; i++) {
-                const double xe = plan->gated ? w(plan->f32, tile->expG[t] * x[i]) : x[i];
-                scaled[i] = low ? bf16(xe) : xe;
-                rows[i] = low ? bf16(x[i]) : x[i];
-            }
-        memset(y, 0, (size_t)(C * D) * sizeof(double));
+    for (int r = 0; r < plan->num_iter; r++) {
+        round_operands(plan, work, x, scaled, rows);
         apply(plan, work, scaled, rows, false, y);
         for (int64_t t = 0; t < C; t++) {
             chebyshev_next(plan, &work->rows[t]);
@@ -376,29 +469,28 @@ static void three_term(const chunk_plan *plan, chunk_work *work, const double *r
 
 /* r = q, d = q/theta, x = d; then r -= (H + lambda) d; tau' = 1/(2 sigma - tau);
  * d = tau' tau d + (2 tau'/delta) r; x += d; tau = tau'. d is rounded once and that d enters both
- * the product and x (NUMERICS 3). */
+ * the product and x (NUMERICS 3). theta = (L + mu)/2, delta = (L - mu)/2, sigma = theta/delta. */
 static void two_term(const chunk_plan *plan, chunk_work *work, const double *rhs, const double *f) {
-    const chunk_tile *const tile = &work->tile;
-    const int64_t C = tile->C, D = plan->D;
-    const bool f32 = plan->f32, low = chunk_has(plan, GKA_POINT_OPERAND_X);
+    const int64_t C = work->tile.C, D = plan->D;
+    const bool f32 = plan->f32;
     double *const x = work->x, *const residual = work->x_prev, *const d = work->grad,
                   *const tau = work->row, *const sigma = work->sigma, *const delta = work->delta,
-                  *const lambda = work->lambda;
+                  *const lambda = work->lambda, *const y = work->y;
     for (int64_t t = 0; t < C; t++) {
+        const double width = w(f32, plan->width * f[t]);
         lambda[t] = w(f32, plan->a * f[t]);
-        delta[t] = w(f32, 0.5 * f[t]);
-        const double theta = fma_w(f32, 0.5, f[t], lambda[t]);
+        delta[t] = w(f32, 0.5 * width);
+        const double theta = fma_w(f32, 0.5, width, lambda[t]);
         sigma[t] = chunk_div(plan, theta, delta[t]);
         tau[t] = chunk_div(plan, 1, sigma[t]);
         for (int64_t i = t * D; i < (t + 1) * D; i++) {
             residual[i] = rhs[i];
-            const double d0 = chunk_div(plan, rhs[i], theta);
-            x[i] = d[i] = low ? bf16(d0) : d0;
+            d[i] = chunk_div(plan, rhs[i], theta);
         }
     }
-    for (int r = 0; r < plan->problem->num_iter; r++) {
-        double *const y = work->y;
-        memset(y, 0, (size_t)(C * D) * sizeof(double));
+    chunk_round_rows(plan->operand, C * D, d, d);
+    memcpy(x, d, (size_t)(C * D) * sizeof(double));
+    for (int r = 0; r < plan->num_iter; r++) {
         apply(plan, work, d, d, plan->gated, y);
         for (int64_t t = 0; t < C; t++) {
             const double next = chunk_div(plan, 1, fma_w(f32, 2, sigma[t], -tau[t]));
@@ -406,21 +498,80 @@ static void two_term(const chunk_plan *plan, chunk_work *work, const double *rhs
             const double gain = chunk_div(plan, w(f32, 2 * next), delta[t]);
             for (int64_t i = t * D; i < (t + 1) * D; i++) {
                 residual[i] = w(f32, residual[i] - fma_w(f32, lambda[t], d[i], y[i]));
-                const double di = fma_w(f32, keep, d[i], w(f32, gain * residual[i]));
-                d[i] = low ? bf16(di) : di;
-                x[i] = w(f32, x[i] + d[i]);
+                d[i] = fma_w(f32, keep, d[i], w(f32, gain * residual[i]));
             }
+            chunk_round_rows(plan->operand, D, d + t * D, d + t * D);
+            for (int64_t i = t * D; i < (t + 1) * D; i++)
+                x[i] = w(f32, x[i] + d[i]);
             tau[t] = next;
         }
     }
 }
 
+/* One row of CG: w = (H + lambda) p; alpha = rho/<p, w>; x += alpha p; r -= alpha w; rho' = <r, r>;
+ * p = r + (rho'/rho) p. Where <p, w> <= 0 or rho' <= least the row ends: p = 0. NaN goes on. */
+static void cg_row(const chunk_plan *plan, int64_t C, double lambda, double least, double *rho,
+                   double *y, double *x, double *r, double *p) {
+    const int64_t D = plan->D;
+    const bool f32 = plan->f32;
+    for (int64_t i = 0; i < D; i++)
+        y[i] = fma_w(f32, lambda, p[i], y[i]);
+    const double pw = row_dot(plan->order, C, D, p, y);
+    double next = 0;
+    if (!(pw <= 0)) {
+        const double alpha = chunk_div(plan, *rho, pw);
+        for (int64_t i = 0; i < D; i++) {
+            x[i] = fma_w(f32, alpha, p[i], x[i]);
+            r[i] = fma_w(f32, -alpha, y[i], r[i]);
+        }
+        next = row_dot(plan->order, C, D, r, r);
+    }
+    const bool ends = next <= least;
+    const double beta = ends ? 0 : chunk_div(plan, next, *rho);
+    for (int64_t i = 0; i < D; i++)
+        p[i] = ends ? 0 : fma_w(f32, beta, p[i], r[i]);
+    *rho = ends ? 0 : next;
+}
+
+/* x = 0, r = p = q; then num_iter products (src/solve/cg.c has the same test: u^2 |q|). Consistent:
+ * p is rounded once, for the product, for <p, w> and for x. */
+static void conjugate_gradients(const chunk_plan *plan, chunk_work *work, const double *rhs,
+                                const double *f) {
+    const int64_t C = work->tile.C, D = plan->D;
+    const bool consistent = plan->profile.form == GKA_FORM_CG_CONSISTENT;
+    const double u2 = plan->f32 ? 0x1p-48 : 0x1p-106;
+    double *const x = work->x, *const residual = work->x_prev, *const p = work->p,
+                  *const y = work->y, *const rho = work->sigma, *const least = work->delta,
+                  *const scaled = work->z, *const rows = work->grad;
+    memset(x, 0, (size_t)(C * D) * sizeof(double));
+    memcpy(residual, rhs, (size_t)(C * D) * sizeof(double));
+    memcpy(p, rhs, (size_t)(C * D) * sizeof(double));
+    for (int64_t t = 0; t < C; t++) {
+        rho[t] = row_dot(plan->order, C, D, rhs + t * D, rhs + t * D);
+        least[t] = w(plan->f32, w(plan->f32, u2 * rho[t]) * u2);
+    }
+    for (int r = 0; r < plan->num_iter; r++) {
+        if (consistent) {
+            chunk_round_rows(plan->operand, C * D, p, p);
+            apply(plan, work, p, p, plan->gated, y);
+        } else {
+            round_operands(plan, work, p, scaled, rows);
+            apply(plan, work, scaled, rows, false, y);
+        }
+        for (int64_t t = 0; t < C; t++)
+            cg_row(plan, C, w(plan->f32, plan->a * f[t]), least[t], &rho[t], y + t * D, x + t * D,
+                   residual + t * D, p + t * D);
+    }
+}
+
 void chunk_solve(const chunk_plan *plan, chunk_work *work, const double *rhs, const double *f) {
     pack_solver(plan, work);
-    if (plan->profile.form == GKA_TWO_TERM)
-        two_term(plan, work, rhs, f);
-    else
-        three_term(plan, work, rhs, f);
+    switch (plan->profile.form) {
+    case GKA_THREE_TERM: three_term(plan, work, rhs, f); break;
+    case GKA_TWO_TERM: two_term(plan, work, rhs, f); break;
+    case GKA_FORM_CG:
+    case GKA_FORM_CG_CONSISTENT: conjugate_gradients(plan, work, rhs, f); break;
+    }
     if (plan->hardware)
         return;
     for (int64_t t = 0; t < work->tile.n; t++) /* an empty state: x = 0 by definition */

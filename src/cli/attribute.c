@@ -1,4 +1,5 @@
-/* attribute.c - gka attribute: what each rounding of the released kernels costs. */
+/* attribute.c - gka attribute: what each rounding of the released kernels, or of repaired ones,
+ * costs. */
 #include "cli/json.h"
 #include "cli/problem.h"
 #include "gka/chunk.h"
@@ -13,6 +14,9 @@ static const char notes[] =
     "over the tensor, steps the same r Chebyshev steps in binary64. Sorted by the error of x with\n"
     "that rounding only. --gradients adds dk of the solve (needs dx) and dalpha of the layer\n"
     "(needs do). NaN as a result is shown as such.\n"
+    "\n"
+    "--set changes the arithmetic that is called released: POINT=exact, or a repair: form=,\n"
+    "operand=bf16|split|tf32|fp16, store=1|2, margin=M, num_iter=N (gka verify --help).\n"
     "\n"
     "JSON: {file, form, reference, points: [{point, text, only: {fro, x, o, ...}, without: "
     "{...}}],\n"
@@ -130,17 +134,19 @@ static void sort(int *order, const errors *only) {
     }
 }
 
-static int attribute(cli *c, const gka_problem *p, const char *path, gka_form form, bool gradients,
-                     cli_json *json) {
+/* `profile`: the kernels with their repairs. The steps they are compared with take the same form,
+ * margin and number of iterations. */
+static int attribute(cli *c, const gka_problem *p, const char *path, gka_profile profile,
+                     bool gradients, cli_json *json) {
     gka_error error = {0};
-    gka_profile exact, profile;
+    gka_profile exact = profile;
     tensors steps = {0}, out = {0};
     errors only[GKA_POINT_COUNT], without[GKA_POINT_COUNT], released;
     int order[GKA_POINT_COUNT], code;
-    if (gka_profile_find("exact64", &exact, &error) != GKA_OK ||
-        gka_profile_find("h100", &profile, &error) != GKA_OK)
-        return cli_report(c, &error);
-    exact.form = profile.form = form;
+    const char *const form = gka_form_name(profile.form);
+    const int steps_taken = profile.num_iter > 0 ? profile.num_iter : p->num_iter;
+    exact.device = gka_device_find("exact64");
+    exact.released = 0;
     if (!take(p, gradients, &steps) || !take(p, gradients, &out)) {
         code = cli_out_of_memory(c);
         goto done;
@@ -169,8 +175,7 @@ static int attribute(cli *c, const gka_problem *p, const char *path, gka_form fo
     sort(order, only);
     code = CLI_GOOD;
     if (!cli_json_takes_stdout(json)) {
-        fprintf(c->out, "%s: %s form, errors against %d exact steps\n\n", path, gka_form_name(form),
-                p->num_iter);
+        fprintf(c->out, "%s: %s form, errors against %d exact steps\n\n", path, form, steps_taken);
         if (print(c, &steps, order, only, without, &released) != GKA_OK) {
             code = cli_out_of_memory(c);
             goto done;
@@ -180,7 +185,7 @@ static int attribute(cli *c, const gka_problem *p, const char *path, gka_form fo
         bool good = true;
         json_t *const root = json_object(), *const points = json_array();
         good &= json_object_set_new(root, "file", cli_json_text(path)) == 0;
-        good &= json_object_set_new(root, "form", cli_json_text(gka_form_name(form))) == 0;
+        good &= json_object_set_new(root, "form", cli_json_text(form)) == 0;
         good &= json_object_set_new(root, "reference", cli_json_text("steps")) == 0;
         for (int i = 0; i < GKA_POINT_COUNT; i++) {
             const gka_point point = (gka_point)order[i];
@@ -207,14 +212,23 @@ int cli_attribute(cli *c) {
     int form = GKA_THREE_TERM, code;
     bool gradients = false;
     const char *path = NULL;
+    cli_texts settings = {0};
+    gka_profile profile;
     cli_problem p;
     cli_problem_start(&p);
     const cli_option options[] = {
         {.name = "form",
          .kind = CLI_CHOICE,
          .target = &form,
-         .choices = "three-term|two-term",
-         .help = "which form of the Chebyshev iteration (three-term)"},
+         .value = "FORM",
+         .choices = CLI_FORMS,
+         .help = "which form of the iteration: three-term (default), two-term, cg, cg-consistent"},
+        {.name = "set",
+         .kind = CLI_TEXTS,
+         .target = &settings,
+         .value = "SETTING",
+         .help = "leave a rounding out of the released arithmetic, or repair it (below); may be "
+                 "repeated"},
         {.name = "gradients",
          .kind = CLI_FLAG,
          .target = &gradients,
@@ -230,12 +244,13 @@ int cli_attribute(cli *c) {
         return code;
     const char *const file = c->operand_count > 0 ? c->operands[0] : NULL;
     cli_json json = {0};
-    code = cli_json_open(c, path, &json);
+    code = cli_profile(c, "h100", form, &settings, &profile);
+    if (code == CLI_GOOD)
+        code = cli_json_open(c, path, &json);
     if (code == CLI_GOOD)
         code = cli_problem_open(c, &p, file);
     if (code == CLI_GOOD)
-        code = attribute(c, &p.problem, file == NULL ? "made up" : file, (gka_form)form, gradients,
-                         &json);
+        code = attribute(c, &p.problem, file == NULL ? "made up" : file, profile, gradients, &json);
     cli_json_abandon(&json);
     cli_problem_close(&p);
     return code;

@@ -7,6 +7,7 @@
  *   5  cli_table                aligned columns
  *   6  cli_progress             a bar on a terminal
  *   7  cli_open                 input files; output as JSON is in cli/json.h
+ *   8  cli_profile              which kernels are emulated
  *
  * A subcommand is one file with one function `int cli_NAME(cli *c)`, declared in section 1, and one
  * line of the table in command.c. The command uses the library's public headers only.
@@ -18,6 +19,7 @@
 #define GKA_CLI_CLI_H
 
 #include "gka/base.h"
+#include "gka/chunk.h"
 #include "gka/io.h"
 
 #include <stdio.h>
@@ -68,7 +70,7 @@ typedef struct cli_option {
     char letter;      /* -x, or 0 */
     cli_kind kind;
     void *target;      /* holds the default before, the value after */
-    const char *value; /* what the help calls the value: "FILE", "N" */
+    const char *value; /* what the help calls the value: "FILE", "N"; NULL: its choices, if any */
     const char *help;
     const char *choices;
     double low, high; /* both 0: any */
@@ -167,5 +169,15 @@ int cli_open(cli *c, const char *path, gka_file **file);
 /* What a library call that may have read JSON came to: jansson's parser can pass over a failed
  * allocation, so its success is looked at twice. Prints and returns the exit code unless good. */
 int cli_outcome(cli *c, gka_status status, const gka_error *error);
+
+/* ---- 8 emulated kernels -------------------------------------------------------------------- */
+
+/* The forms of the iteration, in the order of gka_form, for a CLI_CHOICE. */
+#define CLI_FORMS "three-term|two-term|cg|cg-consistent"
+
+/* gka_profile_find, the form, and then every setting in order. Returns CLI_GOOD or prints and
+ * returns the exit code. */
+int cli_profile(cli *c, const char *name, int form, const cli_texts *settings,
+                gka_profile *profile);
 
 #endif

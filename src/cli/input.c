@@ -1,4 +1,4 @@
-/* input.c - opening what was named, or saying what was probably meant. */
+/* input.c - opening what was named, or saying what was probably meant; profiles from options. */
 #include "cli/cli.h"
 #include "cli/private.h"
 
@@ -42,4 +42,14 @@ int cli_open(cli *c, const char *path, gka_file **file) {
     const cli_nearest nearest = nearest_file(path);
     char hint[96];
     return cli_fail(c, "%s%s", error.text, cli_nearest_hint(&nearest, hint));
+}
+
+int cli_profile(cli *c, const char *name, int form, const cli_texts *settings,
+                gka_profile *profile) {
+    gka_error error = {0};
+    gka_status status = gka_profile_find(name, profile, &error);
+    profile->form = (gka_form)form;
+    for (size_t i = 0; i < settings->count && status == GKA_OK; i++)
+        status = gka_profile_set(profile, settings->text[i], &error);
+    return status == GKA_OK ? CLI_GOOD : cli_report(c, &error);
 }

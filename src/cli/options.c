@@ -62,13 +62,13 @@ static void count_rows(const cli_option *options, size_t *flat, size_t *table) {
 
 static struct poptOption row_of(parser *p, const cli_option *option) {
     p->flat[p->flat_count++] = option;
-    return (struct poptOption){
-        .longName = option->name,
-        .shortName = option->letter,
-        .argInfo = option->kind == CLI_FLAG ? POPT_ARG_NONE : POPT_ARG_STRING,
-        .val = (int)p->flat_count,
-        .descrip = option->help,
-        .argDescrip = option->kind == CLI_CHOICE ? option->choices : option->value};
+    return (struct poptOption){.longName = option->name,
+                               .shortName = option->letter,
+                               .argInfo =
+                                   option->kind == CLI_FLAG ? POPT_ARG_NONE : POPT_ARG_STRING,
+                               .val = (int)p->flat_count,
+                               .descrip = option->help,
+                               .argDescrip = option->value ? option->value : option->choices};
 }
 
 /* The options of this table, then its groups; returns the first row. A row of

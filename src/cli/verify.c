@@ -42,7 +42,10 @@ static const char notes[] =
     "  identical    share of the stored elements that the replay gives too, bit for bit\n"
     "  far          the largest distance of the others, in steps of the stored format\n"
     "  predicted    rel_err of the replay; beside it stands the one measured\n"
-    "--set=POINT=exact leaves one rounding out (gka attribute lists them).\n"
+    "--set=POINT=exact leaves one rounding out (gka attribute lists them); repairs are form=,\n"
+    "operand=bf16|split|tf32|fp16 (what the products of the iteration read), store=1|2 (bf16 "
+    "parts\n"
+    "of x and p), margin=M (the spectrum taken to reach (1 + a + M) f; 2^-6), num_iter=N.\n"
     "\n"
     "The default oracle is certified: double-double with a proven error bound (of gradients: "
     "shown,\n"
@@ -474,15 +477,10 @@ static int check_json(request *r, const char *json) {
 }
 
 static int parse_profile(request *r, int form, const cli_texts *settings) {
-    gka_error error = {0};
     if (r->emulate == NULL)
         return settings->count > 0 ? cli_fail(r->c, "--set: --emulate=NAME was expected with it")
                                    : CLI_GOOD;
-    gka_status status = gka_profile_find(r->emulate, &r->profile, &error);
-    r->profile.form = (gka_form)form;
-    for (size_t i = 0; i < settings->count && status == GKA_OK; i++)
-        status = gka_profile_set(&r->profile, settings->text[i], &error);
-    return status == GKA_OK ? CLI_GOOD : cli_report(r->c, &error);
+    return cli_profile(r->c, r->emulate, form, settings, &r->profile);
 }
 
 static int judge(request *r, const char *json) {
@@ -536,10 +534,11 @@ int cli_verify(cli *c) {
          .help = "require rel_err <= VALUE of the tensor NAME; may be repeated"},
         {"emulate", 0, CLI_TEXT, &r.emulate, .value = "PROFILE",
          .help = "replay the kernels too: h100, ieee32 or exact64"},
-        {"form", 0, CLI_CHOICE, &form, .choices = "three-term|two-term",
-         .help = "form of the iteration that is replayed"},
-        {"set", 0, CLI_TEXTS, &settings, .value = "POINT=exact|released",
-         .help = "switch one rounding of the replay; may be repeated"},
+        {"form", 0, CLI_CHOICE, &form, .value = "FORM", .choices = CLI_FORMS,
+         .help = "form of the iteration that is replayed: three-term, two-term, cg, "
+                 "cg-consistent"},
+        {"set", 0, CLI_TEXTS, &settings, .value = "SETTING",
+         .help = "switch one rounding of the replay, or repair it (below); may be repeated"},
         {"show-ref", 0, CLI_FLAG, &r.show_ref, .help = "judge the file's own ref.* tensors too"},
         {.kind = CLI_GROUP, .group = golden, .help = "By a golden:"},
         {.kind = CLI_END}};

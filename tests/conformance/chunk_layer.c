@@ -1,6 +1,7 @@
 /* chunk_layer.c - the chunk algorithm without rounding (exact64) is the layer token by token with
  * the same r Chebyshev steps, for every generator and gate, any C, grouped heads, V other than D; f
- * is the oracle's; and with many steps its gradients are the oracle's. */
+ * is the oracle's; its CG is the layer's; and with many steps of any form its gradients are the
+ * oracle's. */
 #include "test.h"
 
 #include "gka/chunk.h"
@@ -57,10 +58,11 @@ static void made(gka_problem *p, gka_keys keys, gka_gate gate, bool h0, double a
         fail_msg("%s", error.text);
 }
 
-static void by_chunks(const gka_problem *p, results *r) {
+static void by_chunks(const gka_problem *p, gka_form form, results *r) {
     gka_error error = {0};
     gka_profile profile;
     assert_int_equal(gka_profile_find("exact64", &profile, &error), GKA_OK);
+    profile.form = form;
     gka_chunk out = {
         .x = r->of[0], .fro = r->of[1], .o = r->of[2], .h_final = r->of[3], .u_final = r->of[4]};
     gka_chunk back = {
@@ -70,11 +72,11 @@ static void by_chunks(const gka_problem *p, results *r) {
                      GKA_OK);
 }
 
-static void by_tokens(const gka_problem *p, results *r) {
+static void by_tokens(const gka_problem *p, const char *solver, results *r) {
     gka_error error = {0};
     gka_layer_options options = {0};
     assert_true(gka_policy_find("fp64", &options.policy));
-    assert_true(gka_solver_find("chebyshev", &options.solver));
+    assert_true(gka_solver_find(solver, &options.solver));
     options.solver.iterations = p->num_iter;
     gka_layer out = {
         .x = r->of[0], .fro = r->of[1], .o = r->of[2], .h_final = r->of[3], .u_final = r->of[4]};
@@ -112,8 +114,8 @@ static void test_chunks_are_the_token_recurrence(void **state) {
                     gka_problem p = {0};
                     gka_error error = {0};
                     made(&p, (gka_keys)keys, (gka_gate)gate, h0 == 1, .02, 30, sizes[i]);
-                    by_chunks(&p, &chunks);
-                    by_tokens(&p, &tokens);
+                    by_chunks(&p, GKA_THREE_TERM, &chunks);
+                    by_tokens(&p, "chebyshev", &tokens);
                     for (int t = 0; t < TENSORS; t++) {
                         if (t == TENSORS - 1 && p.g.data == NULL)
                             continue; /* no gate, no dg */
@@ -144,10 +146,30 @@ static void test_chunks_are_the_token_recurrence(void **state) {
     dropped(&chunks);
 }
 
-/* 1/T_{r+1}(1/rho) at a = .1 and r = 60 is below 1e-22: what is left is rounding. */
+/* CG is room layer's, too: the same steps on the same residual. Two evaluations of it drift apart
+ * as it loses conjugacy, so few steps are compared, at a kappa of 11. */
+static void test_cg_is_the_token_recurrence(void **state) {
+    (void)state;
+    results chunks = taken(), tokens = taken();
+    for (int keys = 0; keys < 5; keys++)
+        for (int gate = 0; gate < 4; gate++)
+            for (int consistent = 0; consistent < 2; consistent++) {
+                gka_problem p = {0};
+                made(&p, (gka_keys)keys, (gka_gate)gate, true, .1, 6, 16);
+                by_chunks(&p, consistent ? GKA_FORM_CG_CONSISTENT : GKA_FORM_CG, &chunks);
+                by_tokens(&p, consistent ? "cg-consistent" : "cg", &tokens);
+                for (int t = 0; t < 5; t++) /* its gradients there are of the iteration */
+                    assert_true(rel_err(t, &chunks, &tokens) <= 1e-12);
+                gka_problem_free(&p);
+            }
+    dropped(&tokens);
+    dropped(&chunks);
+}
+
+/* 1/T_{r+1}(1/rho) at a = .1 and r = 60 is below 1e-22: what is left is rounding, in every form. */
 static void test_many_steps_give_the_oracle(void **state) {
     (void)state;
-    double worst[TENSORS] = {0};
+    double worst[GKA_FORM_COUNT][TENSORS] = {{0}};
     results chunks = taken(), exact = taken();
     for (int keys = 0; keys < 5; keys++)
         for (int gate = 0; gate < 4; gate++) {
@@ -156,7 +178,6 @@ static void test_many_steps_give_the_oracle(void **state) {
             if (beyond_fp64(keys, gate))
                 continue;
             made(&p, (gka_keys)keys, (gka_gate)gate, false, .1, 60, 16);
-            by_chunks(&p, &chunks);
             gka_exact of = {.x = exact.of[0],
                             .fro = exact.of[1],
                             .o = exact.of[2],
@@ -170,20 +191,26 @@ static void test_many_steps_give_the_oracle(void **state) {
             assert_int_equal(gka_oracle_forward(&p, NULL, &of, NULL, NULL, &error), GKA_OK);
             assert_int_equal(
                 gka_oracle_gradient(&p, GKA_COTANGENT_O, NULL, &back, NULL, NULL, &error), GKA_OK);
-            for (int t = 0; t < TENSORS; t++) {
-                if (t == TENSORS - 1 && p.g.data == NULL)
-                    continue;
-                const double e = rel_err(t, &chunks, &exact);
-                if (!(e <= 1e-11))
-                    print_error("%s: %s %s: %g\n", names[t], gka_keys_name((gka_keys)keys),
-                                gka_gate_name((gka_gate)gate), e);
-                assert_true(e <= 1e-11);
-                worst[t] = fmax(worst[t], e);
+            for (int form = 0; form < GKA_FORM_COUNT; form++) {
+                by_chunks(&p, (gka_form)form, &chunks);
+                for (int t = 0; t < TENSORS; t++) {
+                    if (t == TENSORS - 1 && p.g.data == NULL)
+                        continue;
+                    const double e = rel_err(t, &chunks, &exact);
+                    if (!(e <= 1e-11))
+                        print_error("%s: %s %s %s: %g\n", names[t], gka_form_name((gka_form)form),
+                                    gka_keys_name((gka_keys)keys), gka_gate_name((gka_gate)gate),
+                                    e);
+                    assert_true(e <= 1e-11);
+                    worst[form][t] = fmax(worst[form][t], e);
+                }
             }
             gka_problem_free(&p);
         }
-    for (int t = 0; t < TENSORS; t++)
-        print_message("%-8s %.1e\n", names[t], worst[t]);
+    for (int form = 0; form < GKA_FORM_COUNT; form++)
+        for (int t = 0; t < TENSORS; t++)
+            print_message("%-13s %-8s %.1e\n", gka_form_name((gka_form)form), names[t],
+                          worst[form][t]);
     dropped(&exact);
     dropped(&chunks);
 }
@@ -192,6 +219,7 @@ int main(void) {
     gka_set_threads(1);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_chunks_are_the_token_recurrence),
+        cmocka_unit_test(test_cg_is_the_token_recurrence),
         cmocka_unit_test(test_many_steps_give_the_oracle),
     };
     return cmocka_run_group_tests_name("chunk_layer", tests, NULL, NULL);

@@ -157,10 +157,11 @@ static void multiply(int64_t D, const double *H, const double *x, double *y) {
     }
 }
 
-/* NUMERICS 3: r steps from x = step q. */
-static void chebyshev(int64_t D, int r, double a, double f, const double *H, const double *q,
-                      double *x) {
-    const double lambda = a * f, rho = f / (f + 2 * lambda), step = 2 / (f + 2 * lambda);
+/* NUMERICS 3: r steps from x = step q, for a spectrum in [a f, (a + 1 + margin) f]. */
+static void chebyshev_between(int64_t D, int r, double a, double margin, double f, const double *H,
+                              const double *q, double *x) {
+    const double lambda = a * f, mu = lambda, L = lambda + (1 + margin) * f;
+    const double rho = (L - mu) / (L + mu), step = 2 / (L + mu);
     double omega = 2, previous[64] = {0}, y[64];
     for (int64_t i = 0; i < D; i++)
         x[i] = f > 0 ? step * q[i] : 0;
@@ -176,7 +177,12 @@ static void chebyshev(int64_t D, int r, double a, double f, const double *H, con
     }
 }
 
-static void recurrence(const gka_problem *p, outputs *out) {
+static void chebyshev(int64_t D, int r, double a, double f, const double *H, const double *q,
+                      double *x) {
+    chebyshev_between(D, r, a, 0, f, H, q, x);
+}
+
+static void recurrence(const gka_problem *p, double margin, outputs *out) {
     const int64_t D = p->D, V = p->V;
     double q[64], k[64], v[64];
     for (int64_t n = 0; n < p->N; n++)
@@ -202,7 +208,7 @@ static void recurrence(const gka_problem *p, outputs *out) {
                     for (int64_t j = 0; j < V; j++)
                         U[i * V + j] = gamma * U[i * V + j] + k[i] * v[j];
                 out->fro[row] = f = sqrt(f);
-                chebyshev(D, p->num_iter, p->ridge_ratio, f, H, q, x);
+                chebyshev_between(D, p->num_iter, p->ridge_ratio, margin, f, H, q, x);
                 const double alpha = gka_problem_alpha(p, span.b, t, h);
                 for (int64_t j = 0; j < V; j++) {
                     double sum = 0;
@@ -242,15 +248,12 @@ static const shape shapes[] = {
     {1, 9, 1, 1, 4, 4, 4, 5, .02, ZERO, .1, false, 0},
 };
 
-static void check_against_recurrence(gka_problem *p, gka_form form) {
-    gka_profile profile;
-    assert_int_equal(gka_profile_find("exact64", &profile, NULL), GKA_OK);
-    profile.form = form;
+static void check_profile(const gka_problem *p, const gka_profile *profile, double margin) {
     outputs want = outputs_of(p), got = outputs_of(p);
-    recurrence(p, &want);
+    recurrence(p, margin, &want);
     gka_chunk out = {
         .x = got.x, .fro = got.fro, .o = got.o, .h_final = got.h_final, .u_final = got.u_final};
-    assert_int_equal(gka_chunk_forward(p, &profile, &out, NULL, NULL, NULL), GKA_OK);
+    assert_int_equal(gka_chunk_forward(p, profile, &out, NULL, NULL, NULL), GKA_OK);
     const int64_t rows = p->B * p->T * p->H, heads = p->N * p->H;
     assert_true(worst_row(rows, 1, got.fro, want.fro) <= 1e-13);
     assert_true(worst_row(rows, p->D, got.x, want.x) <= 1e-12);
@@ -259,6 +262,13 @@ static void check_against_recurrence(gka_problem *p, gka_form form) {
     assert_true(worst_row(heads, p->D * p->V, got.u_final, want.u_final) <= 1e-12);
     outputs_drop(&want);
     outputs_drop(&got);
+}
+
+static void check_against_recurrence(const gka_problem *p, gka_form form) {
+    gka_profile profile;
+    assert_int_equal(gka_profile_find("exact64", &profile, NULL), GKA_OK);
+    profile.form = form;
+    check_profile(p, &profile, 0);
 }
 
 static void prop_exact64_is_the_recurrence(void **state) {
@@ -281,6 +291,36 @@ static void prop_exact64_any_chunk(void **state) {
         check_against_recurrence(&p, GKA_THREE_TERM);
         drop(&p);
     }
+}
+
+/* The interval and the number of iterations of a profile, in both Chebyshev forms. */
+static void test_exact64_margin_and_num_iter(void **state) {
+    (void)state;
+    const shape s = {1, 23, 2, 1, 8, 6, 8, 11, .02, REPEAT, .1, true, 0};
+    gka_problem p = make(&s, NULL);
+    for (int form = GKA_THREE_TERM; form <= GKA_TWO_TERM; form++) {
+        gka_profile profile;
+        assert_int_equal(gka_profile_find("exact64", &profile, NULL), GKA_OK);
+        profile.form = (gka_form)form;
+        assert_int_equal(gka_profile_set(&profile, "margin=2^-3", NULL), GKA_OK);
+        assert_int_equal(gka_profile_set(&profile, "num_iter=17", NULL), GKA_OK);
+        p.num_iter = 17;
+        check_profile(
+            &p,
+            &(gka_profile){
+                .device = profile.device, .form = profile.form, .store = 1, .margin = .125},
+            .125);
+        gka_problem few = p;
+        few.num_iter = 3;
+        outputs want = outputs_of(&p), got = outputs_of(&p);
+        recurrence(&p, .125, &want);
+        gka_chunk out = {.x = got.x};
+        assert_int_equal(gka_chunk_forward(&few, &profile, &out, NULL, NULL, NULL), GKA_OK);
+        assert_true(worst_row(46, 8, got.x, want.x) <= 1e-12);
+        outputs_drop(&want);
+        outputs_drop(&got);
+    }
+    drop(&p);
 }
 
 /* g = -inf: the token's state starts anew; gates of every size in one chunk. */
@@ -594,6 +634,153 @@ static void test_bf16(void **state) {
     assert_true(bits_of(bf16_fma(0x1p-30, 0x1p-30, 1 + 0x1p-7)) == bits_of(1 + 0x1p-7));
 }
 
+/* ---- repairs ------------------------------------------------------------------------------- */
+
+static void test_kinds(void **state) {
+    (void)state;
+    static const struct {
+        chunk_kind kind;
+        double x, want;
+    } cases[] = {{CHUNK_BF16, 1 + 0x1p-9, 1},
+                 {CHUNK_SPLIT, 1 + 0x1p-9, 1 + 0x1p-9},
+                 {CHUNK_SPLIT, 1 + 0x1p-9 + 0x1p-17, 1 + 0x1p-9},
+                 {CHUNK_SPLIT, 1 + 0x1p-9 + 0x1.8p-17, 1 + 0x1p-9 + 0x1p-16},
+                 {CHUNK_SPLIT, 1 + 0x1.8p-8, 1 + 0x1.8p-8}, /* 1 + 2^-7, less 2^-9 */
+                 {CHUNK_SPLIT, 0x1.ffp127, INFINITY},
+                 {CHUNK_SPLIT, -INFINITY, -INFINITY},
+                 {CHUNK_FP16, 1 + 0x1p-11, 1},
+                 {CHUNK_FP16, 65520, INFINITY},
+                 {CHUNK_FP16, 0x1p-26, 0},
+                 {CHUNK_TF32, 1 + 0x1p-11, 1},
+                 {CHUNK_TF32, 1 + 0x1.8p-10, 1 + 0x1p-9},
+                 {CHUNK_TF32, 65520, 65536},
+                 {CHUNK_WORKING, 1 + 0x1p-52, 1 + 0x1p-52}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        assert_true(bits_of(chunk_round(cases[i].kind, cases[i].x)) == bits_of(cases[i].want));
+        double x = cases[i].x;
+        chunk_round_rows(cases[i].kind, 1, &x, &x);
+        assert_true(bits_of(x) == bits_of(cases[i].want));
+    }
+    assert_true(isnan(chunk_round(CHUNK_SPLIT, NAN)));
+}
+
+enum { WIDE = 16, SQUARED = WIDE * WIDE };
+
+/* Draws of a kind, of many sizes; their high and low parts. */
+static void draw_kind(chunk_kind of, uint64_t *counter, double *x, double *high, double *low) {
+    for (int i = 0; i < SQUARED; i++) {
+        x[i] = chunk_round(of, ldexp(draw(counter), (int)(12 * uniform(counter)) - 6));
+        high[i] = bf16(x[i]);
+        low[i] = x[i] - high[i];
+    }
+}
+
+/* A product with an operand in two parts is the sum of the parts' products on the tensor core, low
+ * ones first; tf32 and fp16 take the device's products of that type. */
+static void prop_products_by_parts(void **state) {
+    (void)state;
+    static const struct {
+        chunk_kind left, right;
+    } cases[] = {{CHUNK_SPLIT, CHUNK_BF16}, {CHUNK_BF16, CHUNK_SPLIT}, {CHUNK_SPLIT, CHUNK_SPLIT},
+                 {CHUNK_TF32, CHUNK_BF16},  {CHUNK_FP16, CHUNK_BF16},  {CHUNK_SPLIT, CHUNK_WORKING},
+                 {CHUNK_BF16, CHUNK_BF16}};
+    const shape s = {1, 16, 1, 1, WIDE, WIDE, WIDE, 3, .02, IID, 0, false, 0};
+    gka_problem p = make(&s, NULL);
+    gka_profile profile;
+    chunk_plan plan;
+    chunk_work work;
+    chunk_bump count = {NULL, 0};
+    assert_int_equal(gka_profile_find("h100", &profile, NULL), GKA_OK);
+    chunk_plan_init(&plan, &p, &profile);
+    chunk_work_layout(&plan, &count, &work);
+    chunk_bump bump = {gka_alloc(count.used, 1), 0};
+    assert_non_null(bump.base);
+    chunk_work_layout(&plan, &bump, &work);
+    uint64_t counter = 5;
+    for (size_t n = 0; n < 20 * sizeof cases / sizeof *cases; n++) {
+        const chunk_kind left = cases[n / 20].left, right = cases[n / 20].right;
+        const bool working = right == CHUNK_WORKING;
+        const gka_mma_input input = left == CHUNK_TF32   ? GKA_MMA_TF32
+                                    : left == CHUNK_FP16 ? GKA_MMA_FP16
+                                    : working            ? GKA_MMA_WORKING
+                                                         : GKA_MMA_BF16;
+        double a[SQUARED], a1[SQUARED], a0[SQUARED], b[SQUARED], b1[SQUARED], b0[SQUARED];
+        double got[SQUARED], want[SQUARED];
+        draw_kind(left, &counter, a, a1, a0);
+        draw_kind(right, &counter, b, b1, b0);
+        for (int i = 0; i < SQUARED; i++) {
+            got[i] = want[i] = w(true, draw(&counter));
+            b[i] = working ? w(true, b[i]) : b[i];
+        }
+        chunk_multiply(&plan, &work, left, right, WIDE, WIDE, WIDE, (gka_matrix){a, WIDE, 1},
+                       (gka_matrix){b, 1, WIDE}, got, WIDE);
+        if (input == GKA_MMA_FP16)
+            chunk_round_rows(CHUNK_FP16, SQUARED, b, b);
+        const bool two_a = left == CHUNK_SPLIT && !working, two_b = right == CHUNK_SPLIT;
+        const struct {
+            const double *a, *b;
+            bool there;
+        } terms[] = {{a0, two_b ? b1 : b, two_a},
+                     {two_a ? a1 : a, b0, two_b},
+                     {two_a ? a1 : a, two_b ? b1 : b, true}};
+        for (int i = 0; i < 3; i++)
+            if (terms[i].there)
+                gka_mma(profile.device, input, WIDE, WIDE, WIDE, (gka_matrix){terms[i].a, WIDE, 1},
+                        (gka_matrix){terms[i].b, 1, WIDE}, want, WIDE, work.pack_H);
+        assert_memory_equal(got, want, sizeof got);
+    }
+    gka_free(bump.base);
+    drop(&p);
+}
+
+static gka_generator bf16_problem(void) {
+    return (gka_generator){.keys = GKA_KEYS_IID,
+                           .gate = GKA_GATE_RELEASED,
+                           .B = 1,
+                           .T = 40,
+                           .H = 1,
+                           .G = 1,
+                           .D = 32,
+                           .V = 32,
+                           .alpha = true,
+                           .cotangents = true,
+                           .dtype = GKA_BF16,
+                           .num_iter = 12,
+                           .chunk_size = 16,
+                           .seed = 3};
+}
+
+/* With store=2, x and p are what the iteration left, rounded to two parts: 17 significant bits. */
+static void test_two_parts_are_stored(void **state) {
+    (void)state;
+    enum { N = 40 * 32 };
+    const gka_generator generator = bf16_problem();
+    gka_problem p;
+    assert_int_equal(gka_problem_generate(&generator, &p, NULL), GKA_OK);
+    for (int form = 0; form < GKA_FORM_COUNT; form++) {
+        gka_profile profile;
+        double x[2][N], dp[2][N], dk[2][N];
+        for (int i = 0; i < 2; i++) {
+            assert_int_equal(gka_profile_find("h100", &profile, NULL), GKA_OK);
+            profile.form = (gka_form)form;
+            assert_int_equal(gka_profile_set(&profile, i ? "store=2" : "store_x=exact", NULL),
+                             GKA_OK);
+            gka_chunk out = {.x = x[i], .p = dp[i], .dk = dk[i]};
+            assert_int_equal(
+                gka_chunk_backward(&p, &profile, GKA_CHUNK_SOLVE, true, NULL, &out, NULL), GKA_OK);
+        }
+        int rounded = 0;
+        for (int i = 0; i < N; i++) {
+            assert_true(bits_of(x[1][i]) == bits_of(chunk_round(CHUNK_SPLIT, x[0][i])));
+            assert_true(bits_of(dp[1][i]) == bits_of(chunk_round(CHUNK_SPLIT, dp[0][i])));
+            assert_true(fabs(x[1][i] - x[0][i]) <= 0x1p-17 * fabs(x[0][i]));
+            rounded += bits_of(x[1][i]) != bits_of(bf16(x[1][i]));
+        }
+        assert_true(rounded > N / 2);
+    }
+    gka_problem_free(&p);
+}
+
 /* ---- profiles, errors ---------------------------------------------------------------------- */
 
 static void test_profiles(void **state) {
@@ -617,6 +804,42 @@ static void test_profiles(void **state) {
     assert_int_equal(gka_profile_set(&profile, "nothing=exact", &error), GKA_BAD_ARGUMENT);
     assert_int_equal(gka_form_find("two-term"), GKA_TWO_TERM);
     assert_int_equal(gka_form_find("one-term"), -1);
+}
+
+static void test_repairs_by_name(void **state) {
+    (void)state;
+    gka_profile profile;
+    gka_error error = {0};
+    assert_int_equal(gka_profile_find("h100", &profile, NULL), GKA_OK);
+    assert_int_equal(profile.form, GKA_THREE_TERM);
+    assert_int_equal(profile.operand, GKA_OPERAND_BF16);
+    assert_int_equal(profile.store, 1);
+    assert_int_equal(profile.num_iter, 0);
+    assert_true(bits_of(profile.margin) == bits_of(0.0));
+    for (int i = 0; i < GKA_FORM_COUNT; i++)
+        assert_int_equal(gka_form_find(gka_form_name((gka_form)i)), i);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(gka_operand_find(gka_operand_name((gka_operand)i)), i);
+    static const char *const good[] = {"form=cg-consistent", "operand=fp16", "store=2",
+                                       "margin=2^-6", "num_iter=9"};
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++)
+        assert_int_equal(gka_profile_set(&profile, good[i], &error), GKA_OK);
+    static const struct {
+        const char *setting, *expected;
+    } bad[] = {
+        {"form=one-term", "two-term"}, {"operand=fp8", "tf32"},  {"store=3", "1 or 2"},
+        {"store=", "1 or 2"},          {"margin=-1", "2^-6"},    {"margin=2^1", "from 0 to 1"},
+        {"margin=nan", "from 0 to 1"}, {"num_iter=0", "from 1"}, {"num_iter=3x", "from 1"}};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        assert_int_equal(gka_profile_set(&profile, bad[i].setting, &error), GKA_BAD_ARGUMENT);
+        assert_non_null(strstr(error.text, bad[i].expected));
+    }
+    assert_int_equal(profile.form, GKA_FORM_CG_CONSISTENT); /* what fails changes nothing */
+    assert_int_equal(profile.operand, GKA_OPERAND_FP16);
+    assert_int_equal(profile.store, 2);
+    assert_int_equal(profile.num_iter, 9);
+    assert_true(bits_of(profile.margin) == bits_of(0x1p-6));
+    assert_true(gka_profile_has(&profile, GKA_POINT_STORE_X));
 }
 
 /* NUMERICS 1: the released kernels hold a and s in binary32. */
@@ -664,12 +887,16 @@ static void test_exact64_decode(void **state) {
     gka_error error = {0};
     assert_int_equal(gka_profile_find("exact64", &profile, NULL), GKA_OK);
     outputs want = outputs_of(&p), got = outputs_of(&p);
-    recurrence(&p, &want);
+    recurrence(&p, 0, &want);
     gka_chunk out = {.x = got.x, .fro = got.fro, .h_final = got.h_final};
     assert_int_equal(gka_chunk_decode(&p, &profile, &out, NULL), GKA_OK);
     assert_true(worst_row(6, 1, got.fro, want.fro) <= 1e-13);
     assert_true(worst_row(6, 7, got.x, want.x) <= 1e-12);
     assert_true(worst_row(6, 49, got.h_final, want.h_final) <= 1e-13);
+    profile.form = GKA_FORM_CG;
+    assert_int_equal(gka_chunk_decode(&p, &profile, &out, &error), GKA_UNSUPPORTED);
+    assert_non_null(strstr(error.text, "form cg"));
+    profile.form = GKA_THREE_TERM;
     p.T = 2;
     assert_int_equal(gka_chunk_decode(&p, &profile, &out, &error), GKA_BAD_ARGUMENT);
     assert_non_null(strstr(error.text, "expected one"));
@@ -706,19 +933,9 @@ static void test_spectrum(void **state) {
  * and the suffix state carry the NaN to dk of every token (seen on an H100). dq is not touched. */
 static void test_h100_ungated_ragged_dk(void **state) {
     (void)state;
-    const gka_generator generator = {.keys = GKA_KEYS_IID,
-                                     .gate = GKA_GATE_NONE,
-                                     .B = 1,
-                                     .T = 40,
-                                     .H = 1,
-                                     .G = 1,
-                                     .D = 32,
-                                     .V = 32,
-                                     .cotangents = true,
-                                     .dtype = GKA_BF16,
-                                     .num_iter = 5,
-                                     .chunk_size = 16,
-                                     .seed = 3};
+    gka_generator generator = bf16_problem();
+    generator.gate = GKA_GATE_NONE;
+    generator.num_iter = 5;
     gka_problem p;
     gka_profile profile;
     assert_int_equal(gka_problem_generate(&generator, &p, NULL), GKA_OK);
@@ -773,13 +990,18 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(prop_exact64_is_the_recurrence),
         cmocka_unit_test(prop_exact64_any_chunk),
+        cmocka_unit_test(test_exact64_margin_and_num_iter),
         cmocka_unit_test(test_exact64_zero_gates),
         cmocka_unit_test(test_exact64_prefill_then_decode),
         cmocka_unit_test(test_threads_do_not_matter),
         cmocka_unit_test(prop_exact64_gradients_are_implicit),
         cmocka_unit_test(test_exact64_gradients_at_zero_gates),
         cmocka_unit_test(test_bf16),
+        cmocka_unit_test(test_kinds),
+        cmocka_unit_test(prop_products_by_parts),
+        cmocka_unit_test(test_two_parts_are_stored),
         cmocka_unit_test(test_profiles),
+        cmocka_unit_test(test_repairs_by_name),
         cmocka_unit_test(test_parameters_are_rounded),
         cmocka_unit_test(test_h100_refuses),
         cmocka_unit_test(test_exact64_decode),

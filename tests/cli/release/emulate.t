@@ -28,3 +28,18 @@ $ gka verify --set=mask=exact $DATA/h100/iid_ungated.safetensors
 $ gka verify --emulate=h100 --set=mosk=exact $DATA/h100/iid_ungated.safetensors
 ! gka verify: no rounding point 'mosk'
 = 2
+The same inputs through repaired kernels: predicted errors of x, o, dk.
+$ for s in form=three-term form=two-term form=cg-consistent operand=tf32 margin=2^-6 num_iter=10; do echo $s $(gka verify --oracle=fp64 --emulate=h100 --set=$s $DATA/h100/iid_gated.safetensors | awk '/^(x|o|solve.dk) / { print $NF }'); done
+> form=three-term 2.55e-03 4.73e-01 6.08e-01
+> form=two-term 1.74e-03 1.06e-01 6.53e-02
+> form=cg-consistent 1.71e-03 1.15e-01 2.62e-02
+> operand=tf32 1.74e-03 1.20e-01 1.05e-01
+> margin=2^-6 1.88e-03 4.29e-01 4.59e-01
+> num_iter=10 8.98e-02 3.30e-01 2.61e-01
+$ gka verify --oracle=fp64 --emulate=h100 --set=form=two-term --set=store=2 $DATA/h100/iid_gated.safetensors | awk '/^(x|o|solve.dk) / { print $1, $NF }'
+> x 5.90e-04
+> o 9.03e-02
+> solve.dk 5.69e-03
+$ gka verify --emulate=h100 --set=store=3 $DATA/h100/iid_gated.safetensors
+! gka verify: 'store=3': expected 1 or 2
+= 2

@@ -55,9 +55,10 @@ $ gka verify --help
 >                                        NAME; may be repeated
 >       --emulate=PROFILE                replay the kernels too: h100, ieee32 or
 >                                        exact64
->       --form=three-term|two-term       form of the iteration that is replayed
->       --set=POINT=exact|released       switch one rounding of the replay; may
->                                        be repeated
+>       --form=FORM                      form of the iteration that is replayed:
+>                                        three-term, two-term, cg, cg-consistent
+>       --set=SETTING                    switch one rounding of the replay, or
+>                                        repair it (below); may be repeated
 >       --show-ref                       judge the file's own ref.* tensors too
 >
 > By a golden:
@@ -84,7 +85,9 @@ $ gka verify --help
 >   identical    share of the stored elements that the replay gives too, bit for bit
 >   far          the largest distance of the others, in steps of the stored format
 >   predicted    rel_err of the replay; beside it stands the one measured
-> --set=POINT=exact leaves one rounding out (gka attribute lists them).
+> --set=POINT=exact leaves one rounding out (gka attribute lists them); repairs are form=,
+> operand=bf16|split|tf32|fp16 (what the products of the iteration read), store=1|2 (bf16 parts
+> of x and p), margin=M (the spectrum taken to reach (1 + a + M) f; 2^-6), num_iter=N.
 >
 > The default oracle is certified: double-double with a proven error bound (of gradients: shown,
 > not proven), the same bytes on every machine, 1.5 times fp64's time or so. Where it can prove
