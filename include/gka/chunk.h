@@ -52,7 +52,7 @@ extern "C" {
     X(GRAD_DOT, "grad_dot", "<p_t, x_t>, a <p_t, x_t> and <D, H_0> summed in bf16")                \
     X(GRAD_WEIGHT, "grad_weight", "sum_t M_tj w_t M_ti from operands cut to tf32")                 \
     X(STORE_GRAD, "store_grad", "dk in two bf16 parts; dq, dv, dalpha and their parts in bf16")    \
-    X(H0_SIGN, "h0_sign", "dh0 with the released sign and without the ridge term")
+    X(H0_SIGN, "h0_sign", "dh0 (and dh_final) in the released sign, dh0 without the ridge term")
 
 typedef enum gka_point {
 #define GKA_POINT_ENUM(id, name, text) GKA_POINT_##id,
@@ -136,7 +136,7 @@ typedef struct gka_chunk {
     double *dk;                /* [B,T,G,D] */
     double *dv;                /* [B,T,G,V] */
     double *dalpha, *dg;       /* [B,T,H] */
-    double *dh0;               /* [N,H,D,D] */
+    double *dh0, *du0;         /* [N,H,D,D], [N,H,D,V]; du0 = 0 for the solve */
 } gka_chunk;
 
 /* Chunks along the second axis of h_chunk: each sequence is cut by itself. */
@@ -178,8 +178,8 @@ typedef struct gka_chunk_given {
     const double *p;       /* [B,T,H,D] */
 } gka_chunk_given;
 
-/* Fills p dq dk dg dh0, and for the layer dv dalpha; forward members that are not NULL are filled
- * too. bp_lambda: differentiate through the ridge lambda = a ||H||_F (the released default).
+/* Fills p dq dk dg dh0, and for the layer dv dalpha du0; forward members that are not NULL are
+ * filled too. bp_lambda: differentiate through the ridge lambda = a ||H||_F (the released default).
  * Memory beside the workspace: x, f and, per worker, two rows of T D and 2 sqrt(T/C) states.
  * Grouped heads: dk and dv are summed over the query heads of a group. given may be NULL. */
 gka_status gka_chunk_backward(const gka_problem *problem, const gka_profile *profile,

@@ -26,7 +26,7 @@ extern "C" {
  *   gka_version      of the library that made it
  *   spec             JSON, every key of gka_golden_spec_set: made again from this, same bytes
  *   inputs_sha256    over "NAME DTYPE [d0,d1,...]\n" and the data of each input, in the order
- *                    q k v alpha g h0 u0 do dx cu_seqlens
+ *                    q k v alpha g h0 u0 do dx dh_final du_final cu_seqlens
  *   tolerances       JSON {NAME: {value, judged, floor, stage, stage_profile, rule}}, see below
  *   oracle           JSON: what the certified oracle reports; forward values are proven to be
  *                    correctly rounded, gradients are right to about 1e-25 without a proven bound
@@ -54,7 +54,7 @@ typedef struct gka_golden_spec {
 /* iid keys, released gates, B T H D = 1 256 1 128, bf16, all outputs, the certified oracle. */
 void gka_golden_spec_start(gka_golden_spec *spec);
 /* Sets one key from text: problem gate B T H G D V pairs dtype chunk ridge iters scale seed h0
- * alpha plain outputs emulate lo oracle. GKA_BAD_ARGUMENT with key and allowed values. */
+ * alpha plain final outputs emulate lo oracle. GKA_BAD_ARGUMENT with key and allowed values. */
 gka_status gka_golden_spec_set(gka_golden_spec *spec, const char *key, const char *text,
                                gka_error *error);
 /* Sets the keys of a JSON object. */

@@ -103,8 +103,9 @@ typedef enum gka_cotangent {
 } gka_cotangent;
 
 /* Fills the gradient members of out that are wanted, p with them; the problem must have the
- * cotangent. For GKA_COTANGENT_X what belongs to v, alpha, u0 is zero and dq = p. Final states have
- * no cotangent.
+ * cotangent. For GKA_COTANGENT_X what belongs to v, alpha, u0 is zero and dq = p. Cotangents of the
+ * final states, where the problem has them, are what A and E of NUMERICS 2 start from (for
+ * GKA_COTANGENT_X dh_final alone).
  *
  * dh0 = gamma_1 A_1 is the derivative by the entries of H_0 taken as D^2 independent numbers. The
  * layer sees h0 through (h0 + h0^T)/2, so the change along any direction X is <dh0, (X + X^T)/2>:

@@ -36,6 +36,7 @@ static const struct {
     {"gated", "gate", "released", "--gate=released"},
     {"ungated", "gate", "none", "--gate=none"},
     {"h0", "h0", "true", "initial states h0, u0"},
+    {"final", "final", "true", "cotangents of the final states, dh_final and du_final"},
     {"alpha", "alpha", "true", "a tensor alpha (yes)"},
     {"no-alpha", "alpha", "false", "alpha = 1"},
     {"plain", "plain", "true", "no beta, no alpha, no gate"},
@@ -60,7 +61,7 @@ static const char notes[] =
     "\n"
     "--spec takes the same keys as a JSON object, {\"T\": 512, \"gate\": \"slow\", \"h0\": true};\n"
     "options given as well count more. --input takes a file's own q k [v alpha g h0 u0 do dx\n"
-    "cu_seqlens] and parameters in place of made-up ones.\n";
+    "dh_final du_final cu_seqlens] and parameters in place of made-up ones.\n";
 
 typedef struct request {
     const char *spec, *input, *output;

@@ -57,6 +57,7 @@ static const key keys[] = {
     {"h0", FLAG, AT(generator.h0), flag_words, 0, 0},
     {"alpha", FLAG, AT(generator.alpha), flag_words, 0, 0},
     {"plain", FLAG, AT(generator.plain), flag_words, 0, 0},
+    {"final", FLAG, AT(generator.final), flag_words, 0, 0},
     {"outputs", OUTPUTS, 0, NULL, 0, 0},
     {"emulate", FLAG, AT(emulate), emulate_words, 0, 0},
     {"lo", FLAG, AT(lo), flag_words, 0, 0},

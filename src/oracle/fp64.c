@@ -570,8 +570,9 @@ static gka_status reverse_head(gka_run *run, int64_t n, int64_t h, bool first, s
     token at = {.n = n, .h = h, .b = span.b, .t = span.begin};
     const int64_t marks = (span.end - span.begin + w->length - 1) / w->length;
     gka_status status = mark_states(run, at, w, error);
-    memset(w->A, 0, (size_t)(D * D) * sizeof *w->A);
-    memset(w->E, 0, (size_t)(D * V) * sizeof *w->E);
+    gka_problem_dh_final(problem, n, h, w->A);
+    if (V > 0)
+        gka_problem_du_final(problem, n, h, w->E);
     for (int64_t mark = marks - 1; status == GKA_OK && mark >= 0; mark--) {
         at.t = span.begin + mark * w->length;
         const int64_t left = span.end - at.t, count = left < w->length ? left : w->length;
