@@ -71,15 +71,18 @@ int gka_point_find(const char *name); /* -1: none */
  * (NUMERICS 7). num_iter products with H in each. In two-term and cg-consistent the direction is
  * rounded once, and that rounded direction enters both the product and x; in cg only the product
  * reads the rounded one. CG ends a row at |r| <= u^2 |q|, u of the working precision, or where
- * <p, (H + lambda) p> <= 0. */
+ * <p, (H + lambda) p> <= 0. Misprinted is three-term from omega_0 = 0, as the paper's Algorithm 1
+ * has it: a mistake kept for audits (gka/audit.h). */
 typedef enum gka_form {
     GKA_THREE_TERM,
     GKA_TWO_TERM,
     GKA_FORM_CG,
-    GKA_FORM_CG_CONSISTENT
+    GKA_FORM_CG_CONSISTENT,
+    GKA_FORM_MISPRINTED
 } gka_form;
-enum { GKA_FORM_COUNT = GKA_FORM_CG_CONSISTENT + 1 };
-const char *gka_form_name(gka_form form); /* "three-term", "two-term", "cg", "cg-consistent" */
+enum { GKA_FORM_COUNT = GKA_FORM_CG_CONSISTENT + 1 }; /* those that solve the system */
+const char *gka_form_name(gka_form form); /* "three-term", "two-term", "cg", "cg-consistent",
+                                             "misprinted" */
 int gka_form_find(const char *name);      /* -1: none */
 
 /* To what the points operand_x and operand_score round, where they are released:

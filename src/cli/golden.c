@@ -1,5 +1,6 @@
 /* golden.c - gka golden: inputs, references and tolerances in one file. */
 #include "gka/golden.h"
+#include "cli/audit.h"
 #include "cli/private.h"
 
 #include <stdlib.h>
@@ -143,7 +144,8 @@ static int generate(cli *c, const request *r, const gka_golden_spec *spec) {
 
 int cli_golden(cli *c) {
     request r = {0};
-    cli_option options[KEYS + FLAGS + 4];
+    cli_audit_request audit = {0};
+    cli_option options[KEYS + FLAGS + 7];
     int n = 0, code;
     options[n++] = (cli_option){
         "output", 'o', CLI_TEXT, &r.output, .value = "FILE", .help = "the golden to write"};
@@ -156,10 +158,25 @@ int cli_golden(cli *c) {
             keys[i].name, 0, CLI_TEXT, &r.text[i], .value = keys[i].value, .help = keys[i].help};
     for (int i = 0; i < FLAGS; i++)
         options[n++] = (cli_option){flags[i].name, 0, CLI_FLAG, &r.flag[i], .help = flags[i].help};
+    options[n++] =
+        (cli_option){"audit",           0,
+                     CLI_TEXT,          &audit.path,
+                     .value = "GOLDEN", .help = "right kernels and known mistakes judged by it"};
+    options[n++] =
+        (cli_option){"write",           0,
+                     CLI_TEXT,          &audit.write,
+                     .value = "MEMBER", .help = "with --audit: its tensors, as a candidate, to -o"};
+    options[n++] =
+        (cli_option){"json",          0,
+                     CLI_TEXT,        &audit.json,
+                     .value = "FILE", .help = "with --audit: the report as JSON, - for stdout"};
     options[n] = (cli_option){.kind = CLI_END};
     const cli_help help = {.notes = notes, .least = 0, .most = 0};
     if (!cli_parse(c, &help, options, &code))
         return code;
+    audit.output = r.output;
+    if (audit.path != NULL)
+        return cli_audit(c, &audit);
     if (r.output == NULL)
         return cli_fail(c, "expected -o FILE; `gka golden --help` says more");
     gka_golden_spec spec;
