@@ -567,7 +567,8 @@ static void conjugate_gradients(const chunk_plan *plan, chunk_work *work, const 
 void chunk_solve(const chunk_plan *plan, chunk_work *work, const double *rhs, const double *f) {
     pack_solver(plan, work);
     switch (plan->profile.form) {
-    case GKA_THREE_TERM: three_term(plan, work, rhs, f); break;
+    case GKA_THREE_TERM:
+    case GKA_FORM_MISPRINTED: three_term(plan, work, rhs, f); break;
     case GKA_TWO_TERM: two_term(plan, work, rhs, f); break;
     case GKA_FORM_CG:
     case GKA_FORM_CG_CONSISTENT: conjugate_gradients(plan, work, rhs, f); break;

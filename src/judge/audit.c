@@ -66,7 +66,7 @@ static void close_case(job *j) {
 static bool changes_something(const job *j, const golden_values *out) {
     for (int i = 0; i < JUDGE_OUTPUTS; i++)
         if (j->golden.wanted >> i & 1 && out->of[i] != NULL &&
-            !(golden_distance(judge_count(j->subject.problem, i), out->of[i], j->right.of[i]) <
+            !(gka_rel_err(judge_count(j->subject.problem, i), out->of[i], j->right.of[i]) <
               0x1p-40))
             return true;
     return false;

@@ -49,8 +49,8 @@ extern const size_t audit_member_count;
 
 /* Row-major, in the host's byte order until audit_seal. */
 typedef struct audit_copy {
-    gka_problem problem;                                 /* its views are of F64 */
-    double *q, *k, *v, *alpha, *g, *h0, *u0, *dout, *dx; /* NULL: absent */
+    gka_problem problem; /* its views are of F64 */
+    double *q, *k, *v, *alpha, *g, *h0, *u0, *dout, *dx, *dh_final, *du_final; /* NULL: absent */
     double *memory;
     size_t count; /* doubles in memory */
     int64_t *bounds;
@@ -68,6 +68,8 @@ typedef struct audit_shape {
 
 gka_status audit_copy_make(const gka_problem *from, const audit_shape *shape, audit_copy *copy,
                            gka_error *error);
+/* dh_final and du_final of the original's sequence n become those of the copy's sequence `to`. */
+void audit_copy_ends(const gka_problem *from, int64_t n, int64_t to, audit_copy *copy);
 /* To little-endian: from here on the problem can be read and the arrays cannot. */
 void audit_seal(audit_copy *copy);
 void audit_copy_free(audit_copy *copy);

@@ -19,7 +19,7 @@ typedef struct part {
     bool there;
 } part;
 
-enum { PARTS = 9 };
+enum { PARTS = 11 };
 
 static void list_parts(const gka_problem *from, const audit_shape *shape, audit_copy *c,
                        part parts[PARTS]) {
@@ -35,6 +35,8 @@ static void list_parts(const gka_problem *from, const audit_shape *shape, audit_
         {&c->u0, &p->u0, {N, H, D, V}, 4, from->u0.data != NULL || (shape->states && V > 0)},
         {&c->dout, &p->dout, {B, T, H, V}, 4, from->dout.data != NULL},
         {&c->dx, &p->dx, {B, T, H, D}, 4, from->dx.data != NULL},
+        {&c->dh_final, &p->dh_final, {N, H, D, D}, 4, from->dh_final.data != NULL},
+        {&c->du_final, &p->du_final, {N, H, D, V}, 4, from->du_final.data != NULL},
     };
     memcpy(parts, all, sizeof all);
 }
@@ -82,6 +84,26 @@ static void copy_token(const gka_problem *from, const audit_shape *shape, audit_
     }
 }
 
+static void copy_states(const gka_problem *from, int64_t n, int64_t to, audit_copy *c) {
+    const int64_t H = from->H, D = from->D, V = from->V;
+    for (int64_t h = 0; h < H; h++) {
+        if (c->h0 != NULL)
+            gka_problem_h0(from, n, h, c->h0 + (to * H + h) * D * D);
+        if (c->u0 != NULL)
+            gka_problem_u0(from, n, h, c->u0 + (to * H + h) * D * V);
+    }
+}
+
+void audit_copy_ends(const gka_problem *from, int64_t n, int64_t to, audit_copy *c) {
+    const int64_t H = from->H, D = from->D, V = from->V;
+    for (int64_t h = 0; h < H; h++) {
+        if (c->dh_final != NULL)
+            gka_problem_dh_final(from, n, h, c->dh_final + (to * H + h) * D * D);
+        if (c->du_final != NULL)
+            gka_problem_du_final(from, n, h, c->du_final + (to * H + h) * D * V);
+    }
+}
+
 gka_status audit_copy_make(const gka_problem *from, const audit_shape *shape, audit_copy *copy,
                            gka_error *error) {
     *copy = (audit_copy){.problem = *from};
@@ -115,13 +137,10 @@ gka_status audit_copy_make(const gka_problem *from, const audit_shape *shape, au
     }
     for (int64_t i = 0; i < p->B * p->T; i++)
         copy_token(from, shape, copy, i);
-    for (int64_t n = 0; n < p->N && p->N == from->N; n++)
-        for (int64_t h = 0; h < p->H; h++) {
-            if (copy->h0 != NULL)
-                gka_problem_h0(from, n, h, copy->h0 + (n * p->H + h) * p->D * p->D);
-            if (copy->u0 != NULL)
-                gka_problem_u0(from, n, h, copy->u0 + (n * p->H + h) * p->D * p->V);
-        }
+    for (int64_t n = 0; n < p->N && p->N == from->N; n++) {
+        copy_states(from, n, n, copy);
+        audit_copy_ends(from, n, n, copy);
+    }
     return GKA_OK;
 }
 
