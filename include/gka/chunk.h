@@ -6,7 +6,8 @@
  *   4  gka_chunk_forward        x f o and the states (NUMERICS 4 and 5)
  *   5  gka_chunk_backward       dq dk dv dalpha dg dh0 of the solve or of the layer
  *   6  gka_chunk_decode         one token (NUMERICS 5)
- *   7  gka_chunk_spectrum       the largest eigenvalue against the interval the solver assumes
+ *   7  gka_chunk_by_segments    the tokens cut, states handed on: one sequence on several devices
+ *   8  gka_chunk_spectrum       the largest eigenvalue against the interval the solver assumes
  *
  * The same code runs in exact64 (no rounding point on: the formulas of NUMERICS 4 in binary64, r
  * Chebyshev steps) and in h100 (all on: the bits of the released kernels run with num_warps = 4).
@@ -198,7 +199,34 @@ gka_status gka_chunk_backward(const gka_problem *problem, const gka_profile *pro
 gka_status gka_chunk_decode(const gka_problem *problem, const gka_profile *profile, gka_chunk *out,
                             gka_error *error);
 
-/* ---- 7 spectrum ---------------------------------------------------------------------------- */
+/* ---- 7 segments ---------------------------------------------------------------------------- */
+
+/* How the states pass between the segments of a sequence.
+ *
+ *   GKA_SEGMENTS_RELAY  a segment starts from the states (H, U) that the one before it ended with,
+ *                       and its reverse from the cotangents dh0, du0 of the one after it. Where the
+ *                       bounds are multiples of C (and of the output stage's tile) exact64 gives
+ *                       the bits of one run.
+ *   GKA_SEGMENTS_SCAN   as the released sequence-parallel path does it: each segment runs from zero
+ *                       and sends (H, U, sum of g); a scan S <- local + exp(sum g) S gives the
+ *                       states before each, from which it runs again. In reverse each segment sends
+ *                       its own dh0, du0; the same scan from the right gives the cotangent of each
+ *                       one's final states, whose gradients, through the states alone, are added.
+ *                       Sums are rounded to the working precision, those of dk and dv as stored.
+ *
+ * Both are the same in exact arithmetic. In a profile with `h0_sign` released, what passes from
+ * right to left lacks the ridge term of dh0. */
+typedef enum gka_segments { GKA_SEGMENTS_RELAY, GKA_SEGMENTS_SCAN } gka_segments;
+
+/* Forward and backward by segments bounds[i] .. bounds[i + 1], i < count: bounds run from 0 to T
+ * without decreasing. Fills what gka_chunk_backward fills and h_final, u_final; h_chunk is left.
+ * cu_seqlens NULL. Memory: the tensors of the longest segment, 4 states a segment. */
+gka_status gka_chunk_by_segments(const gka_problem *problem, const gka_profile *profile,
+                                 gka_chunk_of of, bool bp_lambda, gka_segments segments,
+                                 int64_t count, const int64_t *bounds, gka_chunk *out,
+                                 gka_error *error);
+
+/* ---- 8 spectrum ---------------------------------------------------------------------------- */
 
 /* lambda_max [B,T,H]: the largest eigenvalue of H_t, a Rayleigh quotient of the power method (from
  * below, change per step below 1e-12, at most 1000 steps); fro [B,T,H]: ||H_t||_F. States token by

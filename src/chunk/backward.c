@@ -92,6 +92,11 @@ static bool operand(const chunk_plan *plan) {
     return chunk_has(plan, GKA_POINT_GRAD_OPERAND);
 }
 
+/* Whether Z is added to E at every chunk. */
+static bool merged(const chunk_plan *plan) {
+    return !plan->hardware && !chunk_has(plan, GKA_POINT_H0_SIGN);
+}
+
 static double sum_rows(const chunk_plan *plan, int64_t n, const double *a) {
     return lane_sum(plan->order, n, a);
 }
@@ -423,7 +428,7 @@ static void through_later(const backward *run, backward_work *work, double *dk2)
     const int64_t D = plan->D, C = tile->C;
     const bool f32 = plan->f32, bf = operand(plan) && chunk_has(plan, GKA_POINT_GRAD_STATE);
     double *const kz = work->rows, *const dG2 = work->t1;
-    if (!plan->hardware) { /* it is in E */
+    if (merged(plan)) {
         zero(dk2, C * D);
         for (int64_t j = 0; j < C; j++)
             work->dG[j] = -work->dG[j];
@@ -468,7 +473,7 @@ static void carry_outer(const chunk_plan *plan, backward_work *work) {
             work->E[i] = w(plan->f32, work->E[i] * tile->decay);
     chunk_multiply(plan, base, kind, plan->stored, D, D, C, (gka_matrix){pe, 1, D},
                    (gka_matrix){work->x, D, 1}, work->E, D);
-    for (int64_t i = 0; !plan->hardware && i < D * D; i++) {
+    for (int64_t i = 0; merged(plan) && i < D * D; i++) {
         work->E[i] = fma_w(plan->f32, .5, work->Z[i], work->E[i]);
         work->Z[i] = 0;
     }
