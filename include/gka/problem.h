@@ -138,6 +138,32 @@ typedef enum gka_gate {
 const char *gka_gate_name(gka_gate gate);
 int gka_gate_find(const char *name);
 
+/* What may be done to a made-up problem afterwards, in this order: id, name, what happens. Tokens
+ * count within their batch row (of packed sequences within all). */
+#define GKA_EDIT_LIST(X)                                                                           \
+    X(GKA_EDIT_ONE_KEY, "one-key", "every key is that of token 0 of batch row 0")                  \
+    X(GKA_EDIT_NO_KEYS, "no-keys", "all keys are 0")                                               \
+    X(GKA_EDIT_LATE_KEYS, "late-keys", "the keys of the first T/2 tokens are 0")                   \
+    X(GKA_EDIT_ZERO_QUERIES, "zero-queries", "the queries of odd tokens are 0")                    \
+    X(GKA_EDIT_GAMMA_ONE, "gamma-one", "g = 0")                                                    \
+    X(GKA_EDIT_GAMMA_ZERO, "gamma-zero", "g = -inf at tokens 3, 10, 17, ...")                      \
+    X(GKA_EDIT_GAMMA_TINY, "gamma-tiny", "g = -200 at tokens 3, 10, 17, ...")                      \
+    X(GKA_EDIT_SUBNORMAL, "subnormal", "q k v do dx of odd tokens times 2^(emin-2) of their type") \
+    X(GKA_EDIT_LARGEST_VALUE, "largest-value",                                                     \
+      "the first element of v of token T/2 is the largest finite number")                          \
+    X(GKA_EDIT_LARGEST_KEY, "largest-key",                                                         \
+      "the first element of k of token T/2 is the largest finite number")
+
+typedef enum gka_edit {
+#define GKA_EDIT_ENUM(id, name, text) id,
+    GKA_EDIT_LIST(GKA_EDIT_ENUM)
+#undef GKA_EDIT_ENUM
+        GKA_EDIT_COUNT
+} gka_edit;
+const char *gka_edit_name(gka_edit edit);
+const char *gka_edit_text(gka_edit edit);
+int gka_edit_find(const char *name); /* -1: none */
+
 /* A problem is a function of this alone, bit for bit, on any machine: not of threads, compiler or
  * libm. src/problem/generate.c says what each element is; q and the cotangents are N(0,1), q and k
  * then normalised. Every element is drawn for its own (b, t, head, d), so that a larger B, T, H
@@ -159,6 +185,7 @@ typedef struct gka_generator {
     int64_t chunk_size; /* 0: 64 */
     double scale;       /* 0: D^-1/2 */
     uint64_t seed;
+    unsigned edits; /* bit i: gka_edit i; those of g want a gate */
 } gka_generator;
 
 /* GKA_BAD_ARGUMENT with a line, GKA_OUT_OF_MEMORY; then *problem is all zero. Freed by

@@ -17,7 +17,7 @@
  *   h0, u0   sums over j < 2D of y y^T and y w^T, y the normalised n(H0; n,j,h,.), w_d = n(U0;
  * n,j,h,d)
  *
- * Everything is rounded once, to nearest even, when it is stored.
+ * Everything is rounded once, to nearest even, when it is stored; edit.c may change it then.
  */
 #include "gka/problem.h"
 
@@ -25,6 +25,7 @@
 #include "io/tensor.h"
 #include "problem/check.h"
 #include "problem/draw.h"
+#include "problem/edit.h"
 #include "problem/functions.h"
 #include "problem/tensors.h"
 #include "problem/vector.h"
@@ -412,7 +413,8 @@ static gka_status make(maker *m, gka_problem *problem, gka_error *error) {
     }
     if (s->h0 || s->final)
         gka_parallel(s->B * s->H, make_states, m);
-    return gka_problem_check(problem, NULL, error);
+    status = gka_problem_edit(s, problem, error);
+    return status == GKA_OK ? gka_problem_check(problem, NULL, error) : status;
 }
 
 gka_status gka_problem_generate(const gka_generator *generator, gka_problem *problem,
