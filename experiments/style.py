@@ -13,15 +13,18 @@ import matplotlib
 matplotlib.use("svg")
 import matplotlib.pyplot as plt  # noqa: E402
 
-GREY = "#7f7f7f"
 BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, RED, PINK = (
     "#000000", "#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7")
 
-# name -> colour, marker
+GREY = "#777777"
+
+# the library's name of a solver -> colour, marker, name in a legend. The filters are black and grey.
 SOLVERS = {
-    "chebyshev": (RED, "o"), "chebyshev2": (BLUE, "s"), "cg": (GREEN, "^"),
-    "cg-guarded": (ORANGE, "v"), "cg-consistent": (SKY, "D"), "gradient": (PINK, "P"),
-    "nesterov": (GREY, "X"), "kalman": (BLACK, "*"), "cholesky": (BLACK, "+"),
+    "chebyshev": (RED, "o", "Chebyshev, three-term"), "chebyshev2": (BLUE, "s", "Chebyshev, two-term"),
+    "cg": (GREEN, "^", "CG"), "cg-guarded": (ORANGE, "v", "CG, guarded"), "cg-consistent": (SKY, "D", "CG, consistent"),
+    "gradient": (PINK, "P", "gradient"), "nesterov": (YELLOW, "X", "Nesterov"), "cholesky": (BLACK, "+", "Cholesky"),
+    "kalman": (GREY, "*", "Kalman, covariance"), "kalman-symmetrised": (BLACK, "*", "Kalman, symmetrised"),
+    "kalman-ud": (BLACK, "h", "Kalman, UD"),
 }
 FORMATS = {"fp64": BLACK, "fp32": BLUE, "tf32": SKY, "fp16": GREEN, "bf16": RED, "e4m3": ORANGE, "e5m2": PINK}
 THEORY = dict(color="black", linestyle="--", linewidth=1.0, marker="")
@@ -71,6 +74,13 @@ def median_and_spread(rows, x, y):
     ordered = [sorted(groups[k]) for k in xs]
     middle = [v[len(v) // 2] if len(v) % 2 else (v[len(v) // 2 - 1] + v[len(v) // 2]) / 2 for v in ordered]
     return xs, middle, [v[0] for v in ordered], [v[-1] for v in ordered]
+
+
+def solver(name, **more):
+    """How the lines of a solver look: its colour, marker and legend."""
+    colour, marker, label = SOLVERS[name]
+    return dict(color=colour, marker=marker, label=label, markeredgecolor=BLACK if colour == YELLOW else colour,
+                markeredgewidth=.6 if colour == YELLOW else 1) | more
 
 
 def save(figure, name):

@@ -18,6 +18,7 @@ typedef struct lab_shape {
     bool gate, alpha, states; /* states: h0, u0 */
     double h0_scale;          /* of h0 = h0_scale sum of 3 w w^T; negative: indefinite; 0: 1 */
     bool cut, silent;         /* a g = -inf, and zero keys, somewhere in the middle */
+    bool final;               /* dh_final, du_final */
     bool packed;              /* sequences 0..2, 2..2, 2..T-1, T-1..T (B = 1, T >= 3) */
     uint64_t seed;
 } lab_shape;
@@ -25,7 +26,7 @@ typedef struct lab_shape {
 typedef struct lab_case {
     gka_problem problem;
     int64_t cu_seqlens[5];
-    double *q, *k, *v, *alpha, *g, *h0, *u0, *dout, *dx; /* NULL: absent */
+    double *q, *k, *v, *alpha, *g, *h0, *u0, *dout, *dx, *dh_final, *du_final; /* NULL: absent */
 } lab_case;
 
 /* A multiple of 2^-7 in [-1,1]: few bits, so that sums with a small power of two stay exact. */
@@ -103,6 +104,11 @@ static inline void lab_new(lab_case *lab, const lab_shape *s) {
         lab->u0 = lab_tensor(&p->u0, s->seed, 8, 4, U);
         lab_fill_h0(lab, s->h0_scale == 0 ? 1 : s->h0_scale, s->seed);
     }
+    if (s->final) {
+        lab->dh_final = lab_tensor(&p->dh_final, s->seed, 9, 4, H);
+        if (s->V > 0)
+            lab->du_final = lab_tensor(&p->du_final, s->seed, 10, 4, U);
+    }
     for (int64_t h = 0; s->cut && s->gate && h < s->H; h++)
         lab->g[s->T / 2 * s->H + h] = -INFINITY;
     for (int64_t i = 0; s->silent && i < s->G * s->D; i++)
@@ -113,8 +119,8 @@ static inline void lab_new(lab_case *lab, const lab_shape *s) {
 }
 
 static inline void lab_free(lab_case *lab) {
-    double *const tensors[] = {lab->q,  lab->k,  lab->v,    lab->alpha, lab->g,
-                               lab->h0, lab->u0, lab->dout, lab->dx};
+    double *const tensors[] = {lab->q,  lab->k,    lab->v,  lab->alpha,    lab->g,       lab->h0,
+                               lab->u0, lab->dout, lab->dx, lab->dh_final, lab->du_final};
     for (size_t i = 0; i < sizeof tensors / sizeof *tensors; i++)
         gka_free(tensors[i]);
 }

@@ -88,7 +88,8 @@ void gka_philox(const uint64_t counter[4], const uint64_t key[2], uint64_t bits[
 
 /* Calls body(context, i, worker) for i = 0..count-1, each once, in any order, on several threads.
  * worker lies in [0, gka_threads()) and no two calls with one worker overlap, so it indexes
- * workspaces. A body writes only what belongs to its i; results do not depend on the threads. */
+ * workspaces. A body writes only what belongs to its i; results do not depend on the threads. A
+ * loop inside a body runs on the body's own thread. */
 typedef void gka_parallel_body(void *context, int64_t i, int worker);
 void gka_parallel(int64_t count, gka_parallel_body *body, void *context);
 

@@ -6,7 +6,8 @@
  *   4  gka_chunk_forward        x f o and the states (NUMERICS 4 and 5)
  *   5  gka_chunk_backward       dq dk dv dalpha dg dh0 of the solve or of the layer
  *   6  gka_chunk_decode         one token (NUMERICS 5)
- *   7  gka_chunk_spectrum       the largest eigenvalue against the interval the solver assumes
+ *   7  gka_chunk_by_segments    the tokens cut, states handed on: one sequence on several devices
+ *   8  gka_chunk_spectrum       the largest eigenvalue against the interval the solver assumes
  *
  * The same code runs in exact64 (no rounding point on: the formulas of NUMERICS 4 in binary64, r
  * Chebyshev steps) and in h100 (all on: the bits of the released kernels run with num_warps = 4).
@@ -52,7 +53,7 @@ extern "C" {
     X(GRAD_DOT, "grad_dot", "<p_t, x_t>, a <p_t, x_t> and <D, H_0> summed in bf16")                \
     X(GRAD_WEIGHT, "grad_weight", "sum_t M_tj w_t M_ti from operands cut to tf32")                 \
     X(STORE_GRAD, "store_grad", "dk in two bf16 parts; dq, dv, dalpha and their parts in bf16")    \
-    X(H0_SIGN, "h0_sign", "dh0 with the released sign and without the ridge term")
+    X(H0_SIGN, "h0_sign", "dh0 (and dh_final) in the released sign, dh0 without the ridge term")
 
 typedef enum gka_point {
 #define GKA_POINT_ENUM(id, name, text) GKA_POINT_##id,
@@ -71,15 +72,18 @@ int gka_point_find(const char *name); /* -1: none */
  * (NUMERICS 7). num_iter products with H in each. In two-term and cg-consistent the direction is
  * rounded once, and that rounded direction enters both the product and x; in cg only the product
  * reads the rounded one. CG ends a row at |r| <= u^2 |q|, u of the working precision, or where
- * <p, (H + lambda) p> <= 0. */
+ * <p, (H + lambda) p> <= 0. Misprinted is three-term from omega_0 = 0, as the paper's Algorithm 1
+ * has it: a mistake kept for audits (gka/audit.h). */
 typedef enum gka_form {
     GKA_THREE_TERM,
     GKA_TWO_TERM,
     GKA_FORM_CG,
-    GKA_FORM_CG_CONSISTENT
+    GKA_FORM_CG_CONSISTENT,
+    GKA_FORM_MISPRINTED
 } gka_form;
-enum { GKA_FORM_COUNT = GKA_FORM_CG_CONSISTENT + 1 };
-const char *gka_form_name(gka_form form); /* "three-term", "two-term", "cg", "cg-consistent" */
+enum { GKA_FORM_COUNT = GKA_FORM_CG_CONSISTENT + 1 }; /* those that solve the system */
+const char *gka_form_name(gka_form form); /* "three-term", "two-term", "cg", "cg-consistent",
+                                             "misprinted" */
 int gka_form_find(const char *name);      /* -1: none */
 
 /* To what the points operand_x and operand_score round, where they are released:
@@ -136,7 +140,7 @@ typedef struct gka_chunk {
     double *dk;                /* [B,T,G,D] */
     double *dv;                /* [B,T,G,V] */
     double *dalpha, *dg;       /* [B,T,H] */
-    double *dh0;               /* [N,H,D,D] */
+    double *dh0, *du0;         /* [N,H,D,D], [N,H,D,V]; du0 = 0 for the solve */
 } gka_chunk;
 
 /* Chunks along the second axis of h_chunk: each sequence is cut by itself. */
@@ -178,8 +182,8 @@ typedef struct gka_chunk_given {
     const double *p;       /* [B,T,H,D] */
 } gka_chunk_given;
 
-/* Fills p dq dk dg dh0, and for the layer dv dalpha; forward members that are not NULL are filled
- * too. bp_lambda: differentiate through the ridge lambda = a ||H||_F (the released default).
+/* Fills p dq dk dg dh0, and for the layer dv dalpha du0; forward members that are not NULL are
+ * filled too. bp_lambda: differentiate through the ridge lambda = a ||H||_F (the released default).
  * Memory beside the workspace: x, f and, per worker, two rows of T D and 2 sqrt(T/C) states.
  * Grouped heads: dk and dv are summed over the query heads of a group. given may be NULL. */
 gka_status gka_chunk_backward(const gka_problem *problem, const gka_profile *profile,
@@ -195,7 +199,34 @@ gka_status gka_chunk_backward(const gka_problem *problem, const gka_profile *pro
 gka_status gka_chunk_decode(const gka_problem *problem, const gka_profile *profile, gka_chunk *out,
                             gka_error *error);
 
-/* ---- 7 spectrum ---------------------------------------------------------------------------- */
+/* ---- 7 segments ---------------------------------------------------------------------------- */
+
+/* How the states pass between the segments of a sequence.
+ *
+ *   GKA_SEGMENTS_RELAY  a segment starts from the states (H, U) that the one before it ended with,
+ *                       and its reverse from the cotangents dh0, du0 of the one after it. Where the
+ *                       bounds are multiples of C (and of the output stage's tile) exact64 gives
+ *                       the bits of one run.
+ *   GKA_SEGMENTS_SCAN   as the released sequence-parallel path does it: each segment runs from zero
+ *                       and sends (H, U, sum of g); a scan S <- local + exp(sum g) S gives the
+ *                       states before each, from which it runs again. In reverse each segment sends
+ *                       its own dh0, du0; the same scan from the right gives the cotangent of each
+ *                       one's final states, whose gradients, through the states alone, are added.
+ *                       Sums are rounded to the working precision, those of dk and dv as stored.
+ *
+ * Both are the same in exact arithmetic. In a profile with `h0_sign` released, what passes from
+ * right to left lacks the ridge term of dh0. */
+typedef enum gka_segments { GKA_SEGMENTS_RELAY, GKA_SEGMENTS_SCAN } gka_segments;
+
+/* Forward and backward by segments bounds[i] .. bounds[i + 1], i < count: bounds run from 0 to T
+ * without decreasing. Fills what gka_chunk_backward fills and h_final, u_final; h_chunk is left.
+ * cu_seqlens NULL. Memory: the tensors of the longest segment, 4 states a segment. */
+gka_status gka_chunk_by_segments(const gka_problem *problem, const gka_profile *profile,
+                                 gka_chunk_of of, bool bp_lambda, gka_segments segments,
+                                 int64_t count, const int64_t *bounds, gka_chunk *out,
+                                 gka_error *error);
+
+/* ---- 8 spectrum ---------------------------------------------------------------------------- */
 
 /* lambda_max [B,T,H]: the largest eigenvalue of H_t, a Rayleigh quotient of the power method (from
  * below, change per step below 1e-12, at most 1000 steps); fro [B,T,H]: ||H_t||_F. States token by

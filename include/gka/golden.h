@@ -2,6 +2,7 @@
  *
  *   1  gka_golden                inputs, references and tolerances in one file
  *   2  gka_golden_judge          a candidate's tensors by a golden
+ *   3  gka_suite                 a folder of goldens and its index
  *
  * A comparison and its verdict are what gka/judge.h says.
  */
@@ -26,7 +27,7 @@ extern "C" {
  *   gka_version      of the library that made it
  *   spec             JSON, every key of gka_golden_spec_set: made again from this, same bytes
  *   inputs_sha256    over "NAME DTYPE [d0,d1,...]\n" and the data of each input, in the order
- *                    q k v alpha g h0 u0 do dx cu_seqlens
+ *                    q k v alpha g h0 u0 do dx dh_final du_final cu_seqlens
  *   tolerances       JSON {NAME: {value, judged, floor, stage, stage_profile, rule}}, see below
  *   oracle           JSON: what the certified oracle reports; forward values are proven to be
  *                    correctly rounded, gradients are right to about 1e-25 without a proven bound
@@ -43,8 +44,13 @@ extern "C" {
  *
  * so that whatever lies as near to one of them as that lies to the reference passes (the triangle
  * inequality). A value of 1/2 or more, which would let zero pass, is null: nothing is judged. */
+enum { GKA_GOLDEN_SEQUENCES = 32 };
+
 typedef struct gka_golden_spec {
     gka_generator generator;
+    int sequences; /* packed along T, at most GKA_GOLDEN_SEQUENCES; 0: none. Then B = 1, T is the
+                      sum of their lengths, and there are no initial states */
+    int64_t lengths[GKA_GOLDEN_SEQUENCES];
     bool forward, states, backward; /* which outputs: x fro o, h_chunk h_final u_final, gradients */
     bool emulate;                   /* the h100's outputs too */
     bool lo;                        /* NAME.exact.lo too */
@@ -54,7 +60,9 @@ typedef struct gka_golden_spec {
 /* iid keys, released gates, B T H D = 1 256 1 128, bf16, all outputs, the certified oracle. */
 void gka_golden_spec_start(gka_golden_spec *spec);
 /* Sets one key from text: problem gate B T H G D V pairs dtype chunk ridge iters scale seed h0
- * alpha plain outputs emulate lo oracle. GKA_BAD_ARGUMENT with key and allowed values. */
+ * alpha plain final edit lengths outputs emulate lo oracle. edit: "none" or names of gka_edit,
+ * separated by commas; lengths: "none" or the lengths of packed sequences, "17,0,5".
+ * GKA_BAD_ARGUMENT with key and allowed values. */
 gka_status gka_golden_spec_set(gka_golden_spec *spec, const char *key, const char *text,
                                gka_error *error);
 /* Sets the keys of a JSON object. */
@@ -119,6 +127,55 @@ gka_status gka_golden_judge(const gka_file *candidate, const gka_file *golden,
                             const gka_golden_options *options, gka_golden_verdict *verdict,
                             gka_error *error);
 void gka_golden_verdict_free(gka_golden_verdict *verdict);
+
+/* ---- 3 suites ------------------------------------------------------------------------------ */
+
+/* A suite is a folder: one golden NAME.safetensors for each case, and index.json,
+ *
+ *   {"suite": "quick", "golden": VERSION, "gka_version": "...", "cases": [
+ *     {"name", "file": "NAME.safetensors", "sha256": of the file, "inputs_sha256", "spec": {...}}]}
+ *
+ * with the cases in the order of the list here. The same suite has the same bytes everywhere. */
+typedef struct gka_suite_case {
+    const char *name;
+    const char *spec; /* JSON, the keys that differ from gka_golden_spec_start */
+} gka_suite_case;
+
+/* "quick", "kernel", "edge"; ends with NULL.
+ *   quick   every feature at small sizes: D 16..64, some tens of tokens; some seconds
+ *   kernel  what kernels are run at: D 64 and 128, T 64..4096; some minutes
+ *   edge    inputs at the corners: one token, few iterations with a small ridge, zero, repeated,
+ *           subnormal and huge inputs, gates 0 and 1, huge and tiny ridges */
+extern const char *const gka_suite_names[];
+/* Case i of a suite; NULL past the last, or where there is no such suite. */
+const gka_suite_case *gka_suite_find(const char *suite, size_t i);
+
+typedef struct gka_suite_report {
+    size_t made, kept;
+} gka_suite_report;
+
+/* Writes a suite into a folder, which is made if need be. A golden that stands there already, of
+ * the same spec and by the same version, is kept: what was interrupted goes on. index.json is
+ * written last. report may be NULL. */
+gka_status gka_suite_generate(const char *suite, const char *folder, const gka_progress *progress,
+                              gka_suite_report *report, gka_error *error);
+
+/* One case of a suite on the disk. */
+typedef struct gka_suite_entry {
+    char *name, *file, *sha256; /* file: its name within the folder */
+} gka_suite_entry;
+
+typedef struct gka_suite {
+    gka_suite_entry *entries;
+    size_t count;
+} gka_suite;
+
+/* Reads the index of a folder; GKA_IO or GKA_BAD_FILE with a line. Freed by gka_suite_free, also
+ * after a failure. */
+gka_status gka_suite_read(const char *folder, gka_suite *suite, gka_error *error);
+void gka_suite_free(gka_suite *suite);
+/* GKA_BAD_FILE where an entry's file is not the one the index speaks of (its SHA-256 differs). */
+gka_status gka_suite_check(const char *folder, const gka_suite_entry *entry, gka_error *error);
 
 #ifdef __cplusplus
 }

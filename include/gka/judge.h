@@ -2,6 +2,7 @@
  *
  *   1  gka_comparison            one tensor against one reference, as a record; gka_rel_err
  *   2  gka_verify                every output tensor of a file against the oracle
+ *   3  gka_attribute             what each rounding of the released kernels costs
  *
  * Goldens, by which a kernel is judged on another machine, are in gka/golden.h.
  *
@@ -126,6 +127,25 @@ typedef struct gka_verification {
 gka_status gka_verify(const gka_file *file, const gka_verify_options *options,
                       gka_verification *verification, gka_error *error);
 void gka_verification_free(gka_verification *verification);
+
+/* ---- 3 attribution ------------------------------------------------------------------------- */
+
+/* One output's errors ||out - steps|| / ||steps||, steps the same iteration in binary64: the
+ * profile's form, margin and number of steps on the device exact64, no point released. */
+typedef struct gka_attribution {
+    bool defined;                    /* false: the problem lacks v, dx, do, ...; no figures */
+    double released;                 /* the profile as it is */
+    double only[GKA_POINT_COUNT];    /* this point alone, all others exact */
+    double without[GKA_POINT_COUNT]; /* the profile, this point exact */
+} gka_attribution;
+
+/* Fills attributions [count] for outputs by name (gka_verify_names); profile: "h100", repaired or
+ * not. Runs the problem
+ * 2 GKA_POINT_COUNT + 2 times; every thread holds the wanted outputs once. progress, unit: runs;
+ * may be NULL. GKA_BAD_ARGUMENT for a name that is none; else as gka_chunk_forward. */
+gka_status gka_attribute(const gka_problem *problem, const gka_profile *profile,
+                         const char *const *names, size_t count, const gka_progress *progress,
+                         gka_attribution *attributions, gka_error *error);
 
 #ifdef __cplusplus
 }

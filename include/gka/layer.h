@@ -77,7 +77,8 @@ gka_status gka_layer_forward(const gka_problem *problem, const gka_layer_options
 
 /* ---- 4 gradients --------------------------------------------------------------------------- */
 
-/* Fills the gradient members, and x fro lambda o where wanted. Memory per worker: 3 T vectors and
+/* Fills the gradient members, and x fro lambda o where wanted; A and E start from the cotangents of
+ * the final states (dh_final; for o du_final too). Memory per worker: 3 T vectors and
  * 2 sqrt(T) states (D + V) D. GKA_UNSUPPORTED for `through` with a solver that has no adjoint. */
 gka_status gka_layer_gradient(const gka_problem *problem, gka_layer_of of,
                               const gka_layer_options *options, gka_layer *out,

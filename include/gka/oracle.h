@@ -4,6 +4,7 @@
  *   2  gka_exact                what is computed
  *   3  gka_oracle_forward       x f lambda o kappa and the states (NUMERICS 1)
  *   4  gka_oracle_gradient      every gradient (NUMERICS 2)
+ *   5  gka_oracle_hessian       how x, o and every gradient change along a direction
  *
  * "Exact" is NUMERICS 1: inputs are the real numbers their encodings denote, gamma = exp(g) in the
  * reals, a and s the binary64 values of the parameters. The oracle shares no arithmetic with what
@@ -103,8 +104,9 @@ typedef enum gka_cotangent {
 } gka_cotangent;
 
 /* Fills the gradient members of out that are wanted, p with them; the problem must have the
- * cotangent. For GKA_COTANGENT_X what belongs to v, alpha, u0 is zero and dq = p. Final states have
- * no cotangent.
+ * cotangent. For GKA_COTANGENT_X what belongs to v, alpha, u0 is zero and dq = p. Cotangents of the
+ * final states, where the problem has them, are what A and E of NUMERICS 2 start from (for
+ * GKA_COTANGENT_X dh_final alone).
  *
  * dh0 = gamma_1 A_1 is the derivative by the entries of H_0 taken as D^2 independent numbers. The
  * layer sees h0 through (h0 + h0^T)/2, so the change along any direction X is <dh0, (X + X^T)/2>:
@@ -118,6 +120,36 @@ typedef enum gka_cotangent {
 gka_status gka_oracle_gradient(const gka_problem *problem, gka_cotangent cotangent,
                                const gka_oracle_options *options, gka_exact *out, gka_exact *lo,
                                gka_oracle_report *report, gka_error *error);
+
+/* ---- 5 second derivatives ------------------------------------------------------------------ */
+
+/* A direction in the space of the inputs and a cotangent, or derivatives by each of them. NULL:
+ * zero as a direction, not wanted as a result. */
+typedef struct gka_direction {
+    double *q;     /* [B,T,H,D] */
+    double *k;     /* [B,T,G,D] */
+    double *v;     /* [B,T,G,V] */
+    double *alpha; /* [B,T,H] */
+    double *g;     /* [B,T,H] */
+    double *c;     /* of the cotangent: [B,T,H,D] of x, [B,T,H,V] of o */
+} gka_direction;
+
+/* The Hessian of S(q, k, v, alpha, g, c) = <c, y> times a direction, y = x or o, c = dx or dout (0
+ * where the problem has none), in binary64 with Cholesky. The gradient of S is (dq, dk, dv, dalpha,
+ * dg, y), so the product says how each gradient tensor (dk in its slot k, ...) and y itself (in
+ * slot c) change along the direction; and the Hessian is symmetric, so that with J the Jacobian of
+ * the tensor of slot OUT by the input of slot IN,
+ *
+ *     J v    is slot OUT of the product with v in slot IN,
+ *     J^T w  is slot IN of the product with w in slot OUT.
+ *
+ * Initial states are constants; a gate of -inf stays one; an absent alpha or g is the number 1 or 0
+ * that it stands for. Costs about two gradients; memory as gka_oracle_gradient's, twice. Of the
+ * options only `progress` counts, of the failures of the forward oracle those of fp64. For y = x
+ * the slots v and alpha of the product are zero. */
+gka_status gka_oracle_hessian(const gka_problem *problem, gka_cotangent cotangent,
+                              const gka_oracle_options *options, const gka_direction *direction,
+                              gka_direction *product, gka_error *error);
 
 #ifdef __cplusplus
 }

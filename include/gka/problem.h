@@ -5,6 +5,7 @@
  *   3  gka_problem_from_file     from the tensors and metadata of a safetensors file
  *   4  gka_generator             made up from a seed (DESIGN, Generators)
  *   5  gka_problem_write         to a file
+ *   6  gka_problem_tokens        some of the tokens
  *
  * Letters: B batch, T tokens, H query heads, G key/value heads (H a multiple of G; head h reads
  * key/value head h / (H/G)), D key size, V value size, N sequences, C chunk size.
@@ -52,7 +53,11 @@ typedef struct gka_problem {
     gka_view u0;    /* [N,H,D,V]; absent: 0 */
     gka_view dout;  /* [B,T,H,V], cotangent of o (tensor "do") */
     gka_view dx;    /* [B,T,H,D], cotangent of x */
-    int64_t N;      /* sequences: B, or the number packed along T (then B = 1) */
+    /* Cotangents of the final states, for sequences that go on elsewhere; absent: 0. The layer sees
+     * H through its symmetric part, so only that of dh_final counts. */
+    gka_view dh_final;         /* [N,H,D,D] */
+    gka_view du_final;         /* [N,H,D,V] */
+    int64_t N;                 /* sequences: B, or the number packed along T (then B = 1) */
     const int64_t *cu_seqlens; /* [N+1] bounds of packed sequences; NULL: N = B sequences of T */
     double ridge_ratio;        /* a > 0 */
     double scale;              /* s */
@@ -84,6 +89,9 @@ void gka_problem_dx(const gka_problem *problem, int64_t b, int64_t t, int64_t h,
 /* H_0 [D,D] and U_0 [D,V] of sequence n, head h, as stored (not symmetrised); zeros where absent */
 void gka_problem_h0(const gka_problem *problem, int64_t n, int64_t h, double *h0);
 void gka_problem_u0(const gka_problem *problem, int64_t n, int64_t h, double *u0);
+/* The cotangents of H_T [D,D] and U_T [D,V] of sequence n, head h; zeros where absent */
+void gka_problem_dh_final(const gka_problem *problem, int64_t n, int64_t h, double *dh);
+void gka_problem_du_final(const gka_problem *problem, int64_t n, int64_t h, double *du);
 
 /* Checks everything that NUMERICS 1 rejects: shapes that do not agree, dtypes that are no numbers,
  * NaN or Inf anywhere but g = -inf, g > 0, ridge_ratio <= 0 or not finite, num_iter < 1,
@@ -102,10 +110,10 @@ typedef struct gka_defaults {
     bool ridge_ratio, num_iter, chunk_size, scale;
 } gka_defaults;
 
-/* Tensors q k [v] [alpha] [g] [h0] [u0] [do] [dx] [cu_seqlens]; metadata ridge_ratio (.02),
- * num_iter (30), chunk_size (64), scale (D^-1/2), numbers written as in JSON. The views point
- * into the file, which must stay open. Calls gka_problem_check. defaults may be NULL. After a
- * failure *problem is all zero; after success gka_problem_free releases it. */
+/* Tensors q k [v] [alpha] [g] [h0] [u0] [do] [dx] [dh_final] [du_final] [cu_seqlens];
+ * metadata ridge_ratio (.02), num_iter (30), chunk_size (64), scale (D^-1/2), numbers written as in
+ * JSON. The views point into the file, which must stay open. Calls gka_problem_check. defaults may
+ * be NULL. After a failure *problem is all zero; after success gka_problem_free releases it. */
 gka_status gka_problem_from_file(const gka_file *file, gka_problem *problem, gka_defaults *defaults,
                                  gka_error *error);
 
@@ -130,6 +138,32 @@ typedef enum gka_gate {
 const char *gka_gate_name(gka_gate gate);
 int gka_gate_find(const char *name);
 
+/* What may be done to a made-up problem afterwards, in this order: id, name, what happens. Tokens
+ * count within their batch row (of packed sequences within all). */
+#define GKA_EDIT_LIST(X)                                                                           \
+    X(GKA_EDIT_ONE_KEY, "one-key", "every key is that of token 0 of batch row 0")                  \
+    X(GKA_EDIT_NO_KEYS, "no-keys", "all keys are 0")                                               \
+    X(GKA_EDIT_LATE_KEYS, "late-keys", "the keys of the first T/2 tokens are 0")                   \
+    X(GKA_EDIT_ZERO_QUERIES, "zero-queries", "the queries of odd tokens are 0")                    \
+    X(GKA_EDIT_GAMMA_ONE, "gamma-one", "g = 0")                                                    \
+    X(GKA_EDIT_GAMMA_ZERO, "gamma-zero", "g = -inf at tokens 3, 10, 17, ...")                      \
+    X(GKA_EDIT_GAMMA_TINY, "gamma-tiny", "g = -200 at tokens 3, 10, 17, ...")                      \
+    X(GKA_EDIT_SUBNORMAL, "subnormal", "q k v do dx of odd tokens times 2^(emin-2) of their type") \
+    X(GKA_EDIT_LARGEST_VALUE, "largest-value",                                                     \
+      "the first element of v of token T/2 is the largest finite number")                          \
+    X(GKA_EDIT_LARGEST_KEY, "largest-key",                                                         \
+      "the first element of k of token T/2 is the largest finite number")
+
+typedef enum gka_edit {
+#define GKA_EDIT_ENUM(id, name, text) id,
+    GKA_EDIT_LIST(GKA_EDIT_ENUM)
+#undef GKA_EDIT_ENUM
+        GKA_EDIT_COUNT
+} gka_edit;
+const char *gka_edit_name(gka_edit edit);
+const char *gka_edit_text(gka_edit edit);
+int gka_edit_find(const char *name); /* -1: none */
+
 /* A problem is a function of this alone, bit for bit, on any machine: not of threads, compiler or
  * libm. src/problem/generate.c says what each element is; q and the cotangents are N(0,1), q and k
  * then normalised. Every element is drawn for its own (b, t, head, d), so that a larger B, T, H
@@ -144,12 +178,14 @@ typedef struct gka_generator {
     bool alpha;               /* whether there is an alpha; else alpha = 1 */
     bool h0;            /* whether there are h0 and u0: of 2D random keys, positive definite */
     bool cotangents;    /* whether there are do and dx */
-    gka_dtype dtype;    /* of q k v alpha do dx, any floating-point type; g h0 u0 are F32 */
+    bool final;         /* whether there are dh_final and du_final, N(0,1) */
+    gka_dtype dtype;    /* of q k v alpha do dx, any floating-point type; the others are F32 */
     double ridge_ratio; /* 0: .02 */
     int num_iter;       /* 0: 30 */
     int64_t chunk_size; /* 0: 64 */
     double scale;       /* 0: D^-1/2 */
     uint64_t seed;
+    unsigned edits; /* bit i: gka_edit i; those of g want a gate */
 } gka_generator;
 
 /* GKA_BAD_ARGUMENT with a line, GKA_OUT_OF_MEMORY; then *problem is all zero. Freed by
@@ -159,17 +195,27 @@ gka_status gka_problem_generate(const gka_generator *generator, gka_problem *pro
 
 /* ---- 5 to a file --------------------------------------------------------------------------- */
 
-enum { GKA_PROBLEM_TENSORS = 10 };
+enum { GKA_PROBLEM_TENSORS = 12 };
 
-/* The problem's tensors in the order q k v alpha g h0 u0 do dx cu_seqlens, as many as there are, at
- * most GKA_PROBLEM_TENSORS; returns their number. Contiguous views only. cu_seqlens is I64 in the
- * host's byte order (gka_problem_write sees to the file's). */
+/* q k v alpha g h0 u0 do dx dh_final du_final cu_seqlens; ends with NULL. */
+extern const char *const gka_problem_names[GKA_PROBLEM_TENSORS + 1];
+
+/* The problem's tensors in that order, as many as there are, at most GKA_PROBLEM_TENSORS; returns
+ * their number. Contiguous views only. cu_seqlens is I64 in the host's byte order
+ * (gka_problem_write sees to the file's). */
 size_t gka_problem_tensors(const gka_problem *problem, gka_tensor *tensors);
 
 /* Tensors and parameters as a safetensors file; `more` metadata follow the parameters. Reading it
  * back gives the same problem. GKA_BAD_ARGUMENT where a view is not contiguous. */
 gka_status gka_problem_write(const gka_problem *problem, const gka_text_pair *more,
                              size_t more_count, const char *path, gka_error *error);
+
+/* ---- 6 some of the tokens ------------------------------------------------------------------ */
+
+/* Views of tokens begin .. end - 1 of every batch row, with the problem's parameters; without
+ * states and their cotangents, and owning nothing. Packed sequences cannot be cut (a programmer
+ * error). */
+gka_problem gka_problem_tokens(const gka_problem *problem, int64_t begin, int64_t end);
 
 #ifdef __cplusplus
 }

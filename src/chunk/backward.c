@@ -3,9 +3,10 @@
  *
  * Symbols: p = (H + lambda)^{-1} dx; w_t = 2 a <p_t, x_t> / f_t; M_tj = exp(G_t - G_j), t the row;
  *   E  [D,D]  what later chunks send back of sum exp(..) p x^T     (dH = -(E + Z/2))
- *   Z  [D,D]  the same of sum exp(..) w_t H_t
- *   dU [D,V]  the same of sum exp(..) s q' do^T
- * dG_t collects the derivative by the chunk-local sum G_t; dg_i = sum_{t >= i} dG_t.
+ *   Z  [D,D]  the same of sum exp(..) w_t H_t; the kernels carry it by itself, else it is added to
+ * E at every chunk, so that -E is all that a sequence's end need be told dU [D,V]  the same of sum
+ * exp(..) s q' do^T dG_t collects the derivative by the chunk-local sum G_t; dg_i = sum_{t >= i}
+ * dG_t.
  */
 #include "chunk/chunk.h"
 
@@ -89,6 +90,11 @@ static inline double low(const chunk_plan *plan, gka_point point, double x) {
 
 static bool operand(const chunk_plan *plan) {
     return chunk_has(plan, GKA_POINT_GRAD_OPERAND);
+}
+
+/* Whether Z is added to E at every chunk. */
+static bool merged(const chunk_plan *plan) {
+    return !plan->hardware && !chunk_has(plan, GKA_POINT_H0_SIGN);
 }
 
 static double sum_rows(const chunk_plan *plan, int64_t n, const double *a) {
@@ -422,6 +428,13 @@ static void through_later(const backward *run, backward_work *work, double *dk2)
     const int64_t D = plan->D, C = tile->C;
     const bool f32 = plan->f32, bf = operand(plan) && chunk_has(plan, GKA_POINT_GRAD_STATE);
     double *const kz = work->rows, *const dG2 = work->t1;
+    if (merged(plan)) {
+        zero(dk2, C * D);
+        for (int64_t j = 0; j < C; j++)
+            work->dG[j] = -work->dG[j];
+        copy(work->Z, work->part, D * D);
+        return;
+    }
     for (int64_t i = 0; i < D * D; i++)
         work->Z0[i] = low(plan, GKA_POINT_GRAD_STATE, work->Z[i]);
     tail_keys(plan, tile, false, kz);
@@ -460,6 +473,10 @@ static void carry_outer(const chunk_plan *plan, backward_work *work) {
             work->E[i] = w(plan->f32, work->E[i] * tile->decay);
     chunk_multiply(plan, base, kind, plan->stored, D, D, C, (gka_matrix){pe, 1, D},
                    (gka_matrix){work->x, D, 1}, work->E, D);
+    for (int64_t i = 0; merged(plan) && i < D * D; i++) {
+        work->E[i] = fma_w(plan->f32, .5, work->Z[i], work->E[i]);
+        work->Z[i] = 0;
+    }
 }
 
 /* Adds to the gradient of a key or value: parts are rounded one by one where stored. */
@@ -724,15 +741,19 @@ static void backward_head(const backward *run, backward_work *work, int64_t sequ
     zero(work->g_all, span.end - span.begin);
     zero(work->dq_all, (span.end - span.begin) * D);
     if (run->of == GKA_CHUNK_LAYER) {
-        zero(work->dU, D * V);
+        gka_problem_du_final(problem, sequence, h, work->dU);
         gka_problem_u0(problem, sequence, h, work->part);
         from_the_right(run, work, &c, true, work->part, output_step);
+        if (run->out->du0)
+            copy(run->out->du0 + (sequence * problem->H + h) * D * V, work->dU, D * V);
     } else {
         for (int64_t t = span.begin; t < span.end; t++)
             gka_problem_dx(problem, span.b, t, h, work->dx_all + (t - span.begin) * D);
     }
     c.C = plan->C;
-    zero(work->E, D * D);
+    gka_problem_dh_final(problem, sequence, h, work->E);
+    for (int64_t i = 0; !chunk_has(plan, GKA_POINT_H0_SIGN) && i < D * D; i++)
+        work->E[i] = 0 - work->E[i];
     zero(work->Z, D * D);
     chunk_initial_state(plan, sequence, h, work->DD);
     copy(work->part, work->DD, D * D);
@@ -815,6 +836,8 @@ gka_status gka_chunk_backward(const gka_problem *problem, const gka_profile *pro
         memset(out->dk, 0, keys * D * sizeof(double));
     if (out->dv)
         memset(out->dv, 0, keys * V * sizeof(double));
+    if (out->du0)
+        memset(out->du0, 0, (size_t)(problem->N * problem->H) * D * V * sizeof(double));
     gka_parallel(problem->N * problem->G, backward_group, &run);
 done:
     gka_free(run.workspace);

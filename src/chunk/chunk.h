@@ -131,7 +131,7 @@ static inline void chebyshev_start(const chunk_plan *plan, double f, chebyshev_r
     c->step = chunk_div(plan, 2, sum);
     const double half_rho = chunk_div(plan, chunk_div(plan, width, sum), 2);
     c->rho_sq_4 = w(plan->f32, half_rho * half_rho);
-    c->omega = 2;
+    c->omega = plan->profile.form == GKA_FORM_MISPRINTED ? 0 : 2;
 }
 
 /* omega = 1/(1 - (rho/2)^2 omega) */

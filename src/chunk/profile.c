@@ -17,8 +17,8 @@ static const char *const point_texts[] = {
 #undef POINT_TEXT
 };
 
-static const char *const form_names[GKA_FORM_COUNT] = {"three-term", "two-term", "cg",
-                                                       "cg-consistent"};
+static const char *const form_names[] = {"three-term", "two-term", "cg", "cg-consistent",
+                                         "misprinted"};
 static const char *const operand_names[] = {"bf16", "split", "tf32", "fp16"};
 
 static int find(const char *const *names, int count, const char *name) {
@@ -45,7 +45,7 @@ const char *gka_form_name(gka_form form) {
 }
 
 int gka_form_find(const char *name) {
-    return find(form_names, GKA_FORM_COUNT, name);
+    return find(form_names, GKA_FORM_MISPRINTED + 1, name);
 }
 
 const char *gka_operand_name(gka_operand operand) {

@@ -567,7 +567,8 @@ static void conjugate_gradients(const chunk_plan *plan, chunk_work *work, const 
 void chunk_solve(const chunk_plan *plan, chunk_work *work, const double *rhs, const double *f) {
     pack_solver(plan, work);
     switch (plan->profile.form) {
-    case GKA_THREE_TERM: three_term(plan, work, rhs, f); break;
+    case GKA_THREE_TERM:
+    case GKA_FORM_MISPRINTED: three_term(plan, work, rhs, f); break;
     case GKA_TWO_TERM: two_term(plan, work, rhs, f); break;
     case GKA_FORM_CG:
     case GKA_FORM_CG_CONSISTENT: conjugate_gradients(plan, work, rhs, f); break;
@@ -596,6 +597,11 @@ void chunk_state(const chunk_plan *plan, chunk_work *work, double *S, const doub
         }
     chunk_product(plan, work, low, D, N, C, (gka_matrix){tile->k, 1, D}, (gka_matrix){scaled, N, 1},
                   S, N);
+    /* The two triangles of H are products rounded in another order. One of them stands for both, so
+     * that a state handed on and read as (H + H^T)/2 keeps its bits. */
+    for (int64_t i = 0; !plan->hardware && W == tile->k && i < D; i++)
+        for (int64_t j = 0; j < i; j++)
+            S[i * D + j] = S[j * D + i];
 }
 
 /* q' = q + alpha (x - q) */

@@ -2,11 +2,9 @@
  * costs. */
 #include "cli/json.h"
 #include "cli/problem.h"
-#include "gka/chunk.h"
+#include "gka/judge.h"
 
 #include <math.h>
-#include <stdlib.h>
-#include <string.h>
 
 static const char notes[] =
     "Each named rounding of the released kernels is switched on alone in exact arithmetic (only),\n"
@@ -25,107 +23,54 @@ static const char notes[] =
 enum { FRO, X, O, DK, DALPHA, COLUMNS };
 static const char *const column_names[COLUMNS] = {"fro", "x", "o", "solve.dk", "layer.dalpha"};
 
-typedef struct tensors {
-    double *data[COLUMNS];
-    size_t count[COLUMNS];
-} tensors;
-
-typedef struct errors {
-    double of[COLUMNS];
-} errors;
-
-static void drop(tensors *t) {
-    for (int i = 0; i < COLUMNS; i++)
-        gka_free(t->data[i]);
-}
-
-/* Arrays for what is wanted of the problem; false: out of memory. */
-static bool take(const gka_problem *p, bool gradients, tensors *t) {
-    const size_t rows = (size_t)(p->B * p->T * p->H), keys = (size_t)(p->B * p->T * p->G);
-    const bool output = p->V > 0;
-    *t = (tensors){.count = {rows, rows * (size_t)p->D, output ? rows * (size_t)p->V : 0,
-                             gradients && p->dx.data ? keys * (size_t)p->D : 0,
-                             gradients && output && p->dout.data ? rows : 0}};
-    bool good = true;
-    for (int i = 0; i < COLUMNS; i++)
-        good &= t->count[i] == 0 || (t->data[i] = gka_alloc(t->count[i], sizeof(double))) != NULL;
-    return good;
-}
-
-static gka_status run(const gka_problem *p, const gka_profile *profile, tensors *t,
-                      gka_error *error) {
-    gka_chunk out = {.fro = t->data[FRO], .x = t->data[X], .o = t->data[O]};
-    gka_status status = gka_chunk_forward(p, profile, &out, NULL, NULL, error);
-    const gka_chunk_given given = {.x = t->data[X], .fro = t->data[FRO]};
-    gka_chunk dk = {.dk = t->data[DK]}, dalpha = {.dalpha = t->data[DALPHA]};
-    if (status == GKA_OK && dk.dk)
-        status = gka_chunk_backward(p, profile, GKA_CHUNK_SOLVE, true, &given, &dk, error);
-    if (status == GKA_OK && dalpha.dalpha)
-        status = gka_chunk_backward(p, profile, GKA_CHUNK_LAYER, true, &given, &dalpha, error);
-    return status;
-}
-
-static double rel_err(size_t count, const double *out, const double *ref) {
-    double error = 0, norm = 0;
-    for (size_t i = 0; i < count; i++) {
-        error += (out[i] - ref[i]) * (out[i] - ref[i]);
-        norm += ref[i] * ref[i];
-    }
-    return norm > 0 ? sqrt(error / norm) : sqrt(error);
-}
-
-static gka_status measure(const gka_problem *p, const gka_profile *profile, const tensors *steps,
-                          tensors *out, errors *e, gka_error *error) {
-    const gka_status status = run(p, profile, out, error);
-    for (int i = 0; status == GKA_OK && i < COLUMNS; i++)
-        e->of[i] = rel_err(out->count[i], out->data[i], steps->data[i]);
-    return status;
-}
-
-static json_t *errors_json(const errors *e, const tensors *t, bool *good) {
+/* The errors of one run as JSON: of point i alone or left out, or (i < 0) all as released. */
+static json_t *errors_json(const gka_attribution *a, int i, bool only, bool *good) {
     json_t *const object = json_object();
-    for (int i = 0; i < COLUMNS; i++)
-        if (t->count[i])
-            *good &= json_object_set_new(object, column_names[i], cli_json_real(e->of[i])) == 0;
+    for (int o = 0; o < COLUMNS; o++) {
+        const double error = i < 0 ? a[o].released : only ? a[o].only[i] : a[o].without[i];
+        if (a[o].defined)
+            *good &= json_object_set_new(object, column_names[o], cli_json_real(error)) == 0;
+    }
     return object;
 }
 
-static void cells(cli_table *table, const char *name, const tensors *t, const errors *only,
-                  const errors *without) {
-    cli_cell(table, "%s", name);
-    for (int i = 0; i < COLUMNS; i++)
-        if (t->count[i])
-            only ? cli_cell_real(table, only->of[i]) : cli_cell(table, "-");
-    for (int i = 0; i < COLUMNS; i++)
-        if (t->count[i])
-            cli_cell_real(table, without->of[i]);
-}
-
-static gka_status print(cli *c, const tensors *t, const int *order, const errors *only,
-                        const errors *without, const errors *released) {
+static gka_status print(cli *c, const gka_attribution *a, const int *order) {
     const char *headings[2 * COLUMNS + 1] = {"<rounding"};
     static const char *const of[2][COLUMNS] = {
         {"f only", "x only", "o only", "dk only", "dalpha only"},
         {"f without", "x without", "o without", "dk without", "dalpha without"}};
     int columns = 1;
     for (int half = 0; half < 2; half++)
-        for (int i = 0; i < COLUMNS; i++)
-            if (t->count[i])
-                headings[columns++] = of[half][i];
+        for (int o = 0; o < COLUMNS; o++)
+            if (a[o].defined)
+                headings[columns++] = of[half][o];
     cli_table table;
     cli_table_start(&table, headings, columns);
-    for (int i = 0; i < GKA_POINT_COUNT; i++)
-        cells(&table, gka_point_name((gka_point)order[i]), t, &only[order[i]], &without[order[i]]);
-    cells(&table, "(all as released)", t, NULL, released);
+    for (int i = 0; i < GKA_POINT_COUNT; i++) {
+        cli_cell(&table, "%s", gka_point_name((gka_point)order[i]));
+        for (int o = 0; o < COLUMNS; o++)
+            if (a[o].defined)
+                cli_cell_real(&table, a[o].only[order[i]]);
+        for (int o = 0; o < COLUMNS; o++)
+            if (a[o].defined)
+                cli_cell_real(&table, a[o].without[order[i]]);
+    }
+    cli_cell(&table, "(all as released)");
+    for (int o = 0; o < COLUMNS; o++)
+        if (a[o].defined)
+            cli_cell(&table, "-");
+    for (int o = 0; o < COLUMNS; o++)
+        if (a[o].defined)
+            cli_cell_real(&table, a[o].released);
     return cli_table_print(&table, c->out);
 }
 
 /* Points by the error of x that they make alone, largest first; NaN first of all. */
-static void sort(int *order, const errors *only) {
+static void sort(int *order, const gka_attribution *x) {
     for (int i = 0; i < GKA_POINT_COUNT; i++) {
         int j = i;
         for (; j > 0; j--) {
-            const double before = only[order[j - 1]].of[X], now = only[i].of[X];
+            const double before = x->only[order[j - 1]], now = x->only[i];
             if (isnan(before) || (!isnan(now) && !(now > before)))
                 break;
             order[j] = order[j - 1];
@@ -134,77 +79,49 @@ static void sort(int *order, const errors *only) {
     }
 }
 
-/* `profile`: the kernels with their repairs. The steps they are compared with take the same form,
- * margin and number of iterations. */
-static int attribute(cli *c, const gka_problem *p, const char *path, gka_profile profile,
+static int write_json(cli *c, cli_json *json, const char *path, const char *form,
+                      const gka_attribution *a, const int *order) {
+    bool good = true;
+    json_t *const root = json_object(), *const points = json_array();
+    good &= json_object_set_new(root, "file", cli_json_text(path)) == 0;
+    good &= json_object_set_new(root, "form", cli_json_text(form)) == 0;
+    good &= json_object_set_new(root, "reference", cli_json_text("steps")) == 0;
+    for (int i = 0; i < GKA_POINT_COUNT; i++) {
+        const gka_point point = (gka_point)order[i];
+        json_t *const row = json_object();
+        good &= json_object_set_new(row, "point", cli_json_text(gka_point_name(point))) == 0;
+        good &= json_object_set_new(row, "text", cli_json_text(gka_point_text(point))) == 0;
+        good &= json_object_set_new(row, "only", errors_json(a, order[i], true, &good)) == 0;
+        good &= json_object_set_new(row, "without", errors_json(a, order[i], false, &good)) == 0;
+        good &= json_array_append_new(points, row) == 0;
+    }
+    good &= json_object_set_new(root, "points", points) == 0;
+    good &= json_object_set_new(root, "released", errors_json(a, -1, false, &good)) == 0;
+    return cli_json_close(c, json, root, good);
+}
+
+/* `profile`: the kernels with their repairs. */
+static int attribute(cli *c, const gka_problem *p, const char *path, const gka_profile *profile,
                      bool gradients, cli_json *json) {
     gka_error error = {0};
-    gka_profile exact = profile;
-    tensors steps = {0}, out = {0};
-    errors only[GKA_POINT_COUNT], without[GKA_POINT_COUNT], released;
-    int order[GKA_POINT_COUNT], code;
-    const char *const form = gka_form_name(profile.form);
-    const int steps_taken = profile.num_iter > 0 ? profile.num_iter : p->num_iter;
-    exact.device = gka_device_find("exact64");
-    exact.released = 0;
-    if (!take(p, gradients, &steps) || !take(p, gradients, &out)) {
-        code = cli_out_of_memory(c);
-        goto done;
-    }
-    gka_status status = gka_chunk_check(p, &profile, &error);
-    if (status == GKA_OK)
-        status = run(p, &exact, &steps, &error);
-    if (status == GKA_OK)
-        status = measure(p, &profile, &steps, &out, &released, &error);
-    const uint32_t all = profile.released;
+    const char *const form = gka_form_name(profile->form);
+    const int steps = profile->num_iter > 0 ? profile->num_iter : p->num_iter;
+    gka_attribution a[COLUMNS] = {0};
+    int order[GKA_POINT_COUNT];
     cli_progress bar;
     const gka_progress progress = cli_progress_start(&bar, c, path);
-    for (int i = 0; status == GKA_OK && i < GKA_POINT_COUNT; i++) {
-        profile.released = UINT32_C(1) << i;
-        status = measure(p, &profile, &steps, &out, &only[i], &error);
-        profile.released = all & ~(UINT32_C(1) << i);
-        if (status == GKA_OK)
-            status = measure(p, &profile, &steps, &out, &without[i], &error);
-        (void)gka_progress_report(&progress, i + 1, GKA_POINT_COUNT);
-    }
+    const gka_status status =
+        gka_attribute(p, profile, column_names, gradients ? COLUMNS : DK, &progress, a, &error);
     cli_progress_end(&bar);
-    if (status != GKA_OK) {
-        code = cli_report(c, &error);
-        goto done;
-    }
-    sort(order, only);
-    code = CLI_GOOD;
+    if (status != GKA_OK)
+        return cli_report(c, &error);
+    sort(order, &a[X]);
     if (!cli_json_takes_stdout(json)) {
-        fprintf(c->out, "%s: %s form, errors against %d exact steps\n\n", path, form, steps_taken);
-        if (print(c, &steps, order, only, without, &released) != GKA_OK) {
-            code = cli_out_of_memory(c);
-            goto done;
-        }
+        fprintf(c->out, "%s: %s form, errors against %d exact steps\n\n", path, form, steps);
+        if (print(c, a, order) != GKA_OK)
+            return cli_out_of_memory(c);
     }
-    if (json->path) {
-        bool good = true;
-        json_t *const root = json_object(), *const points = json_array();
-        good &= json_object_set_new(root, "file", cli_json_text(path)) == 0;
-        good &= json_object_set_new(root, "form", cli_json_text(form)) == 0;
-        good &= json_object_set_new(root, "reference", cli_json_text("steps")) == 0;
-        for (int i = 0; i < GKA_POINT_COUNT; i++) {
-            const gka_point point = (gka_point)order[i];
-            json_t *const row = json_object();
-            good &= json_object_set_new(row, "point", cli_json_text(gka_point_name(point))) == 0;
-            good &= json_object_set_new(row, "text", cli_json_text(gka_point_text(point))) == 0;
-            good &= json_object_set_new(row, "only", errors_json(&only[point], &steps, &good)) == 0;
-            good &= json_object_set_new(row, "without",
-                                        errors_json(&without[point], &steps, &good)) == 0;
-            good &= json_array_append_new(points, row) == 0;
-        }
-        good &= json_object_set_new(root, "points", points) == 0;
-        good &= json_object_set_new(root, "released", errors_json(&released, &steps, &good)) == 0;
-        code = cli_json_close(c, json, root, good);
-    }
-done:
-    drop(&steps);
-    drop(&out);
-    return code;
+    return json->path ? write_json(c, json, path, form, a, order) : CLI_GOOD;
 }
 
 int cli_attribute(cli *c) {
@@ -250,7 +167,8 @@ int cli_attribute(cli *c) {
     if (code == CLI_GOOD)
         code = cli_problem_open(c, &p, file);
     if (code == CLI_GOOD)
-        code = attribute(c, &p.problem, file == NULL ? "made up" : file, profile, gradients, &json);
+        code =
+            attribute(c, &p.problem, file == NULL ? "made up" : file, &profile, gradients, &json);
     cli_json_abandon(&json);
     cli_problem_close(&p);
     return code;

@@ -1,5 +1,6 @@
 /* golden.c - gka golden: inputs, references and tolerances in one file. */
 #include "gka/golden.h"
+#include "cli/audit.h"
 #include "cli/private.h"
 
 #include <stdlib.h>
@@ -24,6 +25,8 @@ static const struct {
     {"iters", "R", "iterations r (30)"},
     {"scale", "S", "output scale s (1/sqrt(D))"},
     {"seed", "N", "which draws (1)"},
+    {"edit", "LIST", "what is done to the inputs then; see below (none)"},
+    {"lengths", "LIST", "of sequences packed along T, 17,0,5 (none)"},
     {"outputs", "LIST", "of forward, backward, states (all)"},
     {"oracle", "NAME", "of NAME.exact: certified or mpfr (certified)"},
     {"emulate", "NAME", "h100: the emulated kernel's outputs too, as NAME.h100 (none)"},
@@ -36,6 +39,7 @@ static const struct {
     {"gated", "gate", "released", "--gate=released"},
     {"ungated", "gate", "none", "--gate=none"},
     {"h0", "h0", "true", "initial states h0, u0"},
+    {"final", "final", "true", "cotangents of the final states, dh_final and du_final"},
     {"alpha", "alpha", "true", "a tensor alpha (yes)"},
     {"no-alpha", "alpha", "false", "alpha = 1"},
     {"plain", "plain", "true", "no beta, no alpha, no gate"},
@@ -43,6 +47,8 @@ static const struct {
 };
 
 enum { KEYS = sizeof keys / sizeof *keys, FLAGS = sizeof flags / sizeof *flags };
+
+#define EDIT_LINE(id, name, text) "  " name ": " text "\n"
 
 static const char notes[] =
     "A golden holds the inputs in the kernel's dtype and, for each output NAME (x fro o; h_chunk\n"
@@ -60,10 +66,17 @@ static const char notes[] =
     "\n"
     "--spec takes the same keys as a JSON object, {\"T\": 512, \"gate\": \"slow\", \"h0\": true};\n"
     "options given as well count more. --input takes a file's own q k [v alpha g h0 u0 do dx\n"
-    "cu_seqlens] and parameters in place of made-up ones.\n";
+    "dh_final du_final cu_seqlens] and parameters in place of made-up ones.\n"
+    "\n"
+    "--suite writes a folder of goldens with an index.json: quick (every feature, small; some\n"
+    "seconds), kernel (D 64 and 128, T up to 4096; some minutes) or edge (inputs at the corners).\n"
+    "What stands there already by the same version is kept, so what was interrupted goes on.\n"
+    "\n"
+    "--edit changes made-up inputs:\n"
+    "\n" GKA_EDIT_LIST(EDIT_LINE);
 
 typedef struct request {
-    const char *spec, *input, *output;
+    const char *spec, *input, *output, *suite;
     const char *text[KEYS];
     bool flag[FLAGS];
 } request;
@@ -140,12 +153,41 @@ static int generate(cli *c, const request *r, const gka_golden_spec *spec) {
     return code;
 }
 
+/* A suite says all keys itself. */
+static int make_suite(cli *c, const request *r) {
+    for (int i = 0; i < KEYS; i++)
+        if (r->text[i] != NULL)
+            return cli_fail(c, "--%s has no meaning with --suite", keys[i].name);
+    for (int i = 0; i < FLAGS; i++)
+        if (r->flag[i])
+            return cli_fail(c, "--%s has no meaning with --suite", flags[i].name);
+    if (r->spec != NULL || r->input != NULL)
+        return cli_fail(c, "--%s has no meaning with --suite", r->spec != NULL ? "spec" : "input");
+    cli_progress bar;
+    const gka_progress progress = cli_progress_start(&bar, c, r->output);
+    gka_suite_report report;
+    gka_error error = {0};
+    const gka_status status = gka_suite_generate(r->suite, r->output, &progress, &report, &error);
+    cli_progress_end(&bar);
+    const int code = cli_outcome(c, status, &error);
+    if (code == CLI_GOOD)
+        fprintf(c->out, "%s: %zu goldens made, %zu kept\n", r->output, report.made, report.kept);
+    return code;
+}
+
 int cli_golden(cli *c) {
     request r = {0};
-    cli_option options[KEYS + FLAGS + 4];
+    cli_audit_request audit = {0};
+    cli_option options[KEYS + FLAGS + 8];
     int n = 0, code;
-    options[n++] = (cli_option){
-        "output", 'o', CLI_TEXT, &r.output, .value = "FILE", .help = "the golden to write"};
+    options[n++] =
+        (cli_option){"output",        'o',
+                     CLI_TEXT,        &r.output,
+                     .value = "FILE", .help = "the golden (or a suite's folder) to write"};
+    options[n++] =
+        (cli_option){"suite",         0,
+                     CLI_TEXT,        &r.suite,
+                     .value = "NAME", .help = "a folder of goldens: quick, kernel or edge"};
     options[n++] = (cli_option){
         "spec", 0, CLI_TEXT, &r.spec, .value = "FILE", .help = "keys as a JSON object"};
     options[n++] = (cli_option){
@@ -155,12 +197,29 @@ int cli_golden(cli *c) {
             keys[i].name, 0, CLI_TEXT, &r.text[i], .value = keys[i].value, .help = keys[i].help};
     for (int i = 0; i < FLAGS; i++)
         options[n++] = (cli_option){flags[i].name, 0, CLI_FLAG, &r.flag[i], .help = flags[i].help};
+    options[n++] =
+        (cli_option){"audit",           0,
+                     CLI_TEXT,          &audit.path,
+                     .value = "GOLDEN", .help = "right kernels and known mistakes judged by it"};
+    options[n++] =
+        (cli_option){"write",           0,
+                     CLI_TEXT,          &audit.write,
+                     .value = "MEMBER", .help = "with --audit: its tensors, as a candidate, to -o"};
+    options[n++] =
+        (cli_option){"json",          0,
+                     CLI_TEXT,        &audit.json,
+                     .value = "FILE", .help = "with --audit: the report as JSON, - for stdout"};
     options[n] = (cli_option){.kind = CLI_END};
     const cli_help help = {.notes = notes, .least = 0, .most = 0};
     if (!cli_parse(c, &help, options, &code))
         return code;
+    audit.output = r.output;
+    if (audit.path != NULL)
+        return cli_audit(c, &audit);
     if (r.output == NULL)
         return cli_fail(c, "expected -o FILE; `gka golden --help` says more");
+    if (r.suite != NULL)
+        return make_suite(c, &r);
     gka_golden_spec spec;
     code = build_spec(c, &r, &spec);
     return code == CLI_GOOD ? generate(c, &r, &spec) : code;

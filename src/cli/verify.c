@@ -27,7 +27,8 @@ typedef struct request {
 
 static const char notes[] =
     "Each FILE is a safetensors file with the inputs q k [v] [alpha] [g] [h0] [u0] [do] [dx]\n"
-    "[cu_seqlens], metadata ridge_ratio, num_iter, chunk_size, scale (when missing: 0.02, 30, 64,\n"
+    "[dh_final] [du_final] [cu_seqlens], metadata ridge_ratio, num_iter, chunk_size, scale (when "
+    "missing: 0.02, 30, 64,\n"
     "1/sqrt(D)), and any of the outputs x fro h_chunk h_final u_final o, solve.{dq dk dg dh0},\n"
     "layer.{dq dk dv dalpha dg}. The exact value of each output is computed from the inputs.\n"
     "\n"

@@ -82,13 +82,17 @@ gka_status golden_steps(const gka_problem *problem, const gka_profile *profile, 
                         golden_values *values, gka_error *error) {
     gka_status status = golden_allocate(problem, wanted, values, error);
     gka_chunk forward = {0}, solve = {0}, layer = {0};
+    /* The backward passes need x and f; where the forward pass has left both, they read these. */
+    const bool both = (wanted >> JUDGE_X & 1) != 0 && (wanted >> JUDGE_FRO & 1) != 0;
+    const gka_chunk_given own = {.x = values->of[JUDGE_X], .fro = values->of[JUDGE_FRO]};
+    const gka_chunk_given *const given = both ? &own : NULL;
     if (status == GKA_OK &&
         set_members(wanted, 1u << JUDGE_FORWARD | 1u << JUDGE_STATES, values, &forward))
         status = gka_chunk_forward(problem, profile, &forward, NULL, NULL, error);
     if (status == GKA_OK && set_members(wanted, 1u << JUDGE_SOLVE, values, &solve))
-        status = gka_chunk_backward(problem, profile, GKA_CHUNK_SOLVE, true, NULL, &solve, error);
+        status = gka_chunk_backward(problem, profile, GKA_CHUNK_SOLVE, true, given, &solve, error);
     if (status == GKA_OK && set_members(wanted, 1u << JUDGE_LAYER, values, &layer))
-        status = gka_chunk_backward(problem, profile, GKA_CHUNK_LAYER, true, NULL, &layer, error);
+        status = gka_chunk_backward(problem, profile, GKA_CHUNK_LAYER, true, given, &layer, error);
     return status;
 }
 

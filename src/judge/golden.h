@@ -62,6 +62,12 @@ void golden_reference_free(golden_reference *reference);
 gka_status golden_load(const gka_problem *problem, const gka_file *file, const gka_tensor *tensor,
                        int output, bool heads_first, double **values, gka_error *error);
 
+/* What metadata 'golden' says. */
+extern const char *const golden_version;
+
+/* In hex. */
+void golden_digest_text(const unsigned char digest[32], char text[65]);
+
 /* SHA-256 of the inputs (gka/golden.h, section 1), in hex. */
 void golden_hash_inputs(const gka_tensor *tensors, size_t count, char text[65]);
 

@@ -14,11 +14,18 @@
 
 enum { TENSORS = GKA_PROBLEM_TENSORS + 4 * JUDGE_OUTPUTS, NAME = 32 };
 
+/* Work done and to do, in units of a certified forward pass. */
+typedef struct meter {
+    const gka_progress *progress;
+    double done, step, total; /* step: of what is under way */
+} meter;
+
 typedef struct job {
     const gka_golden_spec *spec;
-    const gka_progress *progress;
+    meter meter;
     gka_problem problem;
-    bool own; /* the inputs are a user's */
+    int64_t bounds[GKA_GOLDEN_SEQUENCES + 1]; /* cu_seqlens of the problem */
+    bool own;                                 /* the inputs are a user's */
     unsigned wanted;
     golden_values exact, lo, steps, emulated;
     gka_oracle_report report;
@@ -49,31 +56,110 @@ static unsigned wanted_outputs(const gka_golden_spec *spec, const gka_problem *p
 }
 
 /* Inputs, and five arrays of doubles for each output: exact, steps, emulated, two to judge with. */
-static gka_status check_memory(const gka_generator *g, gka_error *error) {
-    const double B = (double)g->B, T = (double)g->T, H = (double)g->H, G = (double)g->G,
-                 D = (double)g->D, V = (double)g->V, C = (double)g->chunk_size;
-    const double chunks = ceil(T / C), bytes = 8 * 5 *
-                                               (B * T * (H * (4 * D + V + 4) + G * (2 * D + V)) +
-                                                B * H * D * (D * (chunks + 2) + V));
+static gka_status check_memory(const gka_problem *p, const char *where, gka_error *error) {
+    const double B = (double)p->B, T = (double)p->T, H = (double)p->H, G = (double)p->G,
+                 D = (double)p->D, V = (double)p->V, N = (double)p->N;
+    const double chunks =
+        B * ceil(T / (double)p->chunk_size) + (p->cu_seqlens != NULL || p->N != p->B ? N : 0);
+    const double bytes =
+        8 * 5 *
+        (B * T * (H * (4 * D + V + 4) + G * (2 * D + V)) + H * D * (D * (chunks + 2 * N) + N * V));
     const double there = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
     if (bytes <= there)
         return GKA_OK;
-    return gka_fail(error, GKA_BAD_ARGUMENT,
-                    "B T H G D V = %.0f %.0f %.0f %.0f %.0f %.0f: %.3g GB of memory needed; at "
+    return gka_fail(error, where == NULL ? GKA_BAD_ARGUMENT : GKA_BAD_FILE,
+                    "%s%sB T H G D V = %.0f %.0f %.0f %.0f %.0f %.0f: %.3g GB of memory needed; at "
                     "most %.3g GB was expected",
-                    B, T, H, G, D, V, bytes * 1e-9, there * 1e-9);
+                    where == NULL ? "" : where, where == NULL ? "" : ": ", B, T, H, G, D, V,
+                    bytes * 1e-9, there * 1e-9);
+}
+
+/* The generator makes one sequence; here it is cut up. */
+static gka_status pack(job *j, gka_error *error) {
+    const gka_golden_spec *const spec = j->spec;
+    for (int i = 0; i < spec->sequences; i++)
+        j->bounds[i + 1] = j->bounds[i] + spec->lengths[i];
+    j->problem.N = spec->sequences;
+    j->problem.cu_seqlens = j->bounds;
+    return gka_problem_check(&j->problem, NULL, error);
 }
 
 static gka_status make_problem(job *j, const gka_file *inputs, gka_error *error) {
     j->own = inputs != NULL;
-    if (inputs != NULL)
-        return gka_problem_from_file(inputs, &j->problem, NULL, error);
-    const gka_generator generator = golden_generator(j->spec);
-    if (generator.H % generator.G != 0)
+    gka_status status;
+    if (inputs != NULL) {
+        status = gka_problem_from_file(inputs, &j->problem, NULL, error);
+        return status == GKA_OK ? check_memory(&j->problem, gka_file_path(inputs), error) : status;
+    }
+    const gka_generator g = golden_generator(j->spec);
+    if (g.H % g.G != 0)
         return gka_fail(error, GKA_BAD_ARGUMENT, "G is %lld: a divisor of H = %lld was expected",
-                        (long long)generator.G, (long long)generator.H);
-    const gka_status status = check_memory(&generator, error);
-    return status == GKA_OK ? gka_problem_generate(&generator, &j->problem, error) : status;
+                        (long long)g.G, (long long)g.H);
+    if (j->spec->sequences > 0 && (g.B != 1 || g.h0 || g.final))
+        return gka_fail(error, GKA_BAD_ARGUMENT,
+                        "lengths: packed sequences: B = 1, no h0 and no final were expected");
+    const gka_problem extents = {.B = g.B,
+                                 .T = g.T,
+                                 .H = g.H,
+                                 .G = g.G,
+                                 .D = g.D,
+                                 .V = g.V,
+                                 .N = j->spec->sequences > 0 ? j->spec->sequences : g.B,
+                                 .chunk_size = g.chunk_size};
+    status = check_memory(&extents, NULL, error);
+    if (status == GKA_OK)
+        status = gka_problem_generate(&g, &j->problem, error);
+    return status == GKA_OK && j->spec->sequences > 0 ? pack(j, error) : status;
+}
+
+/* ---- how far --------------------------------------------------------------------------------- */
+
+/* As measured at D = 128: a pass of gradients takes as long as four forward; a profile of the panel
+ * 2.7 forward passes, and with gradients 14. */
+static const double GRADIENT = 4, PROFILE = 2.7, PROFILE_GRADIENTS = 14;
+
+static double profile_work(const job *j) {
+    return j->spec->backward ? PROFILE_GRADIENTS : PROFILE;
+}
+
+/* The chunk sizes of the panel beside the problem's own: 16, 32, 64, 128, up to the first that
+ * holds the longest sequence, for all beyond give the same bits. Ends with 0. */
+static const int64_t *panel_chunks(const gka_problem *problem, int64_t chunks[5]) {
+    int64_t longest = 0;
+    int n = 0;
+    for (int64_t i = 0; i < problem->N; i++) {
+        const gka_span span = gka_problem_span(problem, i);
+        longest = span.end - span.begin > longest ? span.end - span.begin : longest;
+    }
+    for (int64_t C = 16; C <= 128; C *= 2) {
+        if (C != problem->chunk_size)
+            chunks[n++] = C;
+        if (C >= longest)
+            break;
+    }
+    chunks[n] = 0;
+    return chunks;
+}
+
+static void start_meter(job *j) {
+    int64_t chunks[5];
+    int profiles = 2; /* the problem's own chunk size, and two-term */
+    for (const int64_t *C = panel_chunks(&j->problem, chunks); *C != 0; C++)
+        profiles++;
+    j->meter.total = 1 + (j->spec->backward ? 2 * GRADIENT : 0) + profiles * profile_work(j);
+}
+
+static bool report_step(void *context, double done, double total) {
+    const meter *const m = context;
+    return gka_progress_report(m->progress, m->done + m->step * (total > 0 ? done / total : 1),
+                               m->total);
+}
+
+static gka_status end_step(job *j, double step, gka_error *error) {
+    j->meter.done += step;
+    if (gka_progress_report(j->meter.progress, fmin(j->meter.done, j->meter.total), j->meter.total))
+        return GKA_OK;
+    return gka_fail(error, GKA_INTERRUPTED, "interrupted");
 }
 
 /* ---- references ---------------------------------------------------------------------------- */
@@ -97,21 +183,9 @@ static void add_report(gka_oracle_report *sum, const gka_oracle_report *one) {
     sum->worst_bound = fmax(sum->worst_bound, one->worst_bound);
 }
 
-/* The passes of the oracle as parts of one whole. */
-typedef struct passes {
-    const gka_progress *progress;
-    int done, count;
-} passes;
-
-static bool report_pass(void *context, double done, double total) {
-    const passes *const p = context;
-    return gka_progress_report(p->progress, p->done * total + done, p->count * total);
-}
-
 static gka_status make_exact(job *j, gka_error *error) {
-    passes p = {j->progress, 0, 1 + 2 * j->spec->backward};
     const gka_oracle_options options = {.oracle = j->spec->oracle,
-                                        .progress = {.report = report_pass, .context = &p}};
+                                        .progress = {.report = report_step, .context = &j->meter}};
     const struct {
         unsigned parts;
         gka_cotangent cotangent;
@@ -121,17 +195,20 @@ static gka_status make_exact(job *j, gka_error *error) {
     gka_status status = golden_allocate(&j->problem, j->wanted, &j->exact, error);
     if (status == GKA_OK && j->spec->lo)
         status = golden_allocate(&j->problem, j->wanted, &j->lo, error);
-    for (int i = 0; i < 3 && status == GKA_OK; i++, p.done++) {
+    for (int i = 0; i < 3 && status == GKA_OK; i++) {
         gka_exact out = {0}, lo = {0};
         gka_oracle_report report = {0};
         if (!set_exact(j, rounds[i].parts, &j->exact, &out))
             continue;
         (void)set_exact(j, j->spec->lo ? rounds[i].parts : 0, &j->lo, &lo);
         gka_exact *const second = j->spec->lo ? &lo : NULL;
+        j->meter.step = i == 0 ? 1 : GRADIENT;
         status = i == 0 ? gka_oracle_forward(&j->problem, &options, &out, second, &report, error)
                         : gka_oracle_gradient(&j->problem, rounds[i].cotangent, &options, &out,
                                               second, &report, error);
         add_report(&j->report, &report);
+        if (status == GKA_OK)
+            status = end_step(j, j->meter.step, error);
     }
     return status;
 }
@@ -193,7 +270,7 @@ static gka_status raise_stage(job *j, const gka_problem *problem, const gka_prof
         if (wanted >> i & 1)
             j->stage[i] = isnan(errors[i]) ? NAN : fmax(j->stage[i], errors[i]);
     golden_free(&other);
-    return status;
+    return status == GKA_OK ? end_step(j, profile_work(j), error) : status;
 }
 
 /* A panel of kernels that are right: this profile at the spec's chunk size and at others, and with
@@ -202,10 +279,10 @@ static gka_status raise_stage_by_panel(job *j, gka_profile profile, unsigned all
                                        gka_error *error) {
     gka_problem problem = j->problem;
     gka_status status = raise_stage(j, &problem, &profile, all, keep, error);
-    for (int64_t C = 16; C <= 128 && status == GKA_OK; C *= 2) {
-        problem.chunk_size = C;
-        if (C != j->problem.chunk_size)
-            status = raise_stage(j, &problem, &profile, all, false, error);
+    int64_t chunks[5];
+    for (const int64_t *C = panel_chunks(&j->problem, chunks); *C != 0 && status == GKA_OK; C++) {
+        problem.chunk_size = *C;
+        status = raise_stage(j, &problem, &profile, all, false, error);
     }
     problem.chunk_size = j->problem.chunk_size;
     profile.form = GKA_TWO_TERM;
@@ -296,8 +373,13 @@ static json_t *rounded_up(double x) {
 
 static json_t *profile_json(const job *j, bool mended) {
     char text[160];
-    (void)snprintf(text, sizeof text, "%s, the worst of C = %lld 16 32 64 128 and two-term%s",
-                   j->profile, (long long)j->problem.chunk_size, mended ? ", of solve.dk" : "");
+    int64_t chunks[5];
+    int n = snprintf(text, sizeof text, "%s, the worst of C = %lld", j->profile,
+                     (long long)j->problem.chunk_size);
+    for (const int64_t *C = panel_chunks(&j->problem, chunks); *C != 0; C++)
+        n += snprintf(text + n, sizeof text - (size_t)n, " %lld", (long long)*C);
+    (void)snprintf(text + n, sizeof text - (size_t)n, " and two-term%s",
+                   mended ? ", of solve.dk" : "");
     return json_string(text);
 }
 
@@ -342,21 +424,13 @@ static json_t *oracle_json(const job *j, bool *good) {
 
 /* Takes root. */
 static gka_status add_json(job *j, const char *key, json_t *root, bool good, gka_error *error) {
-    const size_t flags = JSON_COMPACT | JSON_REAL_PRECISION(17) | JSON_SORT_KEYS | JSON_ENCODE_ANY;
-    const size_t size = root == NULL || !good ? 0 : json_dumpb(root, NULL, 0, flags);
-    char *const text = size == 0 ? NULL : gka_alloc(size + 1, 1);
-    const bool written = text != NULL && json_dumpb(root, text, size, flags) == size;
-    json_decref(root);
-    if (!written) {
-        gka_free(text);
-        return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory writing metadata '%s'", key);
-    }
     size_t i = 0;
     while (j->metadata[i] != NULL)
         i++;
-    j->metadata[i] = text;
-    j->pairs[j->pair_count++] = (gka_text_pair){key, text};
-    return GKA_OK;
+    const gka_status status = golden_dump(root, good, key, &j->metadata[i], error);
+    if (status == GKA_OK)
+        j->pairs[j->pair_count++] = (gka_text_pair){key, j->metadata[i]};
+    return status;
 }
 
 /* ---- tensors ------------------------------------------------------------------------------- */
@@ -434,6 +508,13 @@ static void free_list(list *l) {
     gka_free(l->bounds);
 }
 
+const char *const golden_version = "1";
+
+void golden_digest_text(const unsigned char digest[32], char text[65]) {
+    for (int i = 0; i < 32; i++)
+        (void)snprintf(text + 2 * i, 3, "%02x", digest[i]);
+}
+
 void golden_hash_inputs(const gka_tensor *tensors, size_t count, char text[65]) {
     SHA2_CTX context;
     uint8_t digest[SHA256_DIGEST_LENGTH];
@@ -450,8 +531,7 @@ void golden_hash_inputs(const gka_tensor *tensors, size_t count, char text[65]) 
         SHA256Update(&context, t->data, (size_t)gka_tensor_count(t) * gka_dtype_size(t->dtype));
     }
     SHA256Final(digest, &context);
-    for (int i = 0; i < SHA256_DIGEST_LENGTH; i++)
-        (void)snprintf(text + 2 * i, 3, "%02x", digest[i]);
+    golden_digest_text(digest, text);
 }
 
 /* ---- all ----------------------------------------------------------------------------------- */
@@ -459,15 +539,13 @@ void golden_hash_inputs(const gka_tensor *tensors, size_t count, char text[65]) 
 static gka_status describe(job *j, const list *l, char hash[65], gka_error *error) {
     golden_hash_inputs(l->tensors, l->inputs, hash);
     const gka_problem *const p = &j->problem;
-    gka_golden_spec spec = *j->spec;
-    spec.generator = golden_generator(&spec);
-    spec.generator.scale = p->scale;
     bool good = true;
-    json_t *const made = golden_spec_json(&spec, j->own, &good);
-    j->pairs[j->pair_count++] = (gka_text_pair){"golden", "1"};
+    j->pairs[j->pair_count++] = (gka_text_pair){"golden", golden_version};
     j->pairs[j->pair_count++] = (gka_text_pair){"gka_version", gka_version()};
     j->pairs[j->pair_count++] = (gka_text_pair){"inputs_sha256", hash};
-    gka_status status = add_json(j, "spec", made, good, error);
+    gka_status status = golden_spec_text(j->spec, j->own, &j->metadata[0], error);
+    if (status == GKA_OK)
+        j->pairs[j->pair_count++] = (gka_text_pair){"spec", j->metadata[0]};
     if (status == GKA_OK) {
         json_t *const tolerances = tolerances_json(j, &good);
         status = add_json(j, "tolerances", tolerances, good, error);
@@ -501,7 +579,7 @@ static gka_status check_emulation(const job *j, gka_error *error) {
 
 gka_status gka_golden_generate(const gka_golden_spec *spec, const gka_file *inputs,
                                const char *path, const gka_progress *progress, gka_error *error) {
-    job j = {.spec = spec, .progress = progress};
+    job j = {.spec = spec, .meter = {.progress = progress}};
     char hash[65];
     list *const l = gka_alloc(1, sizeof *l);
     gka_status status = l == NULL ? gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory")
@@ -514,6 +592,8 @@ gka_status gka_golden_generate(const gka_golden_spec *spec, const gka_file *inpu
             status = gka_fail(error, GKA_BAD_ARGUMENT,
                               "outputs: the inputs have none of them; v, do or dx was expected");
     }
+    if (status == GKA_OK)
+        start_meter(&j);
     if (status == GKA_OK)
         status = make_exact(&j, error);
     if (status == GKA_OK)

@@ -18,7 +18,7 @@ static gka_status not_golden(const gka_file *golden, const char *what, gka_error
 static gka_status check_hash(const gka_file *golden, gka_error *error) {
     gka_tensor tensors[GKA_PROBLEM_TENSORS];
     size_t count = 0;
-    for (const char *const *name = judge_inputs; *name != NULL; name++) {
+    for (const char *const *name = gka_problem_names; *name != NULL; name++) {
         const gka_tensor *const tensor = gka_file_find(golden, *name);
         if (tensor != NULL)
             tensors[count++] = *tensor;

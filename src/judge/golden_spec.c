@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef enum kind { WORD, EXTENT, COUNT, REAL, FLAG, SEED, OUTPUTS } kind;
+typedef enum kind { WORD, EXTENT, COUNT, REAL, FLAG, SEED, EDITS, LENGTHS, OUTPUTS } kind;
 
 typedef struct word {
     const char *name;
@@ -57,6 +57,9 @@ static const key keys[] = {
     {"h0", FLAG, AT(generator.h0), flag_words, 0, 0},
     {"alpha", FLAG, AT(generator.alpha), flag_words, 0, 0},
     {"plain", FLAG, AT(generator.plain), flag_words, 0, 0},
+    {"final", FLAG, AT(generator.final), flag_words, 0, 0},
+    {"edit", EDITS, 0, NULL, 0, 0},
+    {"lengths", LENGTHS, 0, NULL, 0, 0},
     {"outputs", OUTPUTS, 0, NULL, 0, 0},
     {"emulate", FLAG, AT(emulate), emulate_words, 0, 0},
     {"lo", FLAG, AT(lo), flag_words, 0, 0},
@@ -89,10 +92,13 @@ void gka_golden_spec_start(gka_golden_spec *spec) {
 
 gka_generator golden_generator(const gka_golden_spec *spec) {
     gka_generator g = spec->generator;
+    for (int i = 0; i < spec->sequences; i++)
+        g.T = i == 0 ? spec->lengths[i] : g.T + spec->lengths[i];
     g.G = g.G == 0 ? g.H : g.G;
     g.V = g.V < 0 ? g.D : g.V;
     g.alpha = g.alpha && !g.plain;
     g.gate = g.plain ? GKA_GATE_NONE : g.gate;
+    g.scale = g.scale != 0 ? g.scale : 1 / sqrt((double)g.D);
     return g;
 }
 
@@ -173,6 +179,56 @@ static gka_status set_outputs(gka_golden_spec *spec, const char *text, gka_error
     }
 }
 
+/* "none", or names separated by commas */
+static gka_status set_edits(gka_golden_spec *spec, const char *text, gka_error *error) {
+    spec->generator.edits = 0;
+    if (strcmp(text, "none") == 0)
+        return GKA_OK;
+    for (const char *part = text;; part++) {
+        const size_t length = strcspn(part, ",");
+        char name[32] = {0};
+        if (length < sizeof name)
+            memcpy(name, part, length);
+        const int edit = gka_edit_find(name);
+        if (edit < 0) {
+            char allowed[300] = "none";
+            for (int i = 0, n = 4; i < GKA_EDIT_COUNT; i++)
+                n += snprintf(allowed + n, sizeof allowed - (size_t)n, ", %s",
+                              gka_edit_name((gka_edit)i));
+            return gka_fail(error, GKA_BAD_ARGUMENT,
+                            "edit is '%.60s': of %s, separated by commas, was expected", text,
+                            allowed);
+        }
+        spec->generator.edits |= 1u << edit;
+        part += length;
+        if (*part == '\0')
+            return GKA_OK;
+    }
+}
+
+/* "none", or integers separated by commas */
+static gka_status set_lengths(gka_golden_spec *spec, const char *text, gka_error *error) {
+    spec->sequences = 0;
+    if (strcmp(text, "none") == 0)
+        return GKA_OK;
+    const char *part = text;
+    while (spec->sequences < GKA_GOLDEN_SEQUENCES) {
+        char *end;
+        const long long length = strtoll(part, &end, 10);
+        if (end == part || length < 0 || (double)length > LARGEST || (*end != '\0' && *end != ','))
+            break;
+        spec->lengths[spec->sequences++] = length;
+        if (*end == '\0')
+            return GKA_OK;
+        part = end + 1;
+    }
+    spec->sequences = 0;
+    return gka_fail(error, GKA_BAD_ARGUMENT,
+                    "lengths is '%.60s': none or at most %d integers from 0 to %.0f, separated by "
+                    "commas, was expected",
+                    text, GKA_GOLDEN_SEQUENCES, LARGEST);
+}
+
 static gka_status unknown(const char *name, gka_error *error) {
     char text[300];
     int n = 0;
@@ -197,6 +253,8 @@ gka_status gka_golden_spec_set(gka_golden_spec *spec, const char *name, const ch
     case EXTENT: return set_integer(k, text, member, error);
     case REAL: return set_real(k, text, member, error);
     case SEED: return set_seed(k, text, member, error);
+    case EDITS: return set_edits(spec, text, error);
+    case LENGTHS: return set_lengths(spec, text, error);
     case OUTPUTS: return set_outputs(spec, text, error);
     case COUNT:
         status = set_integer(k, text, &integer, error);
@@ -257,6 +315,23 @@ static const char *word_of(const word *words, int value) {
     return "?";
 }
 
+static json_t *edits_json(const gka_golden_spec *spec) {
+    char text[300] = "none";
+    for (int i = 0, n = 0; i < GKA_EDIT_COUNT; i++)
+        if (spec->generator.edits >> i & 1)
+            n += snprintf(text + n, sizeof text - (size_t)n, "%s%s", n == 0 ? "" : ",",
+                          gka_edit_name((gka_edit)i));
+    return json_string(text);
+}
+
+static json_t *lengths_json(const gka_golden_spec *spec) {
+    char text[GKA_GOLDEN_SEQUENCES * 12] = "none";
+    for (int i = 0, n = 0; i < spec->sequences; i++)
+        n += snprintf(text + n, sizeof text - (size_t)n, "%s%lld", n == 0 ? "" : ",",
+                      (long long)spec->lengths[i]);
+    return json_string(text);
+}
+
 static json_t *json_of(const key *k, const gka_golden_spec *spec) {
     const void *const member = (const char *)spec + k->offset;
     char text[32];
@@ -274,6 +349,8 @@ static json_t *json_of(const key *k, const gka_golden_spec *spec) {
         if (k->words == emulate_words)
             return json_string(word_of(k->words, *(const bool *)member));
         return json_boolean(*(const bool *)member);
+    case EDITS: return edits_json(spec);
+    case LENGTHS: return lengths_json(spec);
     case OUTPUTS:
         (void)snprintf(text, sizeof text, "%s%s%s", spec->forward ? ",forward" : "",
                        spec->states ? ",states" : "", spec->backward ? ",backward" : "");
@@ -282,11 +359,32 @@ static json_t *json_of(const key *k, const gka_golden_spec *spec) {
     return NULL;
 }
 
-/* For a user's own tensors only what the spec still decides. */
-json_t *golden_spec_json(const gka_golden_spec *spec, bool own_inputs, bool *good) {
+static json_t *golden_spec_json(const gka_golden_spec *spec, bool own_inputs, bool *good) {
+    gka_golden_spec resolved = *spec;
+    resolved.generator = golden_generator(spec);
     json_t *const object = json_object();
     for (int i = 0; i < KEYS; i++)
         if (!own_inputs || keys[i].kind == OUTPUTS || keys[i].offset >= AT(emulate))
-            *good &= json_object_set_new(object, keys[i].name, json_of(&keys[i], spec)) == 0;
+            *good &= json_object_set_new(object, keys[i].name, json_of(&keys[i], &resolved)) == 0;
     return object;
+}
+
+gka_status golden_dump(json_t *root, bool good, const char *what, char **text, gka_error *error) {
+    const size_t flags = JSON_COMPACT | JSON_REAL_PRECISION(17) | JSON_SORT_KEYS | JSON_ENCODE_ANY;
+    const size_t size = root == NULL || !good ? 0 : json_dumpb(root, NULL, 0, flags);
+    *text = size == 0 ? NULL : gka_alloc(size + 1, 1);
+    const bool written = *text != NULL && json_dumpb(root, *text, size, flags) == size;
+    json_decref(root);
+    if (written)
+        return GKA_OK;
+    gka_free(*text);
+    *text = NULL;
+    return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory writing metadata '%s'", what);
+}
+
+gka_status golden_spec_text(const gka_golden_spec *spec, bool own_inputs, char **text,
+                            gka_error *error) {
+    bool good = true;
+    json_t *const root = golden_spec_json(spec, own_inputs, &good);
+    return golden_dump(root, good, "spec", text, error);
 }

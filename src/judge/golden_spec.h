@@ -6,10 +6,15 @@
 
 #include <jansson.h>
 
-/* The generator with G, V, alpha and gate as they follow from the other keys. */
+/* The generator with T, G, V, scale, alpha and gate as they follow from the other keys. */
 gka_generator golden_generator(const gka_golden_spec *spec);
 
-/* Every key; with own_inputs those that do not make tensors up. NULL or good = false: no memory. */
-json_t *golden_spec_json(const gka_golden_spec *spec, bool own_inputs, bool *good);
+/* Every key, resolved, as JSON text to be gka_free'd; with own_inputs, for a user's own tensors,
+ * those that do not make tensors up. The same spec has the same text. */
+gka_status golden_spec_text(const gka_golden_spec *spec, bool own_inputs, char **text,
+                            gka_error *error);
+
+/* Takes root; its text on one line, keys sorted. root NULL or good false: no memory. */
+gka_status golden_dump(json_t *root, bool good, const char *what, char **text, gka_error *error);
 
 #endif

@@ -32,9 +32,6 @@ const char *const gka_verify_names[] = {
     "solve.dq", "solve.dk",     "solve.dg", "solve.dh0", "layer.dq", "layer.dk",
     "layer.dv", "layer.dalpha", "layer.dg", NULL};
 
-const char *const judge_inputs[] = {"q",  "k",  "v",  "alpha",      "g", "h0",
-                                    "u0", "do", "dx", "cu_seqlens", NULL};
-
 int judge_find(const char *name) {
     for (int i = 0; i < JUDGE_OUTPUTS; i++)
         if (strcmp(judge_outputs[i].name, name) == 0)

@@ -70,7 +70,4 @@ gka_status judge_check_tensor(const gka_problem *problem, const gka_file *file,
 /* Whether an output's second and third axes are tokens and heads. */
 bool judge_has_tokens(int output);
 
-/* "q k v alpha g h0 u0 do dx cu_seqlens", in this order; ends with NULL. */
-extern const char *const judge_inputs[];
-
 #endif

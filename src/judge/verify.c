@@ -18,7 +18,7 @@ static int pass_of(int output) {
 }
 
 static bool is_input(const char *name) {
-    for (const char *const *input = judge_inputs; *input != NULL; input++)
+    for (const char *const *input = gka_problem_names; *input != NULL; input++)
         if (strcmp(*input, name) == 0)
             return true;
     return false;

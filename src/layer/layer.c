@@ -329,11 +329,25 @@ static double ridge_before(const head *W, int64_t i) {
     return ridge;
 }
 
+/* A and E after the last token. */
+static void last_cotangents(head *W) {
+    const gka_problem *const P = W->problem;
+    memset(W->A, 0, (size_t)(W->D * W->D) * sizeof(double));
+    memset(W->E, 0, (size_t)(W->D * W->V) * sizeof(double));
+    if (P->dh_final.data != NULL) {
+        gka_problem_dh_final(P, W->n, W->h, W->A);
+        gka_arith_store(&W->work, W->D * W->D, W->A, W->A);
+    }
+    if (P->du_final.data != NULL && W->of == GKA_LAYER_OF_O) {
+        gka_problem_du_final(P, W->n, W->h, W->E);
+        gka_arith_store(&W->work, W->D * W->V, W->E, W->E);
+    }
+}
+
 static void backward(head *W) {
     const int64_t D = W->D, V = W->V, c = spacing(W->length);
-    memset(W->A, 0, (size_t)(D * D) * sizeof(double));
-    memset(W->E, 0, (size_t)(D * V) * sizeof(double));
-    double gamma_next = 0;
+    last_cotangents(W);
+    double gamma_next = 1; /* of the token after the last: its A and E are the cotangents */
     for (int64_t first = (W->length - 1) / c * c; first >= 0 && W->length > 0; first -= c) {
         const int64_t end = first + c < W->length ? first + c : W->length;
         load_state(W, W->checkpoints + first / c * state_size(W));
@@ -475,6 +489,8 @@ static gka_status check(const gka_problem *P, const gka_layer_options *options, 
                         options->lambda);
     if (options->kalman && (P->h0.data != NULL || P->u0.data != NULL))
         return gka_fail(error, GKA_BAD_ARGUMENT, "a Kalman filter starts without h0 and u0");
+    if (gradient && options->kalman && P->dh_final.data != NULL)
+        return gka_fail(error, GKA_BAD_ARGUMENT, "a Kalman filter has no dh_final");
     if (gradient && of == GKA_LAYER_OF_O && P->V == 0)
         return gka_fail(error, GKA_BAD_ARGUMENT, "gradients of o need the tensor v");
     if (gradient && options->through &&

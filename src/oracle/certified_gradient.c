@@ -348,6 +348,20 @@ static gka_status fail_at(gka_error *error, int64_t n, int64_t t, int64_t h) {
 
 /* ---- one head, one group ------------------------------------------------------------------- */
 
+/* A and E after the last token. */
+static void last_cotangents(const gka_problem *problem, int64_t n, int64_t h, space *w) {
+    memset(w->A, 0, (size_t)(2 * w->n * w->n) * sizeof *w->A);
+    memset(w->E, 0, (size_t)(2 * w->n * w->m) * sizeof *w->E);
+    gka_problem_dh_final(problem, n, h, w->row);
+    for (int64_t i = 0; i < w->D * w->D; i++)
+        w->A[gka_panel_at(w->n, i / w->D, i % w->D)] = w->row[i];
+    if (w->V == 0)
+        return;
+    gka_problem_du_final(problem, n, h, w->row);
+    for (int64_t i = 0; i < w->D * w->V; i++)
+        w->E[gka_panel_at(w->n, i / w->V, i % w->V)] = w->row[i];
+}
+
 /* The states that the reverse needs are kept at every length-th token and replayed from there. */
 static gka_status reverse_head(gka_run *run, int64_t n, int64_t h, space *w, gka_error *error) {
     const gka_problem *const problem = run->problem;
@@ -361,8 +375,7 @@ static gka_status reverse_head(gka_run *run, int64_t n, int64_t h, space *w, gka
         read_token(problem, span.b, t, h, w);
         next_state(w, w->states, w->states);
     }
-    memset(w->A, 0, (size_t)(2 * w->n * w->n) * sizeof *w->A);
-    memset(w->E, 0, (size_t)(2 * w->n * w->m) * sizeof *w->E);
+    last_cotangents(problem, n, h, w);
     for (int64_t t = span.end - 1; t >= span.begin; t--) {
         const int64_t i = t - span.begin, m = i % length, to = gka_at(problem, span.b, t, h);
         if (m == length - 1 || t == span.end - 1) {

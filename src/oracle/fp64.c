@@ -24,9 +24,8 @@
 #include "oracle/fp64.h"
 
 #include "oracle/dd_exp.h"
-#include "oracle/run.h"
+#include "oracle/passes.h"
 
-#include <lapacke.h>
 #include <math.h>
 #include <string.h>
 
@@ -62,115 +61,45 @@ void gka_blas_alone_end(void) {
 
 /* ---- passes over the state ------------------------------------------------------------------ */
 
-/* Compiled for wider registers too and chosen at run time; the same operations in the same order,
- * hence the same bits. */
-#if defined(__x86_64__) && defined(__GNUC__)
-#define WIDE __attribute__((target_clones("avx512f", "avx2", "default")))
-#else
-#define WIDE
-#endif
-
-/* Sums have eight partial sums, of the terms i mod 8, added in pairs at the end: the shape of a
- * wide register, so that a compiler may use one and still give these bits. */
-enum { LANES = 8 };
-
-static double lanes_sum(const double s[LANES]) {
-    return ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]));
-}
-
-WIDE static double dot(int64_t n, const double *restrict a, const double *restrict b) {
-    double s[LANES] = {0};
-    int64_t i = 0;
-    for (; i + LANES <= n; i += LANES)
-        for (int l = 0; l < LANES; l++)
-            s[l] += a[i + l] * b[i + l];
-    for (; i < n; i++)
-        s[i % LANES] += a[i] * b[i];
-    return lanes_sum(s);
-}
-
 /* H_t = gamma H_{t-1} + k k^T, both triangles (equal bit for bit). Returns ||H_t||_F^2. */
-WIDE static double update_H(int64_t D, double gamma, const double *restrict k, double *restrict H) {
-    double s[LANES] = {0};
+GKA_WIDE static double update_H(int64_t D, double gamma, const double *restrict k,
+                                double *restrict H) {
+    double s[GKA_LANES] = {0};
     for (int64_t i = 0; i < D; i++, H += D) {
         const double ki = k[i];
         int64_t j = 0;
-        for (; j + LANES <= D; j += LANES)
-            for (int l = 0; l < LANES; l++) {
+        for (; j + GKA_LANES <= D; j += GKA_LANES)
+            for (int l = 0; l < GKA_LANES; l++) {
                 const double h = gamma * H[j + l] + ki * k[j + l];
                 H[j + l] = h;
                 s[l] += h * h;
             }
         for (; j < D; j++) {
             H[j] = gamma * H[j] + ki * k[j];
-            s[j % LANES] += H[j] * H[j];
+            s[j % GKA_LANES] += H[j] * H[j];
         }
     }
-    return lanes_sum(s);
+    return gka_lanes_sum(s);
 }
 
 /* U_t = gamma U_{t-1} + k v^T */
-WIDE static void update_U(int64_t D, int64_t V, double gamma, const double *restrict k,
-                          const double *restrict v, double *restrict U) {
+GKA_WIDE static void update_U(int64_t D, int64_t V, double gamma, const double *restrict k,
+                              const double *restrict v, double *restrict U) {
     for (int64_t i = 0; i < D; i++)
         for (int64_t j = 0; j < V; j++)
             U[i * V + j] = gamma * U[i * V + j] + k[i] * v[j];
 }
 
-/* y = M x for M [m,n] */
-WIDE static void multiply(int64_t m, int64_t n, const double *restrict M, const double *restrict x,
-                          double *restrict y) {
-    for (int64_t i = 0; i < m; i++)
-        y[i] = dot(n, M + i * n, x);
-}
-
-/* y += M^T x for M [m,n] */
-WIDE static void add_transposed(int64_t m, int64_t n, const double *restrict M,
-                                const double *restrict x, double *restrict y) {
-    for (int64_t i = 0; i < m; i++)
-        for (int64_t j = 0; j < n; j++)
-            y[j] += M[i * n + j] * x[i];
-}
-
-/* M += c x y^T for M [m,n] */
-WIDE static void add_outer(int64_t m, int64_t n, double c, const double *restrict x,
-                           const double *restrict y, double *restrict M) {
-    for (int64_t i = 0; i < m; i++) {
-        const double cx = c * x[i];
-        for (int64_t j = 0; j < n; j++)
-            M[i * n + j] += cx * y[j];
-    }
-}
-
-/* y += c x */
-WIDE static void add_scaled(int64_t n, double c, const double *restrict x, double *restrict y) {
-    for (int64_t i = 0; i < n; i++)
-        y[i] += c * x[i];
-}
-
-WIDE static void scale(int64_t n, double c, double *x) {
-    for (int64_t i = 0; i < n; i++)
-        x[i] *= c;
-}
-
 /* ---- memory -------------------------------------------------------------------------------- */
 
-/* A state at a token, beyond its matrices. */
-typedef struct token {
-    int64_t n, h, b, t; /* sequence, head, batch row, token of that row */
-    double gamma, f, lambda;
-    bool empty; /* H_t = 0: since the last restart no key but zero */
-} token;
+typedef gka_fp64_token token;
 
 /* One worker's. */
 typedef struct space {
-    int64_t V;          /* of U and E: 0 where they are not wanted */
-    int64_t length;     /* tokens from one checkpoint to the next */
-    double *H, *U;      /* the state; of a gradient: one of `states` */
-    double *L;          /* H + lambda I, then its factor; LAPACK's columns are our rows */
-    double *work;       /* D^2 + 4 D, for dsytrf and dsyev */
-    lapack_int *pivots; /* of dsytrf */
-    bool indefinite;    /* the factor is dsytrf's */
+    int64_t V;         /* of U and E: 0 where they are not wanted */
+    int64_t length;    /* tokens from one checkpoint to the next */
+    double *H, *U;     /* the state; of a gradient: one of `states` */
+    gka_fp64_factor L; /* of H + lambda I */
     double *k, *v, *q, *y, *o, *dout;
     double *xp;           /* x, then p: two right-hand sides of one factor */
     double *dq, *dk, *dv; /* of the token */
@@ -180,51 +109,32 @@ typedef struct space {
     token *tokens;        /* of those states but the first */
 } space;
 
-/* Where the next piece of a block goes; base NULL: only measured. */
-typedef struct arena {
-    char *base;
-    size_t used;
-} arena;
-
-static void *take(arena *block, int64_t count, size_t size) {
-    enum { ALIGNMENT = 64 };
-    void *const piece = block->base == NULL ? NULL : block->base + block->used;
-    block->used += ((size_t)count * size + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-    return piece;
-}
-
-static double *reals(arena *block, int64_t count) {
-    return take(block, count, sizeof(double));
-}
-
 /* In one block: the space itself and what it points to. */
-static space *layout(arena *block, const gka_problem *problem, bool gradient, int64_t V,
+static space *layout(gka_arena *block, const gka_problem *problem, bool gradient, int64_t V,
                      int64_t length, int64_t marks) {
     const int64_t D = problem->D;
-    space *const in_place = take(block, 1, sizeof *in_place);
+    space *const in_place = gka_take(block, 1, sizeof *in_place);
     space w = {.V = V, .length = length};
-    w.L = reals(block, D * D);
-    w.work = reals(block, D * D + 4 * D);
-    w.pivots = take(block, D, sizeof *w.pivots);
-    w.k = reals(block, D);
-    w.v = reals(block, V);
-    w.q = reals(block, D);
-    w.y = reals(block, D);
-    w.o = reals(block, V);
-    w.xp = reals(block, 2 * D);
+    w.L = gka_fp64_factor_take(block, D);
+    w.k = gka_take_reals(block, D);
+    w.v = gka_take_reals(block, V);
+    w.q = gka_take_reals(block, D);
+    w.y = gka_take_reals(block, D);
+    w.o = gka_take_reals(block, V);
+    w.xp = gka_take_reals(block, 2 * D);
     if (!gradient) {
-        w.H = reals(block, D * D);
-        w.U = reals(block, D * V);
+        w.H = gka_take_reals(block, D * D);
+        w.U = gka_take_reals(block, D * V);
     } else {
-        w.dout = reals(block, V);
-        w.dq = reals(block, D);
-        w.dk = reals(block, D);
-        w.dv = reals(block, V);
-        w.A = reals(block, D * D);
-        w.E = reals(block, D * V);
-        w.marks = reals(block, marks * D * (D + V));
-        w.states = reals(block, (length + 1) * D * (D + V));
-        w.tokens = take(block, length, sizeof *w.tokens);
+        w.dout = gka_take_reals(block, V);
+        w.dq = gka_take_reals(block, D);
+        w.dk = gka_take_reals(block, D);
+        w.dv = gka_take_reals(block, V);
+        w.A = gka_take_reals(block, D * D);
+        w.E = gka_take_reals(block, D * V);
+        w.marks = gka_take_reals(block, marks * D * (D + V));
+        w.states = gka_take_reals(block, (length + 1) * D * (D + V));
+        w.tokens = gka_take(block, length, sizeof *w.tokens);
     }
     if (in_place != NULL)
         *in_place = w;
@@ -232,17 +142,11 @@ static space *layout(arena *block, const gka_problem *problem, bool gradient, in
 }
 
 static space *new_space(const gka_problem *problem, bool gradient, int64_t V) {
-    int64_t longest = 0, length = 1;
-    for (int64_t n = 0; n < problem->N; n++) {
-        const gka_span span = gka_problem_span(problem, n);
-        longest = span.end - span.begin > longest ? span.end - span.begin : longest;
-    }
-    while (length * length < longest)
-        length++;
+    const int64_t longest = gka_longest_span(problem), length = gka_mark_spacing(problem);
     const int64_t marks = (longest + length - 1) / length;
-    arena block = {0};
+    gka_arena block = {0};
     layout(&block, problem, gradient, V, length, marks);
-    block = (arena){.base = gka_alloc(block.used, 1)};
+    block = (gka_arena){.base = gka_alloc(block.used, 1)};
     return block.base == NULL ? NULL : layout(&block, problem, gradient, V, length, marks);
 }
 
@@ -263,36 +167,51 @@ static bool all_zero(int64_t n, const double *x) {
     return true;
 }
 
-/* w's state: H_0 as (h0 + h0^T)/2, and U_0. */
-static void first_state(const gka_problem *problem, token *at, space *w) {
+void gka_fp64_first_state(const gka_problem *problem, gka_fp64_token *at, int64_t V, double *H,
+                          double *U) {
     const int64_t D = problem->D;
-    gka_problem_h0(problem, at->n, at->h, w->H);
+    gka_problem_h0(problem, at->n, at->h, H);
     for (int64_t i = 0; i < D; i++)
         for (int64_t j = 0; j < i; j++)
-            w->H[i * D + j] = w->H[j * D + i] = 0.5 * w->H[i * D + j] + 0.5 * w->H[j * D + i];
-    if (w->V > 0)
-        gka_problem_u0(problem, at->n, at->h, w->U);
-    at->empty = all_zero(D * D, w->H);
+            H[i * D + j] = H[j * D + i] = 0.5 * H[i * D + j] + 0.5 * H[j * D + i];
+    if (V > 0)
+        gka_problem_u0(problem, at->n, at->h, U);
+    at->empty = all_zero(D * D, H);
+}
+
+void gka_fp64_arrive(const gka_problem *problem, gka_fp64_token *at, double *k) {
+    const double g = gka_problem_g(problem, at->b, at->t, at->h);
+    double error_of_exp;
+    at->gamma = gka_dd_exp(g, &error_of_exp).hi;
+    gka_problem_k(problem, at->b, at->t, at->h, k);
+    at->empty = (at->empty || isinf(g)) && all_zero(problem->D, k);
+}
+
+gka_status gka_fp64_norm(const gka_problem *problem, gka_fp64_token *at, double square,
+                         gka_error *error) {
+    at->f = sqrt(square);
+    at->lambda = problem->ridge_ratio * at->f;
+    if (at->empty || (at->f >= F_MIN && at->f <= F_MAX))
+        return GKA_OK;
+    return fail_at(error, GKA_UNSUPPORTED, at,
+                   "the state's norm leaves [2^-480, 2^480]; the mpfr oracle has no such limit");
+}
+
+/* w's state before any token. */
+static void first_state(const gka_problem *problem, token *at, space *w) {
+    gka_fp64_first_state(problem, at, w->V, w->H, w->U);
 }
 
 /* w's state before token at->t becomes the state after it. */
 static gka_status next_state(const gka_problem *problem, token *at, space *w, gka_error *error) {
     const int64_t D = problem->D;
-    const double g = gka_problem_g(problem, at->b, at->t, at->h);
-    double error_of_exp;
-    at->gamma = gka_dd_exp(g, &error_of_exp).hi;
-    gka_problem_k(problem, at->b, at->t, at->h, w->k);
-    at->empty = (at->empty || isinf(g)) && all_zero(D, w->k);
-    at->f = sqrt(update_H(D, at->gamma, w->k, w->H));
-    at->lambda = problem->ridge_ratio * at->f;
+    gka_fp64_arrive(problem, at, w->k);
+    const double square = update_H(D, at->gamma, w->k, w->H);
     if (w->V > 0) {
         gka_problem_v(problem, at->b, at->t, at->h, w->v);
         update_U(D, w->V, at->gamma, w->k, w->v, w->U);
     }
-    if (at->empty || (at->f >= F_MIN && at->f <= F_MAX))
-        return GKA_OK;
-    return fail_at(error, GKA_UNSUPPORTED, at,
-                   "the state's norm leaves [2^-480, 2^480]; the mpfr oracle has no such limit");
+    return gka_fp64_norm(problem, at, square, error);
 }
 
 /* ---- the solve ----------------------------------------------------------------------------- */
@@ -320,42 +239,53 @@ bool gka_fp64_kappa(int64_t D, const double *H, double lambda, double *work, dou
     return true;
 }
 
-/* H + lambda I = L L^T; P^T L B L^T P with blocks B where an indefinite h0 asks for it. */
-static gka_status factorise(const gka_problem *problem, const token *at, space *w,
-                            gka_error *error) {
+gka_fp64_factor gka_fp64_factor_take(gka_arena *block, int64_t D) {
+    gka_fp64_factor L = {0};
+    L.L = gka_take_reals(block, D * D);
+    L.work = gka_take_reals(block, D * D + 4 * D);
+    L.pivots = gka_take(block, D, sizeof *L.pivots);
+    return L;
+}
+
+gka_status gka_fp64_factorise(const gka_problem *problem, const gka_fp64_token *at, const double *H,
+                              gka_fp64_factor *L, gka_error *error) {
     const lapack_int n = (lapack_int)problem->D;
-    shifted(n, w->H, at->lambda, w->L);
-    w->indefinite = LAPACKE_dpotrf_work(LAPACK_COL_MAJOR, 'L', n, w->L, n) != 0;
-    if (!w->indefinite)
+    if (at->empty)
+        return GKA_OK;
+    shifted(n, H, at->lambda, L->L);
+    L->indefinite = LAPACKE_dpotrf_work(LAPACK_COL_MAJOR, 'L', n, L->L, n) != 0;
+    if (!L->indefinite)
         return GKA_OK;
     if (problem->h0.data == NULL)
         return fail_at(error, GKA_NOT_POSITIVE_DEFINITE, at,
                        "H + lambda I is not positive definite in binary64: the ridge ratio is too "
                        "small for it; the mpfr oracle has no such limit");
-    shifted(n, w->H, at->lambda, w->L);
-    if (LAPACKE_dsytrf_work(LAPACK_COL_MAJOR, 'L', n, w->L, n, w->pivots, w->work, n * n + 4 * n) ==
+    shifted(n, H, at->lambda, L->L);
+    if (LAPACKE_dsytrf_work(LAPACK_COL_MAJOR, 'L', n, L->L, n, L->pivots, L->work, n * n + 4 * n) ==
         0)
         return GKA_OK;
     return fail_at(error, GKA_NOT_POSITIVE_DEFINITE, at,
                    "H + lambda I, indefinite by h0, is singular");
 }
 
+void gka_fp64_substitute(const gka_problem *problem, const gka_fp64_token *at,
+                         const gka_fp64_factor *L, int count, double *X) {
+    const lapack_int n = (lapack_int)problem->D;
+    if (at->empty)
+        memset(X, 0, (size_t)(problem->D * count) * sizeof *X);
+    else if (L->indefinite)
+        LAPACKE_dsytrs_work(LAPACK_COL_MAJOR, 'L', n, count, L->L, n, L->pivots, X, n);
+    else
+        LAPACKE_dpotrs_work(LAPACK_COL_MAJOR, 'L', n, count, L->L, n, X, n);
+}
+
 /* X <- (H_t + lambda I)^{-1} X for `count` right-hand sides [count,D]; 0 for an empty state. */
 static gka_status solve(const gka_problem *problem, const token *at, space *w, int count, double *X,
                         gka_error *error) {
-    const lapack_int n = (lapack_int)problem->D;
-    if (at->empty) {
-        memset(X, 0, (size_t)(problem->D * count) * sizeof *X);
-        return GKA_OK;
-    }
-    const gka_status status = factorise(problem, at, w, error);
-    if (status != GKA_OK)
-        return status;
-    if (w->indefinite)
-        LAPACKE_dsytrs_work(LAPACK_COL_MAJOR, 'L', n, count, w->L, n, w->pivots, X, n);
-    else
-        LAPACKE_dpotrs_work(LAPACK_COL_MAJOR, 'L', n, count, w->L, n, X, n);
-    return GKA_OK;
+    const gka_status status = gka_fp64_factorise(problem, at, w->H, &w->L, error);
+    if (status == GKA_OK)
+        gka_fp64_substitute(problem, at, &w->L, count, X);
+    return status;
 }
 
 /* q' = q + alpha (x - q) */
@@ -395,7 +325,7 @@ static gka_status forward_token(gka_run *run, const token *at, space *w, gka_err
     double kappa = NAN;
     put_one(at->f, out->fro, i);
     put_one(at->lambda, out->lambda, i);
-    if (out->kappa != NULL && !at->empty && !gka_fp64_kappa(D, w->H, at->lambda, w->work, &kappa))
+    if (out->kappa != NULL && !at->empty && !gka_fp64_kappa(D, w->H, at->lambda, w->L.work, &kappa))
         return fail_at(error, GKA_NOT_CONVERGED, at, "the eigenvalues of H + lambda I");
     put_one(kappa, out->kappa, i);
     if (out->x == NULL && out->o == NULL)
@@ -410,8 +340,8 @@ static gka_status forward_token(gka_run *run, const token *at, space *w, gka_err
         return GKA_OK;
     mix(D, gka_problem_alpha(problem, at->b, at->t, at->h), w->q, x, w->y);
     memset(w->o, 0, (size_t)V * sizeof *w->o);
-    add_transposed(D, V, w->U, w->y, w->o);
-    scale(V, problem->scale, w->o);
+    gka_pass_add_transposed(D, V, w->U, w->y, w->o);
+    gka_pass_scale(V, problem->scale, w->o);
     put(V, w->o, gka_offset(out->o, i * V));
     return GKA_OK;
 }
@@ -446,7 +376,7 @@ static void put_or_add(bool first, int64_t n, const double *x, double *out) {
     if (first)
         put(n, x, out);
     else if (out != NULL)
-        add_scaled(n, 1, x, out);
+        gka_pass_add_scaled(n, 1, x, out);
 }
 
 /* dq', dx, x, p, dq, dalpha of NUMERICS 2, with E_t and A_t on the way. w->H, w->U: the state
@@ -461,8 +391,8 @@ static gka_status reverse_solve(gka_run *run, const token *at, space *w, gka_err
     memcpy(x, w->q, (size_t)D * sizeof *x);
     if (V > 0) { /* dq' = s U do */
         gka_problem_dout(problem, at->b, at->t, at->h, w->dout);
-        multiply(D, V, w->U, w->dout, dq);
-        scale(D, problem->scale, dq);
+        gka_pass_multiply(D, V, w->U, w->dout, dq);
+        gka_pass_scale(D, problem->scale, dq);
     } else
         gka_problem_dx(problem, at->b, at->t, at->h, dq);
     for (int64_t j = 0; j < D; j++)
@@ -472,13 +402,14 @@ static gka_status reverse_solve(gka_run *run, const token *at, space *w, gka_err
         return status;
     /* E_t = s q' do^T + gamma_{t+1} E_{t+1},  A_t = -p x^T - a <p,x>/f H + gamma_{t+1} A_{t+1} */
     mix(D, alpha, w->q, x, w->y);
-    add_outer(D, V, problem->scale, w->y, w->dout, w->E);
-    add_outer(D, D, -1, p, x, w->A);
+    gka_pass_add_outer(D, V, problem->scale, w->y, w->dout, w->E);
+    gka_pass_add_outer(D, D, -1, p, x, w->A);
     if (!at->empty)
-        add_scaled(D * D, -problem->ridge_ratio * dot(D, p, x) / at->f, w->H, w->A);
+        gka_pass_add_scaled(D * D, -problem->ridge_ratio * gka_pass_dot(D, p, x) / at->f, w->H,
+                            w->A);
     for (int64_t j = 0; j < D; j++)
         w->y[j] = x[j] - w->q[j];
-    put_one(V > 0 ? dot(D, dq, w->y) : 0, out->dalpha, i);
+    put_one(V > 0 ? gka_pass_dot(D, dq, w->y) : 0, out->dalpha, i);
     for (int64_t j = 0; j < D; j++)
         dq[j] = (1 - alpha) * dq[j] + p[j];
     put(D, p, gka_offset(out->p, i * D));
@@ -499,21 +430,22 @@ static gka_status reverse_token(gka_run *run, const token *at, bool first, const
         return status;
     gka_problem_k(problem, at->b, at->t, at->h, w->k);
     /* dk = (A + A^T) k + E v,  dv = E^T k */
-    multiply(D, D, w->A, w->k, w->dk);
-    add_transposed(D, D, w->A, w->k, w->dk);
+    gka_pass_multiply(D, D, w->A, w->k, w->dk);
+    gka_pass_add_transposed(D, D, w->A, w->k, w->dk);
     if (V > 0) {
         gka_problem_v(problem, at->b, at->t, at->h, w->v);
-        multiply(D, V, w->E, w->v, w->y);
-        add_scaled(D, 1, w->y, w->dk);
+        gka_pass_multiply(D, V, w->E, w->v, w->y);
+        gka_pass_add_scaled(D, 1, w->y, w->dk);
         memset(w->dv, 0, (size_t)V * sizeof *w->dv);
-        add_transposed(D, V, w->E, w->k, w->dv);
+        gka_pass_add_transposed(D, V, w->E, w->k, w->dv);
         put_or_add(first, V, w->dv, gka_offset(out->dv, j * V));
     }
     put_or_add(first, D, w->dk, gka_offset(out->dk, j * D));
     /* dg = gamma (<A_t, H_{t-1}> + <E_t, U_{t-1}>) */
-    scale(D * D, at->gamma, w->A);
-    scale(D * V, at->gamma, w->E);
-    const double dg_h = dot(D * D, w->A, before), dg_u = dot(D * V, w->E, before + D * D);
+    gka_pass_scale(D * D, at->gamma, w->A);
+    gka_pass_scale(D * V, at->gamma, w->E);
+    const double dg_h = gka_pass_dot(D * D, w->A, before),
+                 dg_u = gka_pass_dot(D * V, w->E, before + D * D);
     put_one(dg_h, out->dg_h, i);
     put_one(dg_u, out->dg_u, i);
     put_one(dg_h + dg_u, out->dg, i);
@@ -570,8 +502,9 @@ static gka_status reverse_head(gka_run *run, int64_t n, int64_t h, bool first, s
     token at = {.n = n, .h = h, .b = span.b, .t = span.begin};
     const int64_t marks = (span.end - span.begin + w->length - 1) / w->length;
     gka_status status = mark_states(run, at, w, error);
-    memset(w->A, 0, (size_t)(D * D) * sizeof *w->A);
-    memset(w->E, 0, (size_t)(D * V) * sizeof *w->E);
+    gka_problem_dh_final(problem, n, h, w->A);
+    if (V > 0)
+        gka_problem_du_final(problem, n, h, w->E);
     for (int64_t mark = marks - 1; status == GKA_OK && mark >= 0; mark--) {
         at.t = span.begin + mark * w->length;
         const int64_t left = span.end - at.t, count = left < w->length ? left : w->length;

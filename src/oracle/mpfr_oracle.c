@@ -471,6 +471,17 @@ static gka_status reverse_token(gka_run *run, int64_t b, int64_t t, int64_t h, i
     return GKA_OK;
 }
 
+/* A and E after the last token. */
+static void last_cotangents(const gka_problem *problem, int64_t n, int64_t h, double *row,
+                            space *w) {
+    gka_problem_dh_final(problem, n, h, row);
+    read(w->D * w->D, row, w->A);
+    if (w->V > 0) {
+        gka_problem_du_final(problem, n, h, row);
+        read(w->D * w->V, row, w->E);
+    }
+}
+
 /* One head. The states that the reverse needs are kept at every length-th token and replayed from
  * there. */
 static gka_status reverse_head(gka_run *run, int64_t n, int64_t h, double *row, space *w,
@@ -486,8 +497,7 @@ static gka_status reverse_head(gka_run *run, int64_t n, int64_t h, double *row, 
         read_token(problem, span.b, t, h, row, w);
         next_state(w);
     }
-    zero(D * D, w->A);
-    zero(D * V, w->E);
+    last_cotangents(problem, n, h, row, w);
     for (int64_t t = span.end - 1; t >= span.begin; t--) {
         const int64_t i = t - span.begin, m = i % length;
         if (m == length - 1 || t == span.end - 1) {

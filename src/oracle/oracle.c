@@ -107,3 +107,22 @@ gka_status gka_oracle_gradient(const gka_problem *problem, gka_cotangent cotange
     return gka_fail(error, GKA_UNSUPPORTED, "oracle: no %s gradient in this build",
                     gka_oracle_name(r.options.oracle));
 }
+
+gka_status gka_oracle_hessian(const gka_problem *problem, gka_cotangent cotangent,
+                              const gka_oracle_options *options, const gka_direction *direction,
+                              gka_direction *product, gka_error *error) {
+    request r;
+    const gka_status status = prepare(&r, problem, options, error);
+    if (status != GKA_OK)
+        return status;
+    const int64_t tokens = r.problem.B * r.problem.T;
+    double *const constant[] = {product->v, product->alpha};
+    const int64_t counts[] = {tokens * r.problem.G * r.problem.V, tokens * r.problem.H};
+    for (int i = 0; i < 2; i++)
+        if (constant[i] != NULL && counts[i] > 0)
+            memset(constant[i], 0, (size_t)counts[i] * sizeof(double));
+    if (nothing_to_do(&r.problem, false))
+        return GKA_OK;
+    return gka_fp64_hessian(&r.problem, cotangent, &r.options, direction, product, &r.report,
+                            error);
+}

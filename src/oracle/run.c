@@ -30,6 +30,34 @@ int64_t gka_at_chunk(const gka_problem *problem, int64_t n, int64_t t, int64_t h
     return (span.b * gka_problem_chunks(problem) + chunk) * problem->H + h;
 }
 
+void *gka_take(gka_arena *block, int64_t count, size_t size) {
+    enum { ALIGNMENT = 64 };
+    void *const piece = block->base == NULL ? NULL : block->base + block->used;
+    block->used += ((size_t)count * size + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    return piece;
+}
+
+double *gka_take_reals(gka_arena *block, int64_t count) {
+    return gka_take(block, count, sizeof(double));
+}
+
+int64_t gka_longest_span(const gka_problem *problem) {
+    int64_t longest = 0;
+    for (int64_t n = 0; n < problem->N; n++) {
+        const gka_span span = gka_problem_span(problem, n);
+        longest = span.end - span.begin > longest ? span.end - span.begin : longest;
+    }
+    return longest;
+}
+
+int64_t gka_mark_spacing(const gka_problem *problem) {
+    const int64_t longest = gka_longest_span(problem);
+    int64_t length = 1;
+    while (length * length < longest)
+        length++;
+    return length;
+}
+
 static void zero(double *x, int64_t n) {
     if (x != NULL && n > 0)
         memset(x, 0, (size_t)n * sizeof *x);

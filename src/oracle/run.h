@@ -33,6 +33,22 @@ static inline double *gka_offset(double *array, int64_t offset) {
 void gka_exact_zero_forward(const gka_problem *problem, const gka_exact *exact);
 void gka_exact_zero_gradient(const gka_problem *problem, const gka_exact *exact);
 
+/* ---- memory -------------------------------------------------------------------------------- */
+
+/* Where the next piece of a block goes; base NULL: only measured. */
+typedef struct gka_arena {
+    char *base;
+    size_t used;
+} gka_arena;
+
+void *gka_take(gka_arena *block, int64_t count, size_t size);
+double *gka_take_reals(gka_arena *block, int64_t count);
+
+/* The longest sequence, and the smallest length with length^2 >= it: states are kept that many
+ * tokens apart for the way back. */
+int64_t gka_longest_span(const gka_problem *problem);
+int64_t gka_mark_spacing(const gka_problem *problem);
+
 /* ---- the loop ------------------------------------------------------------------------------ */
 
 typedef struct gka_run gka_run;

@@ -2,6 +2,7 @@
 #include "gka/problem.h"
 
 #include "problem/check.h"
+#include "problem/tensors.h"
 #include "problem/view.h"
 
 #include <float.h>
@@ -86,7 +87,7 @@ static gka_status check_sequences(const gka_problem *p, const context *c) {
 typedef struct expected {
     const char *name;
     const gka_view *view;
-    const char *letters; /* the shape in the header's letters */
+    const char *letters; /* as in tensors.h */
     int rank;
     int64_t shape[4];
 } expected;
@@ -101,6 +102,14 @@ static void print_shape(char *text, size_t room, int rank, const int64_t *shape)
         (void)snprintf(text + n, room - n, "]");
 }
 
+/* "BTGD" as [B,T,Hkv,D] */
+static void print_letters(char text[24], const char *letters) {
+    char *to = text;
+    for (const char *l = letters; *l != '\0'; l++)
+        to += sprintf(to, *l == 'G' ? "%cHkv" : "%c%c", l == letters ? '[' : ',', *l);
+    (void)sprintf(to, "]");
+}
+
 static gka_status check_shape(const expected *e, const context *c) {
     if (e->view->data == NULL)
         return GKA_OK;
@@ -112,10 +121,11 @@ static gka_status check_shape(const expected *e, const context *c) {
         same = e->view->shape[i] == e->shape[i];
     if (same)
         return GKA_OK;
-    char is[112], want[112];
+    char is[112], want[112], letters[24];
     print_shape(is, sizeof is, e->view->rank, e->view->shape);
     print_shape(want, sizeof want, e->rank, e->shape);
-    return bad(c, "tensor '%s': shape %s; %s = %s was expected", e->name, is, e->letters, want);
+    print_letters(letters, e->letters);
+    return bad(c, "tensor '%s': shape %s; %s = %s was expected", e->name, is, letters, want);
 }
 
 /* ---- values -------------------------------------------------------------------------------- */
@@ -216,8 +226,9 @@ static gka_status check_presence(const gka_problem *p, const context *c) {
         return bad(c, "tensor 'v' is missing, but V = %lld", (long long)p->V);
     if (p->v.data != NULL && p->V < 1)
         return bad(c, "tensor 'v': value size V = 0; V >= 1 was expected");
-    if (p->v.data == NULL && (p->u0.data != NULL || p->dout.data != NULL))
-        return bad(c, "tensor '%s' without a tensor 'v'", p->u0.data != NULL ? "u0" : "do");
+    for (int i = 0; p->v.data == NULL && i < PROBLEM_VIEWS; i++)
+        if (gka_problem_views[i].values && gka_problem_view_const(p, i)->data != NULL)
+            return bad(c, "tensor '%s' without a tensor 'v'", gka_problem_views[i].name);
     return GKA_OK;
 }
 
@@ -233,25 +244,17 @@ gka_status gka_problem_check_numbers(const gka_problem *problem, const char *whe
 gka_status gka_problem_check(gka_problem *problem, const char *where, gka_error *error) {
     gka_problem *const p = problem;
     const context c = {where, error};
-    const expected tensors[] = {
-        {"q", &p->q, "[B,T,H,D]", 4, {p->B, p->T, p->H, p->D}},
-        {"k", &p->k, "[B,T,Hkv,D]", 4, {p->B, p->T, p->G, p->D}},
-        {"v", &p->v, "[B,T,Hkv,V]", 4, {p->B, p->T, p->G, p->V}},
-        {"alpha", &p->alpha, "[B,T,H]", 3, {p->B, p->T, p->H}},
-        {"g", &p->g, "[B,T,H]", 3, {p->B, p->T, p->H}},
-        {"h0", &p->h0, "[N,H,D,D]", 4, {p->N, p->H, p->D, p->D}},
-        {"u0", &p->u0, "[N,H,D,V]", 4, {p->N, p->H, p->D, p->V}},
-        {"do", &p->dout, "[B,T,H,V]", 4, {p->B, p->T, p->H, p->V}},
-        {"dx", &p->dx, "[B,T,H,D]", 4, {p->B, p->T, p->H, p->D}},
-    };
-    const size_t count = sizeof tensors / sizeof tensors[0];
-
     gka_status status = gka_problem_check_numbers(p, where, error);
     if (status == GKA_OK)
         status = check_presence(p, &c);
-    for (size_t i = 0; status == GKA_OK && i < count; i++)
+    expected tensors[PROBLEM_VIEWS];
+    for (int i = 0; status == GKA_OK && i < PROBLEM_VIEWS; i++) {
+        const problem_tensor *const t = &gka_problem_views[i];
+        tensors[i] = (expected){t->name, gka_problem_view(p, i), t->letters, 0, {0}};
+        tensors[i].rank = gka_problem_extents(p, t->letters, tensors[i].shape);
         status = check_shape(&tensors[i], &c);
-    for (size_t i = 0; status == GKA_OK && i < count; i++)
+    }
+    for (int i = 0; status == GKA_OK && i < PROBLEM_VIEWS; i++)
         status = check_values(&tensors[i], &c);
     return status == GKA_OK ? check_symmetry(p, &c) : status;
 }

@@ -28,7 +28,9 @@ typedef enum gka_draw {
     GKA_DRAW_DOUT = 12,   /* (b, t, h, d) */
     GKA_DRAW_DX = 13,     /* (b, t, h, d) */
     GKA_DRAW_H0 = 14,     /* (n, j, h, d)  keys of an initial state */
-    GKA_DRAW_U0 = 15      /* (n, j, h, d)  and its values */
+    GKA_DRAW_U0 = 15,     /* (n, j, h, d)  and its values */
+    GKA_DRAW_DH = 16,     /* (n, i, h, j)  cotangents of the final states */
+    GKA_DRAW_DU = 17      /* (n, i, h, j) */
 } gka_draw;
 
 double gka_draw_uniform(uint64_t seed, gka_draw what, int64_t i0, int64_t i1, int64_t i2,

@@ -2,6 +2,7 @@
 #include "gka/problem.h"
 
 #include "io/bytes.h"
+#include "problem/tensors.h"
 #include "problem/view.h"
 
 #include <jansson.h>
@@ -109,16 +110,12 @@ static gka_status need(const context *c, const char *name, const gka_view *view)
 }
 
 static gka_status read_views(const context *c, gka_problem *problem) {
-    const struct {
-        const char *name;
-        gka_view *view;
-    } tensors[] = {{"q", &problem->q},         {"k", &problem->k},     {"v", &problem->v},
-                   {"alpha", &problem->alpha}, {"g", &problem->g},     {"h0", &problem->h0},
-                   {"u0", &problem->u0},       {"do", &problem->dout}, {"dx", &problem->dx}};
-    for (size_t i = 0; i < sizeof tensors / sizeof tensors[0]; i++) {
-        gka_status status = find(c, tensors[i].name, tensors[i].view);
-        if (status == GKA_OK && (i < 2 || (i == 2 && problem->v.data != NULL)))
-            status = need(c, tensors[i].name, tensors[i].view);
+    for (int i = 0; i < PROBLEM_VIEWS; i++) {
+        const char *const name = gka_problem_views[i].name;
+        gka_view *const view = gka_problem_view(problem, i);
+        gka_status status = find(c, name, view);
+        if (status == GKA_OK && (i < 2 || (i == 2 && view->data != NULL)))
+            status = need(c, name, view);
         if (status != GKA_OK)
             return status;
     }

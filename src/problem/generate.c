@@ -13,10 +13,11 @@
  * sigmoid(n(ALPHA; b,t,h,0)) g        -(c A) softplus(n(GATE; b,t,h,0) + ln(e^dt - 1)), A = 16
  * u(RATE; 0,0,h,0), dt = exp(ln 1e-3 + u(STEP; 0,0,h,0) (ln 1e-1 - ln 1e-3)), c the gate's scale
  *   do, dx   n(DOUT; b,t,h,d), n(DX; b,t,h,d)
+ *   dh_final, du_final   n(DH; n,i,h,j), n(DU; n,i,h,j)
  *   h0, u0   sums over j < 2D of y y^T and y w^T, y the normalised n(H0; n,j,h,.), w_d = n(U0;
  * n,j,h,d)
  *
- * Everything is rounded once, to nearest even, when it is stored.
+ * Everything is rounded once, to nearest even, when it is stored; edit.c may change it then.
  */
 #include "gka/problem.h"
 
@@ -24,7 +25,9 @@
 #include "io/tensor.h"
 #include "problem/check.h"
 #include "problem/draw.h"
+#include "problem/edit.h"
 #include "problem/functions.h"
+#include "problem/tensors.h"
 #include "problem/vector.h"
 #include "problem/view.h"
 
@@ -77,7 +80,7 @@ static double gate_scale(gka_gate gate) {
 
 /* The tensors as bytes to write; NULL: not made. */
 typedef struct target {
-    unsigned char *q, *k, *v, *alpha, *g, *h0, *u0, *dout, *dx;
+    unsigned char *q, *k, *v, *alpha, *g, *h0, *u0, *dout, *dx, *dh_final, *du_final;
 } target;
 
 typedef struct maker {
@@ -277,10 +280,19 @@ static void make_state(const maker *m, unsigned char *tensor, int64_t n, int64_t
 static void make_states(void *context, int64_t i, int worker) {
     const maker *const m = context;
     double *const x = m->work + (size_t)worker * m->work_size;
-    const int64_t n = i / m->spec->H, h = i % m->spec->H;
-    make_state(m, m->to.h0, n, h, false, x);
+    const gka_generator *const spec = m->spec;
+    const int64_t n = i / spec->H, h = i % spec->H;
+    if (m->to.h0 != NULL)
+        make_state(m, m->to.h0, n, h, false, x);
     if (m->to.u0 != NULL)
         make_state(m, m->to.u0, n, h, true, x);
+    for (int64_t j = 0; spec->final && j < spec->D; j++) {
+        normals(m, GKA_DRAW_DH, n, j, h, spec->D, x);
+        store(m->to.dh_final, GKA_F32, (i * spec->D + j) * spec->D, spec->D, x);
+        normals(m, GKA_DRAW_DU, n, j, h, spec->V, x);
+        if (m->to.du_final != NULL)
+            store(m->to.du_final, GKA_F32, (i * spec->D + j) * spec->V, spec->V, x);
+    }
 }
 
 /* ---- storage ------------------------------------------------------------------------------- */
@@ -296,7 +308,7 @@ typedef struct part {
 
 /* One block for all tensors, each at a multiple of 64 bytes. */
 static gka_status allocate(part *parts, size_t count, gka_problem *problem, gka_error *error) {
-    size_t total = 0, bytes[9];
+    size_t total = 0, bytes[PROBLEM_VIEWS];
     for (size_t i = 0; i < count; i++) {
         gka_tensor tensor = {"", parts[i].dtype, parts[i].rank, {0}, NULL};
         memcpy(tensor.shape, parts[i].shape, sizeof parts[i].shape);
@@ -338,6 +350,8 @@ static gka_status allocate_tensors(const gka_generator *s, gka_problem *p, targe
         {s->h0 && values, GKA_F32, 4, {s->B, s->H, s->D, s->V}, &p->u0, &to->u0},
         {s->cotangents && values, s->dtype, 4, {s->B, s->T, s->H, s->V}, &p->dout, &to->dout},
         {s->cotangents, s->dtype, 4, {s->B, s->T, s->H, s->D}, &p->dx, &to->dx},
+        {s->final, GKA_F32, 4, {s->B, s->H, s->D, s->D}, &p->dh_final, &to->dh_final},
+        {s->final && values, GKA_F32, 4, {s->B, s->H, s->D, s->V}, &p->du_final, &to->du_final},
     };
     return allocate(parts, sizeof parts / sizeof parts[0], p, error);
 }
@@ -397,9 +411,10 @@ static gka_status make(maker *m, gka_problem *problem, gka_error *error) {
         make_gate(m);
         gka_parallel(s->B * s->T, make_token, m);
     }
-    if (s->h0)
+    if (s->h0 || s->final)
         gka_parallel(s->B * s->H, make_states, m);
-    return gka_problem_check(problem, NULL, error);
+    status = gka_problem_edit(s, problem, error);
+    return status == GKA_OK ? gka_problem_check(problem, NULL, error) : status;
 }
 
 gka_status gka_problem_generate(const gka_generator *generator, gka_problem *problem,

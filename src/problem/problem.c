@@ -1,8 +1,10 @@
 /* problem.c - the tensors of one layer, token by token (NUMERICS 1). */
 #include "gka/problem.h"
 
+#include "problem/tensors.h"
 #include "problem/view.h"
 
+#include <assert.h>
 #include <string.h>
 
 gka_span gka_problem_span(const gka_problem *problem, int64_t n) {
@@ -71,6 +73,32 @@ void gka_problem_h0(const gka_problem *problem, int64_t n, int64_t h, double *h0
 
 void gka_problem_u0(const gka_problem *problem, int64_t n, int64_t h, double *u0) {
     matrix(&problem->u0, n, h, problem->D, problem->V, u0);
+}
+
+void gka_problem_dh_final(const gka_problem *problem, int64_t n, int64_t h, double *dh) {
+    matrix(&problem->dh_final, n, h, problem->D, problem->D, dh);
+}
+
+void gka_problem_du_final(const gka_problem *problem, int64_t n, int64_t h, double *du) {
+    matrix(&problem->du_final, n, h, problem->D, problem->V, du);
+}
+
+gka_problem gka_problem_tokens(const gka_problem *problem, int64_t begin, int64_t end) {
+    assert(problem->cu_seqlens == NULL && 0 <= begin && begin <= end && end <= problem->T);
+    gka_problem part = *problem;
+    part.T = end - begin;
+    part.owned = NULL;
+    part.h0_asymmetric = false;
+    for (int i = 0; i < PROBLEM_VIEWS; i++) {
+        gka_view *const view = gka_problem_view(&part, i);
+        if (gka_problem_views[i].letters[0] == 'N') {
+            *view = (gka_view){0};
+        } else if (view->data != NULL) {
+            view->data = gka_view_at(view, 0, begin, 0);
+            view->shape[1] = part.T;
+        }
+    }
+    return part;
 }
 
 void gka_problem_free(gka_problem *problem) {

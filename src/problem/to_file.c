@@ -2,6 +2,7 @@
 #include "gka/problem.h"
 
 #include "io/bytes.h"
+#include "problem/tensors.h"
 #include "problem/view.h"
 
 #include <jansson.h>
@@ -19,15 +20,8 @@ static void add(const char *name, const gka_view *view, gka_tensor *tensors, siz
 
 size_t gka_problem_tensors(const gka_problem *problem, gka_tensor *tensors) {
     size_t count = 0;
-    add("q", &problem->q, tensors, &count);
-    add("k", &problem->k, tensors, &count);
-    add("v", &problem->v, tensors, &count);
-    add("alpha", &problem->alpha, tensors, &count);
-    add("g", &problem->g, tensors, &count);
-    add("h0", &problem->h0, tensors, &count);
-    add("u0", &problem->u0, tensors, &count);
-    add("do", &problem->dout, tensors, &count);
-    add("dx", &problem->dx, tensors, &count);
+    for (int i = 0; i < PROBLEM_VIEWS; i++)
+        add(gka_problem_views[i].name, gka_problem_view_const(problem, i), tensors, &count);
     if (problem->cu_seqlens != NULL)
         tensors[count++] =
             (gka_tensor){"cu_seqlens", GKA_I64, 1, {problem->N + 1}, problem->cu_seqlens};
@@ -70,13 +64,12 @@ gka_status gka_problem_write(const gka_problem *problem, const gka_text_pair *mo
                              size_t more_count, const char *path, gka_error *error) {
     gka_tensor tensors[GKA_PROBLEM_TENSORS];
     const size_t count = gka_problem_tensors(problem, tensors);
-    const gka_view *const views[] = {&problem->q,     &problem->k,    &problem->v,
-                                     &problem->alpha, &problem->g,    &problem->h0,
-                                     &problem->u0,    &problem->dout, &problem->dx};
-    for (size_t i = 0; i < sizeof views / sizeof views[0]; i++)
-        if (views[i]->data != NULL && !gka_view_contiguous(views[i]))
+    for (int i = 0; i < PROBLEM_VIEWS; i++) {
+        const gka_view *const view = gka_problem_view_const(problem, i);
+        if (view->data != NULL && !gka_view_contiguous(view))
             return gka_fail(error, GKA_BAD_ARGUMENT,
                             "%s: a tensor of the problem is not contiguous", path);
+    }
 
     char ridge_ratio[NUMBER], num_iter[NUMBER], chunk_size[NUMBER], scale[NUMBER];
     gka_text_pair *const pairs = gka_alloc(more_count + 4, sizeof *pairs);

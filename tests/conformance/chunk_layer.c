@@ -10,12 +10,12 @@
 
 #include <math.h>
 
-enum { T = 37, H = 4, G = 2, D = 16, V = 12, TENSORS = 10 };
+enum { T = 37, H = 4, G = 2, D = 16, V = 12, TENSORS = 12 };
 
-static const size_t counts[TENSORS] = {T * H * D, T *H,    T *H *V, H *D *D, H *D *V,
-                                       T *H *D,   T *G *D, T *G *V, T *H,    T *H};
-static const char *const names[TENSORS] = {"x",  "fro", "o",  "h_final", "u_final",
-                                           "dq", "dk",  "dv", "dalpha",  "dg"};
+static const size_t counts[TENSORS] = {T * H * D, T *H,    T *H *V, H *D *D, H *D *V, T *H *D,
+                                       T *G *D,   T *G *V, T *H,    H *D *D, H *D *V, T *H};
+static const char *const names[TENSORS] = {"x",  "fro", "o",      "h_final", "u_final", "dq",
+                                           "dk", "dv",  "dalpha", "dh0",     "du0",     "dg"};
 
 typedef struct results {
     double *of[TENSORS];
@@ -48,6 +48,7 @@ static void made(gka_problem *p, gka_keys keys, gka_gate gate, bool h0, double a
                                 .alpha = true,
                                 .h0 = h0,
                                 .cotangents = true,
+                                .final = h0,
                                 .dtype = GKA_F32,
                                 .ridge_ratio = a,
                                 .num_iter = r,
@@ -65,8 +66,13 @@ static void by_chunks(const gka_problem *p, gka_form form, results *r) {
     profile.form = form;
     gka_chunk out = {
         .x = r->of[0], .fro = r->of[1], .o = r->of[2], .h_final = r->of[3], .u_final = r->of[4]};
-    gka_chunk back = {
-        .dq = r->of[5], .dk = r->of[6], .dv = r->of[7], .dalpha = r->of[8], .dg = r->of[9]};
+    gka_chunk back = {.dq = r->of[5],
+                      .dk = r->of[6],
+                      .dv = r->of[7],
+                      .dalpha = r->of[8],
+                      .dh0 = r->of[9],
+                      .du0 = r->of[10],
+                      .dg = r->of[11]};
     assert_int_equal(gka_chunk_forward(p, &profile, &out, NULL, NULL, &error), GKA_OK);
     assert_int_equal(gka_chunk_backward(p, &profile, GKA_CHUNK_LAYER, true, NULL, &back, &error),
                      GKA_OK);
@@ -80,8 +86,13 @@ static void by_tokens(const gka_problem *p, const char *solver, results *r) {
     options.solver.iterations = p->num_iter;
     gka_layer out = {
         .x = r->of[0], .fro = r->of[1], .o = r->of[2], .h_final = r->of[3], .u_final = r->of[4]};
-    gka_layer back = {
-        .dq = r->of[5], .dk = r->of[6], .dv = r->of[7], .dalpha = r->of[8], .dg = r->of[9]};
+    gka_layer back = {.dq = r->of[5],
+                      .dk = r->of[6],
+                      .dv = r->of[7],
+                      .dalpha = r->of[8],
+                      .dh0 = r->of[9],
+                      .du0 = r->of[10],
+                      .dg = r->of[11]};
     assert_int_equal(gka_layer_forward(p, &options, &out, NULL, &error), GKA_OK);
     assert_int_equal(gka_layer_gradient(p, GKA_LAYER_OF_O, &options, &back, NULL, &error), GKA_OK);
 }
@@ -177,7 +188,7 @@ static void test_many_steps_give_the_oracle(void **state) {
             gka_error error = {0};
             if (beyond_fp64(keys, gate))
                 continue;
-            made(&p, (gka_keys)keys, (gka_gate)gate, false, .1, 60, 16);
+            made(&p, (gka_keys)keys, (gka_gate)gate, true, .1, 60, 16);
             gka_exact of = {.x = exact.of[0],
                             .fro = exact.of[1],
                             .o = exact.of[2],
@@ -187,7 +198,9 @@ static void test_many_steps_give_the_oracle(void **state) {
                               .dk = exact.of[6],
                               .dv = exact.of[7],
                               .dalpha = exact.of[8],
-                              .dg = exact.of[9]};
+                              .dh0 = exact.of[9],
+                              .du0 = exact.of[10],
+                              .dg = exact.of[11]};
             assert_int_equal(gka_oracle_forward(&p, NULL, &of, NULL, NULL, &error), GKA_OK);
             assert_int_equal(
                 gka_oracle_gradient(&p, GKA_COTANGENT_O, NULL, &back, NULL, NULL, &error), GKA_OK);

@@ -7,28 +7,39 @@
 
 /* ---- derivatives --------------------------------------------------------------------------- */
 
-/* L = <cotangent, result> for the result that the cotangent belongs to; 256 bits, of which the
- * results give 106. */
-static void loss(const lab_case *lab, gka_cotangent cotangent, mpfr_t L) {
-    const gka_problem *const p = &lab->problem;
-    const bool layer = cotangent == GKA_COTANGENT_O;
-    const int64_t count = p->B * p->T * p->H * (layer ? p->V : p->D);
-    const double *const weights = layer ? lab->dout : lab->dx;
-    double *const words = gka_alloc((size_t)(2 * count), sizeof *words);
+/* L += <weights, hi + lo>; without weights nothing. */
+static void add_inner(mpfr_t L, int64_t count, const double *weights, const double *hi,
+                      const double *lo) {
     mpfr_t *const t = gka_mp_new(1, 256);
-    assert_true(words != NULL && t != NULL);
-    gka_exact out = {0}, lo = {0};
-    *(layer ? &out.o : &out.x) = words;
-    *(layer ? &lo.o : &lo.x) = words + count;
-    lab_forward(p, GKA_ORACLE_MPFR, &out, &lo);
-    mpfr_set_zero(L, 1);
-    for (int64_t i = 0; i < 2 * count; i++) {
-        mpfr_set_d(*t, words[i], MPFR_RNDN);
+    assert_non_null(t);
+    for (int64_t i = 0; weights != NULL && i < 2 * count; i++) {
+        mpfr_set_d(*t, i < count ? hi[i] : lo[i - count], MPFR_RNDN);
         mpfr_mul_d(*t, *t, weights[i % count], MPFR_RNDN);
         mpfr_add(L, L, *t, MPFR_RNDN);
     }
     gka_free(t);
-    gka_free(words);
+}
+
+/* L = <cotangent, result> for the result that the cotangent belongs to, and for the final states
+ * that have one; 256 bits, of which the results give 106. */
+static void loss(const lab_case *lab, gka_cotangent cotangent, mpfr_t L) {
+    const gka_problem *const p = &lab->problem;
+    const bool layer = cotangent == GKA_COTANGENT_O;
+    const int64_t tokens = p->B * p->T * p->H, states = p->N * p->H;
+    gka_exact out, lo;
+    lab_exact_new(p, &out);
+    lab_exact_new(p, &lo);
+    lab_forward(p, GKA_ORACLE_MPFR, &out, &lo);
+    mpfr_set_zero(L, 1);
+    if (layer)
+        add_inner(L, tokens * p->V, lab->dout, out.o, lo.o);
+    else
+        add_inner(L, tokens * p->D, lab->dx, out.x, lo.x);
+    add_inner(L, states * p->D * p->D, lab->dh_final, out.h_final, lo.h_final);
+    if (layer)
+        add_inner(L, states * p->D * p->V, lab->du_final, out.u_final, lo.u_final);
+    lab_exact_free(p, &out);
+    lab_exact_free(p, &lo);
 }
 
 /* A direction in the space of the inputs: element i moves by step[i]. */
@@ -173,6 +184,7 @@ static double worst_of_direction(const lab_case *lab, gka_cotangent cotangent, c
 
 static const lab_shape small[] = {
     {.B = 1, .T = 4, .H = 2, .G = 1, .D = 3, .V = 2, .gate = true, .alpha = true, .states = true},
+    {.B = 1, .T = 4, .H = 2, .G = 1, .D = 2, .V = 3, .gate = true, .states = true, .final = true},
     {.B = 1,
      .T = 5,
      .H = 1,
@@ -193,6 +205,7 @@ static const lab_shape small[] = {
      .gate = true,
      .alpha = true,
      .states = true,
+     .final = true,
      .packed = true},
 };
 

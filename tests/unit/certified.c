@@ -130,6 +130,7 @@ static void prop_gradients_to_1e_25(void **state) {
         shape.seed = (uint64_t)i + 1;
         shape.a = 0;
         shape.h0_scale = fmax(shape.h0_scale, 0);
+        shape.final = i % 2 == 1;
         if (shape.V > 0)
             gradients_agree(&shape, GKA_COTANGENT_O, 1e-25);
         gradients_agree(&shape, GKA_COTANGENT_X, 1e-25);

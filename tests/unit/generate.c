@@ -598,6 +598,90 @@ static void test_refused(void **state) {
     assert_int_equal(gka_alloc_live(), live);
 }
 
+/* Every element of an edited problem is what the edit's sentence says; the others are untouched. */
+static double expected(gka_edit edit, char tensor, int64_t t, int64_t d, double was, double first) {
+    const bool odd = t % 2 == 1, middle = t == 5, third = t % 7 == 3;
+    switch (edit) {
+    case GKA_EDIT_ONE_KEY: return tensor == 'k' ? first : was;
+    case GKA_EDIT_NO_KEYS: return tensor == 'k' ? 0 : was;
+    case GKA_EDIT_LATE_KEYS: return tensor == 'k' && t < 5 ? 0 : was;
+    case GKA_EDIT_ZERO_QUERIES: return tensor == 'q' && odd ? 0 : was;
+    case GKA_EDIT_GAMMA_ONE: return tensor == 'g' ? 0 : was;
+    case GKA_EDIT_GAMMA_ZERO: return tensor == 'g' && third ? -INFINITY : was;
+    case GKA_EDIT_GAMMA_TINY: return tensor == 'g' && third ? -200 : was;
+    case GKA_EDIT_SUBNORMAL:
+        return tensor != 'g' && odd
+                   ? gka_round(gka_format_of_dtype(GKA_F16), GKA_NEAREST_EVEN, ldexp(was, -16), 0)
+                   : was;
+    case GKA_EDIT_LARGEST_VALUE: return tensor == 'v' && middle && d == 0 ? 65504 : was;
+    case GKA_EDIT_LARGEST_KEY: return tensor == 'k' && middle && d == 0 ? 65504 : was;
+    case GKA_EDIT_COUNT: break;
+    }
+    return NAN;
+}
+
+/* q k v do dx g of head h at (b, t), at most 6 each. */
+static int64_t row_of(const gka_problem *p, char tensor, int64_t b, int64_t t, int64_t h,
+                      double *x) {
+    switch (tensor) {
+    case 'q': gka_problem_q(p, b, t, h, x); return p->D;
+    case 'k': gka_problem_k(p, b, t, h, x); return p->D;
+    case 'v': gka_problem_v(p, b, t, h, x); return p->V;
+    case 'o': gka_problem_dout(p, b, t, h, x); return p->V;
+    case 'x': gka_problem_dx(p, b, t, h, x); return p->D;
+    default: x[0] = gka_problem_g(p, b, t, h); return 1;
+    }
+}
+
+static void test_edits(void **state) {
+    (void)state;
+    gka_generator spec = SMALL;
+    spec.T = 11;
+    spec.dtype = GKA_F16;
+    gka_problem plain = make(&spec);
+    int changed = 0;
+    for (int edit = 0; edit < GKA_EDIT_COUNT; edit++) {
+        assert_int_equal(gka_edit_find(gka_edit_name((gka_edit)edit)), edit);
+        assert_non_null(gka_edit_text((gka_edit)edit));
+        spec.edits = 1u << edit;
+        gka_problem p = make(&spec);
+        for (int64_t b = 0; b < p.B; b++)
+            for (int64_t t = 0; t < p.T; t++)
+                for (int64_t i = 0; i < 6 * p.H; i++) {
+                    const char tensor = "qkvoxg"[i % 6];
+                    double is[6], was[6], first[6];
+                    const int64_t n = row_of(&p, tensor, b, t, i / 6, is);
+                    (void)row_of(&plain, tensor, b, t, i / 6, was);
+                    (void)row_of(&plain, tensor, 0, 0, i / 6, first);
+                    for (int64_t d = 0; d < n; d++) {
+                        const double want =
+                            expected((gka_edit)edit, tensor, t, d, was[d], first[d]);
+                        assert_int_equal(bits_of(is[d]), bits_of(want));
+                        changed += bits_of(want) != bits_of(was[d]);
+                    }
+                }
+        gka_problem_free(&p);
+    }
+    assert_true(changed > 1000);
+    gka_problem_free(&plain);
+    assert_int_equal(gka_edit_find("no-key"), -1);
+    assert_null(gka_edit_name(GKA_EDIT_COUNT));
+    assert_null(gka_edit_text(GKA_EDIT_COUNT));
+}
+
+static void test_gate_edits_want_a_gate(void **state) {
+    (void)state;
+    gka_generator spec = SMALL;
+    spec.gate = GKA_GATE_NONE;
+    spec.edits = 1u << GKA_EDIT_GAMMA_ZERO;
+    gka_problem p;
+    gka_error error = {0};
+    assert_int_equal(gka_problem_generate(&spec, &p, &error), GKA_BAD_ARGUMENT);
+    assert_string_equal(error.text, "edit is 'gamma-zero' without a gate: gate slow, released or "
+                                    "strong was expected");
+    assert_null(p.q.data);
+}
+
 static void test_names(void **state) {
     (void)state;
     for (int i = GKA_KEYS_IID; i <= GKA_KEYS_RECALL; i++)
@@ -728,16 +812,28 @@ static int leave(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_draws),           cmocka_unit_test(prop_normal_moments),
-        cmocka_unit_test(prop_uniform_moments), cmocka_unit_test(test_places_differ),
-        cmocka_unit_test(prop_prefix),          cmocka_unit_test(prop_threads),
-        cmocka_unit_test(prop_norms),           cmocka_unit_test(prop_lowrank),
-        cmocka_unit_test(prop_repeat),          cmocka_unit_test(prop_basis),
-        cmocka_unit_test(prop_powerlaw),        cmocka_unit_test(prop_recall),
-        cmocka_unit_test(prop_gates),           cmocka_unit_test(prop_h0_positive_definite),
-        cmocka_unit_test(test_absent),          cmocka_unit_test(test_empty),
-        cmocka_unit_test(test_refused),         cmocka_unit_test(test_names),
-        cmocka_unit_test(test_write_and_read),  cmocka_unit_test(test_each_allocation_fails),
+        cmocka_unit_test(test_draws),
+        cmocka_unit_test(prop_normal_moments),
+        cmocka_unit_test(prop_uniform_moments),
+        cmocka_unit_test(test_places_differ),
+        cmocka_unit_test(prop_prefix),
+        cmocka_unit_test(prop_threads),
+        cmocka_unit_test(prop_norms),
+        cmocka_unit_test(prop_lowrank),
+        cmocka_unit_test(prop_repeat),
+        cmocka_unit_test(prop_basis),
+        cmocka_unit_test(prop_powerlaw),
+        cmocka_unit_test(prop_recall),
+        cmocka_unit_test(prop_gates),
+        cmocka_unit_test(prop_h0_positive_definite),
+        cmocka_unit_test(test_absent),
+        cmocka_unit_test(test_empty),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_edits),
+        cmocka_unit_test(test_gate_edits_want_a_gate),
+        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_write_and_read),
+        cmocka_unit_test(test_each_allocation_fails),
     };
     return cmocka_run_group_tests_name("generate", tests, enter, leave);
 }

@@ -70,7 +70,7 @@ $ grep -c '"name"' out.json; grep -A 16 '"worst"' out.json | tail -11
 > 15
 >         ],
 >         "out": 37.492275238037109,
->         "expected": -37.504910266212242,
+>         "expected": -37.504910266212235,
 >         "out_hex": "0x4215F817",
 >         "expected_hex": "0xC2160507"
 >       },

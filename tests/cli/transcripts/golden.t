@@ -27,7 +27,7 @@ $ gka golden --dtype=fp32 --emulate=h100 -o x
 ! gka golden: profile h100 wants q, k, v, alpha and the cotangents in BF16
 = 2
 $ echo '{"T": 3, "tokens": 4}' >spec; gka golden --spec=spec -o x
-! gka golden: spec: no key 'tokens': one of problem gate B T H G D V pairs dtype chunk ridge iters scale seed h0 alpha plain outputs emulate lo oracle was expected
+! gka golden: spec: no key 'tokens': one of problem gate B T H G D V pairs dtype chunk ridge iters scale seed h0 alpha plain final edit lengths outputs emulate lo oracle was expected
 = 2
 $ echo '{"T": [3]}' >spec; gka golden --spec=spec -o x
 ! gka golden: spec: T: a string, a number, true or false was expected
@@ -37,6 +37,21 @@ $ echo '{"T": 3' >spec; gka golden --spec=spec -o x
 = 2
 $ gka golden --spec=nothing -o x
 ! gka golden: nothing: cannot be opened; a JSON object was expected
+= 2
+$ gka golden --lengths=3,4 --B=2 -o x
+! gka golden: lengths: packed sequences: B = 1, no h0 and no final were expected
+= 2
+$ gka golden --edit=gamma-one --ungated -o x
+! gka golden: edit is 'gamma-one' without a gate: gate slow, released or strong was expected
+= 2
+$ gka golden --suite=slow -o x
+! gka golden: no suite 'slow': quick, kernel or edge was expected
+= 2
+$ gka golden --suite=quick --T=3 -o x
+! gka golden: --T has no meaning with --suite
+= 2
+$ gka golden --suite=quick -o nowhere/x
+! gka golden: nowhere/x: cannot be made: No such file or directory
 = 2
 $ gka golden --input=golden --T=3 -o x
 ! gka golden: --T is for inputs that are made up, not for the file golden

@@ -1,0 +1,95 @@
+/* gka/audit.h - does a golden tell right kernels from wrong ones?
+ *
+ *   1  gka_audit_member          the panels: kernels that are right, and known mistakes
+ *   2  gka_golden_audit          both panels judged by one golden
+ *   3  gka_golden_audit_write    the tensors of one member, as a candidate file
+ *
+ * A golden's tolerances (gka/golden.h) are derived; this shows that they separate. Members of the
+ * accept panel are emulations that differ in their roundings and in the order of their sums.
+ * Members of the reject panel have one mistake each and are else exact: computed in binary64 and
+ * rounded once to the stored types, so that nothing but the mistake is seen.
+ */
+#ifndef GKA_AUDIT_H
+#define GKA_AUDIT_H
+
+#include "gka/golden.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- 1 the panels -------------------------------------------------------------------------- */
+
+typedef struct gka_audit_member {
+    const char *name; /* "h100-c32", "omega0" */
+    const char *what; /* in a line */
+    bool accept;      /* which panel; the accept panel comes first */
+} gka_audit_member;
+
+size_t gka_audit_count(void);
+const gka_audit_member *gka_audit_member_at(size_t i);
+/* -1: none */
+int gka_audit_find(const char *name);
+
+/* ---- 2 an audit ---------------------------------------------------------------------------- */
+
+/* One output of the golden. */
+typedef struct gka_audit_tensor {
+    const char *name;
+    double tolerance; /* NaN: none; then all that follows is NaN, or -1 */
+    double accepted;  /* largest error in the accept panel */
+    double rejected;  /* smallest error in the reject panel that is above the tolerance */
+    int accepted_by, rejected_by; /* rows; -1: no member */
+    double margin;                /* rejected / accepted */
+} gka_audit_tensor;
+
+/* One member. */
+typedef struct gka_audit_row {
+    const gka_audit_member *member;
+    bool applies;
+    /* Why it does not apply, or what was left out: NaN that the hardware gives is no verdict. */
+    char note[160];
+    /* Of every tensor: the error that judges it (gka_golden_judge), Inf where it is not finite, NaN
+     * where it is not judged. */
+    double *errors;
+    bool good; /* accepted: no tensor is above its tolerance; rejected: one is */
+    /* Rejected: the largest error / accepted over the tensors, and that tensor. Accepted: the
+     * smallest tolerance / error. NaN, -1: no tensor is judged. */
+    double margin;
+    int by;
+} gka_audit_row;
+
+typedef struct gka_audit {
+    gka_audit_tensor *tensors;
+    size_t tensor_count;
+    gka_audit_row *rows; /* of every member, in the order of the panels */
+    size_t row_count;
+    size_t accepts, accepted; /* members of the accept panel that apply, and those that pass */
+    size_t rejects, rejected; /* ... of the reject panel, and those that fail */
+    double margin;            /* the smallest of the rejected members; below GKA_AUDIT_MARGIN a
+                                 member is not told apart. NaN: none applies */
+} gka_audit;
+
+/* What separates: a mistake is told from roundings where its error is this many times the largest
+ * that a right kernel has. (A tolerance lies between 2 and 4 times what the golden's own panel came
+ * to, so an error of 4 times that always fails.) */
+#define GKA_AUDIT_MARGIN 3
+
+/* Both panels by one golden. progress: unit members; may be NULL. The result is freed by
+ * gka_audit_free, also after a failure. GKA_BAD_FILE as gka_golden_judge. */
+gka_status gka_golden_audit(const gka_file *golden, const gka_progress *progress, gka_audit *audit,
+                            gka_error *error);
+void gka_audit_free(gka_audit *audit);
+
+/* ---- 3 one member -------------------------------------------------------------------------- */
+
+/* The member's tensors, in their stored types, as a candidate for gka_golden_judge.
+ * GKA_BAD_ARGUMENT for a name that is none; GKA_UNSUPPORTED with its reason where the member does
+ * not apply. */
+gka_status gka_golden_audit_write(const gka_file *golden, const char *member, const char *path,
+                                  gka_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

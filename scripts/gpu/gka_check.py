@@ -1,0 +1,472 @@
+"""gka_check.py - what `gka verify CANDIDATE --against GOLDEN` says, on a machine that has only Python and numpy or torch.
+
+    python3 gka_check.py CANDIDATE GOLDEN [--map THEIRS=OURS] [--layout bhtd] [--json OUT]
+
+    import gka_check                                    # from a test
+    out = kernel(**gka_check.inputs("golden.safetensors", "cuda"))   # {"x": ..., "o": ...}, on whatever device
+    assert gka_check.passes(out, "golden.safetensors")
+
+CANDIDATE and GOLDEN are safetensors files, or two folders: a candidate for every golden of that name. Exit code: 0 nothing
+fails, 1 a tensor fails, 2 bad input. check() gives a Row for each output of the golden; row.ok is True, False, or None (the
+tensor is missing, or nothing here can judge it); passes() is that none is False, and prints all rows where one is. The golden
+says all that is needed: inputs, references, tolerances.
+
+How a tensor is judged (gka/judge.h): error = ||out - ref|| / ||ref|| against NAME.steps, or, for an output that other outputs
+of the candidate enter, against the exact formulas at those, whichever is nearer. Those formulas are in local() below.
+"""
+import argparse
+import contextlib
+import hashlib
+import json
+import math
+import mmap
+import os
+import struct
+import sys
+
+try:
+    import numpy as xp
+    NUMPY = True
+except ImportError:
+    import torch as xp
+    NUMPY = False
+
+INPUTS = "q k v alpha g h0 u0 do dx cu_seqlens".split()
+OUTPUTS = ("x fro h_chunk h_final u_final o solve.dq solve.dk solve.dg solve.dh0 "
+           "layer.dq layer.dk layer.dv layer.dalpha layer.dg").split()
+# output -> what its local judgement reads of the candidate
+UPSTREAM = {"o": ["x"], "layer.dv": ["x"], "layer.dalpha": ["x"],
+            "solve.dk": ["x", "fro", "solve.dq"], "solve.dg": ["x", "fro", "solve.dq"], "solve.dh0": ["x", "fro", "solve.dq"],
+            "layer.dk": ["x", "fro", "layer.dq"], "layer.dg": ["x", "fro", "layer.dq"]}
+STATES = {"h_chunk", "h_final", "u_final", "solve.dh0"}  # all others are [B,T,H,..]
+# dtype -> bytes, significant bits, least and largest exponent (2^emin the least normal number)
+FORMATS = {"F64": (8, 53, -1022, 1023), "F32": (4, 24, -126, 127), "F16": (2, 11, -14, 15), "BF16": (2, 8, -126, 127)}
+
+
+class Bad(ValueError):
+    """Input that cannot be judged; one line."""
+
+
+# ---- safetensors: 8 bytes length, a JSON header, the data ------------------------------------------------------------------
+
+class File:
+    """metadata: strings; tensors: name -> (dtype, shape, bytes)."""
+
+    def __init__(self, path):
+        self.path = path
+        try:
+            with open(path, "rb") as file:
+                data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
+            start = 8 + struct.unpack("<Q", data[:8])[0]
+            header = json.loads(bytes(data[8:start]))
+            self.metadata = header.pop("__metadata__", {})
+            at = lambda t: slice(start + t["data_offsets"][0], start + t["data_offsets"][1])
+            self.tensors = {name: (t["dtype"], tuple(t["shape"]), data[at(t)]) for name, t in header.items()}
+        except (OSError, ValueError, KeyError, TypeError, struct.error) as error:
+            raise Bad(f"{path}: not a safetensors file: {error}") from None
+
+    def values(self, name):
+        """A tensor as float64."""
+        dtype, shape, data = self.tensors[name]
+        if math.prod(shape) == 0:
+            return xp.zeros(shape, dtype=xp.float64)
+        if NUMPY:
+            a = xp.frombuffer(data, {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4"}[dtype])
+            if dtype == "BF16":  # the upper half of a binary32
+                a = (a.astype("<u4") << 16).view("<f4")
+            return a.astype(float).reshape(shape)
+        return xp.frombuffer(data, dtype=torch_dtype(xp, dtype)).to(xp.float64).reshape(shape)
+
+
+def torch_dtype(torch, dtype):
+    names = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64", "I32": "int32"}
+    return getattr(torch, names[dtype])
+
+
+class Tensors:
+    """The same face over a dictionary of torch tensors or numpy arrays."""
+    path = "candidate"
+    dtypes = {"float64": "F64", "float32": "F32", "float16": "F16", "bfloat16": "BF16"}
+
+    def __init__(self, tensors):
+        self.given = {name: t.detach() if hasattr(t, "detach") else t for name, t in tensors.items() if t is not None}
+        self.tensors = {name: (self.dtypes.get(str(t.dtype).split(".")[-1], str(t.dtype)), tuple(t.shape), None)
+                        for name, t in self.given.items()}
+
+    def values(self, name):
+        t = self.given[name]
+        if hasattr(t, "cpu"):
+            t = t.double().cpu()
+            return t.numpy() if NUMPY else t
+        return t.astype(float) if NUMPY else xp.tensor(t.astype(float).tolist(), dtype=xp.float64)
+
+
+# ---- the exact formulas at the candidate's tensors (NUMERICS 2, by chunks as in NUMERICS 4) --------------------------------
+
+class Problem:
+    """Inputs of a golden: one head of one sequence at a time, from `head`."""
+
+    def __init__(self, file):
+        self.file = file
+        number = lambda key: json.loads(file.metadata[key])
+        self.a, self.s, self.C = number("ridge_ratio"), number("scale"), number("chunk_size")
+        self.input = {name: file.values(name) for name in INPUTS if name in file.tensors}
+        self.B, self.T, self.H, self.D = self.input["q"].shape
+        self.G = self.input["k"].shape[2]
+        self.spans = [(b, 0, self.T) for b in range(self.B)]
+        if "cu_seqlens" in self.input:
+            bounds = [int(x) for x in self.input["cu_seqlens"]]
+            self.spans = [(0, begin, end) for begin, end in zip(bounds, bounds[1:])]
+
+    def tiles(self, g, begin, end):
+        """Chunks of C tokens, cut where a gate is zero (g = -inf): (first, end, forgets what was before)."""
+        zero = [t for t in range(begin, end) if g is not None and float(g[t - begin]) == -math.inf]
+        starts = sorted(set(range(begin, end, self.C)) | set(zero))
+        return [(t, u, t in zero) for t, u in zip(starts, starts[1:] + [end])]
+
+
+class Tile:
+    """Gates of n tokens: e_t = exp(G_t), M_tj = exp(G_t - G_j) for j <= t, tail_j = exp(G_n - G_j)."""
+
+    def __init__(self, g, restart):
+        n = len(g)
+        G = xp.zeros((n,), dtype=xp.float64) + g
+        if restart:
+            G[0] = 0
+        G = xp.cumsum(G, 0)
+        self.e = xp.exp(G)[:, None]
+        self.M = xp.tril(xp.exp(-abs(G[:, None] - G[None, :])))
+        self.tail = xp.exp(G[n - 1] - G)[:, None]
+        self.decay = xp.exp(G[n - 1])
+
+
+def output_stage(s, tiles, q, k, v, do, U):
+    """q' [T,D] -> o; with do the cotangents of q', k, v and of the gates too. tiles: (first, end, restart, Tile)."""
+    o, dq, dk, dv, dg = (xp.zeros_like(like) for like in (v, q, k, v, q[:, 0]))
+    states = []
+    for t, u, restart, c in tiles:
+        U = U * 0 if restart else U
+        states.append(U)
+        o[t:u] = s * (c.e * (q[t:u] @ U) + (c.M * (q[t:u] @ k[t:u].T)) @ v[t:u])
+        U = c.decay * U + (c.tail * k[t:u]).T @ v[t:u]
+    dU = U * 0
+    after = U  # the state behind the tile
+    for (t, u, restart, c), U in zip(reversed(tiles), reversed(states)):
+        if do is None:
+            break
+        Q, K, V, dO = q[t:u], k[t:u], v[t:u], s * do[t:u]
+        dq[t:u] = c.e * (dO @ U.T) + (c.M * (dO @ V.T)) @ K
+        dk[t:u] = c.tail * (V @ dU.T) + (c.M * (dO @ V.T)).T @ Q
+        dv[t:u] = c.tail * (K @ dU) + (c.M * (Q @ K.T)).T @ dO
+        suffix(dg, t, u, (Q * dq[t:u]).sum(1) - (K * dk[t:u]).sum(1), (dU * after).sum(), restart)
+        dU = c.decay * dU + (c.e * Q).T @ dO
+        dU, after = dU * 0 if restart else dU, U
+    return o, dq, dk, dv, dg
+
+
+def solve_stage(a, tiles, k, x, f, p, H):
+    """dk, dg, dh0 of the solve at x, f, p: dH_t = -p_t x_t^T - (w_t/2) H_t, w_t = 2 a <p_t,x_t>/f_t."""
+    dk, dg, states = xp.zeros_like(k), xp.zeros_like(f), []
+    for t, u, restart, c in tiles:
+        H = H * 0 if restart else H
+        states.append(H)
+        H = c.decay * H + (c.tail * k[t:u]).T @ k[t:u]
+    E, Z, after = H * 0, H * 0, H
+    for (t, u, restart, c), H in zip(reversed(tiles), reversed(states)):
+        K, X, P, F = k[t:u], x[t:u], p[t:u], f[t:u]
+        apx = a * (P * X).sum(1)
+        w = (2 * apx / xp.where(F == 0, xp.ones_like(F), F) * (F != 0))[:, None]
+        we = c.M.T @ (w * c.e)  # sum_{t >= j} M_tj w_t exp(G_t)
+        dk[t:u] = -(c.tail * (K @ (E + E.T)) + (c.M.T * (K @ X.T)) @ P + (c.M.T * (K @ P.T)) @ X
+                    + we * (K @ H) + ((c.M.T @ (w * c.M)) * (K @ K.T)) @ K + c.tail * (K @ Z))
+        HX = c.e * (X @ H) + (c.M * (X @ K.T)) @ K
+        suffix(dg, t, u, -(P * HX).sum(1) - apx * F - (K * dk[t:u]).sum(1) / 2, -((E + Z / 2) * after).sum(), restart)
+        E = c.decay * E + (c.e * P).T @ X
+        Z = c.decay * Z + (c.e * c.e * w).sum() * H + (we * K).T @ K
+        E, Z, after = (E * 0, Z * 0, H) if restart else (E, Z, H)
+    return dk, dg, -E - Z / 2
+
+
+def suffix(dg, t, u, parts, later, restart):
+    """dg_i = later + sum_{j >= i} parts_j; nothing passes a gate that is zero."""
+    sums = xp.cumsum(parts, 0)
+    dg[t:u] = later + sums[u - t - 1] - sums + parts
+    if restart:
+        dg[t] = 0
+
+
+def local(problem, out, wanted):
+    """name -> value of each wanted output that has upstream tensors, all of them in out."""
+    names = [name for name in wanted if name in UPSTREAM and all(u in out for u in UPSTREAM[name])]
+    given, B, T, H, D = problem.input, problem.B, problem.T, problem.H, problem.D
+    shape = {"dk": (B, T, problem.G, D), "dg": (B, T, H), "dalpha": (B, T, H), "dh0": (len(problem.spans), H, D, D)}
+    if "v" in given:
+        shape["o"] = (B, T, H, given["v"].shape[3])
+        shape["dv"] = tuple(given["v"].shape)
+    result = {name: xp.zeros(shape[name.split(".")[-1]], dtype=xp.float64) for name in names}
+
+    def put(name, at, value):
+        if name in result:
+            result[name][at] += value
+
+    for n, (b, begin, end) in enumerate(problem.spans):
+        for h in range(H):
+            span, j = slice(begin, end), h // (H // problem.G)
+            at, key = (b, span, h), (b, span, j)
+            take = lambda name, index: given[name][index] if name in given else None
+            state = lambda name, columns: given[name][n, h] if name in given else xp.zeros((D, columns), dtype=xp.float64)
+            q, k, v, do, alpha, g = (take(name, i) for name, i in
+                                     (("q", at), ("k", key), ("v", key), ("do", at), ("alpha", at), ("g", at)))
+            if end == begin:
+                continue
+            x, f = (out[name][at] if name in out else None for name in ("x", "fro"))
+            gates = q[:, 0] * 0 if g is None else g
+            tiles = [(t - begin, u - begin, r, Tile(gates[t - begin:u - begin], r)) for t, u, r in problem.tiles(g, begin, end)]
+            mix = 1 if alpha is None else alpha[:, None]
+            H0 = state("h0", D)
+            H0 = (H0 + H0.T) / 2
+            if v is not None and x is not None:
+                o, dq, dk, dv, dg = output_stage(problem.s, tiles, q + mix * (x - q), k, v, do, state("u0", v.shape[1]))
+                put("o", at, o)
+                put("layer.dv", key, dv)
+                put("layer.dalpha", at, (dq * (x - q)).sum(1))
+                if "layer.dk" in result or "layer.dg" in result:
+                    more_dk, more_dg, _ = solve_stage(problem.a, tiles, k, x, f, out["layer.dq"][at] - (1 - mix) * dq, H0)
+                    put("layer.dk", key, dk + more_dk)
+                    put("layer.dg", at, dg + more_dg)
+            if any(name.startswith("solve.") for name in result):
+                dk, dg, dh0 = solve_stage(problem.a, tiles, k, x, f, out["solve.dq"][at], H0)
+                put("solve.dk", key, dk)
+                put("solve.dg", at, dg)
+                put("solve.dh0", (n, h), dh0)
+    return result
+
+
+# ---- one tensor ------------------------------------------------------------------------------------------------------------
+
+def norm(a):
+    """||a||_2, scaled by a power of two so that no square overflows."""
+    most = float(abs(a).max()) if math.prod(a.shape) else 0.0
+    if not 0 < most < math.inf:
+        return 0.0 if most == 0 else math.nan
+    unit = 2.0 ** min(math.frexp(most)[1], 1000)
+    return unit * math.sqrt(float(((a / unit) ** 2).sum()))
+
+
+def relative(out, ref):
+    """||out - ref|| / ||ref||, with the conventions of gka/judge.h for NaN, Inf and ref = 0."""
+    if bool(xp.isnan(out).any()) or not bool(xp.isfinite(ref).all()):
+        return math.nan
+    if not bool(xp.isfinite(out).all()):
+        return math.inf
+    d, size = norm(out - ref), norm(ref)
+    return d / size if size > 0 else d
+
+
+def encoding(x, dtype):
+    """The bits of x rounded to nearest even to the type, in hex."""
+    size, p, emin, emax = FORMATS[dtype]
+    bits = 8 * size
+    sign = (1 << bits - 1) if math.copysign(1, x) < 0 else 0
+    infinity = (emax - emin + 2) << p - 1
+    if math.isnan(x):
+        place = infinity | 1 << p - 2
+        sign = 0
+    elif math.isinf(x):
+        place = infinity
+    elif x == 0:
+        place = 0
+    else:  # significand in units of the last place; a carry walks into the exponent by itself
+        e = max(math.frexp(abs(x))[1] - 1, emin)
+        place = min((e - emin << p - 1) + round(math.ldexp(abs(x), p - 1 - e)), infinity)
+    return f"0x{sign | place:0{bits // 4}X}"
+
+
+class Row:
+    """name; ok; dtype, against ('steps' or 'local'), error, tolerance, steps, local, inherited, total (None: not known);
+    lacking (an upstream tensor that was not there); mismatches, and the first and worst of them: dicts with at, out, expected,
+    out_hex, expected_hex. An element is a mismatch where |out - ref| > tolerance * rms(ref), or it is not finite."""
+
+    def __init__(self, name, tolerance):
+        self.name, self.tolerance, self.ok, self.missing = name, tolerance, None, True
+
+    def __repr__(self):
+        return json.dumps(plain(self.__dict__))
+
+    def judge(self, out, dtype, steps, exact, own, lacking):
+        self.missing, self.dtype, self.lacking = False, dtype, lacking
+        self.steps, self.total = relative(out, steps), relative(out, exact)
+        self.local = self.inherited = None
+        self.error, self.against, ref = self.steps, "steps", steps
+        if own is not None:
+            self.local, self.inherited = relative(out, own), relative(own, steps)
+            if self.local < self.steps or math.isnan(self.steps):
+                self.error, self.against, ref = self.local, "local", own
+        good = self.tolerance is not None and self.error <= self.tolerance
+        self.ok = True if good else False if self.tolerance is not None and lacking is None else None
+        self.look(out, ref)
+
+    def look(self, out, ref):
+        count = math.prod(out.shape)
+        rms = norm(ref) / math.sqrt(count) if count else 0
+        limit = math.inf if self.tolerance is None else self.tolerance * rms
+        d = abs(out - ref).reshape(-1)
+        d = xp.where(xp.isnan(d), xp.full_like(d, math.inf), d)
+        bad = ~(d <= limit) | ~xp.isfinite(d)
+        self.mismatches = int(bad.sum())
+        if self.mismatches:
+            first, worst = int(xp.where(bad)[0][0]), int(d.argmax())
+            self.first, self.worst = (self.mismatch(out, ref, i) for i in (first, worst))
+
+    def mismatch(self, out, ref, i):
+        at, rest = [], i
+        for n in reversed(out.shape):
+            at.insert(0, rest % n)
+            rest //= n
+        o, r = float(out.reshape(-1)[i]), float(ref.reshape(-1)[i])
+        return {"at": at, "out": o, "expected": r, "out_hex": encoding(o, self.dtype), "expected_hex": encoding(r, self.dtype)}
+
+
+def plain(x):
+    """For JSON, which has neither NaN nor Inf: those as strings."""
+    if isinstance(x, dict):
+        return {key: plain(value) for key, value in x.items()}
+    return str(x) if isinstance(x, float) and not math.isfinite(x) else x
+
+
+# ---- files, folders --------------------------------------------------------------------------------------------------------
+
+def open_golden(path):
+    golden = File(path)
+    try:
+        tolerances = json.loads(golden.metadata["tolerances"])
+        said = golden.metadata["inputs_sha256"]
+        golden.metadata["golden"]
+    except KeyError as missing:
+        raise Bad(f"{path}: metadata {missing} is missing; a file made by gka golden was expected") from None
+    is_ = hashlib.sha256()
+    for name in INPUTS:
+        if name in golden.tensors:
+            dtype, shape, data = golden.tensors[name]
+            is_.update(f"{name} {dtype} [{','.join(map(str, shape))}]\n".encode())
+            is_.update(data)
+    if is_.hexdigest() != said:
+        raise Bad(f"{path}: its inputs hash to {is_.hexdigest()[:12]}...; {said[:12]}... was expected")
+    return golden, {name: one["value"] for name, one in tolerances.items()}
+
+
+def check(candidate, golden, names=None, heads_first=False):
+    """Rows of a candidate (a path, or a dictionary of tensors) judged by the golden file of that path. names: {their name: the
+    golden's}; heads_first: the candidate's token tensors are [B,H,T,..]."""
+    file = Tensors(candidate) if isinstance(candidate, dict) else File(candidate)
+    reference, tolerances = open_golden(golden)
+    theirs = {ours: their for their, ours in (names or {}).items()}
+    out, dtypes = {}, {}
+    for name in tolerances:
+        their = theirs.get(name, name)
+        if their not in file.tensors:
+            continue
+        dtype, shape, _ = file.tensors[their]
+        expected = reference.tensors[name + ".steps"][1]
+        turn = heads_first and name not in STATES
+        if turn:
+            expected = expected[:1] + (expected[2], expected[1]) + expected[3:]
+        if dtype not in FORMATS or shape != expected:
+            raise Bad(f"{file.path}: tensor '{their}': {dtype} {list(shape)}; floating-point numbers {list(expected)} were "
+                      "expected")
+        value = file.values(their)
+        out[name], dtypes[name] = value.swapaxes(1, 2) if turn else value, dtype
+    if not out:
+        raise Bad(f"{file.path}: nothing to judge; a tensor '{next(iter(tolerances), 'x')}' or another output of {golden} was "
+                  "expected")
+    with xp.errstate(all="ignore") if NUMPY else contextlib.nullcontext():
+        own = local(Problem(reference), out, list(out))
+        rows = []
+        for name in (n for n in OUTPUTS if n in tolerances):
+            rows.append(Row(name, tolerances[name]))
+            if name in out:
+                lacking = [u for u in UPSTREAM.get(name, []) if u not in out]
+                rows[-1].judge(out[name], dtypes[name], reference.values(name + ".steps"), reference.values(name + ".exact"),
+                               own.get(name), lacking[-1] if lacking else None)
+    return rows
+
+
+def passes(candidate, golden, **how):
+    """Whether no tensor fails; otherwise says which, and where."""
+    rows = check(candidate, golden, **how)
+    failed = any(row.ok is False for row in rows)
+    if failed:
+        print(golden)
+        show(rows)
+    return not failed
+
+
+def inputs(golden, device="cpu"):
+    """What a kernel is called with: torch tensors q k [v alpha g h0 u0 cu_seqlens] as stored, those that the golden has, and
+    the numbers ridge_ratio, num_iter, chunk_size, scale."""
+    import torch
+    file, _ = open_golden(golden)
+    result = {name: json.loads(file.metadata[name]) for name in ("ridge_ratio", "num_iter", "chunk_size", "scale")}
+    for name in INPUTS:
+        if name in file.tensors and name not in ("do", "dx"):
+            dtype, shape, data = file.tensors[name]
+            result[name] = torch.frombuffer(data, dtype=torch_dtype(torch, dtype)).reshape(shape).to(device)
+    return result
+
+
+def pairs(candidate, golden):
+    """(candidate, golden) files of two files or two folders."""
+    if not os.path.isdir(golden):
+        return [(candidate, golden)]
+    if not os.path.isdir(candidate):
+        raise Bad(f"{candidate}: a folder was expected, as {golden} is one")
+    names = sorted(name for name in os.listdir(golden) if name.endswith(".safetensors"))
+    return [(os.path.join(candidate, name), os.path.join(golden, name)) for name in names]
+
+
+def show(rows):
+    number = lambda x: "-" if x is None else f"{x:.2e}"
+    word = {True: "yes", False: "NO", None: "-"}
+    print(f"{'tensor':<13} {'dtype':<5} {'error':>9} {'against':<7} {'tolerance':>9} {'total':>9}  ok")
+    for r in rows:
+        if r.missing:
+            print(f"{r.name:<13} {'-':<5} {'-':>9} {'-':<7} {number(r.tolerance):>9} {'-':>9}  missing")
+            continue
+        print(f"{r.name:<13} {r.dtype:<5} {number(r.error):>9} {r.against:<7} {number(r.tolerance):>9} {number(r.total):>9}  "
+              f"{word[r.ok]}")
+        if r.ok is None and r.lacking:
+            print(f"  cannot be judged without '{r.lacking}'")
+        for which in ("first", "worst") if r.ok is False and r.mismatches else ():
+            m = getattr(r, which)
+            print(f"  {which} {r.name}{m['at']}: {m['out']:.9g} ({m['out_hex']}), {m['expected']:.9g} ({m['expected_hex']}) "
+                  "was expected")
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("candidate")
+    parser.add_argument("golden")
+    parser.add_argument("--map", action="append", default=[], metavar="THEIRS=OURS")
+    parser.add_argument("--layout", choices=["bthd", "bhtd"], default="bthd")
+    parser.add_argument("--json", metavar="OUT", help="all figures")
+    options = parser.parse_args(arguments)
+    names = dict(one.split("=", 1) for one in options.map)
+    failed, files = False, []
+    try:
+        for candidate, golden in pairs(options.candidate, options.golden):
+            rows = check(candidate, golden, names, options.layout == "bhtd")
+            failed |= any(row.ok is False for row in rows)
+            files.append({"file": candidate, "against": golden, "tensors": [plain(row.__dict__) for row in rows]})
+            print(f"{candidate} against {golden}")
+            show(rows)
+    except Bad as error:
+        print(f"gka_check: {error}", file=sys.stderr)
+        return 2
+    if options.json:
+        with open(options.json, "w") as file:
+            json.dump(files, file, indent=1)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

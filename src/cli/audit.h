@@ -1,0 +1,16 @@
+/* audit.h - gka golden --audit. */
+#ifndef GKA_CLI_AUDIT_H
+#define GKA_CLI_AUDIT_H
+
+#include "cli/cli.h"
+
+typedef struct cli_audit_request {
+    const char *path;           /* a golden, or the folder of a suite */
+    const char *write, *output; /* a member to write, and where to */
+    const char *json;
+} cli_audit_request;
+
+/* Returns the exit code. */
+int cli_audit(cli *c, const cli_audit_request *request);
+
+#endif

@@ -1,0 +1,101 @@
+/* audit.h - what the panels are made of (gka/audit.h).
+ *
+ *   audit_case       the golden's problem, its outputs, their right values
+ *   audit_copy       a problem in doubles of its own, to be changed
+ *   audit_states     H and U before each piece of a sequence, by the recurrence
+ *   audit_members    the panels: name, what, function
+ */
+#ifndef GKA_JUDGE_AUDIT_H
+#define GKA_JUDGE_AUDIT_H
+
+#include "gka/audit.h"
+#include "judge/golden.h"
+
+/* ---- cases and members --------------------------------------------------------------------- */
+
+enum { AUDIT_NOTE = 160 };
+
+typedef struct audit_case {
+    const gka_problem *problem;
+    unsigned wanted;            /* the golden's outputs and what those are judged at */
+    const golden_values *right; /* all of `wanted`: exact64, not rounded */
+    const golden_values *exact; /* the golden's outputs by the oracle */
+} audit_case;
+
+typedef struct audit_member audit_member;
+
+/* Fills `out` (allocating what it fills; some of `wanted` may stay NULL) with values not yet
+ * rounded to their stored types. A member that does not apply leaves all of `out` NULL and its
+ * reason in note. */
+typedef gka_status audit_run(const audit_case *c, const audit_member *member, golden_values *out,
+                             char note[AUDIT_NOTE], gka_error *error);
+
+struct audit_member {
+    gka_audit_member is;
+    audit_run *run;
+    /* accept panel: of a profile */
+    const char *profile, *device, *settings[5];
+    gka_form form;
+    int64_t chunk; /* 0: the golden's */
+    /* reject panel */
+    int parameter;
+    double factor;
+};
+
+extern const audit_member audit_members[];
+extern const size_t audit_member_count;
+
+/* ---- a problem to change ------------------------------------------------------------------- */
+
+/* Row-major, in the host's byte order until audit_seal. */
+typedef struct audit_copy {
+    gka_problem problem; /* its views are of F64 */
+    double *q, *k, *v, *alpha, *g, *h0, *u0, *dout, *dx, *dh_final, *du_final; /* NULL: absent */
+    double *memory;
+    size_t count; /* doubles in memory */
+    int64_t *bounds;
+} audit_copy;
+
+/* How a copy differs in shape; zeros: not at all. */
+typedef struct audit_shape {
+    /* Its tokens: B = 1, T = tokens, token i being token from[i] of the original counted over
+     * batch rows (NULL: i), cut into N sequences at bounds [N+1]. */
+    int64_t tokens, N;
+    const int64_t *from, *bounds;
+    const int64_t *group; /* [H]: G = H, and query head h reads what key/value head group[h] was */
+    bool states;          /* h0 and u0, zero where the original has none */
+} audit_shape;
+
+gka_status audit_copy_make(const gka_problem *from, const audit_shape *shape, audit_copy *copy,
+                           gka_error *error);
+/* dh_final and du_final of the original's sequence n become those of the copy's sequence `to`. */
+void audit_copy_ends(const gka_problem *from, int64_t n, int64_t to, audit_copy *copy);
+/* To little-endian: from here on the problem can be read and the arrays cannot. */
+void audit_seal(audit_copy *copy);
+void audit_copy_free(audit_copy *copy);
+
+/* ---- pieces of sequences ------------------------------------------------------------------- */
+
+/* Sequences cut into their chunks: piece i is tokens [bounds[i], bounds[i+1]), counted over batch
+ * rows, of sequence sequence[i]. */
+typedef struct audit_pieces {
+    int64_t count;
+    int64_t *bounds, *sequence;
+} audit_pieces;
+
+gka_status audit_pieces_make(const gka_problem *problem, audit_pieces *pieces, gka_error *error);
+void audit_pieces_free(audit_pieces *pieces);
+
+/* What the recurrence of the states does wrong. */
+typedef enum audit_carry {
+    AUDIT_CARRY_RIGHT,
+    AUDIT_CARRY_EXP2, /* gamma = 2^g */
+    AUDIT_CARRY_LEAK  /* a sequence begins with the final state of the one before */
+} audit_carry;
+
+/* H [pieces,H,D,D] and U [pieces,H,D,V] before each piece, h_final [N,H,D,D] and u_final [N,H,D,V];
+ * any may be NULL, and pieces where H and U are. */
+gka_status audit_states(const gka_problem *problem, const audit_pieces *pieces, audit_carry carry,
+                        double *H, double *U, double *h_final, double *u_final, gka_error *error);
+
+#endif

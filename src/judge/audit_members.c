@@ -1,0 +1,833 @@
+/* audit_members.c - the panels: kernels that are right, and known mistakes (gka/audit.h).
+ *
+ * A mistake is made in one of three ways, everything else being exact:
+ *   in the problem     inputs or parameters are changed, the formulas are right
+ *   upstream           x f and p are wrong, what follows from them is right (golden_local)
+ *   in the outputs     right values are changed
+ */
+#include "judge/audit.h"
+
+#include "gka/layer.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#define BIT(id) (1u << JUDGE_##id)
+
+/* ---- helpers ------------------------------------------------------------------------------- */
+
+static gka_status does_not_apply(char note[AUDIT_NOTE], const char *why) {
+    (void)snprintf(note, AUDIT_NOTE, "%.*s", AUDIT_NOTE - 1, why);
+    return GKA_OK;
+}
+
+static gka_profile exact64(void) {
+    gka_profile profile;
+    (void)gka_profile_find("exact64", &profile, NULL);
+    return profile;
+}
+
+/* out.of[i] of `which` as the right values are. */
+static gka_status copy_right(const audit_case *c, unsigned which, golden_values *out,
+                             gka_error *error) {
+    which &= c->wanted;
+    const gka_status status = golden_allocate(c->problem, which, out, error);
+    for (int i = 0; i < JUDGE_OUTPUTS && status == GKA_OK; i++)
+        if (which >> i & 1)
+            memcpy(out->of[i], c->right->of[i],
+                   (size_t)judge_count(c->problem, i) * sizeof *out->of[i]);
+    return status;
+}
+
+/* Whatever is still missing, by the exact formulas at out's own x f and dq; what has no upstream
+ * tensors, as it is right. */
+static gka_status follow(const audit_case *c, golden_values *out, gka_error *error) {
+    unsigned missing = 0, local = 0;
+    for (int i = 0; i < JUDGE_OUTPUTS; i++)
+        if (c->wanted >> i & 1 && out->of[i] == NULL) {
+            missing |= 1u << i;
+            local |= judge_outputs[i].upstream != 0 ? 1u << i : 0;
+        }
+    gka_status status = copy_right(c, missing & ~local, out, error);
+    golden_values given = {0};
+    static const int upstream[] = {JUDGE_X, JUDGE_FRO, JUDGE_SOLVE_DQ, JUDGE_LAYER_DQ};
+    for (size_t i = 0; i < sizeof upstream / sizeof *upstream; i++)
+        given.of[upstream[i]] = out->of[upstream[i]];
+    if (status == GKA_OK)
+        status = golden_local(c->problem, local, &given, out, error);
+    return status;
+}
+
+/* Everything of a problem that differs from the case's in its inputs alone. */
+static gka_status run_problem(const audit_case *c, const gka_problem *problem, golden_values *out,
+                              gka_error *error) {
+    const gka_profile profile = exact64();
+    return golden_steps(problem, &profile, c->wanted, out, error);
+}
+
+typedef bool change(const audit_case *c, const audit_member *m, audit_copy *copy);
+
+/* A copy of the problem, changed; false: the change does not apply. */
+static gka_status run_changed(const audit_case *c, const audit_member *m, change *make,
+                              const char *why, golden_values *out, char note[AUDIT_NOTE],
+                              gka_error *error) {
+    audit_copy copy;
+    gka_status status = audit_copy_make(c->problem, &(audit_shape){0}, &copy, error);
+    const bool applies = status == GKA_OK && make(c, m, &copy);
+    if (applies) {
+        audit_seal(&copy);
+        status = run_problem(c, &copy.problem, out, error);
+    } else if (status == GKA_OK) {
+        status = does_not_apply(note, why);
+    }
+    audit_copy_free(&copy);
+    return status;
+}
+
+/* ---- accept: references -------------------------------------------------------------------- */
+
+static gka_status run_steps(const audit_case *c, const audit_member *m, golden_values *out,
+                            char note[AUDIT_NOTE], gka_error *error) {
+    (void)m, (void)note;
+    return copy_right(c, c->wanted, out, error);
+}
+
+/* Whether r steps are the exact solution to within the rounding of the stored type; if not, exact
+ * values and conjugate gradients, which are nearer, are right by another measure. */
+static bool steps_converge(const audit_case *c, char note[AUDIT_NOTE]) {
+    const double u = gka_format_unit_roundoff(gka_format_of_dtype(c->problem->q.dtype));
+    static const int solved[] = {JUDGE_X, JUDGE_SOLVE_DQ, JUDGE_LAYER_DQ};
+    for (size_t i = 0; i < sizeof solved / sizeof *solved; i++) {
+        const int o = solved[i];
+        if (c->exact->of[o] == NULL)
+            continue;
+        const double left =
+            gka_rel_err(judge_count(c->problem, o), c->exact->of[o], c->right->of[o]);
+        if (left <= u)
+            continue;
+        (void)snprintf(note, AUDIT_NOTE, "%d steps leave %.1e of %s, more than a rounding",
+                       c->problem->num_iter, left, judge_outputs[o].name);
+        return false;
+    }
+    return true;
+}
+
+static gka_status run_exact(const audit_case *c, const audit_member *m, golden_values *out,
+                            char note[AUDIT_NOTE], gka_error *error) {
+    (void)m;
+    if (!steps_converge(c, note))
+        return GKA_OK;
+    unsigned there = 0;
+    for (int i = 0; i < JUDGE_OUTPUTS; i++)
+        there |= (c->exact->of[i] != NULL ? 1u : 0u) << i;
+    const audit_case exact = {c->problem, there, c->exact, c->exact};
+    return copy_right(&exact, there, out, error);
+}
+
+/* ---- accept: profiles ---------------------------------------------------------------------- */
+
+static bool all_finite(int64_t n, const double *values) {
+    for (int64_t i = 0; i < n; i++)
+        if (!isfinite(values[i]))
+            return false;
+    return true;
+}
+
+/* NaN and Inf that the hardware gives (an empty state, the ungated backward of a ragged sequence)
+ * are defects that are known; such a tensor gets no verdict. */
+static void leave_out_nan(const audit_case *c, golden_values *out, char note[AUDIT_NOTE]) {
+    int used = 0;
+    for (int i = 0; i < JUDGE_OUTPUTS; i++) {
+        if (out->of[i] == NULL || all_finite(judge_count(c->problem, i), out->of[i]))
+            continue;
+        gka_free(out->of[i]);
+        out->of[i] = NULL;
+        if (used < AUDIT_NOTE)
+            used += snprintf(note + used, (size_t)(AUDIT_NOTE - used), "%s%s",
+                             used == 0 ? "not finite: " : " ", judge_outputs[i].name);
+    }
+}
+
+static gka_status make_profile(const audit_member *m, gka_profile *profile, gka_error *error) {
+    gka_status status = gka_profile_find(m->profile, profile, error);
+    for (size_t i = 0; i < sizeof m->settings / sizeof *m->settings; i++)
+        if (m->settings[i] != NULL && status == GKA_OK)
+            status = gka_profile_set(profile, m->settings[i], error);
+    if (status == GKA_OK) /* the released sign of dh0 is a mistake: see dh0_sign */
+        status = gka_profile_set(profile, "h0_sign=exact", error);
+    if (m->device != NULL)
+        profile->device = gka_device_find(m->device);
+    profile->form = m->form;
+    return status;
+}
+
+static gka_status run_profile(const audit_case *c, const audit_member *m, golden_values *out,
+                              char note[AUDIT_NOTE], gka_error *error) {
+    gka_profile profile;
+    gka_problem problem = *c->problem;
+    gka_status status = make_profile(m, &profile, error);
+    if (m->chunk == problem.chunk_size)
+        return does_not_apply(note, "the golden's own chunk size");
+    if (m->chunk != 0)
+        problem.chunk_size = m->chunk;
+    gka_error why = {0};
+    if (status == GKA_OK && gka_chunk_check(&problem, &profile, &why) != GKA_OK)
+        return does_not_apply(note, why.text);
+    /* The states before each chunk are others when chunks are. */
+    const unsigned wanted = m->chunk != 0 ? c->wanted & ~BIT(H_CHUNK) : c->wanted;
+    const bool cg = profile.form == GKA_FORM_CG || profile.form == GKA_FORM_CG_CONSISTENT;
+    if (cg && !steps_converge(c, note))
+        return GKA_OK;
+    if (status == GKA_OK)
+        status = golden_steps(&problem, &profile, wanted, out, error);
+    if (status == GKA_OK && profile.device->core[GKA_MMA_BF16].group > 0)
+        leave_out_nan(c, out, note);
+    return status;
+}
+
+/* ---- reject: in the problem ---------------------------------------------------------------- */
+
+static bool exp2_gates(const audit_case *c, const audit_member *m, audit_copy *copy) {
+    (void)m;
+    const gka_problem *const p = c->problem;
+    for (int64_t i = 0; copy->g != NULL && i < p->B * p->T * p->H; i++)
+        copy->g[i] *= 0x1.62e42fefa39efp-1; /* 2^g = exp(g ln 2) */
+    return copy->g != NULL;
+}
+
+static gka_status run_exp2(const audit_case *c, const audit_member *m, golden_values *out,
+                           char note[AUDIT_NOTE], gka_error *error) {
+    return run_changed(c, m, exp2_gates, "no gates", out, note, error);
+}
+
+/* G_t without g_t itself, within each chunk: the gates one token later, the first of a chunk 1. */
+static bool exclusive_gates(const audit_case *c, const audit_member *m, audit_copy *copy) {
+    (void)m;
+    const gka_problem *const p = c->problem;
+    for (int64_t n = 0; copy->g != NULL && n < p->N; n++) {
+        const gka_span span = gka_problem_span(p, n);
+        for (int64_t h = 0; h < p->H; h++)
+            for (int64_t t = span.end - 1; t >= span.begin; t--) {
+                double *const g = copy->g + (span.b * p->T + t) * p->H + h;
+                *g = (t - span.begin) % p->chunk_size == 0 ? 0 : g[-p->H];
+            }
+    }
+    return copy->g != NULL;
+}
+
+static gka_status run_exclusive(const audit_case *c, const audit_member *m, golden_values *out,
+                                char note[AUDIT_NOTE], gka_error *error) {
+    return run_changed(c, m, exclusive_gates, "no gates", out, note, error);
+}
+
+static bool iterations(const audit_case *c, const audit_member *m, audit_copy *copy) {
+    copy->problem.num_iter = c->problem->num_iter + m->parameter;
+    return true;
+}
+
+static gka_status run_iterations(const audit_case *c, const audit_member *m, golden_values *out,
+                                 char note[AUDIT_NOTE], gka_error *error) {
+    return run_changed(c, m, iterations, "", out, note, error);
+}
+
+static bool scale_twice(const audit_case *c, const audit_member *m, audit_copy *copy) {
+    (void)m;
+    copy->problem.scale = c->problem->scale * c->problem->scale;
+    return copy->v != NULL;
+}
+
+static gka_status run_scale_twice(const audit_case *c, const audit_member *m, golden_values *out,
+                                  char note[AUDIT_NOTE], gka_error *error) {
+    return run_changed(c, m, scale_twice, "no v, so no output o", out, note, error);
+}
+
+static bool without_states(const audit_case *c, const audit_member *m, audit_copy *copy) {
+    (void)c, (void)m;
+    const bool there = copy->h0 != NULL || copy->u0 != NULL;
+    copy->problem.h0 = copy->problem.u0 = (gka_view){0};
+    return there;
+}
+
+static gka_status run_without_states(const audit_case *c, const audit_member *m, golden_values *out,
+                                     char note[AUDIT_NOTE], gka_error *error) {
+    return run_changed(c, m, without_states, "no initial states", out, note, error);
+}
+
+static bool without_ends(const audit_case *c, const audit_member *m, audit_copy *copy) {
+    (void)c, (void)m;
+    const bool there = copy->dh_final != NULL || copy->du_final != NULL;
+    copy->problem.dh_final = copy->problem.du_final = (gka_view){0};
+    return there;
+}
+
+static gka_status run_without_ends(const audit_case *c, const audit_member *m, golden_values *out,
+                                   char note[AUDIT_NOTE], gka_error *error) {
+    return run_changed(c, m, without_ends, "final states have no cotangents", out, note, error);
+}
+
+/* 1/sqrt(|k|), |k| = beta for the unit keys of the layer; a zero key stays. */
+static double beta_root(int64_t D, const double *k) {
+    double square = 0;
+    for (int64_t i = 0; i < D; i++)
+        square += k[i] * k[i];
+    return square > 0 ? 1 / sqrt(sqrt(square)) : 1;
+}
+
+static void scale_row(int64_t n, double factor, double *row) {
+    for (int64_t i = 0; i < n; i++)
+        row[i] *= factor;
+}
+
+/* The layer multiplies both k and v by beta, so H gains beta^2 k k^T and U beta^2 k v^T of unit
+ * keys; whoever takes beta once (as MesaNet does) has beta k k^T and beta k v^T. */
+static bool beta_once(const audit_case *c, const audit_member *m, audit_copy *copy) {
+    (void)m;
+    const gka_problem *const p = c->problem;
+    const double unit = gka_format_unit_roundoff(gka_format_of_dtype(p->k.dtype)) + 1e-6;
+    bool scaled = false; /* beyond the layer's eps and the rounding of k */
+    for (int64_t i = 0; i < p->B * p->T * p->G; i++) {
+        const double factor = beta_root(p->D, copy->k + i * p->D);
+        scaled |= fabs(1 / (factor * factor) - 1) > unit;
+        scale_row(p->D, factor, copy->k + i * p->D);
+        if (copy->v != NULL)
+            scale_row(p->V, factor, copy->v + i * p->V);
+    }
+    return scaled;
+}
+
+static gka_status run_beta_once(const audit_case *c, const audit_member *m, golden_values *out,
+                                char note[AUDIT_NOTE], gka_error *error) {
+    return run_changed(c, m, beta_once, "every key has length 1: no beta", out, note, error);
+}
+
+/* ---- reject: other shapes ------------------------------------------------------------------ */
+
+/* dk, dv [tokens,H,width] of H query heads onto the G key/value heads they read. */
+static void sum_heads(const gka_problem *p, const int64_t *group, int64_t width, const double *each,
+                      double *sum) {
+    const int64_t tokens = p->B * p->T;
+    memset(sum, 0, (size_t)(tokens * p->G * width) * sizeof *sum);
+    for (int64_t i = 0; i < tokens; i++)
+        for (int64_t h = 0; h < p->H; h++)
+            for (int64_t j = 0; j < width; j++)
+                sum[(i * p->G + group[h]) * width + j] += each[(i * p->H + h) * width + j];
+}
+
+/* Query head h reads key/value head h mod G, not h / (H/G). */
+static gka_status run_head_map(const audit_case *c, const audit_member *m, golden_values *out,
+                               char note[AUDIT_NOTE], gka_error *error) {
+    (void)m;
+    const gka_problem *const p = c->problem;
+    if (p->G == 1 || p->G == p->H)
+        return does_not_apply(note, "no groups of heads that could be mixed up");
+    int64_t *const group = gka_alloc((size_t)p->H, sizeof *group);
+    for (int64_t h = 0; group != NULL && h < p->H; h++)
+        group[h] = h % p->G;
+    audit_copy copy = {0};
+    golden_values each = {0};
+    gka_status status = group == NULL
+                            ? gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory for the heads")
+                            : audit_copy_make(p, &(audit_shape){.group = group}, &copy, error);
+    const unsigned summed = BIT(SOLVE_DK) | BIT(LAYER_DK) | BIT(LAYER_DV);
+    if (status == GKA_OK) {
+        audit_seal(&copy);
+        status = run_problem(c, &copy.problem, &each, error);
+    }
+    if (status == GKA_OK)
+        status = golden_allocate(p, c->wanted & summed, out, error);
+    for (int i = 0; i < JUDGE_OUTPUTS && status == GKA_OK; i++) {
+        if (out->of[i] != NULL) {
+            sum_heads(p, group, i == JUDGE_LAYER_DV ? p->V : p->D, each.of[i], out->of[i]);
+        } else {
+            out->of[i] = each.of[i];
+            each.of[i] = NULL;
+        }
+    }
+    golden_free(&each);
+    audit_copy_free(&copy);
+    gka_free(group);
+    return status;
+}
+
+/* Rows past the end of a sequence are read as they lie in memory: the tokens that follow. */
+static gka_status run_ragged_mask(const audit_case *c, const audit_member *m, golden_values *out,
+                                  char note[AUDIT_NOTE], gka_error *error) {
+    (void)m;
+    const gka_problem *const p = c->problem;
+    const int64_t C = p->chunk_size, all = p->B * p->T;
+    int64_t tokens = 0;
+    for (int64_t n = 0; n < p->N; n++) {
+        const gka_span span = gka_problem_span(p, n);
+        tokens += (span.end - span.begin + C - 1) / C * C;
+    }
+    if (tokens == all)
+        return does_not_apply(note, "no sequence ends inside a chunk");
+    int64_t *const from = gka_alloc((size_t)tokens, sizeof *from), *const bounds =
+                                                                       gka_alloc((size_t)p->N + 1,
+                                                                                 sizeof *bounds);
+    audit_copy copy = {0};
+    golden_values longer = {0};
+    gka_status status = from == NULL || bounds == NULL
+                            ? gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory for longer rows")
+                            : GKA_OK;
+    if (status == GKA_OK) {
+        int64_t used = 0;
+        for (int64_t n = 0; n < p->N; n++) {
+            const gka_span span = gka_problem_span(p, n);
+            const int64_t length = (span.end - span.begin + C - 1) / C * C;
+            bounds[n] = used;
+            for (int64_t i = 0; i < length; i++)
+                from[used++] = (span.b * p->T + span.begin + i) % all;
+        }
+        bounds[p->N] = used;
+        status = audit_copy_make(
+            p, &(audit_shape){.tokens = tokens, .N = p->N, .from = from, .bounds = bounds}, &copy,
+            error);
+    }
+    if (status == GKA_OK) {
+        audit_seal(&copy);
+        status = run_problem(c, &copy.problem, &longer, error);
+    }
+    if (status == GKA_OK)
+        status = golden_allocate(p, c->wanted, out, error);
+    for (int o = 0; o < JUDGE_OUTPUTS && status == GKA_OK; o++) {
+        if (!(c->wanted >> o & 1))
+            continue;
+        if (!judge_has_tokens(o)) { /* states: as many, in the same order */
+            memcpy(out->of[o], longer.of[o], (size_t)judge_count(p, o) * sizeof *out->of[o]);
+            continue;
+        }
+        const int64_t row = judge_count(p, o) / all;
+        for (int64_t n = 0; n < p->N; n++) {
+            const gka_span span = gka_problem_span(p, n);
+            memcpy(out->of[o] + (span.b * p->T + span.begin) * row, longer.of[o] + bounds[n] * row,
+                   (size_t)((span.end - span.begin) * row) * sizeof *out->of[o]);
+        }
+    }
+    golden_free(&longer);
+    audit_copy_free(&copy);
+    gka_free(bounds);
+    gka_free(from);
+    return status;
+}
+
+/* A sequence begins with what the one before it left in the states. */
+static gka_status run_leak(const audit_case *c, const audit_member *m, golden_values *out,
+                           char note[AUDIT_NOTE], gka_error *error) {
+    (void)m;
+    const gka_problem *const p = c->problem;
+    if (p->N < 2)
+        return does_not_apply(note, "one sequence");
+    const size_t h_size = (size_t)(p->H * p->D * p->D), u_size = (size_t)(p->H * p->D * p->V);
+    double *const H = gka_alloc((size_t)p->N * h_size, sizeof *H), *const U = gka_alloc(
+                                                                       (size_t)p->N * u_size,
+                                                                       sizeof *U);
+    audit_copy copy = {0};
+    gka_status status = H == NULL || U == NULL
+                            ? gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory for the states")
+                            : audit_states(p, NULL, AUDIT_CARRY_LEAK, NULL, NULL, H, U, error);
+    if (status == GKA_OK)
+        status = audit_copy_make(p, &(audit_shape){.states = true}, &copy, error);
+    if (status == GKA_OK) {
+        const size_t later = (size_t)p->N - 1;
+        memcpy(copy.h0 + h_size, H, later * h_size * sizeof *H);
+        if (copy.u0 != NULL)
+            memcpy(copy.u0 + u_size, U, later * u_size * sizeof *U);
+        audit_seal(&copy);
+        status = run_problem(c, &copy.problem, out, error);
+    }
+    audit_copy_free(&copy);
+    gka_free(U);
+    gka_free(H);
+    return status;
+}
+
+/* ---- reject: chunks ------------------------------------------------------------------------ */
+
+/* Every chunk as a sequence of its own that begins with the state before it, so that any of these
+ * states can be wrong, and no gradient passes from one chunk to another. */
+typedef struct split {
+    audit_pieces pieces;
+    double *h_final, *u_final; /* of the sequences, as the recurrence ended */
+    audit_copy copy;
+    golden_values values;
+} split;
+
+static gka_status split_states(const audit_case *c, audit_carry carry, split *s, gka_error *error) {
+    const gka_problem *const p = c->problem;
+    const size_t N = (size_t)(p->N * p->H);
+    s->h_final = gka_alloc(N * (size_t)(p->D * p->D), sizeof *s->h_final);
+    s->u_final = gka_alloc(N * (size_t)(p->D * p->V), sizeof *s->u_final);
+    if (s->h_final == NULL || s->u_final == NULL)
+        return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory for the states");
+    return audit_states(p, &s->pieces, carry, s->copy.h0, s->copy.u0, s->h_final, s->u_final,
+                        error);
+}
+
+static gka_status split_start(const audit_case *c, audit_carry carry, split *s, gka_error *error) {
+    const gka_problem *const p = c->problem;
+    gka_status status = audit_pieces_make(p, &s->pieces, error);
+    if (status == GKA_OK)
+        status = audit_copy_make(p,
+                                 &(audit_shape){.tokens = p->B * p->T,
+                                                .N = s->pieces.count,
+                                                .bounds = s->pieces.bounds,
+                                                .states = true},
+                                 &s->copy, error);
+    return status == GKA_OK ? split_states(c, carry, s, error) : status;
+}
+
+static gka_status split_run(const audit_case *c, split *s, gka_error *error) {
+    const audit_pieces *const pieces = &s->pieces;
+    for (int64_t i = 0; i < pieces->count; i++) /* the last piece of a sequence has its end */
+        if (i + 1 == pieces->count || pieces->sequence[i + 1] != pieces->sequence[i])
+            audit_copy_ends(c->problem, pieces->sequence[i], i, &s->copy);
+    audit_seal(&s->copy);
+    const gka_profile profile = exact64();
+    return golden_steps(&s->copy.problem, &profile, c->wanted, &s->values, error);
+}
+
+/* out.of[i] of `which` from the split run: the tokens are the same. */
+static void split_give(split *s, unsigned which, golden_values *out) {
+    for (int i = 0; i < JUDGE_OUTPUTS; i++)
+        if (which >> i & 1 && s->values.of[i] != NULL) {
+            out->of[i] = s->values.of[i];
+            s->values.of[i] = NULL;
+        }
+}
+
+static void split_end(split *s) {
+    golden_free(&s->values);
+    audit_copy_free(&s->copy);
+    audit_pieces_free(&s->pieces);
+    gka_free(s->h_final);
+    gka_free(s->u_final);
+}
+
+static bool one_chunk_each(const gka_problem *p) {
+    for (int64_t n = 0; n < p->N; n++) {
+        const gka_span span = gka_problem_span(p, n);
+        if (span.end - span.begin > p->chunk_size)
+            return false;
+    }
+    return true;
+}
+
+/* What the solver and the output stage make of the state they read. */
+static const unsigned reads_states = BIT(X) | BIT(FRO) | BIT(O) | BIT(SOLVE_DQ) | BIT(LAYER_DQ);
+
+/* The state before chunk c - 1 where that before c belongs. */
+static void shift_states(int64_t pieces, const int64_t *sequence, size_t size, double *S) {
+    for (int64_t i = pieces - 1; i > 0; i--)
+        if (sequence[i] == sequence[i - 1])
+            memcpy(S + (size_t)i * size, S + (size_t)(i - 1) * size, size * sizeof *S);
+}
+
+static gka_status run_chunk_state(const audit_case *c, const audit_member *m, golden_values *out,
+                                  char note[AUDIT_NOTE], gka_error *error) {
+    (void)m;
+    const gka_problem *const p = c->problem;
+    if (one_chunk_each(p))
+        return does_not_apply(note, "no sequence is longer than a chunk");
+    split s = {0};
+    gka_status status = split_start(c, AUDIT_CARRY_RIGHT, &s, error);
+    if (status == GKA_OK) {
+        shift_states(s.pieces.count, s.pieces.sequence, (size_t)(p->H * p->D * p->D), s.copy.h0);
+        if (s.copy.u0 != NULL)
+            shift_states(s.pieces.count, s.pieces.sequence, (size_t)(p->H * p->D * p->V),
+                         s.copy.u0);
+        status = split_run(c, &s, error);
+    }
+    if (status == GKA_OK) {
+        split_give(&s, reads_states, out);
+        status = follow(c, out, error);
+    }
+    split_end(&s);
+    return status;
+}
+
+static void take_states(const audit_case *c, int output, const double *S, golden_values *out) {
+    if (c->wanted >> output & 1)
+        memcpy(out->of[output], S, (size_t)judge_count(c->problem, output) * sizeof *S);
+}
+
+/* States are carried from chunk to chunk with 2^g, within a chunk exp(g) is right. */
+static gka_status run_state_exp2(const audit_case *c, const audit_member *m, golden_values *out,
+                                 char note[AUDIT_NOTE], gka_error *error) {
+    (void)m;
+    if (c->problem->g.data == NULL)
+        return does_not_apply(note, "no gates");
+    split s = {0};
+    gka_status status = split_start(c, AUDIT_CARRY_EXP2, &s, error);
+    if (status == GKA_OK)
+        status = golden_allocate(
+            c->problem, c->wanted & (BIT(H_CHUNK) | BIT(H_FINAL) | BIT(U_FINAL)), out, error);
+    if (status == GKA_OK) {
+        take_states(c, JUDGE_H_CHUNK, s.copy.h0, out);
+        take_states(c, JUDGE_H_FINAL, s.h_final, out);
+        take_states(c, JUDGE_U_FINAL, s.u_final, out);
+        status = split_run(c, &s, error);
+    }
+    if (status == GKA_OK) {
+        split_give(&s, reads_states, out);
+        status = follow(c, out, error);
+    }
+    split_end(&s);
+    return status;
+}
+
+/* Backward, what later chunks send back through the state is dropped. */
+static gka_status run_chunk_gradient(const audit_case *c, const audit_member *m, golden_values *out,
+                                     char note[AUDIT_NOTE], gka_error *error) {
+    (void)m;
+    const gka_problem *const p = c->problem;
+    const unsigned lost = BIT(SOLVE_DK) | BIT(SOLVE_DG) | BIT(LAYER_DK) | BIT(LAYER_DV) |
+                          BIT(LAYER_DG),
+                   dh0 = BIT(SOLVE_DH0);
+    if (one_chunk_each(p))
+        return does_not_apply(note, "no sequence is longer than a chunk");
+    if ((c->wanted & (lost | dh0)) == 0)
+        return does_not_apply(note, "no gradients");
+    split s = {0};
+    gka_status status = split_start(c, AUDIT_CARRY_RIGHT, &s, error);
+    if (status == GKA_OK)
+        status = split_run(c, &s, error);
+    if (status == GKA_OK) {
+        split_give(&s, lost, out);
+        status = copy_right(c, c->wanted & ~lost, out, error);
+    }
+    for (int64_t i = 0; status == GKA_OK && out->of[JUDGE_SOLVE_DH0] != NULL && i < s.pieces.count;
+         i++)
+        if (i == 0 || s.pieces.sequence[i] != s.pieces.sequence[i - 1]) {
+            const size_t size = (size_t)(p->H * p->D * p->D);
+            memcpy(out->of[JUDGE_SOLVE_DH0] + (size_t)s.pieces.sequence[i] * size,
+                   s.values.of[JUDGE_SOLVE_DH0] + (size_t)i * size, size * sizeof(double));
+        }
+    split_end(&s);
+    return status;
+}
+
+/* ---- reject: upstream ---------------------------------------------------------------------- */
+
+/* The iteration as the paper's Algorithm 1 prints it. */
+static gka_status run_omega(const audit_case *c, const audit_member *m, golden_values *out,
+                            char note[AUDIT_NOTE], gka_error *error) {
+    (void)m, (void)note;
+    gka_profile profile = exact64();
+    profile.form = GKA_FORM_MISPRINTED;
+    return golden_steps(c->problem, &profile, c->wanted, out, error);
+}
+
+/* f of the token before; a sequence's first token has its own. */
+static void make_stale(const gka_problem *p, const double *fro, double *stale) {
+    for (int64_t n = 0; n < p->N; n++) {
+        const gka_span span = gka_problem_span(p, n);
+        for (int64_t t = span.begin; t < span.end; t++)
+            for (int64_t h = 0; h < p->H; h++) {
+                const int64_t i = (span.b * p->T + t) * p->H + h;
+                stale[i] = fro[t > span.begin ? i - p->H : i];
+            }
+    }
+}
+
+/* x solves for q with the given f: the p of a cotangent q. */
+static gka_status solve_with(const audit_case *c, const double *fro, double *x, gka_error *error) {
+    gka_problem problem = *c->problem;
+    const gka_profile profile = exact64();
+    problem.dx = problem.q;
+    gka_chunk out = {.p = x};
+    const gka_chunk_given given = {.x = c->right->of[JUDGE_X], .fro = fro};
+    return gka_chunk_backward(&problem, &profile, GKA_CHUNK_SOLVE, true, &given, &out, error);
+}
+
+/* The gradients of `of` at the given x and f, p computed there. */
+static gka_status gradients(const audit_case *c, gka_chunk_of of, bool bp_lambda,
+                            const gka_chunk_given *given, golden_values *out, gka_error *error) {
+    const gka_profile profile = exact64();
+    const judge_part part = of == GKA_CHUNK_SOLVE ? JUDGE_SOLVE : JUDGE_LAYER;
+    gka_chunk arrays = {0};
+    unsigned which = 0;
+    for (int i = 0; i < JUDGE_OUTPUTS; i++)
+        which |= (judge_outputs[i].part == part ? 1u : 0u) << i;
+    which &= c->wanted;
+    gka_status status = golden_allocate(c->problem, which, out, error);
+    for (int i = 0; i < JUDGE_OUTPUTS; i++)
+        if (which >> i & 1)
+            *judge_chunk(&arrays, i) = out->of[i];
+    return status == GKA_OK && which != 0
+               ? gka_chunk_backward(c->problem, &profile, of, bp_lambda, given, &arrays, error)
+               : status;
+}
+
+static gka_status run_stale(const audit_case *c, const audit_member *m, golden_values *out,
+                            char note[AUDIT_NOTE], gka_error *error) {
+    (void)m, (void)note;
+    gka_status status = golden_allocate(c->problem, BIT(X) | BIT(FRO), out, error);
+    if (status == GKA_OK) {
+        make_stale(c->problem, c->right->of[JUDGE_FRO], out->of[JUDGE_FRO]);
+        status = solve_with(c, out->of[JUDGE_FRO], out->of[JUDGE_X], error);
+    }
+    const gka_chunk_given given = {.x = out->of[JUDGE_X], .fro = out->of[JUDGE_FRO]};
+    if (status == GKA_OK)
+        status = gradients(c, GKA_CHUNK_SOLVE, true, &given, out, error);
+    if (status == GKA_OK)
+        status = gradients(c, GKA_CHUNK_LAYER, true, &given, out, error);
+    return status == GKA_OK ? follow(c, out, error) : status;
+}
+
+static gka_status run_ridge(const audit_case *c, const audit_member *m, golden_values *out,
+                            char note[AUDIT_NOTE], gka_error *error) {
+    (void)m;
+    if ((c->wanted & (BIT(SOLVE_DK) | BIT(LAYER_DK))) == 0)
+        return does_not_apply(note, "no gradients");
+    const gka_chunk_given given = {.x = c->right->of[JUDGE_X], .fro = c->right->of[JUDGE_FRO]};
+    gka_status status = gradients(c, GKA_CHUNK_SOLVE, false, &given, out, error);
+    if (status == GKA_OK)
+        status = gradients(c, GKA_CHUNK_LAYER, false, &given, out, error);
+    return status == GKA_OK ? follow(c, out, error) : status;
+}
+
+/* Sums, states and iterates in bf16: every addition rounds. */
+static gka_status run_bf16(const audit_case *c, const audit_member *m, golden_values *out,
+                           char note[AUDIT_NOTE], gka_error *error) {
+    (void)m, (void)note;
+    gka_layer_options options = {0};
+    (void)gka_policy_find("bf16", &options.policy);
+    (void)gka_solver_find("chebyshev", &options.solver);
+    options.solver.iterations = c->problem->num_iter;
+    const unsigned wanted = c->wanted & ~BIT(H_CHUNK);
+    double **const of = out->of;
+    gka_status status = golden_allocate(c->problem, wanted, out, error);
+    if (status == GKA_OK) {
+        gka_layer forward = {.x = of[JUDGE_X],
+                             .fro = of[JUDGE_FRO],
+                             .o = of[JUDGE_O],
+                             .h_final = of[JUDGE_H_FINAL],
+                             .u_final = of[JUDGE_U_FINAL]};
+        status = gka_layer_forward(c->problem, &options, &forward, NULL, error);
+    }
+    if (status == GKA_OK && of[JUDGE_SOLVE_DQ] != NULL) {
+        gka_layer solve = {.dq = of[JUDGE_SOLVE_DQ],
+                           .dk = of[JUDGE_SOLVE_DK],
+                           .dg = of[JUDGE_SOLVE_DG],
+                           .dh0 = of[JUDGE_SOLVE_DH0]};
+        status = gka_layer_gradient(c->problem, GKA_LAYER_OF_X, &options, &solve, NULL, error);
+    }
+    if (status == GKA_OK && of[JUDGE_LAYER_DQ] != NULL) {
+        gka_layer layer = {.dq = of[JUDGE_LAYER_DQ],
+                           .dk = of[JUDGE_LAYER_DK],
+                           .dv = of[JUDGE_LAYER_DV],
+                           .dalpha = of[JUDGE_LAYER_DALPHA],
+                           .dg = of[JUDGE_LAYER_DG]};
+        status = gka_layer_gradient(c->problem, GKA_LAYER_OF_O, &options, &layer, NULL, error);
+    }
+    return status;
+}
+
+/* The output stage reads U_t the wrong way round: o = s U_t q'. The same as keys for values and
+ * values for keys there. */
+static gka_status run_transposed(const audit_case *c, const audit_member *m, golden_values *out,
+                                 char note[AUDIT_NOTE], gka_error *error) {
+    (void)m;
+    const gka_problem *const p = c->problem;
+    const int64_t D = p->D, V = p->V;
+    if (p->v.data == NULL || D != V)
+        return does_not_apply(note,
+                              V == 0 ? "no v, so no state U" : "V is not D: it would not fit");
+    if ((c->wanted & (BIT(O) | BIT(U_FINAL))) == 0)
+        return does_not_apply(note, "neither o nor u_final");
+    gka_problem turned = *p;
+    turned.k = p->v;
+    turned.v = p->k;
+    turned.u0.stride[2] = p->u0.stride[3];
+    turned.u0.stride[3] = p->u0.stride[2];
+    const golden_values x = {.of[JUDGE_X] = c->right->of[JUDGE_X]};
+    gka_status status = copy_right(c, c->wanted & ~BIT(O), out, error);
+    if (status == GKA_OK)
+        status = golden_local(&turned, c->wanted & BIT(O), &x, out, error);
+    double *const U = out->of[JUDGE_U_FINAL];
+    for (int64_t n = 0; status == GKA_OK && U != NULL && n < p->N * p->H; n++)
+        for (int64_t i = 0; i < D; i++)
+            for (int64_t j = 0; j < i; j++) {
+                double *const a = U + n * D * D + i * D + j, *const b = U + n * D * D + j * D + i;
+                const double t = *a;
+                *a = *b;
+                *b = t;
+            }
+    return status;
+}
+
+/* ---- reject: in the outputs ---------------------------------------------------------------- */
+
+/* The outputs in `parameter` times `factor`. */
+static gka_status run_multiplied(const audit_case *c, const audit_member *m, golden_values *out,
+                                 char note[AUDIT_NOTE], gka_error *error) {
+    const unsigned which = c->wanted & (unsigned)m->parameter;
+    if (which == 0)
+        return does_not_apply(note, "no such tensor");
+    const gka_status status = copy_right(c, c->wanted, out, error);
+    for (int o = 0; o < JUDGE_OUTPUTS && status == GKA_OK; o++)
+        if (which >> o & 1)
+            scale_row(judge_count(c->problem, o), m->factor, out->of[o]);
+    return status;
+}
+
+/* ---- the panels ---------------------------------------------------------------------------- */
+
+#define RIGHT(name, what) .is = {name, what, true}
+#define WRONG(name, what) .is = {name, what, false}
+
+enum { DK = BIT(SOLVE_DK) | BIT(LAYER_DK) };
+
+const audit_member audit_members[] = {
+    {RIGHT("steps", "num_iter iterations in binary64, rounded once"), run_steps},
+    {RIGHT("exact", "the exact solution, rounded once"), run_exact},
+    {RIGHT("h100", "the released kernels on an H100"), run_profile, .profile = "h100"},
+    {RIGHT("h100-c16", "... in chunks of 16"), run_profile, .profile = "h100", .chunk = 16},
+    {RIGHT("h100-c32", "... in chunks of 32"), run_profile, .profile = "h100", .chunk = 32},
+    {RIGHT("h100-c64", "... in chunks of 64"), run_profile, .profile = "h100", .chunk = 64},
+    {RIGHT("h100-c128", "... in chunks of 128"), run_profile, .profile = "h100", .chunk = 128},
+    {RIGHT("a100", "... with the tensor core of an A100"), run_profile, .profile = "h100",
+     .device = "a100"},
+    {RIGHT("fp32-states", "... with chunk states kept and read in binary32"), run_profile,
+     .profile = "h100",
+     .settings = {"state_operand=exact", "state_snapshot=exact", "output_state=exact",
+                  "grad_state=exact"}},
+    {RIGHT("two-term", "... with the two-term form of the iteration"), run_profile,
+     .profile = "h100", .form = GKA_TWO_TERM},
+    {RIGHT("cg-consistent", "... with as many steps of conjugate gradients"), run_profile,
+     .profile = "h100", .form = GKA_FORM_CG_CONSISTENT},
+    {RIGHT("ieee32", "binary32 with fused multiply-adds, no bf16 inside"), run_profile,
+     .profile = "ieee32"},
+
+    {WRONG("exp2", "gamma = 2^g, the gate being a natural logarithm"), run_exp2},
+    {WRONG("state_exp2", "... only where states pass from chunk to chunk"), run_state_exp2},
+    {WRONG("exclusive_gate", "the cumulative gate of a chunk leaves out the token's own"),
+     run_exclusive},
+    {WRONG("omega0", "omega_0 = 0, as Algorithm 1 is misprinted"), run_omega},
+    {WRONG("r_minus_1", "one iteration too few"), run_iterations, .parameter = -1},
+    {WRONG("r_plus_1", "one iteration too many"), run_iterations, .parameter = 1},
+    {WRONG("stale_f", "f of the token before: lambda, step and ridge gradient"), run_stale},
+    {WRONG("chunk_state", "chunks read the state before the previous chunk"), run_chunk_state},
+    {WRONG("ragged_mask", "rows past the end of a sequence are not masked"), run_ragged_mask},
+    {WRONG("leak", "a sequence begins with the final states of the one before"), run_leak},
+    {WRONG("h0_ignored", "initial states are not read"), run_without_states},
+    {WRONG("head_map", "query head h reads key/value head h mod G"), run_head_map},
+    {WRONG("beta_once", "H gains beta k k^T of the unit key, not beta^2; U likewise"),
+     run_beta_once},
+    {WRONG("transposed", "the output stage reads U_t transposed"), run_transposed},
+    {WRONG("scale_twice", "o and its gradients are scaled twice"), run_scale_twice},
+    {WRONG("bf16", "sums, states and iterates in bf16"), run_bf16},
+    {WRONG("ridge", "the ridge is not differentiated"), run_ridge},
+    {WRONG("final_gradient", "the cotangents of the final states are not read"), run_without_ends},
+    {WRONG("chunk_gradient", "what later chunks send back through the state is dropped"),
+     run_chunk_gradient},
+    {WRONG("dh0_sign", "dh0 has the opposite sign"), run_multiplied, .parameter = BIT(SOLVE_DH0),
+     .factor = -1},
+    {WRONG("dk_zero", "dk = 0"), run_multiplied, .parameter = DK, .factor = 0},
+    {WRONG("dk_half", "dk/2"), run_multiplied, .parameter = DK, .factor = .5},
+    {WRONG("dk_minus", "-dk"), run_multiplied, .parameter = DK, .factor = -1},
+};
+
+const size_t audit_member_count = sizeof audit_members / sizeof *audit_members;

@@ -1,0 +1,343 @@
+/* segments.c - a sequence cut into segments, states handed on, is the sequence in one piece: bit
+ * for bit in exact64 where the cuts lie between chunks, to rounding anywhere else and by the scan,
+ * and with the same errors in h100. And what the ridge term missing in the released dh0 costs
+ * there. */
+#include "test.h"
+
+#include "gka/chunk.h"
+#include "gka/oracle.h"
+
+#include <math.h>
+
+enum { TENSORS = 12 };
+
+static const char *const names[TENSORS] = {"x",  "fro", "o",      "h_final", "u_final", "dq",
+                                           "dk", "dv",  "dalpha", "dg",      "dh0",     "du0"};
+
+typedef struct results {
+    double *of[TENSORS];
+    size_t count[TENSORS];
+} results;
+
+static results taken(const gka_problem *p) {
+    const size_t heads = (size_t)(p->B * p->T * p->H), keys = (size_t)(p->B * p->T * p->G),
+                 D = (size_t)p->D, V = (size_t)p->V, N = (size_t)(p->N * p->H);
+    results r = {.count = {heads * D, heads, heads * V, N * D * D, N * D * V, heads * D, keys * D,
+                           keys * V, heads, heads, N * D * D, N * D * V}};
+    for (int i = 0; i < TENSORS; i++) {
+        r.of[i] = gka_alloc(r.count[i], sizeof(double));
+        assert_non_null(r.of[i]);
+    }
+    return r;
+}
+
+static void dropped(results *r) {
+    for (int i = 0; i < TENSORS; i++)
+        gka_free(r->of[i]);
+}
+
+static gka_chunk chunk_of(const results *r) {
+    return (gka_chunk){.x = r->of[0],
+                       .fro = r->of[1],
+                       .o = r->of[2],
+                       .h_final = r->of[3],
+                       .u_final = r->of[4],
+                       .dq = r->of[5],
+                       .dk = r->of[6],
+                       .dv = r->of[7],
+                       .dalpha = r->of[8],
+                       .dg = r->of[9],
+                       .dh0 = r->of[10],
+                       .du0 = r->of[11]};
+}
+
+static void made(gka_problem *p, const gka_generator *spec) {
+    gka_error error = {0};
+    if (gka_problem_generate(spec, p, &error) != GKA_OK)
+        fail_msg("%s", error.text);
+}
+
+static gka_profile profile_of(const char *name) {
+    gka_profile profile;
+    gka_error error = {0};
+    assert_int_equal(gka_profile_find(name, &profile, &error), GKA_OK);
+    return profile;
+}
+
+static void whole(const gka_problem *p, const gka_profile *profile, gka_chunk_of of,
+                  const results *r) {
+    gka_error error = {0};
+    gka_chunk out = chunk_of(r);
+    if (gka_chunk_backward(p, profile, of, true, NULL, &out, &error) != GKA_OK)
+        fail_msg("%s", error.text);
+}
+
+static void cut(const gka_problem *p, const gka_profile *profile, gka_chunk_of of, gka_segments how,
+                int64_t count, const int64_t *bounds, const results *r) {
+    gka_error error = {0};
+    gka_chunk out = chunk_of(r);
+    if (gka_chunk_by_segments(p, profile, of, true, how, count, bounds, &out, &error) != GKA_OK)
+        fail_msg("%s", error.text);
+}
+
+static double distance(size_t count, const double *a, const double *b) {
+    double d = 0, norm = 0;
+    for (size_t i = 0; i < count; i++) {
+        d += (a[i] - b[i]) * (a[i] - b[i]);
+        norm += b[i] * b[i];
+    }
+    return norm > 0 ? sqrt(d / norm) : sqrt(d);
+}
+
+/* ---- exact64 ------------------------------------------------------------------------------- */
+
+/* T = 37 in chunks of 5: the last one is ragged, and so are segments of one, three and four
+ * chunks. */
+static gka_generator exact_spec(int keys, int gate, bool states) {
+    return (gka_generator){.keys = (gka_keys)keys,
+                           .gate = (gka_gate)gate,
+                           .B = 2,
+                           .T = 37,
+                           .H = 2,
+                           .G = 1,
+                           .D = 12,
+                           .V = 8,
+                           .alpha = true,
+                           .h0 = states,
+                           .cotangents = true,
+                           .final = states,
+                           .dtype = GKA_F32,
+                           .num_iter = 30,
+                           .chunk_size = 5,
+                           .seed = 3};
+}
+
+/* Questions of `recall` store nothing: under strong gates f falls below 2^-480 and its square to
+ * zero; what is left are NaN whose sign says nothing. */
+static bool beyond_fp64(int keys, int gate) {
+    return keys == GKA_KEYS_RECALL && gate == GKA_GATE_STRONG;
+}
+
+static void test_relay_keeps_the_bits(void **state) {
+    (void)state;
+    static const int64_t two[] = {0, 20, 37}, four[] = {0, 5, 20, 35, 37}, one[] = {0, 37};
+    static const struct {
+        int64_t count;
+        const int64_t *bounds;
+    } cuts[] = {{1, one}, {2, two}, {4, four}};
+    const gka_profile exact64 = profile_of("exact64");
+    for (int keys = 0; keys < 5; keys++)
+        for (int gate = 0; gate < 4; gate++)
+            for (int c = 0; c < 6 && !beyond_fp64(keys, gate); c++) {
+                const gka_generator spec = exact_spec(keys, gate, (keys + gate) % 2 == 0);
+                const gka_chunk_of of = c < 3 ? GKA_CHUNK_LAYER : GKA_CHUNK_SOLVE;
+                gka_problem p = {0};
+                made(&p, &spec);
+                results a = taken(&p), b = taken(&p);
+                whole(&p, &exact64, of, &a);
+                cut(&p, &exact64, of, GKA_SEGMENTS_RELAY, cuts[c % 3].count, cuts[c % 3].bounds,
+                    &b);
+                for (int t = 0; t < TENSORS; t++)
+                    if (memcmp(a.of[t], b.of[t], a.count[t] * sizeof(double)) != 0)
+                        fail_msg("%s, %s %s, %lld segments: other bits", names[t],
+                                 gka_keys_name(spec.keys), gka_gate_name(spec.gate),
+                                 (long long)cuts[c % 3].count);
+                dropped(&b);
+                dropped(&a);
+                gka_problem_free(&p);
+            }
+}
+
+/* Cuts inside chunks, empty segments, and the scan: another order of the same sums. 1e-12 as for
+ * chunks against tokens (conformance_chunk_layer). */
+static void test_any_cut_and_the_scan(void **state) {
+    (void)state;
+    static const int64_t bounds[] = {0, 3, 3, 22, 37};
+    const gka_profile exact64 = profile_of("exact64");
+    double worst[TENSORS] = {0};
+    for (int keys = 0; keys < 5; keys++)
+        for (int gate = 0; gate < 4; gate++)
+            for (int c = 0; c < 4 && !beyond_fp64(keys, gate); c++) {
+                const gka_generator spec = exact_spec(keys, gate, (keys + gate) % 2 == 0);
+                const gka_chunk_of of = c < 2 ? GKA_CHUNK_LAYER : GKA_CHUNK_SOLVE;
+                gka_problem p = {0};
+                made(&p, &spec);
+                results a = taken(&p), b = taken(&p);
+                whole(&p, &exact64, of, &a);
+                cut(&p, &exact64, of, (gka_segments)(c % 2), 4, bounds, &b);
+                for (int t = 0; t < TENSORS; t++) {
+                    const double e = distance(a.count[t], b.of[t], a.of[t]);
+                    worst[t] = fmax(worst[t], e);
+                    if (!(e <= 1e-12) && !(t == 9 && !p.g.data))
+                        fail_msg("%s, %s %s: %g", names[t], gka_keys_name(spec.keys),
+                                 gka_gate_name(spec.gate), e);
+                }
+                dropped(&b);
+                dropped(&a);
+                gka_problem_free(&p);
+            }
+    for (int t = 0; t < TENSORS; t++)
+        print_message("%-8s %.1e\n", names[t], worst[t]);
+}
+
+/* ---- h100 ---------------------------------------------------------------------------------- */
+
+static gka_generator h100_spec(gka_gate gate, uint64_t seed) {
+    return (gka_generator){.keys = GKA_KEYS_IID,
+                           .gate = gate,
+                           .B = 1,
+                           .T = 250,
+                           .H = 2,
+                           .G = 2,
+                           .D = 64,
+                           .V = 64,
+                           .alpha = true,
+                           .cotangents = true,
+                           .dtype = GKA_BF16,
+                           .seed = seed};
+}
+
+static const int64_t halves[] = {0, 128, 250}, quarters[] = {0, 64, 128, 192, 250};
+
+static void errors(const gka_problem *p, const results *exact, const gka_profile *profile,
+                   int64_t n, gka_segments how, double e[TENSORS]) {
+    results r = taken(p);
+    if (n == 1)
+        whole(p, profile, GKA_CHUNK_LAYER, &r);
+    else
+        cut(p, profile, GKA_CHUNK_LAYER, how, n, n == 2 ? halves : quarters, &r);
+    for (int t = 0; t < TENSORS; t++)
+        e[t] = distance(r.count[t], r.of[t], exact->of[t]);
+    dropped(&r);
+}
+
+static void oracle(const gka_problem *p, const results *r) {
+    gka_error error = {0};
+    gka_exact forward = {
+        .x = r->of[0], .fro = r->of[1], .o = r->of[2], .h_final = r->of[3], .u_final = r->of[4]};
+    gka_exact back = {.dq = r->of[5],
+                      .dk = r->of[6],
+                      .dv = r->of[7],
+                      .dalpha = r->of[8],
+                      .dg = r->of[9],
+                      .dh0 = r->of[10],
+                      .du0 = r->of[11]};
+    assert_int_equal(gka_oracle_forward(p, NULL, &forward, NULL, NULL, &error), GKA_OK);
+    assert_int_equal(gka_oracle_gradient(p, GKA_COTANGENT_O, NULL, &back, NULL, NULL, &error),
+                     GKA_OK);
+}
+
+/* With the ridge term of dh0 handed on, every error stays what it is in one piece, within the
+ * factor 3/2 by which roundings that fall elsewhere change it. */
+static void test_h100_has_the_same_errors(void **state) {
+    (void)state;
+    gka_profile h100 = profile_of("h100");
+    gka_error error = {0};
+    assert_int_equal(gka_profile_set(&h100, "h0_sign=exact", &error), GKA_OK);
+    for (int gate = GKA_GATE_SLOW; gate <= GKA_GATE_RELEASED; gate++) {
+        const gka_generator spec = h100_spec((gka_gate)gate, 5);
+        gka_problem p = {0};
+        made(&p, &spec);
+        results exact = taken(&p);
+        oracle(&p, &exact);
+        double e[5][TENSORS];
+        for (int i = 0; i < 5; i++)
+            errors(&p, &exact, &h100, i == 0 ? 1 : i < 3 ? 2 : 4, (gka_segments)(i % 2), e[i]);
+        print_message("gate %-9s one piece | relay 2, 4 | scan 2, 4\n", gka_gate_name(spec.gate));
+        for (int t = 0; t < 10; t++) {
+            print_message("  %-8s %.2e | %.2e %.2e | %.2e %.2e\n", names[t], e[0][t], e[2][t],
+                          e[4][t], e[1][t], e[3][t]);
+            for (int i = 1; i < 5; i++)
+                assert_true(e[i][t] <= 1.5 * e[0][t]);
+        }
+        dropped(&exact);
+        gka_problem_free(&p);
+    }
+}
+
+/* The released dh0 as the only error: exact64 by the scan, with `h0_sign` released. Its sign
+ * cancels, since the receiving segment's reverse takes it in the same convention; what is lost is
+ * the ridge that later segments put on earlier keys. */
+static void test_what_the_missing_ridge_term_costs(void **state) {
+    (void)state;
+    gka_profile right = profile_of("exact64"), released = right;
+    gka_error error = {0};
+    assert_int_equal(gka_profile_set(&released, "h0_sign=released", &error), GKA_OK);
+    for (int gate = GKA_GATE_NONE; gate <= GKA_GATE_RELEASED; gate++) {
+        const gka_generator spec = h100_spec((gka_gate)gate, 5);
+        gka_problem p = {0};
+        made(&p, &spec);
+        results a = taken(&p);
+        whole(&p, &right, GKA_CHUNK_LAYER, &a);
+        for (int n = 2; n <= 4; n += 2) {
+            double e[TENSORS];
+            errors(&p, &a, &released, n, GKA_SEGMENTS_SCAN, e);
+            print_message("gate %-9s %d segments: dk off by %.1e, dg by %.1e\n",
+                          gka_gate_name(spec.gate), n, e[6], p.g.data ? e[9] : 0);
+            assert_true(e[5] <= 1e-12); /* dq has no part in it */
+            assert_true(e[7] <= 1e-12); /* nor has dv */
+            assert_true(e[6] > 1e-6 && e[6] < .1);
+        }
+        dropped(&a);
+        gka_problem_free(&p);
+    }
+}
+
+/* ---- bad bounds, no memory ----------------------------------------------------------------- */
+
+static void test_bad_bounds(void **state) {
+    (void)state;
+    static const int64_t bad[][3] = {{0, 40, 37}, {1, 20, 37}, {0, 20, 36}};
+    const gka_profile exact64 = profile_of("exact64");
+    const gka_generator spec = exact_spec(0, 0, false);
+    gka_problem p = {0};
+    made(&p, &spec);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        gka_error error = {0};
+        gka_chunk none = {0};
+        assert_int_equal(gka_chunk_by_segments(&p, &exact64, GKA_CHUNK_LAYER, true,
+                                               GKA_SEGMENTS_RELAY, 2, bad[i], &none, &error),
+                         GKA_BAD_ARGUMENT);
+        assert_non_null(strstr(error.text, "bounds from 0 to T = 37"));
+    }
+    gka_problem_free(&p);
+}
+
+static void test_survives_failing_allocations(void **state) {
+    (void)state;
+    static const int64_t bounds[] = {0, 20, 37};
+    const gka_profile exact64 = profile_of("exact64");
+    const gka_generator spec = exact_spec(0, GKA_GATE_SLOW, true);
+    gka_problem p = {0};
+    made(&p, &spec);
+    const int64_t live = gka_alloc_live();
+    int failed = 0;
+    for (int i = 1; i < 200; i++) {
+        gka_error error = {0};
+        gka_chunk none = {0};
+        gka_alloc_fail_at(i, false);
+        const gka_status status = gka_chunk_by_segments(
+            &p, &exact64, GKA_CHUNK_LAYER, true, GKA_SEGMENTS_SCAN, 2, bounds, &none, &error);
+        gka_alloc_fail_at(0, false);
+        assert_int_equal(gka_alloc_live(), live);
+        if (status == GKA_OK)
+            break;
+        assert_int_equal(status, GKA_OUT_OF_MEMORY);
+        failed++;
+    }
+    assert_true(failed > 15 && failed < 199);
+    gka_problem_free(&p);
+}
+
+int main(void) {
+    gka_set_threads(1);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_relay_keeps_the_bits),
+        cmocka_unit_test(test_any_cut_and_the_scan),
+        cmocka_unit_test(test_h100_has_the_same_errors),
+        cmocka_unit_test(test_what_the_missing_ridge_term_costs),
+        cmocka_unit_test(test_bad_bounds),
+        cmocka_unit_test(test_survives_failing_allocations),
+    };
+    return cmocka_run_group_tests_name("segments", tests, NULL, NULL);
+}

@@ -1,0 +1,188 @@
+/* audit.c - goldens tell right kernels from known mistakes; what each mistake is. */
+#include "test.h"
+
+#include "gka/audit.h"
+#include "judge/audit.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#define GOLDEN    "audit_golden.safetensors"
+#define CANDIDATE "audit_candidate.safetensors"
+
+/* Everything a mistake can be made with: two ragged sequences of two chunks, groups of heads,
+ * initial states, gates, few iterations. */
+static const char all_of_it[] = "{\"B\": 2, \"T\": 20, \"H\": 4, \"G\": 2, \"D\": 16, \"chunk\": "
+                                "16, \"h0\": true, \"final\": true, \"iters\": 4, \"ridge\": 0.01}";
+
+static gka_file *golden;
+
+static gka_file *make(const char *json, const gka_file *inputs, const char *path) {
+    gka_golden_spec spec;
+    gka_error error = {0};
+    gka_file *file = NULL;
+    gka_golden_spec_start(&spec);
+    if (gka_golden_spec_read(&spec, json, &error) != GKA_OK ||
+        gka_golden_generate(&spec, inputs, path, NULL, &error) != GKA_OK ||
+        gka_file_open(path, &file, &error) != GKA_OK)
+        fail_msg("%s", error.text);
+    return file;
+}
+
+static int make_golden(void **state) {
+    (void)state;
+    gka_set_threads(1); /* small problems: threads would wait for one another */
+    golden = make(all_of_it, NULL, GOLDEN);
+    return 0;
+}
+
+static int remove_golden(void **state) {
+    (void)state;
+    gka_file_close(golden);
+    gka_set_threads(0);
+    return unlink(GOLDEN);
+}
+
+static gka_audit audit_of(const gka_file *file) {
+    gka_audit audit;
+    gka_error error = {0};
+    if (gka_golden_audit(file, NULL, &audit, &error) != GKA_OK)
+        fail_msg("%s", error.text);
+    return audit;
+}
+
+static const gka_audit_row *row_of(const gka_audit *audit, const char *name) {
+    const int i = gka_audit_find(name);
+    assert_true(i >= 0);
+    return &audit->rows[i];
+}
+
+/* ---- the panels ---------------------------------------------------------------------------- */
+
+static void test_the_panels_are_told_apart(void **state) {
+    (void)state;
+    gka_audit audit = audit_of(golden);
+    for (size_t i = 0; i < audit.row_count; i++) {
+        const gka_audit_row *const row = &audit.rows[i];
+        if (row->applies && !row->good)
+            fail_msg("%s: %.3g of %s, margin %.3g", row->member->name, row->errors[row->by],
+                     audit.tensors[row->by].name, row->margin);
+        const bool expected = strcmp(row->member->name, "h100-c16") == 0 || /* the golden's own */
+                              strcmp(row->member->name, "cg-consistent") == 0 ||
+                              strcmp(row->member->name, "exact") == 0; /* 4 iterations */
+        if (row->applies == expected)
+            fail_msg("%s does not apply: %s", row->member->name, row->note);
+    }
+    assert_int_equal(audit.accepted, audit.accepts);
+    assert_int_equal(audit.rejected, audit.rejects);
+    gka_audit_free(&audit);
+}
+
+/* Where there is nothing to be wrong about. */
+static void test_what_does_not_apply(void **state) {
+    (void)state;
+    static const char *const unfit[] = {
+        "exp2",           "state_exp2",  "exclusive_gate", "chunk_state", "leak",
+        "h0_ignored",     "head_map",    "final_gradient", "beta_once",   "dh0_sign",
+        "chunk_gradient", "ragged_mask", "stale_f"};
+    gka_file *const file = make("{\"T\": 1, \"D\": 16, \"chunk\": 1, \"plain\": true, \"gate\": "
+                                "\"none\", \"dtype\": \"fp32\", \"iters\": 3}",
+                                NULL, CANDIDATE);
+    gka_audit audit = audit_of(file);
+    for (size_t i = 0; i < sizeof unfit / sizeof *unfit; i++) {
+        const gka_audit_row *const row = row_of(&audit, unfit[i]);
+        if (row->applies || row->note[0] == '\0')
+            fail_msg("%s applies", unfit[i]);
+    }
+    assert_false(row_of(&audit, "h100")->applies);
+    assert_false(row_of(&audit, "exact")->applies);
+    assert_true(row_of(&audit, "ieee32")->good);
+    assert_true(row_of(&audit, "omega0")->good);
+    assert_true(row_of(&audit, "r_minus_1")->good);
+    gka_audit_free(&audit);
+    gka_file_close(file);
+    assert_int_equal(unlink(CANDIDATE), 0);
+}
+
+/* Every member as a file, judged as any candidate is: the same errors, the same verdict. */
+static void test_written_members_are_judged_alike(void **state) {
+    (void)state;
+    gka_audit audit = audit_of(golden);
+    for (size_t i = 0; i < audit.row_count; i++) {
+        const gka_audit_row *const row = &audit.rows[i];
+        gka_error error = {0};
+        const gka_status status =
+            gka_golden_audit_write(golden, row->member->name, CANDIDATE, &error);
+        assert_int_equal(status, row->applies ? GKA_OK : GKA_UNSUPPORTED);
+        if (!row->applies)
+            continue;
+        gka_file *file = NULL;
+        gka_golden_verdict v;
+        assert_int_equal(gka_file_open(CANDIDATE, &file, &error), GKA_OK);
+        assert_int_equal(gka_golden_judge(file, golden, NULL, &v, &error), GKA_OK);
+        assert_int_equal(v.row_count, audit.tensor_count);
+        for (size_t t = 0; t < v.row_count; t++) {
+            const double is = v.rows[t].judged.rel_err, said = row->errors[t];
+            if (v.rows[t].tensor == NULL || isnan(v.rows[t].tolerance))
+                assert_true(isnan(said));
+            else if (!(fabs(is - said) <= 1e-12 * fmax(is, 1e-3))) /* two orders of one sum */
+                fail_msg("%s: %s: %.17g, %.17g", row->member->name, v.rows[t].name, is, said);
+        }
+        assert_true((v.failed == 0) == (row->good == row->member->accept));
+        gka_golden_verdict_free(&v);
+        gka_file_close(file);
+    }
+    assert_int_equal(unlink(CANDIDATE), 0);
+    gka_audit_free(&audit);
+    gka_error error = {0};
+    assert_int_equal(gka_golden_audit_write(golden, "omega", CANDIDATE, &error), GKA_BAD_ARGUMENT);
+}
+
+/* ---- failures ------------------------------------------------------------------------------ */
+
+static bool stop(void *context, double done, double total) {
+    (void)context;
+    return done < total / 4;
+}
+
+static void test_interrupted(void **state) {
+    (void)state;
+    const gka_progress progress = {stop, NULL};
+    gka_audit audit;
+    gka_error error = {0};
+    assert_int_equal(gka_golden_audit(golden, &progress, &audit, &error), GKA_INTERRUPTED);
+    gka_audit_free(&audit);
+}
+
+static void test_survives_failing_allocations(void **state) {
+    (void)state;
+    gka_file *const file = make("{\"B\": 2, \"T\": 3, \"H\": 4, \"G\": 2, \"D\": 2, \"chunk\": 2, "
+                                "\"h0\": true, \"final\": true, \"iters\": 1}",
+                                NULL, CANDIDATE);
+    const int64_t live = gka_alloc_live();
+    bool reached = true;
+    for (int64_t n = 0; reached; n += 1 + n / 50) {
+        gka_error error = {0};
+        gka_audit audit;
+        gka_alloc_fail_at(n, false);
+        const gka_status status = gka_golden_audit(file, NULL, &audit, &error);
+        reached = gka_alloc_fail_at(-1, false) > n;
+        assert_int_equal(status, reached ? GKA_OUT_OF_MEMORY : GKA_OK);
+        gka_audit_free(&audit);
+        assert_int_equal(gka_alloc_live(), live);
+    }
+    gka_file_close(file);
+    assert_int_equal(unlink(CANDIDATE), 0);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_the_panels_are_told_apart),
+        cmocka_unit_test(test_what_does_not_apply),
+        cmocka_unit_test(test_written_members_are_judged_alike),
+        cmocka_unit_test(test_interrupted),
+        cmocka_unit_test(test_survives_failing_allocations),
+    };
+    return cmocka_run_group_tests_name("audit", tests, make_golden, remove_golden);
+}

@@ -1,0 +1,180 @@
+/* suite.c - suites: every case makes a golden, an interrupted suite goes on, the index holds. */
+#include "test.h"
+
+#include "gka/golden.h"
+
+#include <dirent.h>
+#include <math.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define FOLDER "suite_folder"
+
+/* Removes the folder and what is in it. */
+static void clear(void) {
+    DIR *const folder = opendir(FOLDER);
+    if (folder == NULL)
+        return;
+    const struct dirent *entry;
+    while ((entry = readdir(folder)) != NULL) {
+        char path[300];
+        (void)snprintf(path, sizeof path, FOLDER "/%s", entry->d_name);
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+            assert_int_equal(unlink(path), 0);
+    }
+    (void)closedir(folder);
+    assert_int_equal(rmdir(FOLDER), 0);
+}
+
+static int files(void) {
+    int count = 0;
+    DIR *const folder = opendir(FOLDER);
+    assert_non_null(folder);
+    while (readdir(folder) != NULL)
+        count++;
+    (void)closedir(folder);
+    return count - 2;
+}
+
+static struct stat status_of(const char *path) {
+    struct stat about = {0};
+    assert_int_equal(stat(path, &about), 0);
+    return about;
+}
+
+/* ---- what they consist of ------------------------------------------------------------------ */
+
+static void test_every_spec_reads(void **state) {
+    (void)state;
+    size_t cases = 0;
+    for (size_t s = 0; gka_suite_names[s] != NULL; s++) {
+        const gka_suite_case *one, *other;
+        for (size_t i = 0; (one = gka_suite_find(gka_suite_names[s], i)) != NULL; i++, cases++) {
+            gka_golden_spec spec;
+            gka_error error = {0};
+            gka_golden_spec_start(&spec);
+            if (gka_golden_spec_read(&spec, one->spec, &error) != GKA_OK)
+                fail_msg("%s: %s", one->name, error.text);
+            for (size_t k = 0; k < i; k++) {
+                other = gka_suite_find(gka_suite_names[s], k);
+                assert_string_not_equal(other->name, one->name);
+                assert_string_not_equal(other->spec, one->spec);
+            }
+        }
+    }
+    assert_true(cases > 50);
+    assert_null(gka_suite_find("slow", 0));
+}
+
+/* ---- interrupted --------------------------------------------------------------------------- */
+
+/* Says no from a share of the whole on. */
+static bool stop_at(void *context, double done, double total) {
+    return done < *(double *)context * total;
+}
+
+static void test_goes_on(void **state) {
+    (void)state;
+    clear();
+    double share = .05; /* within the second case or the third */
+    const gka_progress progress = {.report = stop_at, .context = &share};
+    gka_suite_report report;
+    gka_error error = {0};
+    assert_int_equal(gka_suite_generate("quick", FOLDER, &progress, &report, &error),
+                     GKA_INTERRUPTED);
+    assert_int_equal(files(), (int)report.made); /* no temporary, no index */
+    const size_t made = report.made;
+    assert_in_range(made, 1, 2);
+    const struct stat first = status_of(FOLDER "/gated.safetensors");
+
+    share = .2;
+    assert_int_equal(gka_suite_generate("quick", FOLDER, &progress, &report, &error),
+                     GKA_INTERRUPTED);
+    assert_int_equal(report.kept, made);
+    assert_int_equal(files(), (int)(report.kept + report.made));
+    assert_int_equal(status_of(FOLDER "/gated.safetensors").st_ino, first.st_ino);
+
+    /* Another spec's golden, and a broken one, are made anew. */
+    assert_int_equal(rename(FOLDER "/ungated.safetensors", FOLDER "/gated.safetensors"), 0);
+    assert_int_equal(truncate(FOLDER "/gated.safetensors", 5000), 0);
+    share = .01;
+    assert_int_equal(gka_suite_generate("quick", FOLDER, &progress, &report, &error),
+                     GKA_INTERRUPTED);
+    assert_int_equal(report.kept, 0);
+
+    gka_suite index;
+    assert_int_equal(gka_suite_read(FOLDER, &index, &error), GKA_IO);
+    gka_suite_free(&index);
+}
+
+/* ---- the whole ----------------------------------------------------------------------------- */
+
+static void test_index(void **state) {
+    (void)state;
+    gka_suite_report report;
+    gka_error error = {0};
+    gka_suite index;
+    if (gka_suite_generate("quick", FOLDER, NULL, &report, &error) != GKA_OK)
+        fail_msg("%s", error.text);
+    assert_int_equal(gka_suite_read(FOLDER, &index, &error), GKA_OK);
+    assert_int_equal(index.count, report.made + report.kept);
+    assert_int_equal(files(), (int)index.count + 1);
+    for (size_t i = 0; i < index.count; i++) {
+        assert_string_equal(index.entries[i].name, gka_suite_find("quick", i)->name);
+        assert_int_equal(gka_suite_check(FOLDER, &index.entries[i], &error), GKA_OK);
+    }
+    FILE *const file = fopen(FOLDER "/packed.safetensors", "r+b");
+    assert_non_null(file);
+    assert_int_equal(fseek(file, -1, SEEK_END), 0);
+    const int byte = getc(file);
+    assert_int_equal(fseek(file, -1, SEEK_END), 0);
+    assert_int_equal(putc(byte ^ 1, file), byte ^ 1);
+    (void)fclose(file);
+    int bad = 0;
+    for (size_t i = 0; i < index.count; i++)
+        bad += gka_suite_check(FOLDER, &index.entries[i], &error) == GKA_BAD_FILE;
+    assert_int_equal(bad, 1);
+    gka_suite_free(&index);
+    clear();
+}
+
+static void test_bad_index(void **state) {
+    (void)state;
+    static const char *const bad[] = {"", "[]", "{\"cases\": 3}", "{\"cases\": [{}]}",
+                                      "{\"cases\": [{\"name\": \"a\", \"file\": \"../b\", "
+                                      "\"sha256\": \"c\"}]}"};
+    clear();
+    assert_int_equal(mkdir(FOLDER, 0777), 0);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        FILE *const file = fopen(FOLDER "/index.json", "wb");
+        assert_non_null(file);
+        assert_true(fputs(bad[i], file) >= 0);
+        (void)fclose(file);
+        gka_suite index;
+        gka_error error = {0};
+        assert_int_equal(gka_suite_read(FOLDER, &index, &error), GKA_BAD_FILE);
+        assert_non_null(strstr(error.text, "the index of a suite was expected"));
+        gka_suite_free(&index);
+    }
+    clear();
+}
+
+static void test_no_such_suite(void **state) {
+    (void)state;
+    gka_error error = {0};
+    assert_int_equal(gka_suite_generate("slow", FOLDER, NULL, NULL, &error), GKA_BAD_ARGUMENT);
+    assert_string_equal(error.text, "no suite 'slow': quick, kernel or edge was expected");
+    assert_int_equal(gka_suite_generate("quick", "a/b/c", NULL, NULL, &error), GKA_IO);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_every_spec_reads),
+        cmocka_unit_test(test_goes_on),
+        cmocka_unit_test(test_index),
+        cmocka_unit_test(test_bad_index),
+        cmocka_unit_test(test_no_such_suite),
+    };
+    return cmocka_run_group_tests_name("suite", tests, NULL, NULL);
+}
