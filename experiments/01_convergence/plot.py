@@ -6,16 +6,10 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 import style  # noqa: E402
 from style import plt  # noqa: E402
 
-LABELS = {"gradient": "gradient", "nesterov": "Nesterov", "cg": "CG", "cg-guarded": "CG, guard 1e-5",
-          "chebyshev": "Chebyshev, three-term", "chebyshev2": "Chebyshev, two-term"}
-
-
 def curves(axes, rows, solvers, ridge, form):
     for number, name in enumerate(solvers):
         chosen = style.select(rows, solver=name, format=form, **{"lambda": ridge})
-        colour, marker = style.SOLVERS[name]
-        axes.plot([r["iteration"] for r in chosen], [r["worst"] for r in chosen], color=colour, marker=marker,
-                  markevery=(number, 6), label=LABELS[name])
+        axes.plot([r["iteration"] for r in chosen], [r["worst"] for r in chosen], markevery=(number, 6), **style.solver(name))
 
 
 def theory(axes, ridge, solvers):
@@ -31,7 +25,7 @@ def picture():
     rows = style.table("residuals.csv")
     figure, all_axes = plt.subplots(1, 2, figsize=(9.6, 4.4), sharey=True)
     for axes, ridge in zip(all_axes, (.02, .1)):
-        curves(axes, rows, [s for s in LABELS if s != "chebyshev2"], ridge, "fp32")
+        curves(axes, rows, ("gradient", "nesterov", "cg", "cg-guarded", "chebyshev"), ridge, "fp32")
         theory(axes, ridge, ("gradient", "nesterov", "chebyshev"))
         axes.axvline(10, color="black", linewidth=.8, linestyle=":")
         axes.set_yscale("log")
@@ -68,12 +62,12 @@ def floors():
     shown = ("fp64", "fp32", "tf32", "fp16", "bf16", "bf16-mixed")
     figure, axes = plt.subplots(figsize=(8, 4.2))
     for number, name in enumerate(("cg", "cg-guarded", "chebyshev", "chebyshev2")):
-        colour, marker = style.SOLVERS[name]
+        look = style.solver(name, linestyle="", markersize=6)
         for i, form in enumerate(shown):
             chosen = style.select(rows, solver=name, format=form, **{"lambda": .02})[0]
             at, top = i + .16 * (number - 1.5), min(chosen["worst"], 1e3)
-            axes.plot([at] * 2, [chosen["least"], top], color=colour, linewidth=1)
-            axes.plot([at], [top], linestyle="", color=colour, marker=marker, markersize=6, label=LABELS[name] if i == 0 else None)
+            axes.plot([at] * 2, [chosen["least"], top], color=look["color"], linewidth=1)
+            axes.plot([at], [top], **look | {"label": look["label"] if i == 0 else None})
     axes.axhline(1, **style.THEORY)
     axes.annotate("as bad as x = 0", (-.4, 1.6), fontsize=9)
     axes.set_yscale("log")
