@@ -1,6 +1,8 @@
 /* random.c - Philox4x64-10, by Random123. */
 #include "gka/base.h"
 
+/* Its 64-bit product: an instruction where it knows the machine, else, by this, plain C. */
+#define R123_USE_MULHILO64_C99 1
 #include <Random123/philox.h>
 
 void gka_philox(const uint64_t counter[4], const uint64_t key[2], uint64_t bits[4]) {

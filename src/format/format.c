@@ -1,6 +1,10 @@
 /* format.c - presets, what makes a format, and rounding, encoding and decoding of one number. */
 #include "format/round.h"
 
+#include <float.h>
+
+_Static_assert(FLT_EVAL_METHOD == 0, "float is computed in float, double in double");
+
 static const gka_format *const presets[] = {&gka_bf16,      &gka_fp16, &gka_tf32, &gka_fp32,
                                             &gka_fp64,      &gka_e4m3, &gka_e5m2, &gka_e4m3_ieee,
                                             &gka_e5m2_ieee, NULL};
