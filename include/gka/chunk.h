@@ -111,6 +111,9 @@ typedef struct gka_profile {
                   later stage reads both parts, with <p_t, x_t> then in fp32 */
     double margin; /* m: the spectrum is taken to lie in [a f, (a + 1 + m) f]; [0, 1] */
     int num_iter;  /* in place of the problem's; 0: the problem's */
+    int num_warps; /* of the solver's kernel: 2, 4 or 8; 0: 4. The others keep four. It decides in
+                      what order f is summed: measured for 4; for 2 and 8 derived from the layouts
+                      Triton 3.6 compiles for D = 64, 128 and C = 32, 64, not measured */
 } gka_profile;
 
 /* "exact64" (binary64, no point released), "ieee32" (binary32 with fused multiply-adds in order,
@@ -118,7 +121,8 @@ typedef struct gka_profile {
  * other name. */
 gka_status gka_profile_find(const char *name, gka_profile *profile, gka_error *error);
 /* Applies one setting: POINT=exact|released (POINT may be all), form=NAME, operand=NAME, store=1|2,
- * margin=M (a number, or a power of two as 2^-6), num_iter=N. GKA_BAD_ARGUMENT with a line. */
+ * margin=M (a number, or a power of two as 2^-6), num_iter=N, num_warps=2|4|8. GKA_BAD_ARGUMENT
+ * with a line. */
 gka_status gka_profile_set(gka_profile *profile, const char *setting, gka_error *error);
 static inline bool gka_profile_has(const gka_profile *profile, gka_point point) {
     return profile->released >> point & 1u;

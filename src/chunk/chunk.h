@@ -26,6 +26,7 @@ typedef struct chunk_plan {
     bool f32, gated; /* working precision is binary32; g is given */
     bool hardware;   /* a device with a tensor core: no special treatment of g = -inf, f = 0 */
     sum_order order; /* of elementwise sums */
+    int warps;       /* of the solver's kernel, for its sums */
     double a, s;     /* ridge ratio and scale, rounded as PARAMETERS says */
     double width;    /* L - mu = width f: 1 + the profile's margin, rounded likewise */
     int num_iter;

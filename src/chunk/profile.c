@@ -119,6 +119,11 @@ static bool set_repair(gka_profile *profile, const char *name, const char *value
         *expected = "a whole number from 1 to 1000000";
         return parse_count(value, 1000000, &profile->num_iter);
     }
+    if (!strcmp(name, "num_warps")) {
+        *expected = "2, 4 or 8";
+        return parse_count(value, 8, &profile->num_warps) &&
+               (profile->num_warps == 2 || profile->num_warps == 4 || profile->num_warps == 8);
+    }
     if (!strcmp(name, "margin")) {
         *expected = "a number from 0 to 1, or 2^-6";
         return parse_margin(value, &profile->margin);

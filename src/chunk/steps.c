@@ -55,6 +55,7 @@ void chunk_plan_init(chunk_plan *plan, const gka_problem *problem, const gka_pro
     plan->mixed = kind_at(plan, GKA_POINT_MIX, CHUNK_BF16);
     plan->num_iter = profile->num_iter > 0 ? profile->num_iter : problem->num_iter;
     plan->width = w(chunk_has(plan, GKA_POINT_PARAMETERS), 1 + profile->margin);
+    plan->warps = profile->num_warps ? profile->num_warps : 4;
     plan->a = w(chunk_has(plan, GKA_POINT_PARAMETERS), problem->ridge_ratio);
     plan->s = w(chunk_has(plan, GKA_POINT_PARAMETERS), problem->scale);
 }
@@ -338,6 +339,22 @@ void chunk_gates(const chunk_plan *plan, bool round_mask, chunk_tile *tile, doub
 
 /* ---- norm ---------------------------------------------------------------------------------- */
 
+/* A sum along a row of a tile [C,D] or [C,C] of the solver's kernel. Eight warps have each row of
+ * 64 in one warp, and share one of 32; two share the columns where they are more than the rows. */
+static double solver_row(const chunk_plan *plan, int64_t C, int64_t n, const double *a,
+                         const double *b) {
+    if (plan->warps == 4)
+        return row_dot(plan->order, C, n, a, b);
+    const int64_t shared = plan->warps == 8 ? (C < 64 ? 8 : 1) : (plan->D > C ? 2 : 1);
+    return row_dot_shared(plan->order, shared < n / 8 ? shared : n / 8, n, a, b);
+}
+
+/* A sum over the columns of [C,C], spread over lanes; two warps and 64 columns: one thread's. */
+static double cross_sum(const chunk_plan *plan, int64_t C, const double *a, const double *b) {
+    return plan->warps == 2 && C >= 64 ? row_dot_thread(plan->order, C, a, b)
+                                       : lane_dot(plan->order, C, a, b);
+}
+
 /* f_t^2 = exp(2 G_t) ||H_0||^2 + 2 exp(G_t) sum_j M_tj k_j^T H_0 k_j
  *       + [((M ((KK^T).(KK^T))) . M) 1]_t                                         (NUMERICS 4) */
 static double norm_of_state(const chunk_plan *plan, const chunk_work *work) {
@@ -348,7 +365,8 @@ static double norm_of_state(const chunk_plan *plan, const chunk_work *work) {
             work->DD[i] = bf16(work->H0[i]);
             sum += work->DD[i] * work->DD[i];
         }
-        return plan->D >= 32 && plan->hardware ? norm_bf16(plan->D, work->DD) : bf16(sum);
+        return plan->D >= 32 && plan->hardware ? norm_bf16(plan->D, plan->warps, work->DD)
+                                               : bf16(sum);
     }
     for (int64_t i = 0; i < size; i++)
         sum += work->H0[i] * work->H0[i];
@@ -377,17 +395,17 @@ void chunk_norm(const chunk_plan *plan, chunk_work *work, double *f) {
     chunk_product(plan, work, chunk_has(plan, GKA_POINT_STATE_SNAPSHOT), C, D, D, K,
                   (gka_matrix){work->H0, D, 1}, Z, D);
     for (int64_t j = 0; j < C; j++)
-        cross[j] = row_dot(plan->order, C, D, tile->k + j * D, Z + j * D);
+        cross[j] = solver_row(plan, C, D, tile->k + j * D, Z + j * D);
 
     const double state = norm_of_state(plan, work);
     if (!plan->gated)
         scan_sum(plan->order, C, cross, cross);
     for (int64_t t = 0; t < C; t++) {
-        const double within = row_dot(plan->order, C, C, MS + t * C, tile->M + t * C);
+        const double within = solver_row(plan, C, C, MS + t * C, tile->M + t * C);
         double square_t;
         if (plan->gated) {
             const double e = tile->expG[t];
-            const double c = lane_dot(plan->order, C, tile->M + t * C, cross);
+            const double c = cross_sum(plan, C, tile->M + t * C, cross);
             square_t = fma_w(f32, w(f32, e + e), c, fma_w(f32, e, w(f32, e * state), within));
         } else {
             square_t = w(f32, within + fma_w(f32, cross[t], 2, state));

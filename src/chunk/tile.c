@@ -49,11 +49,18 @@ static int64_t column_warps(int64_t rows, int64_t n) {
 }
 
 double row_dot(sum_order order, int64_t rows, int64_t n, const double *a, const double *b) {
+    return row_dot_shared(order, column_warps(rows, n), n, a, b);
+}
+
+double row_dot_thread(sum_order order, int64_t n, const double *a, const double *b) {
+    return order == SUM_WARP ? chain(true, n, 0, 2, a, b) : dot_in_order(order != SUM64, n, a, b);
+}
+
+double row_dot_shared(sum_order order, int64_t warps, int64_t n, const double *a, const double *b) {
     const bool f32 = order != SUM64;
     if (order != SUM_WARP)
         return dot_in_order(f32, n, a, b);
-    const int64_t warps = column_warps(rows, n);
-    double warp[4], quad[4];
+    double warp[8], quad[4];
     for (int64_t j = 0; j < warps; j++) {
         for (int64_t t = 0; t < 4; t++)
             quad[t] = chain(f32, n, 8 * j + 2 * t, 8 * warps, a, b);
@@ -130,13 +137,13 @@ static double lanes_bf16(int64_t width, double *lane) {
     return lane[0];
 }
 
-/* A thread holds eight neighbouring columns of every 8th (D = 128) row: D / 8 threads to a row,
- * 128 threads in 4 warps. It adds in register order; then lanes 16, 8, 4, 2, 1 apart and warps
- * 2, 1 apart are added. */
-double dot_bf16(int64_t D, const double *A, const double *B) {
-    const int64_t across = D / 8 < 32 ? D / 8 : 32, down = 32 / across, step = 4 * down;
-    double warp[4], lane[32];
-    for (int64_t j = 0; j < 4; j++) {
+/* A thread holds eight neighbouring columns of every 8th (D = 128, four warps) row: D / 8 threads
+ * to a row. It adds in register order; then lanes 16, 8, 4, 2, 1 apart and warps .., 2, 1 apart are
+ * added. */
+static double dot_bf16_by(int64_t warps, int64_t D, const double *A, const double *B) {
+    const int64_t across = D / 8 < 32 ? D / 8 : 32, down = 32 / across, step = warps * down;
+    double warp[8], lane[32];
+    for (int64_t j = 0; j < warps; j++) {
         for (int64_t t = 0; t < 32; t++) {
             bool first = true;
             lane[t] = 0;
@@ -149,11 +156,15 @@ double dot_bf16(int64_t D, const double *A, const double *B) {
         }
         warp[j] = lanes_bf16(32, lane);
     }
-    return bf16(bf16(warp[0] + warp[2]) + bf16(warp[1] + warp[3]));
+    return lanes_bf16(warps, warp);
 }
 
-double norm_bf16(int64_t D, const double *H) {
-    return dot_bf16(D, H, H);
+double dot_bf16(int64_t D, const double *A, const double *B) {
+    return dot_bf16_by(4, D, A, B);
+}
+
+double norm_bf16(int64_t D, int warps, const double *H) {
+    return dot_bf16_by(warps, D, H, H);
 }
 
 double dot_state(sum_order order, int64_t D, const double *A, const double *B) {

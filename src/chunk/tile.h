@@ -40,13 +40,18 @@ typedef enum sum_order { SUM64, SUM32, SUM_WARP } sum_order;
  * thread holds the columns 2t, 2t+1 of every eighth (rows >= 64) or 32nd column, chains them with
  * fused multiply-adds, and pairs t, t^2, t^1 are added; below 64 rows four warps share a row. */
 double row_dot(sum_order order, int64_t rows, int64_t n, const double *a, const double *b);
+/* The same where `warps` (a power of two up to 8) share the row. */
+double row_dot_shared(sum_order order, int64_t warps, int64_t n, const double *a, const double *b);
+/* The same where one thread holds the row. */
+double row_dot_thread(sum_order order, int64_t n, const double *a, const double *b);
 /* The same for a plain sum of a_i. */
 double row_sum(sum_order order, int64_t rows, int64_t n, const double *a);
 /* sum a_i b_i over a row spread over the lanes of a warp, 32 columns to a warp. */
 double lane_dot(sum_order order, int64_t n, const double *a, const double *b);
 double lane_sum(sum_order order, int64_t n, const double *a);
-/* ||H||_F^2 squared and added in bf16, H [D,D] of bf16 numbers, rows of ld. */
-double norm_bf16(int64_t D, const double *H);
+/* ||H||_F^2 squared and added in bf16 by `warps` warps (a power of two up to 8), H [D,D] of bf16
+ * numbers. */
+double norm_bf16(int64_t D, int warps, const double *H);
 /* sum_i a[i * stride], i < n rows of a tensor-core tile: within a warp each thread chains the rows
  * 8 apart it holds, lanes 4, 2, 1 rows apart are added, then warps. */
 double column_sum(sum_order order, int64_t n, const double *a, int64_t stride);
@@ -60,7 +65,7 @@ double tile_dot(sum_order order, int64_t rows, int64_t columns, const double *A,
  * threads lie along it and 8 rows at a time are held: 64 x 64 blocks of a state. */
 double block_dot(sum_order order, int64_t rows, int64_t columns, const double *A, const double *B,
                  int64_t ld);
-/* <A, B> of [D,D] bf16 numbers, taken as norm_bf16 takes <H, H>. */
+/* <A, B> of [D,D] bf16 numbers, taken as norm_bf16 takes <H, H> by four warps. */
 double dot_bf16(int64_t D, const double *A, const double *B);
 /* The same order in binary32 with fused multiply-adds. */
 double dot_state(sum_order order, int64_t D, const double *A, const double *B);

@@ -806,6 +806,71 @@ static void test_profiles(void **state) {
     assert_int_equal(gka_form_find("one-term"), -1);
 }
 
+/* However many warps share a sum, every term enters once: whole numbers, whose sums are exact in
+ * any order (200 < 2^8 in bf16). */
+static void test_every_order_adds_every_term(void **state) {
+    (void)state;
+    enum { MOST = 128 };
+    double *const H = calloc(MOST * MOST, sizeof *H), a[MOST], b[MOST];
+    assert_non_null(H);
+    uint64_t counter = 0;
+    for (int64_t D = 32; D <= MOST; D *= 2) {
+        memset(H, 0, MOST * MOST * sizeof *H);
+        for (int ones = 0; ones < 200;) {
+            const int64_t i = (int64_t)(uniform(&counter) * (double)(D * D));
+            ones += H[i] == 0;
+            H[i] = 1;
+        }
+        double sum = 0;
+        for (int64_t i = 0; i < D; i++) {
+            a[i] = floor(16 * draw(&counter));
+            b[i] = floor(16 * draw(&counter));
+            sum += a[i] * b[i];
+        }
+        for (int warps = 1; warps <= 8; warps *= 2) {
+            assert_true(bits_of(norm_bf16(D, warps, H)) == bits_of(200.0));
+            if (D / 8 >= warps)
+                assert_true(row_dot_shared(SUM_WARP, warps, D, a, b) - sum == 0);
+        }
+        assert_true(row_dot_thread(SUM_WARP, D, a, b) - sum == 0);
+    }
+    free(H);
+}
+
+/* num_warps decides in what order f is summed and nothing else: four is what the files show; two
+ * and eight change f by no more than its sums in bf16 can (128 terms to a thread, 8 levels). */
+static void test_warps_of_the_solver(void **state) {
+    (void)state;
+    gka_generator generator = bf16_problem();
+    generator.gate = GKA_GATE_SLOW; /* what lies before a chunk counts */
+    gka_problem p;
+    assert_int_equal(gka_problem_generate(&generator, &p, NULL), GKA_OK);
+    const int64_t count = p.B * p.T * p.H;
+    double *const fro[4] = {filled(count, &(uint64_t){0}), filled(count, &(uint64_t){0}),
+                            filled(count, &(uint64_t){0}), filled(count, &(uint64_t){0})};
+    static const char *const settings[] = {"num_iter=30", "num_warps=4", "num_warps=2",
+                                           "num_warps=8"};
+    for (int i = 0; i < 4; i++) {
+        gka_profile profile;
+        gka_chunk out = {.fro = fro[i]};
+        assert_int_equal(gka_profile_find("h100", &profile, NULL), GKA_OK);
+        assert_int_equal(gka_profile_set(&profile, settings[i], NULL), GKA_OK);
+        assert_int_equal(gka_chunk_forward(&p, &profile, &out, NULL, NULL, NULL), GKA_OK);
+    }
+    assert_memory_equal(fro[0], fro[1], (size_t)count * sizeof(double));
+    for (int i = 2; i < 4; i++) {
+        int different = 0;
+        for (int64_t t = 0; t < count; t++) {
+            different += bits_of(fro[i][t]) != bits_of(fro[0][t]);
+            assert_true(fabs(fro[i][t] - fro[0][t]) <= 136 * 0x1p-8 * fro[0][t]);
+        }
+        assert_true(different > 0);
+    }
+    for (int i = 0; i < 4; i++)
+        free(fro[i]);
+    gka_problem_free(&p);
+}
+
 static void test_repairs_by_name(void **state) {
     (void)state;
     gka_profile profile;
@@ -1001,6 +1066,8 @@ int main(void) {
         cmocka_unit_test(prop_products_by_parts),
         cmocka_unit_test(test_two_parts_are_stored),
         cmocka_unit_test(test_profiles),
+        cmocka_unit_test(test_every_order_adds_every_term),
+        cmocka_unit_test(test_warps_of_the_solver),
         cmocka_unit_test(test_repairs_by_name),
         cmocka_unit_test(test_parameters_are_rounded),
         cmocka_unit_test(test_h100_refuses),
