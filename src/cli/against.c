@@ -1,14 +1,20 @@
-/* against.c - gka verify --against: a candidate judged by a golden; tables, JSON, JUnit. */
+/* against.c - gka verify --against: a candidate judged by a golden, or a folder of candidates by a
+ * suite; tables, JSON, JUnit. */
 #include "cli/against.h"
 #include "gka/format.h"
 
 #include <inttypes.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 typedef struct request {
     cli *c;
     const cli_against *options;
+    gka_golden_options how;
+    bool by_suite, failed;
     cli_json json;
     json_t *list;
     bool good;
@@ -114,6 +120,19 @@ static int print_words(cli *c, const gka_golden_verdict *v) {
     return cli_table_print(&table, c->out) == GKA_OK ? CLI_GOOD : cli_out_of_memory(c);
 }
 
+static void print_failure(FILE *out, const gka_golden_row *row) {
+    fprintf(out,
+            "%s: error %.3g > %.3g; %lld of %lld elements off by more than tolerance * "
+            "rms\n",
+            row->name, row->judged.rel_err, row->tolerance, (long long)row->mismatches,
+            (long long)row->judged.count);
+    if (row->mismatches > 0) {
+        print_mismatch(out, "first", row, &row->first);
+        print_mismatch(out, "worst", row, &row->worst);
+    }
+    print_distances(out, row);
+}
+
 static void print_notes(FILE *out, const gka_golden_verdict *v) {
     for (size_t i = 0; i < v->row_count; i++) {
         const gka_golden_row *const row = &v->rows[i];
@@ -125,18 +144,8 @@ static void print_notes(FILE *out, const gka_golden_verdict *v) {
         else if (isnan(row->tolerance))
             fprintf(out, "note: tensor '%s': right kernels are too far apart here to judge it\n",
                     row->name);
-        if (row->tensor == NULL || row->judged.ok != GKA_FAIL)
-            continue;
-        fprintf(out,
-                "%s: error %.3g > %.3g; %lld of %lld elements off by more than tolerance * "
-                "rms\n",
-                row->name, row->judged.rel_err, row->tolerance, (long long)row->mismatches,
-                (long long)row->judged.count);
-        if (row->mismatches > 0) {
-            print_mismatch(out, "first", row, &row->first);
-            print_mismatch(out, "worst", row, &row->worst);
-        }
-        print_distances(out, row);
+        if (row->tensor != NULL && row->judged.ok == GKA_FAIL)
+            print_failure(out, row);
     }
     fprintf(out, "%zu judged, %zu failed, %zu missing\n", v->judged, v->failed, v->missing);
 }
@@ -214,17 +223,28 @@ static json_t *json_row(const gka_golden_row *row, bool *good) {
     return o.value;
 }
 
-static void add_json(request *r, const char *path, const gka_golden_verdict *v) {
+static void add_json(request *r, const char *path, const char *golden,
+                     const gka_golden_verdict *v) {
     builder o = {json_object(), true}, rows = {json_array(), true};
     for (size_t i = 0; i < v->row_count; i++)
         rows.good &= json_array_append_new(rows.value, json_row(&v->rows[i], &rows.good)) == 0;
     put(&o, "file", cli_json_text(path));
-    put(&o, "against", cli_json_text(r->options->golden));
+    put(&o, "against", cli_json_text(golden));
     put(&o, "tensors", rows.value);
     put(&o, "judged", json_integer((json_int_t)v->judged));
     put(&o, "failed", json_integer((json_int_t)v->failed));
     put(&o, "missing", json_integer((json_int_t)v->missing));
     r->good = r->good && o.good && rows.good;
+    r->good &= json_array_append_new(r->list, o.value) == 0;
+}
+
+/* A candidate that a suite lacks. */
+static void add_json_absent(request *r, const char *path, const char *golden) {
+    builder o = {json_object(), true};
+    put(&o, "file", cli_json_text(path));
+    put(&o, "against", cli_json_text(golden));
+    put(&o, "absent", json_true());
+    r->good = r->good && o.good;
     r->good &= json_array_append_new(r->list, o.value) == 0;
 }
 
@@ -263,39 +283,197 @@ static void add_junit(const request *r, const char *path, const gka_golden_verdi
     fputs("  </testsuite>\n", out);
 }
 
-/* ---- the command --------------------------------------------------------------------------- */
+static void add_junit_absent(const request *r, const char *path) {
+    FILE *const out = gka_output_stream(r->junit);
+    fputs("  <testsuite name=\"", out);
+    put_xml(out, path);
+    fputs(
+        "\" tests=\"1\" failures=\"0\" skipped=\"1\">\n"
+        "    <testcase classname=\"gka\" name=\"file\"><skipped message=\"missing\"/></testcase>\n"
+        "  </testsuite>\n",
+        out);
+}
 
-static int judge_one(request *r, const gka_file *golden, const char *path,
-                     const gka_golden_options *options, bool *failed) {
+/* ---- one candidate ------------------------------------------------------------------------- */
+
+/* The verdict on one candidate, into the reports; v is the caller's to free, whatever comes. */
+static int judge_file(request *r, const gka_file *golden, const char *path, gka_file **file,
+                      gka_golden_verdict *v) {
     cli *const c = r->c;
-    gka_file *file = NULL;
-    int code = cli_open(c, path, &file);
+    *v = (gka_golden_verdict){0};
+    int code = cli_open(c, path, file);
     if (code != CLI_GOOD)
         return code;
-    gka_golden_verdict v;
     gka_error error = {0};
-    const gka_status status = gka_golden_judge(file, golden, options, &v, &error);
+    const gka_status status = gka_golden_judge(*file, golden, &r->how, v, &error);
     code = cli_outcome(c, status, &error);
-    if (code == CLI_GOOD) {
-        *failed |= v.failed > 0;
-        if (!cli_json_takes_stdout(&r->json)) {
-            fprintf(c->out, "%s against %s\n\n", path, r->options->golden);
-            code = print_errors(c, &v);
-            fputc('\n', c->out);
-            if (code == CLI_GOOD)
-                code = print_words(c, &v);
-            fputc('\n', c->out);
-            print_notes(c->out, &v);
-        }
-        if (r->json.path != NULL)
-            add_json(r, path, &v);
-        if (r->junit != NULL)
-            add_junit(r, path, &v);
+    if (code == CLI_GOOD && r->json.path != NULL)
+        add_json(r, path, gka_file_path(golden), v);
+    if (code == CLI_GOOD && r->junit != NULL)
+        add_junit(r, path, v);
+    return code;
+}
+
+static int judge_one(request *r, const gka_file *golden, const char *path) {
+    cli *const c = r->c;
+    gka_file *file = NULL;
+    gka_golden_verdict v;
+    int code = judge_file(r, golden, path, &file, &v);
+    r->failed |= v.failed > 0;
+    if (code == CLI_GOOD && !cli_json_takes_stdout(&r->json)) {
+        fprintf(c->out, "%s against %s\n\n", path, r->options->golden);
+        code = print_errors(c, &v);
+        fputc('\n', c->out);
+        if (code == CLI_GOOD)
+            code = print_words(c, &v);
+        fputc('\n', c->out);
+        print_notes(c->out, &v);
     }
     gka_golden_verdict_free(&v);
     gka_file_close(file);
     return code;
 }
+
+/* ---- suites -------------------------------------------------------------------------------- */
+
+/* What stands of a folder's verdict: the table of cases, notes on what fails, the sums. */
+typedef struct summary {
+    cli_table table;
+    char *notes; /* memory stream */
+    size_t notes_size;
+    FILE *stream;
+    size_t cases, judged, failed, missing, absent;
+} summary;
+
+/* The judged tensor with the largest error / tolerance; NULL: none is judged. */
+static const gka_golden_row *worst_row(const gka_golden_verdict *v) {
+    const gka_golden_row *worst = NULL;
+    double most = -1;
+    for (size_t i = 0; i < v->row_count; i++) {
+        const gka_golden_row *const row = &v->rows[i];
+        if (row->tensor == NULL || row->judged.ok == GKA_MEASURED)
+            continue;
+        const double share = row->judged.rel_err / row->tolerance;
+        if (isnan(share) || share > most) {
+            most = isnan(share) ? INFINITY : share;
+            worst = row;
+        }
+    }
+    return worst;
+}
+
+static void add_case(summary *s, const char *name, const gka_golden_verdict *v) {
+    const gka_golden_row *const worst = worst_row(v);
+    cli_cell(&s->table, "%s", name);
+    cli_cell(&s->table, "%zu", v->judged);
+    cli_cell(&s->table, "%zu", v->failed);
+    cli_cell(&s->table, "%zu", v->missing);
+    cli_cell(&s->table, "%s", worst == NULL ? "-" : worst->name);
+    cell_or_dash(&s->table, worst == NULL ? NAN : worst->judged.rel_err);
+    cell_or_dash(&s->table, worst == NULL ? NAN : worst->tolerance);
+    cli_cell(&s->table, "%s", v->judged == 0 ? "-" : v->failed > 0 ? "NO" : "yes");
+    s->judged += v->judged;
+    s->failed += v->failed;
+    s->missing += v->missing;
+}
+
+static void add_absent(summary *s, const char *name) {
+    cli_cell(&s->table, "%s", name);
+    for (int i = 0; i < 6; i++)
+        cli_cell(&s->table, "-");
+    cli_cell(&s->table, "missing");
+    s->absent++;
+}
+
+static void note_failures(FILE *out, const char *name, const gka_golden_verdict *v) {
+    fprintf(out, "\n%s:\n", name);
+    for (size_t i = 0; i < v->row_count; i++)
+        if (v->rows[i].tensor != NULL && v->rows[i].judged.ok == GKA_FAIL)
+            print_failure(out, &v->rows[i]);
+}
+
+static int judge_case(request *r, summary *s, const char *folder, const gka_suite_entry *entry) {
+    cli *const c = r->c;
+    const size_t size = strlen(folder) + strlen(r->options->golden) + strlen(entry->file) + 2;
+    char *const path = gka_alloc(2 * size, 1);
+    if (path == NULL)
+        return cli_out_of_memory(c);
+    char *const golden_path = path + size;
+    (void)snprintf(path, size, "%s/%s", folder, entry->file);
+    (void)snprintf(golden_path, size, "%s/%s", r->options->golden, entry->file);
+    s->cases++;
+    int code = CLI_GOOD;
+    if (access(path, F_OK) != 0) {
+        add_absent(s, entry->name);
+        if (r->json.path != NULL)
+            add_json_absent(r, path, golden_path);
+        if (r->junit != NULL)
+            add_junit_absent(r, path);
+    } else {
+        gka_file *golden = NULL, *file = NULL;
+        gka_golden_verdict v = {0};
+        gka_error error = {0};
+        const gka_status status = gka_suite_check(r->options->golden, entry, &error);
+        code = cli_outcome(c, status, &error);
+        if (code == CLI_GOOD)
+            code = cli_open(c, golden_path, &golden);
+        if (code == CLI_GOOD)
+            code = judge_file(r, golden, path, &file, &v);
+        if (code == CLI_GOOD) {
+            add_case(s, entry->name, &v);
+            if (v.failed > 0)
+                note_failures(s->stream, entry->name, &v);
+        }
+        gka_golden_verdict_free(&v);
+        gka_file_close(file);
+        gka_file_close(golden);
+    }
+    gka_free(path);
+    return code;
+}
+
+static int print_summary(const request *r, summary *s, const char *folder) {
+    cli *const c = r->c;
+    if (cli_json_takes_stdout(&r->json)) {
+        cli_table_drop(&s->table);
+        return CLI_GOOD;
+    }
+    fprintf(c->out, "%s against %s\n\n", folder, r->options->golden);
+    const int code = cli_table_print(&s->table, c->out) == GKA_OK ? CLI_GOOD : cli_out_of_memory(c);
+    (void)fwrite(s->notes, 1, s->notes_size, c->out);
+    fprintf(c->out,
+            "\n%zu cases, %zu of them missing; %zu tensors judged, %zu failed, %zu missing\n",
+            s->cases, s->absent, s->judged, s->failed, s->missing);
+    return code;
+}
+
+/* A folder of candidates by a folder of goldens: files of the same names. */
+static int judge_folder(request *r, const gka_suite *suite, const char *folder) {
+    static const char *const headings[] = {"<case",  "judged", "failed",    "missing",
+                                           "<worst", "error",  "tolerance", "<ok"};
+    cli *const c = r->c;
+    summary s = {0};
+    cli_table_start(&s.table, headings, sizeof headings / sizeof *headings);
+    s.stream = open_memstream(&s.notes, &s.notes_size);
+    int code = s.stream == NULL ? cli_out_of_memory(c) : CLI_GOOD;
+    for (size_t i = 0; i < suite->count && code == CLI_GOOD; i++)
+        code = judge_case(r, &s, folder, &suite->entries[i]);
+    if (s.stream != NULL && fclose(s.stream) != 0 && code == CLI_GOOD)
+        code = cli_out_of_memory(c);
+    if (code == CLI_GOOD && s.absent == s.cases)
+        code = cli_fail(c, "%s: none of the %zu files of %s; %s or another was expected", folder,
+                        s.cases, r->options->golden,
+                        suite->count > 0 ? suite->entries[0].file : "one");
+    if (code == CLI_GOOD)
+        code = print_summary(r, &s, folder);
+    else
+        cli_table_drop(&s.table);
+    r->failed |= s.failed > 0;
+    free(s.notes);
+    return code;
+}
+
+/* ---- the command --------------------------------------------------------------------------- */
 
 /* THEIRS=OURS, OURS an output of the golden */
 static int parse_maps(cli *c, const cli_texts *texts, const char **theirs, const char **ours) {
@@ -345,8 +523,9 @@ static int finish(request *r) {
     }
     if (r->json.path == NULL)
         return code;
-    json_t *const root =
-        json_array_size(r->list) == 1 ? json_incref(json_array_get(r->list, 0)) : r->list;
+    json_t *const root = json_array_size(r->list) == 1 && !r->by_suite
+                             ? json_incref(json_array_get(r->list, 0))
+                             : r->list;
     if (root != r->list)
         json_decref(r->list);
     r->list = NULL;
@@ -354,34 +533,62 @@ static int finish(request *r) {
     return code != CLI_GOOD ? code : written;
 }
 
+static bool is_folder(const char *path) {
+    struct stat about;
+    return stat(path, &about) == 0 && S_ISDIR(about.st_mode);
+}
+
+static int judge_by_suite(request *r) {
+    cli *const c = r->c;
+    gka_suite suite;
+    gka_error error = {0};
+    const gka_status status = gka_suite_read(r->options->golden, &suite, &error);
+    int code = cli_outcome(c, status, &error);
+    for (int i = 0; i < c->operand_count && code == CLI_GOOD; i++) {
+        if (i > 0 && !cli_json_takes_stdout(&r->json))
+            fputc('\n', c->out);
+        code = is_folder(c->operands[i]) ? judge_folder(r, &suite, c->operands[i])
+                                         : cli_fail(c, "%s: a folder was expected, for %s is one",
+                                                    c->operands[i], r->options->golden);
+    }
+    gka_suite_free(&suite);
+    return code;
+}
+
+static int judge_by_golden(request *r) {
+    cli *const c = r->c;
+    gka_file *golden = NULL;
+    int code = cli_open(c, r->options->golden, &golden);
+    for (int i = 0; i < c->operand_count && code == CLI_GOOD; i++) {
+        if (i > 0 && !cli_json_takes_stdout(&r->json))
+            fputc('\n', c->out);
+        code = judge_one(r, golden, c->operands[i]);
+    }
+    gka_file_close(golden);
+    return code;
+}
+
 int cli_verify_against(cli *c, const cli_against *options, const char *json) {
     request r = {.c = c, .options = options};
-    gka_file *golden = NULL;
-    bool failed = false;
     const char **const theirs = gka_alloc(options->maps.count, sizeof *theirs);
     const char **const ours = gka_alloc(options->maps.count, sizeof *ours);
     int code = theirs == NULL || ours == NULL ? cli_out_of_memory(c)
                                               : parse_maps(c, &options->maps, theirs, ours);
-    const gka_golden_options how = {.theirs = theirs,
-                                    .ours = ours,
-                                    .map_count = options->maps.count,
-                                    .heads_first = options->layout == 1};
-    if (code == CLI_GOOD)
-        code = cli_open(c, options->golden, &golden);
+    r.by_suite = is_folder(options->golden);
+    r.how = (gka_golden_options){.theirs = theirs,
+                                 .ours = ours,
+                                 .map_count = options->maps.count,
+                                 .heads_first = options->layout == 1};
     if (code == CLI_GOOD)
         code = start(&r, json);
-    for (int i = 0; i < c->operand_count && code == CLI_GOOD; i++) {
-        if (i > 0 && !cli_json_takes_stdout(&r.json))
-            fputc('\n', c->out);
-        code = judge_one(&r, golden, c->operands[i], &how, &failed);
-    }
+    if (code == CLI_GOOD)
+        code = r.by_suite ? judge_by_suite(&r) : judge_by_golden(&r);
     if (code == CLI_GOOD)
         code = finish(&r);
     json_decref(r.list);
     cli_json_abandon(&r.json);
     gka_output_abandon(r.junit);
-    gka_file_close(golden);
     gka_free(theirs);
     gka_free(ours);
-    return code != CLI_GOOD ? code : failed ? CLI_FAILS : CLI_GOOD;
+    return code != CLI_GOOD ? code : r.failed ? CLI_FAILS : CLI_GOOD;
 }

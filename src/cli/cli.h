@@ -144,6 +144,8 @@ void cli_cell(cli_table *table, const char *format, ...) __attribute__((format(p
 void cli_cell_real(cli_table *table, double x);
 /* Prints and frees. Returns GKA_OK or GKA_OUT_OF_MEMORY. */
 gka_status cli_table_print(cli_table *table, FILE *out);
+/* Frees without printing. */
+void cli_table_drop(cli_table *table);
 
 /* ---- 6 progress ---------------------------------------------------------------------------- */
 

@@ -81,6 +81,13 @@ static void print(const cli_table *table, const int *widths, FILE *out) {
     }
 }
 
+void cli_table_drop(cli_table *table) {
+    for (size_t i = 0; i < table->count; i++)
+        gka_free(table->cells[i]);
+    gka_free(table->cells);
+    *table = (cli_table){.columns = table->columns, .headings = table->headings};
+}
+
 gka_status cli_table_print(cli_table *table, FILE *out) {
     int *const widths = table->failed ? NULL : gka_alloc((size_t)table->columns, sizeof *widths);
     if (widths != NULL) {
@@ -88,10 +95,7 @@ gka_status cli_table_print(cli_table *table, FILE *out) {
             widths[j] = width(table, j);
         print(table, widths, out);
     }
-    for (size_t i = 0; i < table->count; i++)
-        gka_free(table->cells[i]);
-    gka_free(table->cells);
-    *table = (cli_table){.columns = table->columns, .headings = table->headings};
+    cli_table_drop(table);
     gka_free(widths);
     return widths != NULL ? GKA_OK : GKA_OUT_OF_MEMORY;
 }

@@ -65,7 +65,11 @@ static const char notes[] =
     "\n"
     "and, against NAME.steps, in the words of other tests: flash-linear-attention's ratio, the\n"
     "smallest atol that torch.testing.assert_close passes with its own rtol for the type, the\n"
-    "cosine. What fails is shown at its first and worst element, in decimal and in hex.\n"
+    "cosine. What fails is shown at its first and worst element, in decimal and in hex. Where "
+    "GOLDEN\n"
+    "is a folder (gka golden --suite), FILE is a folder of candidates of the same names, judged "
+    "case\n"
+    "by case; what it lacks is named.\n"
     "\n"
     "JSON: for one FILE an object {file, oracle, parameters, tensors, ...}, for several a list of\n"
     "them; NaN and Inf are strings, ok is true, false or null. With --json=- no table is printed.\n"
@@ -517,7 +521,8 @@ int cli_verify(cli *c) {
     cli_against against = {0};
     const cli_option golden[] = {
         {"against", 0, CLI_TEXT, &against.golden, .value = "GOLDEN",
-         .help = "judge by the references and tolerances of this file, made by gka golden"},
+         .help = "judge by this file's references and tolerances, made by gka golden; or a suite's "
+                 "folder"},
         {"map", 0, CLI_TEXTS, &against.maps, .value = "THEIRS=OURS",
          .help = "FILE calls the golden's tensor OURS THEIRS; may be repeated"},
         {"layout", 0, CLI_CHOICE, &against.layout, .choices = "bthd|bhtd",
