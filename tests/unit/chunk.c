@@ -843,6 +843,8 @@ static void test_warps_of_the_solver(void **state) {
     (void)state;
     gka_generator generator = bf16_problem();
     generator.gate = GKA_GATE_SLOW; /* what lies before a chunk counts */
+    generator.T = 200;              /* in 12 chunks */
+    generator.D = generator.V = 64; /* at D = 32 four of eight warps have no rows */
     gka_problem p;
     assert_int_equal(gka_problem_generate(&generator, &p, NULL), GKA_OK);
     const int64_t count = p.B * p.T * p.H;
