@@ -62,8 +62,9 @@ $ gka verify --help
 >       --show-ref                       judge the file's own ref.* tensors too
 >
 > By a golden:
->       --against=GOLDEN                 judge by the references and tolerances
->                                        of this file, made by gka golden
+>       --against=GOLDEN                 judge by this file's references and
+>                                        tolerances, made by gka golden; or a
+>                                        suite's folder
 >       --map=THEIRS=OURS                FILE calls the golden's tensor OURS
 >                                        THEIRS; may be repeated
 >       --layout=bthd|bhtd               axes of FILE's token tensors (bthd)
@@ -103,7 +104,9 @@ $ gka verify --help
 >
 > and, against NAME.steps, in the words of other tests: flash-linear-attention's ratio, the
 > smallest atol that torch.testing.assert_close passes with its own rtol for the type, the
-> cosine. What fails is shown at its first and worst element, in decimal and in hex.
+> cosine. What fails is shown at its first and worst element, in decimal and in hex. Where GOLDEN
+> is a folder (gka golden --suite), FILE is a folder of candidates of the same names, judged case
+> by case; what it lacks is named.
 >
 > JSON: for one FILE an object {file, oracle, parameters, tensors, ...}, for several a list of
 > them; NaN and Inf are strings, ok is true, false or null. With --json=- no table is printed.
