@@ -165,15 +165,35 @@ static void sync_directory(gka_output *output) {
     }
 }
 
+/* Why the stream refused bytes some time ago: its errno is long gone, so what refuses more bytes is
+ * asked again. A temporary file is asked for a megabyte beyond its end, a device for one byte; it
+ * has failed, and what it holds is worth nothing. A pipe is not asked: it might signal. */
+static int ask_again(const gka_output *output, FILE *stream) {
+    const int descriptor = fileno(stream);
+    struct stat about;
+    if (fstat(descriptor, &about) != 0)
+        return EIO;
+    if (output->temporary != NULL) {
+        const int why = posix_fallocate(descriptor, about.st_size, 1 << 20);
+        return why == 0 || why == EINVAL || why == EOPNOTSUPP ? EIO : why;
+    }
+    return S_ISCHR(about.st_mode) && write(descriptor, "\n", 1) < 0 ? errno : EIO;
+}
+
 /* Flushes, and closes what this room opened; true when every byte has arrived. */
 static bool finish_stream(gka_output *output, int *why) {
     FILE *const stream = output->stream;
     output->stream = NULL;
-    errno = 0;
-    bool good = fflush(stream) == 0 && !ferror(stream);
-    if (good && output->temporary != NULL)
+    bool good = fflush(stream) == 0;
+    *why = errno;
+    if (good && ferror(stream)) {
+        good = false;
+        *why = ask_again(output, stream);
+    }
+    if (good && output->temporary != NULL) {
         good = fsync(fileno(stream)) == 0;
-    *why = errno != 0 ? errno : EIO;
+        *why = errno;
+    }
     if (stream == stdout)
         return good;
     if (fclose(stream) != 0 && good) {

@@ -458,6 +458,15 @@ static void test_output_full_disk(void **state) {
     assert_int_equal(gka_output_close(output, &error), GKA_IO);
     assert_string_equal(error.text, "/dev/full: cannot be written: No space left on device");
     assert_int_equal(gka_file_write("/dev/full", two, 2, NULL, 0, &error), GKA_IO);
+    assert_string_equal(error.text, "/dev/full: cannot be written: No space left on device");
+
+    /* More than the stream's buffer: refused long before closing, which still knows why. */
+    assert_int_equal(gka_output_open("/dev/full", &output, &error), GKA_OK);
+    for (int i = 0; i < 1 << 16; i++)
+        fputs("text", gka_output_stream(output));
+    (void)fflush(gka_output_stream(output)); /* nothing is left to flush */
+    assert_int_equal(gka_output_close(output, &error), GKA_IO);
+    assert_string_equal(error.text, "/dev/full: cannot be written: No space left on device");
     assert_true(exists("/dev/full"));
     assert_nothing_left();
 }
@@ -473,12 +482,19 @@ static void test_output_limit(void **state) {
     small = before;
     small.rlim_cur = 4096;
     signal(SIGXFSZ, SIG_IGN);
-    assert_int_equal(gka_output_open("t", &output, &error), GKA_OK);
-    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
-    (void)fwrite(text, 1, sizeof text, gka_output_stream(output));
-    (void)fflush(gka_output_stream(output));
-    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
-    assert_int_equal(gka_output_close(output, &error), GKA_IO);
+    for (int lifted = 0; lifted < 2; lifted++) {
+        assert_int_equal(gka_output_open("t", &output, &error), GKA_OK);
+        assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+        (void)fwrite(text, 1, sizeof text, gka_output_stream(output));
+        (void)fflush(gka_output_stream(output));
+        if (lifted)
+            assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+        assert_int_equal(gka_output_close(output, &error), GKA_IO);
+        /* The cause, if it can still be found. */
+        assert_string_equal(error.text, lifted ? "t: cannot be written: Input/output error"
+                                               : "t: cannot be written: File too large");
+        assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    }
     signal(SIGXFSZ, SIG_DFL);
     assert_nothing_left();
 }
