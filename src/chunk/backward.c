@@ -360,7 +360,7 @@ static void through_ridge(const backward *run, backward_work *work) {
         work->dG[t] = fma_w(f32, work->t2[t], work->f[t], work->dG[t]);
 
     const gka_matrix K = {tile->k, D, 1};
-    double total; /* sum_t exp(2 G_t) w_t */
+    double total[2]; /* sum_t exp(2 G_t) w_t, as the lower and the upper lanes of a warp have it */
     if (plan->gated) {
         const chunk_kind weight =
             chunk_has(plan, GKA_POINT_GRAD_WEIGHT) ? CHUNK_TF32 : CHUNK_WORKING;
@@ -370,7 +370,8 @@ static void through_ridge(const backward *run, backward_work *work) {
             e2[t] = t < tile->n || plan->hardware ? chunk_exp(plan, w(f32, tile->G[t] + tile->G[t]))
                                                   : 0;
         }
-        total = lane_dot(plan->order, C, work->w, e2);
+        for (int upper = 0; upper < 2; upper++)
+            total[upper] = lane_dot_in(upper == 1, plan->order, C, work->w, e2);
         for (int64_t j = 0; j < C; j++) {
             weights1[j] = lane_dot(plan->order, C, Mt + j * C, ew);
             for (int64_t t = 0; t < C; t++) {
@@ -393,7 +394,7 @@ static void through_ridge(const backward *run, backward_work *work) {
         for (int64_t j = 0; j < C; j++)
             for (int64_t t = 0; t < C; t++)
                 weights2[j * C + t] = weights1[t > j ? t : j];
-        total = weights1[0];
+        total[0] = total[1] = weights1[0];
     }
     zero(KK, C * C);
     chunk_product(plan, base, true, C, C, D, K, (gka_matrix){tile->k, 1, D}, KK, C);
@@ -412,8 +413,11 @@ static void through_ridge(const backward *run, backward_work *work) {
         for (int64_t i = j * D; i < (j + 1) * D; i++)
             work->dk[i] = w(f32, work->dk[i] + tmp[i]);
     }
-    for (int64_t i = 0; i < D * D; i++)
-        work->part[i] = w(f32, total * base->H0[i]);
+    for (int64_t i = 0; i < D; i++) { /* row i of an accumulator lies in lanes 4 (i mod 8) .. + 3 */
+        const double here = total[(i % 8 * 4 & C / 2) != 0];
+        for (int64_t j = i * D; j < (i + 1) * D; j++)
+            work->part[j] = w(f32, here * base->H0[j]);
+    }
     chunk_product(plan, base, bf, D, D, C, (gka_matrix){kw, 1, D}, K, work->part, D);
     for (int64_t i = 0; i < D * D; i++)
         work->part[i] = low(plan, GKA_POINT_GRAD_STATE, work->part[i]);

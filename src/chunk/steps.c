@@ -495,12 +495,11 @@ static void two_term(const chunk_plan *plan, chunk_work *work, const double *rhs
                   *const tau = work->row, *const sigma = work->sigma, *const delta = work->delta,
                   *const lambda = work->lambda, *const y = work->y;
     for (int64_t t = 0; t < C; t++) {
-        const double width = w(f32, plan->width * f[t]);
         lambda[t] = w(f32, plan->a * f[t]);
-        delta[t] = w(f32, 0.5 * width);
-        const double theta = fma_w(f32, 0.5, width, lambda[t]);
+        delta[t] = w(f32, 0.5 * w(f32, plan->width * f[t]));
+        const double theta = fma_w(f32, plan->a, f[t], delta[t]);
         sigma[t] = chunk_div(plan, theta, delta[t]);
-        tau[t] = chunk_div(plan, 1, sigma[t]);
+        tau[t] = chunk_div(plan, delta[t], theta);
         for (int64_t i = t * D; i < (t + 1) * D; i++) {
             residual[i] = rhs[i];
             d[i] = chunk_div(plan, rhs[i], theta);

@@ -91,14 +91,14 @@ double row_sum(sum_order order, int64_t rows, int64_t n, const double *a) {
 
 /* In the first exchange a lane keeps its own product unrounded and receives the rounded one of the
  * lane half a warp away, so that the lower and the upper half end with different sums. Several
- * warps to a row: lane 0 stores. One warp: the sum is read from its upper half. */
-double lane_dot(sum_order order, int64_t n, const double *a, const double *b) {
+ * warps to a row: lane 0 stores, and every lane reads that. */
+double lane_dot_in(bool upper, sum_order order, int64_t n, const double *a, const double *b) {
     const bool f32 = order != SUM64;
     if (order != SUM_WARP)
         return dot_in_order(f32, n, a, b);
     double lane[16], warp[64];
     const int64_t width = n < 32 ? n : 32, half = width / 2;
-    const int64_t kept = width < n ? 0 : half, sent = half - kept;
+    const int64_t kept = width < n || !upper ? 0 : half, sent = half - kept;
     int64_t warps = 0;
     for (int64_t i = 0; i < n; i += width) {
         for (int64_t t = i; t < i + half; t++)
@@ -106,6 +106,10 @@ double lane_dot(sum_order order, int64_t n, const double *a, const double *b) {
         warp[warps++] = butterfly(f32, half, lane);
     }
     return butterfly(f32, warps, warp);
+}
+
+double lane_dot(sum_order order, int64_t n, const double *a, const double *b) {
+    return lane_dot_in(true, order, n, a, b);
 }
 
 double lane_sum(sum_order order, int64_t n, const double *a) {

@@ -46,7 +46,10 @@ double row_dot_shared(sum_order order, int64_t warps, int64_t n, const double *a
 double row_dot_thread(sum_order order, int64_t n, const double *a, const double *b);
 /* The same for a plain sum of a_i. */
 double row_sum(sum_order order, int64_t rows, int64_t n, const double *a);
-/* sum a_i b_i over a row spread over the lanes of a warp, 32 columns to a warp. */
+/* sum a_i b_i over a row spread over the lanes of a warp, 32 columns to a warp, as the upper or the
+ * lower half of the warp's lanes has it in the end (the same for n > 32); one is stored: the upper
+ * half's. */
+double lane_dot_in(bool upper, sum_order order, int64_t n, const double *a, const double *b);
 double lane_dot(sum_order order, int64_t n, const double *a, const double *b);
 double lane_sum(sum_order order, int64_t n, const double *a);
 /* ||H||_F^2 squared and added in bf16 by `warps` warps (a power of two up to 8), H [D,D] of bf16
