@@ -36,7 +36,8 @@ extern "C" {
  * NAME.steps or the exact formulas at the candidate's own upstream tensors (src/judge/golden.c),
  * whichever is nearer, since backward stages amplify what those have lost. floor is what the steps
  * values rounded once to the stored types come to under that judgement; stage what a panel of
- * right kernels comes to, at worst: the h100 at several chunk sizes and in the two-term form (for
+ * right kernels comes to, at worst: the h100 (with the right sign of dh0 and dh_final) at several
+ * chunk sizes and in the two-term form (for
  * fp32 the same in binary32; where the h100 cannot run the problem, or gives NaN, binary32 with
  * every bf16 rounding point of the kernels).
  *

@@ -143,7 +143,7 @@ static const int64_t *panel_chunks(const gka_problem *problem, int64_t chunks[5]
 
 static void start_meter(job *j) {
     int64_t chunks[5];
-    int profiles = 2; /* the problem's own chunk size, and two-term */
+    int profiles = 2 + j->spec->emulate; /* the problem's own chunk size, and two-term */
     for (const int64_t *C = panel_chunks(&j->problem, chunks); *C != 0; C++)
         profiles++;
     j->meter.total = 1 + (j->spec->backward ? 2 * GRADIENT : 0) + profiles * profile_work(j);
@@ -254,53 +254,58 @@ static unsigned independent_of_chunks(unsigned wanted) {
     return wanted & ~(1u << JUDGE_H_CHUNK);
 }
 
-/* Raises the stage errors to those of this profile. With `keep` its outputs stay in emulated. */
+/* Raises the stage errors to those of this profile. */
 static gka_status raise_stage(job *j, const gka_problem *problem, const gka_profile *profile,
-                              unsigned all, bool keep, gka_error *error) {
+                              unsigned all, gka_error *error) {
     double errors[JUDGE_OUTPUTS];
-    golden_values other = {0}, *const values = keep ? &j->emulated : &other;
-    const unsigned wanted = keep ? j->wanted : independent_of_chunks(j->wanted);
+    golden_values values = {0};
+    /* The profile's snapshots are bf16, which says nothing of those of an fp16 kernel. */
+    const bool own = problem->chunk_size == j->problem.chunk_size && problem->q.dtype != GKA_F16;
+    const unsigned wanted = own ? j->wanted : independent_of_chunks(j->wanted);
     gka_status status =
-        golden_steps(problem, profile, keep ? all : independent_of_chunks(all), values, error);
+        golden_steps(problem, profile, own ? all : independent_of_chunks(all), &values, error);
     if (status == GKA_OK) {
-        golden_store(problem, all, values);
-        status = golden_errors(problem, wanted, values, &j->steps, errors, error);
+        golden_store(problem, all, &values);
+        status = golden_errors(problem, wanted, &values, &j->steps, errors, error);
     }
     for (int i = 0; i < JUDGE_OUTPUTS && status == GKA_OK; i++)
         if (wanted >> i & 1)
             j->stage[i] = isnan(errors[i]) ? NAN : fmax(j->stage[i], errors[i]);
-    golden_free(&other);
+    golden_free(&values);
     return status == GKA_OK ? end_step(j, profile_work(j), error) : status;
 }
 
 /* A panel of kernels that are right: this profile at the spec's chunk size and at others, and with
  * the two-term form of the same polynomial. */
-static gka_status raise_stage_by_panel(job *j, gka_profile profile, unsigned all, bool keep,
+static gka_status raise_stage_by_panel(job *j, gka_profile profile, unsigned all,
                                        gka_error *error) {
     gka_problem problem = j->problem;
-    gka_status status = raise_stage(j, &problem, &profile, all, keep, error);
+    gka_status status = raise_stage(j, &problem, &profile, all, error);
     int64_t chunks[5];
     for (const int64_t *C = panel_chunks(&j->problem, chunks); *C != 0 && status == GKA_OK; C++) {
         problem.chunk_size = *C;
-        status = raise_stage(j, &problem, &profile, all, false, error);
+        status = raise_stage(j, &problem, &profile, all, error);
     }
     problem.chunk_size = j->problem.chunk_size;
     profile.form = GKA_TWO_TERM;
-    return status == GKA_OK ? raise_stage(j, &problem, &profile, all, false, error) : status;
+    return status == GKA_OK ? raise_stage(j, &problem, &profile, all, error) : status;
 }
 
 /* What a kernel's own roundings come to. bf16: the h100's. Where it cannot run the problem, or
  * gives NaN (an empty state): binary32 with every rounding point of the kernels, in bf16. fp32:
- * binary32. */
+ * binary32. With the right sign of dh0 and dh_final, which the released kernels do not have
+ * (NUMERICS 5): read their way, a dh_final would make every gradient wrong. */
 static gka_status make_stage(job *j, unsigned all, gka_error *error) {
     const gka_dtype dtype = j->problem.q.dtype;
     const bool narrow = dtype != GKA_F32 && dtype != GKA_F64;
     gka_profile profile;
     gka_status status = gka_profile_find("h100", &profile, error);
+    if (status == GKA_OK)
+        status = gka_profile_set(&profile, "h0_sign=exact", error);
     if (status == GKA_OK && dtype == GKA_BF16 &&
         gka_chunk_check(&j->problem, &profile, NULL) == GKA_OK) {
         j->profile = "h100";
-        status = raise_stage_by_panel(j, profile, all, true, error);
+        status = raise_stage_by_panel(j, profile, all, error);
         if (status != GKA_OK || all_finite(j))
             return status;
     }
@@ -310,14 +315,18 @@ static gka_status make_stage(job *j, unsigned all, gka_error *error) {
         status = gka_profile_find("ieee32", &profile, error);
     if (status == GKA_OK && narrow)
         status = gka_profile_set(&profile, "all=released", error);
-    return status == GKA_OK ? raise_stage_by_panel(j, profile, all, false, error) : status;
+    if (status == GKA_OK)
+        status = gka_profile_set(&profile, "h0_sign=exact", error);
+    return status == GKA_OK ? raise_stage_by_panel(j, profile, all, error) : status;
 }
 
-/* The released dh0 has the wrong sign (NUMERICS 5), so its own error says nothing: the stage error
- * of dh0 is that of solve.dk, which is made of the same p and x. */
-static void mend_dh0(job *j) {
-    if (wants(j, JUDGE_SOLVE_DH0) && strcmp(j->profile, "ieee32") != 0)
-        j->stage[JUDGE_SOLVE_DH0] = j->stage[JUDGE_SOLVE_DK];
+/* NAME.h100: the released kernels' own bits. */
+static gka_status emulate(job *j, gka_error *error) {
+    gka_profile profile;
+    gka_status status = gka_profile_find("h100", &profile, error);
+    if (status == GKA_OK)
+        status = golden_steps(&j->problem, &profile, j->wanted, &j->emulated, error);
+    return status == GKA_OK ? end_step(j, profile_work(j), error) : status;
 }
 
 /* 2^ceil(log2(2 max(floor, stage))); NaN where nothing can be told. */
@@ -341,8 +350,8 @@ static gka_status make_tolerances(job *j, gka_error *error) {
         status = make_floor(j, all, &j->steps, error);
     if (status == GKA_OK)
         status = make_stage(j, all, error);
-    if (status == GKA_OK)
-        mend_dh0(j);
+    if (status == GKA_OK && j->spec->emulate)
+        status = emulate(j, error);
     return status;
 }
 
@@ -371,15 +380,14 @@ static json_t *rounded_up(double x) {
     return json_real(ceil(x / unit) * unit);
 }
 
-static json_t *profile_json(const job *j, bool mended) {
+static json_t *profile_json(const job *j) {
     char text[160];
     int64_t chunks[5];
     int n = snprintf(text, sizeof text, "%s, the worst of C = %lld", j->profile,
                      (long long)j->problem.chunk_size);
     for (const int64_t *C = panel_chunks(&j->problem, chunks); *C != 0; C++)
         n += snprintf(text + n, sizeof text - (size_t)n, " %lld", (long long)*C);
-    (void)snprintf(text + n, sizeof text - (size_t)n, " and two-term%s",
-                   mended ? ", of solve.dk" : "");
+    (void)snprintf(text + n, sizeof text - (size_t)n, " and two-term");
     return json_string(text);
 }
 
@@ -389,12 +397,11 @@ static json_t *tolerances_json(const job *j, bool *good) {
         if (!wants(j, i))
             continue;
         builder o = {json_object(), true};
-        const bool mended = i == JUDGE_SOLVE_DH0 && strcmp(j->profile, "ieee32") != 0;
         put(&o, "value", real_or_null(tolerance_of(j, i)));
         put(&o, "judged", json_string(judge_outputs[i].upstream != 0 ? "local" : "steps"));
         put(&o, "floor", rounded_up(j->floor[i]));
         put(&o, "stage", rounded_up(j->stage[i]));
-        put(&o, "stage_profile", profile_json(j, mended));
+        put(&o, "stage_profile", profile_json(j));
         put(&o, "rule", json_string("2^ceil(log2(2 max(floor, stage))); null from 1/2 on"));
         put(&all, judge_outputs[i].name, o.value);
         all.good &= o.good;

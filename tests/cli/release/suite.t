@@ -16,7 +16,7 @@ $ gka verify --against=quick right
 > ragged          14       0        0  h_chunk       1.70e-03   7.81e-03  yes
 > strong          13       0        1  h_final       9.17e-04   1.95e-03  yes
 > initial         14       0        1  u_final       4.86e-04   9.77e-04  yes
-> final            9       0        1  layer.dq      3.85e-03   7.81e-03  yes
+> final           14       0        1  layer.dq      3.85e-03   7.81e-03  yes
 > grouped         13       0        1  layer.dv      1.31e-02   3.12e-02  yes
 > packed          13       0        1  u_final       1.71e-03   3.91e-03  yes
 > iterations      13       0        1  layer.dv      7.32e-03   1.56e-02  yes
@@ -25,7 +25,7 @@ $ gka verify --against=quick right
 > fp16            14       0        0  h_chunk       2.00e-04   4.88e-04  yes
 > fp32             -       -        -  -                    -          -  missing
 >
-> 13 cases, 1 of them missing; 150 tensors judged, 0 failed, 12 missing
+> 13 cases, 1 of them missing; 155 tensors judged, 0 failed, 12 missing
 $ gka verify --against=quick --junit=junit.xml --json=out.json wrong
 > wrong against quick
 >
@@ -35,7 +35,7 @@ $ gka verify --against=quick --junit=junit.xml --json=out.json wrong
 > ragged          14       7        0  u_final       1.34e+00   3.91e-03  NO
 > strong           -       -        -  -                    -          -  missing
 > initial         14       0        1  u_final       4.86e-04   9.77e-04  yes
-> final            9       0        1  layer.dq      3.85e-03   7.81e-03  yes
+> final           14       0        1  layer.dq      3.85e-03   7.81e-03  yes
 > grouped         13       0        1  layer.dv      1.31e-02   3.12e-02  yes
 > packed          13       0        1  u_final       1.71e-03   3.91e-03  yes
 > iterations      13       0        1  layer.dv      7.32e-03   1.56e-02  yes
@@ -74,7 +74,7 @@ $ gka verify --against=quick --junit=junit.xml --json=out.json wrong
 >   worst layer.dg[0,74,1]: 1.87265694 (0x3FEFB339), 0.0518081686 (0x3D5434CD) was expected
 >   distances in steps of F32:  2048..4095: 1  4096..8191: 1  16384..32767: 2  32768 and more: 146
 >
-> 13 cases, 2 of them missing; 137 tensors judged, 7 failed, 11 missing
+> 13 cases, 2 of them missing; 142 tensors judged, 7 failed, 11 missing
 = 1
 $ grep -A1 'strong' junit.xml; grep -c '<testsuite ' junit.xml; grep -A1 strong out.json; grep -c '"file"' out.json
 >   <testsuite name="wrong/strong.safetensors" tests="1" failures="0" skipped="1">
