@@ -30,12 +30,34 @@ typedef enum gka_oracle {
 const char *gka_oracle_name(gka_oracle oracle);
 int gka_oracle_find(const char *name); /* -1: none */
 
+/* Tensors that stand for what the formulas would compute, as a kernel has saved them: a stage is
+ * then exact for what it was handed. NULL: computed.
+ *
+ *   h_chunk  H before the first token of each chunk, taken as (h + h^T)/2; H_t follows from it
+ *   fro      f_t, in lambda_t = a f_t and in the gradient through it
+ *   x, p     in all that follows from them (p of the cotangent asked for)
+ *
+ * Given f_t, NUMERICS 4 (which kernels follow) and section 2 differ in dg: the former uses
+ * <H_t, H_t>/f_t = f_t, true of the exact f alone, and dg here is the former's,
+ *
+ *   dg_j = gamma_j (<A_j, H_{j-1}> + <E_j, U_{j-1}>)
+ *          - sum over t >= j of j's chunk of (a <p_t, x_t>/f_t) (f_t^2 - ||H_t||_F^2),
+ *
+ * but 0 where gamma_j = 0, where a chunk also ends. (A kernel that contracts A_j with H_{j-1}
+ * itself differs from this as far as its f_t differs from ||H_t||_F.) */
+typedef struct gka_oracle_given {
+    const double *x, *p;   /* [B,T,H,D] */
+    const double *fro;     /* [B,T,H] */
+    const double *h_chunk; /* [B,chunks,H,D,D] */
+} gka_oracle_given;
+
 typedef struct gka_oracle_options {
     gka_oracle oracle;
-    int precision;              /* MPFR bits; 0: 256 */
-    const gka_format *round_to; /* certified: forward results are exact values rounded once, to
-                                   nearest even, to this format; NULL: fp64 */
-    gka_progress progress;      /* unit: token solves */
+    int precision;                 /* MPFR bits; 0: 256 */
+    const gka_format *round_to;    /* certified: forward results are exact values rounded once, to
+                                      nearest even, to this format; NULL: fp64 */
+    gka_progress progress;         /* unit: token solves */
+    const gka_oracle_given *given; /* certified gradients: see there; NULL: nothing is */
 } gka_oracle_options;
 
 /* ---- 2 results ----------------------------------------------------------------------------- */
@@ -114,7 +136,9 @@ typedef enum gka_cotangent {
  *
  * fp64 and MPFR keep about 2 sqrt(T) states, [D,D+V] numbers each, for every thread; MPFR also the
  * T (D + V) numbers of dk and dv. Numbers of 8 bytes, and of 32 + precision/8 bytes. Certified: as
- * MPFR, numbers of 16 bytes; its gradients are right to about 1e-25, without a proof. Threads:
+ * MPFR, numbers of 16 bytes; its gradients are right to about 1e-25, without a proof. With
+ * options->given (may be all NULL; certified alone) they are those at the given tensors, and the
+ * members x, fro and, for GKA_COTANGENT_O, o are filled with as many digits. Threads:
  * one sequence and one group of heads is one piece of work; results do not depend on their
  * number. */
 gka_status gka_oracle_gradient(const gka_problem *problem, gka_cotangent cotangent,

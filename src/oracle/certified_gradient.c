@@ -8,7 +8,7 @@
  * nor the threads. No bound is proven; the error is a few hundred kappa u^2 (test: unit/certified).
  *
  * Memory per thread, with n and m for D and V rounded up to multiples of 8: the states at every
- * L-th token and L + 1 states from one of them on, L = ceil(sqrt T), 16 n (n + m) bytes each, that
+ * L-th token and L + 2 states from one of them on, L = ceil(sqrt T), 16 n (n + m) bytes each, that
  * is about 32 sqrt(T) n (n + m) bytes: 34 MB for T = 1024, D = V = 128. A and E besides, and 16 T
  * (n + m) bytes for dk and dv.
  */
@@ -36,12 +36,15 @@ typedef struct space {
     int64_t D, V, n, m, length, size; /* size: doubles of one state */
     const gka_kernels *kernels;
     double *marks, *states; /* kept states; length + 1 states from one of them on */
+    double *spare;          /* one state */
     double *A, *E, *R, *inverse, *r, *q, *k, *v, *dout, *zero, *row;
     vector x, p, y, dq, dx, t; /* [n] */
     vector u;                  /* [m] */
     vector dk, dv;             /* [T,n], [T,m]: sums over the heads of a group */
     double alpha;
     dd gamma;
+    dd f;      /* as given, or the state's own */
+    dd excess; /* of dg, where f is given: gka/oracle.h */
 } space;
 
 /* ---- memory -------------------------------------------------------------------------------- */
@@ -72,6 +75,7 @@ static int64_t layout(double *block, const gka_problem *problem, bool layer, spa
     w->size = 2 * n * (n + m) + n + m + 8;
     w->marks = take(block, &used, (T + length - 1) / length * w->size);
     w->states = take(block, &used, (length + 1) * w->size);
+    w->spare = take(block, &used, w->size);
     w->A = take(block, &used, 2 * n * n);
     w->E = take(block, &used, 2 * n * m);
     w->R = take(block, &used, n * n);
@@ -168,7 +172,36 @@ static void put_matrix(const space *w, const double *M, int64_t columns, double 
         }
 }
 
+/* ---- what is given ------------------------------------------------------------------------- */
+
+static const gka_oracle_given *given_to(const gka_run *run) {
+    static const gka_oracle_given nothing = {0};
+    return run->options->given == NULL ? &nothing : run->options->given;
+}
+
+/* A row of a given tensor, padded with zeros. */
+static void give_row(const space *w, const double *from, int64_t to, vector x) {
+    memset(x.hi, 0, (size_t)w->n * sizeof *x.hi);
+    memset(x.lo, 0, (size_t)w->n * sizeof *x.lo);
+    memcpy(x.hi, from + to * w->D, (size_t)w->D * sizeof *x.hi);
+}
+
 /* ---- the state ----------------------------------------------------------------------------- */
+
+/* H = (h + h^T)/2 */
+static void set_state(const double *h, const gradient_state *s, space *w) {
+    const int64_t D = w->D;
+    double *const column = w->t.hi;
+    memset(column, 0, (size_t)w->n * sizeof *column);
+    for (int64_t j = 0; j < D; j++) {
+        for (int64_t i = 0; i < D; i++) {
+            const dd sum = two_sum(h[i * D + j], h[j * D + i]);
+            s->H[gka_panel_at(w->n, i, j)] = column[i] = sum.hi / 2;
+            s->H[gka_panel_at(w->n, i, j) + 8] = sum.lo / 2;
+        }
+        s->norm_h[j] = w->kernels->norm(w->n, column);
+    }
+}
 
 static void first_state(const gka_problem *problem, int64_t n, int64_t h, space *w) {
     const gradient_state s = state_at(w, w->states);
@@ -177,14 +210,7 @@ static void first_state(const gka_problem *problem, int64_t n, int64_t h, space 
     memset(w->states, 0, (size_t)w->size * sizeof *w->states);
     memset(column, 0, (size_t)w->n * sizeof *column);
     gka_problem_h0(problem, n, h, w->row);
-    for (int64_t j = 0; j < D; j++) {
-        for (int64_t i = 0; i < D; i++) {
-            const dd sum = two_sum(w->row[i * D + j], w->row[j * D + i]);
-            s.H[gka_panel_at(w->n, i, j)] = column[i] = sum.hi / 2;
-            s.H[gka_panel_at(w->n, i, j) + 8] = sum.lo / 2;
-        }
-        s.norm_h[j] = w->kernels->norm(w->n, column);
-    }
+    set_state(w->row, &s, w);
     if (V == 0)
         return;
     gka_problem_u0(problem, n, h, w->row);
@@ -205,8 +231,16 @@ static void read_token(const gka_problem *problem, int64_t b, int64_t t, int64_t
     w->gamma = gka_dd_exp(gka_problem_g(problem, b, t, h), &error);
 }
 
-/* The state after the token that was read, from the one before it; they may be one. */
-static void next_state(space *w, double *before, double *after) {
+/* H before token t as it is given: where a chunk begins. NULL: it is not. */
+static const double *given_state(const gka_run *run, int64_t n, int64_t t, int64_t h) {
+    const double *const states = given_to(run)->h_chunk;
+    const int64_t number = states == NULL ? -1 : gka_at_chunk(run->problem, n, t, h);
+    return number < 0 ? NULL : states + number * run->problem->D * run->problem->D;
+}
+
+/* The state after the token that was read, from the one before it, of which H may be given; the two
+ * may be one. */
+static void next_state(space *w, double *before, const double *given, double *after) {
     const gradient_state s = state_at(w, after);
     const double k_norm = w->kernels->norm(w->n, w->k);
     double error;
@@ -214,6 +248,8 @@ static void next_state(space *w, double *before, double *after) {
         memset(after, 0, (size_t)w->size * sizeof *after);
     else if (after != before)
         memcpy(after, before, (size_t)w->size * sizeof *after);
+    if (w->gamma.hi != 0 && given != NULL)
+        set_state(given, &s, w);
     const dd f = dd_sqrt(w->kernels->update_h(w->n, w->gamma, w->k, k_norm, s.norm_h, s.H, &error));
     s.f[0] = f.hi;
     s.f[1] = f.lo;
@@ -245,20 +281,28 @@ static bool solve(space *w, const gradient_state *s, dd lambda, vector b, vector
     return left <= 0x1p-60 * start + 0x1p-490; /* norms are at least 2^-500 */
 }
 
-/* x of q and p of dx; both 0 in an empty state. */
-static bool solve_both(space *w, const gradient_state *s, double a) {
-    const dd lambda = dd_mul_d((dd){s->f[0], s->f[1]}, a);
-    const vector q = {w->q, w->zero};
-    if (s->f[0] == 0) {
-        const vector both[2] = {w->x, w->p};
-        for (int i = 0; i < 2; i++) {
-            memset(both[i].hi, 0, (size_t)w->n * sizeof(double));
-            memset(both[i].lo, 0, (size_t)w->n * sizeof(double));
+/* x of q and p of dx, but where given; what is not is 0 in an empty state. */
+static bool solve_both(const gka_run *run, const gradient_state *s, int64_t to, space *w) {
+    const gka_oracle_given *const given = given_to(run);
+    const double *const from[2] = {given->x, given->p};
+    const vector unknown[2] = {w->x, w->p}, right[2] = {{w->q, w->zero}, w->dx};
+    const dd lambda = dd_mul_d(w->f, run->problem->ridge_ratio);
+    bool factored = false;
+    for (int i = 0; i < 2; i++) {
+        if (from[i] != NULL) {
+            give_row(w, from[i], to, unknown[i]);
+        } else if (w->f.hi == 0) {
+            memset(unknown[i].hi, 0, (size_t)w->n * sizeof(double));
+            memset(unknown[i].lo, 0, (size_t)w->n * sizeof(double));
+        } else {
+            if (!factored && !w->kernels->factor(w->n, s->H, lambda.hi, w->R, w->inverse))
+                return false;
+            factored = true;
+            if (!solve(w, s, lambda, right[i], unknown[i]))
+                return false;
         }
-        return true;
     }
-    return w->kernels->factor(w->n, s->H, lambda.hi, w->R, w->inverse) &&
-           solve(w, s, lambda, q, w->x) && solve(w, s, lambda, w->dx, w->p);
+    return true;
 }
 
 /* ---- one token in reverse ------------------------------------------------------------------ */
@@ -286,9 +330,12 @@ static void suffix(const gka_problem *problem, const gradient_state *s, space *w
     for (int64_t i = 0; i < w->D; i++)
         set(w->t, i, dd_neg(at(w->p, i)));
     K->rank_one(w->n, w->n, one, w->t.hi, w->t.lo, w->x.hi, w->x.lo, w->A);
-    if (s->f[0] != 0) {
+    if (w->f.hi != 0) {
         const dd px = dd_mul_d(dot(w->D, w->p, w->x), -problem->ridge_ratio);
-        K->add_scaled(w->n, w->n, dd_div(px, (dd){s->f[0], s->f[1]}), s->H, w->A);
+        const dd weight = dd_div(px, w->f), own = {s->f[0], s->f[1]};
+        K->add_scaled(w->n, w->n, weight, s->H, w->A);
+        w->excess =
+            dd_add(w->excess, dd_mul(weight, dd_add(dd_mul(w->f, w->f), dd_neg(dd_mul(own, own)))));
     }
     if (w->V == 0)
         return;
@@ -318,7 +365,9 @@ static void keys_and_values(space *w, int64_t i) {
 static void gate(const gka_run *run, const gradient_state *before, int64_t to, space *w) {
     const gka_exact *const out = run->out, *const lo = run->lo;
     const gka_kernels *const K = w->kernels;
-    const dd dg_h = dd_mul(w->gamma, K->inner(w->n, w->n, w->A, before->H));
+    dd dg_h = dd_mul(w->gamma, K->inner(w->n, w->n, w->A, before->H));
+    if (given_to(run)->fro != NULL && w->gamma.hi != 0)
+        dg_h = dd_add(dg_h, w->excess);
     const dd dg_u = dd_mul(w->gamma, K->inner(w->n, w->m, w->E, before->U));
     put_number(dg_h, out->dg_h, lo->dg_h, to);
     put_number(dg_u, out->dg_u, lo->dg_u, to);
@@ -337,6 +386,19 @@ static void query(const gka_run *run, int64_t to, space *w) {
     for (int64_t i = 0; i < w->D; i++)
         set(w->t, i, dd_add(dd_mul(at(w->dq, i), rest), at(w->p, i)));
     put(w->D, w->t.hi, w->t.lo, out->dq, lo->dq, to * w->D);
+}
+
+/* x, f, and o = s U^T q' (suffix has left q' in y). */
+static void forward(const gka_run *run, const gradient_state *s, int64_t to, space *w) {
+    const gka_exact *const out = run->out, *const lo = run->lo;
+    put(w->D, w->x.hi, w->x.lo, out->x, lo->x, to * w->D);
+    put_number(w->f, out->fro, lo->fro, to);
+    if (w->V == 0)
+        return;
+    w->kernels->columns(w->n, w->m, s->U, w->y.hi, w->y.lo, w->u.hi, w->u.lo);
+    for (int64_t j = 0; j < w->V; j++)
+        set(w->u, j, dd_mul_d(at(w->u, j), run->problem->scale));
+    put(w->V, w->u.hi, w->u.lo, out->o, lo->o, to * w->V);
 }
 
 static gka_status fail_at(gka_error *error, int64_t n, int64_t t, int64_t h) {
@@ -362,6 +424,19 @@ static void last_cotangents(const gka_problem *problem, int64_t n, int64_t h, sp
         w->E[gka_panel_at(w->n, i / w->V, i % w->V)] = w->row[i];
 }
 
+/* The state before token t, whose H may be given: then beside the others, for the token before has
+ * its own. */
+static gradient_state state_before(const gka_run *run, int64_t n, int64_t t, int64_t h,
+                                   double *base, space *w) {
+    const double *const given = given_state(run, n, t, h);
+    if (given == NULL)
+        return state_at(w, base);
+    memcpy(w->spare, base, (size_t)w->size * sizeof *base);
+    const gradient_state s = state_at(w, w->spare);
+    set_state(given, &s, w);
+    return s;
+}
+
 /* The states that the reverse needs are kept at every length-th token and replayed from there. */
 static gka_status reverse_head(gka_run *run, int64_t n, int64_t h, space *w, gka_error *error) {
     const gka_problem *const problem = run->problem;
@@ -373,7 +448,7 @@ static gka_status reverse_head(gka_run *run, int64_t n, int64_t h, space *w, gka
         if ((t - span.begin) % length == 0)
             memcpy(w->marks + (t - span.begin) / length * size, w->states, bytes);
         read_token(problem, span.b, t, h, w);
-        next_state(w, w->states, w->states);
+        next_state(w, w->states, given_state(run, n, t, h), w->states);
     }
     last_cotangents(problem, n, h, w);
     for (int64_t t = span.end - 1; t >= span.begin; t--) {
@@ -382,20 +457,29 @@ static gka_status reverse_head(gka_run *run, int64_t n, int64_t h, space *w, gka
             memcpy(w->states, w->marks + i / length * size, bytes);
             for (int64_t j = 0; j <= m; j++) {
                 read_token(problem, span.b, t - m + j, h, w);
-                next_state(w, w->states + j * size, w->states + (j + 1) * size);
+                next_state(w, w->states + j * size, given_state(run, n, t - m + j, h),
+                           w->states + (j + 1) * size);
             }
         }
-        const gradient_state before = state_at(w, w->states + m * size);
+        if (i + 1 == span.end - span.begin || (i + 1) % problem->chunk_size == 0)
+            w->excess = (dd){0, 0};
+        const gradient_state before = state_before(run, n, t, h, w->states + m * size, w);
         const gradient_state after = state_at(w, w->states + (m + 1) * size);
         read_token(problem, span.b, t, h, w);
         cotangents(problem, span.b, t, h, &after, w);
-        if (!solve_both(w, &after, problem->ridge_ratio))
+        w->f = given_to(run)->fro == NULL ? (dd){after.f[0], after.f[1]}
+                                          : (dd){given_to(run)->fro[to], 0};
+        if (!solve_both(run, &after, to, w))
             return fail_at(error, n, t, h);
         put(w->D, w->p.hi, w->p.lo, run->out->p, run->lo->p, to * w->D);
         suffix(problem, &after, w);
         keys_and_values(w, i);
         gate(run, &before, to, w);
         query(run, to, w);
+        if (run->options->given != NULL)
+            forward(run, &after, to, w);
+        if (w->gamma.hi == 0)
+            w->excess = (dd){0, 0};
         if (!gka_run_solved(run, n, h, after.f[0] == 0))
             return GKA_INTERRUPTED;
     }

@@ -64,6 +64,8 @@ gka_status gka_oracle_forward(const gka_problem *problem, const gka_oracle_optio
     *report = (gka_oracle_report){0};
     if (status != GKA_OK)
         return status;
+    if (r.options.given != NULL)
+        return gka_fail(error, GKA_UNSUPPORTED, "oracle: given tensors are for gradients");
     if (lo == NULL)
         lo = &r.nothing;
     if (nothing_to_do(&r.problem, out->h_final != NULL || out->u_final != NULL))
@@ -90,6 +92,9 @@ gka_status gka_oracle_gradient(const gka_problem *problem, gka_cotangent cotange
         return status;
     if (lo == NULL)
         lo = &r.nothing;
+    if (r.options.given != NULL && r.options.oracle != GKA_ORACLE_CERTIFIED)
+        return gka_fail(error, GKA_UNSUPPORTED,
+                        "oracle: given tensors: the certified oracle was expected");
     if (cotangent == GKA_COTANGENT_O && problem->dout.data == NULL)
         return gka_fail(error, GKA_BAD_ARGUMENT, "oracle: gradient of the layer without do");
     if (cotangent == GKA_COTANGENT_X && problem->dx.data == NULL)
