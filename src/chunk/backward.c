@@ -717,16 +717,16 @@ static void output_step(const backward *run, backward_work *work, const cut *c, 
         double *const dx = work->dx_all + (t - c->begin + i) * D, *const direct =
                                                                       work->dq_all +
                                                                       (t - c->begin + i) * D;
-        double dalpha = 0;
-        for (int64_t j = 0; j < D; j++) { /* q' = q + alpha (x - q) */
+        double *const terms = work->base.row; /* of dalpha */
+        for (int64_t j = 0; j < D; j++) {     /* q' = q + alpha (x - q) */
             const double difference = low(plan, GKA_POINT_MIX, w(f32, x[j] - q[j]));
-            dalpha += low(plan, GKA_POINT_STORE_GRAD, w(f32, dq[j] * difference));
+            terms[j] = low(plan, GKA_POINT_STORE_GRAD, w(f32, dq[j] * difference));
             dx[j] = low(plan, GKA_POINT_STORE_GRAD, w(f32, dq[j] * work->alpha[i]));
             direct[j] = low(plan, GKA_POINT_STORE_GRAD, w(f32, dq[j] - dx[j]));
         }
         if (run->out->dalpha)
             run->out->dalpha[row_of(run, c, t + i)] =
-                low(plan, GKA_POINT_STORE_GRAD, w(f32, dalpha));
+                low(plan, GKA_POINT_STORE_GRAD, torch_sum(plan->order, D, terms));
         work->g_all[t - c->begin + i] = restart && i == 0 ? 0 : work->t2[i];
     }
     carry_values(plan, work, dout);

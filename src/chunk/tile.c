@@ -328,6 +328,24 @@ double cut_tf32(double x) {
     return x;
 }
 
+double torch_sum(sum_order order, int64_t n, const double *a) {
+    const bool f32 = order != SUM64;
+    if (order != SUM_WARP)
+        return sum_in_order(f32, n, a);
+    const int64_t width = n < 32 ? n : 32;
+    double lane[32];
+    for (int64_t t = 0; t < width; t++) {
+        double part[4] = {0};
+        for (int64_t i = t, j = 0; i < n; i += width, j++)
+            part[j % 4] = w(f32, part[j % 4] + a[i]);
+        lane[t] = w(f32, w(f32, w(f32, part[0] + part[1]) + part[2]) + part[3]);
+    }
+    for (int64_t distance = 1; distance < width; distance *= 2)
+        for (int64_t t = 0; t < width; t += 2 * distance)
+            lane[t] = w(f32, lane[t] + lane[t + distance]);
+    return lane[0];
+}
+
 void scan_sum(sum_order order, int64_t n, const double *a, double *out) {
     const bool f32 = order != SUM64;
     if (order != SUM_WARP) {

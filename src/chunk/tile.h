@@ -76,6 +76,9 @@ double dot_state(sum_order order, int64_t D, const double *A, const double *B);
 double row_dot_bf16(int64_t n, const double *a, const double *b);
 /* x cut to the 10 fraction bits that the tensor core reads of a tf32 operand. */
 double cut_tf32(double x);
+/* sum a_i of a row as PyTorch's reduction takes it: thread t of 32 holds a_t, a_(t+32), ... in four
+ * sums, adds these in order, and then threads 1, 2, 4, 8, 16 apart are added. */
+double torch_sum(sum_order order, int64_t n, const double *a);
 /* out_i = a_0 + .. + a_i as a warp scan over blocks of 32. out may be a. */
 void scan_sum(sum_order order, int64_t n, const double *a, double *out);
 

@@ -3,22 +3,13 @@
  * tests/data/h100 always (twoterm/: the same inputs through kernels with the two-term iteration);
  * the longer set (released/full, released/decode, twoterm) where the environment variable
  * GKA_H100_DATA names the folder that holds it. A stored element counts as identical when its
- * encoding is. A tensor must be identical throughout unless `lower` says which share was measured;
- * src/chunk/README.md says why.
+ * encoding is. Every tensor must be identical throughout.
  */
 #include "test.h"
 
 #include "gka/chunk.h"
 
 #include <stdlib.h>
-
-/* The shares that are not 1: (file, tensor, least share). */
-static const struct {
-    const char *file, *tensor;
-    double share;
-} lower[] = {
-    {"released/full/repeat.", "layer.dalpha", .996},
-};
 
 static int64_t count_of(const gka_tensor *tensor) {
     int64_t count = 1;
@@ -47,13 +38,6 @@ static bool identical(const gka_tensor *tensor, int64_t i, double x) {
     return (uint32_t)stored << 16 == bits_of_f32((float)x);
 }
 
-static double least(const char *file, const char *tensor) {
-    for (size_t i = 0; i < sizeof lower / sizeof *lower; i++)
-        if (strstr(file, lower[i].file) && !strcmp(lower[i].tensor, tensor))
-            return lower[i].share;
-    return 1;
-}
-
 static void compare(const gka_file *file, const char *prefix, const char *name, double *out) {
     char full[64];
     snprintf(full, sizeof full, "%s%s", prefix, name);
@@ -69,7 +53,7 @@ static void compare(const gka_file *file, const char *prefix, const char *name, 
     print_message("%-26s %-13s %9.5f %% (%lld of %lld differ)\n", base ? base + 1 : "", full,
                   100 * share, (long long)(count - same), (long long)count);
     free(out);
-    assert_true(share >= least(gka_file_path(file), full));
+    assert_true(same == count);
 }
 
 /* Every stored output of `outputs`, computed from the tensors of `inputs`. */

@@ -72,7 +72,7 @@ static void test_same_spec_same_bytes(void **state) {
     } pinned[] = {
         {GROUPED "}", 0xdf2d6a6c3cf88e71},
         {"{\"T\": 9, \"D\": 8, \"dtype\": \"fp32\", \"gate\": \"none\", \"chunk\": 4}",
-         0x80795d58806b1317},
+         0x098291e52f02dd58},
         {"{\"T\": 9, \"D\": 16, \"dtype\": \"fp16\", \"problem\": \"repeat\"}", 0xc990f92f75691a83},
     };
     int different = 0;
