@@ -4,6 +4,7 @@
  * (tests/data/cuda/errors.csv: the released kernels and the kernels of src/cuda) on the same
  * inputs, head by head. All errors are ||out - exact|| / ||exact|| over one head.
  */
+#include "lab/dense.h"
 #include "lab/lab.h"
 
 #include "gka/chunk.h"
@@ -36,18 +37,6 @@ static const struct kind {
 enum { CASES = sizeof cases / sizeof *cases };
 
 /* ---- predicted ----------------------------------------------------------------------------- */
-
-/* ||out - ref|| / ||ref|| over head h of [B=1,T,H,width]. */
-static double head_error(const gka_problem *p, int64_t h, int64_t width, const double *out,
-                         const double *ref) {
-    double difference = 0, size = 0;
-    for (int64_t t = 0; t < p->T; t++)
-        for (int64_t i = (t * p->H + h) * width; i < (t * p->H + h + 1) * width; i++) {
-            difference += (out[i] - ref[i]) * (out[i] - ref[i]);
-            size += ref[i] * ref[i];
-        }
-    return sqrt(difference / size);
-}
 
 /* Largest backward error ||q - (H + lambda I) x|| / ((f + lambda) ||x|| + ||q||) over a head's
  * tokens, in units of 2^-9 (NUMERICS 9); H by the sequential definition in binary64. H: [D,D]
@@ -143,10 +132,10 @@ static gka_status predict(lab *l, const struct kind *c, int64_t heads, gka_error
             status = gka_chunk_backward(&p, &profile, GKA_CHUNK_LAYER, true, NULL, &whole, error);
         for (int64_t h = 0; status == GKA_OK && h < heads; h++)
             lab_row(l, "%s,predicted,%s,%lld,%.4g,%.4g,%.4g,%.4g,%.4g", c->name, names[form],
-                    (long long)h, head_error(&p, h, 128, mine.x, exact.x),
-                    head_error(&p, h, 128, mine.o, exact.o),
-                    head_error(&p, h, 128, mine.dk, exact.dk),
-                    head_error(&p, h, 1, mine.dalpha, exact.dalpha),
+                    (long long)h, lab_head_error(&p, h, 128, mine.x, exact.x),
+                    lab_head_error(&p, h, 128, mine.o, exact.o),
+                    lab_head_error(&p, h, 128, mine.dk, exact.dk),
+                    lab_head_error(&p, h, 1, mine.dalpha, exact.dalpha),
                     backward_error(&p, h, mine.x, H, H + 128 * 128));
     }
     /* The storage floor: exact x and p rounded once to bf16, then the exact formulas. */
@@ -163,7 +152,8 @@ static gka_status predict(lab *l, const struct kind *c, int64_t heads, gka_error
     }
     for (int64_t h = 0; status == GKA_OK && h < heads; h++)
         lab_row(l, "%s,exact,stored in bf16,%lld,%.4g,,%.4g,,%.4g", c->name, (long long)h,
-                head_error(&p, h, 128, mine.x, exact.x), head_error(&p, h, 128, mine.dk, exact.dk),
+                lab_head_error(&p, h, 128, mine.x, exact.x),
+                lab_head_error(&p, h, 128, mine.dk, exact.dk),
                 backward_error(&p, h, mine.x, H, H + 128 * 128));
 done:
     gka_free(memory);

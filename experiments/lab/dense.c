@@ -44,6 +44,17 @@ double lab_distance(int64_t n, const double *x, const double *truth) {
     return sqrt(square) / lab_norm(n, truth);
 }
 
+double lab_head_error(const gka_problem *p, int64_t h, int64_t width, const double *out,
+                      const double *ref) {
+    double difference = 0, size = 0;
+    for (int64_t t = 0; t < p->T; t++)
+        for (int64_t i = (t * p->H + h) * width; i < (t * p->H + h + 1) * width; i++) {
+            difference += (out[i] - ref[i]) * (out[i] - ref[i]);
+            size += ref[i] * ref[i];
+        }
+    return sqrt(difference / size);
+}
+
 size_t lab_exact_bytes(int64_t D) {
     const gka_solver refined = lab_solver("cholesky-refined", 5);
     return gka_solve_workspace(&refined, 1, D);

@@ -7,6 +7,7 @@
 #define GKA_LAB_DENSE_H
 
 #include "gka/arith.h"
+#include "gka/problem.h"
 #include "gka/solve.h"
 
 /* A named policy at the start of its stream; the name must be one (gka_policy_find). */
@@ -20,6 +21,10 @@ double lab_accumulate(int64_t D, double gamma, const double *k, double *H);
 /* ||x||, and ||x - truth|| / ||truth|| */
 double lab_norm(int64_t n, const double *x);
 double lab_distance(int64_t n, const double *x, const double *truth);
+
+/* ||out - ref|| / ||ref|| over query head h of a tensor [B=1,T,H,width]. */
+double lab_head_error(const gka_problem *p, int64_t h, int64_t width, const double *out,
+                      const double *ref);
 
 /* x [D] = (H + lambda I)^-1 q by Cholesky with refinement in binary64; workspace: lab_exact_bytes.
  * NaN where the factorisation breaks down. */
