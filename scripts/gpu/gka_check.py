@@ -31,7 +31,7 @@ except ImportError:
     import torch as xp
     NUMPY = False
 
-INPUTS = "q k v alpha g h0 u0 do dx cu_seqlens".split()
+INPUTS = "q k v alpha g h0 u0 do dx dh_final du_final cu_seqlens".split()
 OUTPUTS = ("x fro h_chunk h_final u_final o solve.dq solve.dk solve.dg solve.dh0 "
            "layer.dq layer.dk layer.dv layer.dalpha layer.dg").split()
 # output -> what its local judgement reads of the candidate
@@ -140,8 +140,9 @@ class Tile:
         self.decay = xp.exp(G[n - 1])
 
 
-def output_stage(s, tiles, q, k, v, do, U):
-    """q' [T,D] -> o; with do the cotangents of q', k, v and of the gates too. tiles: (first, end, restart, Tile)."""
+def output_stage(s, tiles, q, k, v, do, U, dU):
+    """q' [T,D] -> o; with do the cotangents of q', k, v and of the gates too; dU: that of the final state. tiles: (first, end,
+    restart, Tile)."""
     o, dq, dk, dv, dg = (xp.zeros_like(like) for like in (v, q, k, v, q[:, 0]))
     states = []
     for t, u, restart, c in tiles:
@@ -149,7 +150,6 @@ def output_stage(s, tiles, q, k, v, do, U):
         states.append(U)
         o[t:u] = s * (c.e * (q[t:u] @ U) + (c.M * (q[t:u] @ k[t:u].T)) @ v[t:u])
         U = c.decay * U + (c.tail * k[t:u]).T @ v[t:u]
-    dU = U * 0
     after = U  # the state behind the tile
     for (t, u, restart, c), U in zip(reversed(tiles), reversed(states)):
         if do is None:
@@ -164,14 +164,14 @@ def output_stage(s, tiles, q, k, v, do, U):
     return o, dq, dk, dv, dg
 
 
-def solve_stage(a, tiles, k, x, f, p, H):
-    """dk, dg, dh0 of the solve at x, f, p: dH_t = -p_t x_t^T - (w_t/2) H_t, w_t = 2 a <p_t,x_t>/f_t."""
+def solve_stage(a, tiles, k, x, f, p, H, dH):
+    """dk, dg, dh0 of the solve at x, f, p: dH_t = -p_t x_t^T - (w_t/2) H_t, w_t = 2 a <p_t,x_t>/f_t; dH: of the final state."""
     dk, dg, states = xp.zeros_like(k), xp.zeros_like(f), []
     for t, u, restart, c in tiles:
         H = H * 0 if restart else H
         states.append(H)
         H = c.decay * H + (c.tail * k[t:u]).T @ k[t:u]
-    E, Z, after = H * 0, H * 0, H
+    E, Z, after = -dH, H * 0, H
     for (t, u, restart, c), H in zip(reversed(tiles), reversed(states)):
         K, X, P, F = k[t:u], x[t:u], p[t:u], f[t:u]
         apx = a * (P * X).sum(1)
@@ -224,18 +224,20 @@ def local(problem, out, wanted):
             tiles = [(t - begin, u - begin, r, Tile(gates[t - begin:u - begin], r)) for t, u, r in problem.tiles(g, begin, end)]
             mix = 1 if alpha is None else alpha[:, None]
             H0 = state("h0", D)
-            H0 = (H0 + H0.T) / 2
+            H0, dH = (H0 + H0.T) / 2, state("dh_final", D)
             if v is not None and x is not None:
-                o, dq, dk, dv, dg = output_stage(problem.s, tiles, q + mix * (x - q), k, v, do, state("u0", v.shape[1]))
+                U0, dU = state("u0", v.shape[1]), state("du_final", v.shape[1])
+                o, dq, dk, dv, dg = output_stage(problem.s, tiles, q + mix * (x - q), k, v, do, U0, dU)
                 put("o", at, o)
                 put("layer.dv", key, dv)
                 put("layer.dalpha", at, (dq * (x - q)).sum(1))
                 if "layer.dk" in result or "layer.dg" in result:
-                    more_dk, more_dg, _ = solve_stage(problem.a, tiles, k, x, f, out["layer.dq"][at] - (1 - mix) * dq, H0)
+                    p = out["layer.dq"][at] - (1 - mix) * dq
+                    more_dk, more_dg, _ = solve_stage(problem.a, tiles, k, x, f, p, H0, dH)
                     put("layer.dk", key, dk + more_dk)
                     put("layer.dg", at, dg + more_dg)
             if any(name.startswith("solve.") for name in result):
-                dk, dg, dh0 = solve_stage(problem.a, tiles, k, x, f, out["solve.dq"][at], H0)
+                dk, dg, dh0 = solve_stage(problem.a, tiles, k, x, f, out["solve.dq"][at], H0, dH)
                 put("solve.dk", key, dk)
                 put("solve.dg", at, dg)
                 put("solve.dh0", (n, h), dh0)
@@ -401,27 +403,49 @@ def passes(candidate, golden, **how):
     return not failed
 
 
-def inputs(golden, device="cpu"):
+def inputs(golden, device="cpu", cotangents=False):
     """What a kernel is called with: torch tensors q k [v alpha g h0 u0 cu_seqlens] as stored, those that the golden has, and
-    the numbers ridge_ratio, num_iter, chunk_size, scale."""
+    the numbers ridge_ratio, num_iter, chunk_size, scale; with cotangents also do dx dh_final du_final."""
     import torch
     file, _ = open_golden(golden)
     result = {name: json.loads(file.metadata[name]) for name in ("ridge_ratio", "num_iter", "chunk_size", "scale")}
     for name in INPUTS:
-        if name in file.tensors and name not in ("do", "dx"):
+        if name in file.tensors and (cotangents or not name.startswith("d")):
             dtype, shape, data = file.tensors[name]
             result[name] = torch.frombuffer(data, dtype=torch_dtype(torch, dtype)).reshape(shape).to(device)
     return result
 
 
+def goldens(path):
+    """The files of a suite's folder, as its index.json has them; of a golden, itself."""
+    if not os.path.isdir(path):
+        return [path]
+    try:
+        with open(os.path.join(path, "index.json")) as file:
+            cases = [(os.path.join(path, case["file"]), case["sha256"]) for case in json.load(file)["cases"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise Bad(f"{path}: a folder made by gka golden --suite was expected: {error}") from None
+    for name, sha256 in cases:
+        with open(name, "rb") as file:
+            if hashlib.sha256(file.read()).hexdigest() != sha256:
+                raise Bad(f"{name}: not the file that {path}/index.json speaks of")
+    return [name for name, _ in cases]
+
+
 def pairs(candidate, golden):
-    """(candidate, golden) files of two files or two folders."""
+    """(candidate, golden) files of two files or two folders; a case that the folder of candidates lacks is passed over."""
     if not os.path.isdir(golden):
         return [(candidate, golden)]
     if not os.path.isdir(candidate):
         raise Bad(f"{candidate}: a folder was expected, as {golden} is one")
-    names = sorted(name for name in os.listdir(golden) if name.endswith(".safetensors"))
-    return [(os.path.join(candidate, name), os.path.join(golden, name)) for name in names]
+    both = [(os.path.join(candidate, os.path.basename(name)), name) for name in goldens(golden)]
+    there = [pair for pair in both if os.path.exists(pair[0])]
+    if not there:
+        raise Bad(f"{candidate}: none of the {len(both)} files of {golden}")
+    for one, _ in both:
+        if not os.path.exists(one):
+            print(f"{one}: missing")
+    return there
 
 
 def show(rows):

@@ -1,7 +1,7 @@
 """scripts/gpu/gka_check.py says what `gka verify --against` says: verdicts, places, and figures to n kappa u.
 
-usage: check.py GKA    (GKA: the program). Runs with numpy, and again with torch alone where it is installed; exit status 77:
-neither is.
+usage: check.py GKA [all]    (GKA: the program; all: every member of both audit panels over the quick suite, some minutes).
+Runs with numpy, and again with torch alone where it is installed; exit status 77: neither is.
 """
 import importlib
 import json
@@ -18,6 +18,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "..", "scripts", "gpu"))
 SIZE = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8}
 GKA = None
+EVERY = 8  # of the pairs of golden and audit member
 
 
 def gka(*arguments, code=(0,)):
@@ -72,6 +73,7 @@ SPECS = {
     "fp16": dict(T=30, D=8, V=8, chunk=8, dtype="fp16", problem="repeat"),
     "no_values": dict(T=20, D=8, V=0, chunk=7),
     "cuts": dict(T=60, H=2, D=16, V=16, chunk=16, h0=True),
+    "final": dict(T=37, D=16, V=8, chunk=16, gate="slow", h0=True, final=True),
     "packed": dict(T=60, H=2, G=1, D=16, V=16, chunk=16),
 }
 
@@ -178,13 +180,16 @@ class Check(unittest.TestCase):
             other = by_name[row["name"]]
             for key, value in row.items():
                 if key in ("error", "steps", "local", "inherited", "total") and isinstance(value, float):
+                    self.assertIsInstance(other[key], float, f"{what}: {row['name']}.{key}: {value}")
                     gap = abs(value - other[key])
                     self.assertLessEqual(gap, bound * max(abs(value), 1), f"{what}: {row['name']}.{key}: {value} {other[key]}")
                 elif key in ("first", "worst"):
                     for part in ("at", "out_hex"):
                         self.assertEqual(value[part], other[key][part], f"{what}: {row['name']}.{key}.{part}")
                 elif value in ("nan", "inf"):  # gka writes null for a NaN of a figure that may be absent
-                    allowed = [None, "NaN", "Infinity"] if key == "inherited" else {"nan": [None, "NaN"], "inf": ["Infinity"]}[value]
+                    allowed = {"nan": [None, "NaN"], "inf": ["Infinity"]}[value]
+                    if key == "inherited":
+                        allowed = [None, "NaN", "Infinity"]
                     self.assertIn(other[key], allowed, f"{what}: {row['name']}.{key}")
                 else:
                     self.assertEqual(value, other[key], f"{what}: {row['name']}.{key}")
@@ -238,6 +243,57 @@ class Check(unittest.TestCase):
             passed += sum(row["ok"] is True for row in rows.values())
             unjudged += sum(row["ok"] is None for row in rows.values())
         self.assertGreater(min(failed, passed, unjudged), 10)
+
+    def test_audit_panels(self):
+        """Members of both panels: the audit's error and verdict of every tensor."""
+        suite, judged, failing = os.path.join(self.scratch.name, "quick"), 0, 0
+        gka("golden", "--suite=quick", "-o", suite)
+        names = sorted(os.listdir(suite))
+        names.remove("index.json")
+        for g, name in enumerate(names):
+            golden, candidate = os.path.join(suite, name), os.path.join(self.scratch.name, "member")
+            if (EVERY > 1 and os.path.getsize(golden) > 400e3) or (not gka_check.NUMPY and g % 4):
+                continue
+            report = json.loads(gka("golden", "--audit", golden, "--json=-", code=(0, 1)).stdout)
+            tolerance = {one["name"]: one["tolerance"] for one in report["tensors"]}
+            for m, member in enumerate(report["members"]):
+                if not member["applies"] or (g + m) % EVERY:
+                    continue
+                what = f"{name}: {member['name']}"
+                gka("golden", "--audit", golden, "--write", member["name"], "-o", candidate)
+                rows = gka_check.check(candidate, golden)
+                audit = [{"name": n, "error": e} for n, e in member["errors"].items() if tolerance[n] is not None]
+                ours = [{"name": r.name, "error": gka_check.plain(r.error)} for r in rows if r.tolerance and not r.missing]
+                there = {r["name"] for r in ours}
+                self.assertTrue(all(r["error"] is None for r in audit if r["name"] not in there), what)
+                audit = [r for r in audit if r["name"] in there]
+                self.same(what, golden, ours, audit)
+                wrong = [r.name for r in rows if r.ok is False]
+                fails = lambda r: not isinstance(r["error"], float) or r["error"] > tolerance[r["name"]]
+                self.assertEqual(wrong, [r["name"] for r in audit if fails(r)], what)
+                self.assertEqual(not wrong, member["good"] == (member["panel"] == "accept"), what)
+                judged, failing = judged + 1, failing + bool(wrong)
+        print(f"{judged} members judged, {failing} fail", file=sys.stderr)
+        self.assertGreater(min(failing, judged - failing), 2)
+
+    def test_folders(self):
+        suite, folder = os.path.join(self.scratch.name, "quick"), os.path.join(self.scratch.name, "folder")
+        os.makedirs(folder, exist_ok=True)
+        gka("golden", "--suite=quick", "-o", suite)
+        with self.assertRaisesRegex(gka_check.Bad, "none of the"):
+            gka_check.pairs(folder, suite)
+        for name in ("fp16.safetensors", "strong.safetensors"):
+            tensors = read(os.path.join(suite, name))[1]
+            write(os.path.join(folder, name), good(tensors, tensors["q"][0]))
+        pairs = gka_check.pairs(folder, suite)
+        self.assertEqual([os.path.basename(a) for a, _ in pairs], [os.path.basename(b) for _, b in pairs])
+        self.assertEqual(len(pairs), 2)
+        for candidate, golden in pairs:
+            self.assertTrue(gka_check.passes(candidate, golden))
+        with open(os.path.join(suite, "fp32.safetensors"), "ab") as file:
+            file.write(b"x")
+        with self.assertRaisesRegex(gka_check.Bad, "not the file that"):
+            gka_check.goldens(suite)
 
     def test_bad_files(self):
         golden = self.goldens["fp16"]
@@ -301,9 +357,9 @@ def load(numpy):
             sys.modules["numpy"] = saved
 
 
-def main(program):
-    global GKA
-    GKA = program
+def main(program, how="some"):
+    global GKA, EVERY
+    GKA, EVERY = program, 1 if how == "all" else EVERY
     ran, good_so_far = 0, True
     for numpy in (True, False):
         package = "numpy" if numpy else "torch"
@@ -319,4 +375,4 @@ def main(program):
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(*sys.argv[1:]))
