@@ -160,14 +160,14 @@ def heads_first(candidate):
 
 
 class Check(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.scratch = tempfile.TemporaryDirectory()
-        cls.goldens = {name: make_golden(name, cls.scratch.name) for name in SPECS}
+    scratch = tempfile.TemporaryDirectory()
+    goldens = {}
 
     @classmethod
-    def tearDownClass(cls):
-        cls.scratch.cleanup()
+    def setUpClass(cls):
+        if not cls.goldens:  # else they are there from the other package's turn
+            cls.goldens.update((name, make_golden(name, cls.scratch.name)) for name in SPECS)
+            gka("golden", "--suite=quick", "-o", os.path.join(cls.scratch.name, "quick"))
 
     def same(self, what, golden, ours, theirs):
         """n kappa u, n = T D terms behind an element, kappa = (a+1)/a; a factor 64 for constants"""
@@ -220,7 +220,7 @@ class Check(unittest.TestCase):
 
     def test_wrong_candidates(self):
         failed = passed = unjudged = 0
-        for seed in range((5 if gka_check.NUMPY else 2) * len(self.goldens)):
+        for seed in range((3 if gka_check.NUMPY else 1) * len(self.goldens)):
             draw = random.Random(seed)
             name = list(self.goldens)[seed % len(self.goldens)]
             tensors = read(self.goldens[name])[1]
@@ -242,12 +242,11 @@ class Check(unittest.TestCase):
             failed += sum(row["ok"] is False for row in rows.values())
             passed += sum(row["ok"] is True for row in rows.values())
             unjudged += sum(row["ok"] is None for row in rows.values())
-        self.assertGreater(min(failed, passed, unjudged), 10)
+        self.assertGreater(min(failed, passed, unjudged), 5)
 
     def test_audit_panels(self):
         """Members of both panels: the audit's error and verdict of every tensor."""
         suite, judged, failing = os.path.join(self.scratch.name, "quick"), 0, 0
-        gka("golden", "--suite=quick", "-o", suite)
         names = sorted(os.listdir(suite))
         names.remove("index.json")
         for g, name in enumerate(names):
@@ -277,9 +276,7 @@ class Check(unittest.TestCase):
         self.assertGreater(min(failing, judged - failing), 2)
 
     def test_folders(self):
-        suite, folder = os.path.join(self.scratch.name, "quick"), os.path.join(self.scratch.name, "folder")
-        os.makedirs(folder, exist_ok=True)
-        gka("golden", "--suite=quick", "-o", suite)
+        suite, folder = os.path.join(self.scratch.name, "quick"), tempfile.mkdtemp(dir=self.scratch.name)
         with self.assertRaisesRegex(gka_check.Bad, "none of the"):
             gka_check.pairs(folder, suite)
         for name in ("fp16.safetensors", "strong.safetensors"):
@@ -290,10 +287,16 @@ class Check(unittest.TestCase):
         self.assertEqual(len(pairs), 2)
         for candidate, golden in pairs:
             self.assertTrue(gka_check.passes(candidate, golden))
-        with open(os.path.join(suite, "fp32.safetensors"), "ab") as file:
-            file.write(b"x")
+        with open(os.path.join(suite, "fp32.safetensors"), "r+b") as file:
+            file.seek(-1, os.SEEK_END)
+            last = file.read(1)
+            file.seek(-1, os.SEEK_END)
+            file.write(bytes([last[0] ^ 1]))
         with self.assertRaisesRegex(gka_check.Bad, "not the file that"):
             gka_check.goldens(suite)
+        with open(os.path.join(suite, "fp32.safetensors"), "r+b") as file:
+            file.seek(-1, os.SEEK_END)
+            file.write(last)
 
     def test_bad_files(self):
         golden = self.goldens["fp16"]
