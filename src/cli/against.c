@@ -7,7 +7,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 typedef struct request {
@@ -533,11 +532,6 @@ static int finish(request *r) {
     return code != CLI_GOOD ? code : written;
 }
 
-static bool is_folder(const char *path) {
-    struct stat about;
-    return stat(path, &about) == 0 && S_ISDIR(about.st_mode);
-}
-
 static int judge_by_suite(request *r) {
     cli *const c = r->c;
     gka_suite suite;
@@ -547,9 +541,10 @@ static int judge_by_suite(request *r) {
     for (int i = 0; i < c->operand_count && code == CLI_GOOD; i++) {
         if (i > 0 && !cli_json_takes_stdout(&r->json))
             fputc('\n', c->out);
-        code = is_folder(c->operands[i]) ? judge_folder(r, &suite, c->operands[i])
-                                         : cli_fail(c, "%s: a folder was expected, for %s is one",
-                                                    c->operands[i], r->options->golden);
+        code = cli_is_folder(c->operands[i])
+                   ? judge_folder(r, &suite, c->operands[i])
+                   : cli_fail(c, "%s: a folder was expected, for %s is one", c->operands[i],
+                              r->options->golden);
     }
     gka_suite_free(&suite);
     return code;
@@ -574,7 +569,7 @@ int cli_verify_against(cli *c, const cli_against *options, const char *json) {
     const char **const ours = gka_alloc(options->maps.count, sizeof *ours);
     int code = theirs == NULL || ours == NULL ? cli_out_of_memory(c)
                                               : parse_maps(c, &options->maps, theirs, ours);
-    r.by_suite = is_folder(options->golden);
+    r.by_suite = cli_is_folder(options->golden);
     r.how = (gka_golden_options){.theirs = theirs,
                                  .ours = ours,
                                  .map_count = options->maps.count,

@@ -175,14 +175,10 @@ static int audit_file(cli *c, const char *path, gka_audit *audit) {
     return code;
 }
 
-static int audit_golden(cli *c, const cli_audit_request *r) {
-    cli_json json;
+static int audit_golden(cli *c, const cli_audit_request *r, cli_json *json) {
     gka_audit audit;
-    int code = cli_json_open(c, r->json, &json);
-    if (code != CLI_GOOD)
-        return code;
-    code = audit_file(c, r->path, &audit);
-    if (code == CLI_GOOD && !cli_json_takes_stdout(&json)) {
+    int code = audit_file(c, r->path, &audit);
+    if (code == CLI_GOOD && !cli_json_takes_stdout(json)) {
         const bool printed = print_tensors(c->out, &audit) == GKA_OK &&
                              (fputc('\n', c->out), print_members(c->out, &audit) == GKA_OK);
         if (printed)
@@ -193,12 +189,204 @@ static int audit_golden(cli *c, const cli_audit_request *r) {
     bool good = true;
     if (code == CLI_GOOD && r->json != NULL) {
         json_t *const root = json_audit(r->path, &audit, &good);
-        code = cli_json_close(c, &json, root, good);
+        code = cli_json_close(c, json, root, good);
     }
     if (code == CLI_GOOD && audit.accepted < audit.accepts)
         code = CLI_FAILS;
-    cli_json_abandon(&json);
     gka_audit_free(&audit);
+    return code;
+}
+
+/* ---- a suite ------------------------------------------------------------------------------- */
+
+/* What became of a mistake in all cases. */
+typedef struct mistake {
+    const gka_audit_member *member;
+    size_t applies, caught;
+    int best; /* the case with the largest margin; -1: none */
+    double margin;
+} mistake;
+
+typedef struct audits {
+    const gka_suite *suite;
+    gka_audit *of; /* each case */
+    mistake *mistakes;
+    size_t mistake_count, caught, accepts, accepted;
+} audits;
+
+static void add_case(audits *a, size_t i) {
+    const gka_audit *const audit = &a->of[i];
+    a->accepts += audit->accepts;
+    a->accepted += audit->accepted;
+    for (size_t m = 0; m < audit->row_count; m++) {
+        const gka_audit_row *const row = &audit->rows[m];
+        mistake *const mine = &a->mistakes[m];
+        mine->member = row->member;
+        if (!row->applies || row->member->accept)
+            continue;
+        mine->applies++;
+        mine->caught += row->good;
+        if (mine->best < 0 || row->margin > mine->margin) {
+            mine->best = (int)i;
+            mine->margin = row->margin;
+        }
+    }
+}
+
+static gka_status print_cases(FILE *out, const audits *a) {
+    static const char *const headings[] = {"<case", "<right kernels", "<mistakes caught", "margin",
+                                           "<cannot tell apart"};
+    cli_table table;
+    cli_table_start(&table, headings, sizeof headings / sizeof *headings);
+    for (size_t i = 0; i < a->suite->count; i++) {
+        const gka_audit *const audit = &a->of[i];
+        char names[240] = "";
+        size_t used = 0;
+        for (size_t m = 0; m < audit->row_count && used < sizeof names; m++)
+            if (not_told_apart(&audit->rows[m]))
+                used += (size_t)snprintf(names + used, sizeof names - used, "%s%s",
+                                         used == 0 ? "" : " ", audit->rows[m].member->name);
+        cli_cell(&table, "%s", a->suite->entries[i].name);
+        cli_cell(&table, "%zu of %zu", audit->accepted, audit->accepts);
+        cli_cell(&table, "%zu of %zu", audit->rejected, audit->rejects);
+        cell_margin(&table, audit->margin);
+        cli_cell(&table, "%s", names);
+    }
+    return cli_table_print(&table, out);
+}
+
+static gka_status print_mistakes(FILE *out, const audits *a) {
+    static const char *const headings[] = {"<mistake", "<caught in", "<best case", "<tensor",
+                                           "error",    "tolerance",  "margin",     "<what it is"};
+    cli_table table;
+    cli_table_start(&table, headings, sizeof headings / sizeof *headings);
+    for (size_t m = 0; m < a->mistake_count; m++) {
+        const mistake *const mine = &a->mistakes[m];
+        if (mine->member->accept)
+            continue;
+        const gka_audit *const audit = mine->best < 0 ? NULL : &a->of[mine->best];
+        const int by = audit == NULL ? -1 : audit->rows[m].by;
+        cli_cell(&table, "%s", mine->member->name);
+        cli_cell(&table, "%zu of %zu", mine->caught, mine->applies);
+        cli_cell(&table, "%s", audit == NULL ? "-" : a->suite->entries[mine->best].name);
+        cli_cell(&table, "%s", by < 0 ? "-" : audit->tensors[by].name);
+        cell_or_dash(&table, by < 0 ? NAN : audit->rows[m].errors[by]);
+        cell_or_dash(&table, by < 0 ? NAN : audit->tensors[by].tolerance);
+        cell_margin(&table, mine->margin);
+        cli_cell(&table, "%s", mine->member->what);
+    }
+    return cli_table_print(&table, out);
+}
+
+/* Right kernels that fail, mistakes that no case catches. */
+static void print_failures(FILE *out, const audits *a) {
+    for (size_t i = 0; i < a->suite->count; i++)
+        for (size_t m = 0; m < a->of[i].row_count; m++) {
+            const gka_audit_row *const row = &a->of[i].rows[m];
+            if (row->member->accept && row->applies && !row->good)
+                fprintf(out, "%s: %s fails: %s %.3g > %.3g\n", a->suite->entries[i].name,
+                        row->member->name, a->of[i].tensors[row->by].name, row->errors[row->by],
+                        a->of[i].tensors[row->by].tolerance);
+        }
+    for (size_t m = 0; m < a->mistake_count; m++)
+        if (!a->mistakes[m].member->accept && a->mistakes[m].caught == 0)
+            fprintf(out, "no case catches %s\n", a->mistakes[m].member->name);
+    size_t mistakes = 0;
+    for (size_t m = 0; m < a->mistake_count; m++)
+        mistakes += !a->mistakes[m].member->accept;
+    fprintf(out, "%zu cases: %zu of %zu right kernels pass, %zu of %zu mistakes are caught\n",
+            a->suite->count, a->accepted, a->accepts, a->caught, mistakes);
+}
+
+static json_t *json_suite(const char *path, const audits *a, bool *good) {
+    builder o = {json_object(), true};
+    json_t *const cases = json_array(), *const mistakes = json_array();
+    for (size_t i = 0; i < a->suite->count; i++)
+        o.good &= json_array_append_new(
+                      cases, json_audit(a->suite->entries[i].name, &a->of[i], &o.good)) == 0;
+    for (size_t m = 0; m < a->mistake_count; m++) {
+        const mistake *const mine = &a->mistakes[m];
+        if (mine->member->accept)
+            continue;
+        builder one = {json_object(), true};
+        put(&one, "name", json_string(mine->member->name));
+        put(&one, "what", json_string(mine->member->what));
+        put(&one, "applies", json_integer((json_int_t)mine->applies));
+        put(&one, "caught", json_integer((json_int_t)mine->caught));
+        put(&one, "best",
+            mine->best < 0 ? json_null() : json_string(a->suite->entries[mine->best].name));
+        put(&one, "margin", real_or_null(mine->margin));
+        o.good &= one.good && json_array_append_new(mistakes, one.value) == 0;
+    }
+    put(&o, "suite", cli_json_text(path));
+    put(&o, "cases", cases);
+    put(&o, "mistakes", mistakes);
+    *good &= o.good;
+    return o.value;
+}
+
+static int audit_cases(cli *c, const cli_audit_request *r, audits *a) {
+    int code = CLI_GOOD;
+    for (size_t i = 0; i < a->suite->count && code == CLI_GOOD; i++) {
+        const gka_suite_entry *const entry = &a->suite->entries[i];
+        gka_error error = {0};
+        const gka_status status = gka_suite_check(r->path, entry, &error);
+        char path[4096];
+        const int length = snprintf(path, sizeof path, "%s/%s", r->path, entry->file);
+        if (status != GKA_OK)
+            code = cli_outcome(c, status, &error);
+        else if (length < 0 || (size_t)length >= sizeof path)
+            code = cli_fail(c, "%.200s...: too long a path", r->path);
+        else
+            code = audit_file(c, path, &a->of[i]);
+        if (code == CLI_GOOD)
+            add_case(a, i);
+    }
+    return code;
+}
+
+static int report_suite(cli *c, const cli_audit_request *r, audits *a, cli_json *json) {
+    size_t missed = 0;
+    for (size_t m = 0; m < a->mistake_count; m++)
+        if (!a->mistakes[m].member->accept)
+            *(a->mistakes[m].caught > 0 ? &a->caught : &missed) += 1;
+    if (!cli_json_takes_stdout(json)) {
+        if (print_cases(c->out, a) != GKA_OK || (fputc('\n', c->out), false) ||
+            print_mistakes(c->out, a) != GKA_OK)
+            return cli_out_of_memory(c);
+        print_failures(c->out, a);
+    }
+    int code = CLI_GOOD;
+    bool good = true;
+    if (r->json != NULL) {
+        json_t *const root = json_suite(r->path, a, &good);
+        code = cli_json_close(c, json, root, good);
+    }
+    return code != CLI_GOOD ? code : missed > 0 || a->accepted < a->accepts ? CLI_FAILS : CLI_GOOD;
+}
+
+static int audit_suite(cli *c, const cli_audit_request *r, cli_json *json) {
+    gka_suite suite;
+    gka_error error = {0};
+    int code = cli_outcome(c, gka_suite_read(r->path, &suite, &error), &error);
+    audits a = {.suite = &suite, .mistake_count = gka_audit_count()};
+    if (code == CLI_GOOD) {
+        a.of = gka_alloc(suite.count, sizeof *a.of);
+        a.mistakes = gka_alloc(a.mistake_count, sizeof *a.mistakes);
+        if (a.of == NULL || a.mistakes == NULL)
+            code = cli_out_of_memory(c);
+    }
+    for (size_t m = 0; m < a.mistake_count && code == CLI_GOOD; m++)
+        a.mistakes[m] = (mistake){.member = gka_audit_member_at(m), .best = -1, .margin = NAN};
+    if (code == CLI_GOOD)
+        code = audit_cases(c, r, &a);
+    if (code == CLI_GOOD)
+        code = report_suite(c, r, &a, json);
+    for (size_t i = 0; a.of != NULL && i < suite.count; i++)
+        gka_audit_free(&a.of[i]);
+    gka_free(a.of);
+    gka_free(a.mistakes);
+    gka_suite_free(&suite);
     return code;
 }
 
@@ -231,5 +419,11 @@ int cli_audit(cli *c, const cli_audit_request *request) {
         return write_member(c, request);
     if (request->output != NULL)
         return cli_fail(c, "-o with --audit: expected --write=MEMBER too");
-    return audit_golden(c, request);
+    cli_json json;
+    int code = cli_json_open(c, request->json, &json);
+    if (code == CLI_GOOD)
+        code = cli_is_folder(request->path) ? audit_suite(c, request, &json)
+                                            : audit_golden(c, request, &json);
+    cli_json_abandon(&json);
+    return code;
 }

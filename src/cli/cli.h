@@ -168,6 +168,8 @@ void cli_progress_end(cli_progress *progress);
  * CLI_GOOD or prints and returns the exit code. */
 int cli_open(cli *c, const char *path, gka_file **file);
 
+bool cli_is_folder(const char *path);
+
 /* What a library call that may have read JSON came to: jansson's parser can pass over a failed
  * allocation, so its success is looked at twice. Prints and returns the exit code unless good. */
 int cli_outcome(cli *c, gka_status status, const gka_error *error);

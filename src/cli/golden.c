@@ -72,6 +72,14 @@ static const char notes[] =
     "seconds), kernel (D 64 and 128, T up to 4096; some minutes) or edge (inputs at the corners).\n"
     "What stands there already by the same version is kept, so what was interrupted goes on.\n"
     "\n"
+    "--audit judges two panels by a golden: kernels that are right (emulations that differ in "
+    "their\n"
+    "roundings and orders of sums) and kernels with one mistake each, else exact. For each tensor\n"
+    "the largest error accepted, the smallest rejected and their ratio; what a golden cannot tell\n"
+    "apart (a ratio below 3) is named. Exit 1 where a right kernel fails or, for a suite, where "
+    "no\n"
+    "case catches a mistake. --write writes a member's tensors as a candidate.\n"
+    "\n"
     "--edit changes made-up inputs:\n"
     "\n" GKA_EDIT_LIST(EDIT_LINE);
 
@@ -197,10 +205,13 @@ int cli_golden(cli *c) {
             keys[i].name, 0, CLI_TEXT, &r.text[i], .value = keys[i].value, .help = keys[i].help};
     for (int i = 0; i < FLAGS; i++)
         options[n++] = (cli_option){flags[i].name, 0, CLI_FLAG, &r.flag[i], .help = flags[i].help};
-    options[n++] =
-        (cli_option){"audit",           0,
-                     CLI_TEXT,          &audit.path,
-                     .value = "GOLDEN", .help = "right kernels and known mistakes judged by it"};
+    options[n++] = (cli_option){
+        "audit",
+        0,
+        CLI_TEXT,
+        &audit.path,
+        .value = "GOLDEN",
+        .help = "right kernels and known mistakes judged by it, or by a suite's folder"};
     options[n++] =
         (cli_option){"write",           0,
                      CLI_TEXT,          &audit.write,

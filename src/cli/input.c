@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* Names of the same directory that are near to path's last part. */
@@ -22,6 +23,11 @@ static cli_nearest nearest_file(const char *path) {
     if (entries != NULL)
         (void)closedir(entries);
     return nearest;
+}
+
+bool cli_is_folder(const char *path) {
+    struct stat about;
+    return stat(path, &about) == 0 && S_ISDIR(about.st_mode);
 }
 
 int cli_outcome(cli *c, gka_status status, const gka_error *error) {
