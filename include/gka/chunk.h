@@ -107,8 +107,10 @@ typedef struct gka_profile {
     uint32_t released; /* bit i: point i as released; 0: exact */
     /* Repairs: what could be changed in the released kernels. */
     gka_operand operand;
-    int store; /* bf16 parts to which the point store_x rounds x and p: 1, or 2 (as split). Every
-                  later stage reads both parts, with <p_t, x_t> then in fp32 */
+    int store;   /* bf16 parts to which the point store_x rounds x and p: 1, or 2 (as split). Every
+                    later stage reads both parts, with <p_t, x_t> then in fp32 */
+    int handoff; /* bf16 parts of what the layer's stages hand over, q', dq' and dx: 1, or 2 (then
+                    q' is rounded once, from fma(alpha, x - q, q)) */
     double margin; /* m: the spectrum is taken to lie in [a f, (a + 1 + m) f]; [0, 1] */
     int num_iter;  /* in place of the problem's; 0: the problem's */
     int num_warps; /* of the solver's kernel: 2, 4 or 8; 0: 4. The others keep four. It decides in
@@ -121,8 +123,8 @@ typedef struct gka_profile {
  * other name. */
 gka_status gka_profile_find(const char *name, gka_profile *profile, gka_error *error);
 /* Applies one setting: POINT=exact|released (POINT may be all), form=NAME, operand=NAME, store=1|2,
- * margin=M (a number, or a power of two as 2^-6), num_iter=N, num_warps=2|4|8. GKA_BAD_ARGUMENT
- * with a line. */
+ * handoff=1|2, margin=M (a number, or a power of two as 2^-6), num_iter=N, num_warps=2|4|8.
+ * GKA_BAD_ARGUMENT with a line. */
 gka_status gka_profile_set(gka_profile *profile, const char *setting, gka_error *error);
 static inline bool gka_profile_has(const gka_profile *profile, gka_point point) {
     return profile->released >> point & 1u;

@@ -637,7 +637,7 @@ static void attention_keys(const backward *run, backward_work *work, const doubl
         }
     }
     for (int64_t i = 0; i < C * D; i++) {
-        dq[i] = low(plan, GKA_POINT_STORE_GRAD, dq[i]);
+        dq[i] = chunk_round(plan->cotangent, dq[i]);
         dk[i] = low(plan, GKA_POINT_STORE_GRAD, dk[i]);
     }
 }
@@ -674,23 +674,23 @@ static void attention_values(const backward *run, backward_work *work, const dou
         dv[i] = low(plan, GKA_POINT_STORE_GRAD, dv[i]);
 }
 
-/* dU = exp(G_n) dU + sum_t exp(G_t) s q'_t do_t^T */
+/* dU = exp(G_n) dU + sum_t exp(G_t) s q'_t do_t^T; s q'_t in as many parts as q'_t. */
 static void carry_values(const chunk_plan *plan, backward_work *work, const double *dout) {
     const chunk_work *const base = &work->base;
     const chunk_tile *const tile = &base->tile;
     const int64_t D = plan->D, V = plan->V, C = tile->C;
+    const chunk_kind parts = plan->mixed == CHUNK_SPLIT ? CHUNK_SPLIT : CHUNK_BF16;
+    const chunk_kind kind = chunk_has(plan, GKA_POINT_GRAD_STATE) ? parts : CHUNK_WORKING;
     for (int64_t t = 0; t < C; t++)
         for (int64_t i = t * D; i < (t + 1) * D; i++) {
-            double q = low(plan, GKA_POINT_GRAD_STATE, w(plan->f32, work->mix[i] * plan->s));
-            if (plan->gated)
-                q = low(plan, GKA_POINT_GRAD_STATE, w(plan->f32, q * tile->expG[t]));
-            work->rows[i] = q;
+            const double q = chunk_round(kind, w(plan->f32, work->mix[i] * plan->s));
+            work->rows[i] = plan->gated ? chunk_round(kind, w(plan->f32, q * tile->expG[t])) : q;
         }
     if (plan->gated)
         for (int64_t i = 0; i < D * V; i++)
             work->dU[i] = w(plan->f32, work->dU[i] * tile->decay);
-    chunk_product(plan, base, chunk_has(plan, GKA_POINT_GRAD_STATE), D, V, C,
-                  (gka_matrix){work->rows, 1, D}, (gka_matrix){dout, V, 1}, work->dU, V);
+    chunk_multiply(plan, base, kind, CHUNK_BF16, D, V, C, (gka_matrix){work->rows, 1, D},
+                   (gka_matrix){dout, V, 1}, work->dU, V);
 }
 
 /* Everything of one tile of the output stage: dx of its tokens, the direct part of dq. */
@@ -717,11 +717,14 @@ static void output_step(const backward *run, backward_work *work, const cut *c, 
         double *const dx = work->dx_all + (t - c->begin + i) * D, *const direct =
                                                                       work->dq_all +
                                                                       (t - c->begin + i) * D;
-        double *const terms = work->base.row; /* of dalpha */
-        for (int64_t j = 0; j < D; j++) {     /* q' = q + alpha (x - q) */
-            const double difference = low(plan, GKA_POINT_MIX, w(f32, x[j] - q[j]));
-            terms[j] = low(plan, GKA_POINT_STORE_GRAD, w(f32, dq[j] * difference));
-            dx[j] = low(plan, GKA_POINT_STORE_GRAD, w(f32, dq[j] * work->alpha[i]));
+        double *const terms = work->base.row; /* of dalpha: bf16 operations on bf16 tensors */
+        const bool two = plan->mixed == CHUNK_SPLIT;
+        for (int64_t j = 0; j < D; j++) { /* q' = q + alpha (x - q) */
+            const double difference = w(f32, x[j] - q[j]);
+            terms[j] = two ? w(f32, dq[j] * difference)
+                           : low(plan, GKA_POINT_STORE_GRAD,
+                                 w(f32, dq[j] * low(plan, GKA_POINT_MIX, difference)));
+            dx[j] = chunk_round(plan->cotangent, w(f32, dq[j] * work->alpha[i]));
             direct[j] = low(plan, GKA_POINT_STORE_GRAD, w(f32, dq[j] - dx[j]));
         }
         if (run->out->dalpha)

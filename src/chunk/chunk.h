@@ -34,6 +34,7 @@ typedef struct chunk_plan {
     chunk_kind snapshot;       /* H_0 as the solver reads it */
     chunk_kind stored;         /* x and p */
     chunk_kind mixed;          /* q' */
+    chunk_kind cotangent;      /* dq' and dx */
     const gka_device *exact;
 } chunk_plan;
 

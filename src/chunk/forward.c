@@ -116,7 +116,7 @@ static void output_tile(forward *run, chunk_work *work, int64_t b, int64_t t, in
     const gka_problem *const problem = plan->problem;
     const int64_t D = plan->D, V = plan->V, C = plan->C_out;
     const bool f32 = plan->f32, low = chunk_has(plan, GKA_POINT_OUTPUT_SCORE);
-    const bool restart = chunk_restarts(plan, b, t, h), low_q = chunk_has(plan, GKA_POINT_MIX);
+    const bool restart = chunk_restarts(plan, b, t, h);
     chunk_tile *const tile = &work->tile;
     chunk_load(plan, b, t, n, h, C, restart, tile);
     if (restart)
@@ -134,9 +134,10 @@ static void output_tile(forward *run, chunk_work *work, int64_t b, int64_t t, in
     memset(A, 0, (size_t)(C * C) * sizeof(double));
     memset(inner, 0, (size_t)(C * V) * sizeof(double));
     const gka_matrix Q = {mixed, D, 1};
-    chunk_product(plan, work, low_q && chunk_has(plan, GKA_POINT_OUTPUT_STATE), C, V, D, Q,
-                  (gka_matrix){work->U0, V, 1}, o, V);
-    chunk_product(plan, work, low_q, C, C, D, Q, (gka_matrix){tile->k, 1, D}, A, C);
+    const chunk_kind state = chunk_has(plan, GKA_POINT_OUTPUT_STATE) ? CHUNK_BF16 : CHUNK_WORKING;
+    chunk_multiply(plan, work, plan->mixed, state, C, V, D, Q, (gka_matrix){work->U0, V, 1}, o, V);
+    chunk_multiply(plan, work, plan->mixed, CHUNK_BF16, C, C, D, Q, (gka_matrix){tile->k, 1, D}, A,
+                   C);
     for (int64_t i = 0; i < C * C; i++) {
         const double a = plan->gated ? w(f32, A[i] * tile->M[i]) : tile->M[i] != 0 ? A[i] : 0;
         A[i] = low ? bf16(a) : a;

@@ -69,7 +69,8 @@ gka_status gka_profile_find(const char *name, gka_profile *profile, gka_error *e
             *profile = (gka_profile){.name = presets[i].name,
                                      .device = gka_device_find(name),
                                      .released = presets[i].released,
-                                     .store = 1};
+                                     .store = 1,
+                                     .handoff = 1};
             return GKA_OK;
         }
     return gka_fail(error, GKA_BAD_ARGUMENT, "no profile '%s': expected exact64, ieee32 or h100",
@@ -114,6 +115,10 @@ static bool set_repair(gka_profile *profile, const char *name, const char *value
     if (!strcmp(name, "store")) {
         *expected = "1 or 2";
         return parse_count(value, 2, &profile->store);
+    }
+    if (!strcmp(name, "handoff")) {
+        *expected = "1 or 2";
+        return parse_count(value, 2, &profile->handoff);
     }
     if (!strcmp(name, "num_iter")) {
         *expected = "a whole number from 1 to 1000000";

@@ -52,7 +52,9 @@ void chunk_plan_init(chunk_plan *plan, const gka_problem *problem, const gka_pro
     plan->score = kind_at(plan, GKA_POINT_OPERAND_SCORE, operand);
     plan->snapshot = kind_at(plan, GKA_POINT_STATE_SNAPSHOT, CHUNK_BF16);
     plan->stored = kind_at(plan, GKA_POINT_STORE_X, stored);
-    plan->mixed = kind_at(plan, GKA_POINT_MIX, CHUNK_BF16);
+    const chunk_kind handoff = profile->handoff == 2 ? CHUNK_SPLIT : CHUNK_BF16;
+    plan->mixed = kind_at(plan, GKA_POINT_MIX, handoff);
+    plan->cotangent = kind_at(plan, GKA_POINT_STORE_GRAD, handoff);
     plan->num_iter = profile->num_iter > 0 ? profile->num_iter : problem->num_iter;
     plan->width = w(chunk_has(plan, GKA_POINT_PARAMETERS), 1 + profile->margin);
     plan->warps = profile->num_warps ? profile->num_warps : 4;
@@ -621,12 +623,17 @@ void chunk_state(const chunk_plan *plan, chunk_work *work, double *S, const doub
             S[i * D + j] = S[j * D + i];
 }
 
-/* q' = q + alpha (x - q) */
+/* q' = q + alpha (x - q), in three bf16 operations as released, or rounded once to two parts. */
 void chunk_mix(const chunk_plan *plan, int64_t n, const double *q, const double *alpha,
                const double *x, double *mixed) {
     const int64_t D = plan->D;
     for (int64_t t = 0; t < n; t++)
         for (int64_t i = t * D; i < (t + 1) * D; i++) {
+            if (plan->mixed == CHUNK_SPLIT) {
+                const double difference = w(plan->f32, x[i] - q[i]);
+                mixed[i] = chunk_round(CHUNK_SPLIT, fma_w(plan->f32, alpha[t], difference, q[i]));
+                continue;
+            }
             double y = chunk_bf16(plan, GKA_POINT_MIX, w(plan->f32, x[i] - q[i]));
             y = chunk_bf16(plan, GKA_POINT_MIX, w(plan->f32, alpha[t] * y));
             mixed[i] = chunk_bf16(plan, GKA_POINT_MIX, w(plan->f32, q[i] + y));

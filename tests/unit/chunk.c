@@ -781,6 +781,40 @@ static void test_two_parts_are_stored(void **state) {
     gka_problem_free(&p);
 }
 
+/* Nothing else rounded to bf16 on the way: q' and dx in two parts, nine bits more, take o and p
+ * nearer to what they are without that rounding, by six bits at least. */
+static void test_two_parts_are_handed_over(void **state) {
+    (void)state;
+    enum { N = 40 * 32, SETTINGS = 3, TENSORS = 5 };
+    static const char *const handoff[SETTINGS] = {"mix=exact", "handoff=2", "handoff=1"};
+    const gka_generator generator = bf16_problem();
+    gka_problem p;
+    static double results[SETTINGS][TENSORS][N];
+    assert_int_equal(gka_problem_generate(&generator, &p, NULL), GKA_OK);
+    for (int i = 0; i < SETTINGS; i++) {
+        gka_profile profile;
+        assert_int_equal(gka_profile_find("exact64", &profile, NULL), GKA_OK);
+        profile.device = gka_device_find("h100");
+        static const char *const rounded[] = {"arithmetic=released", "tensor_core=released",
+                                              "mix=released", "store_grad=released"};
+        for (size_t j = 0; j < sizeof rounded / sizeof *rounded; j++)
+            assert_int_equal(gka_profile_set(&profile, rounded[j], NULL), GKA_OK);
+        assert_int_equal(gka_profile_set(&profile, handoff[i], NULL), GKA_OK);
+        if (i == 0)
+            assert_int_equal(gka_profile_set(&profile, "store_grad=exact", NULL), GKA_OK);
+        double(*const r)[N] = results[i];
+        gka_chunk out = {.o = r[0], .dv = r[1], .p = r[2], .dalpha = r[3], .dk = r[4]};
+        assert_int_equal(gka_chunk_backward(&p, &profile, GKA_CHUNK_LAYER, true, NULL, &out, NULL),
+                         GKA_OK);
+    }
+    for (int t = 0; t < 3; t += 2) { /* o and p; dv is itself stored in bf16 */
+        const double two = worst_row(1, N, results[1][t], results[0][t]),
+                     one = worst_row(1, N, results[2][t], results[0][t]);
+        assert_true(one > 0x1p-10 && two < 0x1p-6 * one);
+    }
+    gka_problem_free(&p);
+}
+
 /* ---- profiles, errors ---------------------------------------------------------------------- */
 
 static void test_profiles(void **state) {
@@ -881,6 +915,7 @@ static void test_repairs_by_name(void **state) {
     assert_int_equal(profile.form, GKA_THREE_TERM);
     assert_int_equal(profile.operand, GKA_OPERAND_BF16);
     assert_int_equal(profile.store, 1);
+    assert_int_equal(profile.handoff, 1);
     assert_int_equal(profile.num_iter, 0);
     assert_true(bits_of(profile.margin) == bits_of(0.0));
     for (int i = 0; i < GKA_FORM_COUNT; i++)
@@ -888,15 +923,16 @@ static void test_repairs_by_name(void **state) {
     for (int i = 0; i < 4; i++)
         assert_int_equal(gka_operand_find(gka_operand_name((gka_operand)i)), i);
     static const char *const good[] = {"form=cg-consistent", "operand=fp16", "store=2",
-                                       "margin=2^-6", "num_iter=9"};
+                                       "handoff=2",          "margin=2^-6",  "num_iter=9"};
     for (size_t i = 0; i < sizeof good / sizeof *good; i++)
         assert_int_equal(gka_profile_set(&profile, good[i], &error), GKA_OK);
     static const struct {
         const char *setting, *expected;
-    } bad[] = {
-        {"form=one-term", "two-term"}, {"operand=fp8", "tf32"},  {"store=3", "1 or 2"},
-        {"store=", "1 or 2"},          {"margin=-1", "2^-6"},    {"margin=2^1", "from 0 to 1"},
-        {"margin=nan", "from 0 to 1"}, {"num_iter=0", "from 1"}, {"num_iter=3x", "from 1"}};
+    } bad[] = {{"form=one-term", "two-term"}, {"operand=fp8", "tf32"},
+               {"store=3", "1 or 2"},         {"handoff=0", "1 or 2"},
+               {"store=", "1 or 2"},          {"margin=-1", "2^-6"},
+               {"margin=2^1", "from 0 to 1"}, {"margin=nan", "from 0 to 1"},
+               {"num_iter=0", "from 1"},      {"num_iter=3x", "from 1"}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         assert_int_equal(gka_profile_set(&profile, bad[i].setting, &error), GKA_BAD_ARGUMENT);
         assert_non_null(strstr(error.text, bad[i].expected));
@@ -904,6 +940,7 @@ static void test_repairs_by_name(void **state) {
     assert_int_equal(profile.form, GKA_FORM_CG_CONSISTENT); /* what fails changes nothing */
     assert_int_equal(profile.operand, GKA_OPERAND_FP16);
     assert_int_equal(profile.store, 2);
+    assert_int_equal(profile.handoff, 2);
     assert_int_equal(profile.num_iter, 9);
     assert_true(bits_of(profile.margin) == bits_of(0x1p-6));
     assert_true(gka_profile_has(&profile, GKA_POINT_STORE_X));
@@ -1067,6 +1104,7 @@ int main(void) {
         cmocka_unit_test(test_kinds),
         cmocka_unit_test(prop_products_by_parts),
         cmocka_unit_test(test_two_parts_are_stored),
+        cmocka_unit_test(test_two_parts_are_handed_over),
         cmocka_unit_test(test_profiles),
         cmocka_unit_test(test_every_order_adds_every_term),
         cmocka_unit_test(test_warps_of_the_solver),

@@ -88,7 +88,8 @@ $ gka verify --help
 >   predicted    rel_err of the replay; beside it stands the one measured
 > --set=POINT=exact leaves one rounding out (gka attribute lists them); repairs are form=,
 > operand=bf16|split|tf32|fp16 (what the products of the iteration read), store=1|2 (bf16 parts
-> of x and p), margin=M (the spectrum taken to reach (1 + a + M) f; 2^-6), num_iter=N.
+> of x and p), handoff=1|2 (of q', dq' and dx), margin=M (the spectrum taken to reach
+> (1 + a + M) f; 2^-6), num_iter=N.
 >
 > The default oracle is certified: double-double with a proven error bound (of gradients: shown,
 > not proven), the same bytes on every machine, 1.5 times fp64's time or so. Where it can prove
