@@ -37,9 +37,9 @@ extern "C" {
  * whichever is nearer, since backward stages amplify what those have lost. floor is what the steps
  * values rounded once to the stored types come to under that judgement; stage what a panel of
  * right kernels comes to, at worst: the h100 (with the right sign of dh0 and dh_final) at several
- * chunk sizes and in the two-term form (for
- * fp32 the same in binary32; where the h100 cannot run the problem, or gives NaN, binary32 with
- * every bf16 rounding point of the kernels).
+ * chunk sizes and in the two-term form; for fp32 the same in binary32; where the h100 cannot run
+ * the problem, and for outputs that it makes NaN, binary32 with every bf16 rounding point of the
+ * kernels; of that 2^-3 for fp16, errors being linear in the unit roundoff to first order.
  *
  *   value = 2^ceil(log2(2 max(floor, stage)))
  *

@@ -688,7 +688,7 @@ static gka_status run_ridge(const audit_case *c, const audit_member *m, golden_v
     return status == GKA_OK ? follow(c, out, error) : status;
 }
 
-/* Sums, states and iterates in bf16: every addition rounds. */
+/* Sums, states and iterates in bf16: every addition rounds. Of room layer, which has no h_chunk. */
 static gka_status run_bf16(const audit_case *c, const audit_member *m, golden_values *out,
                            char note[AUDIT_NOTE], gka_error *error) {
     (void)m, (void)note;
@@ -696,9 +696,8 @@ static gka_status run_bf16(const audit_case *c, const audit_member *m, golden_va
     (void)gka_policy_find("bf16", &options.policy);
     (void)gka_solver_find("chebyshev", &options.solver);
     options.solver.iterations = c->problem->num_iter;
-    const unsigned wanted = c->wanted & ~BIT(H_CHUNK);
     double **const of = out->of;
-    gka_status status = golden_allocate(c->problem, wanted, out, error);
+    gka_status status = golden_allocate(c->problem, c->wanted & ~BIT(H_CHUNK), out, error);
     if (status == GKA_OK) {
         gka_layer forward = {.x = of[JUDGE_X],
                              .fro = of[JUDGE_FRO],

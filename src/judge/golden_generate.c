@@ -30,7 +30,8 @@ typedef struct job {
     golden_values exact, lo, steps, emulated;
     gka_oracle_report report;
     double floor[JUDGE_OUTPUTS], stage[JUDGE_OUTPUTS];
-    const char *profile; /* of stage */
+    const char *profile[JUDGE_OUTPUTS]; /* of stage */
+    unsigned open, bad;                 /* outputs whose stage is being found; not finite */
     char *metadata[8];
     gka_text_pair pairs[12];
     size_t pair_count;
@@ -242,44 +243,48 @@ static gka_status make_floor(job *j, unsigned all, const golden_values *steps, g
     return status;
 }
 
-static bool all_finite(const job *j) {
-    for (int i = 0; i < JUDGE_OUTPUTS; i++)
-        if (wants(j, i) && !isfinite(j->stage[i]))
-            return false;
-    return true;
-}
-
 /* The states before each chunk are others when chunks are. */
 static unsigned independent_of_chunks(unsigned wanted) {
     return wanted & ~(1u << JUDGE_H_CHUNK);
 }
 
-/* Raises the stage errors to those of this profile. */
+/* Raises the stage errors of the open outputs to those of this profile. At the problem's own chunk
+ * size an error that is not finite is a bad sign; at another it is passed over. */
 static gka_status raise_stage(job *j, const gka_problem *problem, const gka_profile *profile,
                               unsigned all, gka_error *error) {
     double errors[JUDGE_OUTPUTS];
     golden_values values = {0};
-    /* The profile's snapshots are bf16, which says nothing of those of an fp16 kernel. */
-    const bool own = problem->chunk_size == j->problem.chunk_size && problem->q.dtype != GKA_F16;
-    const unsigned wanted = own ? j->wanted : independent_of_chunks(j->wanted);
+    const bool own = problem->chunk_size == j->problem.chunk_size;
+    const unsigned wanted = own ? j->open : independent_of_chunks(j->open);
     gka_status status =
         golden_steps(problem, profile, own ? all : independent_of_chunks(all), &values, error);
     if (status == GKA_OK) {
         golden_store(problem, all, &values);
         status = golden_errors(problem, wanted, &values, &j->steps, errors, error);
     }
-    for (int i = 0; i < JUDGE_OUTPUTS && status == GKA_OK; i++)
-        if (wanted >> i & 1)
-            j->stage[i] = isnan(errors[i]) ? NAN : fmax(j->stage[i], errors[i]);
+    for (int i = 0; i < JUDGE_OUTPUTS && status == GKA_OK; i++) {
+        if (!(wanted >> i & 1))
+            continue;
+        if (isfinite(errors[i]))
+            j->stage[i] = fmax(j->stage[i], errors[i]);
+        else
+            j->bad |= (own ? 1u : 0u) << i;
+    }
     golden_free(&values);
     return status == GKA_OK ? end_step(j, profile_work(j), error) : status;
 }
 
 /* A panel of kernels that are right: this profile at the spec's chunk size and at others, and with
  * the two-term form of the same polynomial. */
-static gka_status raise_stage_by_panel(job *j, gka_profile profile, unsigned all,
+static gka_status raise_stage_by_panel(job *j, gka_profile profile, unsigned all, const char *name,
                                        gka_error *error) {
     gka_problem problem = j->problem;
+    j->bad = 0;
+    for (int i = 0; i < JUDGE_OUTPUTS; i++)
+        if (j->open >> i & 1) {
+            j->stage[i] = 0;
+            j->profile[i] = name;
+        }
     gka_status status = raise_stage(j, &problem, &profile, all, error);
     int64_t chunks[5];
     for (const int64_t *C = panel_chunks(&j->problem, chunks); *C != 0 && status == GKA_OK; C++) {
@@ -288,13 +293,21 @@ static gka_status raise_stage_by_panel(job *j, gka_profile profile, unsigned all
     }
     problem.chunk_size = j->problem.chunk_size;
     profile.form = GKA_TWO_TERM;
-    return status == GKA_OK ? raise_stage(j, &problem, &profile, all, error) : status;
+    if (status == GKA_OK)
+        status = raise_stage(j, &problem, &profile, all, error);
+    for (int i = 0; i < JUDGE_OUTPUTS; i++)
+        if (j->bad >> i & 1)
+            j->stage[i] = NAN;
+    j->open = j->bad;
+    return status;
 }
 
-/* What a kernel's own roundings come to. bf16: the h100's. Where it cannot run the problem, or
- * gives NaN (an empty state): binary32 with every rounding point of the kernels, in bf16. fp32:
- * binary32. With the right sign of dh0 and dh_final, which the released kernels do not have
- * (NUMERICS 5): read their way, a dh_final would make every gradient wrong. */
+/* What a kernel's own roundings come to. bf16: the h100's. What it cannot run, and outputs where it
+ * gives NaN (an empty state; the ungated dk of a ragged end): binary32 with every rounding point of
+ * the kernels, in bf16. fp16: the same, times 2^-3, for to first order an error is linear in the
+ * unit roundoff, 2^-11 in place of 2^-8. fp32: binary32. With the right sign of dh0 and dh_final,
+ * which the released kernels do not have (NUMERICS 5): read their way, a dh_final would make every
+ * gradient wrong. */
 static gka_status make_stage(job *j, unsigned all, gka_error *error) {
     const gka_dtype dtype = j->problem.q.dtype;
     const bool narrow = dtype != GKA_F32 && dtype != GKA_F64;
@@ -302,22 +315,29 @@ static gka_status make_stage(job *j, unsigned all, gka_error *error) {
     gka_status status = gka_profile_find("h100", &profile, error);
     if (status == GKA_OK)
         status = gka_profile_set(&profile, "h0_sign=exact", error);
+    j->open = j->wanted;
     if (status == GKA_OK && dtype == GKA_BF16 &&
-        gka_chunk_check(&j->problem, &profile, NULL) == GKA_OK) {
-        j->profile = "h100";
-        status = raise_stage_by_panel(j, profile, all, error);
-        if (status != GKA_OK || all_finite(j))
-            return status;
-    }
-    memset(j->stage, 0, sizeof j->stage);
-    j->profile = narrow ? "ieee32, all=released" : "ieee32";
+        gka_chunk_check(&j->problem, &profile, NULL) == GKA_OK)
+        status = raise_stage_by_panel(j, profile, all, "h100", error);
+    if (status == GKA_OK && j->open == 0)
+        return status;
     if (status == GKA_OK)
         status = gka_profile_find("ieee32", &profile, error);
     if (status == GKA_OK && narrow)
         status = gka_profile_set(&profile, "all=released", error);
     if (status == GKA_OK)
         status = gka_profile_set(&profile, "h0_sign=exact", error);
-    return status == GKA_OK ? raise_stage_by_panel(j, profile, all, error) : status;
+    const unsigned open = j->open;
+    if (status == GKA_OK)
+        status = raise_stage_by_panel(j, profile, all,
+                                      dtype == GKA_F16 ? "2^-3 of ieee32, all=released"
+                                      : narrow         ? "ieee32, all=released"
+                                                       : "ieee32",
+                                      error);
+    for (int i = 0; i < JUDGE_OUTPUTS; i++)
+        if (dtype == GKA_F16 && open >> i & 1)
+            j->stage[i] *= 0x1p-3;
+    return status;
 }
 
 /* NAME.h100: the released kernels' own bits. */
@@ -380,10 +400,10 @@ static json_t *rounded_up(double x) {
     return json_real(ceil(x / unit) * unit);
 }
 
-static json_t *profile_json(const job *j) {
+static json_t *profile_json(const job *j, int output) {
     char text[160];
     int64_t chunks[5];
-    int n = snprintf(text, sizeof text, "%s, the worst of C = %lld", j->profile,
+    int n = snprintf(text, sizeof text, "%s, the worst of C = %lld", j->profile[output],
                      (long long)j->problem.chunk_size);
     for (const int64_t *C = panel_chunks(&j->problem, chunks); *C != 0; C++)
         n += snprintf(text + n, sizeof text - (size_t)n, " %lld", (long long)*C);
@@ -401,7 +421,7 @@ static json_t *tolerances_json(const job *j, bool *good) {
         put(&o, "judged", json_string(judge_outputs[i].upstream != 0 ? "local" : "steps"));
         put(&o, "floor", rounded_up(j->floor[i]));
         put(&o, "stage", rounded_up(j->stage[i]));
-        put(&o, "stage_profile", profile_json(j));
+        put(&o, "stage_profile", profile_json(j, i));
         put(&o, "rule", json_string("2^ceil(log2(2 max(floor, stage))); null from 1/2 on"));
         put(&all, judge_outputs[i].name, o.value);
         all.good &= o.good;

@@ -12,7 +12,7 @@ $ gka verify --against=quick right
 >
 > case        judged  failed  missing  worst            error  tolerance  ok
 > gated           13       0        1  layer.dalpha  2.79e-02   6.25e-02  yes
-> ungated          9       0        3  h_final       8.22e-08   1.19e-07  yes
+> ungated          9       0        3  x             6.41e-03   1.56e-02  yes
 > ragged          14       0        0  h_chunk       1.70e-03   7.81e-03  yes
 > strong          13       0        1  h_final       9.17e-04   1.95e-03  yes
 > initial         14       0        1  u_final       4.86e-04   9.77e-04  yes
@@ -22,7 +22,7 @@ $ gka verify --against=quick right
 > iterations      13       0        1  layer.dv      7.32e-03   1.56e-02  yes
 > values          12       0        1  u_final       1.64e-03   3.91e-03  yes
 > repeat          13       0        1  layer.dg      3.06e-02   6.25e-02  yes
-> fp16            14       0        0  h_chunk       2.00e-04   4.88e-04  yes
+> fp16            14       0        0  x             3.87e-04   9.77e-04  yes
 > fp32             -       -        -  -                    -          -  missing
 >
 > 13 cases, 1 of them missing; 155 tensors judged, 0 failed, 12 missing
@@ -31,7 +31,7 @@ $ gka verify --against=quick --junit=junit.xml --json=out.json wrong
 >
 > case        judged  failed  missing  worst            error  tolerance  ok
 > gated           13       0        1  layer.dalpha  2.79e-02   6.25e-02  yes
-> ungated          9       0        3  h_final       8.22e-08   1.19e-07  yes
+> ungated          9       0        3  x             6.41e-03   1.56e-02  yes
 > ragged          14       7        0  u_final       1.34e+00   3.91e-03  NO
 > strong           -       -        -  -                    -          -  missing
 > initial         14       0        1  u_final       4.86e-04   9.77e-04  yes
@@ -41,7 +41,7 @@ $ gka verify --against=quick --junit=junit.xml --json=out.json wrong
 > iterations      13       0        1  layer.dv      7.32e-03   1.56e-02  yes
 > values          12       0        1  u_final       1.64e-03   3.91e-03  yes
 > repeat          13       0        1  layer.dg      3.06e-02   6.25e-02  yes
-> fp16            14       0        0  h_chunk       2.00e-04   4.88e-04  yes
+> fp16            14       0        0  x             3.87e-04   9.77e-04  yes
 > fp32             -       -        -  -                    -          -  missing
 >
 > ragged:
