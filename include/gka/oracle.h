@@ -167,10 +167,11 @@ typedef struct gka_direction {
  *     J v    is slot OUT of the product with v in slot IN,
  *     J^T w  is slot IN of the product with w in slot OUT.
  *
- * Initial states are constants; a gate of -inf stays one; an absent alpha or g is the number 1 or 0
- * that it stands for. Costs about two gradients; memory as gka_oracle_gradient's, twice. Of the
- * options only `progress` counts, of the failures of the forward oracle those of fp64. For y = x
- * the slots v and alpha of the product are zero. */
+ * Cotangents of the final states belong to S (of y = x: dh_final alone). They and the initial
+ * states are constants; a gate of -inf stays one; an absent alpha or g is the number 1 or 0 that it
+ * stands for. Costs about two gradients; memory as gka_oracle_gradient's, twice. Of the options
+ * only `progress` counts, of the failures of the forward oracle those of fp64. For y = x the slots
+ * v and alpha of the product are zero. */
 gka_status gka_oracle_hessian(const gka_problem *problem, gka_cotangent cotangent,
                               const gka_oracle_options *options, const gka_direction *direction,
                               gka_direction *product, gka_error *error);

@@ -1,8 +1,9 @@
 /* hessian.c - the Hessian of S = <c, y> times a direction: NUMERICS 2 differentiated once more, in
  * binary64.
  *
- * y is x or o, c its cotangent. S is a function of z = (q, k, v, alpha, g, c), its gradient by them
- * is (dq, dk, dv, dalpha, dg, y), and a letter with 1 is the derivative along the direction z1:
+ * y is x or o, c its cotangent; <dh_final, H_T> and <du_final, U_T> belong to S where they are
+ * given. S is a function of z = (q, k, v, alpha, g, c), its gradient by them is (dq, dk, dv,
+ * dalpha, dg, y), and a letter with 1 is the derivative along the direction z1:
  *
  *   H1_t = gamma (H1_(t-1) + g1 H_(t-1)) + k1 k^T + k k1^T       U1_t likewise, with k1 v^T + k
  * v1^T f1   = <H, H1>/f;  lambda1 = a f1 x1   = M^-1 (q1 - (H1 + lambda1 I) x),  M = H + lambda I
@@ -398,6 +399,12 @@ static gka_status reverse_head(hessian_run *r, int64_t n, int64_t h, bool first,
     gka_status status = mark_states(r, at, w, error);
     memset(w->S, 0, (size_t)(2 * D * D) * sizeof *w->S);
     memset(w->E, 0, (size_t)(2 * D * w->V) * sizeof *w->E);
+    gka_problem_dh_final(problem, n, h, w->S);
+    for (int64_t i = 0; i < D; i++)
+        for (int64_t j = 0; j <= i; j++)
+            w->S[i * D + j] = w->S[j * D + i] = w->S[i * D + j] + w->S[j * D + i];
+    if (w->V > 0)
+        gka_problem_du_final(problem, n, h, w->E);
     for (int64_t mark = marks - 1; status == GKA_OK && mark >= 0; mark--) {
         at.t = span.begin + mark * w->length;
         const int64_t left = span.end - at.t;

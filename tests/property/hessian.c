@@ -75,6 +75,7 @@ static const lab_shape shapes[] = {
      .gate = true,
      .alpha = true,
      .states = true,
+     .final = true,
      .seed = 2},
     {.B = 1, .T = 7, .H = 2, .G = 2, .D = 4, .V = 9, .a = .3, .seed = 3},
     {.B = 1,
