@@ -41,6 +41,7 @@ int gka_command(int argc, const char *const *argv, FILE *out, FILE *err);
 typedef struct cli cli;
 
 int cli_attribute(cli *c);
+int cli_condition(cli *c);
 int cli_formats(cli *c);
 int cli_golden(cli *c);
 int cli_solve(cli *c);

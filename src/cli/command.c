@@ -17,6 +17,8 @@ static const command commands[] = {
     {"golden", cli_golden, "inputs, references and tolerances in one file, to test kernels by"},
     {"solve", cli_solve, "solvers side by side at one token, in emulated arithmetics"},
     {"attribute", cli_attribute, "what each rounding of the released kernels costs, one by one"},
+    {"condition", cli_condition,
+     "is an error the kernel's, or the problem's; gradients of r steps"},
     {"spectrum", cli_spectrum, "eigenvalues against the interval the released solver assumes"},
     {"formats", cli_formats, "number formats: precision, range, unit roundoff, overflow rule"},
     {NULL, NULL, NULL},

@@ -12,6 +12,7 @@ $ gka --help
 >   golden      inputs, references and tolerances in one file, to test kernels by
 >   solve       solvers side by side at one token, in emulated arithmetics
 >   attribute   what each rounding of the released kernels costs, one by one
+>   condition   is an error the kernel's, or the problem's; gradients of r steps
 >   spectrum    eigenvalues against the interval the released solver assumes
 >   formats     number formats: precision, range, unit roundoff, overflow rule
 >

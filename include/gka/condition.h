@@ -1,0 +1,91 @@
+/* gka/condition.h - is an error the kernel's, or the problem's?
+ *
+ *   1  gka_condition            error, storage floor, condition, and a word, tensor by tensor
+ *
+ * An output tensor Y is a function of the input tensors Z (q k v alpha g), J its Jacobian there.
+ * Two numbers say how a relative change u of Z reaches Y:
+ *
+ *   worst direction   kappa = ||J||_2 ||Z||/||Y||, the classical condition number
+ *   typical           the change of Y when every element of Z is off by u times a number drawn from
+ *                     [-1,1], as by one rounding to Z's type: ||u J diag(Z)||_F / (sqrt 3 ||Y||)
+ *
+ * They differ by about the square root of the number of elements, 150 for a tensor of 192 x 128: a
+ * backward error of u in its worst direction can be blamed for almost any error of a gradient,
+ * while rounding does not find that direction. So the word is that of the typical one, and both
+ * ratios are given.
+ */
+#ifndef GKA_CONDITION_H
+#define GKA_CONDITION_H
+
+#include "gka/base.h"
+#include "gka/chunk.h"
+#include "gka/io.h"
+#include "gka/problem.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- 1 condition --------------------------------------------------------------------------- */
+
+typedef enum gka_input {
+    GKA_INPUT_Q,
+    GKA_INPUT_K,
+    GKA_INPUT_V,
+    GKA_INPUT_ALPHA,
+    GKA_INPUT_G
+} gka_input;
+enum { GKA_INPUTS = GKA_INPUT_G + 1 };
+const char *gka_input_name(gka_input input); /* "q", "k", "v", "alpha", "g" */
+
+/* Zeros where the problem has no such input or the output does not read it. */
+typedef struct gka_sensitivity {
+    double unit;    /* unit roundoff of the input's own type */
+    double kappa;   /* by power iteration on J^T J, from below, until a step adds less than 1 % */
+    int products;   /* with J and J^T, that it took; at most 60 */
+    double typical; /* root mean square over 8 draws */
+} gka_sensitivity;
+
+/* u: the coarsest unit roundoff of the tensor's type and its inputs'. */
+typedef enum gka_stability {
+    GKA_STABLE,          /* ratio <= 10, and max(floor, typical) <= 10 u */
+    GKA_ILL_CONDITIONED, /* ratio <= 10, but rounding alone costs more than 10 u */
+    GKA_UNSTABLE,        /* ratio > 10: more is lost than storage and rounding explain */
+    GKA_NOT_FINITE       /* NaN or Inf among the elements */
+} gka_stability;
+const char *gka_stability_name(gka_stability stability);
+
+typedef struct gka_condition_row {
+    const char *name; /* x o solve.{dq dk dg} layer.{dq dk dv dalpha dg} */
+    gka_dtype dtype;  /* in which kernels store it */
+    double error;     /* rel_err against the exact value */
+    double floor;     /* rel_err of exact x, f and p rounded once to their types, then the exact
+                         formulas, then the tensor's own rounding; of x: x rounded once */
+    gka_sensitivity of[GKA_INPUTS];
+    double typical;     /* of all inputs together: root of the sum of squares */
+    double ratio;       /* error / max(floor, typical) */
+    double worst;       /* the largest unit * kappa */
+    gka_input by;       /* of this input */
+    double worst_ratio; /* error / max(floor, worst) */
+    gka_stability word;
+} gka_condition_row;
+
+enum { GKA_CONDITION_ROWS = 10 };
+
+typedef struct gka_condition_options {
+    const gka_file *outputs;    /* the tensors that are judged; or NULL and */
+    const gka_profile *emulate; /* as this profile computes them */
+    gka_progress progress;      /* unit: pairs of output and input */
+} gka_condition_options;
+
+/* rows [GKA_CONDITION_ROWS], in the order above, of the tensors in the file, or of all that the
+ * problem has the inputs for. Exact values and derivatives by the fp64 oracle, whose failures are
+ * returned; GKA_BAD_FILE where a tensor has another shape than its problem or the file has none of
+ * them. The draws are a function of an element's number alone. */
+gka_status gka_condition(const gka_problem *problem, const gka_condition_options *options,
+                         gka_condition_row *rows, size_t *row_count, gka_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,193 @@
+/* condition.c - gka condition: is an error the kernel's, or the problem's? */
+#include "gka/condition.h"
+#include "cli/json.h"
+#include "cli/problem.h"
+
+#include <math.h>
+
+static const char notes[] =
+    "For each output tensor of FILE, or with --emulate=h100 of the kernels replayed (also on a\n"
+    "made-up problem, without FILE):\n"
+    "\n"
+    "  error      rel_err against the exact value\n"
+    "  floor      that of exact x, f and p rounded once to the stored types, then exact formulas\n"
+    "  typical    what rounding the inputs to their own types once changes, root mean square\n"
+    "  ratio      error / max(floor, typical)\n"
+    "  word       unstable: ratio > 10. Otherwise ill-conditioned where max(floor, typical) > 10 "
+    "u,\n"
+    "             u the coarsest unit roundoff, and stable where not\n"
+    "  kappa Z    ||J|| ||Z||/||out||, J the Jacobian by input Z, in the worst direction: power\n"
+    "             iteration with the exact second derivatives, from below, until a product adds "
+    "less\n"
+    "             than 1 %; - where the output does not read Z\n"
+    "  products   with J and its transpose that all of these took\n"
+    "  u kappa    the largest over the inputs, u that of the input's type\n"
+    "  its ratio  error / max(floor, u kappa)\n"
+    "\n"
+    "The worst direction is about the square root of the number of elements worse than rounding,\n"
+    "which does not find it; so the word is that of ratio.\n"
+    "\n"
+    "JSON: {file, emulate, tensors: [{name, dtype, error, floor, typical, ratio, word, u_kappa, "
+    "by,\n"
+    "worst_ratio, inputs: {q: {unit, kappa, products, typical}, ...}}]}; NaN and Inf are "
+    "strings.\n";
+
+typedef struct request {
+    cli *c;
+    const char *path; /* shown */
+    const char *emulate;
+    gka_profile profile;
+    cli_json json;
+} request;
+
+/* ---- the table ----------------------------------------------------------------------------- */
+
+static gka_status print(const request *r, const gka_condition_row *rows, size_t count) {
+    static const char *const headings[] = {"<tensor",  "<dtype",  "error",       "floor",
+                                           "typical",  "ratio",   "<word",       "kappa q",
+                                           "kappa k",  "kappa v", "kappa alpha", "kappa g",
+                                           "products", "u kappa", "<of",         "its ratio"};
+    cli_table table;
+    cli_table_start(&table, headings, sizeof headings / sizeof *headings);
+    for (size_t i = 0; i < count; i++) {
+        const gka_condition_row *const row = &rows[i];
+        int products = 0;
+        cli_cell(&table, "%s", row->name);
+        cli_cell(&table, "%s", gka_dtype_name(row->dtype));
+        cli_cell_real(&table, row->error);
+        cli_cell_real(&table, row->floor);
+        cli_cell_real(&table, row->typical);
+        cli_cell(&table, "%.2f", row->ratio);
+        cli_cell(&table, "%s", gka_stability_name(row->word));
+        for (int k = 0; k < GKA_INPUTS; k++) {
+            products += row->of[k].products;
+            if (row->of[k].kappa > 0)
+                cli_cell(&table, "%.3g", row->of[k].kappa);
+            else
+                cli_cell(&table, "-");
+        }
+        cli_cell(&table, "%d", products);
+        cli_cell_real(&table, row->worst);
+        cli_cell(&table, "%s", row->worst > 0 ? gka_input_name(row->by) : "-");
+        cli_cell(&table, "%.2f", row->worst_ratio);
+    }
+    return cli_table_print(&table, r->c->out);
+}
+
+/* ---- JSON ---------------------------------------------------------------------------------- */
+
+static json_t *json_row(const gka_condition_row *row, bool *good) {
+    json_t *const object = json_object(), *const inputs = json_object();
+    for (int k = 0; k < GKA_INPUTS; k++) {
+        const gka_sensitivity *const s = &row->of[k];
+        json_t *const input = json_object();
+        *good &= json_object_set_new(input, "unit", cli_json_real(s->unit)) == 0;
+        *good &= json_object_set_new(input, "kappa", cli_json_real(s->kappa)) == 0;
+        *good &= json_object_set_new(input, "products", json_integer(s->products)) == 0;
+        *good &= json_object_set_new(input, "typical", cli_json_real(s->typical)) == 0;
+        *good &= json_object_set_new(inputs, gka_input_name((gka_input)k), input) == 0;
+    }
+    const char *const word = gka_stability_name(row->word), *const by = gka_input_name(row->by);
+    *good &= json_object_set_new(object, "name", cli_json_text(row->name)) == 0;
+    *good &= json_object_set_new(object, "dtype", cli_json_text(gka_dtype_name(row->dtype))) == 0;
+    *good &= json_object_set_new(object, "error", cli_json_real(row->error)) == 0;
+    *good &= json_object_set_new(object, "floor", cli_json_real(row->floor)) == 0;
+    *good &= json_object_set_new(object, "typical", cli_json_real(row->typical)) == 0;
+    *good &= json_object_set_new(object, "ratio", cli_json_real(row->ratio)) == 0;
+    *good &= json_object_set_new(object, "word", cli_json_text(word)) == 0;
+    *good &= json_object_set_new(object, "u_kappa", cli_json_real(row->worst)) == 0;
+    *good &= json_object_set_new(object, "by", cli_json_text(by)) == 0;
+    *good &= json_object_set_new(object, "worst_ratio", cli_json_real(row->worst_ratio)) == 0;
+    *good &= json_object_set_new(object, "inputs", inputs) == 0;
+    return object;
+}
+
+static int write_json(request *r, const gka_condition_row *rows, size_t count) {
+    bool good = true;
+    json_t *const root = json_object(), *const tensors = json_array();
+    good &= json_object_set_new(root, "file", cli_json_text(r->path)) == 0;
+    good &= json_object_set_new(root, "emulate",
+                                r->emulate != NULL ? cli_json_text(r->emulate) : json_null()) == 0;
+    for (size_t i = 0; i < count; i++)
+        good &= json_array_append_new(tensors, json_row(&rows[i], &good)) == 0;
+    good &= json_object_set_new(root, "tensors", tensors) == 0;
+    return cli_json_close(r->c, &r->json, root, good);
+}
+
+/* ---- the command --------------------------------------------------------------------------- */
+
+static int condition(request *r, const gka_problem *problem, const gka_file *outputs) {
+    cli *const c = r->c;
+    gka_error error = {0};
+    gka_condition_row rows[GKA_CONDITION_ROWS];
+    size_t count = 0;
+    cli_progress bar;
+    const gka_condition_options options = {
+        .outputs = r->emulate == NULL ? outputs : NULL,
+        .emulate = r->emulate != NULL ? &r->profile : NULL,
+        .progress = cli_progress_start(&bar, c, r->path),
+    };
+    const gka_status status = gka_condition(problem, &options, rows, &count, &error);
+    cli_progress_end(&bar);
+    int code = cli_outcome(c, status, &error);
+    if (code == CLI_GOOD && !cli_json_takes_stdout(&r->json)) {
+        fprintf(c->out, "%s: T %lld, D %lld; ridge_ratio %g%s%s\n\n", r->path,
+                (long long)problem->T, (long long)problem->D, problem->ridge_ratio,
+                r->emulate != NULL ? "; emulated: " : "", r->emulate != NULL ? r->emulate : "");
+        if (print(r, rows, count) != GKA_OK)
+            code = cli_out_of_memory(c);
+    }
+    if (code == CLI_GOOD && r->json.path != NULL)
+        code = write_json(r, rows, count);
+    return code;
+}
+
+int cli_condition(cli *c) {
+    static const cli_help help = {.operands = "[FILE]", .notes = notes, .least = 0, .most = 1};
+    request r = {.c = c};
+    const char *inputs = NULL, *json = NULL;
+    int form = GKA_THREE_TERM, code;
+    cli_texts settings = {0};
+    cli_problem p;
+    cli_problem_start(&p);
+    const cli_option options[] = {
+        {"emulate", 0, CLI_TEXT, &r.emulate, .value = "PROFILE",
+         .help = "judge what these kernels would compute: h100, ieee32 or exact64"},
+        {"form", 0, CLI_CHOICE, &form, .value = "FORM", .choices = CLI_FORMS,
+         .help = "form of the iteration that is replayed: three-term (default), two-term, cg, "
+                 "cg-consistent"},
+        {"set", 0, CLI_TEXTS, &settings, .value = "SETTING",
+         .help = "leave a rounding of the replay out, or repair it; may be repeated"},
+        {"inputs", 0, CLI_TEXT, &inputs, .value = "FILE",
+         .help = "take inputs and parameters from this file"},
+        {"json", 0, CLI_TEXT, &json, .value = "OUT",
+         .help = "the figures as JSON; - is standard output"},
+        {.kind = CLI_GROUP, .group = p.options, .help = "Problem, without FILE:"},
+        {.kind = CLI_END}};
+    if (!cli_parse(c, &help, options, &code))
+        return code;
+    const char *const file = c->operand_count > 0 ? c->operands[0] : NULL;
+    gka_file *outputs = NULL;
+    r.path = file == NULL ? "made up" : file;
+    if (file == NULL && r.emulate == NULL)
+        return cli_fail(c, "a FILE, or --emulate=PROFILE, was expected");
+    if (r.emulate == NULL && settings.count > 0)
+        return cli_fail(c, "--set: --emulate=PROFILE was expected with it");
+    if (file == NULL && inputs != NULL)
+        return cli_fail(c, "--inputs: a FILE was expected with it");
+    code = r.emulate != NULL ? cli_profile(c, r.emulate, form, &settings, &r.profile) : CLI_GOOD;
+    if (code == CLI_GOOD)
+        code = cli_json_open(c, json, &r.json);
+    if (code == CLI_GOOD && file != NULL && inputs != NULL)
+        code = cli_open(c, file, &outputs);
+    if (code == CLI_GOOD)
+        code = cli_problem_open(c, &p, inputs != NULL ? inputs : file);
+    if (code == CLI_GOOD) {
+        code = condition(&r, &p.problem, outputs != NULL ? outputs : p.file);
+        cli_problem_close(&p);
+    }
+    if (outputs != NULL)
+        gka_file_close(outputs);
+    cli_json_abandon(&r.json);
+    return code;
+}

@@ -1,0 +1,387 @@
+/* condition.c - error, storage floor and condition of every output tensor.
+ *
+ *   S      <dx, x> or <do, o>: its gradient by (q k v alpha g, cotangent) is (dq dk dv dalpha dg,
+ * y) J      Jacobian of one output tensor Y by one input tensor Z: a block of the Hessian of S,
+ * which is symmetric, so that J v and J^T w are both products with it (gka_oracle_hessian) kappa
+ * ||J||_2 ||Z||/||Y||, by power iteration
+ */
+#include "gka/condition.h"
+
+#include "gka/format.h"
+#include "gka/oracle.h"
+#include "judge/golden.h"
+
+#include <math.h>
+#include <string.h>
+
+const char *gka_input_name(gka_input input) {
+    static const char *const names[GKA_INPUTS] = {"q", "k", "v", "alpha", "g"};
+    return (unsigned)input < GKA_INPUTS ? names[input] : "unknown input";
+}
+
+const char *gka_stability_name(gka_stability stability) {
+    switch (stability) {
+    case GKA_STABLE: return "stable";
+    case GKA_ILL_CONDITIONED: return "ill-conditioned";
+    case GKA_UNSTABLE: return "unstable";
+    case GKA_NOT_FINITE: return "not finite";
+    }
+    return "unknown";
+}
+
+/* ---- outputs and inputs as slots of the Hessian -------------------------------------------- */
+
+enum { SLOT_C = GKA_INPUTS, SLOTS }; /* an input's slot has its number */
+
+static const struct {
+    judge_output_id id;
+    int slot;
+} rows_of[GKA_CONDITION_ROWS] = {
+    {JUDGE_X, SLOT_C},
+    {JUDGE_O, SLOT_C},
+    {JUDGE_SOLVE_DQ, GKA_INPUT_Q},
+    {JUDGE_SOLVE_DK, GKA_INPUT_K},
+    {JUDGE_SOLVE_DG, GKA_INPUT_G},
+    {JUDGE_LAYER_DQ, GKA_INPUT_Q},
+    {JUDGE_LAYER_DK, GKA_INPUT_K},
+    {JUDGE_LAYER_DV, GKA_INPUT_V},
+    {JUDGE_LAYER_DALPHA, GKA_INPUT_ALPHA},
+    {JUDGE_LAYER_DG, GKA_INPUT_G},
+};
+
+static gka_cotangent cotangent_of(judge_output_id id) {
+    return id == JUDGE_X || judge_outputs[id].part == JUDGE_SOLVE ? GKA_COTANGENT_X
+                                                                  : GKA_COTANGENT_O;
+}
+
+static double **slot_of(gka_direction *d, int slot) {
+    double **const slots[SLOTS] = {&d->q, &d->k, &d->v, &d->alpha, &d->g, &d->c};
+    return slots[slot];
+}
+
+static const gka_view *view_of(const gka_problem *p, int input) {
+    const gka_view *const views[GKA_INPUTS] = {&p->q, &p->k, &p->v, &p->alpha, &p->g};
+    return views[input];
+}
+
+static int64_t input_count(const gka_problem *p, int input) {
+    const int64_t queries = p->B * p->T * p->H, keys = p->B * p->T * p->G;
+    const int64_t counts[GKA_INPUTS] = {queries * p->D, keys * p->D, keys * p->V, queries, queries};
+    return counts[input];
+}
+
+/* The input's numbers in the order of its slot; a gate of -inf, which no rounding moves, as 0. */
+static void input_values(const gka_problem *p, int input, double *out) {
+    const gka_view *const view = view_of(p, input);
+    const int64_t heads = view->shape[2], n = view->rank > 3 ? view->shape[3] : 1;
+    for (int64_t b = 0; b < p->B; b++)
+        for (int64_t t = 0; t < p->T; t++)
+            for (int64_t h = 0; h < heads; h++)
+                gka_view_row(view, b, t, h, n, out + ((b * p->T + t) * heads + h) * n);
+    for (int64_t i = 0; i < input_count(p, input); i++)
+        if (isinf(out[i]))
+            out[i] = 0;
+}
+
+/* ---- one block ----------------------------------------------------------------------------- */
+
+typedef struct block {
+    const gka_problem *problem;
+    gka_cotangent cotangent;
+    int out, in; /* slots */
+    int64_t rows, columns;
+    double *v, *w;   /* [columns], [rows] */
+    const double *Z; /* [columns] */
+    double size;     /* ||Y|| */
+} block;
+
+/* w = J v, or v = J^T w */
+static gka_status product(block *b, bool transposed, gka_error *error) {
+    gka_direction along = {0}, result = {0};
+    *slot_of(&along, transposed ? b->out : b->in) = transposed ? b->w : b->v;
+    *slot_of(&result, transposed ? b->in : b->out) = transposed ? b->v : b->w;
+    return gka_oracle_hessian(b->problem, b->cotangent, NULL, &along, &result, error);
+}
+
+static double norm(int64_t n, const double *x) {
+    double sum = 0;
+    for (int64_t i = 0; i < n; i++)
+        sum += x[i] * x[i];
+    return sqrt(sum);
+}
+
+/* x / ||x||, and the norm */
+static double normalise(int64_t n, double *x) {
+    const double size = norm(n, x);
+    for (int64_t i = 0; i < n && size > 0; i++)
+        x[i] /= size;
+    return size;
+}
+
+/* Uniform in [-1,1]: a function of the element and of the number of the draw. */
+static double draw(uint64_t i, uint64_t n) {
+    const uint64_t counter[4] = {i, n, 0, 0}, key[2] = {0x636f6e6469746e, 0};
+    uint64_t bits[4];
+    gka_philox(counter, key, bits);
+    return 2 * ((double)(bits[0] >> 11) * 0x1p-53) - 1;
+}
+
+/* ||J||_2 by power iteration on J^T J. Of unit vectors each of ||J v||, ||J^T w||, ... is at least
+ * the one before, and at most ||J||_2. */
+static gka_status largest(block *b, double *sigma, int *products, gka_error *error) {
+    enum { MOST = 60 };
+    const double settled = 0.01;
+    for (int64_t i = 0; i < b->columns; i++)
+        b->v[i] = draw((uint64_t)i, 0);
+    (void)normalise(b->columns, b->v);
+    *sigma = 0;
+    for (*products = 0; *products < MOST;) {
+        const bool transposed = *products % 2 == 1;
+        const gka_status status = product(b, transposed, error);
+        if (status != GKA_OK)
+            return status;
+        const double before = *sigma;
+        *sigma = transposed ? normalise(b->columns, b->v) : normalise(b->rows, b->w);
+        ++*products;
+        if (!(*sigma > 0) || (*products > 2 && *sigma - before <= settled * *sigma))
+            break;
+    }
+    return GKA_OK;
+}
+
+/* kappa, products and typical, from unit. */
+static gka_status measure(block *b, gka_sensitivity *s, gka_error *error) {
+    enum { DRAWS = 8 };
+    double sigma, sum = 0;
+    gka_status status = largest(b, &sigma, &s->products, error);
+    for (uint64_t n = 1; status == GKA_OK && sigma > 0 && n <= DRAWS; n++) {
+        for (int64_t i = 0; i < b->columns; i++)
+            b->v[i] = s->unit * b->Z[i] * draw((uint64_t)i, n);
+        status = product(b, false, error);
+        const double size = norm(b->rows, b->w);
+        sum += size * size;
+    }
+    if (b->size > 0) {
+        s->kappa = sigma * norm(b->columns, b->Z) / b->size;
+        s->typical = sqrt(sum / DRAWS) / b->size;
+    }
+    return status;
+}
+
+/* ---- values -------------------------------------------------------------------------------- */
+
+typedef struct job {
+    const gka_problem *problem;
+    const gka_condition_options *options;
+    unsigned wanted;
+    golden_values exact, candidate, floor;
+    double *p[2];          /* of the solve, of the layer */
+    double *Z[GKA_INPUTS]; /* input values */
+    double *v, *w;
+    double done, total; /* pairs of output and input */
+} job;
+
+static bool has(unsigned set, int output) {
+    return (set >> output & 1) != 0;
+}
+
+static gka_status out_of_memory(gka_error *error) {
+    return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory for condition numbers");
+}
+
+static gka_status load(job *j, gka_error *error) {
+    const gka_file *const file = j->options->outputs;
+    for (int i = 0; i < GKA_CONDITION_ROWS; i++) {
+        const int id = (int)rows_of[i].id;
+        const gka_tensor *const tensor =
+            file != NULL ? gka_file_find(file, judge_outputs[id].name) : NULL;
+        if (!golden_possible(j->problem, id) || (file != NULL && tensor == NULL))
+            continue;
+        j->wanted |= 1u << id;
+        const gka_status status = tensor == NULL ? GKA_OK
+                                                 : golden_load(j->problem, file, tensor, id, false,
+                                                               &j->candidate.of[id], error);
+        if (status != GKA_OK)
+            return status;
+    }
+    if (j->wanted == 0)
+        return gka_fail(
+            error, file != NULL ? GKA_BAD_FILE : GKA_BAD_ARGUMENT,
+            "%s: nothing to judge; a tensor 'x', 'o', 'solve.dk', 'layer.dk' or another "
+            "output was expected",
+            file != NULL ? gka_file_path(file) : "problem");
+    return file != NULL
+               ? GKA_OK
+               : golden_steps(j->problem, j->options->emulate, j->wanted, &j->candidate, error);
+}
+
+/* The exact values, with x, f and both p. */
+static gka_status compute_exact(job *j, gka_error *error) {
+    const gka_problem *const problem = j->problem;
+    const unsigned forward = 1u << JUDGE_X | 1u << JUDGE_FRO;
+    gka_exact out[JUDGE_PARTS] = {{0}};
+    gka_status status = golden_allocate(problem, j->wanted | forward, &j->exact, error);
+    bool part[JUDGE_PARTS] = {true};
+    for (int i = 0; status == GKA_OK && i < JUDGE_OUTPUTS; i++)
+        if (has(j->wanted | forward, i)) {
+            part[judge_outputs[i].part] = true;
+            *judge_exact(&out[judge_outputs[i].part], i) = j->exact.of[i];
+        }
+    for (int i = 0; status == GKA_OK && i < 2; i++)
+        if (part[JUDGE_SOLVE + i]) {
+            out[JUDGE_SOLVE + i].p = j->p[i] =
+                gka_alloc((size_t)judge_count(problem, JUDGE_X), sizeof(double));
+            if (j->p[i] == NULL)
+                status = out_of_memory(error);
+        }
+    if (status == GKA_OK)
+        status = gka_oracle_forward(problem, NULL, &out[JUDGE_FORWARD], NULL, NULL, error);
+    for (int i = 0; status == GKA_OK && i < 2; i++)
+        if (part[JUDGE_SOLVE + i])
+            status = gka_oracle_gradient(problem, i == 0 ? GKA_COTANGENT_X : GKA_COTANGENT_O, NULL,
+                                         &out[JUDGE_SOLVE + i], NULL, NULL, error);
+    return status;
+}
+
+/* Exact x, f and p rounded once to their stored types, then the exact formulas, then the outputs'
+ * own storage. */
+static gka_status compute_floor(job *j, gka_error *error) {
+    const gka_problem *const problem = j->problem;
+    const gka_format *const format = gka_format_of_dtype(judge_dtype(problem, JUDGE_X));
+    const size_t rows = (size_t)judge_count(problem, JUDGE_X);
+    const unsigned forward = 1u << JUDGE_X | 1u << JUDGE_FRO;
+    gka_profile exact64;
+    gka_status status = gka_profile_find("exact64", &exact64, error);
+    if (status == GKA_OK)
+        status = golden_allocate(problem, j->wanted | forward, &j->floor, error);
+    if (status != GKA_OK)
+        return status;
+    for (int i = 0; i < JUDGE_OUTPUTS; i++)
+        if (has(forward, i))
+            memcpy(j->floor.of[i], j->exact.of[i],
+                   (size_t)judge_count(problem, i) * sizeof(double));
+    golden_store(problem, forward, &j->floor);
+    const golden_values upstream = {{[JUDGE_X] = j->floor.of[JUDGE_X]}};
+    status = golden_local(problem, j->wanted & 1u << JUDGE_O, &upstream, &j->floor, error);
+    for (int i = 0; status == GKA_OK && i < 2; i++) {
+        const gka_chunk_given given = {j->floor.of[JUDGE_X], j->floor.of[JUDGE_FRO], j->p[i]};
+        gka_chunk out = {0};
+        if (j->p[i] == NULL)
+            continue;
+        gka_round_array(format, GKA_NEAREST_EVEN, 0, 0, rows, j->p[i], j->p[i]);
+        for (int k = 0; k < JUDGE_OUTPUTS; k++)
+            if (has(j->wanted, k) && (int)judge_outputs[k].part == JUDGE_SOLVE + i)
+                *judge_chunk(&out, k) = j->floor.of[k];
+        status = gka_chunk_backward(problem, &exact64, i == 0 ? GKA_CHUNK_SOLVE : GKA_CHUNK_LAYER,
+                                    true, &given, &out, error);
+    }
+    golden_store(problem, j->wanted, &j->floor);
+    return status;
+}
+
+static gka_status read_inputs(job *j, gka_error *error) {
+    int64_t most_in = 0, most_out = 0;
+    int inputs = 0;
+    for (int i = 0; i < GKA_INPUTS; i++) {
+        if (view_of(j->problem, i)->data == NULL)
+            continue;
+        const int64_t count = input_count(j->problem, i);
+        j->Z[i] = gka_alloc((size_t)count, sizeof(double));
+        if (j->Z[i] == NULL)
+            return out_of_memory(error);
+        input_values(j->problem, i, j->Z[i]);
+        inputs++;
+        most_in = count > most_in ? count : most_in;
+    }
+    for (int i = 0; i < JUDGE_OUTPUTS; i++)
+        if (has(j->wanted, i)) {
+            const int64_t count = judge_count(j->problem, i);
+            most_out = count > most_out ? count : most_out;
+            j->total += inputs;
+        }
+    j->v = gka_alloc((size_t)most_in, sizeof(double));
+    j->w = gka_alloc((size_t)most_out, sizeof(double));
+    return j->v == NULL || j->w == NULL ? out_of_memory(error) : GKA_OK;
+}
+
+/* ---- rows ---------------------------------------------------------------------------------- */
+
+static void judge(gka_condition_row *row) {
+    double u = gka_format_unit_roundoff(gka_format_of_dtype(row->dtype)), squares = 0;
+    for (int i = 0; i < GKA_INPUTS; i++) {
+        const gka_sensitivity *const s = &row->of[i];
+        squares += s->typical * s->typical;
+        u = fmax(u, s->unit);
+        if (s->unit * s->kappa > row->worst) {
+            row->worst = s->unit * s->kappa;
+            row->by = (gka_input)i;
+        }
+    }
+    row->typical = sqrt(squares);
+    const double rounding = fmax(row->floor, row->typical);
+    row->ratio = row->error / rounding;
+    row->worst_ratio = row->error / fmax(row->floor, row->worst);
+    row->word = !isfinite(row->error) ? GKA_NOT_FINITE
+                : row->ratio > 10     ? GKA_UNSTABLE
+                : rounding > 10 * u   ? GKA_ILL_CONDITIONED
+                                      : GKA_STABLE;
+}
+
+static gka_status fill(job *j, int number, gka_condition_row *row, gka_error *error) {
+    const gka_problem *const problem = j->problem;
+    const int id = (int)rows_of[number].id;
+    const int64_t count = judge_count(problem, id);
+    const double *const exact = j->exact.of[id];
+    *row = (gka_condition_row){.name = judge_outputs[id].name,
+                               .dtype = judge_dtype(problem, id),
+                               .error = gka_rel_err(count, j->candidate.of[id], exact),
+                               .floor = gka_rel_err(count, j->floor.of[id], exact)};
+    for (int i = 0; i < GKA_INPUTS; i++) {
+        if (j->Z[i] == NULL)
+            continue;
+        block b = {.problem = problem,
+                   .cotangent = cotangent_of(rows_of[number].id),
+                   .out = rows_of[number].slot,
+                   .in = i,
+                   .rows = count,
+                   .columns = input_count(problem, i),
+                   .v = j->v,
+                   .w = j->w,
+                   .Z = j->Z[i],
+                   .size = norm(count, exact)};
+        row->of[i].unit = gka_format_unit_roundoff(gka_format_of_dtype(view_of(problem, i)->dtype));
+        const gka_status status = measure(&b, &row->of[i], error);
+        if (status != GKA_OK)
+            return status;
+        if (!gka_progress_report(&j->options->progress, ++j->done, j->total))
+            return gka_fail(error, GKA_INTERRUPTED, "interrupted");
+    }
+    judge(row);
+    return GKA_OK;
+}
+
+gka_status gka_condition(const gka_problem *problem, const gka_condition_options *options,
+                         gka_condition_row *rows, size_t *row_count, gka_error *error) {
+    job j = {.problem = problem, .options = options};
+    *row_count = 0;
+    gka_status status = load(&j, error);
+    if (status == GKA_OK)
+        status = compute_exact(&j, error);
+    if (status == GKA_OK)
+        status = compute_floor(&j, error);
+    if (status == GKA_OK)
+        status = read_inputs(&j, error);
+    for (int i = 0; status == GKA_OK && i < GKA_CONDITION_ROWS; i++)
+        if (has(j.wanted, (int)rows_of[i].id))
+            status = fill(&j, i, &rows[(*row_count)++], error);
+    golden_free(&j.exact);
+    golden_free(&j.candidate);
+    golden_free(&j.floor);
+    for (int i = 0; i < GKA_INPUTS; i++)
+        gka_free(j.Z[i]);
+    gka_free(j.p[0]);
+    gka_free(j.p[1]);
+    gka_free(j.v);
+    gka_free(j.w);
+    return status;
+}

@@ -1,0 +1,48 @@
+Is an error the kernel's, or the problem's? The released iteration on one key repeated, and the
+two-term form of the same polynomial. (Columns: error, floor, typical, ratio, word; at the end u kappa,
+its input, its ratio.)
+
+$ gka condition --emulate=h100 --problem=repeat --T=16 --D=16 | awk 'NF > 10 { print $1, $3, $4, $5, $6, $7, $(NF - 2), $(NF - 1), $NF }'
+> tensor error floor typical ratio word of its ratio
+> x 6.80e-03 1.47e-03 2.60e-03 2.61 stable 2.20e-02 k 0.31
+> o 3.39e-01 2.03e-02 2.37e-02 14.33 unstable 2.13e-01 k 1.59
+> solve.dq 6.84e-03 1.64e-03 1.26e-03 4.17 stable 2.29e-02 k 0.30
+> solve.dk 8.68e-01 5.99e-02 1.70e-02 14.50 unstable 1.13e+00 k 0.77
+> solve.dg 1.14e-02 1.85e-03 2.18e-03 5.25 stable 5.52e-02 q 0.21
+> layer.dq 3.51e-02 1.78e-03 1.94e-02 1.81 stable 8.36e-02 k 0.42
+> layer.dk 3.74e-02 2.57e-03 3.70e-03 10.11 unstable 1.72e-02 v 2.17
+> layer.dv 3.29e-01 1.73e-02 2.58e-02 12.75 unstable 2.13e-01 k 1.55
+> layer.dalpha 1.20e+00 3.41e-02 3.92e-02 30.65 unstable 5.21e-01 k 2.31
+> layer.dg 1.47e-01 1.01e-02 1.04e-02 14.07 unstable 1.99e-01 k 0.74
+$ gka condition --emulate=h100 --form=two-term --problem=repeat --T=16 --D=16 | grep solve
+> solve.dq      BF16   2.15e-03  1.64e-03  1.26e-03   1.31  stable                 -     5.85        -            -    0.339        13  2.29e-02  k        0.09
+> solve.dk      BF16   4.82e-02  5.99e-02  1.70e-02   0.80  ill-conditioned       15      289        -            -    0.368        16  1.13e+00  k        0.04
+> solve.dg      F32    5.79e-03  1.85e-03  2.18e-03   2.66  stable              14.1     5.98        -            -    0.404        17  5.52e-02  q        0.10
+$ gka condition --emulate=h100 --problem=repeat --T=16 --D=16 --json=- | grep 'file\|emulate\|name\|word' | head -6
+>   "file": "made up",
+>   "emulate": "h100",
+>       "name": "x",
+>       "word": "stable",
+>       "name": "o",
+>       "word": "unstable",
+
+What is needed.
+
+$ gka condition
+! gka condition: a FILE, or --emulate=PROFILE, was expected
+= 2
+$ gka condition --set=mask=exact $DATA/h100/d64.safetensors
+! gka condition: --set: --emulate=PROFILE was expected with it
+= 2
+$ gka condition --inputs=$DATA/h100/d64.safetensors --emulate=h100
+! gka condition: --inputs: a FILE was expected with it
+= 2
+$ gka condition --seed=2 $DATA/h100/d64.safetensors
+! gka condition: --seed is for a problem that is made up, not for the file $DATA/h100/d64.safetensors
+= 2
+$ gka condition --emulate=h100 --T=4 --D=20
+! gka condition: D = 20: the tensor core of h100 wants a multiple of 16
+= 2
+$ gka condition $DATA/h100/d46.safetensors
+! gka condition: $DATA/h100/d46.safetensors: No such file or directory (did you mean 'd64.safetensors'?)
+= 2

@@ -1,0 +1,302 @@
+/* condition.c - gka_condition: kappa against a dense Jacobian by differences, the typical change
+ * against its Frobenius norm, the floor against rounding by hand; the released form is unstable
+ * where the two-term form is at its floor. */
+#include "oracle.h"
+
+#include "gka/condition.h"
+#include "gka/judge.h"
+
+enum { MOST = 64 };
+
+/* ---- against a dense Jacobian -------------------------------------------------------------- */
+
+typedef struct answers {
+    gka_exact forward, solve, layer;
+} answers;
+
+static void answers_new(const gka_problem *p, answers *a) {
+    lab_exact_new(p, &a->forward);
+    lab_exact_new(p, &a->solve);
+    lab_exact_new(p, &a->layer);
+}
+
+static void answers_free(const gka_problem *p, answers *a) {
+    lab_exact_free(p, &a->forward);
+    lab_exact_free(p, &a->solve);
+    lab_exact_free(p, &a->layer);
+}
+
+static void answer(const gka_problem *p, answers *a) {
+    lab_forward(p, GKA_ORACLE_FP64, &a->forward, NULL);
+    lab_gradient(p, GKA_COTANGENT_X, GKA_ORACLE_FP64, &a->solve, NULL);
+    lab_gradient(p, GKA_COTANGENT_O, GKA_ORACLE_FP64, &a->layer, NULL);
+}
+
+/* Output number `row`, in the order of gka/condition.h. */
+static const double *output_of(const gka_problem *p, const answers *a, int row, int64_t *count) {
+    const int64_t tokens = p->B * p->T * p->H, rows = p->B * p->T * p->G;
+    const struct {
+        const double *at;
+        int64_t count;
+    } outputs[GKA_CONDITION_ROWS] = {{a->forward.x, tokens * p->D}, {a->forward.o, tokens * p->V},
+                                     {a->solve.dq, tokens * p->D},  {a->solve.dk, rows * p->D},
+                                     {a->solve.dg, tokens},         {a->layer.dq, tokens * p->D},
+                                     {a->layer.dk, rows * p->D},    {a->layer.dv, rows * p->V},
+                                     {a->layer.dalpha, tokens},     {a->layer.dg, tokens}};
+    *count = outputs[row].count;
+    return outputs[row].at;
+}
+
+/* Column `element` of every output's Jacobian by one input: (8 (Y(h) - Y(-h)) - (Y(2h) - Y(-2h)))/
+ * (12 h), off by h^4/30 of the fifth derivative, 2^-52 kappa^6, and by u/h = 2^-41. */
+static void column(lab_case *lab, double *element, answers *a,
+                   double columns[GKA_CONDITION_ROWS][MOST]) {
+    static const double at[4] = {1, -1, 2, -2}, weight[4] = {8, -8, -1, 1};
+    const double h = 0x1p-12, kept = *element;
+    memset(columns, 0, GKA_CONDITION_ROWS * sizeof columns[0]);
+    for (int k = 0; k < 4; k++) {
+        *element = kept + at[k] * h;
+        answer(&lab->problem, a);
+        for (int row = 0; row < GKA_CONDITION_ROWS; row++) {
+            int64_t count;
+            const double *const y = output_of(&lab->problem, a, row, &count);
+            for (int64_t i = 0; i < count; i++)
+                columns[row][i] += weight[k] / (12 * h) * y[i];
+        }
+    }
+    *element = kept;
+}
+
+static double norm(int64_t n, const double *x) {
+    double sum = 0;
+    for (int64_t i = 0; i < n; i++)
+        sum += x[i] * x[i];
+    return sqrt(sum);
+}
+
+/* ||J||_2 of J [columns][MOST]: the largest that 100 steps of the power method give from two
+ * random vectors. */
+static double spectral(int64_t rows, int64_t columns, double (*J)[MOST]) {
+    double largest = 0;
+    for (uint64_t start = 1; start <= 2; start++) {
+        double v[MOST], w[MOST], sigma = 0;
+        for (int64_t j = 0; j < columns; j++)
+            v[j] = lab_draw(start, 60, (uint64_t)j);
+        for (int step = 0; step < 100; step++) {
+            memset(w, 0, sizeof w);
+            for (int64_t j = 0; j < columns; j++)
+                for (int64_t i = 0; i < rows; i++)
+                    w[i] += J[j][i] * v[j];
+            sigma = norm(rows, w);
+            double size = 0;
+            for (int64_t j = 0; j < columns; j++) {
+                v[j] = 0;
+                for (int64_t i = 0; i < rows; i++)
+                    v[j] += J[j][i] * w[i];
+                size += v[j] * v[j];
+            }
+            for (int64_t j = 0; j < columns && size > 0; j++)
+                v[j] /= sqrt(size);
+        }
+        largest = fmax(largest, sigma);
+    }
+    return largest;
+}
+
+/* Power iteration comes from below; that it stops within a tenth is a fact of these problems, not a
+ * theorem. The typical change is the root mean square of 8 draws of a quadratic form whose mean is
+ * u^2 ||J diag(Z)||_F^2/3; the variance of such a form is below twice its mean squared, so that of
+ * the mean of 8 below a quarter: 2.5 is three standard deviations. */
+static void prop_against_a_dense_jacobian(void **state) {
+    (void)state;
+    static double J[GKA_CONDITION_ROWS][MOST][MOST];
+    for (uint64_t seed = 1; seed <= 3; seed++) {
+        const lab_shape shape = {.B = 1,
+                                 .T = 6,
+                                 .H = seed == 2 ? 2 : 1,
+                                 .G = 1,
+                                 .D = 4,
+                                 .V = 3,
+                                 .a = .1,
+                                 .gate = true,
+                                 .alpha = true,
+                                 .seed = seed};
+        lab_case lab;
+        answers base, moved;
+        lab_new(&lab, &shape);
+        const gka_problem *const p = &lab.problem;
+        const int64_t tokens = p->T * p->H, keys = p->T;
+        double *const inputs[GKA_INPUTS] = {lab.q, lab.k, lab.v, lab.alpha, lab.g};
+        const int64_t counts[GKA_INPUTS] = {tokens * p->D, keys * p->D, keys * p->V, tokens,
+                                            tokens};
+        gka_profile exact64;
+        gka_error error = {0};
+        gka_condition_row rows[GKA_CONDITION_ROWS];
+        size_t row_count;
+        assert_int_equal(gka_profile_find("exact64", &exact64, &error), GKA_OK);
+        const gka_condition_options options = {.emulate = &exact64};
+        if (gka_condition(p, &options, rows, &row_count, &error) != GKA_OK)
+            fail_msg("%s", error.text);
+        assert_int_equal(row_count, GKA_CONDITION_ROWS);
+        answers_new(p, &base);
+        answers_new(p, &moved);
+        answer(p, &base);
+        for (int in = 0; in < GKA_INPUTS; in++) {
+            for (int64_t j = 0; j < counts[in]; j++) {
+                double columns[GKA_CONDITION_ROWS][MOST];
+                column(&lab, &inputs[in][j], &moved, columns);
+                for (int row = 0; row < GKA_CONDITION_ROWS; row++)
+                    memcpy(J[row][j], columns[row], sizeof columns[row]);
+            }
+            for (int row = 0; row < GKA_CONDITION_ROWS; row++) {
+                int64_t count;
+                const double *const y = output_of(p, &base, row, &count);
+                const double size = norm(count, y), Z = norm(counts[in], inputs[in]);
+                const gka_sensitivity *const s = &rows[row].of[in];
+                const double kappa = spectral(count, counts[in], J[row]) * Z / size;
+                double frobenius = 0;
+                for (int64_t j = 0; j < counts[in]; j++)
+                    for (int64_t i = 0; i < count; i++)
+                        frobenius += J[row][j][i] * J[row][j][i] * inputs[in][j] * inputs[in][j];
+                const double typical = s->unit * sqrt(frobenius / 3) / size;
+                const double squared = s->typical * s->typical / (typical * typical);
+                if (kappa < 1e-6 && !(s->kappa < 1e-6)) /* not read */
+                    fail_msg("%s by %s: kappa %g", rows[row].name, gka_input_name((gka_input)in),
+                             s->kappa);
+                if (kappa >= 1e-6 && !(s->kappa <= kappa * (1 + 1e-6) && s->kappa >= .9 * kappa))
+                    fail_msg("%s by %s: kappa %g, by differences %g", rows[row].name,
+                             gka_input_name((gka_input)in), s->kappa, kappa);
+                if (kappa >= 1e-6 && !(squared <= 2.5 && squared >= .1))
+                    fail_msg("%s by %s: typical %g, by differences %g", rows[row].name,
+                             gka_input_name((gka_input)in), s->typical, typical);
+            }
+        }
+        answers_free(p, &base);
+        answers_free(p, &moved);
+        lab_free(&lab);
+    }
+}
+
+/* ---- floors and words ---------------------------------------------------------------------- */
+
+static void make(gka_keys keys, int64_t T, int64_t D, gka_problem *p) {
+    const gka_generator g = {.keys = keys,
+                             .gate = GKA_GATE_RELEASED,
+                             .B = 1,
+                             .T = T,
+                             .H = 1,
+                             .G = 1,
+                             .D = D,
+                             .V = D,
+                             .alpha = true,
+                             .cotangents = true,
+                             .dtype = GKA_BF16,
+                             .seed = 1};
+    gka_error error = {0};
+    if (gka_problem_generate(&g, p, &error) != GKA_OK)
+        fail_msg("%s", error.text);
+}
+
+static gka_profile profile_of(const char *name, gka_form form) {
+    gka_profile profile;
+    assert_int_equal(gka_profile_find(name, &profile, NULL), GKA_OK);
+    profile.form = form;
+    return profile;
+}
+
+static void condition(const gka_problem *p, const gka_profile *profile, gka_condition_row *rows) {
+    const gka_condition_options options = {.emulate = profile};
+    size_t count;
+    gka_error error = {0};
+    if (gka_condition(p, &options, rows, &count, &error) != GKA_OK)
+        fail_msg("%s", error.text);
+    assert_int_equal(count, GKA_CONDITION_ROWS);
+}
+
+static void stored(const char *format, size_t n, const double *x, double *out) {
+    gka_round_array(gka_format_find(format), GKA_NEAREST_EVEN, 0, 0, n, x, out);
+}
+
+static void test_floor(void **state) {
+    (void)state;
+    enum { T = 24, D = 16, N = T * D };
+    gka_problem p;
+    gka_condition_row rows[GKA_CONDITION_ROWS];
+    make(GKA_KEYS_IID, T, D, &p);
+    const gka_profile exact64 = profile_of("exact64", GKA_TWO_TERM);
+    condition(&p, &exact64, rows);
+    double x[N], f[T], dp[N], dk[N], rounded_x[N], rounded_f[T], rounded_p[N], rounded_dk[N];
+    gka_exact forward = {.x = x, .fro = f}, solve = {.p = dp, .dk = dk};
+    assert_int_equal(gka_oracle_forward(&p, NULL, &forward, NULL, NULL, NULL), GKA_OK);
+    assert_int_equal(gka_oracle_gradient(&p, GKA_COTANGENT_X, NULL, &solve, NULL, NULL, NULL),
+                     GKA_OK);
+    stored("bf16", N, x, rounded_x);
+    stored("fp32", T, f, rounded_f);
+    stored("bf16", N, dp, rounded_p);
+    assert_true(bits_of(rows[0].floor) == bits_of(gka_rel_err(N, rounded_x, x)));
+    assert_true(bits_of(rows[2].floor) == bits_of(gka_rel_err(N, rounded_p, dp)));
+    const gka_chunk_given given = {rounded_x, rounded_f, rounded_p};
+    gka_chunk out = {.dk = rounded_dk};
+    assert_int_equal(gka_chunk_backward(&p, &exact64, GKA_CHUNK_SOLVE, true, &given, &out, NULL),
+                     GKA_OK);
+    stored("bf16", N, rounded_dk, rounded_dk);
+    assert_true(bits_of(rows[3].floor) == bits_of(gka_rel_err(N, rounded_dk, dk)));
+    gka_problem_free(&p);
+}
+
+/* One key repeated: the released three-term form loses more than ten times what storage and
+ * rounding explain; the two-term form, at the same bytes and products, less than twice. */
+static void test_words(void **state) {
+    (void)state;
+    gka_problem p;
+    gka_condition_row rows[GKA_CONDITION_ROWS];
+    make(GKA_KEYS_REPEAT, 16, 16, &p);
+    const gka_profile three = profile_of("h100", GKA_THREE_TERM),
+                      two = profile_of("h100", GKA_TWO_TERM);
+    condition(&p, &three, rows);
+    assert_string_equal(rows[3].name, "solve.dk");
+    assert_int_equal(rows[3].word, GKA_UNSTABLE);
+    assert_true(rows[3].ratio > 10);
+    assert_true(rows[3].worst > 1); /* in the worst direction rounding could do anything */
+    condition(&p, &two, rows);
+    assert_int_equal(rows[3].word, GKA_ILL_CONDITIONED);
+    assert_true(rows[3].ratio < 2);
+    assert_string_equal(rows[0].name, "x");
+    assert_int_equal(rows[0].word, GKA_STABLE);
+    gka_problem_free(&p);
+    const char *const words[] = {"stable", "ill-conditioned", "unstable", "not finite"};
+    for (int i = 0; i < 4; i++)
+        assert_string_equal(gka_stability_name((gka_stability)i), words[i]);
+}
+
+/* Every allocation at first, then ever fewer. */
+static void test_failing_allocations(void **state) {
+    (void)state;
+    gka_problem p;
+    gka_condition_row rows[GKA_CONDITION_ROWS];
+    size_t count;
+    make(GKA_KEYS_IID, 2, 2, &p);
+    const gka_profile exact64 = profile_of("exact64", GKA_THREE_TERM);
+    const gka_condition_options options = {.emulate = &exact64};
+    const int64_t live = gka_alloc_live();
+    for (int64_t n = 0;; n += 1 + n / 4) {
+        gka_alloc_fail_at(n, false);
+        const gka_status status = gka_condition(&p, &options, rows, &count, NULL);
+        const bool reached = gka_alloc_fail_at(-1, false) > n;
+        assert_int_equal(status, reached ? GKA_OUT_OF_MEMORY : GKA_OK);
+        assert_int_equal(gka_alloc_live(), live);
+        if (!reached)
+            break;
+    }
+    gka_problem_free(&p);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(prop_against_a_dense_jacobian),
+        cmocka_unit_test(test_floor),
+        cmocka_unit_test(test_words),
+        cmocka_unit_test(test_failing_allocations),
+    };
+    return cmocka_run_group_tests_name("condition", tests, NULL, NULL);
+}
