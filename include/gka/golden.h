@@ -27,8 +27,10 @@ extern "C" {
  *   gka_version      of the library that made it
  *   spec             JSON, every key of gka_golden_spec_set: made again from this, same bytes
  *   inputs_sha256    over "NAME DTYPE [d0,d1,...]\n" and the data of each input, in the order
- *                    q k v alpha g h0 u0 do dx dh_final du_final cu_seqlens
+ *                    q k v alpha g h0 u0 do dx dh_final du_final cu_seqlens, then of given.x
+ *                    given.fro given.h_chunk given.solve.p given.layer.p
  *   tolerances       JSON {NAME: {value, judged, floor, stage, stage_profile, rule}}, see below
+ *   stage            "all", or of which stage alone
  *   oracle           JSON: what the certified oracle reports; forward values are proven to be
  *                    correctly rounded, gradients are right to about 1e-25 without a proven bound
  *
@@ -47,6 +49,35 @@ extern "C" {
  * inequality). A value of 1/2 or more, which would let zero pass, is null: nothing is judged. */
 enum { GKA_GOLDEN_SEQUENCES = 32 };
 
+/* One stage by itself, so that a kernel is tested without those before it. What it is handed is in
+ * the golden as tensors given.NAME, and NAME.exact is what the formulas make of that to the last
+ * bit or so (gka/oracle.h, gka_oracle_given; about 1e-25 before rounding, without a proven bound);
+ * a golden of a stage is judged as it stands, with no local values.
+ *
+ *   solve   given nothing, or of f and h_chunk          ->  x fro solve.dq
+ *   output  given x                                     ->  o layer.dalpha layer.dv
+ *   dk      given x and p, perhaps f and h_chunk        ->  solve.dk solve.dh0 layer.dk
+ *   dg      the same                                    ->  solve.dg layer.dg
+ *   decode  one token from h0 and u0; given nothing     ->  x fro h_final u_final o
+ *
+ * p is given.solve.p (of dx) and given.layer.p (of the layer: (H + lambda)^-1 alpha dq'), f is
+ * given.fro, h_chunk the states before each chunk. For made-up inputs these are the steps values as
+ * a kernel would have stored them; with --input they are the file's x, fro, h_chunk, solve.dq, and
+ * layer.p or what follows from its layer.dq: p = layer.dq - (1 - alpha) s U do. */
+typedef enum gka_golden_stage {
+    GKA_STAGE_ALL,
+    GKA_STAGE_SOLVE,
+    GKA_STAGE_OUTPUT,
+    GKA_STAGE_DK,
+    GKA_STAGE_DG,
+    GKA_STAGE_DECODE
+} gka_golden_stage;
+const char *gka_golden_stage_name(gka_golden_stage stage); /* "all", "solve", ... */
+
+enum { GKA_GIVEN_X = 1, GKA_GIVEN_P = 2, GKA_GIVEN_F = 4, GKA_GIVEN_H_CHUNK = 8 };
+/* "none", or of x p f h_chunk separated by commas, into bits. GKA_BAD_ARGUMENT. */
+gka_status gka_given_read(const char *text, unsigned *given, gka_error *error);
+
 typedef struct gka_golden_spec {
     gka_generator generator;
     int sequences; /* packed along T, at most GKA_GOLDEN_SEQUENCES; 0: none. Then B = 1, T is the
@@ -56,13 +87,15 @@ typedef struct gka_golden_spec {
     bool emulate;                   /* the h100's outputs too */
     bool lo;                        /* NAME.exact.lo too */
     gka_oracle oracle;              /* certified or MPFR */
+    gka_golden_stage stage;         /* then `forward`, `states`, `backward` do not count */
+    unsigned given;                 /* bits; 0: as the stage has it by default */
 } gka_golden_spec;
 
 /* iid keys, released gates, B T H D = 1 256 1 128, bf16, all outputs, the certified oracle. */
 void gka_golden_spec_start(gka_golden_spec *spec);
 /* Sets one key from text: problem gate B T H G D V pairs dtype chunk ridge iters scale seed h0
- * alpha plain final edit lengths outputs emulate lo oracle. edit: "none" or names of gka_edit,
- * separated by commas; lengths: "none" or the lengths of packed sequences, "17,0,5".
+ * alpha plain final edit lengths outputs emulate lo oracle stage given. edit: "none" or names of
+ * gka_edit, separated by commas; lengths: "none" or the lengths of packed sequences, "17,0,5".
  * GKA_BAD_ARGUMENT with key and allowed values. */
 gka_status gka_golden_spec_set(gka_golden_spec *spec, const char *key, const char *text,
                                gka_error *error);
@@ -111,6 +144,12 @@ typedef struct gka_golden_options {
     const char *const *theirs, *const *ours; /* map_count pairs: the candidate's name of a tensor */
     size_t map_count;
     bool heads_first; /* the candidate's token tensors are [B,H,T,..], not [B,T,H,..] */
+    /* Bits of gka_given; 0: outputs are judged as section 1 says. Else each later stage is judged
+     * by its local value alone: the exact formulas at these tensors, x with or without p (then f
+     * and h_chunk too), what is not given being exact. They are the candidate's own, or those of
+     * given_from (names as in section 1), which stays open. */
+    unsigned given;
+    const gka_file *given_from;
 } gka_golden_options;
 
 typedef struct gka_golden_verdict {

@@ -563,6 +563,23 @@ static int judge_by_golden(request *r) {
     return code;
 }
 
+/* --given and --given-from; the file stays open. */
+static int read_given(request *r, gka_file **from) {
+    cli *const c = r->c;
+    gka_error error = {0};
+    if (r->options->given == NULL)
+        return r->options->given_from == NULL ? CLI_GOOD
+                                              : cli_fail(c, "--given-from needs --given=LIST");
+    if (gka_given_read(r->options->given, &r->how.given, &error) != GKA_OK)
+        return cli_report(c, &error);
+    if (r->by_suite && r->options->given_from != NULL)
+        return cli_fail(c, "--given-from has no meaning for a suite");
+    const int code =
+        r->options->given_from == NULL ? CLI_GOOD : cli_open(c, r->options->given_from, from);
+    r->how.given_from = *from;
+    return code;
+}
+
 int cli_verify_against(cli *c, const cli_against *options, const char *json) {
     request r = {.c = c, .options = options};
     const char **const theirs = gka_alloc(options->maps.count, sizeof *theirs);
@@ -574,6 +591,9 @@ int cli_verify_against(cli *c, const cli_against *options, const char *json) {
                                  .ours = ours,
                                  .map_count = options->maps.count,
                                  .heads_first = options->layout == 1};
+    gka_file *given_from = NULL;
+    if (code == CLI_GOOD)
+        code = read_given(&r, &given_from);
     if (code == CLI_GOOD)
         code = start(&r, json);
     if (code == CLI_GOOD)
@@ -583,6 +603,7 @@ int cli_verify_against(cli *c, const cli_against *options, const char *json) {
     json_decref(r.list);
     cli_json_abandon(&r.json);
     gka_output_abandon(r.junit);
+    gka_file_close(given_from);
     gka_free(theirs);
     gka_free(ours);
     return code != CLI_GOOD ? code : r.failed ? CLI_FAILS : CLI_GOOD;

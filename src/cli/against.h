@@ -7,8 +7,9 @@
 
 typedef struct cli_against {
     const char *golden, *junit;
-    cli_texts maps; /* THEIRS=OURS */
-    int layout;     /* 0: bthd, 1: bhtd */
+    cli_texts maps;                 /* THEIRS=OURS */
+    int layout;                     /* 0: bthd, 1: bhtd */
+    const char *given, *given_from; /* --given=LIST, and the file that has them; NULL */
 } cli_against;
 
 /* The operands judged by the golden; json: where to, or NULL. Returns the exit code. */

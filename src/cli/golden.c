@@ -29,6 +29,8 @@ static const struct {
     {"lengths", "LIST", "of sequences packed along T, 17,0,5 (none)"},
     {"outputs", "LIST", "of forward, backward, states (all)"},
     {"oracle", "NAME", "of NAME.exact: certified or mpfr (certified)"},
+    {"stage", "NAME", "one stage alone: solve, output, dk, dg or decode; see below (all)"},
+    {"given", "LIST", "what the stage is handed, of x, p, f, h_chunk (what it needs)"},
     {"emulate", "NAME", "h100: the emulated kernel's outputs too, as NAME.h100 (none)"},
 };
 
@@ -67,6 +69,19 @@ static const char notes[] =
     "--spec takes the same keys as a JSON object, {\"T\": 512, \"gate\": \"slow\", \"h0\": true};\n"
     "options given as well count more. --input takes a file's own q k [v alpha g h0 u0 do dx\n"
     "dh_final du_final cu_seqlens] and parameters in place of made-up ones.\n"
+    "\n"
+    "--stage makes a golden of one stage, so that a kernel is tested without those before it. "
+    "What\n"
+    "it is handed is in the file as given.x, given.fro, given.h_chunk, given.solve.p, "
+    "given.layer.p\n"
+    "(with --input the file's own x, fro, h_chunk, solve.dq, and layer.p or what layer.dq says of\n"
+    "it), and NAME.exact is exact for that:\n"
+    "\n"
+    "  solve   given nothing, or of f and h_chunk    x fro solve.dq\n"
+    "  output  given x                               o layer.dalpha layer.dv\n"
+    "  dk      given x and p, perhaps f, h_chunk     solve.dk solve.dh0 layer.dk\n"
+    "  dg      the same                              solve.dg layer.dg\n"
+    "  decode  one token (T = 1) from h0             x fro h_final u_final o\n"
     "\n"
     "--suite writes a folder of goldens with an index.json: quick (every feature, small; some\n"
     "seconds), kernel (D 64 and 128, T up to 4096; some minutes) or edge (inputs at the corners).\n"
@@ -121,7 +136,8 @@ static int read_spec(cli *c, const char *path, gka_golden_spec *spec) {
 /* With an input file, what makes tensors up is a mistake. */
 static bool makes_up(const char *name) {
     return strcmp(name, "outputs") != 0 && strcmp(name, "oracle") != 0 &&
-           strcmp(name, "emulate") != 0 && strcmp(name, "lo") != 0;
+           strcmp(name, "emulate") != 0 && strcmp(name, "lo") != 0 && strcmp(name, "stage") != 0 &&
+           strcmp(name, "given") != 0;
 }
 
 static int set_key(cli *c, const request *r, gka_golden_spec *spec, const char *option,

@@ -528,6 +528,10 @@ int cli_verify(cli *c) {
          .help = "FILE calls the golden's tensor OURS THEIRS; may be repeated"},
         {"layout", 0, CLI_CHOICE, &against.layout, .choices = "bthd|bhtd",
          .help = "axes of FILE's token tensors (bthd)"},
+        {"given", 0, CLI_TEXT, &against.given, .value = "LIST",
+         .help = "judge later stages only locally, at FILE's own x, p, f, h_chunk"},
+        {"given-from", 0, CLI_TEXT, &against.given_from, .value = "OTHER",
+         .help = "... or at those of this file"},
         {"junit", 0, CLI_TEXT, &against.junit, .value = "OUT", .help = "write verdicts as JUnit"},
         {.kind = CLI_END}};
     const cli_option options[] = {
@@ -555,8 +559,9 @@ int cli_verify(cli *c) {
     if (against.golden != NULL)
         return needless(&r) ? cli_fail(c, "--%s has no meaning with --against", needless(&r))
                             : cli_verify_against(c, &against, json);
-    if (against.junit != NULL || against.maps.count > 0 || against.layout != 0)
-        return cli_fail(c, "--junit, --map and --layout need --against=GOLDEN");
+    if (against.junit != NULL || against.maps.count > 0 || against.layout != 0 ||
+        against.given != NULL || against.given_from != NULL)
+        return cli_fail(c, "--junit, --map, --layout and --given need --against=GOLDEN");
     if (json != NULL)
         r.list = json_array();
     code = parse_profile(&r, form, &settings);

@@ -37,6 +37,10 @@ typedef struct job {
 
 static gka_status open_case(job *j, const gka_file *golden, gka_error *error) {
     gka_status status = golden_read(golden, &j->golden, error);
+    if (status == GKA_OK && j->golden.stage)
+        status =
+            gka_fail(error, GKA_BAD_FILE, "%s: of one stage; a golden of all of them was expected",
+                     gka_file_path(golden));
     const gka_problem *const problem = &j->golden.problem;
     unsigned wanted = j->golden.wanted | 1u << JUDGE_X | 1u << JUDGE_FRO;
     for (int i = 0; i < JUDGE_OUTPUTS && status == GKA_OK; i++) {

@@ -180,6 +180,12 @@ static gka_status recur(recurrence *r, gka_error *error) {
     return GKA_OK;
 }
 
+gka_status golden_layer_p(const gka_problem *problem, const double *layer_dq, double *p,
+                          gka_error *error) {
+    recurrence r = {.problem = problem, .dq = layer_dq, .p = p};
+    return recur(&r, error);
+}
+
 /* ---- local values -------------------------------------------------------------------------- */
 
 static bool has(unsigned set, int output) {

@@ -34,6 +34,10 @@ gka_status golden_steps(const gka_problem *problem, const gka_profile *profile, 
 gka_status golden_local(const gka_problem *problem, unsigned wanted, const golden_values *given,
                         golden_values *local, gka_error *error);
 
+/* p = layer.dq - (1 - alpha) s U do [B,T,H,D] */
+gka_status golden_layer_p(const gka_problem *problem, const double *layer_dq, double *p,
+                          gka_error *error);
+
 /* Rounds to the stored type, in place. */
 void golden_store(const gka_problem *problem, unsigned wanted, golden_values *values);
 
@@ -47,6 +51,7 @@ gka_status golden_errors(const gka_problem *problem, unsigned wanted,
 typedef struct golden_reference {
     const gka_file *file; /* the problem's views point into it */
     gka_problem problem;
+    bool stage;                      /* of one stage: judged as it stands, nothing is local */
     unsigned wanted;                 /* its outputs */
     double tolerance[JUDGE_OUTPUTS]; /* NaN: none */
     golden_values steps, exact;

@@ -2,6 +2,7 @@
  */
 #include "judge/golden.h"
 #include "judge/golden_spec.h"
+#include "judge/golden_stage.h"
 
 #include "gka/format.h"
 #include "io/bytes.h"
@@ -12,7 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { TENSORS = GKA_PROBLEM_TENSORS + 4 * JUDGE_OUTPUTS, NAME = 32 };
+enum { MADE = 4 * JUDGE_OUTPUTS + GIVEN_TENSORS, TENSORS = GKA_PROBLEM_TENSORS + MADE, NAME = 32 };
 
 /* Work done and to do, in units of a certified forward pass. */
 typedef struct meter {
@@ -25,8 +26,10 @@ typedef struct job {
     meter meter;
     gka_problem problem;
     int64_t bounds[GKA_GOLDEN_SEQUENCES + 1]; /* cu_seqlens of the problem */
-    bool own;                                 /* the inputs are a user's */
+    const gka_file *inputs;                   /* a user's; NULL: made up */
     unsigned wanted;
+    unsigned given_bits; /* of gka_given, where a stage alone is asked for */
+    golden_given given;
     golden_values exact, lo, steps, emulated;
     gka_oracle_report report;
     double floor[JUDGE_OUTPUTS], stage[JUDGE_OUTPUTS];
@@ -43,8 +46,14 @@ static bool wants(const job *j, int output) {
 
 /* ---- the problem --------------------------------------------------------------------------- */
 
-static unsigned wanted_outputs(const gka_golden_spec *spec, const gka_problem *problem) {
+static unsigned wanted_outputs(const gka_golden_spec *spec, unsigned given,
+                               const gka_problem *problem) {
     unsigned wanted = 0;
+    for (int i = 0; i < JUDGE_OUTPUTS && spec->stage != GKA_STAGE_ALL; i++)
+        if (golden_stage_outputs(spec->stage) >> i & 1 && golden_possible(problem, i))
+            wanted |= 1u << i;
+    if (spec->stage != GKA_STAGE_ALL)
+        return given & GKA_GIVEN_F ? wanted & ~(1u << JUDGE_FRO) : wanted;
     for (int i = 0; i < JUDGE_OUTPUTS; i++) {
         const judge_part part = judge_outputs[i].part;
         const bool asked = part == JUDGE_FORWARD  ? spec->forward
@@ -86,7 +95,7 @@ static gka_status pack(job *j, gka_error *error) {
 }
 
 static gka_status make_problem(job *j, const gka_file *inputs, gka_error *error) {
-    j->own = inputs != NULL;
+    j->inputs = inputs;
     gka_status status;
     if (inputs != NULL) {
         status = gka_problem_from_file(inputs, &j->problem, NULL, error);
@@ -119,8 +128,12 @@ static gka_status make_problem(job *j, const gka_file *inputs, gka_error *error)
  * 2.7 forward passes, and with gradients 14. */
 static const double GRADIENT = 4, PROFILE = 2.7, PROFILE_GRADIENTS = 14;
 
+static bool has_gradients(const job *j) {
+    return j->wanted >> JUDGE_SOLVE_DQ != 0;
+}
+
 static double profile_work(const job *j) {
-    return j->spec->backward ? PROFILE_GRADIENTS : PROFILE;
+    return has_gradients(j) ? PROFILE_GRADIENTS : PROFILE;
 }
 
 /* The chunk sizes of the panel beside the problem's own: 16, 32, 64, 128, up to the first that
@@ -147,7 +160,7 @@ static void start_meter(job *j) {
     int profiles = 2 + j->spec->emulate; /* the problem's own chunk size, and two-term */
     for (const int64_t *C = panel_chunks(&j->problem, chunks); *C != 0; C++)
         profiles++;
-    j->meter.total = 1 + (j->spec->backward ? 2 * GRADIENT : 0) + profiles * profile_work(j);
+    j->meter.total = 1 + (has_gradients(j) ? 2 * GRADIENT : 0) + profiles * profile_work(j);
 }
 
 static bool report_step(void *context, double done, double total) {
@@ -361,7 +374,8 @@ static double tolerance_of(const job *j, int output) {
 }
 
 static gka_status make_tolerances(job *j, gka_error *error) {
-    const unsigned all = with_upstream(&j->problem, j->wanted);
+    const unsigned all =
+        with_upstream(&j->problem, j->wanted) | golden_given_outputs(j->given_bits, j->wanted);
     gka_profile exact64;
     gka_status status = gka_profile_find("exact64", &exact64, error);
     if (status == GKA_OK)
@@ -373,6 +387,42 @@ static gka_status make_tolerances(job *j, gka_error *error) {
     if (status == GKA_OK && j->spec->emulate)
         status = emulate(j, error);
     return status;
+}
+
+/* ---- one stage ----------------------------------------------------------------------------- */
+
+/* What the stage is handed, and its references there. Only a solve iterates: what the other stages
+ * should give is exact. */
+static gka_status make_stage_references(job *j, gka_error *error) {
+    const gka_golden_stage stage = j->spec->stage;
+    gka_status status;
+    if (j->inputs != NULL)
+        status = golden_given_read(&j->problem, j->given_bits, j->wanted, j->inputs, false,
+                                   &j->given, error);
+    else
+        status = golden_given_take(&j->problem, j->given_bits, j->wanted, &j->steps, true,
+                                   &j->given, error);
+    if (status == GKA_OK)
+        status = golden_allocate(&j->problem, j->wanted, &j->exact, error);
+    if (status == GKA_OK && j->spec->lo)
+        status = golden_allocate(&j->problem, j->wanted, &j->lo, error);
+    const gka_progress progress = {.report = report_step, .context = &j->meter};
+    j->meter.step = 2 * GRADIENT;
+    if (status == GKA_OK)
+        status = golden_exact_at(&j->problem, j->wanted, &j->given, &progress, &j->exact,
+                                 j->spec->lo ? &j->lo : NULL, &j->report, error);
+    if (status == GKA_OK && stage == GKA_STAGE_SOLVE && j->given_bits != 0)
+        status = golden_steps_at(&j->problem, j->wanted, &j->given, &j->steps, error);
+    for (int i = 0; i < JUDGE_OUTPUTS && status == GKA_OK && stage != GKA_STAGE_SOLVE; i++)
+        if (wants(j, i))
+            memcpy(j->steps.of[i], j->exact.of[i],
+                   (size_t)judge_count(&j->problem, i) * sizeof(double));
+    return status;
+}
+
+/* Decode is the layer itself, one token of it; so it has the forward pass's proof. */
+static bool whole_layer(const job *j) {
+    return j->spec->stage == GKA_STAGE_ALL || j->spec->stage == GKA_STAGE_DECODE;
 }
 
 /* ---- metadata ------------------------------------------------------------------------------ */
@@ -418,7 +468,8 @@ static json_t *tolerances_json(const job *j, bool *good) {
             continue;
         builder o = {json_object(), true};
         put(&o, "value", real_or_null(tolerance_of(j, i)));
-        put(&o, "judged", json_string(judge_outputs[i].upstream != 0 ? "local" : "steps"));
+        const bool local = j->spec->stage == GKA_STAGE_ALL && judge_outputs[i].upstream != 0;
+        put(&o, "judged", json_string(local ? "local" : "steps"));
         put(&o, "floor", rounded_up(j->floor[i]));
         put(&o, "stage", rounded_up(j->stage[i]));
         put(&o, "stage_profile", profile_json(j, i));
@@ -439,8 +490,10 @@ static json_t *oracle_json(const job *j, bool *good) {
     put(&o, "ties", json_integer(j->report.ties));
     put(&o, "exact_zeros", json_integer(j->report.zeros));
     put(&o, "forward",
-        json_string(j->spec->oracle == GKA_ORACLE_CERTIFIED ? "correctly rounded, proven"
-                                                            : "256 bits, rounded once; no proof"));
+        json_string(!whole_layer(j) ? "double-double, rounded once; no proven bound"
+                    : j->spec->oracle == GKA_ORACLE_CERTIFIED
+                        ? "correctly rounded, proven"
+                        : "256 bits, rounded once; no proof"));
     put(&o, "gradients",
         json_string(j->spec->oracle == GKA_ORACLE_CERTIFIED
                         ? "double-double, rounded once; no proven bound"
@@ -465,19 +518,21 @@ static gka_status add_json(job *j, const char *key, json_t *root, bool good, gka
 /* All that is written: inputs first, then by output. */
 typedef struct list {
     gka_tensor tensors[TENSORS];
-    char names[4 * JUDGE_OUTPUTS][NAME];
+    char names[MADE][NAME];
     size_t count, inputs, named;
     int64_t *bounds; /* cu_seqlens, little-endian */
-    void *bytes[4 * JUDGE_OUTPUTS];
+    void *bytes[MADE];
 } list;
 
-static gka_status add_tensor(list *l, const gka_problem *problem, int output, const char *suffix,
-                             gka_dtype dtype, const double *values, gka_error *error) {
+/* A tensor of an output's shape, called name + suffix. */
+static gka_status add_tensor(list *l, const gka_problem *problem, int output, const char *base,
+                             const char *suffix, gka_dtype dtype, const double *values,
+                             gka_error *error) {
     const gka_format *const format = gka_format_of_dtype(dtype);
     const size_t count = (size_t)judge_count(problem, output), size = gka_dtype_size(dtype);
     char *const name = l->names[l->named];
     unsigned char *const bytes = gka_alloc(count, size);
-    (void)snprintf(name, NAME, "%s%s", judge_outputs[output].name, suffix);
+    (void)snprintf(name, NAME, "%s%s", base, suffix);
     if (bytes == NULL)
         return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory storing '%s'", name);
     gka_encode_array(format, GKA_NEAREST_EVEN, 0, 0, count, values, bytes);
@@ -512,19 +567,35 @@ static gka_status add_inputs(list *l, const gka_problem *problem, gka_error *err
     return GKA_OK;
 }
 
+/* What is given counts as an input. */
+static gka_status add_given(list *l, const job *j, gka_error *error) {
+    gka_status status = GKA_OK;
+    for (int i = 0; i < GIVEN_TENSORS && status == GKA_OK; i++)
+        if (j->given.of[i] != NULL)
+            status = add_tensor(l, &j->problem, golden_given_tensors[i].output,
+                                golden_given_tensors[i].name, "", j->given.dtype[i], j->given.of[i],
+                                error);
+    l->inputs = l->count;
+    return status;
+}
+
 static gka_status list_tensors(const job *j, list *l, gka_error *error) {
     gka_status status = add_inputs(l, &j->problem, error);
+    if (status == GKA_OK)
+        status = add_given(l, j, error);
     for (int i = 0; i < JUDGE_OUTPUTS && status == GKA_OK; i++) {
+        const gka_problem *const p = &j->problem;
+        const char *const name = judge_outputs[i].name;
         if (!wants(j, i))
             continue;
-        status = add_tensor(l, &j->problem, i, ".exact", GKA_F64, j->exact.of[i], error);
+        status = add_tensor(l, p, i, name, ".exact", GKA_F64, j->exact.of[i], error);
         if (status == GKA_OK && j->spec->lo)
-            status = add_tensor(l, &j->problem, i, ".exact.lo", GKA_F64, j->lo.of[i], error);
+            status = add_tensor(l, p, i, name, ".exact.lo", GKA_F64, j->lo.of[i], error);
         if (status == GKA_OK)
-            status = add_tensor(l, &j->problem, i, ".steps", GKA_F64, j->steps.of[i], error);
+            status = add_tensor(l, p, i, name, ".steps", GKA_F64, j->steps.of[i], error);
         if (status == GKA_OK && j->spec->emulate)
-            status = add_tensor(l, &j->problem, i, ".h100", judge_dtype(&j->problem, i),
-                                j->emulated.of[i], error);
+            status =
+                add_tensor(l, p, i, name, ".h100", judge_dtype(p, i), j->emulated.of[i], error);
     }
     return status;
 }
@@ -570,7 +641,8 @@ static gka_status describe(job *j, const list *l, char hash[65], gka_error *erro
     j->pairs[j->pair_count++] = (gka_text_pair){"golden", golden_version};
     j->pairs[j->pair_count++] = (gka_text_pair){"gka_version", gka_version()};
     j->pairs[j->pair_count++] = (gka_text_pair){"inputs_sha256", hash};
-    gka_status status = golden_spec_text(j->spec, j->own, &j->metadata[0], error);
+    j->pairs[j->pair_count++] = (gka_text_pair){"stage", gka_golden_stage_name(j->spec->stage)};
+    gka_status status = golden_spec_text(j->spec, j->inputs != NULL, &j->metadata[0], error);
     if (status == GKA_OK)
         j->pairs[j->pair_count++] = (gka_text_pair){"spec", j->metadata[0]};
     if (status == GKA_OK) {
@@ -597,6 +669,9 @@ static gka_status describe(job *j, const list *l, char hash[65], gka_error *erro
 }
 
 static gka_status check_emulation(const job *j, gka_error *error) {
+    if (j->spec->stage != GKA_STAGE_ALL)
+        return gka_fail(error, GKA_BAD_ARGUMENT,
+                        "emulate is 'h100': none was expected for a stage");
     gka_profile h100;
     gka_status status = gka_profile_find("h100", &h100, error);
     if (status == GKA_OK)
@@ -607,24 +682,29 @@ static gka_status check_emulation(const job *j, gka_error *error) {
 gka_status gka_golden_generate(const gka_golden_spec *spec, const gka_file *inputs,
                                const char *path, const gka_progress *progress, gka_error *error) {
     job j = {.spec = spec, .meter = {.progress = progress}};
+    j.given_bits = golden_stage_given(spec->stage, spec->given);
     char hash[65];
     list *const l = gka_alloc(1, sizeof *l);
     gka_status status = l == NULL ? gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory")
                                   : make_problem(&j, inputs, error);
+    if (status == GKA_OK)
+        status = golden_stage_check(spec->stage, j.given_bits, &j.problem, error);
     if (status == GKA_OK && spec->emulate)
         status = check_emulation(&j, error);
     if (status == GKA_OK) {
-        j.wanted = wanted_outputs(spec, &j.problem);
+        j.wanted = wanted_outputs(spec, j.given_bits, &j.problem);
         if (j.wanted == 0)
             status = gka_fail(error, GKA_BAD_ARGUMENT,
                               "outputs: the inputs have none of them; v, do or dx was expected");
     }
     if (status == GKA_OK)
         start_meter(&j);
-    if (status == GKA_OK)
+    if (status == GKA_OK && whole_layer(&j))
         status = make_exact(&j, error);
     if (status == GKA_OK)
         status = make_tolerances(&j, error);
+    if (status == GKA_OK && !whole_layer(&j))
+        status = make_stage_references(&j, error);
     if (status == GKA_OK)
         status = list_tensors(&j, l, error);
     if (status == GKA_OK)
@@ -640,6 +720,7 @@ gka_status gka_golden_generate(const gka_golden_spec *spec, const gka_file *inpu
     golden_free(&j.lo);
     golden_free(&j.steps);
     golden_free(&j.emulated);
+    golden_given_free(&j.given);
     gka_problem_free(&j.problem);
     return status;
 }

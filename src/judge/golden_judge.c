@@ -1,5 +1,5 @@
 /* golden_judge.c - a candidate's tensors judged by a golden (gka/golden.h, section 2). */
-#include "judge/golden.h"
+#include "judge/golden_stage.h"
 
 #include "gka/format.h"
 #include "io/bytes.h"
@@ -49,6 +49,52 @@ static gka_status load_all(job *j, gka_error *error) {
                         "%s: nothing to judge; a tensor '%s' or another output of %s was expected",
                         gka_file_path(j->candidate), v->row_count > 0 ? v->rows[0].name : "x",
                         gka_file_path(j->golden.file));
+    return status;
+}
+
+/* ---- at given tensors ---------------------------------------------------------------------- */
+
+/* What the candidate hands on may be no output of the golden. */
+static gka_status load_upstream(job *j, unsigned outputs, gka_error *error) {
+    gka_status status = GKA_OK;
+    for (int i = 0; i < JUDGE_OUTPUTS && status == GKA_OK; i++) {
+        if (!(outputs >> i & 1) || j->out.of[i] != NULL)
+            continue;
+        const gka_tensor *const tensor = find_theirs(j, judge_outputs[i].name);
+        if (tensor == NULL)
+            return gka_fail(error, GKA_BAD_FILE, "%s: tensor '%s', which is given, is missing",
+                            gka_file_path(j->candidate), judge_outputs[i].name);
+        status = golden_load(&j->verdict->problem, j->candidate, tensor, i, j->options->heads_first,
+                             &j->out.of[i], error);
+    }
+    return status;
+}
+
+static gka_status local_at_given(job *j, gka_error *error) {
+    const unsigned given = j->options->given;
+    unsigned wanted = j->golden.wanted & golden_given_decides(given);
+    for (int i = 0; i < JUDGE_OUTPUTS; i++)
+        if (j->out.of[i] == NULL)
+            wanted &= ~(1u << i);
+    if (wanted == 0)
+        return gka_fail(error, GKA_BAD_ARGUMENT,
+                        "given: x, or x and p, and outputs that follow from them were expected");
+    const gka_problem *const problem = &j->verdict->problem;
+    const gka_file *const from = j->options->given_from;
+    golden_given at = {0};
+    gka_status status;
+    if (from != NULL) {
+        status = golden_given_read(problem, given, wanted, from, false, &at, error);
+    } else {
+        status = load_upstream(j, golden_given_outputs(given, wanted), error);
+        if (status == GKA_OK)
+            status = golden_given_take(problem, given, wanted, &j->out, false, &at, error);
+    }
+    if (status == GKA_OK)
+        status = golden_allocate(problem, wanted, &j->local, error);
+    if (status == GKA_OK)
+        status = golden_exact_at(problem, wanted, &at, NULL, &j->local, NULL, NULL, error);
+    golden_given_free(&at);
     return status;
 }
 
@@ -145,9 +191,12 @@ static gka_status judge(job *j, int output, gka_golden_row *row, gka_error *erro
     const int64_t n = judge_count(&j->verdict->problem, output);
     const double *const out = j->out.of[output], *const steps = j->golden.steps.of[output],
                         *const local = j->local.of[output];
-    for (int u = 0; u < JUDGE_OUTPUTS && local == NULL; u++)
-        if (o->upstream >> u & 1 && j->out.of[u] == NULL)
+    for (int u = 0; u < JUDGE_OUTPUTS && local == NULL && !j->golden.stage; u++) {
+        /* Where x alone is given, what wants p too has nothing to be judged by. */
+        const bool given = j->options->given != 0 ? u <= JUDGE_FRO : j->out.of[u] != NULL;
+        if (o->upstream >> u & 1 && !given)
             row->lacking = judge_outputs[u].name;
+    }
     gka_comparison c;
     gka_compare(&tensor, j->golden.exact.of[output], o->row_rank, &c);
     row->total = c.rel_err;
@@ -158,7 +207,7 @@ static gka_status judge(job *j, int output, gka_golden_row *row, gka_error *erro
         gka_compare(&tensor, local, o->row_rank, &c);
         row->own = c.rel_err;
         row->inherited = gka_rel_err(n, local, steps);
-        row->local = row->own < row->steps || isnan(row->steps);
+        row->local = j->options->given != 0 || row->own < row->steps || isnan(row->steps);
         if (row->local)
             row->judged = c;
     }
@@ -187,7 +236,13 @@ gka_status gka_golden_judge(const gka_file *candidate, const gka_file *golden,
     verdict->problem = j.golden.problem;
     if (status == GKA_OK)
         status = load_all(&j, error);
-    if (status == GKA_OK)
+    if (status == GKA_OK && j.options->given != 0 && j.golden.stage)
+        status = gka_fail(error, GKA_BAD_ARGUMENT,
+                          "given: %s is of one stage, which has what it is given",
+                          gka_file_path(golden));
+    else if (status == GKA_OK && j.options->given != 0)
+        status = local_at_given(&j, error);
+    else if (status == GKA_OK && !j.golden.stage)
         status = golden_local(&verdict->problem, j.golden.wanted, &j.out, &j.local, error);
     for (size_t i = 0; i < verdict->row_count && status == GKA_OK; i++)
         if (verdict->rows[i].tensor != NULL)

@@ -1,5 +1,5 @@
 /* golden_read.c - a golden's problem, references and tolerances; tensors of a file as doubles. */
-#include "judge/golden.h"
+#include "judge/golden_stage.h"
 
 #include "gka/format.h"
 #include "io/bytes.h"
@@ -16,10 +16,15 @@ static gka_status not_golden(const gka_file *golden, const char *what, gka_error
 }
 
 static gka_status check_hash(const gka_file *golden, gka_error *error) {
-    gka_tensor tensors[GKA_PROBLEM_TENSORS];
+    gka_tensor tensors[GKA_PROBLEM_TENSORS + GIVEN_TENSORS];
     size_t count = 0;
     for (const char *const *name = gka_problem_names; *name != NULL; name++) {
         const gka_tensor *const tensor = gka_file_find(golden, *name);
+        if (tensor != NULL)
+            tensors[count++] = *tensor;
+    }
+    for (int i = 0; i < GIVEN_TENSORS; i++) {
+        const gka_tensor *const tensor = gka_file_find(golden, golden_given_tensors[i].name);
         if (tensor != NULL)
             tensors[count++] = *tensor;
     }
@@ -97,6 +102,8 @@ static gka_status load_reference(const golden_reference *r, int output, const ch
 
 gka_status golden_read(const gka_file *file, golden_reference *reference, gka_error *error) {
     *reference = (golden_reference){.file = file};
+    const char *const stage = gka_file_metadata(file, "stage");
+    reference->stage = stage != NULL && strcmp(stage, gka_golden_stage_name(GKA_STAGE_ALL)) != 0;
     gka_status status = read_tolerances(reference, error);
     if (status == GKA_OK)
         status = check_hash(file, error);

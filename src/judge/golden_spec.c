@@ -1,11 +1,12 @@
 /* golden_spec.c - what a golden is made of, key by key: one table for options, JSON, metadata. */
 #include "judge/golden_spec.h"
+#include "judge/golden_stage.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-typedef enum kind { WORD, EXTENT, COUNT, REAL, FLAG, SEED, EDITS, LENGTHS, OUTPUTS } kind;
+typedef enum kind { WORD, EXTENT, COUNT, REAL, FLAG, SEED, EDITS, LENGTHS, OUTPUTS, GIVEN } kind;
 
 typedef struct word {
     const char *name;
@@ -24,6 +25,18 @@ static const word dtype_words[] = {
     {"bf16", GKA_BF16}, {"fp16", GKA_F16}, {"fp32", GKA_F32}, {NULL, 0}};
 static const word oracle_words[] = {
     {"certified", GKA_ORACLE_CERTIFIED}, {"mpfr", GKA_ORACLE_MPFR}, {NULL, 0}};
+static const word stage_words[] = {{"all", GKA_STAGE_ALL},
+                                   {"solve", GKA_STAGE_SOLVE},
+                                   {"output", GKA_STAGE_OUTPUT},
+                                   {"dk", GKA_STAGE_DK},
+                                   {"dg", GKA_STAGE_DG},
+                                   {"decode", GKA_STAGE_DECODE},
+                                   {NULL, 0}};
+static const word given_words[] = {{"x", GKA_GIVEN_X},
+                                   {"p", GKA_GIVEN_P},
+                                   {"f", GKA_GIVEN_F},
+                                   {"h_chunk", GKA_GIVEN_H_CHUNK},
+                                   {NULL, 0}};
 static const word emulate_words[] = {{"none", 0}, {"h100", 1}, {NULL, 0}};
 static const word flag_words[] = {{"false", 0}, {"true", 1}, {NULL, 0}};
 
@@ -64,6 +77,8 @@ static const key keys[] = {
     {"emulate", FLAG, AT(emulate), emulate_words, 0, 0},
     {"lo", FLAG, AT(lo), flag_words, 0, 0},
     {"oracle", WORD, AT(oracle), oracle_words, 0, 0},
+    {"stage", WORD, AT(stage), stage_words, 0, 0},
+    {"given", GIVEN, AT(given), given_words, 0, 0},
 };
 
 enum { KEYS = sizeof keys / sizeof *keys };
@@ -100,6 +115,13 @@ gka_generator golden_generator(const gka_golden_spec *spec) {
     g.gate = g.plain ? GKA_GATE_NONE : g.gate;
     g.scale = g.scale != 0 ? g.scale : 1 / sqrt((double)g.D);
     return g;
+}
+
+const char *gka_golden_stage_name(gka_golden_stage stage) {
+    for (const word *w = stage_words; w->name != NULL; w++)
+        if (w->value == (int)stage)
+            return w->name;
+    return NULL;
 }
 
 /* ---- setting ------------------------------------------------------------------------------- */
@@ -206,6 +228,28 @@ static gka_status set_edits(gka_golden_spec *spec, const char *text, gka_error *
     }
 }
 
+gka_status gka_given_read(const char *text, unsigned *given, gka_error *error) {
+    *given = 0;
+    if (strcmp(text, "none") == 0)
+        return GKA_OK;
+    for (const char *part = text;; part++) {
+        const size_t length = strcspn(part, ",");
+        const word *w = given_words;
+        while (w->name != NULL &&
+               (strlen(w->name) != length || strncmp(w->name, part, length) != 0))
+            w++;
+        if (w->name == NULL)
+            return gka_fail(error, GKA_BAD_ARGUMENT,
+                            "given is '%.60s': none, or of x, p, f and h_chunk, separated by "
+                            "commas, was expected",
+                            text);
+        *given |= (unsigned)w->value;
+        part += length;
+        if (*part == '\0')
+            return GKA_OK;
+    }
+}
+
 /* "none", or integers separated by commas */
 static gka_status set_lengths(gka_golden_spec *spec, const char *text, gka_error *error) {
     spec->sequences = 0;
@@ -254,6 +298,7 @@ gka_status gka_golden_spec_set(gka_golden_spec *spec, const char *name, const ch
     case REAL: return set_real(k, text, member, error);
     case SEED: return set_seed(k, text, member, error);
     case EDITS: return set_edits(spec, text, error);
+    case GIVEN: return gka_given_read(text, member, error);
     case LENGTHS: return set_lengths(spec, text, error);
     case OUTPUTS: return set_outputs(spec, text, error);
     case COUNT:
@@ -324,6 +369,15 @@ static json_t *edits_json(const gka_golden_spec *spec) {
     return json_string(text);
 }
 
+static json_t *given_json(const gka_golden_spec *spec) {
+    char text[32] = "none";
+    int n = 0;
+    for (const word *w = given_words; w->name != NULL; w++)
+        if (spec->given & (unsigned)w->value)
+            n += snprintf(text + n, sizeof text - (size_t)n, "%s%s", n == 0 ? "" : ",", w->name);
+    return json_string(text);
+}
+
 static json_t *lengths_json(const gka_golden_spec *spec) {
     char text[GKA_GOLDEN_SEQUENCES * 12] = "none";
     for (int i = 0, n = 0; i < spec->sequences; i++)
@@ -350,6 +404,7 @@ static json_t *json_of(const key *k, const gka_golden_spec *spec) {
             return json_string(word_of(k->words, *(const bool *)member));
         return json_boolean(*(const bool *)member);
     case EDITS: return edits_json(spec);
+    case GIVEN: return given_json(spec);
     case LENGTHS: return lengths_json(spec);
     case OUTPUTS:
         (void)snprintf(text, sizeof text, "%s%s%s", spec->forward ? ",forward" : "",
@@ -362,6 +417,7 @@ static json_t *json_of(const key *k, const gka_golden_spec *spec) {
 static json_t *golden_spec_json(const gka_golden_spec *spec, bool own_inputs, bool *good) {
     gka_golden_spec resolved = *spec;
     resolved.generator = golden_generator(spec);
+    resolved.given = golden_stage_given(spec->stage, spec->given);
     json_t *const object = json_object();
     for (int i = 0; i < KEYS; i++)
         if (!own_inputs || keys[i].kind == OUTPUTS || keys[i].offset >= AT(emulate))

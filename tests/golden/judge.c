@@ -287,7 +287,8 @@ static void test_names_and_heads_first(void **state) {
     }
     c.tensors[JUDGE_O].name = "attn_out";
     const char *const theirs[] = {"attn_out"}, *const ours[] = {"o"};
-    const gka_golden_options options = {theirs, ours, 1, true};
+    const gka_golden_options options = {
+        .theirs = theirs, .ours = ours, .map_count = 1, .heads_first = true};
     assert_int_equal(judge(&c, ALL, &options, &turned, &file), GKA_OK);
     for (size_t i = 0; i < plain.row_count; i++) {
         assert_true(bits_of(plain.rows[i].judged.rel_err) ==

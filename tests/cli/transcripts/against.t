@@ -109,8 +109,55 @@ $ gka verify --against=golden --oracle=fp64 $DATA/h100/d64.safetensors
 ! gka verify: --oracle has no meaning with --against
 = 2
 $ gka verify --junit=x $DATA/h100/d64.safetensors
-! gka verify: --junit, --map and --layout need --against=GOLDEN
+! gka verify: --junit, --map, --layout and --given need --against=GOLDEN
 = 2
 $ gka verify --against=golden golden
 ! gka verify: golden: nothing to judge; a tensor 'x' or another output of golden was expected
+= 2
+
+Stages alone: the released backward at its own x, f and p, and the total error in its parts.
+
+$ gka golden --input=$DATA/h100/d64.safetensors --stage=dk -o dk; gka verify --against=dk $DATA/h100/d64.safetensors | head -6
+> $DATA/h100/d64.safetensors against dk
+>
+> tensor    dtype     error  against  tolerance     steps  local  inherited     total  ok
+> solve.dk  BF16   4.22e-03  steps     3.12e-02  4.22e-03      -          -  4.22e-03  yes
+> layer.dk  BF16   1.82e-02  steps     6.25e-02  1.82e-02      -          -  1.82e-02  yes
+>
+$ gka verify --against=dk --given=x $DATA/h100/d64.safetensors
+! gka verify: given: dk is of one stage, which has what it is given
+= 2
+$ gka verify --against=golden --given=x,p,f,h_chunk $DATA/h100/d64.safetensors | head -18
+> $DATA/h100/d64.safetensors against golden
+>
+> tensor        dtype     error  against  tolerance     steps     local  inherited     total  ok
+> x             BF16   2.56e-03  steps     1.56e-02  2.56e-03         -          -  2.57e-03  yes
+> fro           F32    5.48e-04  steps     3.91e-03  5.48e-04         -          -  5.48e-04  yes
+> h_chunk       BF16   2.14e-03  steps     7.81e-03  2.14e-03         -          -  2.14e-03  yes
+> h_final       F32    1.30e-03  steps     3.91e-03  1.30e-03         -          -  1.30e-03  yes
+> u_final       F32    1.51e-03  steps     3.91e-03  1.51e-03         -          -  1.51e-03  yes
+> o             BF16   1.77e-02  local     6.25e-02  3.80e-02  1.77e-02   3.07e-02  3.80e-02  yes
+> solve.dq      BF16   2.51e-03  steps     1.56e-02  2.51e-03         -          -  2.51e-03  yes
+> solve.dk      BF16   4.22e-03  local     3.12e-02  4.25e-02  4.22e-03   4.23e-02  4.25e-02  yes
+> solve.dg      F32    4.93e-03  local     1.56e-02  6.13e-03  4.93e-03   2.41e-03  6.05e-03  yes
+> layer.dq      BF16   1.65e-02  steps     6.25e-02  1.65e-02         -          -  1.65e-02  yes
+> layer.dk      BF16   1.82e-02  local     6.25e-02  2.69e-02  1.82e-02   2.29e-02  2.69e-02  yes
+> layer.dv      BF16   1.33e-02  local     3.12e-02  2.59e-02  1.33e-02   2.08e-02  2.60e-02  yes
+> layer.dalpha  BF16   2.45e-02  local     6.25e-02  5.62e-02  2.45e-02   4.41e-02  5.62e-02  yes
+> layer.dg      F32    2.64e-02  local     1.25e-01  4.19e-02  2.64e-02   2.43e-02  4.18e-02  yes
+>
+$ gka verify --against=golden --given=x,p --given-from=$DATA/h100/d64.safetensors $DATA/h100/d64.safetensors | grep -A1 'solve.dk.*local'
+> solve.dk      BF16   4.22e-03  local     3.12e-02  4.25e-02  4.22e-03   4.23e-02  4.25e-02  yes
+> solve.dg      F32    5.51e-03  local     1.56e-02  6.13e-03  5.51e-03   2.04e-03  6.05e-03  yes
+$ gka verify --against=golden --given=p $DATA/h100/d64.safetensors
+! gka verify: given: x, or x and p, and outputs that follow from them were expected
+= 2
+$ gka verify --against=golden --given=x,y $DATA/h100/d64.safetensors
+! gka verify: given is 'x,y': none, or of x, p, f and h_chunk, separated by commas, was expected
+= 2
+$ gka verify --against=golden --given-from=golden $DATA/h100/d64.safetensors
+! gka verify: --given-from needs --given=LIST
+= 2
+$ gka verify --against=golden --given=x --given-from=golden $DATA/h100/d64.safetensors
+! gka verify: golden: tensor 'x', which is given, is missing
 = 2

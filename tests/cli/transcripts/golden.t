@@ -27,7 +27,7 @@ $ gka golden --dtype=fp32 --emulate=h100 -o x
 ! gka golden: profile h100 wants q, k, v, alpha and the cotangents in BF16
 = 2
 $ echo '{"T": 3, "tokens": 4}' >spec; gka golden --spec=spec -o x
-! gka golden: spec: no key 'tokens': one of problem gate B T H G D V pairs dtype chunk ridge iters scale seed h0 alpha plain final edit lengths outputs emulate lo oracle was expected
+! gka golden: spec: no key 'tokens': one of problem gate B T H G D V pairs dtype chunk ridge iters scale seed h0 alpha plain final edit lengths outputs emulate lo oracle stage given was expected
 = 2
 $ echo '{"T": [3]}' >spec; gka golden --spec=spec -o x
 ! gka golden: spec: T: a string, a number, true or false was expected
@@ -65,3 +65,34 @@ $ gka golden --T=2 --D=2 -o nowhere/x
 $ ls
 > golden
 > spec
+
+Stages.
+
+$ gka golden --stage=dk --given=x -o x
+! gka golden: given: x and p, and perhaps f and h_chunk, was expected for stage dk
+= 2
+$ gka golden --given=x -o x
+! gka golden: given: a stage (solve, output, dk or dg) was expected for stage all
+= 2
+$ gka golden --stage=decode -o x
+! gka golden: stage decode: T = 1 and h0 were expected
+= 2
+$ gka golden --stage=output --given=f -o x
+! gka golden: given: x was expected for stage output
+= 2
+$ gka golden --stage=sideways -o x
+! gka golden: stage is 'sideways': all, solve, output, dk, dg or decode was expected
+= 2
+$ gka golden --stage=dk --given=q -o x
+! gka golden: given is 'q': none, or of x, p, f and h_chunk, separated by commas, was expected
+= 2
+$ gka golden --stage=dk --emulate=h100 -o x
+! gka golden: emulate is 'h100': none was expected for a stage
+= 2
+$ gka golden --stage=dk --V=0 -o x
+$ gka golden --stage=output --V=0 -o x
+! gka golden: stage output: an input 'do' was expected
+= 2
+$ gka golden --stage=dk --input=golden -o x
+! gka golden: golden: tensor 'x', which is given, is missing
+= 2

@@ -69,6 +69,9 @@ $ gka verify --help
 >       --map=THEIRS=OURS                FILE calls the golden's tensor OURS
 >                                        THEIRS; may be repeated
 >       --layout=bthd|bhtd               axes of FILE's token tensors (bthd)
+>       --given=LIST                     judge later stages only locally, at
+>                                        FILE's own x, p, f, h_chunk
+>       --given-from=OTHER               ... or at those of this file
 >       --junit=OUT                      write verdicts as JUnit
 >
 > Each FILE is a safetensors file with the inputs q k [v] [alpha] [g] [h0] [u0] [do] [dx]
