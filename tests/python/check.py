@@ -74,6 +74,7 @@ SPECS = {
     "no_values": dict(T=20, D=8, V=0, chunk=7),
     "cuts": dict(T=60, H=2, D=16, V=16, chunk=16, h0=True),
     "final": dict(T=37, D=16, V=8, chunk=16, gate="slow", h0=True, final=True),
+    "stage": dict(T=37, D=16, V=8, chunk=16, gate="slow", h0=True, stage="dk", given="x,p,f,h_chunk"),
     "packed": dict(T=60, H=2, G=1, D=16, V=16, chunk=16),
 }
 
