@@ -1,6 +1,7 @@
 /* gka/condition.h - is an error the kernel's, or the problem's?
  *
  *   1  gka_condition            error, storage floor, condition, and a word, tensor by tensor
+ *   2  gka_iterations           the derivative of r steps against the implicit formula
  *
  * An output tensor Y is a function of the input tensors Z (q k v alpha g), J its Jacobian there.
  * Two numbers say how a relative change u of Z reaches Y:
@@ -84,6 +85,30 @@ typedef struct gka_condition_options {
  * them. The draws are a function of an element's number alone. */
 gka_status gka_condition(const gka_problem *problem, const gka_condition_options *options,
                          gka_condition_row *rows, size_t *row_count, gka_error *error);
+
+/* ---- 2 the finite iteration ---------------------------------------------------------------- */
+
+/* Three gradients of <dx, x> in binary64: exact, of the exact solution; implicit, the formulas of
+ * NUMERICS 2 at x and p of r Chebyshev steps, as every kernel has it; derivative, of the r steps
+ * themselves, bounds and all, by their adjoint (gka_solve_adjoint). For fixed bounds x is a
+ * polynomial in H times q, so for dq the last two are one. */
+enum { GKA_ITERATED_DQ, GKA_ITERATED_DK, GKA_ITERATED_DG, GKA_ITERATED };
+
+typedef struct gka_iterations_row {
+    int r;
+    double bound; /* 1/T_(r+1)(1 + 2a): the most that r steps leave of a residual */
+    double x;     /* rel_err of the r-step x against the exact one; at most `bound` (f exact) */
+    /* rel_err of dq, dk, dg (NaN without g) */
+    double apart[GKA_ITERATED];      /* implicit against derivative */
+    double implicit[GKA_ITERATED];   /* against exact */
+    double derivative[GKA_ITERATED]; /* against exact */
+    double reversed[GKA_ITERATED];   /* the derivative from iterates recomputed backwards, O(1)
+                                        memory,   against that from stored ones */
+} gka_iterations_row;
+
+/* The problem at r steps in place of its own; form: GKA_THREE_TERM or GKA_TWO_TERM. Needs dx. */
+gka_status gka_iterations(const gka_problem *problem, gka_form form, int r, gka_iterations_row *row,
+                          gka_error *error);
 
 #ifdef __cplusplus
 }

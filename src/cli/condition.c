@@ -27,6 +27,16 @@ static const char notes[] =
     "The worst direction is about the square root of the number of elements worse than rounding,\n"
     "which does not find it; so the word is that of ratio.\n"
     "\n"
+    "With --iterations, gradients of <dx, x> at r = 5, 10, 20, 30 Chebyshev steps in binary64:\n"
+    "\n"
+    "  bound, x    1/T_(r+1)(1 + 2a), the most that r steps leave of a residual; the error of x\n"
+    "  implicit    the formulas that kernels use, at x and p of r steps, against the exact "
+    "gradient\n"
+    "  derivative  the exact derivative of the r steps, bounds and all, against the exact "
+    "gradient\n"
+    "  implicit - derivative  how far these two are apart, relative to the derivative\n"
+    "  reversed    the derivative from iterates recomputed backwards (O(1) memory) against stored\n"
+    "\n"
     "JSON: {file, emulate, tensors: [{name, dtype, error, floor, typical, ratio, word, u_kappa, "
     "by,\n"
     "worst_ratio, inputs: {q: {unit, kappa, products, typical}, ...}}]}; NaN and Inf are "
@@ -37,6 +47,7 @@ typedef struct request {
     const char *path; /* shown */
     const char *emulate;
     gka_profile profile;
+    bool iterations;
     cli_json json;
 } request;
 
@@ -114,6 +125,81 @@ static int write_json(request *r, const gka_condition_row *rows, size_t count) {
     return cli_json_close(r->c, &r->json, root, good);
 }
 
+/* ---- the finite iteration ------------------------------------------------------------------ */
+
+static const int steps[] = {5, 10, 20, 30};
+enum { STEPS = sizeof steps / sizeof *steps };
+static const char *const iterated[GKA_ITERATED] = {"dq", "dk", "dg"};
+
+static gka_status print_iterations(const request *r, const gka_problem *problem,
+                                   const gka_iterations_row *rows) {
+    static const char *const headings[] = {
+        "r", "bound", "x", "<of", "implicit - derivative", "implicit", "derivative", "reversed"};
+    fprintf(r->c->out,
+            "%s: T %lld, D %lld; ridge_ratio %g; gradients of <dx, x> at r steps in binary64\n\n",
+            r->path, (long long)problem->T, (long long)problem->D, problem->ridge_ratio);
+    cli_table table;
+    cli_table_start(&table, headings, sizeof headings / sizeof *headings);
+    for (int n = 0; n < STEPS; n++)
+        for (int i = 0; i < GKA_ITERATED; i++) {
+            if (i == GKA_ITERATED_DG && problem->g.data == NULL)
+                continue;
+            cli_cell(&table, "%d", rows[n].r);
+            cli_cell_real(&table, rows[n].bound);
+            cli_cell_real(&table, rows[n].x);
+            cli_cell(&table, "%s", iterated[i]);
+            cli_cell_real(&table, rows[n].apart[i]);
+            cli_cell_real(&table, rows[n].implicit[i]);
+            cli_cell_real(&table, rows[n].derivative[i]);
+            cli_cell_real(&table, rows[n].reversed[i]);
+        }
+    return cli_table_print(&table, r->c->out);
+}
+
+static int write_iterations(request *r, const gka_iterations_row *rows) {
+    bool good = true;
+    json_t *const root = json_object(), *const list = json_array();
+    good &= json_object_set_new(root, "file", cli_json_text(r->path)) == 0;
+    for (int n = 0; n < STEPS; n++) {
+        json_t *const row = json_object();
+        good &= json_object_set_new(row, "r", json_integer(rows[n].r)) == 0;
+        good &= json_object_set_new(row, "bound", cli_json_real(rows[n].bound)) == 0;
+        good &= json_object_set_new(row, "x", cli_json_real(rows[n].x)) == 0;
+        for (int i = 0; i < GKA_ITERATED; i++) {
+            json_t *const of = json_object();
+            good &= json_object_set_new(of, "apart", cli_json_real(rows[n].apart[i])) == 0;
+            good &= json_object_set_new(of, "implicit", cli_json_real(rows[n].implicit[i])) == 0;
+            good &=
+                json_object_set_new(of, "derivative", cli_json_real(rows[n].derivative[i])) == 0;
+            good &= json_object_set_new(of, "reversed", cli_json_real(rows[n].reversed[i])) == 0;
+            good &= json_object_set_new(row, iterated[i], of) == 0;
+        }
+        good &= json_array_append_new(list, row) == 0;
+    }
+    good &= json_object_set_new(root, "iterations", list) == 0;
+    return cli_json_close(r->c, &r->json, root, good);
+}
+
+static int iterations(request *r, const gka_problem *problem, gka_form form) {
+    gka_error error = {0};
+    gka_iterations_row rows[STEPS];
+    gka_status status = GKA_OK;
+    cli_progress bar;
+    const gka_progress progress = cli_progress_start(&bar, r->c, r->path);
+    for (int n = 0; status == GKA_OK && n < STEPS; n++) {
+        status = gka_iterations(problem, form, steps[n], &rows[n], &error);
+        (void)gka_progress_report(&progress, n + 1, STEPS);
+    }
+    cli_progress_end(&bar);
+    int code = cli_outcome(r->c, status, &error);
+    if (code == CLI_GOOD && !cli_json_takes_stdout(&r->json) &&
+        print_iterations(r, problem, rows) != GKA_OK)
+        code = cli_out_of_memory(r->c);
+    if (code == CLI_GOOD && r->json.path != NULL)
+        code = write_iterations(r, rows);
+    return code;
+}
+
 /* ---- the command --------------------------------------------------------------------------- */
 
 static int condition(request *r, const gka_problem *problem, const gka_file *outputs) {
@@ -142,6 +228,37 @@ static int condition(request *r, const gka_problem *problem, const gka_file *out
     return code;
 }
 
+/* What does not go together; NULL: it does. */
+static const char *mistake(const request *r, bool has_file, bool has_inputs, bool has_settings) {
+    if (r->iterations && r->emulate != NULL)
+        return "--emulate has no meaning with --iterations, which run in binary64";
+    if (!has_file && r->emulate == NULL && !r->iterations)
+        return "a FILE, --emulate=PROFILE or --iterations was expected";
+    if (r->emulate == NULL && has_settings)
+        return "--set: --emulate=PROFILE was expected with it";
+    if (!has_file && has_inputs)
+        return "--inputs: a FILE was expected with it";
+    return NULL;
+}
+
+/* The tensors of `file` (NULL: none), the problem of `inputs`, or of the same file, or made up. */
+static int judge_file(request *r, cli_problem *p, const char *file, const char *inputs,
+                      gka_form form) {
+    gka_file *outputs = NULL;
+    int code = inputs != NULL ? cli_open(r->c, file, &outputs) : CLI_GOOD;
+    if (code != CLI_GOOD)
+        return code;
+    code = cli_problem_open(r->c, p, inputs != NULL ? inputs : file);
+    if (code == CLI_GOOD) {
+        code = r->iterations ? iterations(r, &p->problem, form)
+                             : condition(r, &p->problem, outputs != NULL ? outputs : p->file);
+        cli_problem_close(p);
+    }
+    if (outputs != NULL)
+        gka_file_close(outputs);
+    return code;
+}
+
 int cli_condition(cli *c) {
     static const cli_help help = {.operands = "[FILE]", .notes = notes, .least = 0, .most = 1};
     request r = {.c = c};
@@ -158,6 +275,8 @@ int cli_condition(cli *c) {
                  "cg-consistent"},
         {"set", 0, CLI_TEXTS, &settings, .value = "SETTING",
          .help = "leave a rounding of the replay out, or repair it; may be repeated"},
+        {"iterations", 0, CLI_FLAG, &r.iterations,
+         .help = "the derivative of r steps against the implicit formula (below)"},
         {"inputs", 0, CLI_TEXT, &inputs, .value = "FILE",
          .help = "take inputs and parameters from this file"},
         {"json", 0, CLI_TEXT, &json, .value = "OUT",
@@ -167,27 +286,15 @@ int cli_condition(cli *c) {
     if (!cli_parse(c, &help, options, &code))
         return code;
     const char *const file = c->operand_count > 0 ? c->operands[0] : NULL;
-    gka_file *outputs = NULL;
+    const char *const wrong = mistake(&r, file != NULL, inputs != NULL, settings.count > 0);
+    if (wrong != NULL)
+        return cli_fail(c, "%s", wrong);
     r.path = file == NULL ? "made up" : file;
-    if (file == NULL && r.emulate == NULL)
-        return cli_fail(c, "a FILE, or --emulate=PROFILE, was expected");
-    if (r.emulate == NULL && settings.count > 0)
-        return cli_fail(c, "--set: --emulate=PROFILE was expected with it");
-    if (file == NULL && inputs != NULL)
-        return cli_fail(c, "--inputs: a FILE was expected with it");
     code = r.emulate != NULL ? cli_profile(c, r.emulate, form, &settings, &r.profile) : CLI_GOOD;
     if (code == CLI_GOOD)
         code = cli_json_open(c, json, &r.json);
-    if (code == CLI_GOOD && file != NULL && inputs != NULL)
-        code = cli_open(c, file, &outputs);
     if (code == CLI_GOOD)
-        code = cli_problem_open(c, &p, inputs != NULL ? inputs : file);
-    if (code == CLI_GOOD) {
-        code = condition(&r, &p.problem, outputs != NULL ? outputs : p.file);
-        cli_problem_close(&p);
-    }
-    if (outputs != NULL)
-        gka_file_close(outputs);
+        code = judge_file(&r, &p, file, inputs, (gka_form)form);
     cli_json_abandon(&r.json);
     return code;
 }

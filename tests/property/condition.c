@@ -269,6 +269,66 @@ static void test_words(void **state) {
         assert_string_equal(gka_stability_name((gka_stability)i), words[i]);
 }
 
+/* ---- the finite iteration ------------------------------------------------------------------ */
+
+/* x is within 1/T_(r+1)(1 + 2a) (|rho_r| on [lambda, f + lambda] times x, token by token). The
+ * implicit dq is the derivative, to rounding: r steps forth and r back, each off by (D + 4) u and
+ * magnified by kappa = 1 + 1/a at most. dk is not: here between once and ten times the bound apart,
+ * the derivative farther from the exact gradient than the implicit formula. Iterates recomputed
+ * backwards cost rounding of the same size, nothing like the 1e8 by which they are magnified at a =
+ * .1, r = 30. */
+static void test_iterations(void **state) {
+    (void)state;
+    gka_problem p;
+    make(GKA_KEYS_IID, 40, 16, &p);
+    static const double ridges[] = {.02, .1};
+    static const int steps[] = {5, 10, 20, 30};
+    for (int a = 0; a < 2; a++)
+        for (int form = GKA_THREE_TERM; form <= GKA_TWO_TERM; form++)
+            for (int n = 0; n < 4; n++) {
+                gka_iterations_row row;
+                gka_error error = {0};
+                p.ridge_ratio = ridges[a];
+                if (gka_iterations(&p, (gka_form)form, steps[n], &row, &error) != GKA_OK)
+                    fail_msg("%s", error.text);
+                const double rounding =
+                    2 * (steps[n] + 1) * (1 + 1 / ridges[a]) * (16 + 4) * 0x1p-53;
+                assert_true(row.x <= row.bound && row.x >= .1 * row.bound);
+                assert_true(row.apart[GKA_ITERATED_DQ] <= rounding);
+                assert_true(row.apart[GKA_ITERATED_DK] >= row.bound);
+                assert_true(row.apart[GKA_ITERATED_DK] <= 10 * row.bound);
+                assert_true(row.apart[GKA_ITERATED_DG] >= .1 * row.bound);
+                assert_true(row.derivative[GKA_ITERATED_DK] > row.implicit[GKA_ITERATED_DK]);
+                for (int i = 0; i < GKA_ITERATED; i++)
+                    assert_true(row.reversed[i] <= rounding);
+            }
+    /* the table of NUMERICS 3 */
+    gka_iterations_row row;
+    p.ridge_ratio = .1;
+    assert_int_equal(gka_iterations(&p, GKA_THREE_TERM, 30, &row, NULL), GKA_OK);
+    assert_true(fabs(row.bound - 8.36e-9) < .005e-9);
+    assert_int_equal(gka_iterations(&p, GKA_FORM_CG, 30, &row, NULL), GKA_BAD_ARGUMENT);
+    const gka_view dx = p.dx, g = p.g;
+    p.dx.data = NULL;
+    assert_int_equal(gka_iterations(&p, GKA_THREE_TERM, 30, &row, NULL), GKA_BAD_ARGUMENT);
+    p.dx = dx;
+    p.g.data = NULL;
+    assert_int_equal(gka_iterations(&p, GKA_THREE_TERM, 5, &row, NULL), GKA_OK);
+    assert_true(isnan(row.apart[GKA_ITERATED_DG]) && row.apart[GKA_ITERATED_DK] > 0);
+    p.g = g;
+    const int64_t live = gka_alloc_live();
+    for (int64_t n = 0;; n++) {
+        gka_alloc_fail_at(n, false);
+        const gka_status status = gka_iterations(&p, GKA_TWO_TERM, 2, &row, NULL);
+        const bool reached = gka_alloc_fail_at(-1, false) > n;
+        assert_int_equal(status, reached ? GKA_OUT_OF_MEMORY : GKA_OK);
+        assert_int_equal(gka_alloc_live(), live);
+        if (!reached)
+            break;
+    }
+    gka_problem_free(&p);
+}
+
 /* Every allocation at first, then ever fewer. */
 static void test_failing_allocations(void **state) {
     (void)state;
@@ -296,6 +356,7 @@ int main(void) {
         cmocka_unit_test(prop_against_a_dense_jacobian),
         cmocka_unit_test(test_floor),
         cmocka_unit_test(test_words),
+        cmocka_unit_test(test_iterations),
         cmocka_unit_test(test_failing_allocations),
     };
     return cmocka_run_group_tests_name("condition", tests, NULL, NULL);

@@ -26,10 +26,42 @@ $ gka condition --emulate=h100 --problem=repeat --T=16 --D=16 --json=- | grep 'f
 >       "name": "o",
 >       "word": "unstable",
 
+The derivative of r steps against the implicit formula: one for dq, not for dk and dg.
+
+$ gka condition --iterations --T=40 --D=16 | grep -v dq | cut -c1-72
+> made up: T 40, D 16; ridge_ratio 0.02; gradients of <dx, x> at r steps i
+>
+>  r     bound         x  of  implicit - derivative  implicit  derivative
+>  5  3.56e-01  3.40e-01  dk               7.97e-01  4.36e-01    6.55e-01
+>  5  3.56e-01  3.40e-01  dg               2.16e-01  5.28e-01    4.10e-01
+> 10  8.98e-02  8.59e-02  dk               2.98e-01  1.03e-01    2.81e-01
+> 10  8.98e-02  8.59e-02  dg               1.05e-01  1.61e-01    8.98e-02
+> 20  5.37e-03  5.18e-03  dk               2.66e-02  5.71e-03    2.69e-02
+> 20  5.37e-03  5.18e-03  dg               4.76e-03  9.19e-03    5.88e-03
+> 30  3.20e-04  3.09e-04  dk               1.22e-03  4.79e-04    1.36e-03
+> 30  3.20e-04  3.09e-04  dg               4.40e-04  7.81e-04    5.45e-04
+$ gka condition --iterations --form=two-term --ridge=.1 --gate=none --T=40 --D=16 | grep -v dq | cut -c1-72
+> made up: T 40, D 16; ridge_ratio 0.1; gradients of <dx, x> at r steps in
+>
+>  r     bound         x  of  implicit - derivative  implicit  derivative
+>  5  4.78e-02  4.64e-02  dk               1.33e-01  8.13e-02    1.39e-01
+> 10  2.13e-03  2.05e-03  dk               1.25e-02  3.26e-03    1.29e-02
+> 20  4.22e-06  4.09e-06  dk               4.24e-05  6.53e-06    4.27e-05
+> 30  8.36e-09  8.12e-09  dk               5.77e-08  1.46e-08    6.01e-08
+$ gka condition --iterations --T=4 --D=4 --json=- | grep -c derivative
+> 12
+
 What is needed.
 
+$ gka condition --iterations --emulate=h100
+! gka condition: --emulate has no meaning with --iterations, which run in binary64
+= 2
+$ gka condition --iterations --form=cg --T=4 --D=4
+! gka condition: form cg: three-term or two-term was expected
+= 2
+
 $ gka condition
-! gka condition: a FILE, or --emulate=PROFILE, was expected
+! gka condition: a FILE, --emulate=PROFILE or --iterations was expected
 = 2
 $ gka condition --set=mask=exact $DATA/h100/d64.safetensors
 ! gka condition: --set: --emulate=PROFILE was expected with it
