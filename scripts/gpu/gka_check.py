@@ -16,6 +16,7 @@ of the candidate enter, against the exact formulas at those, whichever is nearer
 """
 import argparse
 import contextlib
+import ctypes
 import hashlib
 import json
 import math
@@ -416,6 +417,23 @@ def inputs(golden, device="cpu", cotangents=False):
             dtype, shape, data = file.tensors[name]
             result[name] = torch.frombuffer(data, dtype=torch_dtype(torch, dtype)).reshape(shape).to(device)
     return result
+
+
+def save(path, tensors, metadata=None):
+    """torch tensors as a safetensors file, which has this name once it is complete."""
+    header, parts, at = {"__metadata__": dict(metadata or {})}, [], 0
+    names = {"float64": "F64", "float32": "F32", "float16": "F16", "bfloat16": "BF16", "int64": "I64", "int32": "I32"}
+    for name, t in tensors.items():
+        t = t.detach().cpu().contiguous()
+        data = ctypes.string_at(t.data_ptr(), t.numel() * t.element_size()) if t.numel() else b""
+        header[name] = {"dtype": names[str(t.dtype).split(".")[-1]], "shape": list(t.shape), "data_offsets": [at, at + len(data)]}
+        parts.append(data)
+        at += len(data)
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with open(path + ".tmp", "wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text + b"".join(parts))
+    os.replace(path + ".tmp", path)
 
 
 def goldens(path):

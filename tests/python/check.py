@@ -332,6 +332,12 @@ class Check(unittest.TestCase):
         complaint(golden, bad)
         self.assertIn("its inputs hash to", lines[-1])
 
+    def test_readme_quotes_the_pytest_example(self):
+        with open(os.path.join(HERE, "test_kernel.py")) as file:
+            example = "".join("    " + line if line.strip() else line for line in file)
+        with open(os.path.join(HERE, "..", "..", "README.md")) as file:
+            self.assertIn("\n\n" + example, file.read())
+
     def test_encodings(self):
         self.assertEqual(gka_check.encoding(-0.0, "BF16"), "0x8000")
         self.assertEqual(gka_check.encoding(2.0 ** -134, "BF16"), "0x0000")  # a tie, to even
