@@ -126,8 +126,10 @@ size_t gka_solve_adjoint_workspace(const gka_solver *solver, int64_t D);
  *     r_(i-1) = r_i + (H + lambda I) d_(i-1)
  *
  * in the three-term and the two-term form; tau_i tau_(i-1) = omega_i - 1. i steps backwards magnify
- * rounding by about T_i(1/rho), but the cotangent there has been contracted by as much: reversal
- * costs no accuracy of the gradients (test_reversible_backward). */
+ * rounding by about T_i(1/rho), but the cotangent there has been contracted by as much. What is
+ * left costs dq nothing and dH about r^2 u (three-term; u of the storage) or r u (two-term; u of
+ * the operands): nothing to speak of in binary64 (test_reversible_backward), dH itself in bf16
+ * (experiments/08_reversal). */
 void gka_solve_adjoint(gka_arith *A, const gka_system *system, const gka_solver *solver,
                        const double *q, const double *dx, bool reversible, double *dq, double *dH,
                        double *dlambda, double *df, void *workspace);
