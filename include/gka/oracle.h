@@ -176,6 +176,11 @@ gka_status gka_oracle_hessian(const gka_problem *problem, gka_cotangent cotangen
                               const gka_oracle_options *options, const gka_direction *direction,
                               gka_direction *product, gka_error *error);
 
+/* The BLAS runs on one thread during every call of this header. Its own threads are stopped and
+ * started for that, which many small calls feel: between these two they stay stopped. They nest. */
+void gka_oracle_hold(void);
+void gka_oracle_let_go(void);
+
 #ifdef __cplusplus
 }
 #endif

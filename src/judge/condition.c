@@ -364,6 +364,7 @@ gka_status gka_condition(const gka_problem *problem, const gka_condition_options
                          gka_condition_row *rows, size_t *row_count, gka_error *error) {
     job j = {.problem = problem, .options = options};
     *row_count = 0;
+    gka_oracle_hold();
     gka_status status = load(&j, error);
     if (status == GKA_OK)
         status = compute_exact(&j, error);
@@ -374,6 +375,7 @@ gka_status gka_condition(const gka_problem *problem, const gka_condition_options
     for (int i = 0; status == GKA_OK && i < GKA_CONDITION_ROWS; i++)
         if (has(j.wanted, (int)rows_of[i].id))
             status = fill(&j, i, &rows[(*row_count)++], error);
+    gka_oracle_let_go();
     golden_free(&j.exact);
     golden_free(&j.candidate);
     golden_free(&j.floor);

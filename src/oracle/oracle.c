@@ -131,3 +131,11 @@ gka_status gka_oracle_hessian(const gka_problem *problem, gka_cotangent cotangen
     return gka_fp64_hessian(&r.problem, cotangent, &r.options, direction, product, &r.report,
                             error);
 }
+
+void gka_oracle_hold(void) {
+    gka_blas_alone_begin();
+}
+
+void gka_oracle_let_go(void) {
+    gka_blas_alone_end();
+}
