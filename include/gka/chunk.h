@@ -164,6 +164,9 @@ gka_status gka_chunk_check(const gka_problem *problem, const gka_profile *profil
 typedef struct gka_chunk_report {
     int64_t empty_states; /* tokens with f = 0: x = 0 (exact64), NaN (h100) */
     int64_t nonfinite;    /* elements of x that are NaN or Inf */
+    /* Of all matrix products, counted as they are computed: whole tiles, so that a ragged end costs
+     * as much as a whole one. Elementwise work (about 1/D of it) is not counted. */
+    int64_t multiply_adds;
 } gka_chunk_report;
 
 /* Bytes of workspace for forward or backward with `workers` threads. */

@@ -63,6 +63,7 @@ typedef struct chunk_work {
     double *part;                       /* one part of an operand before it is packed */
     void *left, *right;                 /* packed operands of a single product */
     void *pack_H, *pack_K, *pack_Kt;
+    int64_t *multiply_adds; /* counts those of matrix products; NULL: nobody asks */
 } chunk_work;
 
 /* Bump allocation: with base = NULL it only counts. */

@@ -164,6 +164,7 @@ static void forward_head(void *context, int64_t index, int worker) {
     chunk_work work;
     chunk_bump bump = {run->workspace + (size_t)worker * run->each, 0};
     chunk_work_layout(plan, &bump, &work);
+    work.multiply_adds = &run->reports[worker].multiply_adds;
     chunk_initial_state(plan, sequence, h, work.H);
     if (V)
         gka_problem_u0(problem, sequence, h, work.U);
@@ -237,6 +238,7 @@ gka_status gka_chunk_forward(const gka_problem *problem, const gka_profile *prof
         for (int i = 0; i < workers; i++) {
             report->empty_states += reports[i].empty_states;
             report->nonfinite += reports[i].nonfinite;
+            report->multiply_adds += reports[i].multiply_adds;
         }
     }
 done:

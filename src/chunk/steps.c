@@ -119,6 +119,7 @@ void chunk_work_layout(const chunk_plan *plan, chunk_bump *bump, chunk_work *wor
     work->pack_H = chunk_take(bump, pack, 1);
     work->pack_K = chunk_take(bump, pack, 1);
     work->pack_Kt = chunk_take(bump, pack, 1);
+    work->multiply_adds = NULL;
 }
 
 /* ---- functions and products ---------------------------------------------------------------- */
@@ -242,6 +243,11 @@ static void pack_right(const chunk_work *work, unit u, chunk_kind kind, int part
                        packed);
 }
 
+static void count(const chunk_work *work, int64_t multiply_adds) {
+    if (work->multiply_adds)
+        *work->multiply_adds += multiply_adds;
+}
+
 /* C += A B, B of kind `right`, not in two parts, packed before. */
 static void multiply_packed(const chunk_plan *plan, const chunk_work *work, chunk_kind left,
                             chunk_kind right, int64_t M, int64_t N, int64_t K, const double *a,
@@ -250,6 +256,7 @@ static void multiply_packed(const chunk_plan *plan, const chunk_work *work, chun
     for (int part = parts_of(u, left) - 1; part >= 0; part--) {
         pack_left(work, u, left, part, M, K, (gka_matrix){a, K, 1});
         gka_mma_packed(u.device, u.input, M, N, K, work->left, packed, c, N);
+        count(work, M * N * K);
     }
     round_rows(u.round, M, N, c, N);
 }
@@ -265,6 +272,7 @@ void chunk_multiply(const chunk_plan *plan, const chunk_work *work, chunk_kind l
             pack_left(work, u, left, i, M, K, a);
             pack_right(work, u, right, j, K, N, b, work->right);
             gka_mma_packed(u.device, u.input, M, N, K, work->left, work->right, c, ldc);
+            count(work, M * N * K);
         }
     round_rows(u.round, M, N, c, ldc);
 }

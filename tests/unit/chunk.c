@@ -750,6 +750,30 @@ static gka_generator bf16_problem(void) {
                            .seed = 3};
 }
 
+/* Every matrix product once, of whole tiles: T = 40 is three tiles of 16. */
+static void test_multiply_adds_are_counted(void **state) {
+    (void)state;
+    const gka_generator generator = bf16_problem();
+    const int64_t C = 16, D = 32, V = 32, r = 12, tiles = 3;
+    const int64_t solve = r * (C * D * D + 2 * C * C * D), norm = C * C * D + C * C * C + C * D * D,
+                  states = D * D * C + D * V * C, output = C * D * V + C * C * D + C * C * V;
+    gka_problem p;
+    gka_profile profile;
+    double x[40 * 32], o[40 * 32];
+    assert_int_equal(gka_problem_generate(&generator, &p, NULL), GKA_OK);
+    assert_int_equal(gka_profile_find("exact64", &profile, NULL), GKA_OK);
+    for (int threads = 1; threads <= 2; threads++) {
+        gka_chunk_report report;
+        gka_set_threads(threads);
+        assert_int_equal(
+            gka_chunk_forward(&p, &profile, &(gka_chunk){.x = x, .o = o}, NULL, &report, NULL),
+            GKA_OK);
+        assert_int_equal(report.multiply_adds, tiles * (solve + norm + states + output));
+    }
+    gka_set_threads(1);
+    gka_problem_free(&p);
+}
+
 /* With store=2, x and p are what the iteration left, rounded to two parts: 17 significant bits. */
 static void test_two_parts_are_stored(void **state) {
     (void)state;
@@ -1103,6 +1127,7 @@ int main(void) {
         cmocka_unit_test(test_bf16),
         cmocka_unit_test(test_kinds),
         cmocka_unit_test(prop_products_by_parts),
+        cmocka_unit_test(test_multiply_adds_are_counted),
         cmocka_unit_test(test_two_parts_are_stored),
         cmocka_unit_test(test_two_parts_are_handed_over),
         cmocka_unit_test(test_profiles),
