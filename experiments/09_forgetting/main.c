@@ -1,0 +1,475 @@
+/* main.c - forgetting: what gates and the ridge ratio keep of stored pairs, and what bf16 takes.
+ *
+ * n pairs (k_j, v_j) are stored, one token each; then n questions follow, tokens that store nothing
+ * and forget nothing, each asking for one pair: q = k_j (+ noise). All questions see the same H and
+ * U.
+ *
+ *   load    n/D
+ *   age     tokens stored after the pair
+ *   error   ||o - v_j|| / ||v_j||, rms over the pairs of an age: 1 is to remember nothing
+ *   hit     share of questions whose answer points more to v_j than to any other stored value
+ *   loss    ||o - o_exact|| / ||v_j||, rms: what the arithmetic takes
+ *
+ * Methods: the layer exactly (o = U^T (H + a f I)^-1 q); as the H100 computes it, in the released
+ * three-term and in the two-term form; and, for comparison, in binary64
+ *   gated linear attention   S = gamma S + v k^T,                               o = S q
+ *   gated DeltaNet           S = gamma S (I - beta k k^T) + beta v k^T, beta = 1, o = S q
+ */
+#include "lab/dense.h"
+#include "lab/lab.h"
+
+#include "gka/chunk.h"
+#include "gka/oracle.h"
+#include "gka/problem.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { RECALL, TRADE };
+enum { EXACT, THREE_TERM, TWO_TERM, LINEAR, DELTA, METHODS };
+static const char *const methods[] = {"exact", "three-term", "two-term", "linear attention",
+                                      "gated DeltaNet"};
+
+typedef struct question {
+    int table;
+    gka_keys keys;
+    const char *gate; /* "slow", "released", or a constant gamma */
+    int64_t n, D, heads;
+    double a, noise;
+} question;
+
+/* A task's tensors and answers; T = 2 n. */
+typedef struct test {
+    const question *task;
+    int64_t T;
+    gka_problem stored; /* keys and values, T = n; its q is the noise of the questions */
+    gka_problem gates;  /* g alone */
+    gka_problem asked;  /* the problem itself; views of the arrays below */
+    uint16_t *q, *k, *v;
+    float *g;
+    double *o[METHODS];     /* [T,H,D] */
+    double *values, *sizes; /* of the head looked at: v [n,D] and its norms */
+    double *scratch;        /* [2 D^2 + 4 D] */
+} test;
+
+/* Steps that leave at most 1e-3 of the residual, so that what is lost is lost by rounding; 30 as
+ * released where these suffice. */
+static int iterations(double a) {
+    int r = 30;
+    while (lab_chebyshev_bound(a, r) > 1e-3)
+        r++;
+    return r;
+}
+
+/* ---- the task ------------------------------------------------------------------------------ */
+
+static void test_free(test *t) {
+    gka_problem_free(&t->stored);
+    gka_problem_free(&t->gates);
+    gka_free(t->q);
+    gka_free(t->k);
+    gka_free(t->v);
+    gka_free(t->g);
+    for (int m = 0; m < METHODS; m++)
+        gka_free(t->o[m]);
+    gka_free(t->values);
+    gka_free(t->sizes);
+    gka_free(t->scratch);
+}
+
+/* ln gamma of token j of head h. */
+static double log_gate(const test *t, int64_t j, int64_t h) {
+    double gamma;
+    if (t->gates.g.data != NULL)
+        return gka_problem_g(&t->gates, 0, j, h);
+    return sscanf(t->task->gate, "%lf", &gamma) == 1 ? log(gamma) : 0;
+}
+
+static void fill(test *t) {
+    const gka_format *const bf16 = gka_format_find("bf16");
+    const int64_t n = t->task->n, H = t->task->heads, D = t->task->D;
+    double *const k = t->scratch, *const v = k + D, *const q = v + D;
+    for (int64_t j = 0; j < n; j++)
+        for (int64_t h = 0; h < H; h++) {
+            const int64_t store = (j * H + h) * D, ask = ((n + j) * H + h) * D;
+            gka_problem_k(&t->stored, 0, j, h, k);
+            gka_problem_v(&t->stored, 0, j, h, v);
+            gka_problem_q(&t->stored, 0, j, h, q);
+            for (int64_t d = 0; d < D; d++)
+                q[d] = k[d] + t->task->noise * q[d];
+            gka_encode_array(bf16, GKA_NEAREST_EVEN, 0, 0, (size_t)D, k, t->k + store);
+            gka_encode_array(bf16, GKA_NEAREST_EVEN, 0, 0, (size_t)D, v, t->v + store);
+            gka_encode_array(bf16, GKA_NEAREST_EVEN, 0, 0, (size_t)D, k, t->q + store);
+            gka_encode_array(bf16, GKA_NEAREST_EVEN, 0, 0, (size_t)D, q, t->q + ask);
+            t->g[j * H + h] = (float)log_gate(t, j, h);
+        }
+}
+
+static gka_status test_make(test *t, const question *task, uint64_t seed, gka_error *error) {
+    const int64_t n = task->n, H = task->heads, D = task->D, T = 2 * n;
+    const int gate = gka_gate_find(task->gate);
+    *t = (test){.task = task, .T = T};
+    gka_generator spec = {.keys = task->keys,
+                          .B = 1,
+                          .T = n,
+                          .H = H,
+                          .G = H,
+                          .D = D,
+                          .V = D,
+                          .plain = true,
+                          .dtype = GKA_BF16,
+                          .seed = seed};
+    gka_status status = gka_problem_generate(&spec, &t->stored, error);
+    if (status == GKA_OK && gate > GKA_GATE_NONE) {
+        spec.plain = false;
+        spec.gate = (gka_gate)gate;
+        status = gka_problem_generate(&spec, &t->gates, error);
+    }
+    if (status != GKA_OK)
+        return status;
+    const size_t wide = (size_t)(T * H * D);
+    t->q = gka_alloc(wide, sizeof *t->q);
+    t->k = gka_alloc(wide, sizeof *t->k);
+    t->v = gka_alloc(wide, sizeof *t->v);
+    t->g = gka_alloc((size_t)(T * H), sizeof *t->g);
+    t->scratch = gka_alloc((size_t)(2 * D * D + 4 * D), sizeof *t->scratch);
+    t->values = gka_alloc((size_t)(n * D), sizeof *t->values);
+    t->sizes = gka_alloc((size_t)n, sizeof *t->sizes);
+    bool good = t->q && t->k && t->v && t->g && t->scratch && t->values && t->sizes;
+    for (int m = 0; m < METHODS; m++)
+        good &= (t->o[m] = gka_alloc(wide, sizeof *t->o[m])) != NULL;
+    if (!good)
+        return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory");
+    fill(t);
+    gka_tensor tensor = {.dtype = GKA_BF16, .rank = 4, .shape = {1, T, H, D}};
+    t->asked = (gka_problem){.B = 1,
+                             .T = T,
+                             .H = H,
+                             .G = H,
+                             .D = D,
+                             .V = D,
+                             .N = 1,
+                             .ridge_ratio = task->a,
+                             .scale = 1,
+                             .num_iter = iterations(task->a),
+                             .chunk_size = 64};
+    tensor.data = t->q;
+    t->asked.q = gka_view_of(&tensor);
+    tensor.data = t->k;
+    t->asked.k = gka_view_of(&tensor);
+    tensor.data = t->v;
+    t->asked.v = gka_view_of(&tensor);
+    tensor.dtype = GKA_F32;
+    tensor.rank = 3;
+    tensor.data = t->g;
+    t->asked.g = gka_view_of(&tensor);
+    return gka_problem_check(&t->asked, NULL, error);
+}
+
+/* ---- answers ------------------------------------------------------------------------------- */
+
+/* The two baselines for one head: the state after n pairs, then the questions. */
+static void baseline(const test *t, int64_t h, bool delta, double *o) {
+    const int64_t n = t->task->n, H = t->task->heads, D = t->task->D;
+    double *const S = t->scratch, *const k = S + D * D, *const v = k + D; /* S [V,D] */
+    memset(S, 0, (size_t)(D * D) * sizeof *S);
+    for (int64_t j = 0; j < n; j++) {
+        const double gamma = exp(gka_problem_g(&t->asked, 0, j, h));
+        gka_problem_k(&t->asked, 0, j, h, k);
+        gka_problem_v(&t->asked, 0, j, h, v);
+        for (int64_t i = 0; i < D; i++) {
+            double *const row = S + i * D, seen = 0;
+            for (int64_t d = 0; d < D && delta; d++)
+                seen += gamma * row[d] * k[d];
+            for (int64_t d = 0; d < D; d++)
+                row[d] = gamma * row[d] + (v[i] - seen) * k[d];
+        }
+    }
+    for (int64_t j = n; j < t->T; j++) {
+        gka_problem_q(&t->asked, 0, j, h, k);
+        for (int64_t i = 0; i < D; i++) {
+            double *const out = &o[(j * H + h) * D + i];
+            *out = 0;
+            for (int64_t d = 0; d < D; d++)
+                *out += S[i * D + d] * k[d];
+        }
+    }
+}
+
+static gka_status answer(test *t, gka_error *error) {
+    const gka_oracle_options options = {.oracle = GKA_ORACLE_FP64};
+    gka_exact exact = {.o = t->o[EXACT]};
+    gka_status status = gka_oracle_forward(&t->asked, &options, &exact, NULL, NULL, error);
+    for (int m = THREE_TERM; status == GKA_OK && m <= TWO_TERM; m++) {
+        gka_profile profile;
+        gka_chunk out = {.o = t->o[m]};
+        status = gka_profile_find("h100", &profile, error);
+        profile.form = m == THREE_TERM ? GKA_THREE_TERM : GKA_TWO_TERM;
+        if (status == GKA_OK)
+            status = gka_chunk_forward(&t->asked, &profile, &out, NULL, NULL, error);
+    }
+    for (int64_t h = 0; status == GKA_OK && t->task->table == RECALL && h < t->task->heads; h++) {
+        baseline(t, h, false, t->o[LINEAR]);
+        baseline(t, h, true, t->o[DELTA]);
+    }
+    return status;
+}
+
+/* ---- judged -------------------------------------------------------------------------------- */
+
+static double dot(int64_t n, const double *x, const double *y) {
+    double sum = 0;
+    for (int64_t i = 0; i < n; i++)
+        sum += x[i] * y[i];
+    return sum;
+}
+
+/* Is v_j the stored value that o points to most? values [n,D], sizes [n] */
+static bool hits(const test *t, int64_t j, const double *o) {
+    const int64_t D = t->task->D;
+    const double own = dot(D, o, t->values + j * D) / t->sizes[j];
+    for (int64_t i = 0; i < t->task->n; i++)
+        if (!(dot(D, o, t->values + i * D) / t->sizes[i] <= own))
+            return false;
+    return true;
+}
+
+static double kappa_of(const test *t, int64_t h) {
+    const int64_t D = t->task->D;
+    double *const H = t->scratch, *const rest = H + D * D, smallest, largest, f = 0;
+    memset(H, 0, (size_t)(D * D) * sizeof *H);
+    for (int64_t j = 0; j < t->task->n; j++) {
+        gka_problem_k(&t->asked, 0, j, h, rest);
+        f = lab_accumulate(D, exp(gka_problem_g(&t->asked, 0, j, h)), rest, H);
+    }
+    gka_extreme_eigenvalues(D, H, &smallest, &largest, rest);
+    return (largest + t->task->a * f) / (smallest + t->task->a * f);
+}
+
+/* One row for each method and range of ages [from, to); ages 0..7, 8..15, 16..31, ... or, in the
+ * table of a, all of them. */
+static void rows(lab *l, const test *t, int64_t h) {
+    const question *const task = t->task;
+    const int64_t n = task->n, D = task->D;
+    for (int64_t j = 0; j < n; j++) {
+        gka_problem_v(&t->asked, 0, j, h, t->values + j * D);
+        t->sizes[j] = lab_norm(D, t->values + j * D);
+    }
+    const double kappa = kappa_of(t, h);
+    for (int64_t from = 0, to; from < n; from = to) {
+        to = task->table == TRADE ? n : from == 0 ? 8 : 2 * from;
+        to = to < n ? to : n;
+        for (int m = 0; m < METHODS; m++) {
+            if (task->table == TRADE && m >= LINEAR)
+                continue;
+            double error = 0, loss = 0, hit = 0;
+            for (int64_t age = from; age < to; age++) {
+                const int64_t j = n - 1 - age, at = ((n + j) * task->heads + h) * D;
+                const double *const o = t->o[m] + at, *const best = t->o[EXACT] + at;
+                const double away = lab_distance(D, o, t->values + j * D);
+                double lost = 0;
+                for (int64_t d = 0; d < D; d++)
+                    lost += (o[d] - best[d]) * (o[d] - best[d]);
+                error += away * away;
+                loss += lost / (t->sizes[j] * t->sizes[j]);
+                hit += hits(t, j, o);
+            }
+            const double count = (double)(to - from);
+            lab_row(l, "%s,%s,%s,%g,%g,%d,%g,%lld,%lld,%lld,%.4g,%.4g,%.4g,%.4g", methods[m],
+                    gka_keys_name(task->keys), task->gate, (double)n / (double)D, task->a,
+                    t->asked.num_iter, task->noise, (long long)h, (long long)from, (long long)to,
+                    sqrt(error / count), hit / count, sqrt(loss / count), kappa);
+        }
+    }
+}
+
+static gka_status one_task(lab *l, const question *task, gka_error *error) {
+    test t;
+    gka_status status = test_make(&t, task, l->seed, error);
+    if (status == GKA_OK)
+        status = answer(&t, error);
+    for (int64_t h = 0; status == GKA_OK && h < task->heads; h++)
+        rows(l, &t, h);
+    test_free(&t);
+    return status;
+}
+
+/* ---- run ----------------------------------------------------------------------------------- */
+
+static gka_status unit(lab *l, const question *task, gka_error *error) {
+    if (!lab_unit(l, task->table, "%s-%s-%lld-%g-%g", gka_keys_name(task->keys), task->gate,
+                  (long long)task->n, task->a, task->noise))
+        return GKA_OK;
+    const gka_status status = one_task(l, task, error);
+    return status == GKA_OK ? lab_unit_end(l, error) : status;
+}
+
+static int ratios_of(const lab *l, const double **a) {
+    static const double most[] = {.3, .1, .05, .02, .01, .003, .001, .0003, .0001},
+                        few[] = {.02, .001, .0001};
+    *a = l->size == LAB_CLAIM ? few : most;
+    return l->size == LAB_CLAIM ? 3 : 9;
+}
+
+static gka_status run(lab *l, gka_error *error) {
+    static const gka_keys kinds[] = {GKA_KEYS_IID, GKA_KEYS_POWERLAW};
+    static const char *const gates[] = {"1", ".99", "released"};
+    static const double loads[] = {.25, .5, 1, 2, 4};
+    const int64_t D = lab_pick(l, 64, 128, 128), heads = lab_pick(l, 2, 4, 32);
+    const double *a;
+    const int ratios = ratios_of(l, &a);
+    gka_status status = GKA_OK;
+    l->units_total = 2 * 3 * 5 + 2 * ratios;
+    for (int i = 0; i < 2; i++)
+        for (int g = 0; g < 3; g++)
+            for (int n = 0; status == GKA_OK && n < 5; n++) {
+                const question task = {.keys = kinds[i],
+                                       .gate = gates[g],
+                                       .n = (int64_t)(loads[n] * (double)D),
+                                       .D = D,
+                                       .heads = heads,
+                                       .a = .02};
+                status = unit(l, &task, error);
+            }
+    for (int n = 0; n < (l->size == LAB_CLAIM ? 1 : 2); n++)
+        for (int i = 0; status == GKA_OK && i < ratios; i++) {
+            const question task = {.table = TRADE,
+                                   .keys = GKA_KEYS_POWERLAW,
+                                   .gate = "1",
+                                   .n = n == 0 ? 64 : 256,
+                                   .D = 128,
+                                   .heads = heads,
+                                   .a = a[i],
+                                   .noise = .1};
+            status = unit(l, &task, error);
+        }
+    return status;
+}
+
+/* ---- verdicts ------------------------------------------------------------------------------ */
+
+static lab_stats recall(lab *l, const char *column, int m, const char *gate, const char *load,
+                        long long age) {
+    return lab_stats_of(l, RECALL, column, "method=%s,keys=iid,gate=%s,load=%s,age=%lld",
+                        methods[m], gate, load, age);
+}
+
+/* Median error over heads at ratio a; a run that overflowed counts as infinite. */
+static double trade_error(lab *l, int m, const char *load, double a) {
+    const lab_stats s =
+        lab_stats_of(l, TRADE, "error", "method=%s,load=%s,a=%g", methods[m], load, a);
+    return s.nonfinite > 0 ? INFINITY : s.median;
+}
+
+/* Largest loss of a method to bf16 with a gate, over keys, loads, ages and heads. */
+static double loss(lab *l, int m, const char *gate) {
+    return lab_stats_of(l, RECALL, "loss", "method=%s,gate=%s", methods[m], gate).max;
+}
+
+static gka_status judge(lab *l, gka_error *error) {
+    (void)error;
+    const long long D = lab_pick(l, 64, 128, 128), heads = lab_pick(l, 2, 4, 32);
+    const lab_stats flat = lab_stats_of(l, RECALL, "error", "method=exact,keys=iid,gate=1,load=1"),
+                    linear = lab_stats_of(l, RECALL, "error",
+                                          "method=linear attention,keys=iid,gate=1,load=4"),
+                    young = recall(l, "error", DELTA, "1", "1", 0),
+                    old = recall(l, "error", DELTA, "1", "1", D / 2);
+    lab_claim(l,
+              "Without a gate the exact solution remembers all ages alike, the delta rule the "
+              "young, linear attention nobody well",
+              LAB_REPRODUCED,
+              flat.max < 1.5 * flat.min && old.median > 2 * young.median &&
+                  fabs(linear.median / 2 - 1) < .2,
+              "random keys, D = %lld, a = .02, error: D pairs, exact %.2f .. %.2f over all ages, "
+              "DeltaNet %.2f for ages below 8 and %.2f from %lld on; 4 D pairs, linear attention "
+              "%.2f .. %.2f "
+              "(sqrt(n/D) = 2); %lld heads",
+              D, flat.min, flat.max, young.median, old.median, D / 2, linear.min, linear.max,
+              heads);
+
+    const lab_stats hit = recall(l, "hit", EXACT, "1", "4", 2 * D),
+                    hit_delta = recall(l, "hit", DELTA, "1", "4", 2 * D),
+                    near = recall(l, "error", EXACT, "1", "4", 0),
+                    near_delta = recall(l, "error", DELTA, "1", "4", 0),
+                    power =
+                        lab_stats_of(l, RECALL, "hit", "method=exact,keys=powerlaw,gate=1,load=1"),
+                    power_linear = lab_stats_of(
+                        l, RECALL, "hit", "method=linear attention,keys=powerlaw,gate=1,load=1"),
+                    power_delta = lab_stats_of(l, RECALL, "hit",
+                                               "method=gated DeltaNet,keys=powerlaw,gate=1,load=1");
+    lab_claim(l, "Ridge regression recalls better than linear attention and the delta rule",
+              LAB_QUALIFIED,
+              hit.median > hit_delta.median + .3 && near_delta.median < near.median &&
+                  power.median > power_linear.median + .2 && power.median > power_delta.median,
+              "it finds the right pair more often: 4 D random pairs, the older half, hits exact "
+              "%.2f, DeltaNet %.2f; D pairs with power-law keys, all ages, exact %.2f, linear "
+              "attention %.2f, DeltaNet %.2f "
+              "(medians). But a ridge of .02 f shrinks what it returns: of the 8 youngest of 4 D "
+              "pairs DeltaNet is off by %.2f, exact by %.2f (%lld heads)",
+              hit.median, hit_delta.median, power.median, power_linear.median, power_delta.median,
+              near_delta.median, near.median, heads);
+
+    const lab_stats gated_young = recall(l, "error", EXACT, ".99", "4", 0),
+                    gated_old = recall(l, "hit", EXACT, ".99", "4", 128);
+    const lab_stats released = recall(l, "hit", EXACT, "released", "4", 64),
+                    kept = recall(l, "hit", EXACT, ".99", "4", 64);
+    lab_claim(l, "A gate trades old pairs for young ones", LAB_REPRODUCED,
+              gated_young.median < .8 * near.median && released.median < kept.median,
+              "4 D random pairs, exact: error of the 8 youngest %.2f without gate, %.2f with gamma "
+              "= .99; hits there at ages from 64 %.2f, from 128 %.2f. With the gates of the "
+              "released initialisation hits "
+              "at ages from 64 %.2f [%.2f .. %.2f]: most heads have forgotten, whatever the method "
+              "(%lld heads)",
+              near.median, gated_young.median, kept.median, gated_old.median, released.median,
+              released.min, released.max, heads);
+
+    const double three = fmax(loss(l, THREE_TERM, "1"), loss(l, THREE_TERM, ".99")),
+                 two = fmax(loss(l, TWO_TERM, "1"), loss(l, TWO_TERM, ".99"));
+    lab_claim(l, "At the released ridge bf16 costs recall nothing", LAB_QUALIFIED,
+              three < .02 && two < .02 && loss(l, TWO_TERM, "released") < .1,
+              "a = .02, r = 30, both kinds of keys, all loads, largest ||o - o_exact||/||v|| over "
+              "ages and heads: three-term %.2g and two-term %.2g without gate and with gamma = "
+              ".99; with the released gates %.2g and %.2g",
+              three, two, loss(l, THREE_TERM, "released"), loss(l, TWO_TERM, "released"));
+
+    const double *a;
+    const int ratios = ratios_of(l, &a);
+    int best[2] = {0, 0};
+    for (int i = 0; i < ratios; i++)
+        for (int m = THREE_TERM; m <= TWO_TERM; m++)
+            if (trade_error(l, m, "0.5", a[i]) < trade_error(l, m, "0.5", a[best[m - THREE_TERM]]))
+                best[m - THREE_TERM] = i;
+    const double least = a[ratios - 1], at3 = a[best[0]], at2 = a[best[1]];
+    lab_claim(
+        l, "A larger ridge trades memory for stability", LAB_QUALIFIED,
+        trade_error(l, EXACT, "0.5", .001) < .9 * trade_error(l, EXACT, "0.5", .02) &&
+            trade_error(l, TWO_TERM, "0.5", .001) < .9 * trade_error(l, TWO_TERM, "0.5", .02) &&
+            !(trade_error(l, TWO_TERM, "0.5", least) < 2 * trade_error(l, EXACT, "0.5", least)) &&
+            at2 > least,
+        "it costs memory all the way and buys stability only at the end: D/2 power-law pairs, "
+        "noisy questions, error at a = .02 %.2f, at .001 %.2f exactly, %.2f in three and %.2f in "
+        "two terms; best a in bf16 %g and %g; "
+        "at a = %g, below the rounding of H (2 c u/sqrt(D) = %.1g), exact %.2f, three-term %.2g, "
+        "two-term %.2g. What a small a costs before that is steps: %d for .001, %d for %g (%lld "
+        "heads)",
+        trade_error(l, EXACT, "0.5", .02), trade_error(l, EXACT, "0.5", .001),
+        trade_error(l, THREE_TERM, "0.5", .001), trade_error(l, TWO_TERM, "0.5", .001), at3, at2,
+        least, 2 * .4247 * 0x1p-8 / sqrt(128), trade_error(l, EXACT, "0.5", least),
+        trade_error(l, THREE_TERM, "0.5", least), trade_error(l, TWO_TERM, "0.5", least),
+        iterations(.001), iterations(least), least, heads);
+    return GKA_OK;
+}
+
+#define HEADING "method,keys,gate,load,a,r,noise,head,age,until,error,hit,loss,kappa"
+
+int main(int argc, char **argv) {
+    static const lab_experiment experiment = {
+        .name = "09_forgetting",
+        .question =
+            "What do gates and the ridge ratio keep of stored pairs, and what does bf16 take?",
+        .tables = {{"recall.csv", HEADING}, {"trade.csv", HEADING}},
+        .run = run,
+        .judge = judge};
+    return lab_main(argc, argv, &experiment);
+}
