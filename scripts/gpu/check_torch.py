@@ -8,6 +8,8 @@ called with keyword arguments:
     q k [v alpha g h0 u0 cu_seqlens]               torch tensors on the device, in the golden's types and layouts
                                                    (gka/problem.h); those that the golden has, no others
     ridge_ratio num_iter chunk_size scale          numbers
+    given                                          of a golden of one stage only: a dictionary, any of x fro h_chunk solve.p
+                                                   layer.p (gka golden --stage)
 
 It returns a dictionary with any of the golden's outputs by name (x fro o h_chunk h_final u_final, gradients solve.* layer.*), or
 a tuple, or one tensor, whose names --outputs says in order. A function that takes `cotangents` is also given those, a

@@ -408,15 +408,19 @@ def passes(candidate, golden, **how):
 
 def inputs(golden, device="cpu", cotangents=False):
     """What a kernel is called with: torch tensors q k [v alpha g h0 u0 cu_seqlens] as stored, those that the golden has, and
-    the numbers ridge_ratio, num_iter, chunk_size, scale; with cotangents also do dx dh_final du_final."""
+    the numbers ridge_ratio, num_iter, chunk_size, scale; with cotangents also do dx dh_final du_final. For a golden of one stage
+    `given` too, a dictionary with any of x fro h_chunk solve.p layer.p."""
     import torch
     file, _ = open_golden(golden)
     result = {name: json.loads(file.metadata[name]) for name in ("ridge_ratio", "num_iter", "chunk_size", "scale")}
-    for name in INPUTS:
-        if name in file.tensors and (cotangents or not name.startswith("d")):
-            dtype, shape, data = file.tensors[name]
-            result[name] = torch.frombuffer(data, dtype=torch_dtype(torch, dtype)).reshape(shape).to(device)
-    return result
+
+    def tensor(name):
+        dtype, shape, data = file.tensors[name]
+        return torch.frombuffer(data, dtype=torch_dtype(torch, dtype)).reshape(shape).to(device)
+
+    result.update((name, tensor(name)) for name in INPUTS if name in file.tensors and (cotangents or not name.startswith("d")))
+    given = {name[6:]: tensor(name) for name in GIVEN if name in file.tensors}
+    return {**result, "given": given} if given else result
 
 
 def save(path, tensors, metadata=None):

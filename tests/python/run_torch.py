@@ -61,6 +61,16 @@ def own_gradients(cotangents, **inputs):
     return out
 
 
+def output_stage(q, k, v, alpha, g, scale, given, **rest):
+    """o of a stage's golden: the output alone, at the x that it is handed."""
+    U, os = q.new_zeros(*q.shape[:1], *q.shape[2:], v.shape[3]).float(), []
+    for t in range(q.shape[1]):
+        U = torch.exp(g[:, t])[..., None, None] * U + k[:, t, :, :, None].float() * v[:, t, :, None].float()
+        mixed = q[:, t].float() + alpha[:, t, :, None].float() * (given["x"][:, t].float() - q[:, t].float())
+        os.append(scale * (U.mT @ mixed[..., None])[..., 0])
+    return torch.stack(os, 1).to(q.dtype)
+
+
 class Run(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
@@ -118,6 +128,13 @@ class Run(unittest.TestCase):
         code, out = self.candidate("nothing", "ungated")
         self.assertEqual(code, 2)
         self.assertIn("MODULE:FUNCTION was expected", out)
+
+    def test_one_stage(self):
+        golden = self.path("stage.safetensors")
+        self.assertEqual(gka("golden", "--stage=output", "--T=20", "--D=16", "--V=16", "-o", golden).returncode, 0)
+        code, out = quietly(check_torch.main, "run_torch:output_stage", golden, "--device=cpu")
+        self.assertEqual(code, 0, out)
+        self.assertRegex(out, "o .*yes")
 
     def test_the_released_kernels_way(self):
         """Against a stand-in with their signatures. The types and names written, and all that passes."""
