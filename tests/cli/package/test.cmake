@@ -36,13 +36,25 @@ if(NOT text MATCHES "gka ${VERSION}")
     message(FATAL_ERROR "the manual does not name the version")
 endif()
 
+# What both programs say, in a folder where they may write.
+file(MAKE_DIRECTORY ${WORK}/there)
+function(run_programs folder)
+    foreach(program user golden)
+        run(${CMAKE_COMMAND} -E env LD_LIBRARY_PATH=${prefix}/lib ${CMAKE_COMMAND} -E chdir ${WORK}/there
+            ${folder}/${program})
+        if(program STREQUAL user)
+            expect("gka ${VERSION}: x = 0.5, bf16\n")
+        else()
+            expect("14 judged, 0 failed\n14 judged, 1 failed: solve.dk, 100% off\n")
+        endif()
+    endforeach()
+endfunction()
+
 # find_package
-set(hello "gka ${VERSION}: x = 0.5, bf16\n")
 run(${CMAKE_COMMAND} -S ${HERE} -B ${WORK}/build -G Ninja -DCMAKE_C_COMPILER=${CC}
     -DCMAKE_PREFIX_PATH=${prefix})
 run(${CMAKE_COMMAND} --build ${WORK}/build)
-run(${CMAKE_COMMAND} -E env LD_LIBRARY_PATH=${prefix}/lib ${WORK}/build/user)
-expect("${hello}")
+run_programs(${WORK}/build)
 
 # pkg-config; the folder of gka.pc depends on the system
 file(GLOB_RECURSE pc ${prefix}/gka.pc)
@@ -52,6 +64,7 @@ run(pkg-config --modversion gka)
 expect("${VERSION}\n")
 run(pkg-config --cflags --libs gka)
 separate_arguments(flags UNIX_COMMAND "${out}")
-run(${CC} -o ${WORK}/user ${HERE}/user.c ${flags})
-run(${CMAKE_COMMAND} -E env LD_LIBRARY_PATH=${prefix}/lib ${WORK}/user)
-expect("${hello}")
+foreach(program user golden)
+    run(${CC} -o ${WORK}/${program} ${HERE}/${program}.c ${flags})
+endforeach()
+run_programs(${WORK})
