@@ -26,13 +26,11 @@ enum { DRIFT, DECAY, GATES, CORE };
 
 static const struct format {
     const char *name, *policy;
-    int p;
-    bool stochastic;
-} formats[] = {{"bf16", "bf16-acc32", 8, false},
-               {"bf16 toward zero", "bf16-acc32/zero", 8, false},
-               {"bf16 stochastic", "bf16-acc32/stochastic", 8, true},
-               {"fp16", "fp16-acc32", 11, false},
-               {"fp32", "fp32", 24, false}};
+} formats[] = {{"bf16", "bf16-acc32"},
+               {"bf16 toward zero", "bf16-acc32/zero"},
+               {"bf16 stochastic", "bf16-acc32/stochastic"},
+               {"fp16", "fp16-acc32"},
+               {"fp32", "fp32"}};
 enum { FORMATS = sizeof formats / sizeof *formats };
 
 static const gka_gate gates[] = {GKA_GATE_NONE, GKA_GATE_SLOW, GKA_GATE_RELEASED};
@@ -88,9 +86,9 @@ static void compare_states(int64_t D, const double *M, const double *R, look *at
 
 typedef struct drift {
     const gka_problem *p;
-    look looks[FORMATS][8][POINTS]; /* of a format and head */
-    int counts[FORMATS][8];
-    int64_t heads;
+    const struct format *format;
+    look looks[8][POINTS]; /* of every head */
+    int counts[8];
     double *memory; /* of every worker: H U and exact ones [D,D], k v q x x' o o' [D] */
     size_t each;
 } drift;
@@ -105,17 +103,16 @@ static void output(int64_t D, const double *U, const double *x, double *o) {
             o[j] += U[i * D + j] * x[i];
 }
 
-static void drift_of(void *context, int64_t item, int worker) {
+static void drift_of(void *context, int64_t h, int worker) {
     drift *const d = context;
     const gka_problem *const p = d->p;
-    const int64_t D = p->D, h = item / FORMATS;
-    const int format = (int)(item % FORMATS);
+    const int64_t D = p->D;
     double *const H = d->memory + (size_t)worker * d->each, *const U = H + D * D,
                   *const exact_H = U + D * D, *const exact_U = exact_H + D * D,
                   *const k = exact_U + D * D, *const v = k + D, *const q = v + D, *const x = q + D,
                   *const exact_x = x + D, *const o = exact_x + D, *const exact_o = o + D;
     void *const scratch = exact_o + D;
-    gka_arith A = lab_arith(formats[format].policy, 1 + (uint64_t)h);
+    gka_arith A = lab_arith(d->format->policy, 1 + (uint64_t)h);
     memset(H, 0, (size_t)(MATRICES * D * D) * sizeof *H);
     for (int64_t t = 0; t < p->T; t++) {
         const double gamma = exp(gka_problem_g(p, 0, t, h));
@@ -130,7 +127,7 @@ static void drift_of(void *context, int64_t item, int worker) {
             }
         if (!looked_at(t + 1))
             continue;
-        look *const at = &d->looks[format][h][d->counts[format][h]++];
+        look *const at = &d->looks[h][d->counts[h]++];
         at->t = t + 1;
         compare_states(D, H, exact_H, at);
         at->U = lab_distance(D * D, U, exact_U);
@@ -144,30 +141,30 @@ static void drift_of(void *context, int64_t item, int worker) {
     }
 }
 
-static gka_status run_drift(lab *l, gka_gate gate, gka_error *error) {
+static gka_status run_drift(lab *l, gka_gate gate, const struct format *format, gka_error *error) {
+    const int64_t heads = head_count(l);
     gka_problem p = {0};
     drift *const d = gka_alloc(1, sizeof *d);
-    gka_status status = d == NULL
-                            ? gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory")
-                            : make(&p, tokens(l), head_count(l), width(l), gate, l->seed, error);
+    gka_status status = d == NULL ? gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory")
+                                  : make(&p, tokens(l), heads, width(l), gate, l->seed, error);
     if (status == GKA_OK) {
         const size_t D = (size_t)p.D;
         d->p = &p;
+        d->format = format;
         d->each = MATRICES * D * D + VECTORS * D + (lab_exact_bytes(p.D) + 7) / 8;
         d->memory = gka_alloc((size_t)gka_threads() * d->each, sizeof(double));
         if (d->memory == NULL)
             status = gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory");
     }
     if (status == GKA_OK)
-        gka_parallel(FORMATS * head_count(l), drift_of, d);
-    for (int f = 0; status == GKA_OK && f < FORMATS; f++)
-        for (int64_t h = 0; h < head_count(l); h++)
-            for (int i = 0; i < d->counts[f][h]; i++) {
-                const look *const at = &d->looks[f][h][i];
-                lab_row(l, "%s,%s,%lld,%lld,%.5g,%.4g,%.4g,%.4g,%.4g,%.4g", gka_gate_name(gate),
-                        formats[f].name, (long long)h, (long long)at->t, at->size, at->error,
-                        at->bias, at->U, at->x, at->o);
-            }
+        gka_parallel(heads, drift_of, d);
+    for (int64_t h = 0; status == GKA_OK && h < heads; h++)
+        for (int i = 0; i < d->counts[h]; i++) {
+            const look *const at = &d->looks[h][i];
+            lab_row(l, "%s,%s,%lld,%lld,%.5g,%.4g,%.4g,%.4g,%.4g,%.4g", gka_gate_name(gate),
+                    format->name, (long long)h, (long long)at->t, at->size, at->error, at->bias,
+                    at->U, at->x, at->o);
+        }
     if (d != NULL)
         gka_free(d->memory);
     gka_free(d);
@@ -353,11 +350,13 @@ static gka_status run_core(lab *l, gka_gate gate, gka_error *error) {
 /* ---- all ----------------------------------------------------------------------------------- */
 
 static gka_status run(lab *l, gka_error *error) {
-    l->units_total = 2 * GATE_COUNT + 2;
+    l->units_total = (FORMATS + 1) * GATE_COUNT + 2;
     gka_status status = GKA_OK;
     for (int i = 0; status == GKA_OK && i < GATE_COUNT; i++) {
-        if (lab_unit(l, DRIFT, "%s", gka_gate_name(gates[i]))) {
-            status = run_drift(l, gates[i], error);
+        for (int f = 0; status == GKA_OK && f < FORMATS; f++) {
+            if (!lab_unit(l, DRIFT, "%s-%s", gka_gate_name(gates[i]), formats[f].name))
+                continue;
+            status = run_drift(l, gates[i], &formats[f], error);
             if (status == GKA_OK)
                 status = lab_unit_end(l, error);
         }
