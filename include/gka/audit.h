@@ -49,8 +49,9 @@ typedef struct gka_audit_row {
     bool applies;
     /* Why it does not apply, or what was left out: NaN that the hardware gives is no verdict. */
     char note[160];
-    /* Of every tensor: the error that judges it (gka_golden_judge), Inf where it is not finite, NaN
-     * where it is not judged. */
+    /* Of every tensor: the error that judges it (gka_golden_judge), or its row error times
+     * tolerance / row tolerance if that is larger; Inf where it is not finite, NaN where it is not
+     * judged. */
     double *errors;
     bool good; /* accepted: no tensor is above its tolerance; rejected: one is */
     /* Rejected: the largest error / accepted over the tensors, and that tensor. Accepted: the

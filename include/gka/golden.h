@@ -29,7 +29,8 @@ extern "C" {
  *   inputs_sha256    over "NAME DTYPE [d0,d1,...]\n" and the data of each input, in the order
  *                    q k v alpha g h0 u0 do dx dh_final du_final cu_seqlens, then of given.x
  *                    given.fro given.h_chunk given.solve.p given.layer.p
- *   tolerances       JSON {NAME: {value, judged, floor, stage, stage_profile, rule}}, see below
+ *   tolerances       JSON {NAME: {value, row, judged, floor, stage, floor_row, stage_row,
+ *                    stage_profile, rule}}, see below
  *   stage            "all", or of which stage alone
  *   oracle           JSON: what the certified oracle reports; forward values are proven to be
  *                    correctly rounded, gradients are right to about 1e-25 without a proven bound
@@ -46,7 +47,13 @@ extern "C" {
  *   value = 2^ceil(log2(2 max(floor, stage)))
  *
  * so that whatever lies as near to one of them as that lies to the reference passes (the triangle
- * inequality). A value of 1/2 or more, which would let zero pass, is null: nothing is judged. */
+ * inequality). A value of 1/2 or more, which would let zero pass, is null: nothing is judged.
+ *
+ * `row` is made the same way of row errors, and asked for as well: a mistake in a few rows (a mask
+ * that is missing at a ragged end) is little over the tensor. The row error is the largest over
+ * rows r (gka/judge.h) of ||out_r - ref_r|| / max(||ref_r||, s), s the root mean square of
+ * ||ref_r|| over all rows: relative, but small rows are not looked at through a lens. Against
+ * NAME.steps, or the local value where that one judges. */
 enum { GKA_GOLDEN_SEQUENCES = 32 };
 
 /* One stage by itself, so that a kernel is tested without those before it. What it is handed is in
@@ -120,16 +127,20 @@ typedef struct gka_mismatch {
 } gka_mismatch;
 
 typedef struct gka_golden_row {
-    const char *name;         /* the golden's */
-    const gka_tensor *tensor; /* the candidate's; NULL: it has none */
-    bool local;               /* against its own upstream tensors, for they are nearer */
-    const char *lacking;      /* upstream tensor that was not there to judge by; NULL: none */
-    double tolerance;         /* NaN: none */
-    gka_comparison judged;    /* against the reference that judges; ok is the verdict */
-    double total;             /* rel_err against NAME.exact */
-    double steps;             /* ... against NAME.steps */
-    double own;               /* ... against its local value; NaN: there is none */
-    double inherited;         /* rel_err of the local value against NAME.steps; NaN: none */
+    const char *name;             /* the golden's */
+    const gka_tensor *tensor;     /* the candidate's; NULL: it has none */
+    bool local;                   /* against its own upstream tensors, for they are nearer */
+    const char *lacking;          /* upstream tensor that was not there to judge by; NULL: none */
+    double tolerance;             /* NaN: none */
+    double row_error;             /* section 1, against the reference that judges */
+    double row_tolerance;         /* NaN: none */
+    int row_rank;                 /* of row_at, */
+    int64_t row_at[GKA_MAX_RANK]; /* ... the first row that has row_error */
+    gka_comparison judged;        /* against the reference that judges; ok is the verdict */
+    double total;                 /* rel_err against NAME.exact */
+    double steps;                 /* ... against NAME.steps */
+    double own;                   /* ... against its local value; NaN: there is none */
+    double inherited;             /* rel_err of the local value against NAME.steps; NaN: none */
     int64_t mismatches;
     gka_mismatch first, worst; /* where mismatches > 0 */
     /* In the words of other tests, against NAME.steps: flash-linear-attention's

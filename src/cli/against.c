@@ -29,11 +29,10 @@ static const char *verdict_text(const gka_golden_row *row) {
 }
 
 /* "[0,12,1,5]" */
-static void print_place(char text[200], const gka_mismatch *m) {
-    int n = 0;
-    for (int i = 0; i < m->at_rank; i++)
-        n += snprintf(text + n, (size_t)(200 - n), "%s%lld", i == 0 ? "[" : ",",
-                      (long long)m->at[i]);
+static void print_place(char text[200], int rank, const int64_t *at) {
+    int n = snprintf(text, 200, "[");
+    for (int i = 0; i < rank; i++)
+        n += snprintf(text + n, (size_t)(200 - n), "%s%lld", i == 0 ? "" : ",", (long long)at[i]);
     (void)snprintf(text + n, (size_t)(200 - n), "]");
 }
 
@@ -41,7 +40,7 @@ static void print_mismatch(FILE *out, const char *which, const gka_golden_row *r
                            const gka_mismatch *m) {
     char place[200];
     const int digits = gka_format_of_dtype(row->tensor->dtype)->bits / 4;
-    print_place(place, m);
+    print_place(place, m->at_rank, m->at);
     fprintf(out, "  %s %s%s: %.9g (0x%0*" PRIX64 "), %.9g (0x%0*" PRIX64 ") was expected\n", which,
             row->name, place, m->out, digits, m->out_bits, m->ref, digits, m->ref_bits);
 }
@@ -73,9 +72,9 @@ static void cell_or_dash(cli_table *table, double x) {
 }
 
 static int print_errors(cli *c, const gka_golden_verdict *v) {
-    static const char *const headings[] = {"<tensor",   "<dtype", "error", "<against",
-                                           "tolerance", "steps",  "local", "inherited",
-                                           "total",     "<ok"};
+    static const char *const headings[] = {"<tensor",   "<dtype",    "error",     "<against",
+                                           "tolerance", "row",       "tolerance", "steps",
+                                           "local",     "inherited", "total",     "<ok"};
     cli_table table;
     cli_table_start(&table, headings, sizeof headings / sizeof *headings);
     for (size_t i = 0; i < v->row_count; i++) {
@@ -89,6 +88,8 @@ static int print_errors(cli *c, const gka_golden_verdict *v) {
             cli_cell(&table, "-");
         cli_cell(&table, "%s", !there ? "-" : row->local ? "local" : "steps");
         cell_or_dash(&table, row->tolerance);
+        cell_or_dash(&table, there ? row->row_error : NAN);
+        cell_or_dash(&table, row->row_tolerance);
         cell_or_dash(&table, there ? row->steps : NAN);
         cell_or_dash(&table, there ? row->own : NAN);
         cell_or_dash(&table, there ? row->inherited : NAN);
@@ -121,10 +122,16 @@ static int print_words(cli *c, const gka_golden_verdict *v) {
 
 static void print_failure(FILE *out, const gka_golden_row *row) {
     fprintf(out,
-            "%s: error %.3g > %.3g; %lld of %lld elements off by more than tolerance * "
+            "%s: error %.3g %s %.3g; %lld of %lld elements off by more than tolerance * "
             "rms\n",
-            row->name, row->judged.rel_err, row->tolerance, (long long)row->mismatches,
-            (long long)row->judged.count);
+            row->name, row->judged.rel_err, row->judged.rel_err <= row->tolerance ? "<=" : ">",
+            row->tolerance, (long long)row->mismatches, (long long)row->judged.count);
+    if (row->row_error > row->row_tolerance) {
+        char place[200];
+        print_place(place, row->row_rank, row->row_at);
+        fprintf(out, "  row %s%s: error %.3g > %.3g\n", row->name, place, row->row_error,
+                row->row_tolerance);
+    }
     if (row->mismatches > 0) {
         print_mismatch(out, "first", row, &row->first);
         print_mismatch(out, "worst", row, &row->worst);
@@ -185,6 +192,7 @@ static json_t *json_row(const gka_golden_row *row, bool *good) {
     builder o = {json_object(), true};
     put(&o, "name", json_string(row->name));
     put(&o, "tolerance", real_or_null(row->tolerance));
+    put(&o, "row_tolerance", real_or_null(row->row_tolerance));
     put(&o, "ok",
         row->tensor == NULL || row->judged.ok == GKA_MEASURED
             ? json_null()
@@ -199,6 +207,7 @@ static json_t *json_row(const gka_golden_row *row, bool *good) {
         put(&o, "against", json_string(row->local ? "local" : "steps"));
         put(&o, "lacking", row->lacking == NULL ? json_null() : json_string(row->lacking));
         put(&o, "error", cli_json_real(row->judged.rel_err));
+        put(&o, "row_error", cli_json_real(row->row_error));
         put(&o, "steps", cli_json_real(row->steps));
         put(&o, "local", real_or_null(row->own));
         put(&o, "inherited", real_or_null(row->inherited));
@@ -274,8 +283,10 @@ static void add_junit(const request *r, const char *path, const gka_golden_verdi
             fprintf(out, "><skipped message=\"%s\"/></testcase>\n",
                     row->tensor == NULL ? "missing" : "no tolerance");
         else if (row->judged.ok == GKA_FAIL)
-            fprintf(out, "><failure message=\"error %.3g, tolerance %.3g\"/></testcase>\n",
-                    row->judged.rel_err, row->tolerance);
+            fprintf(out,
+                    "><failure message=\"error %.3g, tolerance %.3g; row error "
+                    "%.3g, tolerance %.3g\"/></testcase>\n",
+                    row->judged.rel_err, row->tolerance, row->row_error, row->row_tolerance);
         else
             fputs("/>\n", out);
     }
@@ -352,7 +363,9 @@ static const gka_golden_row *worst_row(const gka_golden_verdict *v) {
         const gka_golden_row *const row = &v->rows[i];
         if (row->tensor == NULL || row->judged.ok == GKA_MEASURED)
             continue;
-        const double share = row->judged.rel_err / row->tolerance;
+        const double share = isnan(row->row_tolerance) ? row->judged.rel_err / row->tolerance
+                                                       : fmax(row->judged.rel_err / row->tolerance,
+                                                              row->row_error / row->row_tolerance);
         if (isnan(share) || share > most) {
             most = isnan(share) ? INFINITY : share;
             worst = row;

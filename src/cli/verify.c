@@ -61,6 +61,8 @@ static const char notes[] =
     "  error      rel_err against NAME.steps, or against what the exact formulas make of FILE's "
     "own\n"
     "             upstream tensors (x fro, solve.dq or layer.dq), whichever is nearer\n"
+    "  row        the largest error of a row, of a row's norm or of the mean one, with its "
+    "tolerance\n"
     "  inherited  how far the upstream tensors alone have moved the exact formulas' value\n"
     "  total      rel_err against NAME.exact\n"
     "\n"

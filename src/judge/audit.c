@@ -47,7 +47,7 @@ static gka_status open_case(job *j, const gka_file *golden, gka_error *error) {
         const unsigned upstream = judge_outputs[i].upstream;
         if (!(j->golden.wanted >> i & 1))
             continue;
-        if (!isnan(j->golden.tolerance[i]) && (upstream & ~j->golden.wanted) == 0)
+        if (!isnan(j->golden.tolerance[i].rel) && (upstream & ~j->golden.wanted) == 0)
             j->judged |= 1u << i;
         wanted |= upstream;
     }
@@ -102,7 +102,7 @@ static bool above(double error, double tolerance) {
 
 static gka_status judge_member(const job *j, const golden_values *out, gka_audit *audit,
                                gka_audit_row *row, gka_error *error) {
-    double errors[JUDGE_OUTPUTS];
+    golden_error errors[JUDGE_OUTPUTS];
     const gka_status status =
         golden_errors(j->subject.problem, j->golden.wanted, out, &j->golden.steps, errors, error);
     row->good = row->member->accept;
@@ -111,7 +111,11 @@ static gka_status judge_member(const job *j, const golden_values *out, gka_audit
         if (!(j->judged >> o & 1) || out->of[o] == NULL)
             continue;
         row->applies = true;
-        row->errors[t] = isnan(errors[o]) ? INFINITY : errors[o];
+        const golden_error *const allowed = &j->golden.tolerance[o];
+        const double by_row =
+            isnan(allowed->row) ? 0 : errors[o].row * (allowed->rel / allowed->row);
+        row->errors[t] =
+            isnan(errors[o].rel) || isnan(errors[o].row) ? INFINITY : fmax(errors[o].rel, by_row);
         if (above(row->errors[t], audit->tensors[t].tolerance))
             row->good = !row->member->accept;
     }
@@ -204,7 +208,7 @@ static gka_status start_record(job *j, gka_audit *audit, gka_error *error) {
         j->output[audit->tensor_count] = i;
         audit->tensors[audit->tensor_count++] =
             (gka_audit_tensor){.name = judge_outputs[i].name,
-                               .tolerance = j->golden.tolerance[i],
+                               .tolerance = j->golden.tolerance[i].rel,
                                .accepted = NAN,
                                .rejected = NAN,
                                .accepted_by = -1,

@@ -251,19 +251,65 @@ gka_status golden_local(const gka_problem *problem, unsigned wanted, const golde
 
 /* ---- errors -------------------------------------------------------------------------------- */
 
+/* ||a - b||^2 and ||b||^2 of n numbers divided by `scale`. */
+static golden_error squares(int64_t n, double scale, const double *a, const double *b) {
+    golden_error sum = {0, 0};
+    for (int64_t i = 0; i < n; i++) {
+        const double d = a[i] / scale - b[i] / scale, r = b[i] / scale;
+        sum.rel += d * d;
+        sum.row += r * r;
+    }
+    return sum;
+}
+
+double golden_row_error(const gka_problem *problem, int output, const double *out,
+                        const double *ref, int64_t *row) {
+    int64_t shape[GKA_MAX_RANK], n = 1, worst = 0;
+    const int rank = judge_shape(problem, output, shape),
+              first = rank - judge_outputs[output].row_rank;
+    for (int i = first; i < rank; i++)
+        n *= shape[i];
+    const int64_t count = judge_count(problem, output), rows = n > 0 ? count / n : 0;
+    double scale = 0, most = -1;
+    for (int64_t i = 0; i < count; i++)
+        if (isfinite(ref[i]))
+            scale = fmax(scale, fabs(ref[i]));
+    if (!(scale > 0))
+        scale = 1;
+    const double mean = squares(count, scale, ref, ref).row / (double)(rows > 0 ? rows : 1);
+    for (int64_t r = 0; r < rows && !isnan(mean); r++) {
+        const golden_error s = squares(n, scale, out + r * n, ref + r * n);
+        const double size = fmax(mean, s.row), e = size > 0 ? sqrt(s.rel / size) : sqrt(s.rel);
+        if (e > most || (isnan(e) && !isnan(most))) {
+            most = e;
+            worst = r;
+        }
+    }
+    if (row != NULL)
+        *row = worst;
+    return isnan(mean) ? NAN : rows > 0 ? most : 0;
+}
+
 gka_status golden_errors(const gka_problem *problem, unsigned wanted,
                          const golden_values *candidate, const golden_values *steps,
-                         double errors[JUDGE_OUTPUTS], gka_error *error) {
+                         golden_error errors[JUDGE_OUTPUTS], gka_error *error) {
     golden_values local = {0};
     const gka_status status = golden_local(problem, wanted, candidate, &local, error);
     for (int i = 0; i < JUDGE_OUTPUTS; i++) {
-        errors[i] = NAN;
+        errors[i] = (golden_error){NAN, NAN};
         if (status != GKA_OK || !has(wanted, i) || candidate->of[i] == NULL)
             continue;
         const int64_t n = judge_count(problem, i);
-        errors[i] = gka_rel_err(n, candidate->of[i], steps->of[i]);
-        if (local.of[i] != NULL)
-            errors[i] = fmin(errors[i], gka_rel_err(n, candidate->of[i], local.of[i]));
+        const double *const out = candidate->of[i], *ref = steps->of[i];
+        errors[i].rel = gka_rel_err(n, out, ref);
+        if (local.of[i] != NULL) {
+            const double own = gka_rel_err(n, out, local.of[i]);
+            if (own < errors[i].rel || isnan(errors[i].rel)) {
+                errors[i].rel = own;
+                ref = local.of[i];
+            }
+        }
+        errors[i].row = golden_row_error(problem, i, out, ref, NULL);
     }
     golden_free(&local);
     return status;

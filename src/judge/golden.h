@@ -41,19 +41,28 @@ gka_status golden_layer_p(const gka_problem *problem, const double *layer_dq, do
 /* Rounds to the stored type, in place. */
 void golden_store(const gka_problem *problem, unsigned wanted, golden_values *values);
 
+/* rel_err over the tensor, and the row error of gka/golden.h. */
+typedef struct golden_error {
+    double rel, row;
+} golden_error;
+
 /* The error that judges output i: of the candidate against `steps`, or against its local value
- * where there is one that is nearer. NaN where there is none. */
+ * where there is one that is nearer by rel. NaN where there is none. */
 gka_status golden_errors(const gka_problem *problem, unsigned wanted,
                          const golden_values *candidate, const golden_values *steps,
-                         double errors[JUDGE_OUTPUTS], gka_error *error);
+                         golden_error errors[JUDGE_OUTPUTS], gka_error *error);
+
+/* *row: the number of the first row that has it; may be NULL. */
+double golden_row_error(const gka_problem *problem, int output, const double *out,
+                        const double *ref, int64_t *row);
 
 /* What a golden says. */
 typedef struct golden_reference {
     const gka_file *file; /* the problem's views point into it */
     gka_problem problem;
-    bool stage;                      /* of one stage: judged as it stands, nothing is local */
-    unsigned wanted;                 /* its outputs */
-    double tolerance[JUDGE_OUTPUTS]; /* NaN: none */
+    bool stage;                            /* of one stage: judged as it stands, nothing is local */
+    unsigned wanted;                       /* its outputs */
+    golden_error tolerance[JUDGE_OUTPUTS]; /* NaN: none */
     golden_values steps, exact;
 } golden_reference;
 

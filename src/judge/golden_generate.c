@@ -32,7 +32,7 @@ typedef struct job {
     golden_given given;
     golden_values exact, lo, steps, emulated;
     gka_oracle_report report;
-    double floor[JUDGE_OUTPUTS], stage[JUDGE_OUTPUTS];
+    golden_error floor[JUDGE_OUTPUTS], stage[JUDGE_OUTPUTS];
     const char *profile[JUDGE_OUTPUTS]; /* of stage */
     unsigned open, bad;                 /* outputs whose stage is being found; not finite */
     char *metadata[8];
@@ -265,7 +265,7 @@ static unsigned independent_of_chunks(unsigned wanted) {
  * size an error that is not finite is a bad sign; at another it is passed over. */
 static gka_status raise_stage(job *j, const gka_problem *problem, const gka_profile *profile,
                               unsigned all, gka_error *error) {
-    double errors[JUDGE_OUTPUTS];
+    golden_error errors[JUDGE_OUTPUTS];
     golden_values values = {0};
     const bool own = problem->chunk_size == j->problem.chunk_size;
     const unsigned wanted = own ? j->open : independent_of_chunks(j->open);
@@ -278,8 +278,9 @@ static gka_status raise_stage(job *j, const gka_problem *problem, const gka_prof
     for (int i = 0; i < JUDGE_OUTPUTS && status == GKA_OK; i++) {
         if (!(wanted >> i & 1))
             continue;
-        if (isfinite(errors[i]))
-            j->stage[i] = fmax(j->stage[i], errors[i]);
+        if (isfinite(errors[i].rel) && isfinite(errors[i].row))
+            j->stage[i] = (golden_error){fmax(j->stage[i].rel, errors[i].rel),
+                                         fmax(j->stage[i].row, errors[i].row)};
         else
             j->bad |= (own ? 1u : 0u) << i;
     }
@@ -295,7 +296,7 @@ static gka_status raise_stage_by_panel(job *j, gka_profile profile, unsigned all
     j->bad = 0;
     for (int i = 0; i < JUDGE_OUTPUTS; i++)
         if (j->open >> i & 1) {
-            j->stage[i] = 0;
+            j->stage[i] = (golden_error){0, 0};
             j->profile[i] = name;
         }
     gka_status status = raise_stage(j, &problem, &profile, all, error);
@@ -310,7 +311,7 @@ static gka_status raise_stage_by_panel(job *j, gka_profile profile, unsigned all
         status = raise_stage(j, &problem, &profile, all, error);
     for (int i = 0; i < JUDGE_OUTPUTS; i++)
         if (j->bad >> i & 1)
-            j->stage[i] = NAN;
+            j->stage[i] = (golden_error){NAN, NAN};
     j->open = j->bad;
     return status;
 }
@@ -349,7 +350,7 @@ static gka_status make_stage(job *j, unsigned all, gka_error *error) {
                                       error);
     for (int i = 0; i < JUDGE_OUTPUTS; i++)
         if (dtype == GKA_F16 && open >> i & 1)
-            j->stage[i] *= 0x1p-3;
+            j->stage[i] = (golden_error){0x1p-3 * j->stage[i].rel, 0x1p-3 * j->stage[i].row};
     return status;
 }
 
@@ -363,9 +364,9 @@ static gka_status emulate(job *j, gka_error *error) {
 }
 
 /* 2^ceil(log2(2 max(floor, stage))); NaN where nothing can be told. */
-static double tolerance_of(const job *j, int output) {
-    const double most = 2 * fmax(j->floor[output], j->stage[output]);
-    if (!isfinite(j->floor[output]) || !isfinite(j->stage[output]))
+static double tolerance_of(double floor, double stage) {
+    const double most = 2 * fmax(floor, stage);
+    if (!isfinite(floor) || !isfinite(stage))
         return NAN;
     int exponent;
     const double fraction = frexp(most, &exponent); /* [1/2, 1) or 0 */
@@ -467,11 +468,15 @@ static json_t *tolerances_json(const job *j, bool *good) {
         if (!wants(j, i))
             continue;
         builder o = {json_object(), true};
-        put(&o, "value", real_or_null(tolerance_of(j, i)));
+        const golden_error floor = j->floor[i], stage = j->stage[i];
+        put(&o, "value", real_or_null(tolerance_of(floor.rel, stage.rel)));
+        put(&o, "row", real_or_null(tolerance_of(floor.row, stage.row)));
         const bool local = j->spec->stage == GKA_STAGE_ALL && judge_outputs[i].upstream != 0;
         put(&o, "judged", json_string(local ? "local" : "steps"));
-        put(&o, "floor", rounded_up(j->floor[i]));
-        put(&o, "stage", rounded_up(j->stage[i]));
+        put(&o, "floor", rounded_up(floor.rel));
+        put(&o, "stage", rounded_up(stage.rel));
+        put(&o, "floor_row", rounded_up(floor.row));
+        put(&o, "stage_row", rounded_up(stage.row));
         put(&o, "stage_profile", profile_json(j, i));
         put(&o, "rule", json_string("2^ceil(log2(2 max(floor, stage))); null from 1/2 on"));
         put(&all, judge_outputs[i].name, o.value);

@@ -36,7 +36,9 @@ static gka_status load_all(job *j, gka_error *error) {
         if (!(j->golden.wanted >> i & 1))
             continue;
         gka_golden_row *const row = &v->rows[v->row_count++];
-        *row = (gka_golden_row){.name = judge_outputs[i].name, .tolerance = j->golden.tolerance[i]};
+        *row = (gka_golden_row){.name = judge_outputs[i].name,
+                                .tolerance = j->golden.tolerance[i].rel,
+                                .row_tolerance = j->golden.tolerance[i].row};
         row->tensor = find_theirs(j, row->name);
         if (row->tensor == NULL)
             v->missing++;
@@ -181,6 +183,17 @@ static void other_words(gka_golden_row *row, gka_dtype dtype, int64_t n, const d
     row->fla_passes = most <= 1e-6 || row->fla_ratio < .005;
 }
 
+static void find_row_error(const gka_problem *problem, int output, const double *out,
+                           const double *ref, gka_golden_row *row) {
+    int64_t shape[GKA_MAX_RANK], number = 0;
+    row->row_rank = judge_shape(problem, output, shape) - judge_outputs[output].row_rank;
+    row->row_error = golden_row_error(problem, output, out, ref, &number);
+    for (int a = row->row_rank - 1; a >= 0; a--) {
+        row->row_at[a] = shape[a] > 0 ? number % shape[a] : 0;
+        number /= shape[a] > 0 ? shape[a] : 1;
+    }
+}
+
 static gka_status judge(job *j, int output, gka_golden_row *row, gka_error *error) {
     gka_tensor tensor;
     unsigned char *bytes;
@@ -211,7 +224,9 @@ static gka_status judge(job *j, int output, gka_golden_row *row, gka_error *erro
         if (row->local)
             row->judged = c;
     }
-    const bool good = row->judged.rel_err <= row->tolerance;
+    find_row_error(&j->verdict->problem, output, out, row->local ? local : steps, row);
+    const bool good = row->judged.rel_err <= row->tolerance &&
+                      (isnan(row->row_tolerance) || row->row_error <= row->row_tolerance);
     if (good || (!isnan(row->tolerance) && row->lacking == NULL)) {
         row->judged.ok = good ? GKA_PASS : GKA_FAIL;
         j->verdict->judged++;

@@ -50,8 +50,10 @@ static gka_status read_tolerances(golden_reference *r, gka_error *error) {
         status = not_golden(r->file, "'tolerances' is no JSON object", error);
     for (int i = 0; i < JUDGE_OUTPUTS && status == GKA_OK; i++) {
         const json_t *const one = json_object_get(root, judge_outputs[i].name);
-        const json_t *const value = json_object_get(one, "value");
-        r->tolerance[i] = json_is_number(value) ? json_number_value(value) : NAN;
+        const json_t *const value = json_object_get(one, "value"), *const row =
+                                                                       json_object_get(one, "row");
+        r->tolerance[i].rel = json_is_number(value) ? json_number_value(value) : NAN;
+        r->tolerance[i].row = json_is_number(row) ? json_number_value(row) : NAN;
         r->wanted |= (one != NULL ? 1u : 0u) << i;
     }
     json_decref(root);

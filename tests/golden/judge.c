@@ -299,6 +299,27 @@ static void test_names_and_heads_first(void **state) {
     end(&c, &turned, file);
 }
 
+/* One row of 320 off by a sixteenth of itself: little over the tensor, and seen. */
+static void test_one_row(void **state) {
+    (void)state;
+    candidate c;
+    gka_golden_verdict v;
+    gka_file *file;
+    enum { ROW = (1 * 40 + 33) * 4 + 2, V = 16 }; /* [1,33,2] of [2,40,4] */
+    start(&c);
+    for (int64_t i = ROW * V; i < (ROW + 1) * V; i++)
+        put(&c, JUDGE_O, i, get(&c, JUDGE_O, i) * 1.0625);
+    assert_int_equal(judge(&c, ALL, NULL, &v, &file), GKA_OK);
+    assert_int_equal(v.failed, 1);
+    const gka_golden_row *const o = &v.rows[JUDGE_O];
+    assert_string_equal(o->name, "o");
+    assert_int_equal(o->judged.ok, GKA_FAIL);
+    assert_true(o->judged.rel_err <= o->tolerance && o->row_error > o->row_tolerance);
+    assert_int_equal(o->row_rank, 3);
+    assert_true(o->row_at[0] == 1 && o->row_at[1] == 33 && o->row_at[2] == 2);
+    end(&c, &v, file);
+}
+
 /* Inputs that are not those the golden was made of. */
 static void test_changed_inputs(void **state) {
     (void)state;
@@ -355,6 +376,7 @@ int main(void) {
         cmocka_unit_test(test_a_mismatch_and_its_place),
         cmocka_unit_test(test_missing_tensors),
         cmocka_unit_test(test_names_and_heads_first),
+        cmocka_unit_test(test_one_row),
         cmocka_unit_test(test_changed_inputs),
         cmocka_unit_test(test_survives_failing_allocations),
     };

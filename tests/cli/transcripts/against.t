@@ -5,22 +5,22 @@ $ gka golden --input=$DATA/h100/h0.safetensors -o golden
 $ gka verify --against=golden --junit=junit.xml --json=out.json $DATA/h100/h0.safetensors
 > $DATA/h100/h0.safetensors against golden
 >
-> tensor        dtype     error  against  tolerance     steps     local  inherited     total  ok
-> x             BF16   5.32e-03  steps     1.56e-02  5.32e-03         -          -  5.31e-03  yes
-> fro           F32    6.72e-03  steps     1.56e-02  6.72e-03         -          -  6.72e-03  yes
-> h_chunk       BF16   1.71e-03  steps     3.91e-03  1.71e-03         -          -  1.71e-03  yes
-> h_final       F32    1.45e-03  steps     3.91e-03  1.45e-03         -          -  1.45e-03  yes
-> u_final       -             -  -         3.91e-03         -         -          -         -  missing
-> o             -             -  -         6.25e-02         -         -          -         -  missing
-> solve.dq      BF16   4.81e-03  steps     1.56e-02  4.81e-03         -          -  4.79e-03  yes
-> solve.dk      BF16   1.21e-02  local     3.12e-02  4.59e-02  1.21e-02   4.30e-02  4.59e-02  yes
-> solve.dg      F32    8.57e-03  local     6.25e-02  1.63e-02  8.57e-03   1.30e-02  1.62e-02  yes
-> solve.dh0     F32    2.00e+00  local     3.91e-03  2.00e+00  2.00e+00   6.86e-03  2.00e+00  NO
-> layer.dq      -             -  -         6.25e-02         -         -          -         -  missing
-> layer.dk      -             -  -         6.25e-02         -         -          -         -  missing
-> layer.dv      -             -  -         6.25e-02         -         -          -         -  missing
-> layer.dalpha  -             -  -         1.25e-01         -         -          -         -  missing
-> layer.dg      -             -  -         1.25e-01         -         -          -         -  missing
+> tensor        dtype     error  against  tolerance       row  tolerance     steps     local  inherited     total  ok
+> x             BF16   5.32e-03  steps     1.56e-02  1.35e-02   3.12e-02  5.32e-03         -          -  5.31e-03  yes
+> fro           F32    6.72e-03  steps     1.56e-02  7.20e-03   3.12e-02  6.72e-03         -          -  6.72e-03  yes
+> h_chunk       BF16   1.71e-03  steps     3.91e-03  1.71e-03   3.91e-03  1.71e-03         -          -  1.71e-03  yes
+> h_final       F32    1.45e-03  steps     3.91e-03  1.45e-03   3.91e-03  1.45e-03         -          -  1.45e-03  yes
+> u_final       -             -  -         3.91e-03         -   3.91e-03         -         -          -         -  missing
+> o             -             -  -         6.25e-02         -   2.50e-01         -         -          -         -  missing
+> solve.dq      BF16   4.81e-03  steps     1.56e-02  1.26e-02   3.12e-02  4.81e-03         -          -  4.79e-03  yes
+> solve.dk      BF16   1.21e-02  local     3.12e-02  5.58e-02   1.25e-01  4.59e-02  1.21e-02   4.30e-02  4.59e-02  yes
+> solve.dg      F32    8.57e-03  local     6.25e-02  2.10e-02   1.25e-01  1.63e-02  8.57e-03   1.30e-02  1.62e-02  yes
+> solve.dh0     F32    2.00e+00  local     3.91e-03  2.00e+00   3.91e-03  2.00e+00  2.00e+00   6.86e-03  2.00e+00  NO
+> layer.dq      -             -  -         6.25e-02         -   1.25e-01         -         -          -         -  missing
+> layer.dk      -             -  -         6.25e-02         -   2.50e-01         -         -          -         -  missing
+> layer.dv      -             -  -         6.25e-02         -   2.50e-01         -         -          -         -  missing
+> layer.dalpha  -             -  -         1.25e-01         -          -         -         -          -         -  missing
+> layer.dg      -             -  -         1.25e-01         -          -         -         -          -         -  missing
 >
 > tensor     FLA ratio  FLA < 0.005  torch rtol  with atol  atol with rtol 0  1 - cosine
 > x           5.32e-03  fails          1.60e-02   2.83e-01          6.24e-01    1.20e-05
@@ -35,6 +35,7 @@ $ gka verify --against=golden --junit=junit.xml --json=out.json $DATA/h100/h0.sa
 > note: tensor 'u_final' is missing
 > note: tensor 'o' is missing
 > solve.dh0: error 2 > 0.00391; 16349 of 16384 elements off by more than tolerance * rms
+>   row solve.dh0[0,0]: error 2 > 0.00391
 >   first solve.dh0[0,0,0,0]: -1.22301483 (0xBF9C8BC0), 1.09649183 (0x3F8C59D8) was expected
 >   worst solve.dh0[0,0,34,118]: 37.4922752 (0x4215F817), -37.5049103 (0xC2160507) was expected
 >   distances in steps of F32:  32768 and more: 16384
@@ -58,7 +59,7 @@ $ cat junit.xml
 >     <testcase classname="gka" name="solve.dq"/>
 >     <testcase classname="gka" name="solve.dk"/>
 >     <testcase classname="gka" name="solve.dg"/>
->     <testcase classname="gka" name="solve.dh0"><failure message="error 2, tolerance 0.00391"/></testcase>
+>     <testcase classname="gka" name="solve.dh0"><failure message="error 2, tolerance 0.00391; row error 2, tolerance 0.00391"/></testcase>
 >     <testcase classname="gka" name="layer.dq"><skipped message="missing"/></testcase>
 >     <testcase classname="gka" name="layer.dk"><skipped message="missing"/></testcase>
 >     <testcase classname="gka" name="layer.dv"><skipped message="missing"/></testcase>
@@ -96,9 +97,9 @@ $ gka verify --against=golden --layout=bhtd $DATA/h100/d64.safetensors
 $ gka verify --against=golden --map=g=fro $DATA/h100/d64.safetensors | head -5
 > $DATA/h100/d64.safetensors against golden
 >
-> tensor        dtype     error  against  tolerance     steps     local  inherited     total  ok
-> x             BF16   2.56e-03  steps     1.56e-02  2.56e-03         -          -  2.57e-03  yes
-> fro           F32    1.07e+00  steps     3.91e-03  1.07e+00         -          -  1.07e+00  NO
+> tensor        dtype     error  against  tolerance       row  tolerance     steps     local  inherited     total  ok
+> x             BF16   2.56e-03  steps     1.56e-02  6.18e-03   3.12e-02  2.56e-03         -          -  2.57e-03  yes
+> fro           F32    1.07e+00  steps     3.91e-03  1.23e+00   7.81e-03  1.07e+00         -          -  1.07e+00  NO
 $ gka verify --against=golden --map=out=oo $DATA/h100/d64.safetensors
 ! gka verify: --map out=oo: no output has that name (did you mean 'o'?)
 = 2
@@ -120,9 +121,9 @@ Stages alone: the released backward at its own x, f and p, and the total error i
 $ gka golden --input=$DATA/h100/d64.safetensors --stage=dk -o dk; gka verify --against=dk $DATA/h100/d64.safetensors | head -6
 > $DATA/h100/d64.safetensors against dk
 >
-> tensor    dtype     error  against  tolerance     steps  local  inherited     total  ok
-> solve.dk  BF16   4.22e-03  steps     3.12e-02  4.22e-03      -          -  4.22e-03  yes
-> layer.dk  BF16   1.82e-02  steps     6.25e-02  1.82e-02      -          -  1.82e-02  yes
+> tensor    dtype     error  against  tolerance       row  tolerance     steps  local  inherited     total  ok
+> solve.dk  BF16   4.22e-03  steps     3.12e-02  2.51e-02   6.25e-02  4.22e-03      -          -  4.22e-03  yes
+> layer.dk  BF16   1.82e-02  steps     6.25e-02  4.30e-02   1.25e-01  1.82e-02      -          -  1.82e-02  yes
 >
 $ gka verify --against=dk --given=x $DATA/h100/d64.safetensors
 ! gka verify: given: dk is of one stage, which has what it is given
@@ -130,25 +131,25 @@ $ gka verify --against=dk --given=x $DATA/h100/d64.safetensors
 $ gka verify --against=golden --given=x,p,f,h_chunk $DATA/h100/d64.safetensors | head -18
 > $DATA/h100/d64.safetensors against golden
 >
-> tensor        dtype     error  against  tolerance     steps     local  inherited     total  ok
-> x             BF16   2.56e-03  steps     1.56e-02  2.56e-03         -          -  2.57e-03  yes
-> fro           F32    5.48e-04  steps     3.91e-03  5.48e-04         -          -  5.48e-04  yes
-> h_chunk       BF16   2.14e-03  steps     7.81e-03  2.14e-03         -          -  2.14e-03  yes
-> h_final       F32    1.30e-03  steps     3.91e-03  1.30e-03         -          -  1.30e-03  yes
-> u_final       F32    1.51e-03  steps     3.91e-03  1.51e-03         -          -  1.51e-03  yes
-> o             BF16   1.77e-02  local     6.25e-02  3.80e-02  1.77e-02   3.07e-02  3.80e-02  yes
-> solve.dq      BF16   2.51e-03  steps     1.56e-02  2.51e-03         -          -  2.51e-03  yes
-> solve.dk      BF16   4.22e-03  local     3.12e-02  4.25e-02  4.22e-03   4.23e-02  4.25e-02  yes
-> solve.dg      F32    4.93e-03  local     1.56e-02  6.13e-03  4.93e-03   2.41e-03  6.05e-03  yes
-> layer.dq      BF16   1.65e-02  steps     6.25e-02  1.65e-02         -          -  1.65e-02  yes
-> layer.dk      BF16   1.82e-02  local     6.25e-02  2.69e-02  1.82e-02   2.29e-02  2.69e-02  yes
-> layer.dv      BF16   1.33e-02  local     3.12e-02  2.59e-02  1.33e-02   2.08e-02  2.60e-02  yes
-> layer.dalpha  BF16   2.45e-02  local     6.25e-02  5.62e-02  2.45e-02   4.41e-02  5.62e-02  yes
-> layer.dg      F32    2.64e-02  local     1.25e-01  4.19e-02  2.64e-02   2.43e-02  4.18e-02  yes
+> tensor        dtype     error  against  tolerance       row  tolerance     steps     local  inherited     total  ok
+> x             BF16   2.56e-03  steps     1.56e-02  6.18e-03   3.12e-02  2.56e-03         -          -  2.57e-03  yes
+> fro           F32    5.48e-04  steps     3.91e-03  2.26e-03   7.81e-03  5.48e-04         -          -  5.48e-04  yes
+> h_chunk       BF16   2.14e-03  steps     7.81e-03  2.17e-03   7.81e-03  2.14e-03         -          -  2.14e-03  yes
+> h_final       F32    1.30e-03  steps     3.91e-03  1.30e-03   3.91e-03  1.30e-03         -          -  1.30e-03  yes
+> u_final       F32    1.51e-03  steps     3.91e-03  1.51e-03   3.91e-03  1.51e-03         -          -  1.51e-03  yes
+> o             BF16   1.77e-02  local     6.25e-02  4.51e-02   1.25e-01  3.80e-02  1.77e-02   3.07e-02  3.80e-02  yes
+> solve.dq      BF16   2.51e-03  steps     1.56e-02  5.14e-03   3.12e-02  2.51e-03         -          -  2.51e-03  yes
+> solve.dk      BF16   4.22e-03  local     3.12e-02  2.51e-02   6.25e-02  4.25e-02  4.22e-03   4.23e-02  4.25e-02  yes
+> solve.dg      F32    4.93e-03  local     1.56e-02  9.84e-03   6.25e-02  6.13e-03  4.93e-03   2.41e-03  6.05e-03  yes
+> layer.dq      BF16   1.65e-02  steps     6.25e-02  3.80e-02   1.25e-01  1.65e-02         -          -  1.65e-02  yes
+> layer.dk      BF16   1.82e-02  local     6.25e-02  4.30e-02   1.25e-01  2.69e-02  1.82e-02   2.29e-02  2.69e-02  yes
+> layer.dv      BF16   1.33e-02  local     3.12e-02  3.59e-02   1.25e-01  2.59e-02  1.33e-02   2.08e-02  2.60e-02  yes
+> layer.dalpha  BF16   2.45e-02  local     6.25e-02  8.03e-02   2.50e-01  5.62e-02  2.45e-02   4.41e-02  5.62e-02  yes
+> layer.dg      F32    2.64e-02  local     1.25e-01  8.04e-02   2.50e-01  4.19e-02  2.64e-02   2.43e-02  4.18e-02  yes
 >
 $ gka verify --against=golden --given=x,p --given-from=$DATA/h100/d64.safetensors $DATA/h100/d64.safetensors | grep -A1 'solve.dk.*local'
-> solve.dk      BF16   4.22e-03  local     3.12e-02  4.25e-02  4.22e-03   4.23e-02  4.25e-02  yes
-> solve.dg      F32    5.51e-03  local     1.56e-02  6.13e-03  5.51e-03   2.04e-03  6.05e-03  yes
+> solve.dk      BF16   4.22e-03  local     3.12e-02  2.51e-02   6.25e-02  4.25e-02  4.22e-03   4.23e-02  4.25e-02  yes
+> solve.dg      F32    5.51e-03  local     1.56e-02  1.19e-02   6.25e-02  6.13e-03  5.51e-03   2.04e-03  6.05e-03  yes
 $ gka verify --against=golden --given=p $DATA/h100/d64.safetensors
 ! gka verify: given: x, or x and p, and outputs that follow from them were expected
 = 2

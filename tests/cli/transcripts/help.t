@@ -104,6 +104,7 @@ $ gka verify --help
 >
 >   error      rel_err against NAME.steps, or against what the exact formulas make of FILE's own
 >              upstream tensors (x fro, solve.dq or layer.dq), whichever is nearer
+>   row        the largest error of a row, of a row's norm or of the mean one, with its tolerance
 >   inherited  how far the upstream tensors alone have moved the exact formulas' value
 >   total      rel_err against NAME.exact
 >
