@@ -383,7 +383,7 @@ static gka_status run(lab *l, gka_error *error) {
 }
 
 int lab_main(int argc, char **argv, const lab_experiment *experiment) {
-    const char *size = "quick", *out = NULL, *data = NULL;
+    char *size = NULL, *out = NULL, *data = NULL; /* popt allocates them */
     char folder[TEXT];
     long long seed = 1;
     const struct poptOption options[] = {
@@ -404,7 +404,7 @@ int lab_main(int argc, char **argv, const lab_experiment *experiment) {
     l.state = &state;
 
     int size_number = 0;
-    while (size_number < 3 && strcmp(size, size_names[size_number]) != 0)
+    while (size_number < 3 && size != NULL && strcmp(size, size_names[size_number]) != 0)
         size_number++;
     if (code < -1) {
         fprintf(stderr, "exp_%s: %s: %s\n", experiment->name,
@@ -420,7 +420,8 @@ int lab_main(int argc, char **argv, const lab_experiment *experiment) {
                 size);
         goto done;
     }
-    l.size = (lab_size)size_number;
+    if (size != NULL)
+        l.size = (lab_size)size_number;
     l.seed = (uint64_t)seed;
     l.file = data;
     l.out = out;
@@ -449,5 +450,8 @@ done:
     text_free(&state.unit);
     text_free(&state.claims);
     poptFreeContext(context);
+    free(size);
+    free(out);
+    free(data);
     return result;
 }
