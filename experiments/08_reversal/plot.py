@@ -42,7 +42,7 @@ def divisors():
 
 def back():
     rows = style.table("back.csv")
-    figure, all_axes = plt.subplots(1, 3, figsize=(12, 4.4), sharey=True)
+    figure, all_axes = plt.subplots(1, 3, figsize=(10, 4.4), sharey=True)
     for axes, (form, ridge) in zip(all_axes, (("fp32", .02), ("fp32", .1), ("bf16", .02))):
         for number, name in enumerate(("cg-guarded", "cg", "chebyshev", "chebyshev2")):
             chosen = style.select(rows, format=form, solver=name, **{"lambda": ridge})
@@ -59,7 +59,7 @@ def back():
         axes.set_xlabel("steps back k")
         axes.set_title(f"everything in {form}, λ = {ridge:g}", fontsize=11)
     all_axes[0].set_ylabel("error of the iterate met again,\nrelative to the last x (median, range)")
-    figure.legend(*all_axes[0].get_legend_handles_labels(), loc="lower center", ncol=5, bbox_to_anchor=(.5, -.08))
+    figure.legend(*all_axes[0].get_legend_handles_labels(), loc="lower center", ncol=5, bbox_to_anchor=(.5, -.06))
     figure.tight_layout()
     style.save(figure, "back.svg")
 
