@@ -56,7 +56,9 @@ static const gka_suite_case kernel[] = {
 /* Where mistakes show. */
 static const gka_suite_case edge[] = {
     {"one_token", "{\"T\": 1, \"D\": 64}"},
-    {"one_token_h0", "{\"T\": 1, \"D\": 64, \"h0\": true}"},
+    {"one_token_h0", "{\"T\": 1, \"D\": 64, \"h0\": true, \"final\": true}"},
+    {"short_packed", "{\"T\": 52, \"H\": 4, \"G\": 2, \"D\": 32, \"chunk\": 16, \"lengths\": "
+                     "\"1,0,16,17,18\"}"},
     {"r1_a005", "{\"T\": 100, \"D\": 64, \"iters\": 1, \"ridge\": 0.005}"},
     {"r3_a005", "{\"T\": 100, \"D\": 64, \"iters\": 3, \"ridge\": 0.005}"},
     {"r5_a005", "{\"T\": 100, \"D\": 64, \"iters\": 5, \"ridge\": 0.005}"},

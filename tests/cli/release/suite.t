@@ -12,7 +12,7 @@ $ gka verify --against=quick right
 >
 > case        judged  failed  missing  worst            error  tolerance  ok
 > gated           13       0        1  layer.dalpha  2.79e-02   6.25e-02  yes
-> ungated          9       0        3  fro           2.21e-04   9.77e-04  yes
+> ungated          9       0        3  x             6.41e-03   1.56e-02  yes
 > ragged          14       0        0  h_chunk       1.70e-03   7.81e-03  yes
 > strong          13       0        1  o             6.26e-02   2.50e-01  yes
 > initial         14       0        1  u_final       4.86e-04   9.77e-04  yes
@@ -20,8 +20,8 @@ $ gka verify --against=quick right
 > grouped         13       0        1  layer.dk      1.66e-02   6.25e-02  yes
 > packed          13       0        1  layer.dk      2.37e-02   6.25e-02  yes
 > iterations      13       0        1  layer.dv      7.32e-03   1.56e-02  yes
-> values          12       0        1  layer.dk      2.04e-02   6.25e-02  yes
-> repeat          13       0        1  layer.dg      3.06e-02   6.25e-02  yes
+> values          12       0        1  layer.dg      2.17e-02   6.25e-02  yes
+> repeat          13       0        1  layer.dk      5.33e-03   1.56e-02  yes
 > fp16            14       0        0  x             3.87e-04   9.77e-04  yes
 > fp32             -       -        -  -                    -          -  missing
 >
@@ -31,7 +31,7 @@ $ gka verify --against=quick --junit=junit.xml --json=out.json wrong
 >
 > case        judged  failed  missing  worst            error  tolerance  ok
 > gated           13       0        1  layer.dalpha  2.79e-02   6.25e-02  yes
-> ungated          9       0        3  fro           2.21e-04   9.77e-04  yes
+> ungated          9       0        3  x             6.41e-03   1.56e-02  yes
 > ragged          14       7        0  u_final       1.34e+00   3.91e-03  NO
 > strong           -       -        -  -                    -          -  missing
 > initial         14       0        1  u_final       4.86e-04   9.77e-04  yes
@@ -39,8 +39,8 @@ $ gka verify --against=quick --junit=junit.xml --json=out.json wrong
 > grouped         13       0        1  layer.dk      1.66e-02   6.25e-02  yes
 > packed          13       0        1  layer.dk      2.37e-02   6.25e-02  yes
 > iterations      13       0        1  layer.dv      7.32e-03   1.56e-02  yes
-> values          12       0        1  layer.dk      2.04e-02   6.25e-02  yes
-> repeat          13       0        1  layer.dg      3.06e-02   6.25e-02  yes
+> values          12       0        1  layer.dg      2.17e-02   6.25e-02  yes
+> repeat          13       0        1  layer.dk      5.33e-03   1.56e-02  yes
 > fp16            14       0        0  x             3.87e-04   9.77e-04  yes
 > fp32             -       -        -  -                    -          -  missing
 >

@@ -6,13 +6,13 @@ $ gka verify --against=golden --junit=junit.xml --json=out.json $DATA/h100/h0.sa
 > $DATA/h100/h0.safetensors against golden
 >
 > tensor        dtype     error  against  tolerance       row  tolerance     steps     local  inherited     total  ok
-> x             BF16   5.32e-03  steps     1.56e-02  1.35e-02   3.12e-02  5.32e-03         -          -  5.31e-03  yes
-> fro           F32    6.72e-03  steps     1.56e-02  7.20e-03   3.12e-02  6.72e-03         -          -  6.72e-03  yes
+> x             BF16   5.32e-03  steps     1.56e-02  1.35e-02   6.25e-02  5.32e-03         -          -  5.31e-03  yes
+> fro           F32    6.72e-03  steps     6.25e-02  7.20e-03   6.25e-02  6.72e-03         -          -  6.72e-03  yes
 > h_chunk       BF16   1.71e-03  steps     3.91e-03  1.71e-03   3.91e-03  1.71e-03         -          -  1.71e-03  yes
 > h_final       F32    1.45e-03  steps     3.91e-03  1.45e-03   3.91e-03  1.45e-03         -          -  1.45e-03  yes
 > u_final       -             -  -         3.91e-03         -   3.91e-03         -         -          -         -  missing
 > o             -             -  -         6.25e-02         -   2.50e-01         -         -          -         -  missing
-> solve.dq      BF16   4.81e-03  steps     1.56e-02  1.26e-02   3.12e-02  4.81e-03         -          -  4.79e-03  yes
+> solve.dq      BF16   4.81e-03  steps     1.56e-02  1.26e-02   6.25e-02  4.81e-03         -          -  4.79e-03  yes
 > solve.dk      BF16   1.21e-02  local     3.12e-02  5.58e-02   1.25e-01  4.59e-02  1.21e-02   4.30e-02  4.59e-02  yes
 > solve.dg      F32    8.57e-03  local     6.25e-02  2.10e-02   1.25e-01  1.63e-02  8.57e-03   1.30e-02  1.62e-02  yes
 > solve.dh0     F32    2.00e+00  local     3.91e-03  2.00e+00   3.91e-03  2.00e+00  2.00e+00   6.86e-03  2.00e+00  NO
@@ -99,7 +99,7 @@ $ gka verify --against=golden --map=g=fro $DATA/h100/d64.safetensors | head -5
 >
 > tensor        dtype     error  against  tolerance       row  tolerance     steps     local  inherited     total  ok
 > x             BF16   2.56e-03  steps     1.56e-02  6.18e-03   3.12e-02  2.56e-03         -          -  2.57e-03  yes
-> fro           F32    1.07e+00  steps     3.91e-03  1.23e+00   7.81e-03  1.07e+00         -          -  1.07e+00  NO
+> fro           F32    1.07e+00  steps     3.91e-03  1.23e+00   1.56e-02  1.07e+00         -          -  1.07e+00  NO
 $ gka verify --against=golden --map=out=oo $DATA/h100/d64.safetensors
 ! gka verify: --map out=oo: no output has that name (did you mean 'o'?)
 = 2
@@ -133,7 +133,7 @@ $ gka verify --against=golden --given=x,p,f,h_chunk $DATA/h100/d64.safetensors |
 >
 > tensor        dtype     error  against  tolerance       row  tolerance     steps     local  inherited     total  ok
 > x             BF16   2.56e-03  steps     1.56e-02  6.18e-03   3.12e-02  2.56e-03         -          -  2.57e-03  yes
-> fro           F32    5.48e-04  steps     3.91e-03  2.26e-03   7.81e-03  5.48e-04         -          -  5.48e-04  yes
+> fro           F32    5.48e-04  steps     3.91e-03  2.26e-03   1.56e-02  5.48e-04         -          -  5.48e-04  yes
 > h_chunk       BF16   2.14e-03  steps     7.81e-03  2.17e-03   7.81e-03  2.14e-03         -          -  2.14e-03  yes
 > h_final       F32    1.30e-03  steps     3.91e-03  1.30e-03   3.91e-03  1.30e-03         -          -  1.30e-03  yes
 > u_final       F32    1.51e-03  steps     3.91e-03  1.51e-03   3.91e-03  1.51e-03         -          -  1.51e-03  yes
