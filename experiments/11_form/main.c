@@ -4,37 +4,14 @@
  * (tests/data/cuda/errors.csv: the released kernels and the kernels of src/cuda) on the same
  * inputs, head by head. All errors are ||out - exact|| / ||exact|| over one head.
  */
-#include "lab/dense.h"
+#include "lab/cases.h"
 #include "lab/lab.h"
-
-#include "gka/chunk.h"
-#include "gka/oracle.h"
-#include "gka/problem.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 enum { ERRORS, GAIN };
-
-static const struct kind {
-    const char *name;
-    gka_keys keys;
-    gka_gate gate;
-    double a;
-    int r;
-} cases[] = {
-    {"iid_gated", GKA_KEYS_IID, GKA_GATE_RELEASED, .02, 30},
-    {"iid_ungated", GKA_KEYS_IID, GKA_GATE_NONE, .02, 30},
-    {"slow", GKA_KEYS_IID, GKA_GATE_SLOW, .02, 30},
-    {"strong", GKA_KEYS_IID, GKA_GATE_STRONG, .02, 30},
-    {"powerlaw", GKA_KEYS_POWERLAW, GKA_GATE_RELEASED, .02, 30},
-    {"lowrank", GKA_KEYS_LOWRANK, GKA_GATE_RELEASED, .02, 30},
-    {"repeat", GKA_KEYS_REPEAT, GKA_GATE_RELEASED, .02, 30},
-    {"repeat_ungated_a005", GKA_KEYS_REPEAT, GKA_GATE_NONE, .005, 60},
-    {"slow_a005", GKA_KEYS_IID, GKA_GATE_SLOW, .005, 60},
-};
-enum { CASES = sizeof cases / sizeof *cases };
 
 /* ---- predicted ----------------------------------------------------------------------------- */
 
@@ -73,98 +50,52 @@ static double backward_error(const gka_problem *p, int64_t h, const double *x, d
     return worst / worst_of;
 }
 
-typedef struct arrays {
-    double *x, *o, *dk, *dalpha;
-} arrays;
-
-static gka_status predict(lab *l, const struct kind *c, int64_t heads, gka_error *error) {
-    static const char *const names[] = {"three-term", "two-term"};
-    const gka_generator spec = {.keys = c->keys,
-                                .gate = c->gate,
-                                .B = 1,
-                                .T = 256,
-                                .H = heads,
-                                .G = heads,
-                                .D = 128,
-                                .V = 128,
-                                .alpha = true,
-                                .cotangents = true,
-                                .dtype = GKA_BF16,
-                                .ridge_ratio = c->a,
-                                .num_iter = c->r,
-                                .chunk_size = 64,
-                                .seed = l->seed};
-    const size_t wide = (size_t)(256 * heads * 128), narrow = (size_t)(256 * heads);
+static gka_status predict(lab *l, const lab_case *c, int64_t heads, gka_error *error) {
     gka_problem p = {0};
-    double *memory = NULL;
-    gka_status status = gka_problem_generate(&spec, &p, error);
-    if (status != GKA_OK)
-        return status;
-    memory = gka_alloc(7 * wide + 3 * narrow + 128 * 128 + 3 * 128, sizeof *memory);
-    if (memory == NULL) {
-        status = gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory");
-        goto done;
-    }
-    const arrays exact = {memory, memory + wide, memory + 2 * wide, memory + 6 * wide};
-    const arrays mine = {memory + 3 * wide, memory + 4 * wide, memory + 5 * wide,
-                         memory + 6 * wide + narrow};
-    double *const p_exact = memory + 6 * wide + 2 * narrow, *const fro = p_exact + wide;
-    double *const H = fro + narrow;
-    const gka_oracle_options options = {.oracle = GKA_ORACLE_FP64};
-    gka_exact forward = {.x = exact.x, .o = exact.o, .fro = fro},
-              solve = {.dk = exact.dk, .p = p_exact}, layer = {.dalpha = exact.dalpha};
-    status = gka_oracle_forward(&p, &options, &forward, NULL, NULL, error);
+    lab_layer exact = {0}, mine = {0};
+    double *const scratch = gka_alloc(LAB_CASE_D * LAB_CASE_D + 3 * LAB_CASE_D, sizeof *scratch);
+    gka_status status = scratch == NULL ? gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory")
+                                        : lab_case_problem(c, heads, l->seed, &p, error);
     if (status == GKA_OK)
-        status = gka_oracle_gradient(&p, GKA_COTANGENT_X, &options, &solve, NULL, NULL, error);
+        status = lab_layer_take(&p, &exact, error);
     if (status == GKA_OK)
-        status = gka_oracle_gradient(&p, GKA_COTANGENT_O, &options, &layer, NULL, NULL, error);
-    for (int form = 0; status == GKA_OK && form < 2; form++) {
+        status = lab_layer_take(&p, &mine, error);
+    if (status == GKA_OK)
+        status = lab_layer_exact(&p, &exact, error);
+    double *const H = scratch, *const row = scratch + LAB_CASE_D * LAB_CASE_D;
+    for (int form = GKA_THREE_TERM; status == GKA_OK && form <= GKA_TWO_TERM; form++) {
         gka_profile profile;
         status = gka_profile_find("h100", &profile, error);
-        profile.form = form == 0 ? GKA_THREE_TERM : GKA_TWO_TERM;
-        gka_chunk ahead = {.x = mine.x, .o = mine.o}, back = {.dk = mine.dk},
-                  whole = {.dalpha = mine.dalpha};
+        profile.form = (gka_form)form;
         if (status == GKA_OK)
-            status = gka_chunk_forward(&p, &profile, &ahead, NULL, NULL, error);
-        if (status == GKA_OK)
-            status = gka_chunk_backward(&p, &profile, GKA_CHUNK_SOLVE, true, NULL, &back, error);
-        if (status == GKA_OK)
-            status = gka_chunk_backward(&p, &profile, GKA_CHUNK_LAYER, true, NULL, &whole, error);
+            status = lab_layer_emulated(&p, &profile, &mine, error);
         for (int64_t h = 0; status == GKA_OK && h < heads; h++)
-            lab_row(l, "%s,predicted,%s,%lld,%.4g,%.4g,%.4g,%.4g,%.4g", c->name, names[form],
-                    (long long)h, lab_head_error(&p, h, 128, mine.x, exact.x),
-                    lab_head_error(&p, h, 128, mine.o, exact.o),
-                    lab_head_error(&p, h, 128, mine.dk, exact.dk),
-                    lab_head_error(&p, h, 1, mine.dalpha, exact.dalpha),
-                    backward_error(&p, h, mine.x, H, H + 128 * 128));
+            lab_row(l, "%s,predicted,%s,%lld,%.4g,%.4g,%.4g,%.4g,%.4g", c->name,
+                    gka_form_name(profile.form), (long long)h,
+                    lab_layer_error(&p, LAB_X, h, &mine, &exact),
+                    lab_layer_error(&p, LAB_O, h, &mine, &exact),
+                    lab_layer_error(&p, LAB_DK, h, &mine, &exact),
+                    lab_layer_error(&p, LAB_DALPHA, h, &mine, &exact),
+                    backward_error(&p, h, mine.of[LAB_X], H, row));
     }
-    /* The storage floor: exact x and p rounded once to bf16, then the exact formulas. */
-    if (status == GKA_OK) {
-        const gka_format *const bf16 = gka_format_find("bf16");
-        gka_round_array(bf16, GKA_NEAREST_EVEN, 0, 0, wide, exact.x, mine.x);
-        gka_round_array(bf16, GKA_NEAREST_EVEN, 0, 0, wide, p_exact, p_exact);
-        gka_profile profile;
-        gka_chunk back = {.dk = mine.dk};
-        const gka_chunk_given given = {.x = mine.x, .fro = fro, .p = p_exact};
-        status = gka_profile_find("exact64", &profile, error);
-        if (status == GKA_OK)
-            status = gka_chunk_backward(&p, &profile, GKA_CHUNK_SOLVE, true, &given, &back, error);
-    }
+    if (status == GKA_OK)
+        status = lab_layer_stored(&p, &exact, 1, &mine, error);
     for (int64_t h = 0; status == GKA_OK && h < heads; h++)
         lab_row(l, "%s,exact,stored in bf16,%lld,%.4g,,%.4g,,%.4g", c->name, (long long)h,
-                lab_head_error(&p, h, 128, mine.x, exact.x),
-                lab_head_error(&p, h, 128, mine.dk, exact.dk),
-                backward_error(&p, h, mine.x, H, H + 128 * 128));
-done:
-    gka_free(memory);
+                lab_layer_error(&p, LAB_X, h, &mine, &exact),
+                lab_layer_error(&p, LAB_DK, h, &mine, &exact),
+                backward_error(&p, h, mine.of[LAB_X], H, row));
+    lab_layer_drop(&mine);
+    lab_layer_drop(&exact);
     gka_problem_free(&p);
+    gka_free(scratch);
     return status;
 }
 
 /* ---- measured ------------------------------------------------------------------------------ */
 
 /* The hardware's rows of tests/data/cuda/errors.csv for the heads that were predicted. */
-static gka_status measured(lab *l, const struct kind *c, int64_t heads, gka_error *error) {
+static gka_status measured(lab *l, const lab_case *c, int64_t heads, gka_error *error) {
     const char *const path = GKA_TEST_DATA "/cuda/errors.csv";
     FILE *const file = fopen(path, "r");
     if (file == NULL)
@@ -206,15 +137,15 @@ static double gain(double a, int r, double h) {
 }
 
 static gka_status run(lab *l, gka_error *error) {
-    const int64_t heads = lab_pick(l, 2, 6, 24), some = lab_pick(l, 3, CASES, CASES);
+    const int64_t heads = lab_pick(l, 2, 6, 24), some = lab_pick(l, 3, LAB_CASES, LAB_CASES);
     l->units_total = (double)(some + 1);
     gka_status status = GKA_OK;
     for (int64_t i = 0; status == GKA_OK && i < some; i++) {
-        if (!lab_unit(l, ERRORS, "%s", cases[i].name))
+        if (!lab_unit(l, ERRORS, "%s", lab_cases[i].name))
             continue;
-        status = predict(l, &cases[i], heads, error);
+        status = predict(l, &lab_cases[i], heads, error);
         if (status == GKA_OK)
-            status = measured(l, &cases[i], heads, error);
+            status = measured(l, &lab_cases[i], heads, error);
         if (status == GKA_OK)
             status = lab_unit_end(l, error);
     }
@@ -234,11 +165,11 @@ static gka_status run(lab *l, gka_error *error) {
 
 static gka_status judge(lab *l, gka_error *error) {
     (void)error;
-    const int64_t some = lab_pick(l, 3, CASES, CASES), heads = lab_pick(l, 2, 6, 24);
+    const int64_t some = lab_pick(l, 3, LAB_CASES, LAB_CASES), heads = lab_pick(l, 2, 6, 24);
     double least = INFINITY, least_measured = INFINITY, far = 0;
     const char *where = "none", *where_far = "none";
     for (int64_t i = 0; i < some; i++) {
-        const char *const name = cases[i].name;
+        const char *const name = lab_cases[i].name;
         const double three = lab_stats_of(l, ERRORS, "dk",
                                           "case=%s,source=predicted,kernel=three-term", name)
                                  .median,

@@ -1,0 +1,126 @@
+/* cases.c - see cases.h. */
+#include "lab/cases.h"
+#include "lab/dense.h"
+
+#include "gka/oracle.h"
+
+#include <string.h>
+
+const lab_case lab_cases[LAB_CASES] = {
+    {"iid_gated", GKA_KEYS_IID, GKA_GATE_RELEASED, .02, 30},
+    {"iid_ungated", GKA_KEYS_IID, GKA_GATE_NONE, .02, 30},
+    {"slow", GKA_KEYS_IID, GKA_GATE_SLOW, .02, 30},
+    {"strong", GKA_KEYS_IID, GKA_GATE_STRONG, .02, 30},
+    {"powerlaw", GKA_KEYS_POWERLAW, GKA_GATE_RELEASED, .02, 30},
+    {"lowrank", GKA_KEYS_LOWRANK, GKA_GATE_RELEASED, .02, 30},
+    {"repeat", GKA_KEYS_REPEAT, GKA_GATE_RELEASED, .02, 30},
+    {"repeat_ungated_a005", GKA_KEYS_REPEAT, GKA_GATE_NONE, .005, 60},
+    {"slow_a005", GKA_KEYS_IID, GKA_GATE_SLOW, .005, 60},
+};
+
+int lab_case_find(const char *name) {
+    int i = 0;
+    while (strcmp(lab_cases[i].name, name) != 0)
+        i++;
+    return i;
+}
+
+gka_status lab_case_problem(const lab_case *c, int64_t heads, uint64_t seed, gka_problem *problem,
+                            gka_error *error) {
+    const gka_generator spec = {.keys = c->keys,
+                                .gate = c->gate,
+                                .B = 1,
+                                .T = LAB_CASE_T,
+                                .H = heads,
+                                .G = heads,
+                                .D = LAB_CASE_D,
+                                .V = LAB_CASE_D,
+                                .alpha = true,
+                                .cotangents = true,
+                                .dtype = GKA_BF16,
+                                .ridge_ratio = c->a,
+                                .num_iter = c->r,
+                                .chunk_size = 64,
+                                .seed = seed};
+    return gka_problem_generate(&spec, problem, error);
+}
+
+static int64_t width_of(const gka_problem *problem, int which) {
+    return which == LAB_DALPHA ? 1 : problem->D;
+}
+
+gka_status lab_layer_take(const gka_problem *p, lab_layer *layer, gka_error *error) {
+    const size_t rows = (size_t)(p->T * p->H), wide = rows * (size_t)p->D;
+    *layer = (lab_layer){.memory = gka_alloc(5 * wide + 2 * rows, sizeof(double))};
+    double *next = layer->memory;
+    if (!next)
+        return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory");
+    for (int i = 0; i < LAB_ERRORS; i++) {
+        layer->of[i] = next;
+        next += rows * (size_t)width_of(p, i);
+    }
+    layer->p = next;
+    layer->fro = next + wide;
+    return GKA_OK;
+}
+
+void lab_layer_drop(lab_layer *layer) {
+    gka_free(layer->memory);
+}
+
+gka_status lab_layer_exact(const gka_problem *problem, lab_layer *out, gka_error *error) {
+    const gka_oracle_options options = {.oracle = GKA_ORACLE_FP64};
+    gka_exact forward = {.x = out->of[LAB_X], .o = out->of[LAB_O], .fro = out->fro},
+              solve = {.dk = out->of[LAB_DK], .p = out->p},
+              layer = {.dk = out->of[LAB_LAYER_DK], .dalpha = out->of[LAB_DALPHA]};
+    gka_status status = gka_oracle_forward(problem, &options, &forward, NULL, NULL, error);
+    if (status == GKA_OK)
+        status = gka_oracle_gradient(problem, GKA_COTANGENT_X, &options, &solve, NULL, NULL, error);
+    if (status == GKA_OK)
+        status = gka_oracle_gradient(problem, GKA_COTANGENT_O, &options, &layer, NULL, NULL, error);
+    return status;
+}
+
+gka_status lab_layer_emulated(const gka_problem *problem, const gka_profile *profile,
+                              lab_layer *out, gka_error *error) {
+    gka_chunk forward = {.x = out->of[LAB_X], .o = out->of[LAB_O], .fro = out->fro},
+              solve = {.dk = out->of[LAB_DK], .p = out->p},
+              layer = {.dk = out->of[LAB_LAYER_DK], .dalpha = out->of[LAB_DALPHA]};
+    const gka_chunk_given given = {.x = forward.x, .fro = forward.fro};
+    gka_status status = gka_chunk_forward(problem, profile, &forward, NULL, NULL, error);
+    if (status == GKA_OK)
+        status = gka_chunk_backward(problem, profile, GKA_CHUNK_SOLVE, true, &given, &solve, error);
+    if (status == GKA_OK)
+        status = gka_chunk_backward(problem, profile, GKA_CHUNK_LAYER, true, &given, &layer, error);
+    return status;
+}
+
+/* Two parts: bf16(x) + bf16(x - bf16(x)). */
+static void store(const gka_format *bf16, int parts, size_t count, const double *x, double *out) {
+    gka_round_array(bf16, GKA_NEAREST_EVEN, 0, 0, count, x, out);
+    for (size_t i = 0; parts == 2 && i < count; i++) {
+        double low = x[i] - out[i];
+        gka_round_array(bf16, GKA_NEAREST_EVEN, 0, 0, 1, &low, &low);
+        out[i] += low;
+    }
+}
+
+gka_status lab_layer_stored(const gka_problem *problem, const lab_layer *exact, int parts,
+                            lab_layer *out, gka_error *error) {
+    const size_t wide = (size_t)(problem->T * problem->H * problem->D);
+    const gka_format *const bf16 = gka_format_find("bf16");
+    gka_profile profile;
+    gka_chunk back = {.dk = out->of[LAB_DK]};
+    const gka_chunk_given given = {.x = out->of[LAB_X], .fro = exact->fro, .p = out->p};
+    store(bf16, parts, wide, exact->of[LAB_X], out->of[LAB_X]);
+    store(bf16, parts, wide, exact->p, out->p);
+    const gka_status status = gka_profile_find("exact64", &profile, error);
+    return status == GKA_OK
+               ? gka_chunk_backward(problem, &profile, GKA_CHUNK_SOLVE, true, &given, &back, error)
+               : status;
+}
+
+double lab_layer_error(const gka_problem *p, int which, int64_t h, const lab_layer *out,
+                       const lab_layer *exact) {
+    return lab_head_error(p, h, width_of(p, which), out->of[which], exact->of[which]);
+}
