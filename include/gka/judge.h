@@ -105,6 +105,18 @@ typedef struct gka_verdict_row {
     double predicted;        /* rel_err of the emulation itself against the exact value; NaN */
 } gka_verdict_row;
 
+/* What solve.dh0 is, over the symmetric parts of all its matrices: the layer sees h0 by nothing
+ * else. The exact gradient is -sum_t exp(G_t) (p_t x_t^T + a <p_t,x_t>/f_t H_t), the second term by
+ * the ridge; the released kernel gives the first one, without its sign. */
+typedef struct gka_dh0 {
+    bool judged;         /* the file has a solve.dh0, and it is finite and not zero */
+    double cosine, norm; /* <out, exact>/(||out|| ||exact||), ||out||/||exact|| */
+    /* At the file's own x, fro and p = solve.dq, NaN without these: rel_err of +-out, the sign that
+     * of the cosine, against the formula above and against its first term alone; and the size of
+     * the second term relative to the formula. */
+    double with, without, ridge;
+} gka_dh0;
+
 typedef struct gka_verification {
     gka_problem problem;
     gka_defaults defaults;
@@ -116,6 +128,7 @@ typedef struct gka_verification {
     const gka_tensor **others;
     size_t other_count;
     size_t ref_count; /* ref.NAME tensors in the file */
+    gka_dh0 dh0;
 } gka_verification;
 
 /* The exact value of every output tensor in the file, from the inputs in it (or in

@@ -149,6 +149,27 @@ static int64_t most(int64_t a, int64_t b, int64_t c) {
 
 /* ---- notes --------------------------------------------------------------------------------- */
 
+/* The released dh0 (NUMERICS 5; src/chunk/README.md). */
+static void tell_dh0(const gka_dh0 *dh0, void (*say)(void *context, const char *line),
+                     void *context) {
+    char line[320];
+    if (!dh0->judged || !(dh0->cosine < 0))
+        return;
+    (void)snprintf(line, sizeof line,
+                   "solve.dh0 points against the gradient: cosine %.4f, norm %.4f of it (symmetric "
+                   "parts)",
+                   dh0->cosine, dh0->norm);
+    say(context, line);
+    if (isnan(dh0->with))
+        return;
+    (void)snprintf(
+        line, sizeof line,
+        "minus solve.dh0 is off by %.2e from the formula at its own x and p, by %.2e from "
+        "that without the ridge term, which is %.2e of it",
+        dh0->with, dh0->without, dh0->ridge);
+    say(context, line);
+}
+
 /* Calls say(context, line) for each thing a reader of the figures should know. */
 static void tell(const gka_verification *v, const request *r,
                  void (*say)(void *context, const char *line), void *context) {
@@ -199,6 +220,7 @@ static void tell(const gka_verification *v, const request *r,
                        stated);
         say(context, line);
     }
+    tell_dh0(&v->dh0, say, context);
     for (size_t i = 0; i < v->other_count; i++) {
         (void)snprintf(line, sizeof line, "tensor '%.200s' is not judged", v->others[i]->name);
         say(context, line);

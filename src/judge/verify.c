@@ -1,6 +1,6 @@
 /* verify.c - every output tensor of a file against the oracle. Only the passes and arrays that the
  * tensors present need are computed. */
-#include "judge/outputs.h"
+#include "judge/golden.h"
 
 #include <jansson.h>
 #include <math.h>
@@ -305,6 +305,101 @@ static void compare(job *j) {
     }
 }
 
+/* ---- dh0 ----------------------------------------------------------------------------------- */
+
+static void symmetrise(int64_t matrices, int64_t D, double *M) {
+    for (int64_t n = 0; n < matrices; n++, M += D * D)
+        for (int64_t i = 0; i < D; i++)
+            for (int64_t k = 0; k < i; k++)
+                M[i * D + k] = M[k * D + i] = 0.5 * M[i * D + k] + 0.5 * M[k * D + i];
+}
+
+static double dot(int64_t n, const double *a, const double *b) {
+    double sum = 0;
+    for (int64_t i = 0; i < n; i++)
+        sum += a[i] * b[i];
+    return sum;
+}
+
+/* A tensor of the file as doubles; NULL where there is none. */
+static gka_status load(const job *j, int output, double **values, gka_error *error) {
+    const gka_tensor *const tensor = gka_file_find(j->file, judge_outputs[output].name);
+    return tensor == NULL
+               ? GKA_OK
+               : golden_load(&j->v->problem, j->file, tensor, output, false, values, error);
+}
+
+typedef struct dh0_arrays {
+    double *out, *x, *fro, *p; /* the file's */
+    double *exact, *with, *without;
+} dh0_arrays;
+
+/* The gradient and its first term by exact formulas at the file's x, f and p. */
+static gka_status local_dh0(const gka_problem *problem, const dh0_arrays *a, gka_error *error) {
+    const gka_chunk_given given = {.x = a->x, .fro = a->fro, .p = a->p};
+    gka_chunk with = {.dh0 = a->with}, without = {.dh0 = a->without};
+    gka_profile exact64;
+    gka_status status = gka_profile_find("exact64", &exact64, error);
+    if (status == GKA_OK)
+        status = gka_chunk_backward(problem, &exact64, GKA_CHUNK_SOLVE, true, &given, &with, error);
+    return status != GKA_OK ? status
+                            : gka_chunk_backward(problem, &exact64, GKA_CHUNK_SOLVE, false, &given,
+                                                 &without, error);
+}
+
+static void describe_dh0(int64_t count, const dh0_arrays *a, gka_dh0 *dh0) {
+    const double size = sqrt(dot(count, a->out, a->out)),
+                 want = sqrt(dot(count, a->exact, a->exact));
+    if (!(isfinite(size) && size > 0 && want > 0))
+        return;
+    dh0->judged = true;
+    dh0->cosine = dot(count, a->out, a->exact) / (size * want);
+    dh0->norm = size / want;
+    if (a->x == NULL || a->fro == NULL || a->p == NULL)
+        return;
+    for (int64_t i = 0; i < count; i++)
+        a->out[i] *= dh0->cosine < 0 ? -1 : 1;
+    dh0->with = gka_rel_err(count, a->out, a->with);
+    dh0->without = gka_rel_err(count, a->out, a->without);
+    dh0->ridge = gka_rel_err(count, a->without, a->with);
+}
+
+static gka_status judge_dh0(job *j, gka_error *error) {
+    const gka_problem *const problem = &j->v->problem;
+    const double *const exact = *array_of(j, JUDGE_SOLVE_DH0);
+    const int64_t matrices = problem->N * problem->H, count = judge_count(problem, JUDGE_SOLVE_DH0);
+    dh0_arrays a = {0};
+    j->v->dh0 = (gka_dh0){.with = NAN, .without = NAN, .ridge = NAN};
+    gka_status status = load(j, JUDGE_SOLVE_DH0, &a.out, error);
+    if (status != GKA_OK || a.out == NULL || exact == NULL || problem->h0.data == NULL)
+        goto done;
+    if ((status = load(j, JUDGE_X, &a.x, error)) != GKA_OK ||
+        (status = load(j, JUDGE_FRO, &a.fro, error)) != GKA_OK ||
+        (status = load(j, JUDGE_SOLVE_DQ, &a.p, error)) != GKA_OK)
+        goto done;
+    double **const own[] = {&a.exact, &a.with, &a.without};
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++)
+        if ((*own[i] = gka_alloc((size_t)count, sizeof(double))) == NULL) {
+            status = gka_fail(error, GKA_OUT_OF_MEMORY, "%s: out of memory judging solve.dh0",
+                              gka_file_path(j->file));
+            goto done;
+        }
+    memcpy(a.exact, exact, (size_t)count * sizeof *exact);
+    if (a.x != NULL && a.fro != NULL && a.p != NULL)
+        status = local_dh0(problem, &a, error);
+    if (status == GKA_OK) {
+        double *const all[] = {a.out, a.exact, a.with, a.without};
+        for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+            symmetrise(matrices, problem->D, all[i]);
+        describe_dh0(count, &a, &j->v->dh0);
+    }
+done:;
+    double *const all[] = {a.out, a.x, a.fro, a.p, a.exact, a.with, a.without};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        gka_free(all[i]);
+    return status;
+}
+
 static void free_job(job *j) {
     for (int i = 0; i < JUDGE_OUTPUTS; i++) {
         double **const array = array_of(j, i);
@@ -339,6 +434,8 @@ gka_status gka_verify(const gka_file *file, const gka_verify_options *options,
         status = emulate(&j, error);
     if (status == GKA_OK)
         compare(&j);
+    if (status == GKA_OK)
+        status = judge_dh0(&j, error);
     free_job(&j);
     return status;
 }

@@ -122,6 +122,8 @@ $ gka verify $DATA/h100/h0.safetensors | grep -v certified:
 > solve.dg   F32    1,128,1        1.62e-02       -     8.41e-01  0,20,0    22715239           0  -
 > solve.dh0  F32    1,1,128,128    2.00e+00       -     2.00e+00  0,0     2217454754           0  -
 >
+> note: solve.dh0 points against the gradient: cosine -1.0000, norm 1.0041 of it (symmetric parts)
+> note: minus solve.dh0 is off by 3.47e-03 from the formula at its own x and p, by 1.69e-03 from that without the ridge term, which is 3.03e-03 of it
 > note: tensor 'g_cumsum' is not judged
 
 Tolerances decide the exit code.
