@@ -30,15 +30,15 @@ import gka_check  # noqa: E402
 
 def pin(package):
     """One configuration for every autotuned kernel that is loaded."""
+    from triton.runtime.autotuner import Autotuner, Heuristics
     for module in [m for name, m in sys.modules.items() if name.startswith((package, "fla."))]:
         for kernel in list(vars(module).values()):
-            while kernel is not None:
-                configs = getattr(kernel, "configs", None)
-                if isinstance(configs, list) and len(configs) > 1:
-                    four = [c for c in configs if c.num_warps == 4] or configs
+            while isinstance(kernel, (Autotuner, Heuristics)):
+                if isinstance(kernel, Autotuner):
+                    four = [c for c in kernel.configs if c.num_warps == 4] or kernel.configs
                     right = [c for c in four if c.num_stages == 2] or four
                     kernel.configs = [max(right, key=lambda c: sum(v for v in c.kwargs.values() if isinstance(v, int)))]
-                kernel = getattr(kernel, "fn", None)
+                kernel = kernel.fn
 
 
 def spans(given):
