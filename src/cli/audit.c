@@ -290,12 +290,15 @@ static void print_failures(FILE *out, const audits *a) {
         }
     for (size_t m = 0; m < a->mistake_count; m++)
         if (!a->mistakes[m].member->accept && a->mistakes[m].caught == 0)
-            fprintf(out, "no case catches %s\n", a->mistakes[m].member->name);
+            fprintf(out,
+                    a->mistakes[m].applies > 0 ? "no case catches %s\n" : "%s applies to no case\n",
+                    a->mistakes[m].member->name);
     size_t mistakes = 0;
     for (size_t m = 0; m < a->mistake_count; m++)
         mistakes += !a->mistakes[m].member->accept;
-    fprintf(out, "%zu cases: %zu of %zu right kernels pass, %zu of %zu mistakes are caught\n",
-            a->suite->count, a->accepted, a->accepts, a->caught, mistakes);
+    fprintf(out, "%zu case%s: %zu of %zu right kernels pass, %zu of %zu mistakes are caught\n",
+            a->suite->count, a->suite->count == 1 ? "" : "s", a->accepted, a->accepts, a->caught,
+            mistakes);
 }
 
 static json_t *json_suite(const char *path, const audits *a, bool *good) {

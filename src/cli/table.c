@@ -68,8 +68,9 @@ static void print_cell(const cli_table *table, int column, int columns_width, co
                        FILE *out) {
     const bool last = column == table->columns - 1, left = flush_left(table, column);
     const int pad = columns_width - (int)strlen(text);
-    fprintf(out, "%*s%s%*s%s", left ? 0 : pad, "", text, left && !last ? pad : 0, "",
-            last ? "\n" : "  ");
+    const bool nothing = last && text[0] == '\0'; /* no blanks at the end of a line */
+    fprintf(out, "%s%*s%s%*s%s", column == 0 || nothing ? "" : "  ", left || nothing ? 0 : pad, "",
+            text, left && !last ? pad : 0, "", last ? "\n" : "");
 }
 
 static void print(const cli_table *table, const int *widths, FILE *out) {

@@ -167,13 +167,13 @@ static gka_status run_profile(const audit_case *c, const audit_member *m, golden
     gka_profile profile;
     gka_problem problem = *c->problem;
     gka_status status = make_profile(m, &profile, error);
-    if (m->chunk == problem.chunk_size)
-        return does_not_apply(note, "the golden's own chunk size");
     if (m->chunk != 0)
         problem.chunk_size = m->chunk;
     gka_error why = {0};
     if (status == GKA_OK && gka_chunk_check(&problem, &profile, &why) != GKA_OK)
         return does_not_apply(note, why.text);
+    if (m->chunk == c->problem->chunk_size)
+        return does_not_apply(note, "the golden's own chunk size");
     /* The states before each chunk are others when chunks are. */
     const unsigned wanted = m->chunk != 0 ? c->wanted & ~BIT(H_CHUNK) : c->wanted;
     const bool cg = profile.form == GKA_FORM_CG || profile.form == GKA_FORM_CG_CONSISTENT;
