@@ -109,7 +109,12 @@ static void test_what_does_not_apply(void **state) {
 static void test_written_members_are_judged_alike(void **state) {
     (void)state;
     gka_audit audit = audit_of(golden);
-    for (size_t i = 0; i < audit.row_count; i++) {
+#ifdef __SANITIZE_ADDRESS__
+    const size_t step = 4;
+#else
+    const size_t step = 1;
+#endif
+    for (size_t i = 0; i < audit.row_count; i += step) {
         const gka_audit_row *const row = &audit.rows[i];
         gka_error error = {0};
         const gka_status status =
@@ -145,6 +150,19 @@ static void test_written_members_are_judged_alike(void **state) {
     gka_audit_free(&audit);
     gka_error error = {0};
     assert_int_equal(gka_golden_audit_write(golden, "omega", CANDIDATE, &error), GKA_BAD_ARGUMENT);
+}
+
+static void test_a_golden_of_one_stage(void **state) {
+    (void)state;
+    gka_file *const file =
+        make("{\"T\": 3, \"D\": 2, \"chunk\": 2, \"stage\": \"output\"}", NULL, CANDIDATE);
+    gka_audit audit;
+    gka_error error = {0};
+    assert_int_equal(gka_golden_audit(file, NULL, &audit, &error), GKA_UNSUPPORTED);
+    assert_non_null(strstr(error.text, "one stage"));
+    gka_audit_free(&audit);
+    gka_file_close(file);
+    assert_int_equal(unlink(CANDIDATE), 0);
 }
 
 /* ---- failures ------------------------------------------------------------------------------ */
@@ -189,6 +207,7 @@ int main(void) {
         cmocka_unit_test(test_the_panels_are_told_apart),
         cmocka_unit_test(test_what_does_not_apply),
         cmocka_unit_test(test_written_members_are_judged_alike),
+        cmocka_unit_test(test_a_golden_of_one_stage),
         cmocka_unit_test(test_interrupted),
         cmocka_unit_test(test_survives_failing_allocations),
     };
