@@ -10,6 +10,7 @@
  *
  * All errors are ||out - ref|| / ||ref||, over one head (size, without) or one file.
  */
+#include "lab/cases.h"
 #include "lab/dense.h"
 #include "lab/lab.h"
 
@@ -21,11 +22,9 @@
 
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { SIZE, WITHOUT, ATTRIBUTION, STAGES };
-enum { T = 256, D = 128 };
 
 static bool is(const char *a, const char *b) {
     return strcmp(a, b) == 0;
@@ -33,110 +32,47 @@ static bool is(const char *a, const char *b) {
 
 /* ---- heads made up ------------------------------------------------------------------------- */
 
-static const struct kind {
-    const char *name;
-    gka_keys keys;
-    gka_gate gate;
-    double a;
-    int r;
-} kinds[] = {
-    {"slow", GKA_KEYS_IID, GKA_GATE_SLOW, .02, 30},
-    {"powerlaw", GKA_KEYS_POWERLAW, GKA_GATE_RELEASED, .02, 30},
-    {"repeat_ungated_a005", GKA_KEYS_REPEAT, GKA_GATE_NONE, .005, 60},
-    {"repeat", GKA_KEYS_REPEAT, GKA_GATE_RELEASED, .02, 30},
-    {"slow_a005", GKA_KEYS_IID, GKA_GATE_SLOW, .005, 60},
-};
+/* Of lab_cases; the smaller sizes take the first ones. */
+static const char *const kinds[] = {"slow", "powerlaw", "repeat_ungated_a005", "repeat",
+                                    "slow_a005"};
 enum { KINDS = sizeof kinds / sizeof *kinds };
-
-/* Arrays of one problem: exact answers, and what a profile gives. */
-typedef struct results {
-    double *x, *f, *o, *dk, *dalpha;
-} results;
 
 typedef struct heads {
     gka_problem p;
-    results exact, mine;
-    double *memory;
+    lab_layer exact, mine;
 } heads;
 
 static void heads_free(heads *s) {
-    gka_free(s->memory);
+    lab_layer_drop(&s->exact);
+    lab_layer_drop(&s->mine);
     gka_problem_free(&s->p);
 }
 
-static gka_status heads_make(heads *s, const struct kind *k, int64_t count, uint64_t seed,
+static gka_status heads_make(heads *s, const char *kind, int64_t count, uint64_t seed,
                              gka_error *error) {
-    const gka_generator spec = {.keys = k->keys,
-                                .gate = k->gate,
-                                .B = 1,
-                                .T = T,
-                                .H = count,
-                                .G = count,
-                                .D = D,
-                                .V = D,
-                                .alpha = true,
-                                .cotangents = true,
-                                .dtype = GKA_BF16,
-                                .ridge_ratio = k->a,
-                                .num_iter = k->r,
-                                .chunk_size = 64,
-                                .seed = seed};
-    const size_t wide = (size_t)(T * count * D), narrow = (size_t)(T * count);
-    gka_status status = gka_problem_generate(&spec, &s->p, error);
-    if (status != GKA_OK)
-        return status;
-    s->memory = gka_alloc(6 * wide + 4 * narrow, sizeof(double));
-    if (s->memory == NULL)
-        return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory");
-    double *const end = s->memory + 6 * wide;
-    s->exact = (results){s->memory, end, s->memory + wide, s->memory + 2 * wide, end + narrow};
-    s->mine = (results){s->memory + 3 * wide, end + 2 * narrow, s->memory + 4 * wide,
-                        s->memory + 5 * wide, end + 3 * narrow};
-    const gka_oracle_options options = {.oracle = GKA_ORACLE_FP64};
-    gka_exact forward = {.x = s->exact.x, .o = s->exact.o, .fro = s->exact.f},
-              solve = {.dk = s->exact.dk}, layer = {.dalpha = s->exact.dalpha};
-    status = gka_oracle_forward(&s->p, &options, &forward, NULL, NULL, error);
+    *s = (heads){0};
+    gka_status status =
+        lab_case_problem(&lab_cases[lab_case_find(kind)], count, seed, &s->p, error);
     if (status == GKA_OK)
-        status = gka_oracle_gradient(&s->p, GKA_COTANGENT_X, &options, &solve, NULL, NULL, error);
+        status = lab_layer_take(&s->p, &s->exact, error);
     if (status == GKA_OK)
-        status = gka_oracle_gradient(&s->p, GKA_COTANGENT_O, &options, &layer, NULL, NULL, error);
-    return status;
-}
-
-static gka_status heads_run(heads *s, const gka_profile *profile, gka_error *error) {
-    const results *const m = &s->mine;
-    gka_chunk ahead = {.x = m->x, .o = m->o, .fro = m->f}, solve = {.dk = m->dk},
-              layer = {.dalpha = m->dalpha};
-    const gka_chunk_given given = {.x = m->x, .fro = m->f};
-    gka_status status = gka_chunk_forward(&s->p, profile, &ahead, NULL, NULL, error);
-    if (status == GKA_OK)
-        status = gka_chunk_backward(&s->p, profile, GKA_CHUNK_SOLVE, true, &given, &solve, error);
-    if (status == GKA_OK)
-        status = gka_chunk_backward(&s->p, profile, GKA_CHUNK_LAYER, true, &given, &layer, error);
-    return status;
+        status = lab_layer_take(&s->p, &s->mine, error);
+    return status == GKA_OK ? lab_layer_exact(&s->p, &s->exact, error) : status;
 }
 
 /* "f,x,o,dk,dalpha" of head h. */
 static void head_errors(const heads *s, int64_t h, char text[128]) {
-    const results *const m = &s->mine, *const e = &s->exact;
-    (void)snprintf(text, 128, "%.4g,%.4g,%.4g,%.4g,%.4g", lab_head_error(&s->p, h, 1, m->f, e->f),
-                   lab_head_error(&s->p, h, D, m->x, e->x), lab_head_error(&s->p, h, D, m->o, e->o),
-                   lab_head_error(&s->p, h, D, m->dk, e->dk),
-                   lab_head_error(&s->p, h, 1, m->dalpha, e->dalpha));
+    const lab_layer *const m = &s->mine, *const e = &s->exact;
+    (void)snprintf(
+        text, 128, "%.4g,%.4g,%.4g,%.4g,%.4g", lab_head_error(&s->p, h, 1, m->fro, e->fro),
+        lab_layer_error(&s->p, LAB_X, h, m, e), lab_layer_error(&s->p, LAB_O, h, m, e),
+        lab_layer_error(&s->p, LAB_DK, h, m, e), lab_layer_error(&s->p, LAB_DALPHA, h, m, e));
 }
 
-/* settings: blank separated, as for gka_profile_set */
 static gka_status profile_of(const char *name, gka_form form, const char *settings,
                              gka_profile *profile, gka_error *error) {
-    gka_status status = gka_profile_find(name, profile, error);
+    const gka_status status = lab_profile(name, settings, profile, error);
     profile->form = form;
-    while (status == GKA_OK && *settings != '\0') {
-        char setting[64] = {0};
-        const size_t length = strcspn(settings, " ");
-        memcpy(setting, settings, length < sizeof setting ? length : sizeof setting - 1);
-        status = gka_profile_set(profile, setting, error);
-        settings += length + strspn(settings + length, " ");
-    }
     return status;
 }
 
@@ -145,9 +81,9 @@ static gka_status profile_of(const char *name, gka_form form, const char *settin
 static const int64_t sizes[] = {16, 32, 64, 128, 256};
 enum { SIZES = sizeof sizes / sizeof *sizes };
 
-static gka_status chunk_sizes(lab *l, const struct kind *k, int64_t count, gka_error *error) {
+static gka_status chunk_sizes(lab *l, const char *kind, int64_t count, gka_error *error) {
     heads s = {0};
-    gka_status status = heads_make(&s, k, count, l->seed, error);
+    gka_status status = heads_make(&s, kind, count, l->seed, error);
     for (int form = GKA_THREE_TERM; form <= (int)GKA_TWO_TERM; form++)
         for (int c = 0; status == GKA_OK && c < SIZES; c++) {
             gka_profile profile;
@@ -156,11 +92,11 @@ static gka_status chunk_sizes(lab *l, const struct kind *k, int64_t count, gka_e
             status = profile_of("h100", (gka_form)form, "", &profile, error);
             s.p.chunk_size = sizes[c];
             if (status == GKA_OK)
-                status = heads_run(&s, &profile, error);
+                status = lab_layer_emulated(&s.p, &profile, &s.mine, error);
             for (int64_t h = 0; status == GKA_OK && h < count; h++) {
                 char errors[128];
                 head_errors(&s, h, errors);
-                lab_row(l, "%s,%s,%lld,%lld,%s", k->name, gka_form_name((gka_form)form),
+                lab_row(l, "%s,%s,%lld,%lld,%s", kind, gka_form_name((gka_form)form),
                         (long long)sizes[c], (long long)h, errors);
             }
         }
@@ -170,28 +106,25 @@ static gka_status chunk_sizes(lab *l, const struct kind *k, int64_t count, gka_e
 
 /* Largest difference between what exact64 gives with these chunk sizes and with C = 16, of x, o and
  * dk: the identities of NUMERICS 4 hold or they do not. */
-static gka_status exact_sizes(lab *l, const struct kind *k, gka_error *error) {
+static gka_status exact_sizes(lab *l, const char *kind, gka_error *error) {
     heads s = {0};
-    gka_status status = heads_make(&s, k, 1, l->seed, error);
+    gka_status status = heads_make(&s, kind, 1, l->seed, error);
     for (int c = 0; status == GKA_OK && c < SIZES; c++) {
         gka_profile profile;
         status = profile_of("exact64", GKA_THREE_TERM, "", &profile, error);
         s.p.chunk_size = sizes[c];
         if (status == GKA_OK)
-            status = heads_run(&s, &profile, error);
+            status = lab_layer_emulated(&s.p, &profile, &s.mine, error);
         if (c == 0) { /* the first one is the reference of the others */
-            const size_t wide = (size_t)(T * D), narrow = (size_t)T;
-            memcpy(s.exact.x, s.mine.x, wide * sizeof(double));
-            memcpy(s.exact.o, s.mine.o, wide * sizeof(double));
-            memcpy(s.exact.dk, s.mine.dk, wide * sizeof(double));
-            memcpy(s.exact.f, s.mine.f, narrow * sizeof(double));
-            memcpy(s.exact.dalpha, s.mine.dalpha, narrow * sizeof(double));
+            const lab_layer first = s.mine;
+            s.mine = s.exact;
+            s.exact = first;
             continue;
         }
         char errors[128];
         head_errors(&s, 0, errors);
         if (status == GKA_OK)
-            lab_row(l, "%s,exact64 against C = 16,%lld,0,%s", k->name, (long long)sizes[c], errors);
+            lab_row(l, "%s,exact64 against C = 16,%lld,0,%s", kind, (long long)sizes[c], errors);
     }
     heads_free(&s);
     return status;
@@ -213,9 +146,9 @@ static const struct variant {
 };
 enum { VARIANTS = sizeof variants / sizeof *variants };
 
-static gka_status one_without(lab *l, const struct kind *k, int64_t count, gka_error *error) {
+static gka_status one_without(lab *l, const char *kind, int64_t count, gka_error *error) {
     heads s = {0};
-    gka_status status = heads_make(&s, k, count, l->seed, error);
+    gka_status status = heads_make(&s, kind, count, l->seed, error);
     for (int form = GKA_THREE_TERM; form <= (int)GKA_TWO_TERM; form++)
         for (int i = 0; status == GKA_OK && i < VARIANTS; i++) {
             gka_profile profile;
@@ -223,11 +156,11 @@ static gka_status one_without(lab *l, const struct kind *k, int64_t count, gka_e
                 continue;
             status = profile_of("h100", (gka_form)form, variants[i].settings, &profile, error);
             if (status == GKA_OK)
-                status = heads_run(&s, &profile, error);
+                status = lab_layer_emulated(&s.p, &profile, &s.mine, error);
             for (int64_t h = 0; status == GKA_OK && h < count; h++) {
                 char errors[128];
                 head_errors(&s, h, errors);
-                lab_row(l, "%s,%s,%s,%lld,%s", k->name, gka_form_name((gka_form)form),
+                lab_row(l, "%s,%s,%s,%lld,%s", kind, gka_form_name((gka_form)form),
                         variants[i].name, (long long)h, errors);
             }
         }
@@ -241,26 +174,25 @@ static const struct file_of {
     const char *set, *name;
     bool quick; /* in the repository, and no gate that runs the tensor core into subnormals */
 } files[] = {
-    {"small", "slow", true},        {"small", "iid_ungated", true},
-    {"small", "d64", true},         {"small", "ragged", true},
-    {"small", "iid_gated", false},  {"full", "powerlaw", false},
-    {"full", "strong", false},      {"full", "lowrank", false},
-    {"full", "repeat", false},      {"full", "ungated_long", false},
-    {"full", "a01_r15", false},     {"full", "a005_r60_c32", false},
-    {"full", "repeat_a005", false},
+    {"small", "slow", true},
+    {"small", "iid_ungated", true},
+    {"small", "d64", true},
+    {"small", "ragged", true},
+    {"small", "iid_gated", false},
+    {"released/full", "powerlaw", false},
+    {"released/full", "strong", false},
+    {"released/full", "lowrank", false},
+    {"released/full", "repeat", false},
+    {"released/full", "ungated_long", false},
+    {"released/full", "a01_r15", false},
+    {"released/full", "a005_r60_c32", false},
+    {"released/full", "repeat_a005", false},
 };
-enum { FILES = sizeof files / sizeof *files, PATH = 1024 };
+enum { FILES = sizeof files / sizeof *files };
 
-static bool place(const lab *l, const struct file_of *f, char path[PATH]) {
-    const char *const more = getenv("GKA_H100_DATA");
-    if (is(f->set, "small")) {
-        snprintf(path, PATH, GKA_TEST_DATA "/h100/%s.safetensors", f->name);
-        return l->size == LAB_FULL || f->quick;
-    }
-    if (more == NULL || *more == '\0' || l->size != LAB_FULL)
-        return false;
-    snprintf(path, PATH, "%s/released/%s/%s.safetensors", more, f->set, f->name);
-    return true;
+static bool place(const lab *l, const struct file_of *f, char path[LAB_PATH]) {
+    const bool small = is(f->set, "small");
+    return lab_h100_file(f->set, f->name, path) && (l->size == LAB_FULL || (small && f->quick));
 }
 
 static const char *const tensors[] = {"fro",      "x",        "o",        "solve.dq",    "solve.dk",
@@ -372,17 +304,16 @@ static gka_status run_heads(lab *l, gka_error *error) {
     for (int i = 0; status == GKA_OK && i < KINDS; i++) {
         /* claim: one kind; quick: chunk sizes of two, roundings of three */
         const bool claim = l->size == LAB_CLAIM;
-        if ((claim ? i == 0 : l->size == LAB_FULL || i < 2) &&
-            lab_unit(l, SIZE, "%s", kinds[i].name)) {
-            status = chunk_sizes(l, &kinds[i], head_count(l), error);
+        if ((claim ? i == 0 : l->size == LAB_FULL || i < 2) && lab_unit(l, SIZE, "%s", kinds[i])) {
+            status = chunk_sizes(l, kinds[i], head_count(l), error);
             if (status == GKA_OK)
-                status = exact_sizes(l, &kinds[i], error);
+                status = exact_sizes(l, kinds[i], error);
             if (status == GKA_OK)
                 status = lab_unit_end(l, error);
         }
         if (status == GKA_OK && (claim ? i == 0 : l->size == LAB_FULL || i < 3) &&
-            lab_unit(l, WITHOUT, "%s", kinds[i].name)) {
-            status = one_without(l, &kinds[i], head_count(l), error);
+            lab_unit(l, WITHOUT, "%s", kinds[i])) {
+            status = one_without(l, kinds[i], head_count(l), error);
             if (status == GKA_OK)
                 status = lab_unit_end(l, error);
         }
@@ -393,7 +324,7 @@ static gka_status run_heads(lab *l, gka_error *error) {
 static gka_status run_files(lab *l, gka_error *error) {
     gka_status status = GKA_OK;
     for (int i = 0; status == GKA_OK && i < FILES; i++) {
-        char path[PATH];
+        char path[LAB_PATH];
         if (!place(l, &files[i], path))
             continue;
         for (int form = GKA_THREE_TERM; status == GKA_OK && form <= (int)GKA_TWO_TERM; form++) {
@@ -417,7 +348,7 @@ static gka_status run_files(lab *l, gka_error *error) {
 }
 
 static gka_status run(lab *l, gka_error *error) {
-    char path[PATH];
+    char path[LAB_PATH];
     l->units_total = l->size == LAB_CLAIM ? 7 : l->size == LAB_QUICK ? 12 : 2 * KINDS;
     for (int i = 0; l->size == LAB_FULL && i < FILES; i++)
         l->units_total += place(l, &files[i], path) ? 3 : 0;
@@ -464,8 +395,8 @@ static void judge_sizes(lab *l) {
         for (int form = GKA_THREE_TERM; form <= (int)GKA_TWO_TERM; form++) {
             const char *const name = gka_form_name((gka_form)form);
 #define AT(column, C)                                                                              \
-    lab_stats_of(l, SIZE, column, "case=%s,kernel=%s,C=%d", kinds[i].name, name, C).median
-            if (!has_kind(l, SIZE, kinds[i].name))
+    lab_stats_of(l, SIZE, column, "case=%s,kernel=%s,C=%d", kinds[i], name, C).median
+            if (!has_kind(l, SIZE, kinds[i]))
                 continue;
             least_x = fmin(least_x, AT("x", 16) / AT("x", 256));
             least_f = fmin(least_f, AT("f", 16) / AT("f", 256));
@@ -486,7 +417,7 @@ static void judge_roundings(lab *l) {
     double small_dk = NAN, small_o = NAN;
     int64_t heads_seen = 0;
     for (int i = 0; i < KINDS; i++) {
-        const char *const k = kinds[i].name;
+        const char *const k = kinds[i];
         if (!has_kind(l, WITHOUT, k))
             continue;
         const lab_stats released = without(l, "dk", k, "three-term", "released"),

@@ -14,6 +14,7 @@
  * The files are those of tests/data/h100 and, where GKA_H100_DATA names the folder of the longer
  * set, all of that.
  */
+#include "lab/cases.h"
 #include "lab/lab.h"
 
 #include "gka/chunk.h"
@@ -22,7 +23,6 @@
 
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { IDENTICAL, DISTANCES };
@@ -54,35 +54,32 @@ static const struct source {
     {"full", "ungated_long", NULL},
     {"decode", "decode0", NULL},
     {"decode", "decode1", NULL},
-    {"twoterm", "iid_gated", "small"},
-    {"twoterm", "iid_ungated", "small"},
-    {"twoterm", "d64", "small"},
-    {"twoterm", "powerlaw", "full"},
-    {"twoterm", "repeat", "full"},
-    {"twoterm", "repeat_a005", "full"},
-    {"twoterm", "a005_r60_c32", "full"},
+    {"twoterm", "iid_gated", "released/small"},
+    {"twoterm", "iid_ungated", "released/small"},
+    {"twoterm", "d64", "released/small"},
+    {"twoterm", "powerlaw", "released/full"},
+    {"twoterm", "repeat", "released/full"},
+    {"twoterm", "repeat_a005", "released/full"},
+    {"twoterm", "a005_r60_c32", "released/full"},
 };
-enum { FILES = sizeof files / sizeof *files, PATH = 1024 };
+enum { FILES = sizeof files / sizeof *files };
 
 static bool is(const char *a, const char *b) {
     return strcmp(a, b) == 0;
 }
 
-/* False: not in the repository, and the longer set is not there. */
-static bool place(const struct source *s, char path[PATH], char inputs[PATH]) {
-    const char *const more = getenv("GKA_H100_DATA");
+/* The folder of a set within the longer one. */
+static const char *folder_of(const char *set) {
+    return is(set, "full") ? "released/full" : is(set, "decode") ? "released/decode" : set;
+}
+
+/* False: not in the repository, and the longer set is not there. inputs: "" where the outputs' file
+ * holds them. */
+static bool place(const struct source *s, char path[LAB_PATH], char inputs[LAB_PATH]) {
     inputs[0] = '\0';
-    if (is(s->set, "small")) {
-        snprintf(path, PATH, GKA_TEST_DATA "/h100/%s.safetensors", s->name);
-        return true;
-    }
-    if (more == NULL || *more == '\0')
+    if (s->inputs != NULL && !lab_h100_file(s->inputs, s->name, inputs))
         return false;
-    snprintf(path, PATH, "%s/%s%s/%s.safetensors", more, is(s->set, "twoterm") ? "" : "released/",
-             s->set, s->name);
-    if (s->inputs != NULL)
-        snprintf(inputs, PATH, "%s/released/%s/%s.safetensors", more, s->inputs, s->name);
-    return true;
+    return lab_h100_file(folder_of(s->set), s->name, path);
 }
 
 /* ---- emulations ---------------------------------------------------------------------------- */
@@ -107,18 +104,9 @@ enum { EMULATIONS = sizeof emulations / sizeof *emulations };
 
 static gka_status set_profile(const struct emulation *e, const struct source *s,
                               gka_profile *profile, gka_error *error) {
-    gka_status status = gka_profile_find("h100", profile, error);
-    if (status != GKA_OK)
-        return status;
+    const gka_status status = lab_profile("h100", e->settings, profile, error);
     profile->device = gka_device_find(e->device);
     profile->form = is(s->set, "twoterm") ? GKA_TWO_TERM : GKA_THREE_TERM;
-    for (const char *at = e->settings; status == GKA_OK && *at != '\0';) {
-        char setting[64] = {0};
-        const size_t length = strcspn(at, " ");
-        memcpy(setting, at, length < sizeof setting ? length : sizeof setting - 1);
-        status = gka_profile_set(profile, setting, error);
-        at += length + strspn(at + length, " ");
-    }
     return status;
 }
 
@@ -137,7 +125,7 @@ static bool wanted(const lab *l, const struct source *s, int emulation) {
 
 static gka_status verify(const struct source *s, const struct emulation *e, gka_verification *v,
                          gka_file **file, gka_file **inputs, gka_error *error) {
-    char path[PATH], from[PATH];
+    char path[LAB_PATH], from[LAB_PATH];
     gka_profile profile;
     (void)place(s, path, from);
     gka_status status = set_profile(e, s, &profile, error);
@@ -210,7 +198,7 @@ static gka_status one_case(lab *l, const struct source *s, int emulation, gka_er
 }
 
 static gka_status run(lab *l, gka_error *error) {
-    char path[PATH], inputs[PATH];
+    char path[LAB_PATH], inputs[LAB_PATH];
     for (int i = 0; i < FILES; i++)
         for (int e = 0; e < EMULATIONS; e++)
             if (place(&files[i], path, inputs) && wanted(l, &files[i], e))

@@ -4,6 +4,8 @@
 
 #include "gka/oracle.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 const lab_case lab_cases[LAB_CASES] = {
@@ -123,4 +125,29 @@ gka_status lab_layer_stored(const gka_problem *problem, const lab_layer *exact, 
 double lab_layer_error(const gka_problem *p, int which, int64_t h, const lab_layer *out,
                        const lab_layer *exact) {
     return lab_head_error(p, h, width_of(p, which), out->of[which], exact->of[which]);
+}
+
+gka_status lab_profile(const char *name, const char *settings, gka_profile *profile,
+                       gka_error *error) {
+    gka_status status = gka_profile_find(name, profile, error);
+    while (status == GKA_OK && *settings != '\0') {
+        char setting[64];
+        const size_t length = strcspn(settings, " ");
+        (void)snprintf(setting, sizeof setting, "%.*s", (int)length, settings);
+        status = gka_profile_set(profile, setting, error);
+        settings += length + strspn(settings + length, " ");
+    }
+    return status;
+}
+
+bool lab_h100_file(const char *set, const char *name, char path[LAB_PATH]) {
+    const char *const longer = getenv("GKA_H100_DATA");
+    if (strcmp(set, "small") == 0) {
+        (void)snprintf(path, LAB_PATH, GKA_TEST_DATA "/h100/%s.safetensors", name);
+        return true;
+    }
+    if (longer == NULL || *longer == '\0')
+        return false;
+    (void)snprintf(path, LAB_PATH, "%s/%s/%s.safetensors", longer, set, name);
+    return true;
 }

@@ -1,5 +1,5 @@
 /* cases.h - kinds of keys and gates on which kernels are compared; the layer's exact results and
- * those of emulated kernels, head by head.
+ * those of emulated kernels, head by head; files of the hardware.
  */
 #ifndef GKA_LAB_CASES_H
 #define GKA_LAB_CASES_H
@@ -54,5 +54,16 @@ gka_status lab_layer_stored(const gka_problem *problem, const lab_layer *exact, 
 /* ||out - exact|| / ||exact|| over head h of one of the five. */
 double lab_layer_error(const gka_problem *problem, int which, int64_t h, const lab_layer *out,
                        const lab_layer *exact);
+
+/* A profile by name, then settings as for gka_profile_set, separated by single blanks. */
+gka_status lab_profile(const char *name, const char *settings, gka_profile *profile,
+                       gka_error *error);
+
+enum { LAB_PATH = 1024 };
+
+/* Where a file of the hardware lies. set "small": tests/data/h100; any other ("full", "decode", or
+ * "../twoterm"): a folder under released/ of the longer set, whose folder the environment variable
+ * GKA_H100_DATA names. False when that is not set. */
+bool lab_h100_file(const char *set, const char *name, char path[LAB_PATH]);
 
 #endif
