@@ -77,8 +77,8 @@ typedef struct gka_audit {
 #define GKA_AUDIT_MARGIN 3
 
 /* Both panels by one golden. progress: unit members; may be NULL. The result is freed by
- * gka_audit_free, also after a failure. GKA_BAD_FILE as gka_golden_judge; GKA_UNSUPPORTED for a
- * golden of one stage. */
+ * gka_audit_free, also after a failure. GKA_BAD_FILE as gka_golden_judge, and for a golden of one
+ * stage. */
 gka_status gka_golden_audit(const gka_file *golden, const gka_progress *progress, gka_audit *audit,
                             gka_error *error);
 void gka_audit_free(gka_audit *audit);

@@ -51,10 +51,6 @@ static gka_status open_case(job *j, const gka_file *golden, gka_error *error) {
             j->judged |= 1u << i;
         wanted |= upstream;
     }
-    if (status == GKA_OK && j->golden.stage)
-        status =
-            gka_fail(error, GKA_UNSUPPORTED, "%s: a golden of one stage; one of all was expected",
-                     gka_file_path(golden));
     gka_profile exact64;
     if (status == GKA_OK)
         status = gka_profile_find("exact64", &exact64, error);

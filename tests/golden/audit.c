@@ -158,7 +158,7 @@ static void test_a_golden_of_one_stage(void **state) {
         make("{\"T\": 3, \"D\": 2, \"chunk\": 2, \"stage\": \"output\"}", NULL, CANDIDATE);
     gka_audit audit;
     gka_error error = {0};
-    assert_int_equal(gka_golden_audit(file, NULL, &audit, &error), GKA_UNSUPPORTED);
+    assert_int_equal(gka_golden_audit(file, NULL, &audit, &error), GKA_BAD_FILE);
     assert_non_null(strstr(error.text, "one stage"));
     gka_audit_free(&audit);
     gka_file_close(file);
