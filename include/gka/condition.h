@@ -72,11 +72,16 @@ typedef struct gka_condition_row {
 } gka_condition_row;
 
 enum { GKA_CONDITION_ROWS = 10 };
+/* Their names, in the order above; ends with NULL. */
+extern const char *const gka_condition_names[GKA_CONDITION_ROWS + 1];
 
 typedef struct gka_condition_options {
     const gka_file *outputs;    /* the tensors that are judged; or NULL and */
     const gka_profile *emulate; /* as this profile computes them */
-    gka_progress progress;      /* unit: pairs of output and input */
+    /* These alone; name_count = 0: all that there are. Names that are not known are passed over. */
+    const char *const *names;
+    size_t name_count;
+    gka_progress progress; /* unit: pairs of output and input */
 } gka_condition_options;
 
 /* rows [GKA_CONDITION_ROWS], in the order above, of the tensors in the file, or of all that the

@@ -4,6 +4,7 @@
 #include "cli/problem.h"
 
 #include <math.h>
+#include <string.h>
 
 static const char notes[] =
     "For each output tensor of FILE, or with --emulate=h100 of the kernels replayed (also on a\n"
@@ -48,6 +49,7 @@ typedef struct request {
     const char *emulate;
     gka_profile profile;
     bool iterations;
+    cli_texts tensors;
     cli_json json;
 } request;
 
@@ -211,6 +213,8 @@ static int condition(request *r, const gka_problem *problem, const gka_file *out
     const gka_condition_options options = {
         .outputs = r->emulate == NULL ? outputs : NULL,
         .emulate = r->emulate != NULL ? &r->profile : NULL,
+        .names = (const char *const *)r->tensors.text,
+        .name_count = r->tensors.count,
         .progress = cli_progress_start(&bar, c, r->path),
     };
     const gka_status status = gka_condition(problem, &options, rows, &count, &error);
@@ -239,6 +243,22 @@ static const char *mistake(const request *r, bool has_file, bool has_inputs, boo
     if (!has_file && has_inputs)
         return "--inputs: a FILE was expected with it";
     return NULL;
+}
+
+static int check_names(cli *c, const cli_texts *names) {
+    for (size_t i = 0; i < names->count; i++) {
+        cli_nearest nearest = cli_nearest_to(names->text[i]);
+        bool known = false;
+        for (int k = 0; k < GKA_CONDITION_ROWS; k++) {
+            known = known || strcmp(gka_condition_names[k], names->text[i]) == 0;
+            cli_nearest_try(&nearest, gka_condition_names[k]);
+        }
+        char hint[96];
+        if (!known)
+            return cli_fail(c, "--tensor=%.80s: no output that is judged here%s", names->text[i],
+                            cli_nearest_hint(&nearest, hint));
+    }
+    return CLI_GOOD;
 }
 
 /* The tensors of `file` (NULL: none), the problem of `inputs`, or of the same file, or made up. */
@@ -275,6 +295,8 @@ int cli_condition(cli *c) {
                  "cg-consistent"},
         {"set", 0, CLI_TEXTS, &settings, .value = "SETTING",
          .help = "leave a rounding of the replay out, or repair it; may be repeated"},
+        {"tensor", 0, CLI_TEXTS, &r.tensors, .value = "NAME",
+         .help = "this output alone; may be repeated"},
         {"iterations", 0, CLI_FLAG, &r.iterations,
          .help = "the derivative of r steps against the implicit formula (below)"},
         {"inputs", 0, CLI_TEXT, &inputs, .value = "FILE",
@@ -290,6 +312,8 @@ int cli_condition(cli *c) {
     if (wrong != NULL)
         return cli_fail(c, "%s", wrong);
     r.path = file == NULL ? "made up" : file;
+    if ((code = check_names(c, &r.tensors)) != CLI_GOOD)
+        return code;
     code = r.emulate != NULL ? cli_profile(c, r.emulate, form, &settings, &r.profile) : CLI_GOOD;
     if (code == CLI_GOOD)
         code = cli_json_open(c, json, &r.json);

@@ -49,6 +49,10 @@ static const struct {
     {JUDGE_LAYER_DG, GKA_INPUT_G},
 };
 
+const char *const gka_condition_names[] = {
+    "x",        "o",        "solve.dq",     "solve.dk", "solve.dg", "layer.dq",
+    "layer.dk", "layer.dv", "layer.dalpha", "layer.dg", NULL};
+
 static gka_cotangent cotangent_of(judge_output_id id) {
     return id == JUDGE_X || judge_outputs[id].part == JUDGE_SOLVE ? GKA_COTANGENT_X
                                                                   : GKA_COTANGENT_O;
@@ -189,13 +193,21 @@ static gka_status out_of_memory(gka_error *error) {
     return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory for condition numbers");
 }
 
+static bool asked_for(const gka_condition_options *options, const char *name) {
+    for (size_t i = 0; i < options->name_count; i++)
+        if (strcmp(options->names[i], name) == 0)
+            return true;
+    return options->name_count == 0;
+}
+
 static gka_status load(job *j, gka_error *error) {
     const gka_file *const file = j->options->outputs;
     for (int i = 0; i < GKA_CONDITION_ROWS; i++) {
         const int id = (int)rows_of[i].id;
         const gka_tensor *const tensor =
             file != NULL ? gka_file_find(file, judge_outputs[id].name) : NULL;
-        if (!golden_possible(j->problem, id) || (file != NULL && tensor == NULL))
+        if (!golden_possible(j->problem, id) || (file != NULL && tensor == NULL) ||
+            !asked_for(j->options, judge_outputs[id].name))
             continue;
         j->wanted |= 1u << id;
         const gka_status status = tensor == NULL ? GKA_OK

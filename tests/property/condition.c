@@ -256,6 +256,8 @@ static void test_words(void **state) {
     const gka_profile three = profile_of("h100", GKA_THREE_TERM),
                       two = profile_of("h100", GKA_TWO_TERM);
     condition(&p, &three, rows);
+    for (int i = 0; i < GKA_CONDITION_ROWS; i++)
+        assert_string_equal(rows[i].name, gka_condition_names[i]);
     assert_string_equal(rows[3].name, "solve.dk");
     assert_int_equal(rows[3].word, GKA_UNSTABLE);
     assert_true(rows[3].ratio > 10);

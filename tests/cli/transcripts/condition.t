@@ -53,6 +53,13 @@ $ gka condition --iterations --T=4 --D=4 --json=- | grep -c derivative
 
 What is needed.
 
+$ gka condition --tensor=solve.kd $DATA/h100/d64.safetensors
+! gka condition: --tensor=solve.kd: no output that is judged here (did you mean 'solve.dk'?)
+= 2
+$ gka condition --tensor=o $DATA/h100/h0.safetensors
+! gka condition: $DATA/h100/h0.safetensors: nothing to judge; a tensor 'x', 'o', 'solve.dk', 'layer.dk' or another output was expected
+= 2
+
 $ gka condition --iterations --emulate=h100
 ! gka condition: --emulate has no meaning with --iterations, which run in binary64
 = 2
