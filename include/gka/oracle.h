@@ -51,13 +51,25 @@ typedef struct gka_oracle_given {
     const double *h_chunk; /* [B,chunks,H,D,D] */
 } gka_oracle_given;
 
+/* Results by pieces, for sequences whose results do not fit in memory: the token members of out
+ * have room for `tokens` tokens (a multiple of the chunk size) and h_chunk for their chunks;
+ * whenever they are full, and at the end, `full` is told which tokens [begin, end) they hold, and
+ * then they are used again. False: stop (GKA_INTERRUPTED). For the certified forward pass of one
+ * sequence with one head, without lo. Takes one byte of memory a token. */
+typedef struct gka_oracle_window {
+    int64_t tokens;
+    bool (*full)(void *context, int64_t begin, int64_t end);
+    void *context;
+} gka_oracle_window;
+
 typedef struct gka_oracle_options {
     gka_oracle oracle;
-    int precision;                 /* MPFR bits; 0: 256 */
-    const gka_format *round_to;    /* certified: forward results are exact values rounded once, to
-                                      nearest even, to this format; NULL: fp64 */
-    gka_progress progress;         /* unit: token solves */
-    const gka_oracle_given *given; /* certified gradients: see there; NULL: nothing is */
+    int precision;                   /* MPFR bits; 0: 256 */
+    const gka_format *round_to;      /* certified: forward results are exact values rounded once, to
+                                        nearest even, to this format; NULL: fp64 */
+    gka_progress progress;           /* unit: token solves */
+    const gka_oracle_given *given;   /* certified gradients: see there; NULL: nothing is */
+    const gka_oracle_window *window; /* see there; NULL: all at once */
 } gka_oracle_options;
 
 /* ---- 2 results ----------------------------------------------------------------------------- */

@@ -33,6 +33,8 @@ enum { MOST_REFINEMENTS = 12 };
 typedef struct space {
     gka_head head;
     int64_t D, V, n, m; /* n, m: D, V rounded up to whole panels; V = m = 0 where U is not wanted */
+    double *kept_H;     /* [n,n] and */
+    unsigned char *kept_pattern;                              /* [D, D + V] for a window's MPFR */
     double *U, *k, *q, *x, *x_lo, *y, *y_lo, *norm_h, *round; /* [n] but U [n,m], round [n + m] */
     double *v, *o, *o_lo, *o_error, *norm_u, *column_u, *E_u; /* [m] */
     double E_H, N_H, least, h0_least;
@@ -72,7 +74,8 @@ static int64_t longest_span(const gka_problem *problem) {
 }
 
 /* Returns how many doubles it took. */
-static int64_t layout(double *block, const gka_problem *problem, bool with_U, space *w) {
+static int64_t layout(double *block, const gka_problem *problem, bool with_U, bool window,
+                      space *w) {
     const int64_t D = problem->D, V = with_U ? problem->V : 0;
     const int64_t n = gka_panel_size(D), m = gka_panel_size(V);
     int64_t used = 0;
@@ -90,6 +93,8 @@ static int64_t layout(double *block, const gka_problem *problem, bool with_U, sp
         *columns[i] = take(block, &used, m);
     w->round = take(block, &used, n + m);
     w->head.row = take(block, &used, D * (D > V ? D : V) + (D + V) * D + 4 * D);
+    w->kept_H = take(block, &used, window ? 2 * n * n : 0);
+    w->kept_pattern = (unsigned char *)take(block, &used, window ? D * (D + V) / 8 + 1 : 0);
     const int64_t bytes = longest_span(problem) + 1 + D * (D + V + 1);
     unsigned char *const flags = (unsigned char *)take(block, &used, bytes / 8 + 1);
     if (block != NULL) {
@@ -110,11 +115,12 @@ static bool wants_U(const gka_run *run) {
 
 static void *new_memory(const gka_run *run) {
     space measure;
+    const bool window = run->options->window != NULL;
     const int64_t header = gka_panel_size((int64_t)(sizeof(space) + 7) / 8);
-    const int64_t size = layout(NULL, run->problem, wants_U(run), &measure);
+    const int64_t size = layout(NULL, run->problem, wants_U(run), window, &measure);
     double *const block = gka_alloc((size_t)(header + size), sizeof *block);
     if (block != NULL)
-        layout(block + header, run->problem, wants_U(run), (space *)(void *)block);
+        layout(block + header, run->problem, wants_U(run), window, (space *)(void *)block);
     return block;
 }
 
@@ -510,7 +516,7 @@ static gka_status token(space *w, int64_t t, gka_error *error) {
     gka_head *const head = &w->head;
     const gka_kernels *const K = head->kernels;
     const gka_exact *const out = head->run->out;
-    const int64_t at = gka_at(head->run->problem, head->span.b, t, head->h);
+    const int64_t at = gka_at(head->run->problem, head->span.b, t, head->h) - head->base;
     const bool o_wanted = w->V > 0 && out->o != NULL;
     read_token(w, t);
     gka_pattern_add(&head->pattern, w->k, w->V > 0 ? w->v : NULL);
@@ -546,14 +552,52 @@ static int needs_of_lo(const gka_exact *lo, bool chunk) {
            (chunk && lo->u_chunk != NULL ? GKA_NEED_U : 0);
 }
 
-static void count_up(space *w, bool *any) {
+/* Whether any of the tokens from .. to needs MPFR. */
+static bool count_up(space *w, int64_t from, int64_t to) {
     gka_head *const head = &w->head;
-    const int64_t length = head->span.end - head->span.begin;
-    *any = false;
-    for (int64_t i = 0; i <= length; i++) {
-        *any = *any || head->needs[i] != 0;
+    bool any = false;
+    for (int64_t i = from; i <= to; i++) {
+        any = any || head->needs[i] != 0;
         head->recomputed += (head->needs[i] & (GKA_NEED_F | GKA_NEED_X | GKA_NEED_O)) != 0;
     }
+    return any;
+}
+
+/* ---- windows ------------------------------------------------------------------------------- */
+
+static const gka_oracle_window *window_of(const gka_run *run) {
+    return run->options->window;
+}
+
+/* MPFR from the sequence's start, while the head stands in its middle: what that uses is put back.
+ */
+static gka_status resolve_within(space *w, gka_error *error) {
+    gka_head *const head = &w->head;
+    const gka_pattern pattern = head->pattern;
+    const size_t state = (size_t)(2 * w->n * w->n) * sizeof *head->H;
+    memcpy(w->kept_H, head->H, state);
+    memcpy(w->kept_pattern, pattern.pair, (size_t)(w->D * (w->D + w->V)));
+    const gka_status status = gka_head_resolve(head, error);
+    memcpy(head->H, w->kept_H, state);
+    head->pattern = pattern;
+    memcpy(head->pattern.pair, w->kept_pattern, (size_t)(w->D * (w->D + w->V)));
+    return status;
+}
+
+/* Tokens [base, end) are computed: decides them, hands them over, begins anew. */
+static gka_status end_window(gka_run *run, int64_t end, space *w, gka_error *error) {
+    gka_head *const head = &w->head;
+    const gka_oracle_window *const window = window_of(run);
+    const int64_t from = head->base;
+    gka_status status = GKA_OK;
+    if (count_up(w, from, end - 1))
+        status = resolve_within(w, error);
+    if (status == GKA_OK && !window->full(window->context, from, end))
+        status = GKA_INTERRUPTED;
+    memset(head->needs + from, 0, (size_t)(end - from));
+    head->base = end;
+    head->chunk_base = end / run->problem->chunk_size;
+    return status;
 }
 
 static void report(space *w) {
@@ -578,6 +622,7 @@ static void begin(space *w, gka_run *run, int64_t n, int64_t h) {
     head->with_U = w->V > 0;
     head->ties = head->zeros = head->recomputed = 0;
     head->worst_bound = 0;
+    head->base = head->chunk_base = 0;
     memset(head->needs, 0, (size_t)(head->span.end - head->span.begin + 1));
     first_state(w);
 }
@@ -587,28 +632,32 @@ static gka_status forward_head(gka_run *run, int64_t n, int64_t h, void *memory,
     gka_head *const head = &w->head;
     const gka_exact *const out = run->out, *const lo = run->lo;
     const int64_t D = w->D, V = w->V, i = n * run->problem->H + h;
+    const gka_oracle_window *const window = window_of(run);
     gka_status status = GKA_OK;
-    bool any;
     begin(w, run, n, h);
     for (int64_t t = head->span.begin; t < head->span.end; t++) {
         const int64_t chunk = gka_at_chunk(run->problem, n, t, h);
         if (chunk >= 0)
-            put_states(w, t, gka_offset(out->h_chunk, chunk * D * D),
-                       gka_offset(out->u_chunk, chunk * D * V));
+            put_states(w, t, gka_offset(out->h_chunk, (chunk - head->chunk_base) * D * D),
+                       gka_offset(out->u_chunk, (chunk - head->chunk_base) * D * V));
         need(w, t, needs_of_lo(lo, chunk >= 0));
         status = token(w, t, error);
         if (status != GKA_OK)
             return status;
         if (!gka_run_solved(run, n, h, w->empty))
             return GKA_INTERRUPTED;
+        if (window != NULL && (t + 1 == head->span.end || (t + 1) % window->tokens == 0))
+            status = end_window(run, t + 1, w, error);
+        if (status != GKA_OK)
+            return status;
     }
     put_states(w, head->span.end, gka_offset(out->h_final, i * D * D),
                gka_offset(out->u_final, i * D * V));
     put_final_enclosure(w, i);
     need(w, head->span.end,
          (lo->h_final != NULL ? GKA_NEED_H : 0) | (lo->u_final != NULL ? GKA_NEED_U : 0));
-    count_up(w, &any);
-    if (any && !forward_of(run)->enclosure.no_mpfr)
+    const int64_t length = head->span.end - head->span.begin;
+    if (count_up(w, window != NULL ? length : 0, length) && !forward_of(run)->enclosure.no_mpfr)
         status = gka_head_resolve(head, error);
     report(w);
     return status;

@@ -40,8 +40,9 @@ typedef struct gka_head {
     int64_t n, h;
     gka_span span;
     bool with_U;
-    double h0_least;      /* no eigenvalue of the symmetrised h0 is less; 0 without h0 */
-    unsigned char *needs; /* [end - begin + 1] */
+    double h0_least;          /* no eigenvalue of the symmetrised h0 is less; 0 without h0 */
+    unsigned char *needs;     /* [end - begin + 1] */
+    int64_t base, chunk_base; /* token and chunk that row 0 of the results holds (a window's) */
     gka_pattern pattern;
     double *H;                         /* a panel matrix [n,n], free for use */
     double *R, *inverse, *r, *d, *row; /* binary64 panels [n,n]; [n]; [n]; [n]; [D max(D,V)] */

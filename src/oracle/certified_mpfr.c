@@ -503,7 +503,7 @@ static bool put_states(numbers *w, int needs, int64_t i, double *H, double *H_lo
 /* The results of a token after its state. */
 static bool put_token(numbers *w, int64_t t, int needs) {
     gka_head *const head = w->head;
-    const int64_t at = gka_at(head->run->problem, head->span.b, t, head->h);
+    const int64_t at = gka_at(head->run->problem, head->span.b, t, head->h) - head->base;
     const bool o = (needs & GKA_NEED_O) != 0, x = (needs & GKA_NEED_X) != 0;
     const bool solved = x || (o && w->alpha != 0);
     bool all = true;
@@ -554,8 +554,9 @@ static gka_status stream(numbers *w, int64_t length, bool with_U, gka_error *err
         int64_t ties = head->ties, zeros = head->zeros;
         if (states != 0) {
             const bool final = i == end;
-            const int64_t m = final ? head->n * run->problem->H + head->h
-                                    : gka_at_chunk(run->problem, head->n, t, head->h);
+            const int64_t m =
+                final ? head->n * run->problem->H + head->h
+                      : gka_at_chunk(run->problem, head->n, t, head->h) - head->chunk_base;
             const bool all =
                 put_states(w, states, m, final ? out->h_final : out->h_chunk,
                            final ? lo->h_final : lo->h_chunk, final ? out->u_final : out->u_chunk,

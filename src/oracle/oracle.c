@@ -66,6 +66,13 @@ gka_status gka_oracle_forward(const gka_problem *problem, const gka_oracle_optio
         return status;
     if (r.options.given != NULL)
         return gka_fail(error, GKA_UNSUPPORTED, "oracle: given tensors are for gradients");
+    if (r.options.window != NULL &&
+        (r.options.oracle != GKA_ORACLE_CERTIFIED || r.problem.N != 1 || r.problem.H != 1 ||
+         lo != NULL || r.options.window->tokens < 1 ||
+         r.options.window->tokens % r.problem.chunk_size != 0))
+        return gka_fail(error, GKA_UNSUPPORTED,
+                        "oracle: a window: the certified forward pass of one head, without lo, and "
+                        "a multiple of the chunk size were expected");
     if (lo == NULL)
         lo = &r.nothing;
     if (nothing_to_do(&r.problem, out->h_final != NULL || out->u_final != NULL))

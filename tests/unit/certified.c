@@ -423,6 +423,85 @@ static void test_restart_is_empty(void **state) {
     lab_free(&lab);
 }
 
+/* ---- windows ------------------------------------------------------------------------------- */
+
+typedef struct windows {
+    const gka_problem *problem;
+    const gka_exact *whole, *part;
+    int64_t next;
+} windows;
+
+static bool compare_window(void *context, int64_t begin, int64_t end) {
+    windows *const s = context;
+    const gka_problem *const p = s->problem;
+    const int64_t n = end - begin, C = p->chunk_size, D = p->D, V = p->V;
+    assert_int_equal(begin, s->next);
+    s->next = end;
+    const size_t chunks = (size_t)((n + C - 1) / C * D * D) * sizeof(double);
+    assert_memory_equal(s->part->x, s->whole->x + begin * D, (size_t)(n * D) * sizeof(double));
+    assert_memory_equal(s->part->o, s->whole->o + begin * V, (size_t)(n * V) * sizeof(double));
+    assert_memory_equal(s->part->fro, s->whole->fro + begin, (size_t)n * sizeof(double));
+    assert_memory_equal(s->part->h_chunk, s->whole->h_chunk + begin / C * D * D, chunks);
+    return true;
+}
+
+/* By pieces the results are the same, those that MPFR decides too. */
+static void test_windows(void **state) {
+    (void)state;
+    int64_t recomputed = 0;
+    for (int i = 0; i < 24; i++) {
+        const lab_shape shape = {.B = 1,
+                                 .T = 11 + i % 3,
+                                 .H = 1,
+                                 .G = 1,
+                                 .D = 1 + i % 6,
+                                 .V = 3,
+                                 .gate = i % 2 == 1,
+                                 .alpha = i % 4 == 0,
+                                 .states = i % 3 == 0,
+                                 .cut = i % 2 == 1,
+                                 .silent = i % 5 == 0,
+                                 .seed = (uint64_t)i};
+        lab_case lab;
+        gka_exact whole, part;
+        gka_oracle_report report;
+        lab_new(&lab, &shape);
+        /* One key, values that cancel: U = 0 at every second token, which MPFR must find out. */
+        for (int64_t t = 1; i % 4 == 2 && t < shape.T; t++) {
+            memcpy(lab.k + t * shape.D, lab.k, (size_t)shape.D * sizeof(double));
+            for (int64_t v = 0; v < shape.V; v++)
+                lab.v[t * shape.V + v] = -lab.v[(t - 1) * shape.V + v];
+        }
+        lab_exact_new(&lab.problem, &whole);
+        lab_exact_new(&lab.problem, &part);
+        windows s = {&lab.problem, &whole, &part, 0};
+        const gka_oracle_window window = {.tokens = 4, .full = compare_window, .context = &s};
+        gka_oracle_options options = {.oracle = GKA_ORACLE_CERTIFIED};
+        gka_error error = {0};
+        assert_int_equal(gka_oracle_forward(&lab.problem, &options, &whole, NULL, &report, &error),
+                         GKA_OK);
+        const gka_oracle_report first = report;
+        recomputed += report.recomputed;
+        options.window = &window;
+        gka_exact wanted = {.x = part.x,
+                            .o = part.o,
+                            .fro = part.fro,
+                            .h_chunk = part.h_chunk,
+                            .h_final = part.h_final,
+                            .u_final = part.u_final};
+        assert_int_equal(gka_oracle_forward(&lab.problem, &options, &wanted, NULL, &report, &error),
+                         GKA_OK);
+        assert_int_equal(s.next, shape.T);
+        assert_int_equal(report.solves, first.solves);
+        assert_memory_equal(part.h_final, whole.h_final, (size_t)(shape.D * shape.D) * 8);
+        assert_memory_equal(part.u_final, whole.u_final, (size_t)(shape.D * shape.V) * 8);
+        lab_exact_free(&lab.problem, &whole);
+        lab_exact_free(&lab.problem, &part);
+        lab_free(&lab);
+    }
+    assert_true(recomputed > 20);
+}
+
 /* ---- statuses ------------------------------------------------------------------------------ */
 
 static void test_no_certificate(void **state) {
@@ -504,6 +583,7 @@ int main(void) {
         cmocka_unit_test(test_ties_of_states),
         cmocka_unit_test(test_far_below_binary64),
         cmocka_unit_test(test_restart_is_empty),
+        cmocka_unit_test(test_windows),
         cmocka_unit_test(test_no_certificate),
         cmocka_unit_test(test_unsupported_format),
         cmocka_unit_test(test_every_allocation_failing),
