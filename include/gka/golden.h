@@ -111,7 +111,12 @@ gka_status gka_golden_spec_set(gka_golden_spec *spec, const char *key, const cha
 /* Sets the keys of a JSON object. */
 gka_status gka_golden_spec_read(gka_golden_spec *spec, const char *json, gka_error *error);
 
-/* Writes the golden of a spec, or, with inputs, that of a file's problem (its parameters and its
+/* Forward goldens (outputs forward, states; certified, no lo, nothing emulated) of one head and
+ * more than 16384 tokens are streamed to disk: memory holds the inputs as stored, the states before
+ * each window of some 2048 tokens, and 80 bytes a token; files without a name hold the rest
+ * meanwhile, beside path. The bytes are the same as all at once.
+ *
+ * Writes the golden of a spec, or, with inputs, that of a file's problem (its parameters and its
  * dtypes; of the spec then only outputs, emulate, lo and oracle count). Nothing stands at path
  * before it is complete. GKA_UNSUPPORTED where the h100 cannot run what it should emulate. */
 gka_status gka_golden_generate(const gka_golden_spec *spec, const gka_file *inputs,

@@ -3,6 +3,7 @@
 #include "judge/golden.h"
 #include "judge/golden_spec.h"
 #include "judge/golden_stage.h"
+#include "judge/golden_stream.h"
 
 #include "gka/format.h"
 #include "io/bytes.h"
@@ -30,6 +31,7 @@ typedef struct job {
     unsigned wanted;
     unsigned given_bits; /* of gka_given, where a stage alone is asked for */
     golden_given given;
+    golden_stream *stream; /* of a long sequence; NULL: all of it is in memory */
     golden_values exact, lo, steps, emulated;
     gka_oracle_report report;
     golden_error floor[JUDGE_OUTPUTS], stage[JUDGE_OUTPUTS];
@@ -65,15 +67,23 @@ static unsigned wanted_outputs(const gka_golden_spec *spec, unsigned given,
     return wanted;
 }
 
-/* Inputs, and five arrays of doubles for each output: exact, steps, emulated, two to judge with. */
-static gka_status check_memory(const gka_problem *p, const char *where, gka_error *error) {
+static bool may_stream(const gka_golden_spec *spec, const gka_problem *problem) {
+    return !spec->backward && spec->stage == GKA_STAGE_ALL && !spec->lo && !spec->emulate &&
+           spec->oracle == GKA_ORACLE_CERTIFIED && golden_streams(problem, 0);
+}
+
+/* Inputs, and five arrays of doubles for each output: exact, steps, emulated, two to judge with. Or
+ * (golden_stream.h) little but the inputs. */
+static gka_status check_memory(const gka_golden_spec *spec, const gka_problem *p, const char *where,
+                               gka_error *error) {
     const double B = (double)p->B, T = (double)p->T, H = (double)p->H, G = (double)p->G,
                  D = (double)p->D, V = (double)p->V, N = (double)p->N;
     const double chunks =
         B * ceil(T / (double)p->chunk_size) + (p->cu_seqlens != NULL || p->N != p->B ? N : 0);
-    const double bytes =
+    const double all =
         8 * 5 *
         (B * T * (H * (4 * D + V + 4) + G * (2 * D + V)) + H * D * (D * (chunks + 2 * N) + N * V));
+    const double bytes = may_stream(spec, p) ? T * (4 * (3 * D + 2 * V) + 80) : all;
     const double there = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
     if (bytes <= there)
         return GKA_OK;
@@ -99,7 +109,8 @@ static gka_status make_problem(job *j, const gka_file *inputs, gka_error *error)
     gka_status status;
     if (inputs != NULL) {
         status = gka_problem_from_file(inputs, &j->problem, NULL, error);
-        return status == GKA_OK ? check_memory(&j->problem, gka_file_path(inputs), error) : status;
+        return status == GKA_OK ? check_memory(j->spec, &j->problem, gka_file_path(inputs), error)
+                                : status;
     }
     const gka_generator g = golden_generator(j->spec);
     if (g.H % g.G != 0)
@@ -116,7 +127,7 @@ static gka_status make_problem(job *j, const gka_file *inputs, gka_error *error)
                                  .V = g.V,
                                  .N = j->spec->sequences > 0 ? j->spec->sequences : g.B,
                                  .chunk_size = g.chunk_size};
-    status = check_memory(&extents, NULL, error);
+    status = check_memory(j->spec, &extents, NULL, error);
     if (status == GKA_OK)
         status = gka_problem_generate(&g, &j->problem, error);
     return status == GKA_OK && j->spec->sequences > 0 ? pack(j, error) : status;
@@ -206,7 +217,16 @@ static void add_report(gka_oracle_report *sum, const gka_oracle_report *one) {
     sum->worst_bound = fmax(sum->worst_bound, one->worst_bound);
 }
 
+static gka_status make_exact_stream(job *j, gka_error *error) {
+    const gka_progress progress = {.report = report_step, .context = &j->meter};
+    j->meter.step = 1;
+    const gka_status status = golden_stream_exact(j->stream, &progress, &j->report, error);
+    return status == GKA_OK ? end_step(j, 1, error) : status;
+}
+
 static gka_status make_exact(job *j, gka_error *error) {
+    if (j->stream != NULL)
+        return make_exact_stream(j, error);
     const gka_oracle_options options = {.oracle = j->spec->oracle,
                                         .progress = {.report = report_step, .context = &j->meter}};
     const struct {
@@ -252,6 +272,9 @@ static unsigned with_upstream(const gka_problem *problem, unsigned wanted) {
 /* The steps values rounded once to the stored types. */
 static gka_status make_floor(job *j, unsigned all, const golden_values *steps, gka_error *error) {
     golden_values rounded = {0};
+    if (j->stream != NULL)
+        return golden_stream_errors(j->stream, NULL, j->problem.chunk_size, j->wanted, j->floor,
+                                    error);
     gka_status status = golden_allocate(&j->problem, all, &rounded, error);
     for (int i = 0; i < JUDGE_OUTPUTS && status == GKA_OK; i++)
         if (all >> i & 1)
@@ -279,8 +302,11 @@ static gka_status raise_stage(job *j, const gka_problem *problem, const gka_prof
     const bool own = problem->chunk_size == j->problem.chunk_size;
     const unsigned wanted = own ? j->open : independent_of_chunks(j->open);
     gka_status status =
-        golden_steps(problem, profile, own ? all : independent_of_chunks(all), &values, error);
-    if (status == GKA_OK) {
+        j->stream != NULL
+            ? golden_stream_errors(j->stream, profile, problem->chunk_size, wanted, errors, error)
+            : golden_steps(problem, profile, own ? all : independent_of_chunks(all), &values,
+                           error);
+    if (status == GKA_OK && j->stream == NULL) {
         golden_store(problem, all, &values);
         status = golden_errors(problem, wanted, &values, &j->steps, errors, error);
     }
@@ -426,7 +452,8 @@ static gka_status make_tolerances(job *j, gka_error *error) {
     gka_profile exact64;
     gka_status status = gka_profile_find("exact64", &exact64, error);
     if (status == GKA_OK)
-        status = golden_steps(&j->problem, &exact64, all, &j->steps, error);
+        status = j->stream != NULL ? golden_stream_steps(j->stream, error)
+                                   : golden_steps(&j->problem, &exact64, all, &j->steps, error);
     if (status == GKA_OK)
         status = make_floor(j, all, &j->steps, error);
     if (status == GKA_OK)
@@ -579,19 +606,20 @@ typedef struct list {
     void *bytes[MADE];
 } list;
 
-/* A tensor of an output's shape, called name + suffix. */
+/* A tensor of an output's shape, called name + suffix; values NULL: they are streamed. */
 static gka_status add_tensor(list *l, const gka_problem *problem, int output, const char *base,
                              const char *suffix, gka_dtype dtype, const double *values,
                              gka_error *error) {
     const gka_format *const format = gka_format_of_dtype(dtype);
     const size_t count = (size_t)judge_count(problem, output), size = gka_dtype_size(dtype);
     char *const name = l->names[l->named];
-    unsigned char *const bytes = gka_alloc(count, size);
+    unsigned char *const bytes = gka_alloc(values == NULL ? 0 : count, size);
     (void)snprintf(name, NAME, "%s%s", base, suffix);
     if (bytes == NULL)
         return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory storing '%s'", name);
-    gka_encode_array(format, GKA_NEAREST_EVEN, 0, 0, count, values, bytes);
-    for (size_t i = 0; i < count; i++) { /* from the host's byte order */
+    if (values != NULL)
+        gka_encode_array(format, GKA_NEAREST_EVEN, 0, 0, count, values, bytes);
+    for (size_t i = 0; values != NULL && i < count; i++) { /* from the host's byte order */
         uint64_t pattern = 0;
         uint32_t u32;
         uint16_t u16;
@@ -734,6 +762,32 @@ static gka_status check_emulation(const job *j, gka_error *error) {
     return status;
 }
 
+/* Inputs from memory, then each output as list_tensors has them. */
+static gka_status write_stream(const job *j, const list *l, const char *path, gka_error *error) {
+    gka_writer *writer;
+    gka_status status =
+        gka_writer_open(path, l->tensors, l->count, j->pairs, j->pair_count, &writer, error);
+    for (size_t i = 0; i < l->inputs && status == GKA_OK; i++) {
+        const gka_tensor *const t = &l->tensors[i];
+        status = gka_writer_append(writer, t->data,
+                                   (size_t)gka_tensor_count(t) * gka_dtype_size(t->dtype), error);
+    }
+    for (int i = 0; i < 2 * JUDGE_OUTPUTS && status == GKA_OK; i++)
+        if (wants(j, i / 2))
+            status = golden_stream_write(j->stream, i / 2, i % 2 == 1, writer, error);
+    if (status == GKA_OK)
+        return gka_writer_close(writer, error);
+    gka_writer_abandon(writer);
+    return status;
+}
+
+static gka_status open_stream(job *j, const char *path, gka_error *error) {
+    if (!may_stream(j->spec, &j->problem) || !golden_streams(&j->problem, j->wanted))
+        return GKA_OK;
+    return golden_stream_open(&j->problem, with_upstream(&j->problem, j->wanted), path, &j->stream,
+                              error);
+}
+
 gka_status gka_golden_generate(const gka_golden_spec *spec, const gka_file *inputs,
                                const char *path, const gka_progress *progress, gka_error *error) {
     job j = {.spec = spec, .meter = {.progress = progress}};
@@ -754,6 +808,8 @@ gka_status gka_golden_generate(const gka_golden_spec *spec, const gka_file *inpu
     }
     if (status == GKA_OK)
         start_meter(&j);
+    if (status == GKA_OK)
+        status = open_stream(&j, path, error);
     if (status == GKA_OK && whole_layer(&j))
         status = make_exact(&j, error);
     if (status == GKA_OK)
@@ -765,7 +821,10 @@ gka_status gka_golden_generate(const gka_golden_spec *spec, const gka_file *inpu
     if (status == GKA_OK)
         status = describe(&j, l, hash, error);
     if (status == GKA_OK)
-        status = gka_file_write(path, l->tensors, l->count, j.pairs, j.pair_count, error);
+        status = j.stream != NULL
+                     ? write_stream(&j, l, path, error)
+                     : gka_file_write(path, l->tensors, l->count, j.pairs, j.pair_count, error);
+    golden_stream_close(j.stream);
     if (l != NULL)
         free_list(l);
     gka_free(l);
