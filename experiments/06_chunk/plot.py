@@ -71,8 +71,8 @@ def attribution():
     forms = [f for f in FORM if style.select(rows, file=file, form=f)]
     tensors = [t for t in style.distinct(rows, "tensor")]
     points = [p for p in style.distinct(rows, "point")
-              if any(r["only"] > 1e-6 for r in style.select(rows, file=file, point=p))]
-    figure, all_axes = plt.subplots(1, len(forms), figsize=(6 * len(forms), 6), sharey=True, squeeze=False)
+              if any(r["only"] > 1e-5 for r in style.select(rows, file=file, point=p))]
+    figure, all_axes = plt.subplots(1, len(forms), figsize=(4.9 * len(forms), 6), sharey=True, squeeze=False)
     for axes, form in zip(all_axes[0], forms):
         for i, point in enumerate(points + ["all as released"]):
             for j, tensor in enumerate(tensors):
@@ -80,17 +80,17 @@ def attribution():
                 if not chosen:
                     continue
                 value = chosen[0]["only" if i < len(points) else "released"]
-                if not value > 1e-6:
+                if not value > 1e-5:
                     continue
                 shade = min(max((math.log10(value) + 5) / 5, 0), 1)
                 axes.add_patch(plt.Rectangle((j - .5, i - .5), 1, 1, color=plt.cm.Blues(.85 * shade)))
-                axes.text(j, i, f"{value:.0e}".replace("e-0", "e-"), ha="center", va="center", fontsize=8,
+                axes.text(j, i, f"{value:.0e}".replace("e-0", "e-"), ha="center", va="center", fontsize=8.5,
                           color="white" if shade > .75 else "black")
         axes.axhline(len(points) - .5, color="black", linewidth=1)
         axes.set_xlim(-.5, len(tensors) - .5)
         axes.set_ylim(len(points) + .5, -.5)
-        axes.set_xticks(range(len(tensors)), tensors, rotation=45, ha="right", fontsize=9)
-        axes.set_yticks(range(len(points) + 1), points + ["all as released"], fontsize=9)
+        axes.set_xticks(range(len(tensors)), tensors, rotation=45, ha="right", fontsize=10)
+        axes.set_yticks(range(len(points) + 1), points + ["all as released"], fontsize=10)
         axes.grid(visible=False)
         axes.set_title(f"{form}, {file}: this rounding alone", fontsize=11)
     figure.tight_layout()
