@@ -195,6 +195,25 @@ static void test_bad_keys(void **state) {
     static const struct {
         const char *key, *text, *line;
     } bad[] = {
+        {"problem", "iidd",
+         "problem is 'iidd': iid, powerlaw, lowrank, repeat or recall was expected"},
+        {"B", "0", "B is '0': an integer from 1 to 1073741824 was expected"},
+        {"H", "1.5", "H is '1.5': an integer from 1 to 1073741824 was expected"},
+        {"G", "", "G is '': an integer from 1 to 1073741824 was expected"},
+        {"D", "99999999999", "D is '99999999999': an integer from 1 to 1073741824 was expected"},
+        {"pairs", "-1", "pairs is '-1': an integer from 0 to 1073741824 was expected"},
+        {"dtype", "F32", "dtype is 'F32': bf16, fp16 or fp32 was expected"},
+        {"chunk", "0", "chunk is '0': an integer from 1 to 1073741824 was expected"},
+        {"iters", "1000001", "iters is '1000001': an integer from 1 to 1000000 was expected"},
+        {"scale", "-1", "scale is '-1': a finite number > 0 was expected"},
+        {"alpha", "1", "alpha is '1': false or true was expected"},
+        {"plain", "", "plain is '': false or true was expected"},
+        {"final", "no", "final is 'no': false or true was expected"},
+        {"lo", "TRUE", "lo is 'TRUE': false or true was expected"},
+        {"stage", "dv", "stage is 'dv': all, solve, output, dk, dg or decode was expected"},
+        {"given", "x,",
+         "given is 'x,': none, or of x, p, f and h_chunk, separated by commas, was "
+         "expected"},
         {"T", "0", "T is '0': an integer from 1 to 1073741824 was expected"},
         {"T", "3x", "T is '3x': an integer from 1 to 1073741824 was expected"},
         {"V", "-1", "V is '-1': an integer from 0 to 1073741824 was expected"},
@@ -223,6 +242,20 @@ static void test_bad_keys(void **state) {
                          GKA_BAD_ARGUMENT);
         assert_string_equal(error.text, bad[i].line);
     }
+    /* Every key of a spec is in the table. */
+    gka_file *const file = make("{\"T\": 1, \"D\": 1, \"dtype\": \"fp32\"}");
+    json_t *const made = json_loads(gka_file_metadata(file, "spec"), 0, NULL);
+    const char *key;
+    json_t *value;
+    json_object_foreach(made, key, value) {
+        bool there = false;
+        for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+            there = there || strcmp(bad[i].key, key) == 0;
+        if (!there)
+            fail_msg("no bad value of '%s'", key);
+    }
+    json_decref(made);
+    gka_file_close(file);
 }
 
 /* The first eight, then ever fewer, for one golden takes some hundreds. */
