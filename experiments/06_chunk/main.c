@@ -475,7 +475,7 @@ static void judge_files(lab *l) {
                     dv = lab_stats_of(l, STAGES, "local", "tensor=layer.dv");
     lab_claim(l,
               "The backward kernels are faithful: the loss of dk is born in the solve (NUMERICS 9)",
-              LAB_REPRODUCED, local.count > 0 && local.max < .006 && total.min > 5 * local.max,
+              LAB_REPRODUCED, local.count > 0 && local.max < .01 && total.median > 5 * local.median,
               "the exact formulas at the H100's own x, f and p: solve.dk off by %.4f .. %.4f in "
               "%lld files, where it is off by %.2f .. %.2f in all; layer.dv %.4f .. %.4f (NUMERICS "
               "says .003 to .008)",
