@@ -14,6 +14,10 @@
     "\"T\": 40, \"H\": 4, \"G\": 2, \"D\": 32, \"V\": 16, \"chunk\": 16, \"gate\": \"slow\", "     \
     "\"h0\": true"
 
+#define PACKED                                                                                     \
+    "{\"stage\": \"solve\", \"given\": \"h_chunk\", \"lengths\": \"17,0,1,20\", \"D\": 16, "       \
+    "\"chunk\": 16, \"iters\": 60, \"ridge\": 0.3}"
+
 static gka_file *make(const char *json) {
     gka_golden_spec spec;
     gka_error error = {0};
@@ -182,8 +186,7 @@ static void test_solve(void **state) {
         "}",
         "{\"stage\": \"solve\", \"given\": \"f,h_chunk\", \"iters\": 60, \"ridge\": 0.3, " PROBLEM
         "}",
-        "{\"stage\": \"solve\", \"given\": \"h_chunk\", \"lengths\": \"17,0,1,20\", \"D\": 16, "
-        "\"chunk\": 16, \"iters\": 60, \"ridge\": 0.3}",
+        PACKED,
     };
     for (size_t s = 0; s < sizeof specs / sizeof *specs; s++) {
         gka_file *const golden = make(specs[s]);

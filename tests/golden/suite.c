@@ -141,9 +141,9 @@ static void test_index(void **state) {
 
 static void test_bad_index(void **state) {
     (void)state;
-    static const char *const bad[] = {"", "[]", "{\"cases\": 3}", "{\"cases\": [{}]}",
-                                      "{\"cases\": [{\"name\": \"a\", \"file\": \"../b\", "
-                                      "\"sha256\": \"c\"}]}"};
+    static const char *const bad[] = {
+        "", "[]", "{\"cases\": 3}", "{\"cases\": [{}]}",
+        "{\"cases\": [{\"name\": \"a\", \"file\": \"../b\", \"sha256\": \"c\"}]}"};
     clear();
     assert_int_equal(mkdir(FOLDER, 0777), 0);
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
