@@ -233,13 +233,18 @@ static int condition(request *r, const gka_problem *problem, const gka_file *out
 }
 
 /* What does not go together; NULL: it does. */
-static const char *mistake(const request *r, bool has_file, bool has_inputs, bool has_settings) {
+static const char *mistake(const request *r, const cli_problem *p, bool has_file, bool has_inputs,
+                           bool has_settings) {
     if (r->iterations && r->emulate != NULL)
         return "--emulate has no meaning with --iterations, which run in binary64";
     if (!has_file && r->emulate == NULL && !r->iterations)
         return "a FILE, --emulate=PROFILE or --iterations was expected";
     if (r->emulate == NULL && has_settings)
         return "--set: --emulate=PROFILE was expected with it";
+    if (r->emulate == NULL && !r->iterations && cli_problem_changed(p))
+        return "tensors that are there keep their parameters: --ridge, --iters, --chunk and "
+               "--scale "
+               "go with --emulate=PROFILE or --iterations";
     if (!has_file && has_inputs)
         return "--inputs: a FILE was expected with it";
     return NULL;
@@ -308,7 +313,7 @@ int cli_condition(cli *c) {
     if (!cli_parse(c, &help, options, &code))
         return code;
     const char *const file = c->operand_count > 0 ? c->operands[0] : NULL;
-    const char *const wrong = mistake(&r, file != NULL, inputs != NULL, settings.count > 0);
+    const char *const wrong = mistake(&r, &p, file != NULL, inputs != NULL, settings.count > 0);
     if (wrong != NULL)
         return cli_fail(c, "%s", wrong);
     r.path = file == NULL ? "made up" : file;

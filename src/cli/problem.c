@@ -151,6 +151,10 @@ int cli_problem_open(cli *c, cli_problem *p, const char *path) {
     return code;
 }
 
+bool cli_problem_changed(const cli_problem *p) {
+    return !isnan(p->ridge_ratio) || !isnan(p->scale) || p->num_iter >= 0 || p->chunk_size >= 0;
+}
+
 void cli_problem_close(cli_problem *p) {
     gka_problem_free(&p->problem);
     if (p->file != NULL)

@@ -34,6 +34,9 @@ void cli_problem_start(cli_problem *problem);
  * problems have cotangents. Returns CLI_GOOD or prints and returns the exit code. */
 int cli_problem_open(cli *c, cli_problem *problem, const char *path);
 
+/* Whether --ridge, --iters, --chunk or --scale was given. */
+bool cli_problem_changed(const cli_problem *problem);
+
 /* Harmless when nothing is open. */
 void cli_problem_close(cli_problem *problem);
 

@@ -53,6 +53,9 @@ $ gka condition --iterations --T=4 --D=4 --json=- | grep -c derivative
 
 What is needed.
 
+$ gka condition --ridge=.1 $DATA/h100/d64.safetensors
+! gka condition: tensors that are there keep their parameters: --ridge, --iters, --chunk and --scale go with --emulate=PROFILE or --iterations
+= 2
 $ gka condition --tensor=solve.kd $DATA/h100/d64.safetensors
 ! gka condition: --tensor=solve.kd: no output that is judged here (did you mean 'solve.dk'?)
 = 2
