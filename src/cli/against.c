@@ -64,13 +64,6 @@ static void print_distances(FILE *out, const gka_golden_row *row) {
     fputc('\n', out);
 }
 
-static void cell_or_dash(cli_table *table, double x) {
-    if (isnan(x))
-        cli_cell(table, "-");
-    else
-        cli_cell_real(table, x);
-}
-
 static int print_errors(cli *c, const gka_golden_verdict *v) {
     static const char *const headings[] = {"<tensor",   "<dtype",    "error",     "<against",
                                            "tolerance", "row",       "tolerance", "steps",
@@ -87,13 +80,13 @@ static int print_errors(cli *c, const gka_golden_verdict *v) {
         else
             cli_cell(&table, "-");
         cli_cell(&table, "%s", !there ? "-" : row->local ? "local" : "steps");
-        cell_or_dash(&table, row->tolerance);
-        cell_or_dash(&table, there ? row->row_error : NAN);
-        cell_or_dash(&table, row->row_tolerance);
-        cell_or_dash(&table, there ? row->steps : NAN);
-        cell_or_dash(&table, there ? row->own : NAN);
-        cell_or_dash(&table, there ? row->inherited : NAN);
-        cell_or_dash(&table, there ? row->total : NAN);
+        cli_cell_real_or_dash(&table, row->tolerance);
+        cli_cell_real_or_dash(&table, there ? row->row_error : NAN);
+        cli_cell_real_or_dash(&table, row->row_tolerance);
+        cli_cell_real_or_dash(&table, there ? row->steps : NAN);
+        cli_cell_real_or_dash(&table, there ? row->own : NAN);
+        cli_cell_real_or_dash(&table, there ? row->inherited : NAN);
+        cli_cell_real_or_dash(&table, there ? row->total : NAN);
         cli_cell(&table, "%s", verdict_text(row));
     }
     return cli_table_print(&table, c->out) == GKA_OK ? CLI_GOOD : cli_out_of_memory(c);
@@ -158,73 +151,60 @@ static void print_notes(FILE *out, const gka_golden_verdict *v) {
 
 /* ---- JSON ---------------------------------------------------------------------------------- */
 
-typedef struct builder {
-    json_t *value;
-    bool good;
-} builder;
-
-static void put(builder *object, const char *key, json_t *value) {
-    object->good &= json_object_set_new(object->value, key, value) == 0;
-}
-
-static json_t *real_or_null(double x) {
-    return isnan(x) ? json_null() : cli_json_real(x);
-}
-
 static json_t *json_mismatch(const gka_golden_row *row, const gka_mismatch *m, bool *good) {
-    builder o = {json_object(), true}, at = {json_array(), true};
+    cli_builder o = {json_object(), true}, at = {json_array(), true};
     const int digits = gka_format_of_dtype(row->tensor->dtype)->bits / 4;
     char hex[24];
     for (int i = 0; i < m->at_rank; i++)
         at.good &= json_array_append_new(at.value, json_integer(m->at[i])) == 0;
-    put(&o, "at", at.value);
-    put(&o, "out", cli_json_real(m->out));
-    put(&o, "expected", cli_json_real(m->ref));
+    cli_put(&o, "at", at.value);
+    cli_put(&o, "out", cli_json_real(m->out));
+    cli_put(&o, "expected", cli_json_real(m->ref));
     (void)snprintf(hex, sizeof hex, "0x%0*" PRIX64, digits, m->out_bits);
-    put(&o, "out_hex", json_string(hex));
+    cli_put(&o, "out_hex", json_string(hex));
     (void)snprintf(hex, sizeof hex, "0x%0*" PRIX64, digits, m->ref_bits);
-    put(&o, "expected_hex", json_string(hex));
+    cli_put(&o, "expected_hex", json_string(hex));
     *good &= o.good && at.good;
     return o.value;
 }
 
 static json_t *json_row(const gka_golden_row *row, bool *good) {
-    builder o = {json_object(), true};
-    put(&o, "name", json_string(row->name));
-    put(&o, "tolerance", real_or_null(row->tolerance));
-    put(&o, "row_tolerance", real_or_null(row->row_tolerance));
-    put(&o, "ok",
-        row->tensor == NULL || row->judged.ok == GKA_MEASURED
-            ? json_null()
-            : json_boolean(row->judged.ok == GKA_PASS));
-    put(&o, "missing", json_boolean(row->tensor == NULL));
+    cli_builder o = {json_object(), true};
+    cli_put(&o, "name", json_string(row->name));
+    cli_put(&o, "tolerance", cli_json_real_or_null(row->tolerance));
+    cli_put(&o, "row_tolerance", cli_json_real_or_null(row->row_tolerance));
+    cli_put(&o, "ok",
+            row->tensor == NULL || row->judged.ok == GKA_MEASURED
+                ? json_null()
+                : json_boolean(row->judged.ok == GKA_PASS));
+    cli_put(&o, "missing", json_boolean(row->tensor == NULL));
     if (row->tensor != NULL) {
-        builder distances = {json_array(), true};
+        cli_builder distances = {json_array(), true};
         for (int i = 0; i < GKA_DISTANCES; i++)
             distances.good &=
                 json_array_append_new(distances.value, json_integer(row->judged.distances[i])) == 0;
-        put(&o, "dtype", json_string(gka_dtype_name(row->tensor->dtype)));
-        put(&o, "against", json_string(row->local ? "local" : "steps"));
-        put(&o, "lacking", row->lacking == NULL ? json_null() : json_string(row->lacking));
-        put(&o, "error", cli_json_real(row->judged.rel_err));
-        put(&o, "row_error", cli_json_real(row->row_error));
-        put(&o, "steps", cli_json_real(row->steps));
-        put(&o, "local", real_or_null(row->own));
-        put(&o, "inherited", real_or_null(row->inherited));
-        put(&o, "total", cli_json_real(row->total));
-        put(&o, "max_ulp", cli_json_count(row->judged.max_ulp));
-        put(&o, "mismatches", json_integer(row->mismatches));
+        cli_put(&o, "dtype", json_string(gka_dtype_name(row->tensor->dtype)));
+        cli_put(&o, "against", json_string(row->local ? "local" : "steps"));
+        cli_put(&o, "lacking", row->lacking == NULL ? json_null() : json_string(row->lacking));
+        cli_put(&o, "error", cli_json_real(row->judged.rel_err));
+        cli_put(&o, "row_error", cli_json_real(row->row_error));
+        cli_put(&o, "steps", cli_json_real(row->steps));
+        cli_put(&o, "local", cli_json_real_or_null(row->own));
+        cli_put(&o, "inherited", cli_json_real_or_null(row->inherited));
+        cli_put(&o, "total", cli_json_real(row->total));
+        cli_put(&o, "max_ulp", cli_json_count(row->judged.max_ulp));
+        cli_put(&o, "mismatches", json_integer(row->mismatches));
         if (row->mismatches > 0) {
-            put(&o, "first", json_mismatch(row, &row->first, &o.good));
-            put(&o, "worst", json_mismatch(row, &row->worst, &o.good));
+            cli_put(&o, "first", json_mismatch(row, &row->first, &o.good));
+            cli_put(&o, "worst", json_mismatch(row, &row->worst, &o.good));
         }
-        put(&o, "distances", distances.value);
-        put(&o, "fla_ratio", cli_json_real(row->fla_ratio));
-        put(&o, "fla_passes", json_boolean(row->fla_passes));
-        put(&o, "torch_rtol", cli_json_real(row->rtol));
-        put(&o, "torch_atol", cli_json_real(row->atol));
-        put(&o, "atol_at_rtol_0", cli_json_real(row->atol_alone));
-        put(&o, "cosine", cli_json_real(row->cosine));
+        cli_put(&o, "distances", distances.value);
+        cli_put(&o, "fla_ratio", cli_json_real(row->fla_ratio));
+        cli_put(&o, "fla_passes", json_boolean(row->fla_passes));
+        cli_put(&o, "torch_rtol", cli_json_real(row->rtol));
+        cli_put(&o, "torch_atol", cli_json_real(row->atol));
+        cli_put(&o, "atol_at_rtol_0", cli_json_real(row->atol_alone));
+        cli_put(&o, "cosine", cli_json_real(row->cosine));
         o.good &= distances.good;
     }
     *good &= o.good;
@@ -233,25 +213,25 @@ static json_t *json_row(const gka_golden_row *row, bool *good) {
 
 static void add_json(request *r, const char *path, const char *golden,
                      const gka_golden_verdict *v) {
-    builder o = {json_object(), true}, rows = {json_array(), true};
+    cli_builder o = {json_object(), true}, rows = {json_array(), true};
     for (size_t i = 0; i < v->row_count; i++)
-        rows.good &= json_array_append_new(rows.value, json_row(&v->rows[i], &rows.good)) == 0;
-    put(&o, "file", cli_json_text(path));
-    put(&o, "against", cli_json_text(golden));
-    put(&o, "tensors", rows.value);
-    put(&o, "judged", json_integer((json_int_t)v->judged));
-    put(&o, "failed", json_integer((json_int_t)v->failed));
-    put(&o, "missing", json_integer((json_int_t)v->missing));
+        cli_append(&rows, json_row(&v->rows[i], &rows.good));
+    cli_put(&o, "file", cli_json_text(path));
+    cli_put(&o, "against", cli_json_text(golden));
+    cli_put(&o, "tensors", rows.value);
+    cli_put(&o, "judged", json_integer((json_int_t)v->judged));
+    cli_put(&o, "failed", json_integer((json_int_t)v->failed));
+    cli_put(&o, "missing", json_integer((json_int_t)v->missing));
     r->good = r->good && o.good && rows.good;
     r->good &= json_array_append_new(r->list, o.value) == 0;
 }
 
 /* A candidate that a suite lacks. */
 static void add_json_absent(request *r, const char *path, const char *golden) {
-    builder o = {json_object(), true};
-    put(&o, "file", cli_json_text(path));
-    put(&o, "against", cli_json_text(golden));
-    put(&o, "absent", json_true());
+    cli_builder o = {json_object(), true};
+    cli_put(&o, "file", cli_json_text(path));
+    cli_put(&o, "against", cli_json_text(golden));
+    cli_put(&o, "absent", json_true());
     r->good = r->good && o.good;
     r->good &= json_array_append_new(r->list, o.value) == 0;
 }
@@ -381,8 +361,8 @@ static void add_case(summary *s, const char *name, const gka_golden_verdict *v) 
     cli_cell(&s->table, "%zu", v->failed);
     cli_cell(&s->table, "%zu", v->missing);
     cli_cell(&s->table, "%s", worst == NULL ? "-" : worst->name);
-    cell_or_dash(&s->table, worst == NULL ? NAN : worst->judged.rel_err);
-    cell_or_dash(&s->table, worst == NULL ? NAN : worst->tolerance);
+    cli_cell_real_or_dash(&s->table, worst == NULL ? NAN : worst->judged.rel_err);
+    cli_cell_real_or_dash(&s->table, worst == NULL ? NAN : worst->tolerance);
     cli_cell(&s->table, "%s", v->judged == 0 ? "-" : v->failed > 0 ? "NO" : "yes");
     s->judged += v->judged;
     s->failed += v->failed;

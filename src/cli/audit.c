@@ -9,13 +9,6 @@
 
 /* ---- tables -------------------------------------------------------------------------------- */
 
-static void cell_or_dash(cli_table *table, double x) {
-    if (isnan(x))
-        cli_cell(table, "-");
-    else
-        cli_cell_real(table, x);
-}
-
 static void cell_margin(cli_table *table, double margin) {
     if (isnan(margin))
         cli_cell(table, "-");
@@ -37,10 +30,10 @@ static gka_status print_tensors(FILE *out, const gka_audit *audit) {
     for (size_t t = 0; t < audit->tensor_count; t++) {
         const gka_audit_tensor *const tensor = &audit->tensors[t];
         cli_cell(&table, "%s", tensor->name);
-        cell_or_dash(&table, tensor->tolerance);
-        cell_or_dash(&table, tensor->accepted);
+        cli_cell_real_or_dash(&table, tensor->tolerance);
+        cli_cell_real_or_dash(&table, tensor->accepted);
         cli_cell(&table, "%s", name_of(audit, tensor->accepted_by));
-        cell_or_dash(&table, tensor->rejected);
+        cli_cell_real_or_dash(&table, tensor->rejected);
         cli_cell(&table, "%s", name_of(audit, tensor->rejected_by));
         cell_margin(&table, tensor->margin);
     }
@@ -67,8 +60,8 @@ static gka_status print_members(FILE *out, const gka_audit *audit) {
         cli_cell(&table, "%s", row->member->name);
         cli_cell(&table, "%s", verdict_of(row));
         cli_cell(&table, "%s", row->by < 0 ? "-" : audit->tensors[row->by].name);
-        cell_or_dash(&table, row->by < 0 ? NAN : row->errors[row->by]);
-        cell_or_dash(&table, row->by < 0 ? NAN : audit->tensors[row->by].tolerance);
+        cli_cell_real_or_dash(&table, row->by < 0 ? NAN : row->errors[row->by]);
+        cli_cell_real_or_dash(&table, row->by < 0 ? NAN : audit->tensors[row->by].tolerance);
         cell_margin(&table, row->margin);
         cli_cell(&table, "%s", row->note[0] == '\0' ? "" : row->note);
     }
@@ -90,70 +83,56 @@ static void print_summary(FILE *out, const gka_audit *audit) {
 
 /* ---- JSON ---------------------------------------------------------------------------------- */
 
-typedef struct builder {
-    json_t *value;
-    bool good;
-} builder;
-
-static void put(builder *object, const char *key, json_t *value) {
-    object->good &= json_object_set_new(object->value, key, value) == 0;
-}
-
-static json_t *real_or_null(double x) {
-    return isnan(x) ? json_null() : cli_json_real(x);
-}
-
 static json_t *name_or_null(const gka_audit *audit, int row) {
     return row < 0 ? json_null() : json_string(audit->rows[row].member->name);
 }
 
 static json_t *json_tensor(const gka_audit *audit, const gka_audit_tensor *tensor, bool *good) {
-    builder o = {json_object(), true};
-    put(&o, "name", json_string(tensor->name));
-    put(&o, "tolerance", real_or_null(tensor->tolerance));
-    put(&o, "accepted", real_or_null(tensor->accepted));
-    put(&o, "accepted_by", name_or_null(audit, tensor->accepted_by));
-    put(&o, "rejected", real_or_null(tensor->rejected));
-    put(&o, "rejected_by", name_or_null(audit, tensor->rejected_by));
-    put(&o, "margin", real_or_null(tensor->margin));
+    cli_builder o = {json_object(), true};
+    cli_put(&o, "name", json_string(tensor->name));
+    cli_put(&o, "tolerance", cli_json_real_or_null(tensor->tolerance));
+    cli_put(&o, "accepted", cli_json_real_or_null(tensor->accepted));
+    cli_put(&o, "accepted_by", name_or_null(audit, tensor->accepted_by));
+    cli_put(&o, "rejected", cli_json_real_or_null(tensor->rejected));
+    cli_put(&o, "rejected_by", name_or_null(audit, tensor->rejected_by));
+    cli_put(&o, "margin", cli_json_real_or_null(tensor->margin));
     *good &= o.good;
     return o.value;
 }
 
 static json_t *json_member(const gka_audit *audit, const gka_audit_row *row, bool *good) {
-    builder o = {json_object(), true}, errors = {json_object(), true};
-    put(&o, "name", json_string(row->member->name));
-    put(&o, "what", json_string(row->member->what));
-    put(&o, "panel", json_string(row->member->accept ? "accept" : "reject"));
-    put(&o, "applies", json_boolean(row->applies));
-    put(&o, "note", cli_json_text(row->note));
-    put(&o, "good", row->applies ? json_boolean(row->good) : json_null());
-    put(&o, "margin", real_or_null(row->margin));
-    put(&o, "by", row->by < 0 ? json_null() : json_string(audit->tensors[row->by].name));
+    cli_builder o = {json_object(), true}, errors = {json_object(), true};
+    cli_put(&o, "name", json_string(row->member->name));
+    cli_put(&o, "what", json_string(row->member->what));
+    cli_put(&o, "panel", json_string(row->member->accept ? "accept" : "reject"));
+    cli_put(&o, "applies", json_boolean(row->applies));
+    cli_put(&o, "note", cli_json_text(row->note));
+    cli_put(&o, "good", row->applies ? json_boolean(row->good) : json_null());
+    cli_put(&o, "margin", cli_json_real_or_null(row->margin));
+    cli_put(&o, "by", row->by < 0 ? json_null() : json_string(audit->tensors[row->by].name));
     for (size_t t = 0; t < audit->tensor_count; t++)
-        put(&errors, audit->tensors[t].name, real_or_null(row->errors[t]));
-    put(&o, "errors", errors.value);
+        cli_put(&errors, audit->tensors[t].name, cli_json_real_or_null(row->errors[t]));
+    cli_put(&o, "errors", errors.value);
     *good &= o.good && errors.good;
     return o.value;
 }
 
 static json_t *json_audit(const char *path, const gka_audit *audit, bool *good) {
-    builder o = {json_object(), true};
-    json_t *const tensors = json_array(), *const members = json_array();
+    cli_builder o = {json_object(), true}, tensors = {json_array(), true},
+                members = {json_array(), true};
     for (size_t t = 0; t < audit->tensor_count; t++)
-        o.good &=
-            json_array_append_new(tensors, json_tensor(audit, &audit->tensors[t], &o.good)) == 0;
+        cli_append(&tensors, json_tensor(audit, &audit->tensors[t], good));
     for (size_t i = 0; i < audit->row_count; i++)
-        o.good &= json_array_append_new(members, json_member(audit, &audit->rows[i], &o.good)) == 0;
-    put(&o, "file", cli_json_text(path));
-    put(&o, "tensors", tensors);
-    put(&o, "members", members);
-    put(&o, "accepts", json_integer((json_int_t)audit->accepts));
-    put(&o, "accepted", json_integer((json_int_t)audit->accepted));
-    put(&o, "rejects", json_integer((json_int_t)audit->rejects));
-    put(&o, "rejected", json_integer((json_int_t)audit->rejected));
-    put(&o, "margin", real_or_null(audit->margin));
-    *good &= o.good;
+        cli_append(&members, json_member(audit, &audit->rows[i], good));
+    cli_put(&o, "file", cli_json_text(path));
+    cli_put(&o, "tensors", tensors.value);
+    cli_put(&o, "members", members.value);
+    cli_put(&o, "accepts", json_integer((json_int_t)audit->accepts));
+    cli_put(&o, "accepted", json_integer((json_int_t)audit->accepted));
+    cli_put(&o, "rejects", json_integer((json_int_t)audit->rejects));
+    cli_put(&o, "rejected", json_integer((json_int_t)audit->rejected));
+    cli_put(&o, "margin", cli_json_real_or_null(audit->margin));
+    *good &= o.good && tensors.good && members.good;
     return o.value;
 }
 
@@ -270,8 +249,8 @@ static gka_status print_mistakes(FILE *out, const audits *a) {
         cli_cell(&table, "%zu of %zu", mine->caught, mine->applies);
         cli_cell(&table, "%s", audit == NULL ? "-" : a->suite->entries[mine->best].name);
         cli_cell(&table, "%s", by < 0 ? "-" : audit->tensors[by].name);
-        cell_or_dash(&table, by < 0 ? NAN : audit->rows[m].errors[by]);
-        cell_or_dash(&table, by < 0 ? NAN : audit->tensors[by].tolerance);
+        cli_cell_real_or_dash(&table, by < 0 ? NAN : audit->rows[m].errors[by]);
+        cli_cell_real_or_dash(&table, by < 0 ? NAN : audit->tensors[by].tolerance);
         cell_margin(&table, mine->margin);
         cli_cell(&table, "%s", mine->member->what);
     }
@@ -301,30 +280,31 @@ static void print_failures(FILE *out, const audits *a) {
             mistakes);
 }
 
-static json_t *json_suite(const char *path, const audits *a, bool *good) {
-    builder o = {json_object(), true};
-    json_t *const cases = json_array(), *const mistakes = json_array();
-    for (size_t i = 0; i < a->suite->count; i++)
-        o.good &= json_array_append_new(
-                      cases, json_audit(a->suite->entries[i].name, &a->of[i], &o.good)) == 0;
-    for (size_t m = 0; m < a->mistake_count; m++) {
-        const mistake *const mine = &a->mistakes[m];
-        if (mine->member->accept)
-            continue;
-        builder one = {json_object(), true};
-        put(&one, "name", json_string(mine->member->name));
-        put(&one, "what", json_string(mine->member->what));
-        put(&one, "applies", json_integer((json_int_t)mine->applies));
-        put(&one, "caught", json_integer((json_int_t)mine->caught));
-        put(&one, "best",
-            mine->best < 0 ? json_null() : json_string(a->suite->entries[mine->best].name));
-        put(&one, "margin", real_or_null(mine->margin));
-        o.good &= one.good && json_array_append_new(mistakes, one.value) == 0;
-    }
-    put(&o, "suite", cli_json_text(path));
-    put(&o, "cases", cases);
-    put(&o, "mistakes", mistakes);
+static json_t *json_mistake(const audits *a, const mistake *mine, bool *good) {
+    cli_builder o = {json_object(), true};
+    cli_put(&o, "name", json_string(mine->member->name));
+    cli_put(&o, "what", json_string(mine->member->what));
+    cli_put(&o, "applies", json_integer((json_int_t)mine->applies));
+    cli_put(&o, "caught", json_integer((json_int_t)mine->caught));
+    cli_put(&o, "best",
+            mine->best < 0 ? json_null() : cli_json_text(a->suite->entries[mine->best].name));
+    cli_put(&o, "margin", cli_json_real_or_null(mine->margin));
     *good &= o.good;
+    return o.value;
+}
+
+static json_t *json_suite(const char *path, const audits *a, bool *good) {
+    cli_builder o = {json_object(), true}, cases = {json_array(), true},
+                mistakes = {json_array(), true};
+    for (size_t i = 0; i < a->suite->count; i++)
+        cli_append(&cases, json_audit(a->suite->entries[i].name, &a->of[i], good));
+    for (size_t m = 0; m < a->mistake_count; m++)
+        if (!a->mistakes[m].member->accept)
+            cli_append(&mistakes, json_mistake(a, &a->mistakes[m], good));
+    cli_put(&o, "suite", cli_json_text(path));
+    cli_put(&o, "cases", cases.value);
+    cli_put(&o, "mistakes", mistakes.value);
+    *good &= o.good && cases.good && mistakes.good;
     return o.value;
 }
 

@@ -143,6 +143,8 @@ void cli_table_start(cli_table *table, const char *const *headings, int columns)
 void cli_cell(cli_table *table, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* A number as "2.55e-03"; "0", "NaN", "Inf", "-Inf" as such. */
 void cli_cell_real(cli_table *table, double x);
+/* ... NaN as "-": there is none. */
+void cli_cell_real_or_dash(cli_table *table, double x);
 /* Prints and frees. Returns GKA_OK or GKA_OUT_OF_MEMORY. */
 gka_status cli_table_print(cli_table *table, FILE *out);
 /* Frees without printing. */

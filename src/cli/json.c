@@ -33,6 +33,18 @@ json_t *cli_json_real(double x) {
     return json_real(x);
 }
 
+json_t *cli_json_real_or_null(double x) {
+    return isnan(x) ? json_null() : cli_json_real(x);
+}
+
+void cli_put(cli_builder *object, const char *key, json_t *value) {
+    object->good &= json_object_set_new(object->value, key, value) == 0;
+}
+
+void cli_append(cli_builder *array, json_t *value) {
+    array->good &= json_array_append_new(array->value, value) == 0;
+}
+
 json_t *cli_json_count(uint64_t n) {
     return n <= INT64_MAX ? json_integer((json_int_t)n) : json_real((double)n);
 }

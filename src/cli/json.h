@@ -2,7 +2,8 @@
  *
  * Building: json_object_set_new and json_array_append_new take a NULL value or a NULL object and
  * say so by their result, so a document is built without looking and its success kept in one flag:
- * `good &= json_object_set_new(object, "rel_err", cli_json_real(x)) == 0;`
+ *     cli_builder o = {json_object(), true};
+ *     cli_put(&o, "rel_err", cli_json_real(x));
  */
 #ifndef GKA_CLI_JSON_H
 #define GKA_CLI_JSON_H
@@ -14,11 +15,22 @@
 /* A number that reads back as the same double; "NaN", "Infinity" and "-Infinity" as strings. */
 json_t *cli_json_real(double x);
 
+/* ... NaN as null: there is none. */
+json_t *cli_json_real_or_null(double x);
+
 /* An integer; a real above the largest int64. */
 json_t *cli_json_count(uint64_t n);
 
 /* A string; bytes that are not UTF-8 become '?'. */
 json_t *cli_json_text(const char *text);
+
+/* An object or an array being built; good until an allocation fails. Both take the value. */
+typedef struct cli_builder {
+    json_t *value;
+    bool good;
+} cli_builder;
+void cli_put(cli_builder *object, const char *key, json_t *value);
+void cli_append(cli_builder *array, json_t *value);
 
 /* Where a document goes. Opened before long work begins, so that a path that cannot be written is
  * found at once; nothing stands at path until cli_json_close. */

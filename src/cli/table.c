@@ -48,6 +48,13 @@ void cli_cell_real(cli_table *table, double x) {
         cli_cell(table, "0");
 }
 
+void cli_cell_real_or_dash(cli_table *table, double x) {
+    if (isnan(x))
+        cli_cell(table, "-");
+    else
+        cli_cell_real(table, x);
+}
+
 static bool flush_left(const cli_table *table, int column) {
     return table->headings[column][0] == '<';
 }

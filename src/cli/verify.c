@@ -293,91 +293,78 @@ static int print_table(cli *c, const char *path, const request *r, const gka_ver
 
 /* ---- JSON ---------------------------------------------------------------------------------- */
 
-typedef struct builder {
-    json_t *value;
-    bool good;
-} builder;
-
-static void put(builder *object, const char *key, json_t *value) {
-    object->good &= json_object_set_new(object->value, key, value) == 0;
-}
-
-static void append(builder *array, json_t *value) {
-    array->good &= json_array_append_new(array->value, value) == 0;
-}
-
 static json_t *integers(int rank, const int64_t *numbers, bool *good) {
-    builder list = {json_array(), true};
+    cli_builder list = {json_array(), true};
     for (int i = 0; i < rank; i++)
-        append(&list, json_integer(numbers[i]));
+        cli_append(&list, json_integer(numbers[i]));
     *good &= list.good;
     return list.value;
 }
 
 static json_t *json_row(const gka_verdict_row *row, bool emulated, bool *good) {
     const gka_comparison *const k = &row->comparison;
-    builder o = {json_object(), true};
-    put(&o, "name", cli_json_text(row->tensor->name));
-    put(&o, "shape", integers(row->tensor->rank, row->tensor->shape, &o.good));
-    put(&o, "dtype", json_string(gka_dtype_name(row->tensor->dtype)));
-    put(&o, "rel_err", cli_json_real(k->rel_err));
-    put(&o, "absolute", json_boolean(k->absolute));
-    put(&o, "stated", isnan(row->stated) ? json_null() : json_real(row->stated));
-    put(&o, "max_row_err", cli_json_real(k->max_row_err));
-    put(&o, "at", integers(k->at_rank, k->at, &o.good));
-    put(&o, "max_ulp", cli_json_count(k->max_ulp));
-    put(&o, "nonfinite", json_integer(k->nan_out + k->inf_out));
-    put(&o, "nan", json_integer(k->nan_out));
-    put(&o, "inf", json_integer(k->inf_out));
-    put(&o, "exact_nan", json_integer(k->nan_ref));
-    put(&o, "exact_inf", json_integer(k->inf_ref));
-    put(&o, "equal", json_integer(k->equal));
-    put(&o, "count", json_integer(k->count));
-    put(&o, "bits_equal", json_boolean(k->bits_equal));
-    put(&o, "ok", k->ok == GKA_MEASURED ? json_null() : json_boolean(k->ok == GKA_PASS));
+    cli_builder o = {json_object(), true};
+    cli_put(&o, "name", cli_json_text(row->tensor->name));
+    cli_put(&o, "shape", integers(row->tensor->rank, row->tensor->shape, &o.good));
+    cli_put(&o, "dtype", json_string(gka_dtype_name(row->tensor->dtype)));
+    cli_put(&o, "rel_err", cli_json_real(k->rel_err));
+    cli_put(&o, "absolute", json_boolean(k->absolute));
+    cli_put(&o, "stated", isnan(row->stated) ? json_null() : json_real(row->stated));
+    cli_put(&o, "max_row_err", cli_json_real(k->max_row_err));
+    cli_put(&o, "at", integers(k->at_rank, k->at, &o.good));
+    cli_put(&o, "max_ulp", cli_json_count(k->max_ulp));
+    cli_put(&o, "nonfinite", json_integer(k->nan_out + k->inf_out));
+    cli_put(&o, "nan", json_integer(k->nan_out));
+    cli_put(&o, "inf", json_integer(k->inf_out));
+    cli_put(&o, "exact_nan", json_integer(k->nan_ref));
+    cli_put(&o, "exact_inf", json_integer(k->inf_ref));
+    cli_put(&o, "equal", json_integer(k->equal));
+    cli_put(&o, "count", json_integer(k->count));
+    cli_put(&o, "bits_equal", json_boolean(k->bits_equal));
+    cli_put(&o, "ok", k->ok == GKA_MEASURED ? json_null() : json_boolean(k->ok == GKA_PASS));
     if (emulated) {
-        put(&o, "emulated_bits_equal", cli_json_real(share_equal(row)));
-        put(&o, "emulated_max_ulp", cli_json_count(row->emulated.max_ulp));
-        put(&o, "predicted_err", cli_json_real(row->predicted));
+        cli_put(&o, "emulated_bits_equal", cli_json_real(share_equal(row)));
+        cli_put(&o, "emulated_max_ulp", cli_json_count(row->emulated.max_ulp));
+        cli_put(&o, "predicted_err", cli_json_real(row->predicted));
     }
     *good &= o.good;
     return o.value;
 }
 
 static json_t *json_parameters(const gka_problem *p, bool *good) {
-    builder o = {json_object(), true};
-    put(&o, "ridge_ratio", cli_json_real(p->ridge_ratio));
-    put(&o, "num_iter", json_integer(p->num_iter));
-    put(&o, "chunk_size", json_integer(p->chunk_size));
-    put(&o, "scale", cli_json_real(p->scale));
+    cli_builder o = {json_object(), true};
+    cli_put(&o, "ridge_ratio", cli_json_real(p->ridge_ratio));
+    cli_put(&o, "num_iter", json_integer(p->num_iter));
+    cli_put(&o, "chunk_size", json_integer(p->chunk_size));
+    cli_put(&o, "scale", cli_json_real(p->scale));
     const struct {
         const char *name;
         int64_t value;
     } extents[] = {{"B", p->B}, {"T", p->T}, {"H", p->H}, {"G", p->G},
                    {"D", p->D}, {"V", p->V}, {"N", p->N}};
     for (size_t i = 0; i < sizeof extents / sizeof *extents; i++)
-        put(&o, extents[i].name, json_integer(extents[i].value));
+        cli_put(&o, extents[i].name, json_integer(extents[i].value));
     *good &= o.good;
     return o.value;
 }
 
 static void say_json(void *context, const char *line) {
-    append(context, cli_json_text(line));
+    cli_append(context, cli_json_text(line));
 }
 
 static void add_json(request *r, const char *path, const char *inputs, const gka_verification *v) {
-    builder o = {json_object(), r->good}, tensors = {json_array(), true},
-            said = {json_array(), true};
+    cli_builder o = {json_object(), r->good}, tensors = {json_array(), true},
+                said = {json_array(), true};
     for (size_t i = 0; i < v->row_count; i++)
-        append(&tensors, json_row(&v->rows[i], r->emulate != NULL, &o.good));
+        cli_append(&tensors, json_row(&v->rows[i], r->emulate != NULL, &o.good));
     tell(v, r, say_json, &said);
-    put(&o, "file", cli_json_text(path));
+    cli_put(&o, "file", cli_json_text(path));
     if (inputs != NULL)
-        put(&o, "inputs", cli_json_text(inputs));
-    put(&o, "oracle", json_string(gka_oracle_name(r->oracle)));
-    put(&o, "parameters", json_parameters(&v->problem, &o.good));
-    put(&o, "tensors", tensors.value);
-    put(&o, "notes", said.value);
+        cli_put(&o, "inputs", cli_json_text(inputs));
+    cli_put(&o, "oracle", json_string(gka_oracle_name(r->oracle)));
+    cli_put(&o, "parameters", json_parameters(&v->problem, &o.good));
+    cli_put(&o, "tensors", tensors.value);
+    cli_put(&o, "notes", said.value);
     r->good = o.good && tensors.good && said.good;
     r->good &= json_array_append_new(r->list, o.value) == 0;
 }
