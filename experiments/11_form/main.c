@@ -5,6 +5,7 @@
  * inputs, head by head. All errors are ||out - exact|| / ||exact|| over one head.
  */
 #include "lab/cases.h"
+#include "lab/dense.h"
 #include "lab/lab.h"
 
 #include <math.h>
@@ -114,28 +115,6 @@ static gka_status measured(lab *l, const lab_case *c, int64_t heads, gka_error *
     return GKA_OK;
 }
 
-/* ---- the gain of rounding errors ----------------------------------------------------------- */
-
-/* sum_j |g_j| f: g_j is what a unit error in the residual of iteration j leaves in the final x
- * along an eigenvector of eigenvalue h, three-term form with f = 1 (NUMERICS 3). A solver whose
- * residual errors are merely divided by the eigenvalue has 1 / (h + lambda). */
-static double gain(double a, int r, double h) {
-    const double step = 2 / (1 + 2 * a), quarter = 1 / (1 + 2 * a) / 2 * (1 / (1 + 2 * a) / 2);
-    double sum = 0;
-    for (int at = 0; at < r; at++) {
-        double omega = 2, x = 0, before = 0;
-        for (int i = 0; i < r; i++) {
-            omega = 1 / (1 - quarter * omega);
-            const double residual = (h + a) * x + (i == at ? 1 : 0);
-            const double now = x - step * omega * residual + (omega - 1) * (x - before);
-            before = x;
-            x = now;
-        }
-        sum += fabs(x);
-    }
-    return sum;
-}
-
 static gka_status run(lab *l, gka_error *error) {
     const int64_t heads = lab_pick(l, 2, 6, 24), some = lab_pick(l, 3, LAB_CASES, LAB_CASES);
     l->units_total = (double)(some + 1);
@@ -155,7 +134,8 @@ static gka_status run(lab *l, gka_error *error) {
             for (int r = 5; r <= 60; r += 5)
                 for (int h = 0; h <= 20; h++)
                     lab_row(l, "%g,%d,%g,%.6g,%.6g", ratios[i], r, h / 20.0,
-                            gain(ratios[i], r, h / 20.0), 1 / (h / 20.0 + ratios[i]));
+                            lab_three_term_gain(ratios[i], 0, r, h / 20.0),
+                            1 / (h / 20.0 + ratios[i]));
         status = lab_unit_end(l, error);
     }
     return status;

@@ -69,6 +69,24 @@ void lab_exact(int64_t D, const double *H, double lambda, const double *q, doubl
     gka_solve(&A, &system, &refined, q, x, NULL, NULL, workspace);
 }
 
+double lab_three_term_gain(double a, double margin, int r, double h) {
+    const double width = 1 + margin, step = 2 / (width + 2 * a),
+                 quarter = width / (width + 2 * a) / 2 * (width / (width + 2 * a) / 2);
+    double sum = 0;
+    for (int at = 0; at < r; at++) {
+        double omega = 2, x = 0, before = 0;
+        for (int i = 0; i < r; i++) {
+            omega = 1 / (1 - quarter * omega);
+            const double residual = (h + a) * x + (i == at ? 1 : 0);
+            const double now = x - step * omega * residual + (omega - 1) * (x - before);
+            before = x;
+            x = now;
+        }
+        sum += fabs(x);
+    }
+    return sum;
+}
+
 double lab_chebyshev_bound(double a, int r) {
     return 1 / cosh((r + 1) * acosh(1 + 2 * a));
 }

@@ -124,6 +124,8 @@ static void test_chunks_are_the_token_recurrence(void **state) {
                 for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
                     gka_problem p = {0};
                     gka_error error = {0};
+                    if (h0 == 0 && sizes[i] < 16)
+                        continue; /* small chunks, the slow ones, once */
                     made(&p, (gka_keys)keys, (gka_gate)gate, h0 == 1, .02, 30, sizes[i]);
                     by_chunks(&p, GKA_THREE_TERM, &chunks);
                     by_tokens(&p, "chebyshev", &tokens);
@@ -177,7 +179,8 @@ static void test_cg_is_the_token_recurrence(void **state) {
     dropped(&chunks);
 }
 
-/* 1/T_{r+1}(1/rho) at a = .1 and r = 60 is below 1e-22: what is left is rounding, in every form. */
+/* 1/T_{r+1}(1/rho) at a = .1 and r = 60 is below 1e-22: what is left is rounding, in every form
+ * (other forms than three-term with the released gates alone). */
 static void test_many_steps_give_the_oracle(void **state) {
     (void)state;
     double worst[GKA_FORM_COUNT][TENSORS] = {{0}};
@@ -204,7 +207,8 @@ static void test_many_steps_give_the_oracle(void **state) {
             assert_int_equal(gka_oracle_forward(&p, NULL, &of, NULL, NULL, &error), GKA_OK);
             assert_int_equal(
                 gka_oracle_gradient(&p, GKA_COTANGENT_O, NULL, &back, NULL, NULL, &error), GKA_OK);
-            for (int form = 0; form < GKA_FORM_COUNT; form++) {
+            const int forms = gate == GKA_GATE_RELEASED ? GKA_FORM_COUNT : 1;
+            for (int form = 0; form < forms; form++) {
                 by_chunks(&p, (gka_form)form, &chunks);
                 for (int t = 0; t < TENSORS; t++) {
                     if (t == TENSORS - 1 && p.g.data == NULL)
