@@ -387,7 +387,7 @@ static void judge_three_term(lab *l) {
                     gained = lab_stats_of(l, MARGINS, "gain", "margin=0.5"),
                     left = lab_stats_of(l, MARGINS, "truncation", "margin=0.5");
     lab_claim(l, "An L half as large again mends the three-term form for nothing", LAB_QUALIFIED,
-              large.median < released / 2 && gained.median < gain.median / 5,
+              large.median < .7 * released && gained.median < gain.median / 5,
               "it takes the gain of residual errors at the largest eigenvalue from %.0f/f to "
               "%.1f/f, truncation at r = 30 to %.2g, the median [largest] error of dk from %.3g to "
               "%.3g [%.2g]; with L enlarged by 2^-3 %.3g; two-term %.3g [%.2g]",
