@@ -430,9 +430,11 @@ static bool all_zero(int64_t n, const double *values) {
 
 /* What one rounding to the stored type may do; nothing to a tensor that is zero. */
 static double least_tolerance(const job *j, int output) {
-    return all_zero(judge_count(&j->problem, output), j->steps.of[output])
-               ? 0x1p-52
-               : gka_format_unit_roundoff(gka_format_of_dtype(judge_dtype(&j->problem, output)));
+    const bool zero = j->stream != NULL
+                          ? golden_stream_zero(j->stream, output)
+                          : all_zero(judge_count(&j->problem, output), j->steps.of[output]);
+    return zero ? 0x1p-52
+                : gka_format_unit_roundoff(gka_format_of_dtype(judge_dtype(&j->problem, output)));
 }
 
 /* 2^ceil(log2(max(2 floor, 2 stage, least))); NaN where nothing can be told. */

@@ -18,8 +18,8 @@ static const unsigned FINAL = BIT(H_FINAL) | BIT(U_FINAL);
 
 struct golden_stream {
     const gka_problem *problem;
-    unsigned all;
-    int64_t window;                                    /* a multiple of 128 and of the chunk size */
+    unsigned all, nonzero; /* bits of outputs; of these some element of the steps is not 0 */
+    int64_t window;        /* a multiple of 128 and of the chunk size */
     FILE *exact[JUDGE_OUTPUTS], *steps[JUDGE_OUTPUTS]; /* of TOKENS, in this machine's order */
     golden_values exact_final, steps_final;            /* of FINAL */
     golden_values part, ref, local;                    /* of TOKENS, one window */
@@ -246,6 +246,15 @@ gka_status golden_stream_exact(golden_stream *s, const gka_progress *progress,
 
 /* ---- steps --------------------------------------------------------------------------------- */
 
+bool golden_stream_zero(const golden_stream *s, int output) {
+    return !(s->nonzero >> output & 1);
+}
+
+static void look(golden_stream *s, int output, int64_t count, const double *values) {
+    for (int64_t i = 0; i < count && golden_stream_zero(s, output); i++)
+        s->nonzero |= (values[i] < 0 || values[i] > 0 ? 1u : 0u) << output;
+}
+
 gka_status golden_stream_steps(golden_stream *s, gka_error *error) {
     const gka_problem *const p = s->problem;
     const size_t state = (size_t)(p->D * p->V);
@@ -254,17 +263,22 @@ gka_status golden_stream_steps(golden_stream *s, gka_error *error) {
     gka_problem_u0(p, 0, 0, s->U);
     for (int64_t begin = 0; begin < p->T && status == GKA_OK; begin += s->window) {
         status = run_window(s, &exact64, p->chunk_size, begin, error);
-        for (int i = 0; i < JUDGE_OUTPUTS && status == GKA_OK; i++)
-            if (s->steps[i] != NULL)
-                status = put(s->steps[i], s->part.of[i], count_in(s, i, end_of(s, begin) - begin),
-                             error);
+        for (int i = 0; i < JUDGE_OUTPUTS && status == GKA_OK; i++) {
+            const int64_t count = count_in(s, i, end_of(s, begin) - begin);
+            if (s->steps[i] == NULL)
+                continue;
+            look(s, i, count, s->part.of[i]);
+            status = put(s->steps[i], s->part.of[i], count, error);
+        }
         memcpy(s->U + (size_t)(begin / s->window + 1) * state, s->u, state * sizeof(double));
     }
     for (int i = 0; i < 2 && status == GKA_OK; i++) {
         const int output = i == 0 ? JUDGE_H_FINAL : JUDGE_U_FINAL;
-        if (s->all >> output & 1)
-            memcpy(s->steps_final.of[output], i == 0 ? s->h : s->u,
-                   (size_t)judge_count(p, output) * sizeof(double));
+        const double *const from = i == 0 ? s->h : s->u;
+        if (!(s->all >> output & 1))
+            continue;
+        look(s, output, judge_count(p, output), from);
+        memcpy(s->steps_final.of[output], from, (size_t)judge_count(p, output) * sizeof(double));
     }
     return status;
 }

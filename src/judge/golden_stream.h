@@ -25,6 +25,9 @@ gka_status golden_stream_exact(golden_stream *stream, const gka_progress *progre
                                gka_oracle_report *report, gka_error *error);
 gka_status golden_stream_steps(golden_stream *stream, gka_error *error);
 
+/* Whether all of NAME.steps is zero. */
+bool golden_stream_zero(const golden_stream *stream, int output);
+
 /* golden_errors of a profile with chunk size C, or (profile NULL) of the steps values as stored. */
 gka_status golden_stream_errors(golden_stream *stream, const gka_profile *profile, int64_t C,
                                 unsigned wanted, golden_error errors[JUDGE_OUTPUTS],
