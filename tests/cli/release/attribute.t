@@ -40,8 +40,8 @@ $ gka attribute --json=- $DATA/h100/d64.safetensors | head -4
 $ gka attribute --problem=repeat --T=64 --D=32 --form=two-term | tail -1
 > (all as released)         -         -         -   3.82e-04   1.78e-03   3.31e-02
 Repaired kernels: two-term, with x and p kept in two bf16 parts.
-$ gka attribute --gradients --set=form=two-term --set=store=2 $DATA/h100/iid_gated.safetensors | tail -1
-> (all as released)         -         -         -         -            -   9.61e-04   5.09e-04   9.03e-02    5.72e-03        1.07e-01
+$ gka attribute --gradients --problem=repeat --T=64 --D=32 --set=form=two-term --set=store=2 | tail -1
+> (all as released)         -         -         -         -            -   3.82e-04   4.63e-04   3.21e-02    4.86e-03        6.45e-02
 $ gka attribute --set=margin=two $DATA/h100/iid_gated.safetensors
 ! gka attribute: 'margin=two': expected a number from 0 to 1, or 2^-6
 = 2
