@@ -525,8 +525,8 @@ static gka_status run(const gka_problem *P, gka_layer_of of, bool gradient,
     J.stride = layout(&J.pattern, J.longest, NULL);
     J.memory = gka_alloc((size_t)gka_threads(), J.stride);
     if (J.memory == NULL)
-        return gka_fail(error, GKA_OUT_OF_MEMORY, "%d workers of %zu bytes", gka_threads(),
-                        J.stride);
+        return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory: %d workers of %zu bytes",
+                        gka_threads(), J.stride);
     gka_parallel(P->N * P->G, do_group, &J);
     gka_free(J.memory);
     if (report != NULL)

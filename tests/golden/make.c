@@ -70,7 +70,7 @@ static void test_same_spec_same_bytes(void **state) {
         const char *json;
         uint64_t hash;
     } pinned[] = {
-        {GROUPED "}", 0xae5170a9f9f7c45b},
+        {GROUPED "}", 0x25523a3cf8ba558a},
         {"{\"T\": 9, \"D\": 8, \"dtype\": \"fp32\", \"gate\": \"none\", \"chunk\": 4}",
          0x2dea116f120f7b9e},
         {"{\"T\": 9, \"D\": 16, \"dtype\": \"fp16\", \"problem\": \"repeat\"}", 0x70cc5e8710292c62},
