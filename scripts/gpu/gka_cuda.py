@@ -111,3 +111,22 @@ class Library:
                                      ctypes.byref(error)):
             raise RuntimeError(error.text.decode())
         return x, fro, o, h_final, u_final
+
+
+def kernels(q, k, v=None, alpha=None, g=None, h0=None, u0=None, *, ridge_ratio, num_iter, chunk_size, scale, cotangents,
+            cu_seqlens=None):
+    """For check_torch.py: `check_torch.py gka_cuda:kernels GOLDEN`, libgka_cuda.so found by the loader (LD_LIBRARY_PATH)."""
+    if cu_seqlens is not None or q.dtype != torch.bfloat16 or q.shape[-1] not in (64, 128) or v is not None and v.shape[-1] != q.shape[-1]:
+        raise NotImplementedError("bf16, D = V = 64 or 128, not packed")
+    if "dh_final" in cotangents or "du_final" in cotangents:
+        raise NotImplementedError("no cotangents of final states")
+    lib, how = Library(), dict(ridge_ratio=ridge_ratio, num_iter=num_iter, scale=scale)
+    x, fro, o, h_final, u_final = lib.forward(q, k, v, alpha, g, h0, u0, **how)
+    out = {"x": x, "fro": fro, "o": o, "h_final": h_final, "u_final": u_final}
+    if "dx" in cotangents:
+        grads = lib.backward(q, k, v, alpha, g, h0, u0, x=x, fro=fro, dx=cotangents["dx"], **how)
+        out.update({f"solve.{n}": grads[n] for n in ("dq", "dk", "dg", "dh0") if n != "dh0" or h0 is not None})
+    if "do" in cotangents:
+        grads = lib.backward(q, k, v, alpha, g, h0, u0, x=x, fro=fro, dout=cotangents["do"], **how)
+        out.update({f"layer.{n}": grads[n] for n in ("dq", "dk", "dv", "dalpha", "dg") if n != "dalpha" or alpha is not None})
+    return {name: t for name, t in out.items() if t is not None}
