@@ -15,13 +15,11 @@ $ gka condition --tensor=solve.dk --emulate=h100 --form=two-term $DATA/h100/iid_
 
 What a file holds, judged; the same with inputs from elsewhere.
 
-$ gka condition --tensor=x $DATA/h100/d64.safetensors | cut -c1-57
-> $DATA/h100/d64.safetensors: T 192
+$ gka condition --tensor=x $DATA/h100/d64.safetensors | tail -n +2 | cut -c1-57
 >
 > tensor  dtype     error     floor   typical  ratio  word
 > x       BF16   2.57e-03  1.65e-03  2.78e-03   0.92  stabl
-$ gka condition --tensor=x --tensor=o --inputs=$DATA/h100/h0.safetensors $DATA/h100/h0.safetensors | cut -c1-57
-> $DATA/h100/h0.safetensors: T 128,
+$ gka condition --tensor=x --tensor=o --inputs=$DATA/h100/h0.safetensors $DATA/h100/h0.safetensors | tail -n +2 | cut -c1-57
 >
 > tensor  dtype     error     floor   typical  ratio  word
 > x       BF16   5.31e-03  1.66e-03  2.50e-03   2.12  stabl
