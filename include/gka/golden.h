@@ -41,7 +41,8 @@ extern "C" {
  * values rounded once to the stored types come to under that judgement; stage what a panel of
  * right kernels comes to, at worst: the h100 (with the right sign of dh0 and dh_final) at several
  * chunk sizes and in the two-term form, for f with other orders of its sums, and, below 256 pairs
- * of token and head, with binary32 states and in binary32; for fp32 the same in binary32; where the
+ * of token and head, with binary32 states and in binary32; for fp32 the same in binary32, and
+ * the recurrence token by token without fused multiply-adds; where the
  * h100 cannot run the problem, and for outputs that it makes NaN, binary32 with every bf16 rounding
  * point of the kernels; of that 2^-3 for fp16, errors being linear in the unit roundoff to first
  * order. u is the unit roundoff of the stored type (2^-52 for a tensor that is zero).

@@ -7,8 +7,6 @@
  */
 #include "judge/audit.h"
 
-#include "gka/layer.h"
-
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -692,36 +690,14 @@ static gka_status run_ridge(const audit_case *c, const audit_member *m, golden_v
 static gka_status run_bf16(const audit_case *c, const audit_member *m, golden_values *out,
                            char note[AUDIT_NOTE], gka_error *error) {
     (void)m, (void)note;
-    gka_layer_options options = {0};
-    (void)gka_policy_find("bf16", &options.policy);
-    (void)gka_solver_find("chebyshev", &options.solver);
-    options.solver.iterations = c->problem->num_iter;
-    double **const of = out->of;
-    gka_status status = golden_allocate(c->problem, c->wanted & ~BIT(H_CHUNK), out, error);
-    if (status == GKA_OK) {
-        gka_layer forward = {.x = of[JUDGE_X],
-                             .fro = of[JUDGE_FRO],
-                             .o = of[JUDGE_O],
-                             .h_final = of[JUDGE_H_FINAL],
-                             .u_final = of[JUDGE_U_FINAL]};
-        status = gka_layer_forward(c->problem, &options, &forward, NULL, error);
-    }
-    if (status == GKA_OK && of[JUDGE_SOLVE_DQ] != NULL) {
-        gka_layer solve = {.dq = of[JUDGE_SOLVE_DQ],
-                           .dk = of[JUDGE_SOLVE_DK],
-                           .dg = of[JUDGE_SOLVE_DG],
-                           .dh0 = of[JUDGE_SOLVE_DH0]};
-        status = gka_layer_gradient(c->problem, GKA_LAYER_OF_X, &options, &solve, NULL, error);
-    }
-    if (status == GKA_OK && of[JUDGE_LAYER_DQ] != NULL) {
-        gka_layer layer = {.dq = of[JUDGE_LAYER_DQ],
-                           .dk = of[JUDGE_LAYER_DK],
-                           .dv = of[JUDGE_LAYER_DV],
-                           .dalpha = of[JUDGE_LAYER_DALPHA],
-                           .dg = of[JUDGE_LAYER_DG]};
-        status = gka_layer_gradient(c->problem, GKA_LAYER_OF_O, &options, &layer, NULL, error);
-    }
-    return status;
+    return golden_by_tokens(c->problem, "bf16", c->wanted, out, error);
+}
+
+/* A kernel that someone writes first: token by token in binary32, nothing fused. */
+static gka_status run_tokens(const audit_case *c, const audit_member *m, golden_values *out,
+                             char note[AUDIT_NOTE], gka_error *error) {
+    (void)m, (void)note;
+    return golden_by_tokens(c->problem, "fp32", c->wanted, out, error);
 }
 
 /* The output stage reads U_t the wrong way round: o = s U_t q'. The same as keys for values and
@@ -803,6 +779,7 @@ const audit_member audit_members[] = {
      .profile = "h100", .form = GKA_FORM_CG_CONSISTENT},
     {RIGHT("ieee32", "binary32 with fused multiply-adds, no bf16 inside"), run_profile,
      .profile = "ieee32"},
+    {RIGHT("tokens", "the recurrence token by token in binary32, nothing fused"), run_tokens},
 
     {WRONG("exp2", "gamma = 2^g, the gate being a natural logarithm"), run_exp2},
     {WRONG("state_exp2", "... only where states pass from chunk to chunk"), run_state_exp2},

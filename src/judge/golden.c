@@ -17,6 +17,7 @@
 
 #include "gka/arith.h"
 #include "gka/format.h"
+#include "gka/layer.h"
 
 #include <math.h>
 #include <string.h>
@@ -93,6 +94,40 @@ gka_status golden_steps(const gka_problem *problem, const gka_profile *profile, 
         status = gka_chunk_backward(problem, profile, GKA_CHUNK_SOLVE, true, given, &solve, error);
     if (status == GKA_OK && set_members(wanted, 1u << JUDGE_LAYER, values, &layer))
         status = gka_chunk_backward(problem, profile, GKA_CHUNK_LAYER, true, given, &layer, error);
+    return status;
+}
+
+gka_status golden_by_tokens(const gka_problem *problem, const char *policy, unsigned wanted,
+                            golden_values *values, gka_error *error) {
+    gka_layer_options options = {0};
+    (void)gka_policy_find(policy, &options.policy);
+    (void)gka_solver_find("chebyshev", &options.solver);
+    options.solver.iterations = problem->num_iter;
+    gka_status status = golden_allocate(problem, wanted & ~(1u << JUDGE_H_CHUNK), values, error);
+    double **const of = values->of;
+    if (status == GKA_OK) {
+        gka_layer forward = {.x = of[JUDGE_X],
+                             .fro = of[JUDGE_FRO],
+                             .o = of[JUDGE_O],
+                             .h_final = of[JUDGE_H_FINAL],
+                             .u_final = of[JUDGE_U_FINAL]};
+        status = gka_layer_forward(problem, &options, &forward, NULL, error);
+    }
+    if (status == GKA_OK && of[JUDGE_SOLVE_DQ] != NULL) {
+        gka_layer solve = {.dq = of[JUDGE_SOLVE_DQ],
+                           .dk = of[JUDGE_SOLVE_DK],
+                           .dg = of[JUDGE_SOLVE_DG],
+                           .dh0 = of[JUDGE_SOLVE_DH0]};
+        status = gka_layer_gradient(problem, GKA_LAYER_OF_X, &options, &solve, NULL, error);
+    }
+    if (status == GKA_OK && of[JUDGE_LAYER_DQ] != NULL) {
+        gka_layer layer = {.dq = of[JUDGE_LAYER_DQ],
+                           .dk = of[JUDGE_LAYER_DK],
+                           .dv = of[JUDGE_LAYER_DV],
+                           .dalpha = of[JUDGE_LAYER_DALPHA],
+                           .dg = of[JUDGE_LAYER_DG]};
+        status = gka_layer_gradient(problem, GKA_LAYER_OF_O, &options, &layer, NULL, error);
+    }
     return status;
 }
 

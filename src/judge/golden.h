@@ -2,6 +2,7 @@
  *
  *   golden_values    one array for each output, in doubles
  *   golden_steps     the r-step iteration in exact64, or another profile's outputs
+ *   golden_by_tokens the recurrence over tokens in an emulated arithmetic
  *   golden_local     the exact formulas of each later stage at given upstream tensors
  *   golden_errors    what a set of outputs is worth, tensor by tensor
  *   golden_read      a golden's problem, references and tolerances
@@ -28,6 +29,11 @@ void golden_free(golden_values *values);
 /* Fills `wanted` (bits) as the profile computes them; an array that is there already is reused. */
 gka_status golden_steps(const gka_problem *problem, const gka_profile *profile, unsigned wanted,
                         golden_values *values, gka_error *error);
+
+/* The same by the recurrence over tokens in the arithmetic `policy` (gka_policy_find): no chunks,
+ * so no h_chunk. */
+gka_status golden_by_tokens(const gka_problem *problem, const char *policy, unsigned wanted,
+                            golden_values *values, gka_error *error);
 
 /* For every output of `wanted` that has upstream tensors, all of them among those given: its value
  * by the exact formulas (exact64) at the given tensors. The others stay NULL. */

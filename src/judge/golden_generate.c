@@ -293,6 +293,20 @@ static unsigned independent_of_chunks(unsigned wanted) {
     return wanted & ~(1u << JUDGE_H_CHUNK);
 }
 
+/* Raises the stage errors of these outputs; where an error is not finite, `bad` is or-ed in. */
+static void raise_to(job *j, unsigned wanted, const golden_error errors[JUDGE_OUTPUTS],
+                     unsigned bad) {
+    for (int i = 0; i < JUDGE_OUTPUTS; i++) {
+        if (!(wanted >> i & 1))
+            continue;
+        if (isfinite(errors[i].rel) && isfinite(errors[i].row))
+            j->stage[i] = (golden_error){fmax(j->stage[i].rel, errors[i].rel),
+                                         fmax(j->stage[i].row, errors[i].row)};
+        else
+            j->bad |= bad << i;
+    }
+}
+
 /* Raises the stage errors of the open outputs to those of this profile. At the problem's own chunk
  * size an error that is not finite is a bad sign; at another it is passed over. */
 static gka_status raise_stage(job *j, const gka_problem *problem, const gka_profile *profile,
@@ -310,17 +324,27 @@ static gka_status raise_stage(job *j, const gka_problem *problem, const gka_prof
         golden_store(problem, all, &values);
         status = golden_errors(problem, wanted, &values, &j->steps, errors, error);
     }
-    for (int i = 0; i < JUDGE_OUTPUTS && status == GKA_OK; i++) {
-        if (!(wanted >> i & 1))
-            continue;
-        if (isfinite(errors[i].rel) && isfinite(errors[i].row))
-            j->stage[i] = (golden_error){fmax(j->stage[i].rel, errors[i].rel),
-                                         fmax(j->stage[i].row, errors[i].row)};
-        else
-            j->bad |= (own ? 1u : 0u) << i;
-    }
+    if (status == GKA_OK)
+        raise_to(j, wanted, errors, own ? 1u : 0u);
     golden_free(&values);
     return status == GKA_OK ? end_step(j, profile_work(j), error) : status;
+}
+
+/* The recurrence token by token in binary32, nothing fused: what someone writes first. */
+static gka_status raise_stage_by_tokens(job *j, unsigned all, gka_error *error) {
+    const unsigned wanted = independent_of_chunks(j->open);
+    golden_error errors[JUDGE_OUTPUTS];
+    golden_values values = {0};
+    gka_status status =
+        golden_by_tokens(&j->problem, "fp32", independent_of_chunks(all), &values, error);
+    if (status == GKA_OK) {
+        golden_store(&j->problem, independent_of_chunks(all), &values);
+        status = golden_errors(&j->problem, wanted, &values, &j->steps, errors, error);
+    }
+    if (status == GKA_OK)
+        raise_to(j, wanted, errors, 0);
+    golden_free(&values);
+    return status;
 }
 
 /* f alone, by the h100 with two and eight warps: the error of a norm is that of a few sums, one for
@@ -342,11 +366,8 @@ static gka_status raise_fro_by_warps(job *j, gka_error *error) {
             status = golden_steps(&problem, &profile, fro, &values, error);
         if (status == GKA_OK)
             status = golden_errors(&problem, fro, &values, &j->steps, errors, error);
-        if (status == GKA_OK && isfinite(errors[JUDGE_FRO].rel) &&
-            isfinite(errors[JUDGE_FRO].row)) {
-            j->stage[JUDGE_FRO].rel = fmax(j->stage[JUDGE_FRO].rel, errors[JUDGE_FRO].rel);
-            j->stage[JUDGE_FRO].row = fmax(j->stage[JUDGE_FRO].row, errors[JUDGE_FRO].row);
-        }
+        if (status == GKA_OK)
+            raise_to(j, fro, errors, 0);
         golden_free(&values);
     }
     return status;
@@ -399,6 +420,8 @@ static gka_status raise_stage_by_panel(job *j, gka_profile profile, unsigned all
         status = raise_fro_by_warps(j, error);
     if (status == GKA_OK && h100 && few_pairs(&problem))
         status = raise_stage_by_others(j, all, error);
+    if (status == GKA_OK && strcmp(name, "ieee32") == 0 && j->stream == NULL)
+        status = raise_stage_by_tokens(j, all, error);
     for (int i = 0; i < JUDGE_OUTPUTS; i++)
         if (j->bad >> i & 1)
             j->stage[i] = (golden_error){NAN, NAN};
@@ -409,9 +432,9 @@ static gka_status raise_stage_by_panel(job *j, gka_profile profile, unsigned all
 /* What a kernel's own roundings come to. bf16: the h100's. What it cannot run, and outputs where it
  * gives NaN (an empty state; the ungated dk of a ragged end): binary32 with every rounding point of
  * the kernels, in bf16. fp16: the same, times 2^-3, for to first order an error is linear in the
- * unit roundoff, 2^-11 in place of 2^-8. fp32: binary32. With the right sign of dh0 and dh_final,
- * which the released kernels do not have (NUMERICS 5): read their way, a dh_final would make every
- * gradient wrong. */
+ * unit roundoff, 2^-11 in place of 2^-8. fp32: binary32, by chunks and token by token. With the
+ * right sign of dh0 and dh_final, which the released kernels do not have (NUMERICS 5): read their
+ * way, a dh_final would make every gradient wrong. */
 static gka_status make_stage(job *j, unsigned all, gka_error *error) {
     const gka_dtype dtype = j->problem.q.dtype;
     const bool narrow = dtype != GKA_F32 && dtype != GKA_F64;
@@ -566,7 +589,10 @@ static json_t *profile_json(const job *j, int output) {
     for (const int64_t *C = panel_chunks(&j->problem, chunks); *C != 0; C++)
         n += snprintf(text + n, sizeof text - (size_t)n, " %lld", (long long)*C);
     const bool h100 = strcmp(j->profile[output], "h100") == 0;
-    (void)snprintf(text + n, sizeof text - (size_t)n, ", two-term%s%s",
+    (void)snprintf(text + n, sizeof text - (size_t)n, ", two-term%s%s%s",
+                   strcmp(j->profile[output], "ieee32") == 0 && j->stream == NULL
+                       ? ", token by token without fused multiply-adds"
+                       : "",
                    h100 && output == JUDGE_FRO ? ", 2 and 8 warps" : "",
                    h100 && few_pairs(&j->problem) ? ", binary32 states, ieee32" : "");
     return json_string(text);

@@ -72,7 +72,7 @@ static void test_same_spec_same_bytes(void **state) {
     } pinned[] = {
         {GROUPED "}", 0x25523a3cf8ba558a},
         {"{\"T\": 9, \"D\": 8, \"dtype\": \"fp32\", \"gate\": \"none\", \"chunk\": 4}",
-         0x2dea116f120f7b9e},
+         0x0872c7842c5d4d02},
         {"{\"T\": 9, \"D\": 16, \"dtype\": \"fp16\", \"problem\": \"repeat\"}", 0x70cc5e8710292c62},
     };
     int different = 0;

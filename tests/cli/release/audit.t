@@ -4,16 +4,16 @@ $ gka golden --T=3 --D=16 --chunk=16 --dtype=fp32 --iters=2 --plain -o g
 $ gka golden --audit=g
 > tensor    tolerance  largest accepted  by      smallest rejected  by     margin
 > x          4.77e-07          1.35e-07  ieee32           1.54e-02  bf16   113881
-> fro        2.38e-07          8.26e-08  ieee32           2.32e-02  bf16   280888
+> fro        2.38e-07          1.15e-07  tokens           1.65e-02  bf16   143096
 > h_chunk    2.22e-16                 0  steps                   -  -           -
-> h_final    1.19e-07          3.04e-08  ieee32           3.93e-03  bf16   129300
-> u_final    1.19e-07          3.41e-08  ieee32           3.37e-03  bf16    99063
-> o          1.91e-06          7.90e-07  ieee32           7.50e-02  bf16    94881
-> solve.dq   4.77e-07          1.28e-07  ieee32           1.74e-02  bf16   136154
-> solve.dk   9.54e-07          3.70e-07  ieee32           6.65e-02  bf16   179764
-> layer.dq   3.81e-06          7.27e-07  ieee32           1.07e-01  bf16   147211
-> layer.dk   9.54e-07          1.66e-07  ieee32           3.63e-03  ridge   21843
-> layer.dv   1.91e-06          5.43e-07  ieee32           4.58e-02  bf16    84384
+> h_final    1.19e-07          3.69e-08  tokens           3.93e-03  bf16   106420
+> u_final    1.19e-07          4.01e-08  tokens           3.37e-03  bf16    84226
+> o          1.91e-06          8.25e-07  tokens           7.50e-02  bf16    90892
+> solve.dq   4.77e-07          1.59e-07  tokens           1.74e-02  bf16   109774
+> solve.dk   1.91e-06          7.47e-07  tokens           4.40e-02  bf16    58881
+> layer.dq   3.81e-06          1.47e-06  tokens           1.07e-01  bf16    72610
+> layer.dk   9.54e-07          1.94e-07  tokens           3.63e-03  ridge   18674
+> layer.dv   1.91e-06          5.64e-07  tokens           4.58e-02  bf16    81271
 >
 > panel   member          verdict  tensor       error  tolerance     margin  note
 > accept  steps           passes   u_final   2.54e-08   1.19e-07       4.69
@@ -30,34 +30,35 @@ $ gka golden --audit=g
 > accept  two-term        -        -                -          -          -  profile h100 wants q, k, v, alpha and the cotangents in BF16
 > accept  cg-consistent   -        -                -          -          -  profile h100 wants q, k, v, alpha and the cotangents in BF16
 > accept  ieee32          passes   o         7.90e-07   1.91e-06       2.41
+> accept  tokens          passes   fro       1.15e-07   2.38e-07       2.07
 > reject  exp2            -        -                -          -          -  no gates
 > reject  state_exp2      -        -                -          -          -  no gates
 > reject  exclusive_gate  -        -                -          -          -  no gates
-> reject  omega0          caught   solve.dq  5.17e-01   4.77e-07    4041850
-> reject  r_minus_1       caught   solve.dq  4.91e-01   4.77e-07    3832937
-> reject  r_plus_1        caught   solve.dq  5.05e-01   4.77e-07    3943762
-> reject  stale_f         caught   fro       2.80e-01   2.38e-07    3386033
+> reject  omega0          caught   x         5.17e-01   4.77e-07    3818706
+> reject  r_minus_1       caught   x         4.91e-01   4.77e-07    3626088
+> reject  r_plus_1        caught   x         5.05e-01   4.77e-07    3730069
+> reject  stale_f         caught   x         3.87e-01   4.77e-07    2859707
 > reject  chunk_state     -        -                -          -          -  no sequence is longer than a chunk
-> reject  ragged_mask     caught   h_final   4.38e+00   1.19e-07  144211395
+> reject  ragged_mask     caught   h_final   4.38e+00   1.19e-07  118692256
 > reject  leak            -        -                -          -          -  one sequence
 > reject  h0_ignored      -        -                -          -          -  no initial states
 > reject  head_map        -        -                -          -          -  no groups of heads that could be mixed up
 > reject  beta_once       -        -                -          -          -  every key has length 1: no beta
-> reject  transposed      caught   u_final   1.48e+00   1.19e-07   43355208
-> reject  scale_twice     caught   layer.dk  7.50e-01   9.54e-07    4516086
-> reject  bf16            caught   fro       2.32e-02   2.38e-07     280888
-> reject  ridge           caught   solve.dk  3.31e-01   9.54e-07     893842
+> reject  transposed      caught   u_final   1.48e+00   1.19e-07   36861492
+> reject  scale_twice     caught   layer.dk  7.50e-01   9.54e-07    3860803
+> reject  bf16            caught   fro       1.65e-02   2.38e-07     143096
+> reject  ridge           caught   solve.dk  3.30e-01   1.91e-06     441849
 > reject  final_gradient  -        -                -          -          -  final states have no cotangents
 > reject  chunk_gradient  -        -                -          -          -  no sequence is longer than a chunk
 > reject  dh0_sign        -        -                -          -          -  no such tensor
-> reject  dk_zero         caught   layer.dk  1.00e+00   9.54e-07    6021448
-> reject  dk_half         caught   layer.dk  5.00e-01   9.54e-07    3010724
-> reject  dk_minus        caught   layer.dk  2.00e+00   9.54e-07   12042895
-> 2 of 2 right kernels pass, 12 of 12 mistakes are caught
+> reject  dk_zero         caught   layer.dk  1.00e+00   9.54e-07    5147738
+> reject  dk_half         caught   layer.dk  5.00e-01   9.54e-07    2573869
+> reject  dk_minus        caught   layer.dk  2.00e+00   9.54e-07   10295475
+> 3 of 3 right kernels pass, 12 of 12 mistakes are caught
 $ gka golden --suite=quick -o quick
 > quick: 13 goldens made, 0 kept
 $ gka golden --audit=quick --json=out.json | tail -1; grep -c '"file"' out.json; grep -A4 '"name": "leak"' out.json | tail -3
-> 13 cases: 146 of 146 right kernels pass, 23 of 23 mistakes are caught
+> 13 cases: 159 of 159 right kernels pass, 23 of 23 mistakes are caught
 > 13
 >       "applies": 2,
 >       "caught": 2,
@@ -75,7 +76,7 @@ $ gka golden --audit=one | tail -9; exit ${PIPESTATUS[0]}
 > head_map applies to no case
 > final_gradient applies to no case
 > dh0_sign applies to no case
-> 1 case: 13 of 13 right kernels pass, 15 of 23 mistakes are caught
+> 1 case: 14 of 14 right kernels pass, 15 of 23 mistakes are caught
 = 1
 
 A member's tensors.
