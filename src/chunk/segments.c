@@ -46,12 +46,7 @@ static size_t u_size(const segmented *s) {
 static gka_view state_view(const segmented *s, int64_t columns, const double *state,
                            unsigned char *bytes) {
     const gka_problem *const p = s->problem;
-    const int64_t count = p->N * p->H * p->D * columns;
-    for (int64_t i = 0; i < count; i++) {
-        uint64_t bits;
-        memcpy(&bits, &state[i], sizeof bits);
-        gka_store_le(bytes + 8 * i, 8, bits);
-    }
+    gka_store_doubles(bytes, (size_t)(p->N * p->H * p->D * columns), state);
     const gka_tensor tensor = {"", GKA_F64, 4, {p->N, p->H, p->D, columns}, bytes};
     return gka_view_of(&tensor);
 }

@@ -49,14 +49,9 @@ static size_t count_of(const part *t) {
 }
 
 static gka_view view_of(const part *t) {
-    gka_view view = {.data = *t->array, .dtype = GKA_F64, .rank = t->rank};
-    int64_t stride = 1;
-    for (int i = 4; i >= 0; i--) {
-        view.shape[i] = i < t->rank ? t->shape[i] : 1;
-        view.stride[i] = i < t->rank ? stride : 0;
-        stride *= view.shape[i];
-    }
-    return view;
+    gka_tensor tensor = {"", GKA_F64, t->rank, {0}, *t->array};
+    memcpy(tensor.shape, t->shape, sizeof t->shape);
+    return gka_view_of(&tensor);
 }
 
 /* Token i of the copy. */
@@ -145,11 +140,7 @@ gka_status audit_copy_make(const gka_problem *from, const audit_shape *shape, au
 }
 
 void audit_seal(audit_copy *copy) {
-    for (size_t i = 0; i < copy->count; i++) {
-        uint64_t bits;
-        memcpy(&bits, &copy->memory[i], sizeof bits);
-        gka_store_le(&copy->memory[i], sizeof bits, bits);
-    }
+    gka_store_doubles(copy->memory, copy->count, copy->memory);
 }
 
 void audit_copy_free(audit_copy *copy) {

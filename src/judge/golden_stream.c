@@ -94,11 +94,7 @@ static int64_t end_of(const golden_stream *s, int64_t begin) {
 }
 
 static gka_view state_view(int64_t D, int64_t columns, const double *state, unsigned char *bytes) {
-    for (int64_t i = 0; i < D * columns; i++) {
-        uint64_t bits;
-        memcpy(&bits, &state[i], sizeof bits);
-        gka_store_le(bytes + 8 * i, 8, bits);
-    }
+    gka_store_doubles(bytes, (size_t)(D * columns), state);
     const gka_tensor tensor = {"", GKA_F64, 4, {1, 1, D, columns}, bytes};
     return gka_view_of(&tensor);
 }
@@ -411,11 +407,7 @@ gka_status golden_stream_errors(golden_stream *s, const gka_profile *profile, in
 static gka_status append(gka_writer *writer, const double *values, int64_t count,
                          gka_error *error) {
     unsigned char bytes[8 * BLOCK];
-    for (int64_t i = 0; i < count; i++) {
-        uint64_t bits;
-        memcpy(&bits, &values[i], sizeof bits);
-        gka_store_le(bytes + 8 * i, 8, bits);
-    }
+    gka_store_doubles(bytes, (size_t)count, values);
     return gka_writer_append(writer, bytes, 8 * (size_t)count, error);
 }
 
