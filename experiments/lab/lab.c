@@ -35,9 +35,16 @@ struct lab_state {
 
 static volatile sig_atomic_t interrupted;
 
-static void interrupt(int signal_number) {
-    (void)signal_number;
-    interrupted = 1;
+/* The first signal ends the unit at work, and what is finished is kept. A second one ends the
+ * process; half-written files go with it. */
+static void interrupt(int number) {
+    if (!interrupted) {
+        interrupted = 1;
+        return;
+    }
+    gka_output_abandon_all();
+    (void)signal(number, SIG_DFL);
+    (void)raise(number);
 }
 
 static double now(void) {
@@ -429,8 +436,8 @@ int lab_main(int argc, char **argv, const lab_experiment *experiment) {
         (void)snprintf(folder, sizeof folder, "out/%s", experiment->name);
         l.out = folder;
     }
-    /* One Ctrl-C ends the unit at work and keeps what is finished; a second one ends at once. */
-    const struct sigaction action = {.sa_handler = interrupt, .sa_flags = (int)SA_RESETHAND};
+    struct sigaction action = {.sa_handler = interrupt};
+    sigfillset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
     state.started = now();

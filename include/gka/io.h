@@ -128,8 +128,15 @@ gka_status gka_output_close(gka_output *output, gka_error *error);
 /* Removes the temporary file and frees. output may be NULL. */
 void gka_output_abandon(gka_output *output);
 
-/* Removes every temporary file of the process that is not yet in place. Async-signal-safe: what a
- * program's handler for SIGINT and SIGTERM calls before it ends. */
+/* A FILE to write and read back, in path's folder and without a name: nothing of it outlives the
+ * process. fclose ends it. GKA_IO when the folder cannot be written. */
+gka_status gka_spool_open(const char *path, FILE **spool, gka_error *error);
+
+/* Removes every temporary file of the process that is not yet in place; no output opens afterwards
+ * (GKA_INTERRUPTED). Async-signal-safe, in any thread and in several at once: what a program's
+ * handler for SIGINT and SIGTERM calls before it ends. The handler's disposition must stand until
+ * it has returned (no SA_RESETHAND), or a second signal, taken by another thread, ends the process
+ * in the middle of it. */
 void gka_output_abandon_all(void);
 
 #ifdef __cplusplus

@@ -17,15 +17,22 @@
 /* The temporaries of the process, so that a signal handler finds them. The one piece of global
  * state in this room, because a handler has no other way to it.
  *
- *     FREE -> LIVE        by the opener, once the file exists
- *     LIVE -> REMOVING -> REMOVED   by a handler; it always gets to the end, so an owner may wait
- *     LIVE or REMOVED -> FREE       by the owner, who alone frees the name */
+ *     FREE -> TAKEN -> LIVE         by the opener, the second step once the file exists
+ *     LIVE -> REMOVING -> REMOVED   by a handler
+ *     LIVE or REMOVED -> FREE       by the owner, who alone frees the name
+ *
+ * A handler may run in any thread, beside the opener and beside another handler (a shell's Ctrl-C
+ * followed by a supervisor's signal), and the process ends when the first one returns. So a handler
+ * waits for whoever is between two states: TAKEN and REMOVING are held with every signal blocked,
+ * hence never by the thread that waits, and always come to their end. An opener that comes after
+ * the handler has looked sees `ending`. */
 enum { SLOTS = 64 };
 enum { FREE, TAKEN, LIVE, REMOVING, REMOVED };
 static struct slot {
     atomic_int state;
     const char *name;
 } slots[SLOTS];
+static atomic_bool ending;
 
 struct gka_output {
     FILE *stream;
@@ -33,6 +40,16 @@ struct gka_output {
     char *temporary;   /* NULL: written directly */
     struct slot *slot; /* of the temporary */
 };
+
+static void block_signals(sigset_t *before) {
+    sigset_t all;
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, before);
+}
+
+static void restore_signals(const sigset_t *before) {
+    (void)pthread_sigmask(SIG_SETMASK, before, NULL);
+}
 
 static struct slot *take_slot(void) {
     for (int i = 0; i < SLOTS; i++) {
@@ -55,15 +72,21 @@ static bool release_slot(struct slot *slot) {
 }
 
 void gka_output_abandon_all(void) {
+    const int saved = errno;
+    sigset_t before;
+    block_signals(&before);
+    atomic_store(&ending, true);
     for (int i = 0; i < SLOTS; i++) {
-        int expected = LIVE;
-        if (atomic_compare_exchange_strong(&slots[i].state, &expected, REMOVING)) {
-            const int saved = errno;
+        int state = LIVE;
+        if (atomic_compare_exchange_strong(&slots[i].state, &state, REMOVING)) {
             (void)unlink(slots[i].name);
-            errno = saved;
             atomic_store(&slots[i].state, REMOVED);
+        } else if (state == TAKEN || state == REMOVING) {
+            i--; /* somebody's next step is near: look again */
         }
     }
+    restore_signals(&before);
+    errno = saved;
 }
 
 /* ---- opening ------------------------------------------------------------------------------- */
@@ -76,35 +99,51 @@ static int create_temporary(const char *path, char *name, size_t room) {
     for (;;) {
         (void)snprintf(name, room, "%.*s.gka-%ld-%u.tmp", directory, path, (long)getpid(),
                        atomic_fetch_add(&number, 1));
-        const int descriptor = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        const int descriptor = open(name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
         if (descriptor >= 0 || errno != EEXIST)
             return descriptor;
     }
 }
 
+/* A new file beside path and the slot that guards its name (allocated; the owner's to free). */
+static gka_status make_temporary(const char *path, char **name, struct slot **slot, int *descriptor,
+                                 gka_error *error) {
+    const size_t room = strlen(path) + 64;
+    *slot = NULL;
+    *name = gka_alloc(room, 1);
+    if (*name == NULL)
+        return gka_fail(error, GKA_OUT_OF_MEMORY, "%s: out of memory opening it", path);
+
+    gka_status status = GKA_OK;
+    sigset_t before;
+    block_signals(&before);
+    struct slot *const taken = take_slot();
+    if (taken == NULL) {
+        status = gka_fail(error, GKA_UNSUPPORTED, "%s: more than %d output files open at once",
+                          path, SLOTS);
+    } else if (atomic_load(&ending)) {
+        atomic_store(&taken->state, FREE);
+        status = gka_fail(error, GKA_INTERRUPTED, "%s: interrupted before it was written", path);
+    } else {
+        taken->name = *name;
+        *descriptor = create_temporary(path, *name, room);
+        const int why = errno;
+        atomic_store(&taken->state, *descriptor < 0 ? FREE : LIVE);
+        if (*descriptor < 0)
+            status = gka_fail(error, GKA_IO, "%s: cannot be written: %s", path, strerror(why));
+        else
+            *slot = taken;
+    }
+    restore_signals(&before);
+    return status;
+}
+
 static gka_status open_temporary(gka_output *output, gka_error *error) {
-    const size_t room = strlen(output->path) + 64;
-    output->temporary = gka_alloc(room, 1);
-    if (output->temporary == NULL)
-        return gka_fail(error, GKA_OUT_OF_MEMORY, "%s: out of memory opening it", output->path);
-    struct slot *const slot = take_slot();
-    if (slot == NULL)
-        return gka_fail(error, GKA_UNSUPPORTED, "%s: more than %d output files open at once",
-                        output->path, SLOTS);
-    slot->name = output->temporary;
-
-    /* No signal between making the file and saying so, or it would be left behind. */
-    sigset_t all, before;
-    sigfillset(&all);
-    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-    const int descriptor = create_temporary(output->path, output->temporary, room);
-    const int why = errno;
-    atomic_store(&slot->state, descriptor < 0 ? FREE : LIVE);
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (descriptor < 0)
-        return gka_fail(error, GKA_IO, "%s: cannot be written: %s", output->path, strerror(why));
-
-    output->slot = slot;
+    int descriptor;
+    const gka_status status =
+        make_temporary(output->path, &output->temporary, &output->slot, &descriptor, error);
+    if (status != GKA_OK)
+        return status;
     output->stream = fdopen(descriptor, "wb");
     if (output->stream == NULL) {
         (void)close(descriptor);
@@ -148,6 +187,26 @@ gka_status gka_output_open(const char *path, gka_output **output, gka_error *err
 
 FILE *gka_output_stream(gka_output *output) {
     return output->stream;
+}
+
+gka_status gka_spool_open(const char *path, FILE **spool, gka_error *error) {
+    *spool = NULL;
+    char *name;
+    struct slot *slot;
+    int descriptor;
+    const gka_status status = make_temporary(path, &name, &slot, &descriptor, error);
+    if (status == GKA_OK) {
+        (void)unlink(name);
+        (void)release_slot(slot);
+    }
+    gka_free(name);
+    if (status != GKA_OK)
+        return status;
+    *spool = fdopen(descriptor, "w+b");
+    if (*spool != NULL)
+        return GKA_OK;
+    (void)close(descriptor);
+    return gka_fail(error, GKA_OUT_OF_MEMORY, "%s: out of memory opening it", path);
 }
 
 /* ---- closing ------------------------------------------------------------------------------- */

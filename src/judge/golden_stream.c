@@ -6,10 +6,8 @@
 
 #include <errno.h>
 #include <math.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { LEAST_TOKENS = 1 << 14, WINDOW = 2048, BLOCK = 4096 };
 #define BIT(id) (1u << JUDGE_##id)
@@ -45,31 +43,6 @@ bool golden_streams(const gka_problem *p, unsigned wanted) {
 }
 
 /* ---- spools -------------------------------------------------------------------------------- */
-
-/* A file in path's folder that no longer has a name, so that nothing of it outlives the process. */
-static gka_status open_spool(const char *path, FILE **spool, gka_error *error) {
-    const size_t size = strlen(path) + 16;
-    char *const name = gka_alloc(size, 1);
-    if (name == NULL)
-        return gka_fail(error, GKA_OUT_OF_MEMORY, "%s: out of memory", path);
-    (void)snprintf(name, size, "%s.XXXXXX", path);
-    sigset_t all, before;
-    sigfillset(&all);
-    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-    const int descriptor = mkstemp(name);
-    const int why = errno;
-    if (descriptor >= 0)
-        (void)unlink(name);
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-    gka_free(name);
-    if (descriptor < 0)
-        return gka_fail(error, GKA_IO, "%s: cannot be written: %s", path, strerror(why));
-    *spool = fdopen(descriptor, "w+b");
-    if (*spool != NULL)
-        return GKA_OK;
-    (void)close(descriptor);
-    return gka_fail(error, GKA_OUT_OF_MEMORY, "%s: out of memory", path);
-}
 
 static gka_status put(FILE *spool, const double *values, int64_t count, gka_error *error) {
     return fwrite(values, sizeof *values, (size_t)count, spool) == (size_t)count
@@ -181,9 +154,9 @@ gka_status golden_stream_open(const gka_problem *problem, unsigned all, const ch
             continue;
         status = allocate_output(s, i, error);
         if (status == GKA_OK && TOKENS >> i & 1)
-            status = open_spool(path, &s->exact[i], error);
+            status = gka_spool_open(path, &s->exact[i], error);
         if (status == GKA_OK && TOKENS >> i & 1)
-            status = open_spool(path, &s->steps[i], error);
+            status = gka_spool_open(path, &s->steps[i], error);
     }
     return status;
 }
