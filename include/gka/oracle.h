@@ -54,11 +54,23 @@ typedef struct gka_oracle_given {
 /* Results by pieces, for sequences whose results do not fit in memory: the token members of out
  * have room for `tokens` tokens (a multiple of the chunk size) and h_chunk for their chunks;
  * whenever they are full, and at the end, `full` is told which tokens [begin, end) they hold, and
- * then they are used again. False: stop (GKA_INTERRUPTED). For the certified forward pass of one
- * sequence with one head, without lo. Takes one byte of memory a token. */
+ * then they are used again. For the certified oracle, one sequence with one head, without lo and
+ * given tensors; the bits are those of one piece. Of the problem nothing is checked: it must have
+ * passed gka_problem_check. Tokens are read in order, again and again, MPFR's from the first on.
+ *
+ * Forward, windows come from the first to the last. Takes one byte of memory a token.
+ *
+ * Gradients come from the last window to the first, each window cut at multiples of `tokens`. On
+ * the way right the state before window i is handed to `keep`, to be copied; on the way left
+ * `fetch` brings it back. Memory is that of a sequence of `tokens` tokens; a state has about
+ * 16 D (D + V) bytes, 16 D^2 for GKA_COTANGENT_X, for which dv and du0 are not filled.
+ *
+ * False from a callback: stop (GKA_INTERRUPTED). */
 typedef struct gka_oracle_window {
     int64_t tokens;
     bool (*full)(void *context, int64_t begin, int64_t end);
+    bool (*keep)(void *context, int64_t window, const void *state, size_t size);
+    bool (*fetch)(void *context, int64_t window, void *state, size_t size);
     void *context;
 } gka_oracle_window;
 

@@ -202,7 +202,7 @@ gka_status golden_stream_exact(golden_stream *s, const gka_progress *progress,
                                gka_oracle_report *report, gka_error *error) {
     gka_error why = {0};
     gka_exact out = {0};
-    const gka_oracle_window window = {s->window, spool_exact, s};
+    const gka_oracle_window window = {.tokens = s->window, .full = spool_exact, .context = s};
     const gka_oracle_options options = {
         .oracle = GKA_ORACLE_CERTIFIED, .progress = *progress, .window = &window};
     s->error = &why;

@@ -64,9 +64,9 @@ static int64_t longest_span(const gka_problem *problem) {
     return longest;
 }
 
-/* Returns how many doubles it took. */
-static int64_t layout(double *block, const gka_problem *problem, bool layer, space *w) {
-    const int64_t D = problem->D, V = layer ? problem->V : 0, T = longest_span(problem);
+/* Returns how many doubles it took; T: tokens between two kept rows of states and of dk, dv. */
+static int64_t layout(double *block, const gka_problem *problem, int64_t T, bool layer, space *w) {
+    const int64_t D = problem->D, V = layer ? problem->V : 0;
     const int64_t n = gka_panel_size(D), m = gka_panel_size(V), wide = n > m ? n : m;
     int64_t used = 0, length = 1;
     while (length * length < T)
@@ -97,11 +97,14 @@ static int64_t layout(double *block, const gka_problem *problem, bool layer, spa
 
 static void *new_memory(const gka_run *run, bool layer) {
     space measure;
+    const gka_oracle_window *const window = run->options->window;
+    const int64_t longest = longest_span(run->problem),
+                  T = window != NULL && window->tokens < longest ? window->tokens : longest;
     const int64_t header = gka_panel_size((int64_t)(sizeof(space) + 7) / 8);
-    const int64_t size = layout(NULL, run->problem, layer, &measure);
+    const int64_t size = layout(NULL, run->problem, T, layer, &measure);
     double *const block = gka_alloc((size_t)(header + size), sizeof *block);
     if (block != NULL)
-        layout(block + header, run->problem, layer, (space *)(void *)block);
+        layout(block + header, run->problem, T, layer, (space *)(void *)block);
     return block;
 }
 
@@ -437,23 +440,24 @@ static gradient_state state_before(const gka_run *run, int64_t n, int64_t t, int
     return s;
 }
 
-/* The states that the reverse needs are kept at every length-th token and replayed from there. */
-static gka_status reverse_head(gka_run *run, int64_t n, int64_t h, space *w, gka_error *error) {
+/* Tokens [from, to) of a sequence in reverse, from the state before them in w->states; A and E are
+ * those after them and become those before. The states that the reverse needs are kept at every
+ * length-th token and replayed from there. Results of token t are those of row t - base. */
+static gka_status reverse_tokens(gka_run *run, int64_t n, int64_t h, int64_t from, int64_t to_,
+                                 int64_t base, space *w, gka_error *error) {
     const gka_problem *const problem = run->problem;
-    const int64_t size = w->size, length = w->length, head = n * problem->H + h;
+    const int64_t size = w->size, length = w->length;
     const size_t bytes = (size_t)size * sizeof *w->states;
     const gka_span span = gka_problem_span(problem, n);
-    first_state(problem, n, h, w);
-    for (int64_t t = span.begin; t < span.end; t++) {
-        if ((t - span.begin) % length == 0)
-            memcpy(w->marks + (t - span.begin) / length * size, w->states, bytes);
+    for (int64_t t = from; t < to_; t++) {
+        if ((t - from) % length == 0)
+            memcpy(w->marks + (t - from) / length * size, w->states, bytes);
         read_token(problem, span.b, t, h, w);
         next_state(w, w->states, given_state(run, n, t, h), w->states);
     }
-    last_cotangents(problem, n, h, w);
-    for (int64_t t = span.end - 1; t >= span.begin; t--) {
-        const int64_t i = t - span.begin, m = i % length, to = gka_at(problem, span.b, t, h);
-        if (m == length - 1 || t == span.end - 1) {
+    for (int64_t t = to_ - 1; t >= from; t--) {
+        const int64_t i = t - from, m = i % length, to = gka_at(problem, span.b, t, h) - base;
+        if (m == length - 1 || t == to_ - 1) {
             memcpy(w->states, w->marks + i / length * size, bytes);
             for (int64_t j = 0; j <= m; j++) {
                 read_token(problem, span.b, t - m + j, h, w);
@@ -461,7 +465,7 @@ static gka_status reverse_head(gka_run *run, int64_t n, int64_t h, space *w, gka
                            w->states + (j + 1) * size);
             }
         }
-        if (i + 1 == span.end - span.begin || (i + 1) % problem->chunk_size == 0)
+        if (t + 1 == span.end || (t + 1 - span.begin) % problem->chunk_size == 0)
             w->excess = (dd){0, 0};
         const gradient_state before = state_before(run, n, t, h, w->states + m * size, w);
         const gradient_state after = state_at(w, w->states + (m + 1) * size);
@@ -483,9 +487,33 @@ static gka_status reverse_head(gka_run *run, int64_t n, int64_t h, space *w, gka
         if (!gka_run_solved(run, n, h, after.f[0] == 0))
             return GKA_INTERRUPTED;
     }
+    return GKA_OK;
+}
+
+static void put_initial(const gka_run *run, int64_t n, int64_t h, const space *w) {
+    const int64_t head = n * run->problem->H + h;
     put_matrix(w, w->A, w->D, run->out->dh0, run->lo->dh0, head * w->D * w->D);
     put_matrix(w, w->E, w->V, run->out->du0, run->lo->du0, head * w->D * w->V);
-    return GKA_OK;
+}
+
+static void clear_keys_and_values(int64_t tokens, const space *w) {
+    const vector both[2] = {w->dk, w->dv};
+    for (int i = 0; i < 2; i++) {
+        const size_t bytes = (size_t)(tokens * (i == 0 ? w->n : w->m)) * sizeof(double);
+        memset(both[i].hi, 0, bytes);
+        memset(both[i].lo, 0, bytes);
+    }
+}
+
+/* dk and dv of tokens [from, to); rows as in reverse_tokens. */
+static void put_keys_and_values(const gka_run *run, int64_t n, int64_t h, int64_t from, int64_t to_,
+                                int64_t base, const space *w) {
+    const int64_t b = gka_problem_span(run->problem, n).b;
+    for (int64_t t = from; t < to_; t++) {
+        const int64_t i = t - from, to = gka_at_group(run->problem, b, t, h) - base;
+        put(w->D, w->dk.hi + i * w->n, w->dk.lo + i * w->n, run->out->dk, run->lo->dk, to * w->D);
+        put(w->V, w->dv.hi + i * w->m, w->dv.lo + i * w->m, run->out->dv, run->lo->dv, to * w->V);
+    }
 }
 
 static gka_status reverse_group(gka_run *run, int64_t n, int64_t h, void *memory,
@@ -493,22 +521,51 @@ static gka_status reverse_group(gka_run *run, int64_t n, int64_t h, void *memory
     space *const w = memory;
     const gka_problem *const problem = run->problem;
     const gka_span span = gka_problem_span(problem, n);
-    const size_t rows = (size_t)(span.end - span.begin) * sizeof(double);
-    const vector both[2] = {w->dk, w->dv};
-    for (int i = 0; i < 2; i++) {
-        memset(both[i].hi, 0, rows * (size_t)(i == 0 ? w->n : w->m));
-        memset(both[i].lo, 0, rows * (size_t)(i == 0 ? w->n : w->m));
-    }
+    clear_keys_and_values(span.end - span.begin, w);
     for (int64_t i = 0; i < run->heads; i++) {
-        const gka_status status = reverse_head(run, n, h + i, w, error);
+        first_state(problem, n, h + i, w);
+        last_cotangents(problem, n, h + i, w);
+        const gka_status status = reverse_tokens(run, n, h + i, span.begin, span.end, 0, w, error);
         if (status != GKA_OK)
             return status;
+        put_initial(run, n, h + i, w);
     }
-    for (int64_t t = span.begin; t < span.end; t++) {
-        const int64_t i = t - span.begin, to = gka_at_group(problem, span.b, t, h);
-        put(w->D, w->dk.hi + i * w->n, w->dk.lo + i * w->n, run->out->dk, run->lo->dk, to * w->D);
-        put(w->V, w->dv.hi + i * w->m, w->dv.lo + i * w->m, run->out->dv, run->lo->dv, to * w->V);
+    put_keys_and_values(run, n, h, span.begin, span.end, 0, w);
+    return GKA_OK;
+}
+
+/* ---- by windows ---------------------------------------------------------------------------- */
+
+/* One sequence of one head: the state before each window is the caller's to keep, A and E go on
+ * from window to window, so that every operation is that of one run. */
+static gka_status reverse_windows(gka_run *run, int64_t n, int64_t h, void *memory,
+                                  gka_error *error) {
+    space *const w = memory;
+    const gka_problem *const problem = run->problem;
+    const gka_oracle_window *const window = run->options->window;
+    const int64_t W = window->tokens, T = problem->T;
+    const size_t bytes = (size_t)w->size * sizeof *w->states;
+    first_state(problem, n, h, w);
+    for (int64_t t = 0; t < T; t++) {
+        if (t % W == 0 && !window->keep(window->context, t / W, w->states, bytes))
+            return GKA_INTERRUPTED;
+        read_token(problem, 0, t, h, w);
+        next_state(w, w->states, NULL, w->states);
     }
+    last_cotangents(problem, n, h, w);
+    for (int64_t i = (T + W - 1) / W - 1; i >= 0; i--) {
+        const int64_t from = i * W, to = from + W < T ? from + W : T;
+        if (!window->fetch(window->context, i, w->states, bytes))
+            return GKA_INTERRUPTED;
+        clear_keys_and_values(to - from, w);
+        const gka_status status = reverse_tokens(run, n, h, from, to, from, w, error);
+        if (status != GKA_OK)
+            return status;
+        put_keys_and_values(run, n, h, from, to, from, w);
+        if (!window->full(window->context, from, to))
+            return GKA_INTERRUPTED;
+    }
+    put_initial(run, n, h, w);
     return GKA_OK;
 }
 
@@ -522,8 +579,10 @@ gka_status gka_certified_gradient(const gka_problem *problem, gka_cotangent cota
                    .report = report,
                    .heads = problem->G == 0 ? 1 : problem->H / problem->G,
                    .memory = cotangent == GKA_COTANGENT_O ? layer_memory : solve_memory,
-                   .body = reverse_group};
-    gka_exact_zero_gradient(problem, out);
-    gka_exact_zero_gradient(problem, lo);
+                   .body = options->window != NULL ? reverse_windows : reverse_group};
+    if (options->window == NULL) {
+        gka_exact_zero_gradient(problem, out);
+        gka_exact_zero_gradient(problem, lo);
+    }
     return gka_run_all(&run, error);
 }

@@ -46,7 +46,23 @@ static gka_status prepare(request *r, const gka_problem *problem, const gka_orac
     if (r->options.precision < 2 || r->options.precision > MAX_PRECISION)
         return gka_fail(error, GKA_BAD_ARGUMENT, "oracle: precision %d, expected 2..%d bits",
                         r->options.precision, MAX_PRECISION);
-    return gka_problem_check(&r->problem, NULL, error);
+    return r->options.window != NULL ? GKA_OK : gka_problem_check(&r->problem, NULL, error);
+}
+
+/* Windows are for the certified oracle and one head. */
+static gka_status check_window(const request *r, const gka_exact *lo, bool gradient,
+                               gka_error *error) {
+    const gka_oracle_window *const w = r->options.window;
+    if (w == NULL)
+        return GKA_OK;
+    const gka_problem *const p = &r->problem;
+    if (r->options.oracle == GKA_ORACLE_CERTIFIED && p->N == 1 && p->H == 1 && lo == NULL &&
+        r->options.given == NULL && w->tokens >= 1 && w->tokens % p->chunk_size == 0 &&
+        (!gradient || (w->keep != NULL && w->fetch != NULL)))
+        return GKA_OK;
+    return gka_fail(error, GKA_UNSUPPORTED,
+                    "oracle: a window: the certified oracle, one head, nothing given, no lo, and a "
+                    "multiple of the chunk size were expected");
 }
 
 /* No element in any result. (Other extents may then be anything: no loop, no product of them.) */
@@ -66,13 +82,9 @@ gka_status gka_oracle_forward(const gka_problem *problem, const gka_oracle_optio
         return status;
     if (r.options.given != NULL)
         return gka_fail(error, GKA_UNSUPPORTED, "oracle: given tensors are for gradients");
-    if (r.options.window != NULL &&
-        (r.options.oracle != GKA_ORACLE_CERTIFIED || r.problem.N != 1 || r.problem.H != 1 ||
-         lo != NULL || r.options.window->tokens < 1 ||
-         r.options.window->tokens % r.problem.chunk_size != 0))
-        return gka_fail(error, GKA_UNSUPPORTED,
-                        "oracle: a window: the certified forward pass of one head, without lo, and "
-                        "a multiple of the chunk size were expected");
+    const gka_status good = check_window(&r, lo, false, error);
+    if (good != GKA_OK)
+        return good;
     if (lo == NULL)
         lo = &r.nothing;
     if (nothing_to_do(&r.problem, out->h_final != NULL || out->u_final != NULL))
@@ -97,6 +109,9 @@ gka_status gka_oracle_gradient(const gka_problem *problem, gka_cotangent cotange
     *report = (gka_oracle_report){0};
     if (status != GKA_OK)
         return status;
+    const gka_status good = check_window(&r, lo, true, error);
+    if (good != GKA_OK)
+        return good;
     if (lo == NULL)
         lo = &r.nothing;
     if (r.options.given != NULL && r.options.oracle != GKA_ORACLE_CERTIFIED)

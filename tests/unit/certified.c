@@ -502,6 +502,113 @@ static void test_windows(void **state) {
     assert_true(recomputed > 20);
 }
 
+/* Token members of gradients, by elements a token. */
+enum { GRADIENT_MEMBERS = 8 };
+
+typedef struct reverse_windows {
+    windows all;
+    bool layer;
+    unsigned char *states; /* [windows, size] */
+    size_t size;
+    int64_t kept;
+} reverse_windows;
+
+static void gradient_members(const gka_problem *p, gka_exact *e, bool layer,
+                             lab_member m[GRADIENT_MEMBERS]) {
+    const int64_t T = p->T, D = p->D;
+    const lab_member members[GRADIENT_MEMBERS] = {
+        {"p", &e->p, T * D},      {"dq", &e->dq, T * D},    {"dk", &e->dk, T * D},
+        {"dg", &e->dg, T},        {"dg_h", &e->dg_h, T},    {"dg_u", &e->dg_u, T},
+        {"dv", &e->dv, T * p->V}, {"dalpha", &e->dalpha, T}};
+    memcpy(m, members, sizeof members);
+    for (int i = 6; i < GRADIENT_MEMBERS && !layer; i++)
+        m[i].name = NULL;
+}
+
+static bool keep_state(void *context, int64_t window, const void *state, size_t size) {
+    reverse_windows *const s = context;
+    assert_int_equal(window, s->kept++);
+    assert_true(size <= s->size);
+    memcpy(s->states + (size_t)window * s->size, state, size);
+    return true;
+}
+
+static bool fetch_state(void *context, int64_t window, void *state, size_t size) {
+    reverse_windows *const s = context;
+    memcpy(state, s->states + (size_t)window * s->size, size);
+    return true;
+}
+
+static bool compare_gradients(void *context, int64_t begin, int64_t end) {
+    reverse_windows *const s = context;
+    const gka_problem *const p = s->all.problem;
+    lab_member whole[GRADIENT_MEMBERS], part[GRADIENT_MEMBERS];
+    gka_exact a = *s->all.whole, b = *s->all.part;
+    assert_int_equal(end, s->all.next);
+    assert_true(begin % 4 == 0 && end - begin <= 4);
+    s->all.next = begin;
+    gradient_members(p, &a, s->layer, whole);
+    gradient_members(p, &b, s->layer, part);
+    for (int i = 0; i < GRADIENT_MEMBERS && whole[i].name != NULL; i++) {
+        const int64_t width = whole[i].count / p->T;
+        if (memcmp(*part[i].at, *whole[i].at + begin * width,
+                   (size_t)((end - begin) * width) * sizeof(double)) != 0)
+            fail_msg("%s of tokens %lld to %lld", whole[i].name, (long long)begin, (long long)end);
+    }
+    return true;
+}
+
+/* So are those of gradients, from the right. */
+static void test_windows_of_gradients(void **state) {
+    (void)state;
+    unsigned char states[4 * 8192];
+    for (int i = 0; i < 24; i++) {
+        const lab_shape shape = {.B = 1,
+                                 .T = 11 + i % 3,
+                                 .H = 1,
+                                 .G = 1,
+                                 .D = 1 + i % 9,
+                                 .V = 3,
+                                 .gate = i % 4 != 0,
+                                 .alpha = i % 3 == 0,
+                                 .states = i % 3 != 0,
+                                 .cut = i % 4 == 1,
+                                 .silent = i % 5 == 0,
+                                 .seed = (uint64_t)i};
+        const bool layer = i % 2 == 0;
+        const gka_cotangent cotangent = layer ? GKA_COTANGENT_O : GKA_COTANGENT_X;
+        lab_case lab;
+        gka_exact whole, part;
+        lab_new(&lab, &shape);
+        lab_exact_new(&lab.problem, &whole);
+        lab_exact_new(&lab.problem, &part);
+        lab_gradient(&lab.problem, cotangent, GKA_ORACLE_CERTIFIED, &whole, NULL);
+        reverse_windows s = {.all = {&lab.problem, &whole, &part, shape.T},
+                             .layer = layer,
+                             .states = states,
+                             .size = sizeof states / 4};
+        const gka_oracle_window window = {.tokens = 4,
+                                          .full = compare_gradients,
+                                          .keep = keep_state,
+                                          .fetch = fetch_state,
+                                          .context = &s};
+        const gka_oracle_options options = {.oracle = GKA_ORACLE_CERTIFIED, .window = &window};
+        gka_oracle_report report;
+        gka_error error = {0};
+        assert_int_equal(
+            gka_oracle_gradient(&lab.problem, cotangent, &options, &part, NULL, &report, &error),
+            GKA_OK);
+        assert_int_equal(s.all.next, 0);
+        assert_int_equal(report.solves, shape.T);
+        assert_memory_equal(part.dh0, whole.dh0, (size_t)(shape.D * shape.D) * 8);
+        if (layer)
+            assert_memory_equal(part.du0, whole.du0, (size_t)(shape.D * shape.V) * 8);
+        lab_exact_free(&lab.problem, &whole);
+        lab_exact_free(&lab.problem, &part);
+        lab_free(&lab);
+    }
+}
+
 /* ---- statuses ------------------------------------------------------------------------------ */
 
 static void test_no_certificate(void **state) {
@@ -584,6 +691,7 @@ int main(void) {
         cmocka_unit_test(test_far_below_binary64),
         cmocka_unit_test(test_restart_is_empty),
         cmocka_unit_test(test_windows),
+        cmocka_unit_test(test_windows_of_gradients),
         cmocka_unit_test(test_no_certificate),
         cmocka_unit_test(test_unsupported_format),
         cmocka_unit_test(test_every_allocation_failing),
