@@ -184,11 +184,26 @@ gka_status gka_chunk_forward(const gka_problem *problem, const gka_profile *prof
  * dout (tensors layer.*). */
 typedef enum gka_chunk_of { GKA_CHUNK_SOLVE, GKA_CHUNK_LAYER } gka_chunk_of;
 
+/* What passes from right to left within one sequence, so that it can be computed by pieces: a piece
+ * takes what the tokens on its right send back (gka_chunk_carry_start: the cotangents of the final
+ * states) and leaves what its own left end sends on. Cut at multiples of C and of the output
+ * stage's tile (64 in the kernels), and with the states h0, u0 that the forward pass has at the
+ * cut, a run by pieces has the bits of one run in every profile. (dh0 has lost how E and Z were
+ * summed, which the kernels round apart.) */
+typedef struct gka_chunk_carry {
+    double *E, *Z; /* [N,H,D,D] of sums of p x^T and of (2 a <p,x>/f) H */
+    double *dU;    /* [N,H,D,V]; NULL for the solve */
+    int64_t T;     /* tokens of the whole sequence */
+} gka_chunk_carry;
+void gka_chunk_carry_start(const gka_problem *problem, const gka_profile *profile,
+                           const gka_chunk_carry *carry);
+
 /* Upstream tensors to differentiate at instead of the profile's own, which shows what the later
  * stages alone lose; members that are NULL are computed. p is used as is (already rounded). */
 typedef struct gka_chunk_given {
     const double *x, *fro; /* [B,T,H,D], [B,T,H] */
     const double *p;       /* [B,T,H,D] */
+    gka_chunk_carry carry; /* read and written; E NULL: none, this is all of the sequence */
 } gka_chunk_given;
 
 /* Fills p dq dk dg dh0, and for the layer dv dalpha du0; forward members that are not NULL are

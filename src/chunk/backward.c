@@ -35,6 +35,7 @@ typedef struct backward {
     gka_chunk *out;
     const double *x, *fro; /* of the forward pass */
     const double *p;       /* given, or NULL */
+    gka_chunk_carry carry; /* given, or NULLs */
     char *workspace;
     size_t each;
     int64_t T;        /* longest sequence */
@@ -739,6 +740,55 @@ static void output_step(const backward *run, backward_work *work, const cut *c, 
 
 /* ---- heads --------------------------------------------------------------------------------- */
 
+/* E, Z and dU of one head at the right end. */
+static void from_final(const gka_problem *problem, const gka_profile *profile, int64_t sequence,
+                       int64_t h, double *E, double *Z, double *dU) {
+    const int64_t size = problem->D * problem->D;
+    if (dU)
+        gka_problem_du_final(problem, sequence, h, dU);
+    gka_problem_dh_final(problem, sequence, h, E);
+    for (int64_t i = 0; !gka_profile_has(profile, GKA_POINT_H0_SIGN) && i < size; i++)
+        E[i] = 0 - E[i];
+    zero(Z, size);
+}
+
+void gka_chunk_carry_start(const gka_problem *problem, const gka_profile *profile,
+                           const gka_chunk_carry *carry) {
+    const int64_t D = problem->D, V = problem->V;
+    for (int64_t i = 0; i < problem->N * problem->H; i++)
+        from_final(problem, profile, i / problem->H, i % problem->H, carry->E + i * D * D,
+                   carry->Z + i * D * D, carry->dU ? carry->dU + i * D * V : NULL);
+}
+
+static void start_carry(const backward *run, backward_work *work, int64_t sequence, int64_t h) {
+    const chunk_plan *const plan = run->plan;
+    const gka_chunk_carry *const c = &run->carry;
+    const int64_t D = plan->D, V = plan->V, i = sequence * plan->problem->H + h;
+    const bool layer = run->of == GKA_CHUNK_LAYER;
+    if (!c->E) {
+        from_final(plan->problem, &plan->profile, sequence, h, work->E, work->Z,
+                   layer ? work->dU : NULL);
+        return;
+    }
+    copy(work->E, c->E + i * D * D, D * D);
+    copy(work->Z, c->Z + i * D * D, D * D);
+    if (layer)
+        copy(work->dU, c->dU + i * D * V, D * V);
+}
+
+static void leave_carry(const backward *run, const backward_work *work, int64_t sequence,
+                        int64_t h) {
+    const chunk_plan *const plan = run->plan;
+    const gka_chunk_carry *const c = &run->carry;
+    const int64_t D = plan->D, V = plan->V, i = sequence * plan->problem->H + h;
+    if (!c->E)
+        return;
+    copy(c->E + i * D * D, work->E, D * D);
+    copy(c->Z + i * D * D, work->Z, D * D);
+    if (run->of == GKA_CHUNK_LAYER)
+        copy(c->dU + i * D * V, work->dU, D * V);
+}
+
 static void backward_head(const backward *run, backward_work *work, int64_t sequence, int64_t h) {
     const chunk_plan *const plan = run->plan;
     const gka_problem *const problem = plan->problem;
@@ -747,8 +797,8 @@ static void backward_head(const backward *run, backward_work *work, int64_t sequ
     cut c = {span.b, h, span.begin, span.end, plan->C_out};
     zero(work->g_all, span.end - span.begin);
     zero(work->dq_all, (span.end - span.begin) * D);
+    start_carry(run, work, sequence, h);
     if (run->of == GKA_CHUNK_LAYER) {
-        gka_problem_du_final(problem, sequence, h, work->dU);
         gka_problem_u0(problem, sequence, h, work->part);
         from_the_right(run, work, &c, true, work->part, output_step);
         if (run->out->du0)
@@ -758,13 +808,10 @@ static void backward_head(const backward *run, backward_work *work, int64_t sequ
             gka_problem_dx(problem, span.b, t, h, work->dx_all + (t - span.begin) * D);
     }
     c.C = plan->C;
-    gka_problem_dh_final(problem, sequence, h, work->E);
-    for (int64_t i = 0; !chunk_has(plan, GKA_POINT_H0_SIGN) && i < D * D; i++)
-        work->E[i] = 0 - work->E[i];
-    zero(work->Z, D * D);
     chunk_initial_state(plan, sequence, h, work->DD);
     copy(work->part, work->DD, D * D);
     from_the_right(run, work, &c, false, work->part, solve_step);
+    leave_carry(run, work, sequence, h);
     if (!run->out->dh0)
         return;
     double *const dh0 = run->out->dh0 + (sequence * problem->H + h) * D * D;
@@ -808,6 +855,8 @@ gka_status gka_chunk_backward(const gka_problem *problem, const gka_profile *pro
     gka_chunk forward = *out;
     forward.x = x ? x : out->x;
     forward.fro = fro ? fro : out->fro;
+    if (given && given->carry.E)
+        chunk_plan_piece(&plan, given->carry.T);
     int64_t tiles = 1;
     for (int64_t n = 0; n < problem->N; n++) {
         const gka_span span = gka_problem_span(problem, n);
@@ -839,6 +888,8 @@ gka_status gka_chunk_backward(const gka_problem *problem, const gka_profile *pro
     run.x = given && given->x ? given->x : forward.x;
     run.fro = given && given->fro ? given->fro : forward.fro;
     run.p = given ? given->p : NULL;
+    if (given)
+        run.carry = given->carry;
     if (out->dk)
         memset(out->dk, 0, keys * D * sizeof(double));
     if (out->dv)

@@ -74,6 +74,8 @@ typedef struct chunk_bump {
 void *chunk_take(chunk_bump *bump, size_t count, size_t size);
 
 void chunk_plan_init(chunk_plan *plan, const gka_problem *problem, const gka_profile *profile);
+/* The problem is a piece of a sequence of T tokens. */
+void chunk_plan_piece(chunk_plan *plan, int64_t T);
 void chunk_work_layout(const chunk_plan *plan, chunk_bump *bump, chunk_work *work);
 
 static inline bool chunk_has(const chunk_plan *plan, gka_point point) {

@@ -188,7 +188,7 @@ static gka_status gradients_of(segmented *s, int64_t i) {
     part = segment(s, i, h, u, A + H, E + U);
     part.dx = no_cotangent(s, &part.dx);
     part.dout = no_cotangent(s, &part.dout);
-    const gka_chunk_given given = {s->part.x, s->part.fro, s->zeros};
+    const gka_chunk_given given = {.x = s->part.x, .fro = s->part.fro, .p = s->zeros};
     gka_chunk through = {.dk = s->part.dk, .dv = s->part.dv, .dg = s->part.dg};
     status = gka_chunk_backward(&part, s->profile, s->of, s->bp_lambda, &given, &through, s->error);
     if (status == GKA_OK)

@@ -27,6 +27,10 @@ static chunk_kind kind_at(const chunk_plan *plan, gka_point point, chunk_kind ki
     return chunk_has(plan, point) ? kind : CHUNK_WORKING;
 }
 
+void chunk_plan_piece(chunk_plan *plan, int64_t T) {
+    plan->C_out = plan->hardware ? output_tile(T) : plan->C;
+}
+
 void chunk_plan_init(chunk_plan *plan, const gka_problem *problem, const gka_profile *profile) {
     const bool hardware = profile->device->core[GKA_MMA_BF16].group > 0;
     *plan = (chunk_plan){.problem = problem,
@@ -37,7 +41,7 @@ void chunk_plan_init(chunk_plan *plan, const gka_problem *problem, const gka_pro
                          .hardware = hardware,
                          .gated = problem->g.data != NULL,
                          .exact = gka_device_find("exact64")};
-    plan->C_out = hardware ? output_tile(problem->T) : plan->C;
+    chunk_plan_piece(plan, problem->T);
     plan->f32 = profile->device->binary32 && chunk_has(plan, GKA_POINT_ARITHMETIC);
     const bool powers = is_power_of_two(plan->C) && is_power_of_two(plan->D) &&
                         (plan->V == 0 || is_power_of_two(plan->V));

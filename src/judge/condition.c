@@ -276,7 +276,8 @@ static gka_status compute_floor(job *j, gka_error *error) {
     const golden_values upstream = {{[JUDGE_X] = j->floor.of[JUDGE_X]}};
     status = golden_local(problem, j->wanted & 1u << JUDGE_O, &upstream, &j->floor, error);
     for (int i = 0; status == GKA_OK && i < 2; i++) {
-        const gka_chunk_given given = {j->floor.of[JUDGE_X], j->floor.of[JUDGE_FRO], j->p[i]};
+        const gka_chunk_given given = {
+            .x = j->floor.of[JUDGE_X], .fro = j->floor.of[JUDGE_FRO], .p = j->p[i]};
         gka_chunk out = {0};
         if (j->p[i] == NULL)
             continue;

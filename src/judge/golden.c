@@ -273,11 +273,11 @@ gka_status golden_local(const gka_problem *problem, unsigned wanted, const golde
                     .p = p};
     if (status == GKA_OK && (r.o != NULL || r.p != NULL))
         status = recur(&r, error);
-    const gka_chunk_given solve = {given->of[JUDGE_X], given->of[JUDGE_FRO],
-                                   given->of[JUDGE_SOLVE_DQ]};
+    const gka_chunk_given solve = {
+        .x = given->of[JUDGE_X], .fro = given->of[JUDGE_FRO], .p = given->of[JUDGE_SOLVE_DQ]};
     if (status == GKA_OK)
         status = local_backward(problem, JUDGE_SOLVE, local, &solve, values, error);
-    const gka_chunk_given layer = {given->of[JUDGE_X], given->of[JUDGE_FRO], p};
+    const gka_chunk_given layer = {.x = given->of[JUDGE_X], .fro = given->of[JUDGE_FRO], .p = p};
     if (status == GKA_OK)
         status = local_backward(problem, JUDGE_LAYER, local, &layer, values, error);
     gka_free(p);

@@ -6,6 +6,7 @@
 
 #include "gka/chunk.h"
 #include "gka/oracle.h"
+#include "io/bytes.h"
 
 #include <math.h>
 
@@ -283,6 +284,105 @@ static void test_what_the_missing_ridge_term_costs(void **state) {
     }
 }
 
+/* ---- pieces of one run --------------------------------------------------------------------- */
+
+enum { PIECE = 64 };
+
+/* States [N,H,D,columns] as a view; bytes: room for them. (A state of a profile is a binary64
+ * number, whatever it was rounded to.) */
+static gka_view states(const gka_problem *p, int64_t columns, const double *state, void *bytes) {
+    gka_store_doubles(bytes, (size_t)(p->N * p->H * p->D * columns), state);
+    const gka_tensor tensor = {"", GKA_F64, 4, {p->N, p->H, p->D, columns}, bytes};
+    return gka_view_of(&tensor);
+}
+
+/* Results of tokens from begin on; B = 1. */
+static gka_chunk results_from(const gka_problem *p, const results *r, int64_t begin) {
+    gka_chunk out = chunk_of(r);
+    const int64_t H = p->H, G = p->G;
+    out.x += begin * H * p->D, out.fro += begin * H, out.o += begin * H * p->V;
+    out.dq += begin * H * p->D, out.dk += begin * G * p->D, out.dv += begin * G * p->V;
+    out.dalpha += begin * H, out.dg += begin * H;
+    return out;
+}
+
+static void by_pieces(const gka_problem *p, const gka_profile *profile, gka_chunk_of of,
+                      const results *r) {
+    enum { MOST = 4, STATE = 2 * 16 * 16 };
+    double h[MOST][STATE], u[MOST][STATE], E[STATE], Z[STATE], dU[STATE];
+    unsigned char h_bytes[8 * STATE], u_bytes[8 * STATE];
+    gka_problem parts[MOST];
+    gka_error error = {0};
+    int n = 0;
+    for (int64_t begin = 0; begin < p->T; begin += PIECE, n++) {
+        gka_problem *const part = &parts[n];
+        *part = gka_problem_tokens(p, begin, begin + PIECE < p->T ? begin + PIECE : p->T);
+        part->h0 = begin == 0 ? p->h0 : states(p, p->D, h[n - 1], h_bytes);
+        part->u0 = begin == 0 ? p->u0 : states(p, p->V, u[n - 1], u_bytes);
+        gka_chunk out = results_from(p, r, begin);
+        out.h_final = h[n], out.u_final = u[n];
+        assert_int_equal(gka_chunk_forward(part, profile, &out, NULL, NULL, &error), GKA_OK);
+    }
+    gka_chunk_given given = {.carry = {E, Z, of == GKA_CHUNK_LAYER ? dU : NULL, p->T}};
+    gka_chunk_carry_start(p, profile, &given.carry);
+    for (int i = n - 1; i >= 0; i--) {
+        gka_problem *const part = &parts[i];
+        if (i > 0) {
+            part->h0 = states(p, p->D, h[i - 1], h_bytes);
+            part->u0 = states(p, p->V, u[i - 1], u_bytes);
+        }
+        gka_chunk out = results_from(p, r, i * PIECE);
+        given.x = out.x, given.fro = out.fro;
+        out.h_final = out.u_final = NULL;
+        assert_int_equal(gka_chunk_backward(part, profile, of, true, &given, &out, &error), GKA_OK);
+    }
+    memcpy(r->of[3], h[n - 1], r->count[3] * sizeof(double));
+    memcpy(r->of[4], u[n - 1], r->count[4] * sizeof(double));
+}
+
+/* In every profile, for E and Z are handed on as they are: bits, where dh0 alone would not do. */
+static void test_pieces_keep_the_bits(void **state) {
+    (void)state;
+    static const char *const profiles[] = {"exact64", "ieee32", "h100"};
+    for (int i = 0; i < 96; i++) {
+        const gka_gate gate = (gka_gate)(i % 4);
+        const gka_generator spec = {.keys = (gka_keys)(i % 5 % 4),
+                                    .gate = gate,
+                                    .B = 1,
+                                    .T = 150,
+                                    .H = 2,
+                                    .G = 1 + i / 4 % 2,
+                                    .D = 16,
+                                    .V = 16,
+                                    .alpha = true,
+                                    .h0 = i / 8 % 2 == 0,
+                                    .final = i / 8 % 3 == 0,
+                                    .cotangents = true,
+                                    .dtype = GKA_BF16,
+                                    .num_iter = 8,
+                                    .chunk_size = i / 16 % 2 == 0 ? 16 : 64,
+                                    .seed = (uint64_t)i};
+        gka_profile profile = profile_of(profiles[i % 3]);
+        gka_error error = {0};
+        if (i / 32 % 2 == 1)
+            assert_int_equal(gka_profile_set(&profile, "h0_sign=exact", &error), GKA_OK);
+        const gka_chunk_of of = i / 6 % 2 == 0 ? GKA_CHUNK_LAYER : GKA_CHUNK_SOLVE;
+        gka_problem p = {0};
+        made(&p, &spec);
+        results a = taken(&p), b = taken(&p);
+        whole(&p, &profile, of, &a);
+        gka_chunk forward = {.o = a.of[2], .h_final = a.of[3], .u_final = a.of[4]};
+        assert_int_equal(gka_chunk_forward(&p, &profile, &forward, NULL, NULL, &error), GKA_OK);
+        by_pieces(&p, &profile, of, &b);
+        for (int t = 0; t < TENSORS; t++)
+            if (memcmp(a.of[t], b.of[t], a.count[t] * sizeof(double)) != 0)
+                fail_msg("case %d, %s: %s, other bits", i, profiles[i % 3], names[t]);
+        dropped(&b);
+        dropped(&a);
+        gka_problem_free(&p);
+    }
+}
+
 /* ---- bad bounds, no memory ----------------------------------------------------------------- */
 
 static void test_bad_bounds(void **state) {
@@ -336,6 +436,7 @@ int main(void) {
         cmocka_unit_test(test_any_cut_and_the_scan),
         cmocka_unit_test(test_h100_has_the_same_errors),
         cmocka_unit_test(test_what_the_missing_ridge_term_costs),
+        cmocka_unit_test(test_pieces_keep_the_bits),
         cmocka_unit_test(test_bad_bounds),
         cmocka_unit_test(test_survives_failing_allocations),
     };

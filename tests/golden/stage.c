@@ -75,8 +75,10 @@ static void later_stages(const gka_problem *p, const gka_file *golden, const cha
     assert_int_equal(golden_allocate(p, wanted, out, &error), GKA_OK);
     for (int part = JUDGE_SOLVE; part <= JUDGE_LAYER; part++) {
         gka_chunk chunk = {0};
-        const gka_chunk_given at = {given.of[GIVEN_X], given.of[GIVEN_FRO],
-                                    given.of[part == JUDGE_SOLVE ? GIVEN_SOLVE_P : GIVEN_LAYER_P]};
+        const gka_chunk_given at = {
+            .x = given.of[GIVEN_X],
+            .fro = given.of[GIVEN_FRO],
+            .p = given.of[part == JUDGE_SOLVE ? GIVEN_SOLVE_P : GIVEN_LAYER_P]};
         for (int i = 0; i < JUDGE_OUTPUTS; i++)
             if (wanted >> i & 1 && (int)judge_outputs[i].part == part)
                 *judge_chunk(&chunk, i) = out->of[i];

@@ -237,7 +237,7 @@ static void test_floor(void **state) {
     stored("bf16", N, dp, rounded_p);
     assert_true(bits_of(rows[0].floor) == bits_of(gka_rel_err(N, rounded_x, x)));
     assert_true(bits_of(rows[2].floor) == bits_of(gka_rel_err(N, rounded_p, dp)));
-    const gka_chunk_given given = {rounded_x, rounded_f, rounded_p};
+    const gka_chunk_given given = {.x = rounded_x, .fro = rounded_f, .p = rounded_p};
     gka_chunk out = {.dk = rounded_dk};
     assert_int_equal(gka_chunk_backward(&p, &exact64, GKA_CHUNK_SOLVE, true, &given, &out, NULL),
                      GKA_OK);
