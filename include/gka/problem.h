@@ -193,6 +193,12 @@ typedef struct gka_generator {
 gka_status gka_problem_generate(const gka_generator *generator, gka_problem *problem,
                                 gka_error *error);
 
+/* Tokens [begin, end) of every batch row alone, the bytes that they have in the whole; with h0, u0
+ * where begin = 0, with dh_final, du_final where end = T. So a long problem can be made by windows,
+ * in memory that does not grow with its T. */
+gka_status gka_problem_generate_tokens(const gka_generator *generator, int64_t begin, int64_t end,
+                                       gka_problem *problem, gka_error *error);
+
 /* ---- 5 to a file --------------------------------------------------------------------------- */
 
 enum { GKA_PROBLEM_TENSORS = 12 };

@@ -84,55 +84,57 @@ static void set_first(const gka_view *view, int64_t b, int64_t t, int64_t n) {
         set(&r, i, r.format->max_finite);
 }
 
-static void copy_first(const gka_view *view, int64_t b, int64_t t) {
-    const row to = row_of(view, b, t), from = row_of(view, 0, 0);
+static void copy_first(const gka_view *view, const gka_view *first, int64_t b, int64_t t) {
+    const row to = row_of(view, b, t), from = row_of(first, 0, 0);
     for (int64_t i = 0; i < to.count; i++)
         set(&to, i, get(&from, i));
 }
 
 /* ---- one token ----------------------------------------------------------------------------- */
 
-static void edit_token(gka_problem *p, gka_edit edit, int64_t b, int64_t t) {
+/* i: the token's number within p, t: within the whole sequence of T. */
+static void edit_token(gka_problem *p, gka_edit edit, const gka_view *first_key, int64_t T,
+                       int64_t b, int64_t i, int64_t t) {
     switch (edit) {
-    case GKA_EDIT_ONE_KEY: copy_first(&p->k, b, t); break;
-    case GKA_EDIT_NO_KEYS: fill(&p->k, b, t, 0); break;
+    case GKA_EDIT_ONE_KEY: copy_first(&p->k, first_key, b, i); break;
+    case GKA_EDIT_NO_KEYS: fill(&p->k, b, i, 0); break;
     case GKA_EDIT_LATE_KEYS:
-        if (t < p->T / 2)
-            fill(&p->k, b, t, 0);
+        if (t < T / 2)
+            fill(&p->k, b, i, 0);
         break;
     case GKA_EDIT_ZERO_QUERIES:
         if (t % 2 == 1)
-            fill(&p->q, b, t, 0);
+            fill(&p->q, b, i, 0);
         break;
-    case GKA_EDIT_GAMMA_ONE: fill(&p->g, b, t, 0); break;
+    case GKA_EDIT_GAMMA_ONE: fill(&p->g, b, i, 0); break;
     case GKA_EDIT_GAMMA_ZERO:
         if (t % 7 == 3)
-            fill(&p->g, b, t, -INFINITY);
+            fill(&p->g, b, i, -INFINITY);
         break;
     case GKA_EDIT_GAMMA_TINY:
         if (t % 7 == 3)
-            fill(&p->g, b, t, -200);
+            fill(&p->g, b, i, -200);
         break;
     case GKA_EDIT_SUBNORMAL:
         if (t % 2 == 1) {
-            shrink(&p->q, b, t), shrink(&p->k, b, t), shrink(&p->v, b, t);
-            shrink(&p->dout, b, t), shrink(&p->dx, b, t);
+            shrink(&p->q, b, i), shrink(&p->k, b, i), shrink(&p->v, b, i);
+            shrink(&p->dout, b, i), shrink(&p->dx, b, i);
         }
         break;
     case GKA_EDIT_LARGEST_VALUE:
-        if (t == p->T / 2 && p->v.data != NULL)
-            set_first(&p->v, b, t, p->V);
+        if (t == T / 2 && p->v.data != NULL)
+            set_first(&p->v, b, i, p->V);
         break;
     case GKA_EDIT_LARGEST_KEY:
-        if (t == p->T / 2)
-            set_first(&p->k, b, t, p->D);
+        if (t == T / 2)
+            set_first(&p->k, b, i, p->D);
         break;
     case GKA_EDIT_COUNT: break;
     }
 }
 
-gka_status gka_problem_edit(const gka_generator *generator, gka_problem *problem,
-                            gka_error *error) {
+gka_status gka_problem_edit(const gka_generator *generator, int64_t begin,
+                            const gka_view *first_key, gka_problem *problem, gka_error *error) {
     for (int edit = 0; edit < GKA_EDIT_COUNT; edit++) {
         if (!(generator->edits >> edit & 1))
             continue;
@@ -145,7 +147,7 @@ gka_status gka_problem_edit(const gka_generator *generator, gka_problem *problem
                             names[edit]);
         for (int64_t b = 0; b < problem->B && problem->H > 0 && problem->T > 0; b++)
             for (int64_t t = 0; t < problem->T; t++)
-                edit_token(problem, (gka_edit)edit, b, t);
+                edit_token(problem, (gka_edit)edit, first_key, generator->T, b, t, begin + t);
     }
     return GKA_OK;
 }

@@ -85,10 +85,11 @@ typedef struct target {
 
 typedef struct maker {
     const gka_generator *spec;
-    int64_t pairs;       /* recall */
-    double *map;         /* [G, D, D] basis; [G, RANK, D]; [G, D]; by spec->keys */
-    double *rate, *step; /* [H]: c A and ln(e^dt - 1) */
-    double *work;        /* [threads, work_size] */
+    int64_t begin, tokens; /* which are made, of each batch row */
+    int64_t pairs;         /* recall */
+    double *map;           /* [G, D, D] basis; [G, RANK, D]; [G, D]; by spec->keys */
+    double *rate, *step;   /* [H]: c A and ln(e^dt - 1) */
+    double *work;          /* [threads, work_size] */
     size_t work_size;
     target to;
 } maker;
@@ -200,19 +201,25 @@ static void make_query(const maker *m, int64_t b, int64_t t, int64_t h, double *
         x[d] += 0.1 * gka_draw_normal(spec->seed, GKA_DRAW_Q, b, t, h, d);
 }
 
+/* Token i of those that are made: token t of batch row b. */
+typedef struct place {
+    int64_t i, b, t;
+} place;
+
 /* One row per head of one tensor, drawn and stored. */
-static void make_normal_rows(const maker *m, gka_draw what, unsigned char *tensor, int64_t b,
-                             int64_t t, int64_t n, double *x) {
+static void make_normal_rows(const maker *m, gka_draw what, unsigned char *tensor, place at,
+                             int64_t n, double *x) {
     for (int64_t h = 0; tensor != NULL && h < m->spec->H; h++) {
-        normals(m, what, b, t, h, n, x);
-        store(tensor, m->spec->dtype, ((b * m->spec->T + t) * m->spec->H + h) * n, n, x);
+        normals(m, what, at.b, at.t, h, n, x);
+        store(tensor, m->spec->dtype, (at.i * m->spec->H + h) * n, n, x);
     }
 }
 
-static void make_keys_and_values(const maker *m, int64_t b, int64_t t, double *x) {
+static void make_keys_and_values(const maker *m, place at, double *x) {
     const gka_generator *const spec = m->spec;
+    const int64_t b = at.b, t = at.t;
     for (int64_t g = 0; g < spec->G; g++) {
-        const int64_t row = (b * spec->T + t) * spec->G + g;
+        const int64_t row = at.i * spec->G + g;
         const double beta =
             spec->plain
                 ? 1
@@ -234,8 +241,9 @@ static void make_token(void *context, int64_t i, int worker) {
     const maker *const m = context;
     const gka_generator *const spec = m->spec;
     double *const x = m->work + (size_t)worker * m->work_size;
-    const int64_t b = i / spec->T, t = i % spec->T;
-    make_keys_and_values(m, b, t, x);
+    const int64_t b = i / m->tokens, t = m->begin + i % m->tokens;
+    const place at = {i, b, t};
+    make_keys_and_values(m, at, x);
     for (int64_t h = 0; h < spec->H; h++) {
         const int64_t row = i * spec->H + h;
         make_query(m, b, t, h, x);
@@ -252,8 +260,8 @@ static void make_token(void *context, int64_t i, int worker) {
             store(m->to.g, GKA_F32, row, 1, x);
         }
     }
-    make_normal_rows(m, GKA_DRAW_DOUT, m->to.dout, b, t, spec->V, x);
-    make_normal_rows(m, GKA_DRAW_DX, m->to.dx, b, t, spec->D, x);
+    make_normal_rows(m, GKA_DRAW_DOUT, m->to.dout, at, spec->V, x);
+    make_normal_rows(m, GKA_DRAW_DX, m->to.dx, at, spec->D, x);
 }
 
 /* ---- initial states ------------------------------------------------------------------------ */
@@ -286,7 +294,7 @@ static void make_states(void *context, int64_t i, int worker) {
         make_state(m, m->to.h0, n, h, false, x);
     if (m->to.u0 != NULL)
         make_state(m, m->to.u0, n, h, true, x);
-    for (int64_t j = 0; spec->final && j < spec->D; j++) {
+    for (int64_t j = 0; m->to.dh_final != NULL && j < spec->D; j++) {
         normals(m, GKA_DRAW_DH, n, j, h, spec->D, x);
         store(m->to.dh_final, GKA_F32, (i * spec->D + j) * spec->D, spec->D, x);
         normals(m, GKA_DRAW_DU, n, j, h, spec->V, x);
@@ -337,21 +345,23 @@ static gka_status allocate(part *parts, size_t count, gka_problem *problem, gka_
     return GKA_OK;
 }
 
-static gka_status allocate_tensors(const gka_generator *s, gka_problem *p, target *to,
-                                   gka_error *error) {
-    const bool values = s->V > 0, gated = s->gate != GKA_GATE_NONE && !s->plain;
+static gka_status allocate_tensors(const maker *m, gka_problem *p, target *to, gka_error *error) {
+    const gka_generator *const s = m->spec;
+    const int64_t T = m->tokens;
+    const bool values = s->V > 0, gated = s->gate != GKA_GATE_NONE && !s->plain,
+               first = s->h0 && m->begin == 0, last = s->final && m->begin + T == s->T;
     part parts[] = {
-        {true, s->dtype, 4, {s->B, s->T, s->H, s->D}, &p->q, &to->q},
-        {true, s->dtype, 4, {s->B, s->T, s->G, s->D}, &p->k, &to->k},
-        {values, s->dtype, 4, {s->B, s->T, s->G, s->V}, &p->v, &to->v},
-        {s->alpha && !s->plain, s->dtype, 3, {s->B, s->T, s->H}, &p->alpha, &to->alpha},
-        {gated, GKA_F32, 3, {s->B, s->T, s->H}, &p->g, &to->g},
-        {s->h0, GKA_F32, 4, {s->B, s->H, s->D, s->D}, &p->h0, &to->h0},
-        {s->h0 && values, GKA_F32, 4, {s->B, s->H, s->D, s->V}, &p->u0, &to->u0},
-        {s->cotangents && values, s->dtype, 4, {s->B, s->T, s->H, s->V}, &p->dout, &to->dout},
-        {s->cotangents, s->dtype, 4, {s->B, s->T, s->H, s->D}, &p->dx, &to->dx},
-        {s->final, GKA_F32, 4, {s->B, s->H, s->D, s->D}, &p->dh_final, &to->dh_final},
-        {s->final && values, GKA_F32, 4, {s->B, s->H, s->D, s->V}, &p->du_final, &to->du_final},
+        {true, s->dtype, 4, {s->B, T, s->H, s->D}, &p->q, &to->q},
+        {true, s->dtype, 4, {s->B, T, s->G, s->D}, &p->k, &to->k},
+        {values, s->dtype, 4, {s->B, T, s->G, s->V}, &p->v, &to->v},
+        {s->alpha && !s->plain, s->dtype, 3, {s->B, T, s->H}, &p->alpha, &to->alpha},
+        {gated, GKA_F32, 3, {s->B, T, s->H}, &p->g, &to->g},
+        {first, GKA_F32, 4, {s->B, s->H, s->D, s->D}, &p->h0, &to->h0},
+        {first && values, GKA_F32, 4, {s->B, s->H, s->D, s->V}, &p->u0, &to->u0},
+        {s->cotangents && values, s->dtype, 4, {s->B, T, s->H, s->V}, &p->dout, &to->dout},
+        {s->cotangents, s->dtype, 4, {s->B, T, s->H, s->D}, &p->dx, &to->dx},
+        {last, GKA_F32, 4, {s->B, s->H, s->D, s->D}, &p->dh_final, &to->dh_final},
+        {last && values, GKA_F32, 4, {s->B, s->H, s->D, s->V}, &p->du_final, &to->du_final},
     };
     return allocate(parts, sizeof parts / sizeof parts[0], p, error);
 }
@@ -398,27 +408,48 @@ static gka_status check_spec(const gka_generator *s, gka_error *error) {
     return GKA_OK;
 }
 
+/* The key to which the edit one-key sets all: that of token 0, made again where that is not among
+ * the tokens made. */
+static gka_status make_first_key(const maker *m, gka_problem *first, gka_error *error) {
+    if (!(m->spec->edits >> GKA_EDIT_ONE_KEY & 1) || m->begin == 0)
+        return GKA_OK;
+    gka_generator spec = *m->spec;
+    spec.edits = 0;
+    spec.h0 = spec.final = spec.cotangents = false;
+    return gka_problem_generate_tokens(&spec, 0, 1, first, error);
+}
+
+static gka_status edit(const maker *m, gka_problem *problem, gka_error *error) {
+    gka_problem first = {0};
+    gka_status status = make_first_key(m, &first, error);
+    if (status == GKA_OK)
+        status = gka_problem_edit(m->spec, m->begin, first.k.data != NULL ? &first.k : &problem->k,
+                                  problem, error);
+    gka_problem_free(&first);
+    return status;
+}
+
 static gka_status make(maker *m, gka_problem *problem, gka_error *error) {
     const gka_generator *const s = m->spec;
     gka_status status = allocate_work(m, error);
     if (status == GKA_OK)
-        status = allocate_tensors(s, problem, &m->to, error);
+        status = allocate_tensors(m, problem, &m->to, error);
     if (status != GKA_OK || s->B == 0 || s->H == 0)
         return status;
-    if (s->T > 0) {
+    if (m->tokens > 0) {
         if (map_rows(s) > 0)
             gka_parallel(s->G, make_map, m);
         make_gate(m);
-        gka_parallel(s->B * s->T, make_token, m);
+        gka_parallel(s->B * m->tokens, make_token, m);
     }
-    if (s->h0 || s->final)
+    if (m->to.h0 != NULL || m->to.dh_final != NULL)
         gka_parallel(s->B * s->H, make_states, m);
-    status = gka_problem_edit(s, problem, error);
+    status = edit(m, problem, error);
     return status == GKA_OK ? gka_problem_check(problem, NULL, error) : status;
 }
 
-gka_status gka_problem_generate(const gka_generator *generator, gka_problem *problem,
-                                gka_error *error) {
+gka_status gka_problem_generate_tokens(const gka_generator *generator, int64_t begin, int64_t end,
+                                       gka_problem *problem, gka_error *error) {
     const gka_generator *const s = generator;
     *problem = (gka_problem){
         .B = s->B,
@@ -435,10 +466,18 @@ gka_status gka_problem_generate(const gka_generator *generator, gka_problem *pro
         .num_iter = s->num_iter != 0 ? s->num_iter : 30,
         .chunk_size = s->chunk_size != 0 ? s->chunk_size : 64,
     };
-    maker m = {.spec = s, .pairs = s->pairs != 0 ? s->pairs : s->T / 2};
+    maker m = {.spec = s,
+               .begin = begin,
+               .tokens = end - begin,
+               .pairs = s->pairs != 0 ? s->pairs : s->T / 2};
     gka_status status = gka_problem_check_numbers(problem, NULL, error);
     if (status == GKA_OK)
         status = check_spec(s, error);
+    if (status == GKA_OK && !(0 <= begin && begin <= end && end <= s->T))
+        status = gka_fail(error, GKA_BAD_ARGUMENT,
+                          "generator: tokens %lld to %lld; some of 0 to T = %lld were expected",
+                          (long long)begin, (long long)end, (long long)s->T);
+    problem->T = m.tokens;
     if (status == GKA_OK)
         status = make(&m, problem, error);
     gka_free(m.map);
@@ -448,4 +487,9 @@ gka_status gka_problem_generate(const gka_generator *generator, gka_problem *pro
     if (status != GKA_OK)
         gka_problem_free(problem);
     return status;
+}
+
+gka_status gka_problem_generate(const gka_generator *generator, gka_problem *problem,
+                                gka_error *error) {
+    return gka_problem_generate_tokens(generator, 0, generator->T, problem, error);
 }

@@ -253,6 +253,75 @@ static void prop_prefix(void **state) {
     }
 }
 
+/* Rows [begin, end) of each batch row of a tensor with tokens are the part's; states are where they
+ * belong. Returns how many tensors the part has. */
+static size_t assert_part(const gka_problem *whole, const gka_problem *part, int64_t begin,
+                          int64_t end) {
+    gka_tensor all[GKA_PROBLEM_TENSORS], some[GKA_PROBLEM_TENSORS];
+    const size_t count = gka_problem_tensors(whole, all), parts = gka_problem_tensors(part, some);
+    for (size_t i = 0, n = 0; i < count; i++) {
+        const gka_tensor *const a = &all[i], *const b = &some[n];
+        const bool states = strcmp(a->name, "h0") == 0 || strcmp(a->name, "u0") == 0,
+                   final = strstr(a->name, "final") != NULL;
+        if ((states && begin > 0) || (final && end < whole->T))
+            continue;
+        assert_true(n < parts);
+        assert_string_equal(a->name, b->name);
+        n++;
+        if (states || final) {
+            assert_memory_equal(a->data, b->data, bytes_of(a));
+            continue;
+        }
+        const size_t size = bytes_of(a) / (size_t)(whole->B * whole->T);
+        assert_int_equal(bytes_of(b), size * (size_t)(whole->B * (end - begin)));
+        for (int64_t row = 0; row < whole->B; row++)
+            if (memcmp((const char *)a->data + (size_t)(row * whole->T + begin) * size,
+                       (const char *)b->data + (size_t)(row * (end - begin)) * size,
+                       (size_t)(end - begin) * size) != 0)
+                fail_msg("%s of tokens %lld to %lld: other bytes", a->name, (long long)begin,
+                         (long long)end);
+    }
+    return parts;
+}
+
+/* Tokens made alone have the bytes that they have in the whole: all keys, gates and edits. */
+static void prop_tokens(void **state) {
+    (void)state;
+    static const int64_t cuts[] = {0, 1, 6, 6, 7, 13};
+    for (int i = 0; i < 5 * 4 * (GKA_EDIT_COUNT + 2); i++) {
+        const int edit = i / 20;
+        gka_generator spec = SMALL;
+        spec.keys = (gka_keys)(i % 5);
+        spec.gate = (gka_gate)(i / 5 % 4);
+        spec.T = 13;
+        spec.pairs = i % 2 == 0 ? 0 : 9;
+        spec.final = edit % 2 == 0;
+        spec.h0 = edit % 3 != 0;
+        spec.edits = edit > GKA_EDIT_COUNT ? ~0u : edit == GKA_EDIT_COUNT ? 0 : 1u << edit;
+        if (spec.gate == GKA_GATE_NONE)
+            spec.edits &=
+                ~(1u << GKA_EDIT_GAMMA_ONE | 1u << GKA_EDIT_GAMMA_ZERO | 1u << GKA_EDIT_GAMMA_TINY);
+        gka_problem whole = make(&spec);
+        size_t tensors = 0;
+        for (int c = 0; c < 5; c++) {
+            gka_problem part;
+            gka_error error = {0};
+            if (gka_problem_generate_tokens(&spec, cuts[c], cuts[c + 1], &part, &error) != GKA_OK)
+                fail_msg("%s", error.text);
+            tensors += assert_part(&whole, &part, cuts[c], cuts[c + 1]);
+            gka_problem_free(&part);
+        }
+        gka_tensor all[GKA_PROBLEM_TENSORS];
+        const size_t states = (spec.h0 ? 2 : 0) + (spec.final ? 2 : 0);
+        assert_int_equal(tensors, 5 * (gka_problem_tensors(&whole, all) - states) + states);
+        gka_problem_free(&whole);
+    }
+    gka_problem none;
+    gka_error error = {0};
+    assert_int_equal(gka_problem_generate_tokens(&SMALL, 2, 6, &none, &error), GKA_BAD_ARGUMENT);
+    assert_non_null(strstr(error.text, "0 to T = 5"));
+}
+
 static void prop_threads(void **state) {
     (void)state;
     for (int keys = GKA_KEYS_IID; keys <= GKA_KEYS_RECALL; keys++) {
@@ -817,6 +886,7 @@ int main(void) {
         cmocka_unit_test(prop_uniform_moments),
         cmocka_unit_test(test_places_differ),
         cmocka_unit_test(prop_prefix),
+        cmocka_unit_test(prop_tokens),
         cmocka_unit_test(prop_threads),
         cmocka_unit_test(prop_norms),
         cmocka_unit_test(prop_lowrank),
