@@ -259,6 +259,7 @@ typedef struct stack {
     double *q[DEEPEST], *k[DEEPEST], *v[DEEPEST]; /* [T,M], q and k normalised */
     double *q_norm[DEEPEST], *k_norm[DEEPEST];    /* [T,H] */
     double *o, *dout, *dq, *dk, *dv, *du, *dh;    /* [T,M] */
+    double *packed;                               /* [4,T,M]: q, k, v, dout as tensors */
 } stack;
 
 /* y_t = W x_t, or y_t += W^T x_t, for every token. */
@@ -305,12 +306,10 @@ static void normalise_back(int64_t n, int64_t width, const double *y, const doub
     }
 }
 
-static gka_view view_of(const stack *S, const double *x) {
-    return (gka_view){.data = x,
-                      .dtype = GKA_F64,
-                      .rank = 4,
-                      .shape = {1, S->T, S->H, S->D, 1},
-                      .stride = {S->T * S->M, S->M, S->D, 1, 0}};
+/* x [T,M] as a tensor [1,T,H,D], number i of the four that may be wanted at once. */
+static gka_view view_of(const stack *S, int i, const double *x) {
+    return gka_view_of_doubles(4, (const int64_t[]){1, S->T, S->H, S->D}, x,
+                               S->packed + i * S->T * S->M);
 }
 
 /* o of layer i from its q, k, v, or, with `back`, dq, dk, dv from dout. */
@@ -321,10 +320,10 @@ static gka_status layer(const stack *S, int i, const method *how, bool back, gka
                                  .G = S->H,
                                  .D = S->D,
                                  .V = S->D,
-                                 .q = view_of(S, S->q[i]),
-                                 .k = view_of(S, S->k[i]),
-                                 .v = view_of(S, S->v[i]),
-                                 .dout = view_of(S, S->dout),
+                                 .q = view_of(S, 0, S->q[i]),
+                                 .k = view_of(S, 1, S->k[i]),
+                                 .v = view_of(S, 2, S->v[i]),
+                                 .dout = view_of(S, 3, S->dout),
                                  .N = 1,
                                  .ridge_ratio = S->a,
                                  .scale = 1 / sqrt((double)S->D),
@@ -428,10 +427,10 @@ static int net_of(int64_t item) {
 }
 
 /* Numbers of one stack: a first layer's input, and for each layer h, u, q, k, v and the norms;
- * o, dout, dq, dk, dv, du, dh; two results to keep. */
+ * o, dout, dq, dk, dv, du, dh; four tensors; two results to keep. */
 static size_t stack_numbers(const course *c) {
     const size_t n = (size_t)(c->T * c->M);
-    return DEEPEST * (5 * n + (size_t)(c->T * (1 + 2 * c->H))) + 10 * n;
+    return DEEPEST * (5 * n + (size_t)(c->T * (1 + 2 * c->H))) + 14 * n;
 }
 
 static stack stack_of(const course *c, int64_t item, double *at) {
@@ -455,6 +454,7 @@ static stack stack_of(const course *c, int64_t item, double *at) {
     double **const vectors[] = {&S.h[0], &S.o, &S.dout, &S.dq, &S.dk, &S.dv, &S.du, &S.dh};
     for (int j = 0; j < 8; j++, at += n)
         *vectors[j] = at;
+    S.packed = at;
     memcpy(S.h[0], c->first, (size_t)n * sizeof *at);
     return S;
 }

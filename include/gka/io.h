@@ -64,6 +64,11 @@ typedef struct gka_tensor {
 /* The product of the shape (1 for rank 0). */
 int64_t gka_tensor_count(const gka_tensor *tensor);
 
+/* Doubles of the host as the data of a GKA_F64 tensor: bytes [8 count], at any address, which may
+ * be the doubles themselves. On a little-endian host a copy; an array that is handed to a tensor
+ * without it is right on such a host alone. */
+void gka_store_doubles(void *bytes, size_t count, const double *values);
+
 /* ---- 2 reading ----------------------------------------------------------------------------- */
 
 typedef struct gka_file gka_file;

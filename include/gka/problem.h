@@ -36,6 +36,10 @@ typedef struct gka_view {
 
 /* A view of a whole tensor of a file. Rank at most 5. */
 gka_view gka_view_of(const gka_tensor *tensor);
+/* A view of the host's own doubles values [shape[0], .., shape[rank - 1]], row-major, rank at most
+ * 5: packed by gka_store_doubles into `bytes`, which holds 8 for each and must outlive the view; it
+ * may be `values` itself, which then holds numbers for the view alone. */
+gka_view gka_view_of_doubles(int rank, const int64_t *shape, const double *values, void *bytes);
 /* out[i] = view[i0, i1, i2, i] for i < n, exactly (64-bit integers: rounded to double). A tensor of
  * rank 3 has one element in that fourth axis: n = 1. */
 void gka_view_row(const gka_view *view, int64_t i0, int64_t i1, int64_t i2, int64_t n, double *out);

@@ -2,13 +2,14 @@
  *
  * Symbols: segment i holds tokens bounds[i] .. bounds[i+1]; h_i, u_i the states before it, G_i the
  * sum of its gates; A_i, E_i the cotangents of the states before it, A_n = dh_final, E_n =
- * du_final. relay   h_{i+1} = H at the end of segment i run from h_i;        A_i = dh0 of segment i
- * run with A_{i+1} scan    h_{i+1} = H at the end of segment i run from 0 + exp(G_i) h_i A_i     =
- * dh0 of segment i run with 0           + exp(G_i) A_{i+1}
+ * du_final.
+ *
+ *   relay   h_{i+1} = H at the end of segment i run from h_i
+ *           A_i     = dh0 of segment i run with A_{i+1}
+ *   scan    h_{i+1} = H at the end of segment i run from 0 + exp(G_i) h_i
+ *           A_i     = dh0 of segment i run with 0          + exp(G_i) A_{i+1}
  */
 #include "chunk/chunk.h"
-
-#include "io/bytes.h"
 
 /* ---- what a run holds ---------------------------------------------------------------------- */
 
@@ -23,10 +24,9 @@ typedef struct segmented {
     const int64_t *bounds;
     gka_chunk *out;
     gka_chunk part; /* of one segment */
-    double *
-        zeros; /* [longest segment, max(D,1)] for each head: x, f, p of a segment without a solve */
-    double *h, *u;           /* [count + 1][N,H,D,D], [N,H,D,V]: h_i, u_i */
-    double *A, *E;           /* the same: A_i, E_i */
+    double *zeros;  /* x, f, p of a segment without a solve: [longest segment, max(D,1)] a head */
+    double *h, *u;  /* [count + 1][N,H,D,D], [N,H,D,V]: h_i, u_i */
+    double *A, *E;  /* the same: A_i, E_i */
     unsigned char *bytes[4]; /* h0, u0, dh_final, du_final of a segment as a view has them */
     uint16_t nothing;        /* a zero in bf16 */
     gka_error *error;
@@ -42,13 +42,11 @@ static size_t u_size(const segmented *s) {
 
 /* ---- views --------------------------------------------------------------------------------- */
 
-/* A state [N,H,D,columns] as a view of little-endian binary64. */
+/* A state [N,H,D,columns] as a view of `bytes`. */
 static gka_view state_view(const segmented *s, int64_t columns, const double *state,
                            unsigned char *bytes) {
     const gka_problem *const p = s->problem;
-    gka_store_doubles(bytes, (size_t)(p->N * p->H * p->D * columns), state);
-    const gka_tensor tensor = {"", GKA_F64, 4, {p->N, p->H, p->D, columns}, bytes};
-    return gka_view_of(&tensor);
+    return gka_view_of_doubles(4, (const int64_t[]){p->N, p->H, p->D, columns}, state, bytes);
 }
 
 /* The view's shape, every element zero. */

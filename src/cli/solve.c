@@ -270,7 +270,7 @@ static int answer(board *b) {
         b->decay[t - 1] = b->decay[t] * b->gamma[t];
     gka_problem_q(p, 0, T - 1, 0, b->q);
     make_cotangent(b);
-    p->dx = (gka_view){b->cotangent, GKA_F64, 4, {1, T, 1, D, 1}, {T * D, D, D, 1, 0}};
+    p->dx = gka_view_of_doubles(4, (const int64_t[]){1, T, 1, D}, b->cotangent, b->cotangent);
     const gka_oracle_options options = {.oracle = GKA_ORACLE_FP64};
     gka_exact exact = {.x = b->full_x,
                        .fro = b->fro,

@@ -4,7 +4,6 @@
 
 #include <stddef.h>
 #include <stdint.h>
-#include <string.h>
 
 /* Compilers make one load of this wherever size is a constant and the host is little-endian. */
 static inline uint64_t gka_load_le(const void *bytes, size_t size) {
@@ -19,15 +18,6 @@ static inline void gka_store_le(void *bytes, size_t size, uint64_t x) {
     unsigned char *const b = bytes;
     for (size_t i = 0; i < size; i++)
         b[i] = (unsigned char)(x >> (8 * i));
-}
-
-/* Doubles of the host as binary64; bytes [8 count] may be the doubles themselves. */
-static inline void gka_store_doubles(void *bytes, size_t count, const double *values) {
-    for (size_t i = 0; i < count; i++) {
-        uint64_t bits;
-        memcpy(&bits, &values[i], sizeof bits);
-        gka_store_le((unsigned char *)bytes + 8 * i, 8, bits);
-    }
 }
 
 #endif

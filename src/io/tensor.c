@@ -1,6 +1,8 @@
 /* tensor.c - the stored types by name and size, and how large a tensor is. */
 #include "io/tensor.h"
 
+#include "io/bytes.h"
+
 #include <string.h>
 
 static const struct {
@@ -32,6 +34,14 @@ int64_t gka_tensor_count(const gka_tensor *tensor) {
     for (int i = 0; i < tensor->rank; i++)
         count *= tensor->shape[i];
     return count;
+}
+
+void gka_store_doubles(void *bytes, size_t count, const double *values) {
+    for (size_t i = 0; i < count; i++) {
+        uint64_t bits;
+        memcpy(&bits, &values[i], sizeof bits);
+        gka_store_le((unsigned char *)bytes + 8 * i, 8, bits);
+    }
 }
 
 bool gka_tensor_bytes(const gka_tensor *tensor, size_t *bytes) {

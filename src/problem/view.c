@@ -21,6 +21,13 @@ gka_view gka_view_of(const gka_tensor *tensor) {
     return view;
 }
 
+gka_view gka_view_of_doubles(int rank, const int64_t *shape, const double *values, void *bytes) {
+    gka_tensor tensor = {.name = "", .dtype = GKA_F64, .rank = rank, .data = bytes};
+    memcpy(tensor.shape, shape, (size_t)rank * sizeof *shape);
+    gka_store_doubles(bytes, (size_t)gka_tensor_count(&tensor), values);
+    return gka_view_of(&tensor);
+}
+
 bool gka_view_contiguous(const gka_view *view) {
     int64_t stride = 1;
     for (int i = view->rank - 1; i >= 0; i--) {

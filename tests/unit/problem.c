@@ -79,6 +79,30 @@ static void test_view_strides(void **state) {
     assert_false(gka_view_contiguous(&view));
 }
 
+/* Whatever the host's byte order: at an odd address, and in place. */
+static void test_view_of_doubles(void **state) {
+    (void)state;
+    static const unsigned char pi[8] = {0x18, 0x2d, 0x44, 0x54, 0xfb, 0x21, 0x09, 0xc0};
+    const double given[6] = {0, -0.0, NAN, INFINITY, 0x1p-1074, -0x1.921fb54442d18p1};
+    double values[6], x[3];
+    unsigned char bytes[1 + sizeof values];
+    memcpy(values, given, sizeof values);
+    for (int in_place = 0; in_place <= 1; in_place++) {
+        void *const at = in_place ? (void *)values : bytes + 1;
+        const gka_view view = gka_view_of_doubles(2, (const int64_t[]){2, 3}, values, at);
+        assert_ptr_equal(view.data, at);
+        assert_int_equal(view.dtype, GKA_F64);
+        assert_int_equal(view.rank, 2);
+        assert_int_equal(view.shape[1], 3);
+        assert_int_equal(view.stride[0], 3);
+        assert_memory_equal((const unsigned char *)at + 40, pi, 8);
+        for (int i = 0; i < 2; i++) {
+            gka_elements(view.dtype, gka_view_at(&view, i, 0, 0), view.stride[1], 3, x);
+            assert_memory_equal(x, given + 3 * i, sizeof x);
+        }
+    }
+}
+
 /* ---- a problem in memory ------------------------------------------------------------------- */
 
 /* [1,2,2,1] q and so on, each test changing one thing. Every tensor is F32. */
@@ -607,6 +631,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_dtype),
         cmocka_unit_test(test_view_strides),
+        cmocka_unit_test(test_view_of_doubles),
         cmocka_unit_test(test_tokens_and_groups),
         cmocka_unit_test(test_packed),
         cmocka_unit_test(test_check_rejects),

@@ -11,8 +11,7 @@
 
 /* H = 1 k k^T = 4, f = 4, lambda = .5 f = 2: x = q / 6 */
 int main(void) {
-    const double q = 3, k = 2;
-    double x = 0;
+    double q = 3, k = 2, x = 0;
     gka_problem problem = {.B = 1,
                            .T = 1,
                            .H = 1,
@@ -23,10 +22,9 @@ int main(void) {
                            .scale = 1,
                            .num_iter = 1,
                            .chunk_size = 64};
-    const gka_tensor tensors[2] = {{"q", GKA_F64, 4, {1, 1, 1, 1}, &q},
-                                   {"k", GKA_F64, 4, {1, 1, 1, 1}, &k}};
-    problem.q = gka_view_of(&tensors[0]);
-    problem.k = gka_view_of(&tensors[1]);
+    static const int64_t shape[4] = {1, 1, 1, 1};
+    problem.q = gka_view_of_doubles(4, shape, &q, &q);
+    problem.k = gka_view_of_doubles(4, shape, &k, &k);
     gka_exact exact = {.x = &x};
     const gka_oracle_options options = {.oracle = GKA_ORACLE_MPFR};
     gka_error error = {0};
@@ -34,7 +32,9 @@ int main(void) {
         fprintf(stderr, "%s\n", error.text);
         return 1;
     }
-    const gka_tensor out = {"x", GKA_F64, 4, {1, 1, 1, 1}, &x};
+    unsigned char bytes[8];
+    gka_store_doubles(bytes, 1, &x);
+    const gka_tensor out = {"x", GKA_F64, 4, {1, 1, 1, 1}, bytes};
     gka_comparison comparison;
     gka_compare(&out, &(double){.5}, 1, &comparison);
     printf("gka %s: x = %g, %s\n", gka_version(), x, gka_format_find("bf16")->name);
