@@ -71,7 +71,8 @@ static void bounds_adjoint(gka_arith *A, const chebyshev *S, double step_, doubl
     const double ss = mul(A, mul(A, s, s), step_);
     const double rho_ = mul(A, mul(A, 0.5, quo(A, f, m)), square_);
     const double over_m = quo(A, rho_, m), twice = mul(A, 2, over_m);
-    *df = add(A, mul(A, -0.5, ss), mul(A, twice, quo(A, S->c.lambda, m)));
+    const double by_rho = mul(A, twice, quo(A, S->c.lambda, m)), by_step = mul(A, -0.5, ss);
+    *df = add(A, by_step, by_rho);
     *dlambda = add(A, *dlambda, sub(A, -ss, mul(A, twice, quo(A, f, m))));
 }
 
@@ -178,8 +179,10 @@ static void two_term_bounds_adjoint(gka_arith *A, const two_term *S, double tau_
                                     double delta_, double theta_, double *dlambda, double *df) {
     const double f = S->c.width, m = S->c.sum;
     const double over_m = quo(A, tau_, m), over_f = mul(A, 2, quo(A, sigma_, f));
-    const double m_ = add(A, sub(A, over_f, mul(A, over_m, quo(A, f, m))), mul(A, 0.5, theta_));
-    const double f_ = add(A, sub(A, over_m, mul(A, over_f, quo(A, m, f))), mul(A, 0.5, delta_));
+    const double half_theta_ = mul(A, 0.5, theta_);
+    const double m_ = add(A, sub(A, over_f, mul(A, over_m, quo(A, f, m))), half_theta_);
+    const double half_delta_ = mul(A, 0.5, delta_);
+    const double f_ = add(A, sub(A, over_m, mul(A, over_f, quo(A, m, f))), half_delta_);
     *df = add(A, f_, m_);
     *dlambda = add(A, *dlambda, mul(A, 2, m_));
 }
@@ -219,7 +222,8 @@ static void two_term_adjoint(gka_arith *A, two_term *S, bool reversible, const d
             axpby(A, D, 1, r, 1, w, r);
         }
         const double a_ = dot(A, D, d_, d);
-        tau_ = add(A, tau_, add(A, mul(A, a_, before), quo(A, mul(A, 2, b_), S->delta)));
+        const double by_b = quo(A, mul(A, 2, b_), S->delta), by_a = mul(A, a_, before);
+        tau_ = add(A, tau_, add(A, by_a, by_b));
         delta_ = sub(A, delta_, mul(A, b_, quo(A, b, S->delta)));
         const double through = mul(A, tau_, mul(A, tau, tau));
         sigma_ = sub(A, sigma_, through);
@@ -300,9 +304,11 @@ static void cg_adjoint(gka_arith *A, cg *S, const double *dx, double *dq, double
         const double beta_ = dot(A, D, p_, p);
         rho_ = add(A, rho_, quo(A, beta_, rho));
         axpby(A, D, mul(A, 2, rho_), r_next, 1, r_, r_);
-        const double alpha_ = sub(A, dot(A, D, dx, p), dot(A, D, r_, w));
+        const double by_r = dot(A, D, r_, w), by_x = dot(A, D, dx, p);
+        const double alpha_ = sub(A, by_x, by_r);
         const double d_ = -quo(A, mul(A, alpha_, alpha), d);
-        rho_ = sub(A, quo(A, alpha_, d), quo(A, mul(A, beta_, beta), rho));
+        const double by_beta = quo(A, mul(A, beta_, beta), rho), by_alpha = quo(A, alpha_, d);
+        rho_ = sub(A, by_alpha, by_beta);
         axpby(A, D, -alpha, r_, d_, p, w_);
         axpby(A, D, beta, p_, alpha, dx, p_);
         axpby(A, D, d_, w, 1, p_, p_);

@@ -39,7 +39,8 @@ static void step(gka_arith *A, row *c) {
     const double omega = c->s[OMEGA];
     axpby(A, c->D, c->lambda, c->x, 1, c->w, g);
     axpby(A, c->D, 1, g, -1, c->q, g);
-    axpby(A, c->D, mul(A, c->s[STEP], omega), g, sub(A, omega, 1), previous, g);
+    const double back = sub(A, omega, 1), down = mul(A, c->s[STEP], omega);
+    axpby(A, c->D, down, g, back, previous, g);
     copy(c->D, c->x, previous);
     axpby(A, c->D, omega, c->x, -1, g, c->x);
 }
@@ -70,7 +71,8 @@ static void step_two_term(gka_arith *A, row *c) {
     axpby(A, c->D, c->lambda, d, 1, c->w, c->w);
     axpby(A, c->D, 1, c->r, -1, c->w, c->r);
     const double tau = quo(A, 1, sub(A, c->s[TWICE_SIGMA], c->s[TAU]));
-    axpby(A, c->D, mul(A, tau, c->s[TAU]), d, quo(A, mul(A, 2, tau), c->s[DELTA]), c->r, d);
+    const double of_r = quo(A, mul(A, 2, tau), c->s[DELTA]), of_d = mul(A, tau, c->s[TAU]);
+    axpby(A, c->D, of_d, d, of_r, c->r, d);
     operand(A, c->D, d, d);
     axpby(A, c->D, 1, c->x, 1, d, c->x);
     c->s[TAU] = tau;

@@ -37,7 +37,8 @@ static void start_nesterov(gka_arith *A, row *c) {
     const double denominator = add(A, mul(A, 3, two_L), two_mu); /* 2 (3 L + mu) */
     const double s = root(A, quo(A, denominator, two_mu));       /* sqrt((3 L + mu)/mu) */
     c->s[ALPHA] = quo(A, 8, denominator);
-    c->s[BETA] = quo(A, sub(A, s, 2), add(A, s, 2));
+    const double below = add(A, s, 2), above = sub(A, s, 2);
+    c->s[BETA] = isinf(s) ? 1 : quo(A, above, below); /* mu is nothing beside L: the limit */
     scale(A, c->D, c->s[ALPHA], c->q, c->x);
     axpby(A, c->D, c->s[BETA], c->x, 1, c->x, c->p);
 }

@@ -1,5 +1,7 @@
 /* ops.h - the operations of gka/arith.h under short names, so that an algorithm reads as in the
- * book. Scalars are numbers of the accumulator format, vectors of the storage format. */
+ * book. Scalars are numbers of the accumulator format, vectors of the storage format. An operation
+ * takes its random bits when it is called, so two of them are never arguments of one call: C leaves
+ * open which comes first (the test golden/solvers). */
 #ifndef SOLVE_OPS_H
 #define SOLVE_OPS_H
 
