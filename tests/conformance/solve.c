@@ -217,6 +217,29 @@ static void test_given_bounds(void **state) {
     }
 }
 
+/* mu so small beside L that L - mu and L + mu are one number: kappa is infinite, the methods are
+ * their limits (rho = 1; beta = 1), and x is finite. */
+static void test_no_mu(void **state) {
+    (void)state;
+    static const char *const names[] = {"chebyshev", "chebyshev-converged", "chebyshev2",
+                                        "gradient", "nesterov"};
+    make(&E, 52, 40, 24, 0x1p-12, 0, 0);
+    const gka_system system = last_system(&E);
+    gka_arith A = arith_of("bf16");
+    const double f = gka_arith_scalar(&A, *system.f), lambda = *system.lambda;
+    assert_int_equal(bits_of(gka_arith_add(&A, gka_arith_mul(&A, 2, lambda), f)), bits_of(f));
+    double q[MAX_D], H[MAX_D * MAX_D], x[MAX_D];
+    gka_arith_store(&A, E.D, last(&E, E.q), q);
+    gka_arith_store(&A, E.D * E.D, E.H, H);
+    gka_system rounded = system;
+    rounded.H = H;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        const gka_solver solver = solver_of(names[i], 30);
+        if (run("bf16", &solver, &rounded, q, x).event != GKA_RAN)
+            fail_msg("%s is not finite", names[i]);
+    }
+}
+
 /* ---- conjugate gradients ------------------------------------------------------------------- */
 
 /* Keys along m orthogonal directions of distinct lengths: H + lambda I has m + 1 distinct
@@ -705,6 +728,7 @@ int main(void) {
         cmocka_unit_test(test_chebyshev_table),
         cmocka_unit_test(test_descent_rates),
         cmocka_unit_test(test_given_bounds),
+        cmocka_unit_test(test_no_mu),
         cmocka_unit_test(prop_cg_terminates),
         cmocka_unit_test(test_cg_survives_convergence),
         cmocka_unit_test(test_breakdown_and_non_finite),
