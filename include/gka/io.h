@@ -84,6 +84,10 @@ gka_status gka_file_from_memory(const char *name, const void *bytes, size_t size
                                 gka_error *error);
 void gka_file_close(gka_file *file);
 
+/* Lets go of the memory that what was read so far takes; it is read from the disk again when it is
+ * touched. So a file can be read from end to end in little memory. Of bytes in memory: nothing. */
+void gka_file_forget(const gka_file *file);
+
 const char *gka_file_path(const gka_file *file);
 size_t gka_file_count(const gka_file *file);
 /* Tensors in the order of their data. */

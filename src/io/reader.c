@@ -7,6 +7,7 @@
 #include "gka/io.h"
 
 #include "io/bytes.h"
+#include "io/pages.h"
 #include "io/tensor.h"
 
 #include <errno.h>
@@ -15,7 +16,6 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -317,8 +317,8 @@ static gka_status map(gka_file *file, int descriptor, gka_error *error) {
     file->size = (size_t)about.st_size;
     if (file->size == 0)
         return GKA_OK; /* there is nothing to map, and the header's check says so */
-    void *const bytes = mmap(NULL, file->size, PROT_READ, MAP_PRIVATE, descriptor, 0);
-    if (bytes == MAP_FAILED)
+    const void *const bytes = gka_pages_map(descriptor, file->size, false);
+    if (bytes == NULL)
         return gka_fail(error, errno == ENOMEM ? GKA_OUT_OF_MEMORY : GKA_IO,
                         "%s: cannot be mapped into memory: %s", file->path, strerror(errno));
     file->bytes = bytes;
@@ -371,12 +371,17 @@ void gka_file_close(gka_file *file) {
     if (file == NULL)
         return;
     if (file->mapped)
-        (void)munmap((void *)(uintptr_t)file->bytes, file->size);
+        gka_pages_unmap(file->bytes, file->size);
     gka_free(file->text);
     gka_free(file->pairs);
     gka_free(file->tensors);
     gka_free(file->path);
     gka_free(file);
+}
+
+void gka_file_forget(const gka_file *file) {
+    if (file->mapped)
+        gka_pages_forget(file->bytes, file->size);
 }
 
 /* ---- what is in it ------------------------------------------------------------------------- */

@@ -138,6 +138,7 @@ typedef struct recurrence {
     const gka_problem *problem;
     const double *x, *dq;
     double *o, *p;
+    double *after;  /* [N,H,D,V]: U at the end; NULL: not wanted */
     double *memory; /* of every worker: U [D,V], q k [D], v do [V] */
     size_t each;
 } recurrence;
@@ -202,6 +203,8 @@ static void run_recurrence(void *context, int64_t index, int worker) {
             p_row(problem, U, dout, alpha, r->dq + row * D, r->p + row * D);
         }
     }
+    if (r->after != NULL)
+        memcpy(r->after + index * D * V, U, (size_t)(D * V) * sizeof *U);
 }
 
 static gka_status recur(recurrence *r, gka_error *error) {
@@ -218,6 +221,11 @@ static gka_status recur(recurrence *r, gka_error *error) {
 gka_status golden_layer_p(const gka_problem *problem, const double *layer_dq, double *p,
                           gka_error *error) {
     recurrence r = {.problem = problem, .dq = layer_dq, .p = p};
+    return recur(&r, error);
+}
+
+gka_status golden_values_after(const gka_problem *problem, double *u, gka_error *error) {
+    recurrence r = {.problem = problem, .after = u};
     return recur(&r, error);
 }
 
@@ -257,6 +265,13 @@ static gka_status local_backward(const gka_problem *problem, judge_part part, un
 
 gka_status golden_local(const gka_problem *problem, unsigned wanted, const golden_values *given,
                         golden_values *values, gka_error *error) {
+    const golden_piece whole = {.problem = problem, .by_tokens = problem};
+    return golden_local_of(&whole, wanted, given, values, error);
+}
+
+gka_status golden_local_of(const golden_piece *piece, unsigned wanted, const golden_values *given,
+                           golden_values *values, gka_error *error) {
+    const gka_problem *const problem = piece->problem;
     const unsigned local = judged_locally(wanted, given);
     const unsigned needs_p = BIT(LAYER_DK) | BIT(LAYER_DG);
     gka_status status = golden_allocate(problem, local, values, error);
@@ -266,86 +281,23 @@ gka_status golden_local(const gka_problem *problem, unsigned wanted, const golde
         if (p == NULL)
             status = gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory for p");
     }
-    recurrence r = {.problem = problem,
+    recurrence r = {.problem = piece->by_tokens,
                     .x = given->of[JUDGE_X],
                     .dq = given->of[JUDGE_LAYER_DQ],
                     .o = has(local, JUDGE_O) ? values->of[JUDGE_O] : NULL,
                     .p = p};
     if (status == GKA_OK && (r.o != NULL || r.p != NULL))
         status = recur(&r, error);
-    const gka_chunk_given solve = {
-        .x = given->of[JUDGE_X], .fro = given->of[JUDGE_FRO], .p = given->of[JUDGE_SOLVE_DQ]};
+    const gka_chunk_given solve = {.x = given->of[JUDGE_X],
+                                   .fro = given->of[JUDGE_FRO],
+                                   .p = given->of[JUDGE_SOLVE_DQ],
+                                   .carry = piece->solve};
     if (status == GKA_OK)
         status = local_backward(problem, JUDGE_SOLVE, local, &solve, values, error);
-    const gka_chunk_given layer = {.x = given->of[JUDGE_X], .fro = given->of[JUDGE_FRO], .p = p};
+    const gka_chunk_given layer = {
+        .x = given->of[JUDGE_X], .fro = given->of[JUDGE_FRO], .p = p, .carry = piece->layer};
     if (status == GKA_OK)
         status = local_backward(problem, JUDGE_LAYER, local, &layer, values, error);
     gka_free(p);
-    return status;
-}
-
-/* ---- errors -------------------------------------------------------------------------------- */
-
-/* ||a - b||^2 and ||b||^2 of n numbers divided by `scale`. */
-static golden_error squares(int64_t n, double scale, const double *a, const double *b) {
-    golden_error sum = {0, 0};
-    for (int64_t i = 0; i < n; i++) {
-        const double d = a[i] / scale - b[i] / scale, r = b[i] / scale;
-        sum.rel += d * d;
-        sum.row += r * r;
-    }
-    return sum;
-}
-
-double golden_row_error(const gka_problem *problem, int output, const double *out,
-                        const double *ref, int64_t *row) {
-    int64_t shape[GKA_MAX_RANK], n = 1, worst = 0;
-    const int rank = judge_shape(problem, output, shape),
-              first = rank - judge_outputs[output].row_rank;
-    for (int i = first; i < rank; i++)
-        n *= shape[i];
-    const int64_t count = judge_count(problem, output), rows = n > 0 ? count / n : 0;
-    double scale = 0, most = -1;
-    for (int64_t i = 0; i < count; i++)
-        if (isfinite(ref[i]))
-            scale = fmax(scale, fabs(ref[i]));
-    if (!(scale > 0))
-        scale = 1;
-    const double mean = squares(count, scale, ref, ref).row / (double)(rows > 0 ? rows : 1);
-    for (int64_t r = 0; r < rows && !isnan(mean); r++) {
-        const golden_error s = squares(n, scale, out + r * n, ref + r * n);
-        const double size = fmax(mean, s.row), e = size > 0 ? sqrt(s.rel / size) : sqrt(s.rel);
-        if (e > most || (isnan(e) && !isnan(most))) {
-            most = e;
-            worst = r;
-        }
-    }
-    if (row != NULL)
-        *row = worst;
-    return isnan(mean) ? NAN : rows > 0 ? most : 0;
-}
-
-gka_status golden_errors(const gka_problem *problem, unsigned wanted,
-                         const golden_values *candidate, const golden_values *steps,
-                         golden_error errors[JUDGE_OUTPUTS], gka_error *error) {
-    golden_values local = {0};
-    const gka_status status = golden_local(problem, wanted, candidate, &local, error);
-    for (int i = 0; i < JUDGE_OUTPUTS; i++) {
-        errors[i] = (golden_error){NAN, NAN};
-        if (status != GKA_OK || !has(wanted, i) || candidate->of[i] == NULL)
-            continue;
-        const int64_t n = judge_count(problem, i);
-        const double *const out = candidate->of[i], *ref = steps->of[i];
-        errors[i].rel = gka_rel_err(n, out, ref);
-        if (local.of[i] != NULL) {
-            const double own = gka_rel_err(n, out, local.of[i]);
-            if (own < errors[i].rel || isnan(errors[i].rel)) {
-                errors[i].rel = own;
-                ref = local.of[i];
-            }
-        }
-        errors[i].row = golden_row_error(problem, i, out, ref, NULL);
-    }
-    golden_free(&local);
     return status;
 }

@@ -44,6 +44,21 @@ gka_status golden_local(const gka_problem *problem, unsigned wanted, const golde
 gka_status golden_layer_p(const gka_problem *problem, const double *layer_dq, double *p,
                           gka_error *error);
 
+/* U after the last token by the recurrence over tokens that gives local values of o, and p. */
+gka_status golden_values_after(const gka_problem *problem, double *u, gka_error *error);
+
+/* A piece of one sequence: the same tokens from the states that the exact64 chunks have before
+ * them, and from the U that the recurrence over tokens has; what the tokens on their right send
+ * back, read and written. */
+typedef struct golden_piece {
+    const gka_problem *problem, *by_tokens;
+    gka_chunk_carry solve, layer;
+} golden_piece;
+
+/* golden_local of the piece: the bits that it has in the whole. */
+gka_status golden_local_of(const golden_piece *piece, unsigned wanted, const golden_values *given,
+                           golden_values *local, gka_error *error);
+
 /* Rounds to the stored type, in place. */
 void golden_store(const gka_problem *problem, unsigned wanted, golden_values *values);
 
@@ -61,6 +76,24 @@ gka_status golden_errors(const gka_problem *problem, unsigned wanted,
 /* *row: the number of the first row that has it; may be NULL. */
 double golden_row_error(const gka_problem *problem, int output, const double *out,
                         const double *ref, int64_t *row);
+
+/* What golden_errors adds up (golden_error.c), for rows that are not in memory at once. */
+typedef struct golden_sums {
+    double d, r; /* of squares: out - ref, ref */
+} golden_sums;
+
+/* The largest of `most` and the finite |values|; the power of two by which numbers up to that are
+ * divided. */
+double golden_most(int64_t n, const double *values, double most);
+double golden_scale(double most);
+int64_t golden_row_length(const gka_problem *problem, int output);
+golden_sums golden_row_sums(int64_t n, double scale, const double *out, const double *ref);
+void golden_add_row(golden_sums *all, golden_sums row);
+double golden_rel(golden_sums all, double scale);
+/* Raises *most, -1 at first, to the row error of a row among `rows` that add up to `all`; whether
+ * it rose. */
+bool golden_worse_row(golden_sums all, int64_t rows, double scale, golden_sums row, double *most);
+golden_error golden_nearer(golden_error steps, golden_error local);
 
 /* What a golden says. */
 typedef struct golden_reference {

@@ -14,6 +14,7 @@
 typedef struct context {
     const char *where;
     gka_error *error;
+    const gka_file *file; /* to forget what was read; may be NULL */
 } context;
 
 static gka_status bad(const context *c, const char *format, ...)
@@ -135,7 +136,7 @@ static bool allowed(bool gate, double x) {
     return gate ? x <= 0 : fabs(x) <= DBL_MAX;
 }
 
-enum { BLOCK = 256 };
+enum { BLOCK = 256, MUCH = 1 << 24 };
 
 static gka_status check_run(const expected *e, bool gate, const void *data, int64_t stride,
                             int64_t n, const int64_t at[3], const context *c) {
@@ -169,9 +170,15 @@ static gka_status check_values(const expected *e, const context *c) {
     for (int i = 0; i < e->rank; i++)
         if (e->shape[i] == 0)
             return GKA_OK; /* the other loops may be long and do nothing */
+    int64_t bytes = 0;
     for (int64_t i = 0; i < e->shape[0]; i++)
         for (int64_t j = 0; j < e->shape[1]; j++)
             for (int64_t l = 0; l < middle; l++) {
+                bytes += e->shape[last] * (int64_t)gka_dtype_size(view->dtype);
+                if (bytes > MUCH && c->file != NULL) {
+                    gka_file_forget(c->file);
+                    bytes = 0;
+                }
                 const int64_t at[3] = {i, j, l};
                 const gka_status status = check_run(e, gate, gka_view_at(view, i, j, l),
                                                     view->stride[last], e->shape[last], at, c);
@@ -234,7 +241,7 @@ static gka_status check_presence(const gka_problem *p, const context *c) {
 
 gka_status gka_problem_check_numbers(const gka_problem *problem, const char *where,
                                      gka_error *error) {
-    const context c = {where, error};
+    const context c = {where, error, NULL};
     gka_status status = check_extents(problem, &c);
     if (status == GKA_OK)
         status = check_parameters(problem, &c);
@@ -242,8 +249,13 @@ gka_status gka_problem_check_numbers(const gka_problem *problem, const char *whe
 }
 
 gka_status gka_problem_check(gka_problem *problem, const char *where, gka_error *error) {
+    return gka_problem_check_file(problem, where, NULL, error);
+}
+
+gka_status gka_problem_check_file(gka_problem *problem, const char *where, const gka_file *file,
+                                  gka_error *error) {
     gka_problem *const p = problem;
-    const context c = {where, error};
+    const context c = {where, error, file};
     gka_status status = gka_problem_check_numbers(p, where, error);
     if (status == GKA_OK)
         status = check_presence(p, &c);

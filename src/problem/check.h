@@ -1,4 +1,4 @@
-/* check.h - the part of gka_problem_check that needs no tensors. */
+/* check.h - parts of gka_problem_check. */
 #ifndef GKA_PROBLEM_CHECK_H
 #define GKA_PROBLEM_CHECK_H
 
@@ -7,5 +7,9 @@
 /* B T H G D V and a s r C are in range, N fits them. */
 gka_status gka_problem_check_numbers(const gka_problem *problem, const char *where,
                                      gka_error *error);
+
+/* All of it, for tensors of `file` (NULL: of none), whose pages are forgotten as they are read. */
+gka_status gka_problem_check_file(gka_problem *problem, const char *where, const gka_file *file,
+                                  gka_error *error);
 
 #endif

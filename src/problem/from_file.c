@@ -2,6 +2,7 @@
 #include "gka/problem.h"
 
 #include "io/bytes.h"
+#include "problem/check.h"
 #include "problem/tensors.h"
 #include "problem/view.h"
 
@@ -165,7 +166,8 @@ gka_status gka_problem_from_file(const gka_file *file, gka_problem *problem, gka
     if (status == GKA_OK)
         status = read_bounds(&c, problem);
     if (status == GKA_OK)
-        status = gka_problem_check(problem, c.path, error);
+        status = gka_problem_check_file(problem, c.path, file, error);
+    gka_file_forget(file);
     if (status != GKA_OK)
         gka_problem_free(problem);
     return status;

@@ -1,0 +1,115 @@
+/* golden_error.c - what a set of outputs is worth: sums of squares, row by row.
+ *
+ *   d_i r_i   ||out_i - ref_i||^2, ||ref_i||^2 of row i, all divided by a power of two
+ *   rel       sqrt(sum d / sum r)
+ *   row       max over i of sqrt(d_i / max(r_i, mean r))
+ *
+ * Each row is summed by itself and the rows in their order, so that what is measured window by
+ * window (golden_stream.c) has the bits of what is measured at once.
+ */
+#include "judge/golden.h"
+
+#include <math.h>
+
+double golden_scale(double most) {
+    int exponent;
+    if (!(most > 0))
+        return 1;
+    (void)frexp(most, &exponent);
+    return ldexp(1, exponent - 1);
+}
+
+double golden_most(int64_t n, const double *values, double most) {
+    for (int64_t i = 0; i < n; i++)
+        if (isfinite(values[i]))
+            most = fmax(most, fabs(values[i]));
+    return most;
+}
+
+int64_t golden_row_length(const gka_problem *problem, int output) {
+    int64_t shape[GKA_MAX_RANK], n = 1;
+    const int rank = judge_shape(problem, output, shape);
+    for (int i = rank - judge_outputs[output].row_rank; i < rank; i++)
+        n *= shape[i];
+    return n;
+}
+
+golden_sums golden_row_sums(int64_t n, double scale, const double *out, const double *ref) {
+    golden_sums sum = {0, 0};
+    for (int64_t i = 0; i < n; i++) {
+        const double d = out[i] / scale - ref[i] / scale, r = ref[i] / scale;
+        sum.d += d * d;
+        sum.r += r * r;
+    }
+    return sum;
+}
+
+void golden_add_row(golden_sums *all, golden_sums row) {
+    all->d += row.d;
+    all->r += row.r;
+}
+
+double golden_rel(golden_sums all, double scale) {
+    return all.r > 0 ? sqrt(all.d / all.r) : scale * sqrt(all.d);
+}
+
+bool golden_worse_row(golden_sums all, int64_t rows, double scale, golden_sums row, double *most) {
+    const double mean = all.r / (double)rows, size = fmax(mean, row.r),
+                 e = size > 0 ? sqrt(row.d / size) : scale * sqrt(row.d);
+    if (isnan(mean))
+        *most = NAN;
+    if (isnan(*most) || !(e > *most || isnan(e)))
+        return false;
+    *most = e;
+    return true;
+}
+
+/* ---- in memory ----------------------------------------------------------------------------- */
+
+static golden_error measure(const gka_problem *problem, int output, double scale, const double *out,
+                            const double *ref, int64_t *worst) {
+    const int64_t n = golden_row_length(problem, output), count = judge_count(problem, output),
+                  rows = n > 0 ? count / n : 0;
+    golden_sums all = {0, 0};
+    double most = -1;
+    int64_t at = 0;
+    for (int64_t i = 0; i < rows; i++)
+        golden_add_row(&all, golden_row_sums(n, scale, out + i * n, ref + i * n));
+    for (int64_t i = 0; i < rows; i++)
+        if (golden_worse_row(all, rows, scale, golden_row_sums(n, scale, out + i * n, ref + i * n),
+                             &most))
+            at = i;
+    if (worst != NULL)
+        *worst = at;
+    return (golden_error){golden_rel(all, scale), rows > 0 ? most : 0};
+}
+
+double golden_row_error(const gka_problem *problem, int output, const double *out,
+                        const double *ref, int64_t *row) {
+    const double most = golden_most(judge_count(problem, output), ref, 0);
+    return measure(problem, output, golden_scale(most), out, ref, row).row;
+}
+
+golden_error golden_nearer(golden_error steps, golden_error local) {
+    return local.rel < steps.rel || isnan(steps.rel) ? local : steps;
+}
+
+gka_status golden_errors(const gka_problem *problem, unsigned wanted,
+                         const golden_values *candidate, const golden_values *steps,
+                         golden_error errors[JUDGE_OUTPUTS], gka_error *error) {
+    golden_values local = {0};
+    const gka_status status = golden_local(problem, wanted, candidate, &local, error);
+    for (int i = 0; i < JUDGE_OUTPUTS; i++) {
+        errors[i] = (golden_error){NAN, NAN};
+        if (status != GKA_OK || !(wanted >> i & 1) || candidate->of[i] == NULL)
+            continue;
+        const double *const out = candidate->of[i], *const ref = steps->of[i];
+        const double scale = golden_scale(golden_most(judge_count(problem, i), ref, 0));
+        errors[i] = measure(problem, i, scale, out, ref, NULL);
+        if (local.of[i] != NULL)
+            errors[i] =
+                golden_nearer(errors[i], measure(problem, i, scale, out, local.of[i], NULL));
+    }
+    golden_free(&local);
+    return status;
+}
