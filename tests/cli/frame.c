@@ -1,11 +1,10 @@
 /* frame.c - what the subcommands share: options, messages, nearest names, tables. */
-#include "test.h"
+#include "command.h"
 
 #include "cli/private.h"
 #include "cli/problem.h"
 
 #include <math.h>
-#include <stdlib.h>
 
 /* One call of a made-up subcommand, with what it printed. */
 typedef struct call {
@@ -22,7 +21,7 @@ typedef struct call {
     int code;
 } call;
 
-static void run(call *t, int argc, const char *const *argv) {
+static void parse(call *t, int argc, const char *const *argv) {
     *t = (call){.c = {.name = "try", .summary = "tries", .argc = argc, .argv = argv},
                 .n = 7,
                 .x = .5,
@@ -47,7 +46,7 @@ static void run(call *t, int argc, const char *const *argv) {
     (void)fflush(t->c.err);
 }
 
-static void end(call *t) {
+static void drop(call *t) {
     cli_free_texts(&t->c);
     (void)fclose(t->c.out);
     (void)fclose(t->c.err);
@@ -55,15 +54,14 @@ static void end(call *t) {
     free(t->err);
 }
 
-#define RUN(t, ...)                                                                                \
-    run(t, sizeof((const char *[]){__VA_ARGS__}) / sizeof(char *), (const char *[]){__VA_ARGS__})
+#define PARSE(t, ...) parse(t, ARGUMENTS(__VA_ARGS__))
 
 static void test_options_reach_their_targets(void **state) {
     (void)state;
     const int64_t live = gka_alloc_live();
     call t;
-    RUN(&t, "try", "-f", "--text=a", "--text", "b", "a.st", "--also=1", "--also=2", "-n", "3",
-        "--any=-9223372036854775808", "--oracle=certified", "--real=.25", "--", "--b.st");
+    PARSE(&t, "try", "-f", "--text=a", "--text", "b", "a.st", "--also=1", "--also=2", "-n", "3",
+          "--any=-9223372036854775808", "--oracle=certified", "--real=.25", "--", "--b.st");
     assert_true(t.go_on && t.flag);
     assert_string_equal(t.text, "b");
     assert_int_equal(t.texts.count, 2);
@@ -77,18 +75,18 @@ static void test_options_reach_their_targets(void **state) {
     assert_string_equal(t.c.operands[0], "a.st");
     assert_string_equal(t.c.operands[1], "--b.st");
     assert_int_equal(t.err_size, 0);
-    end(&t);
+    drop(&t);
     assert_int_equal(gka_alloc_live(), live);
 }
 
 static void test_defaults_stay(void **state) {
     (void)state;
     call t;
-    RUN(&t, "try", "a");
+    PARSE(&t, "try", "a");
     assert_true(t.go_on && !t.flag && t.text == NULL && t.texts.count == 0);
     assert_int_equal(t.n, 7);
     assert_int_equal(t.choice, 2);
-    end(&t);
+    drop(&t);
 }
 
 /* Each bad line: one argument and the one line it must give. */
@@ -120,7 +118,7 @@ static void test_bad_lines(void **state) {
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         call t;
-        RUN(&t, "try", "a", bad[i].argument);
+        PARSE(&t, "try", "a", bad[i].argument);
         if (bad[i].line != NULL) {
             assert_string_equal(t.err, bad[i].line);
             assert_false(t.go_on);
@@ -129,28 +127,28 @@ static void test_bad_lines(void **state) {
             assert_true(t.go_on);
         }
         assert_int_equal(t.out_size, 0);
-        end(&t);
+        drop(&t);
     }
 }
 
 static void test_operand_counts(void **state) {
     (void)state;
     call t;
-    RUN(&t, "try");
+    PARSE(&t, "try");
     assert_string_equal(t.err, "gka try: expected FILE...; `gka try --help` says more\n");
     assert_int_equal(t.code, 2);
-    end(&t);
-    RUN(&t, "try", "a", "b", "c");
+    drop(&t);
+    PARSE(&t, "try", "a", "b", "c");
     assert_string_equal(t.err,
                         "gka try: 'c' is one operand too many; `gka try --help` says more\n");
     assert_int_equal(t.code, 2);
-    end(&t);
+    drop(&t);
 }
 
 static void test_help(void **state) {
     (void)state;
     call t;
-    RUN(&t, "try", "--help");
+    PARSE(&t, "try", "--help");
     assert_false(t.go_on);
     assert_int_equal(t.code, 0);
     assert_int_equal(t.err_size, 0);
@@ -169,7 +167,7 @@ static void test_help(void **state) {
                                "  -x, --real=X                         a real\n"
                                "\n"
                                "Notes.\n");
-    end(&t);
+    drop(&t);
 }
 
 static void test_parse_survives_failing_allocations(void **state) {
@@ -179,14 +177,14 @@ static void test_parse_survives_failing_allocations(void **state) {
     for (bool done = false; !done; n++) {
         call t;
         gka_alloc_fail_at(n, false);
-        RUN(&t, "try", "--text=a", "--also=1", "--also=2", "b", "c");
+        PARSE(&t, "try", "--text=a", "--also=1", "--also=2", "b", "c");
         done = gka_alloc_fail_at(-1, false) <= n;
         assert_true(t.go_on == done);
         if (!done) {
             assert_int_equal(t.code, 3);
             assert_string_equal(t.err, "gka try: out of memory\n");
         }
-        end(&t);
+        drop(&t);
         assert_int_equal(gka_alloc_live(), live);
     }
     assert_true(n > 8);
@@ -273,9 +271,7 @@ static bool open_problem(cli_problem *p, int *code, char text[512], int argc,
     return *code == 0;
 }
 
-#define OPEN(p, code, text, ...)                                                                   \
-    open_problem(p, code, text, sizeof((const char *[]){__VA_ARGS__}) / sizeof(char *),            \
-                 (const char *[]){__VA_ARGS__})
+#define OPEN(p, code, text, ...) open_problem(p, code, text, ARGUMENTS(__VA_ARGS__))
 
 #define D64 GKA_TEST_DATA "/h100/d64.safetensors"
 
@@ -389,19 +385,12 @@ static void test_command(void **state) {
         {"qqqqqqq", "gka: no command 'qqqqqqq'; `gka --help` lists the commands\n", 2},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        char *text[2] = {NULL, NULL};
-        size_t size[2];
-        FILE *const out = open_memstream(&text[0], &size[0]);
-        FILE *const err = open_memstream(&text[1], &size[1]);
         const char *const argv[] = {"gka", cases[i].argument};
-        assert_int_equal(gka_command(cases[i].argument == NULL ? 1 : 2, argv, out, err),
-                         cases[i].code);
-        (void)fclose(out);
-        (void)fclose(err);
-        assert_string_equal(text[1], cases[i].line);
-        assert_true((size[0] > 0) == (cases[i].code == 0));
-        free(text[0]);
-        free(text[1]);
+        result r = run(cases[i].argument == NULL ? 1 : 2, argv);
+        assert_int_equal(r.code, cases[i].code);
+        assert_string_equal(r.err, cases[i].line);
+        assert_true((r.out_size > 0) == (cases[i].code == 0));
+        end(&r);
     }
 }
 

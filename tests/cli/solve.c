@@ -1,43 +1,12 @@
 /* solve.c - gka solve in process: the rows of its JSON, the trace, files, mistakes, and every
  * allocation failing in turn. */
-#include "test.h"
-
-#include "cli/cli.h"
-#include "gka/base.h"
+#include "command.h"
 
 #include <jansson.h>
 #include <math.h>
-#include <stdlib.h>
-#include <unistd.h>
 
 #define TRACE_FILE "cli_solve.csv"
 #define JSON_FILE  "cli_solve.json"
-
-typedef struct result {
-    int code;
-    char *out, *err;
-    size_t out_size, err_size;
-} result;
-
-static result run(int argc, const char *const *argv) {
-    result r = {0};
-    FILE *const out = open_memstream(&r.out, &r.out_size);
-    FILE *const err = open_memstream(&r.err, &r.err_size);
-    assert_non_null(out);
-    assert_non_null(err);
-    r.code = gka_command(argc, argv, out, err);
-    (void)fclose(out);
-    (void)fclose(err);
-    return r;
-}
-
-#define RUN(...)                                                                                   \
-    run(sizeof((const char *[]){__VA_ARGS__}) / sizeof(char *), (const char *[]){__VA_ARGS__})
-
-static void end(result *r) {
-    free(r->out);
-    free(r->err);
-}
 
 static json_t *rows_of(result *r) {
     if (r->code != 0)
@@ -182,24 +151,11 @@ static void test_same_bytes(void **state) {
 
 static void test_every_allocation_may_fail(void **state) {
     (void)state;
-    const int64_t live = gka_alloc_live();
-    for (int64_t n = 0;; n++) {
-        gka_alloc_fail_at(n, false);
-        result r = RUN("gka", "solve", "--D=4", "--T=3", "--solver=cg,kalman,cholesky",
-                       "--arith=bf16", "--trace=" TRACE_FILE, n % 2 ? "--json=-" : "--plain");
-        const bool reached = gka_alloc_fail_at(-1, false) > n;
-        assert_int_equal(gka_alloc_live(), live);
-        if (!reached && n % 2 == 0) {
-            assert_int_equal(r.code, 0);
-            end(&r);
-            break;
-        }
-        if (reached && (r.code != 3 || strstr(r.err, "memory") == NULL))
-            fail_msg("allocation %lld: code %d, '%s'", (long long)n, r.code, r.err);
-        end(&r);
-    }
-    (void)unlink(TRACE_FILE);
-    (void)unlink(JSON_FILE);
+    FAIL_EACH(TRACE_FILE, "gka", "solve", "--D=4", "--T=3", "--solver=cg,kalman,cholesky",
+              "--arith=bf16", "--trace=" TRACE_FILE, "--plain");
+    FAIL_EACH(JSON_FILE, "gka", "solve", "--D=4", "--T=3", "--solver=cg,kalman", "--arith=bf16",
+              "--json=" JSON_FILE);
+    FAIL_EACH(NULL, "gka", "solve", "--D=4", "--T=3", "--solver=cg", "--arith=bf16", "--json=-");
 }
 
 int main(void) {

@@ -1,47 +1,17 @@
 /* verify.c - gka verify in process: its JSON, what the files state, and every allocation failing.
  */
-#include "test.h"
+#include "command.h"
 
-#include "cli/cli.h"
 #include "gka/io.h"
 #include "gka/judge.h"
 
-#include <dirent.h>
 #include <jansson.h>
 #include <math.h>
-#include <stdlib.h>
-#include <unistd.h>
 
 #define JSON_FILE  "cli_verify.json"
 #define SMALL_FILE "cli_verify.safetensors"
 
 /* ---- running it ---------------------------------------------------------------------------- */
-
-typedef struct result {
-    int code;
-    char *out, *err;
-    size_t out_size, err_size;
-} result;
-
-static result run(int argc, const char *const *argv) {
-    result r = {0};
-    FILE *const out = open_memstream(&r.out, &r.out_size);
-    FILE *const err = open_memstream(&r.err, &r.err_size);
-    assert_non_null(out);
-    assert_non_null(err);
-    r.code = gka_command(argc, argv, out, err);
-    (void)fclose(out);
-    (void)fclose(err);
-    return r;
-}
-
-#define RUN(...)                                                                                   \
-    run(sizeof((const char *[]){__VA_ARGS__}) / sizeof(char *), (const char *[]){__VA_ARGS__})
-
-static void end(result *r) {
-    free(r->out);
-    free(r->err);
-}
 
 /* The JSON that `gka verify ARGUMENT... --json=-` prints. */
 static json_t *figures(const char *first, const char *second) {
@@ -419,54 +389,13 @@ static void test_every_output_finds_its_reference(void **state) {
 
 /* ---- no memory ----------------------------------------------------------------------------- */
 
-static bool exists(const char *path) {
-    return access(path, F_OK) == 0;
-}
-
-/* No file in this folder but those that should be: no temporary was left behind. */
-static void assert_no_temporaries(void) {
-    DIR *const here = opendir(".");
-    assert_non_null(here);
-    for (const struct dirent *e; (e = readdir(here)) != NULL;)
-        assert_true(strncmp(e->d_name, ".gka-", 5) != 0);
-    (void)closedir(here);
-}
-
-/* Makes each allocation of the call fail in turn, until one is not reached: then all went well. */
-static void fail_each_allocation(int argc, const char *const *argv) {
-    const int64_t live = gka_alloc_live();
-    for (int64_t n = 0;; n++) {
-        gka_alloc_fail_at(n, false);
-        result r = run(argc, argv);
-        const bool reached = gka_alloc_fail_at(-1, false) > n;
-        assert_int_equal(gka_alloc_live(), live);
-        assert_no_temporaries();
-        if (!reached) {
-            assert_int_equal(r.code, 0);
-            end(&r);
-            print_message("%lld allocations\n", (long long)n);
-            return;
-        }
-        if (r.code != 3 || strstr(r.err, "memory") == NULL ||
-            strchr(r.err, '\n') != r.err + r.err_size - 1)
-            fail_msg("allocation %lld: code %d, '%s'", (long long)n, r.code, r.err);
-        assert_false(exists(JSON_FILE));
-        end(&r);
-    }
-}
-
-#define FAIL_EACH(...)                                                                             \
-    fail_each_allocation(sizeof((const char *[]){__VA_ARGS__}) / sizeof(char *),                   \
-                         (const char *[]){__VA_ARGS__})
-
 static void test_every_allocation_may_fail(void **state) {
     (void)state;
-    FAIL_EACH("gka", "formats");
-    FAIL_EACH("gka", "verify", "--show-ref", "--tolerance=fro=1e9", "--json=-", "--inputs=.",
+    FAIL_EACH(NULL, "gka", "formats");
+    FAIL_EACH(NULL, "gka", "verify", "--show-ref", "--tolerance=fro=1e9", "--json=-", "--inputs=.",
               SMALL_FILE);
-    FAIL_EACH("gka", "verify", SMALL_FILE, SMALL_FILE);
-    FAIL_EACH("gka", "verify", "--json=" JSON_FILE, SMALL_FILE);
-    assert_int_equal(unlink(JSON_FILE), 0);
+    FAIL_EACH(NULL, "gka", "verify", SMALL_FILE, SMALL_FILE);
+    FAIL_EACH(JSON_FILE, "gka", "verify", "--json=" JSON_FILE, SMALL_FILE);
 }
 
 static int set_up(void **state) {
