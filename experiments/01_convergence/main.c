@@ -15,6 +15,7 @@
  */
 #include "lab/dense.h"
 #include "lab/lab.h"
+#include "lab/workers.h"
 
 #include "gka/problem.h"
 #include "gka/solve.h"
@@ -202,42 +203,25 @@ static gka_status case_of(bench *b, int ridge, int format, gka_error *error) {
 
 static gka_status run(lab *l, gka_error *error) {
     const int64_t D = lab_pick(l, 32, 128, 128), T = lab_pick(l, 128, 2048, 2048);
-    const gka_generator spec = {.keys = GKA_KEYS_IID,
-                                .B = sequences_of(l),
-                                .T = T,
-                                .H = 1,
-                                .G = 1,
-                                .D = D,
-                                .plain = true,
-                                .dtype = GKA_BF16,
-                                .seed = l->seed};
+    const gka_generator spec =
+        lab_paper_data(GKA_KEYS_IID, sequences_of(l), T, D, GKA_BF16, l->seed);
     bench b = {.l = l, .D = D, .T = T};
-    const int threads = gka_threads();
-    const size_t square = (size_t)(D * D), numbers = 3 * square + 3 * (size_t)D;
     const gka_solver any = lab_solver("cg", R);
+    const lab_array arrays[] = {LAB_NUMBERS(worker, H, D * D),
+                                LAB_NUMBERS(worker, normed, D * D),
+                                LAB_NUMBERS(worker, stored, D * D),
+                                LAB_NUMBERS(worker, k, D),
+                                LAB_NUMBERS(worker, q, D),
+                                LAB_NUMBERS(worker, x, D),
+                                {offsetof(worker, workspace), gka_solve_workspace(&any, 1, D)}};
     l->units_total = 2.0 * RIDGES * FORMATS + 1;
     gka_status status = gka_problem_generate(&spec, &b.problem, error);
     if (status != GKA_OK)
         return status;
-    double *const memory = gka_alloc((size_t)threads * numbers, sizeof *memory);
-    const size_t bytes = gka_solve_workspace(&any, 1, D);
-    char *const workspaces = gka_alloc((size_t)threads, (bytes + 63) / 64 * 64);
-    b.workers = gka_alloc((size_t)threads, sizeof *b.workers);
+    b.workers = lab_workers(sizeof *b.workers, arrays, sizeof arrays / sizeof arrays[0], error);
     b.curves = gka_alloc((size_t)sequences_of(l) * SOLVERS, sizeof *b.curves);
-    if (memory == NULL || workspaces == NULL || b.workers == NULL || b.curves == NULL) {
+    if (b.workers == NULL || b.curves == NULL)
         status = gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory");
-        goto done;
-    }
-    for (int i = 0; i < threads; i++) {
-        double *const own = memory + (size_t)i * numbers, *const vectors = own + 3 * square;
-        b.workers[i] = (worker){own,
-                                own + square,
-                                own + 2 * square,
-                                vectors,
-                                vectors + D,
-                                vectors + 2 * D,
-                                workspaces + (size_t)i * ((bytes + 63) / 64 * 64)};
-    }
     for (int ridge = 0; ridge < RIDGES; ridge++)
         for (int format = 0; status == GKA_OK && format < FORMATS; format++)
             status = case_of(&b, ridge, format, error);
@@ -249,11 +233,8 @@ static gka_status run(lab *l, gka_error *error) {
                             bound(s, i, lambdas[ridge]));
         status = lab_unit_end(l, error);
     }
-done:
     gka_free(b.curves);
     gka_free(b.workers);
-    gka_free(workspaces);
-    gka_free(memory);
     gka_problem_free(&b.problem);
     return status;
 }

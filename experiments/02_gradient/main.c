@@ -17,6 +17,7 @@
  */
 #include "lab/dense.h"
 #include "lab/lab.h"
+#include "lab/workers.h"
 
 #include "gka/layer.h"
 #include "gka/oracle.h"
@@ -114,14 +115,7 @@ static void one_system(void *context, int64_t n, int number) {
     const bench *const b = context;
     const worker *const w = &b->workers[number];
     const int64_t D = b->D, last = token_of(b, n), sequence = n / b->tokens;
-    double f = 0;
-    memset(w->H, 0, (size_t)(D * D) * sizeof *w->H);
-    for (int64_t t = 0; t < last; t++) {
-        gka_problem_k(&b->problem, sequence, t, 0, w->k);
-        f = lab_accumulate(D, 1, w->k, w->H);
-    }
-    for (int64_t i = 0; i < D * D; i++)
-        w->H[i] /= f;
+    lab_normalised_state(&b->problem, sequence, last, w->k, w->H);
     gka_problem_q(&b->problem, sequence, last - 1, 0, w->q);
     lab_exact(D, w->H, b->lambda, w->q, w->x_exact, w->exact);
     errors *at = b->found + n * CASES;
@@ -164,49 +158,31 @@ static gka_status run_solves(lab *l, gka_error *error) {
                .D = lab_pick(l, 32, 128, 128),
                .T = lab_pick(l, 64, 512, 2048),
                .tokens = lab_pick(l, 2, 3, 5)};
-    const gka_generator spec = {.keys = GKA_KEYS_IID,
-                                .B = sequences,
-                                .T = b.T,
-                                .H = 1,
-                                .G = 1,
-                                .D = b.D,
-                                .plain = true,
-                                .cotangents = true,
-                                .dtype = GKA_F64,
-                                .seed = l->seed};
+    gka_generator spec = lab_paper_data(GKA_KEYS_IID, sequences, b.T, b.D, GKA_F64, l->seed);
+    spec.cotangents = true;
     const int64_t systems = sequences * b.tokens;
-    const int threads = gka_threads();
     const gka_solver any = lab_solver("cg", R);
-    const size_t D = (size_t)b.D, exact = lab_exact_bytes(b.D) / sizeof(double) + 8,
-                 solve = gka_solve_workspace(&any, 1, b.D) / sizeof(double) + 8,
-                 adjoint = gka_solve_adjoint_workspace(&any, b.D) / sizeof(double) + 8;
-    const size_t own = (3 * D * D + 7 * D + exact + solve + adjoint + 31) / 8 * 8;
-    double *memory = NULL;
+    const int64_t D = b.D;
+    const lab_array arrays[] = {LAB_NUMBERS(worker, H, D * D),
+                                LAB_NUMBERS(worker, stored, D * D),
+                                LAB_NUMBERS(worker, dH, D * D),
+                                LAB_NUMBERS(worker, k, D),
+                                LAB_NUMBERS(worker, q, D),
+                                LAB_NUMBERS(worker, x, D),
+                                LAB_NUMBERS(worker, p, D),
+                                LAB_NUMBERS(worker, dx, D),
+                                LAB_NUMBERS(worker, x_exact, D),
+                                LAB_NUMBERS(worker, p_exact, D),
+                                {offsetof(worker, solve), gka_solve_workspace(&any, 1, D)},
+                                {offsetof(worker, adjoint), gka_solve_adjoint_workspace(&any, D)},
+                                {offsetof(worker, exact), lab_exact_bytes(D)}};
     gka_status status = gka_problem_generate(&spec, &b.problem, error);
     if (status != GKA_OK)
         return status;
-    memory = gka_alloc((size_t)threads * own, sizeof *memory);
-    b.workers = gka_alloc((size_t)threads, sizeof *b.workers);
+    b.workers = lab_workers(sizeof *b.workers, arrays, sizeof arrays / sizeof arrays[0], error);
     b.found = gka_alloc((size_t)systems * CASES, sizeof *b.found);
-    if (memory == NULL || b.workers == NULL || b.found == NULL)
+    if (b.workers == NULL || b.found == NULL)
         status = gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory");
-    for (int i = 0; status == GKA_OK && i < threads; i++) {
-        double *const at = memory + (size_t)i * own, *const v = at + 3 * D * D,
-                      *const spaces = at + (3 * D * D + 7 * D + 7) / 8 * 8;
-        b.workers[i] = (worker){at,
-                                at + D * D,
-                                at + 2 * D * D,
-                                v,
-                                v + D,
-                                v + 2 * D,
-                                v + 3 * D,
-                                v + 4 * D,
-                                v + 5 * D,
-                                v + 6 * D,
-                                spaces,
-                                spaces + solve / 8 * 8,
-                                spaces + solve / 8 * 8 + adjoint / 8 * 8};
-    }
     for (int ridge = 0; status == GKA_OK && ridge < RIDGES; ridge++) {
         if (!lab_unit(l, SOLVE, "%s", ridges[ridge]))
             continue;
@@ -217,7 +193,6 @@ static gka_status run_solves(lab *l, gka_error *error) {
     }
     gka_free(b.found);
     gka_free(b.workers);
-    gka_free(memory);
     gka_problem_free(&b.problem);
     return status;
 }
@@ -536,15 +511,8 @@ static void stack_rows(lab *l, const course *c, uint64_t seed) {
 /* Weights (rows of length 1), the first h and the cotangent from one seed. */
 static gka_status draw(const course *c, uint64_t seed, double *weights, double *first,
                        double *cotangent, gka_error *error) {
-    const gka_generator spec = {.keys = GKA_KEYS_IID,
-                                .B = 1,
-                                .T = 4 * DEEPEST * c->M + 2 * c->T,
-                                .H = 1,
-                                .G = 1,
-                                .D = c->M,
-                                .plain = true,
-                                .dtype = GKA_F64,
-                                .seed = seed};
+    const gka_generator spec =
+        lab_paper_data(GKA_KEYS_IID, 1, 4 * DEEPEST * c->M + 2 * c->T, c->M, GKA_F64, seed);
     gka_problem random;
     const gka_status status = gka_problem_generate(&spec, &random, error);
     if (status != GKA_OK)

@@ -362,15 +362,7 @@ static size_t largest_workspace(void) {
 }
 
 static gka_status every_solver(lab *l, gka_keys keys, uint64_t seed, gka_error *error) {
-    const gka_generator spec = {.keys = keys,
-                                .B = 1,
-                                .T = 2 * WIDTH,
-                                .H = 1,
-                                .G = 1,
-                                .D = WIDTH,
-                                .plain = true,
-                                .dtype = GKA_BF16,
-                                .seed = seed};
+    const gka_generator spec = lab_paper_data(keys, 1, 2 * WIDTH, WIDTH, GKA_BF16, seed);
     gka_problem p = {0};
     state *const s = gka_alloc(1, sizeof *s);
     double *memory = NULL, *eigen = NULL;

@@ -438,15 +438,7 @@ static const char *order_name(gka_order order) {
 
 static gka_status one_seed(lab *l, const config *list, int configs, uint64_t seed,
                            gka_error *error) {
-    const gka_generator spec = {.keys = GKA_KEYS_POWERLAW,
-                                .B = 1,
-                                .T = 2 * D,
-                                .H = 1,
-                                .G = 1,
-                                .D = D,
-                                .plain = true,
-                                .dtype = GKA_F32,
-                                .seed = seed};
+    const gka_generator spec = lab_paper_data(GKA_KEYS_POWERLAW, 1, 2 * D, D, GKA_F32, seed);
     gka_problem p = {0};
     job j = {.list = list, .seed = seed};
     j.bytes = (sizeof(memory) + workspace() + 63) / 64 * 64;
@@ -461,13 +453,8 @@ static gka_status one_seed(lab *l, const config *list, int configs, uint64_t see
         if (!lab_unit(l, table, "%llu", (unsigned long long)seed))
             continue;
         if (!computed) {
-            double k[D], f = 0;
-            for (int64_t t = 0; t < p.T; t++) {
-                gka_problem_k(&p, 0, t, 0, k);
-                f = lab_accumulate(D, 1, k, j.H);
-            }
-            for (int i = 0; i < D * D; i++)
-                j.H[i] /= f;
+            double k[D];
+            lab_normalised_state(&p, 0, p.T, k, j.H);
             gka_problem_q(&p, 0, p.T - 1, 0, j.q);
             gka_parallel(METHODS, exact_one, &j);
             gka_parallel(configs, one_config, &j);

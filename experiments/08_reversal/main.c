@@ -21,6 +21,7 @@
  */
 #include "lab/dense.h"
 #include "lab/lab.h"
+#include "lab/workers.h"
 
 #include "gka/problem.h"
 #include "gka/solve.h"
@@ -295,15 +296,8 @@ static void one_system(void *context, int64_t n, int number) {
     result *const out = &b->results[n];
     const int64_t D = b->D, last = token_of(b, n), sequence = n / b->tokens;
     gka_arith A = lab_arith(b->format, 0);
-    double size = 0;
     const double f = 1;
-    memset(m->H, 0, (size_t)(D * D) * sizeof *m->H);
-    for (int64_t t = 0; t < last; t++) {
-        gka_problem_k(&b->problem, sequence, t, 0, m->k);
-        size = lab_accumulate(D, 1, m->k, m->H);
-    }
-    for (int64_t i = 0; i < D * D; i++)
-        m->H[i] /= size;
+    lab_normalised_state(&b->problem, sequence, last, m->k, m->H);
     gka_arith_store(&A, D * D, m->H, m->stored);
     gka_problem_q(&b->problem, sequence, last - 1, 0, m->q);
     gka_problem_dx(&b->problem, sequence, last - 1, 0, m->dx);
@@ -419,57 +413,42 @@ static gka_status run(lab *l, gka_error *error) {
                .D = lab_pick(l, 32, 128, 128),
                .T = lab_pick(l, 64, 512, 2048),
                .tokens = lab_pick(l, 2, 4, 5)};
-    const gka_generator spec = {.keys = GKA_KEYS_IID,
-                                .B = sequences,
-                                .T = b.T,
-                                .H = 1,
-                                .G = 1,
-                                .D = b.D,
-                                .plain = true,
-                                .cotangents = true,
-                                .dtype = GKA_BF16,
-                                .seed = l->seed};
-    const int64_t systems = sequences * b.tokens;
-    const int threads = gka_threads();
+    gka_generator spec = lab_paper_data(GKA_KEYS_IID, sequences, b.T, b.D, GKA_BF16, l->seed);
+    spec.cotangents = true;
+    const int64_t systems = sequences * b.tokens, D = b.D;
     const gka_solver any = lab_solver("cg", R);
-    const size_t D = (size_t)b.D,
-                 solve = (gka_solve_workspace(&any, 1, b.D) / sizeof(double) + 8) / 8 * 8,
-                 adjoint = (gka_solve_adjoint_workspace(&any, b.D) / sizeof(double) + 8) / 8 * 8,
-                 vectors = (10 * D + (R + 1) * D + 7) / 8 * 8;
-    const size_t own = 4 * D * D + vectors + solve + adjoint + 8;
+    const lab_array arrays[] = {LAB_NUMBERS(memory, H, D * D),
+                                LAB_NUMBERS(memory, stored, D * D),
+                                LAB_NUMBERS(memory, dH, D * D),
+                                LAB_NUMBERS(memory, dH_exact, D * D),
+                                LAB_NUMBERS(memory, X, (R + 1) * D),
+                                LAB_NUMBERS(memory, k, D),
+                                LAB_NUMBERS(memory, q, D),
+                                LAB_NUMBERS(memory, dx, D),
+                                LAB_NUMBERS(memory, x, D),
+                                LAB_NUMBERS(memory, r, D),
+                                LAB_NUMBERS(memory, p, D),
+                                LAB_NUMBERS(memory, w, D),
+                                LAB_NUMBERS(memory, t, D),
+                                LAB_NUMBERS(memory, dq, D),
+                                LAB_NUMBERS(memory, dq_exact, D),
+                                {offsetof(memory, solve), gka_solve_workspace(&any, 1, D)},
+                                {offsetof(memory, adjoint), gka_solve_adjoint_workspace(&any, D)}};
     l->units_total = 3.0 * RIDGES * FORMATS;
-    double *memory_of_all = NULL;
     gka_status status = gka_problem_generate(&spec, &b.problem, error);
     if (status != GKA_OK)
         return status;
-    memory_of_all = gka_alloc((size_t)threads * (own / 8 * 8), sizeof *memory_of_all);
-    b.memories = gka_alloc((size_t)threads, sizeof *b.memories);
+    b.memories = lab_workers(sizeof *b.memories, arrays, sizeof arrays / sizeof arrays[0], error);
     b.results = gka_alloc((size_t)systems, sizeof *b.results);
     b.sorted = gka_alloc((size_t)systems, sizeof *b.sorted);
-    if (memory_of_all == NULL || b.memories == NULL || b.results == NULL || b.sorted == NULL)
+    if (b.memories == NULL || b.results == NULL || b.sorted == NULL)
         status = gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory");
-    for (int i = 0; status == GKA_OK && i < threads; i++) {
-        double *at = memory_of_all + (size_t)i * (own / 8 * 8);
-        memory *const m = &b.memories[i];
-        m->solve = at;
-        m->adjoint = at + solve;
-        at += solve + adjoint;
-        double **const squares[] = {&m->H, &m->stored, &m->dH, &m->dH_exact};
-        for (int j = 0; j < 4; j++, at += D * D)
-            *squares[j] = at;
-        double **const rows[] = {&m->k, &m->q, &m->dx, &m->x,  &m->r,
-                                 &m->p, &m->w, &m->t,  &m->dq, &m->dq_exact};
-        for (int j = 0; j < 10; j++, at += D)
-            *rows[j] = at;
-        m->X = at;
-    }
     for (int ridge = 0; ridge < RIDGES; ridge++)
         for (int format = 0; status == GKA_OK && format < FORMATS; format++)
             status = one_case(&b, systems, ridge, format, error);
     gka_free(b.sorted);
     gka_free(b.results);
     gka_free(b.memories);
-    gka_free(memory_of_all);
     gka_problem_free(&b.problem);
     return status;
 }

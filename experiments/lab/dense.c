@@ -2,6 +2,7 @@
 #include "lab/dense.h"
 
 #include <math.h>
+#include <string.h>
 
 gka_arith lab_arith(const char *policy, uint64_t seed) {
     gka_policy found;
@@ -19,6 +20,19 @@ gka_solver lab_solver(const char *name, int iterations) {
     return solver;
 }
 
+gka_generator lab_paper_data(gka_keys keys, int64_t sequences, int64_t T, int64_t D,
+                             gka_dtype dtype, uint64_t seed) {
+    return (gka_generator){.keys = keys,
+                           .B = sequences,
+                           .T = T,
+                           .H = 1,
+                           .G = 1,
+                           .D = D,
+                           .plain = true,
+                           .dtype = dtype,
+                           .seed = seed};
+}
+
 double lab_accumulate(int64_t D, double gamma, const double *k, double *H) {
     double square = 0;
     for (int64_t i = 0; i < D; i++)
@@ -28,6 +42,18 @@ double lab_accumulate(int64_t D, double gamma, const double *k, double *H) {
             square += *h * *h;
         }
     return sqrt(square);
+}
+
+void lab_normalised_state(const gka_problem *p, int64_t sequence, int64_t t, double *k, double *H) {
+    const int64_t D = p->D;
+    double f = 0;
+    memset(H, 0, (size_t)(D * D) * sizeof *H);
+    for (int64_t i = 0; i < t; i++) {
+        gka_problem_k(p, sequence, i, 0, k);
+        f = lab_accumulate(D, 1, k, H);
+    }
+    for (int64_t i = 0; i < D * D; i++)
+        H[i] /= f;
 }
 
 double lab_norm(int64_t n, const double *x) {

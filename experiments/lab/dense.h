@@ -15,8 +15,16 @@ gka_arith lab_arith(const char *policy, uint64_t seed);
 /* A named solver with its number of iterations; the name must be one (gka_solver_find). */
 gka_solver lab_solver(const char *name, int iterations);
 
+/* The data of the paper's solver figures (NUMERICS 8), T tokens of one head for each sequence:
+ * plain, without gates. The caller may set cotangents; gka_problem_generate takes it. */
+gka_generator lab_paper_data(gka_keys keys, int64_t sequences, int64_t T, int64_t D,
+                             gka_dtype dtype, uint64_t seed);
+
 /* H = gamma H + k k^T; returns ||H||_F. */
 double lab_accumulate(int64_t D, double gamma, const double *k, double *H);
+/* H [D,D] of the first t tokens of a sequence (head 0, no gates) divided by its Frobenius norm; k
+ * [D] is overwritten. */
+void lab_normalised_state(const gka_problem *p, int64_t sequence, int64_t t, double *k, double *H);
 
 /* ||x||, and ||x - truth|| / ||truth|| */
 double lab_norm(int64_t n, const double *x);
