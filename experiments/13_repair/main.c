@@ -274,7 +274,8 @@ static gka_status run(lab *l, gka_error *error) {
     if (status == GKA_OK && lab_unit(l, MARGINS, "margins")) {
         static const double margins[] = {0, 0x1p-6, 0x1p-5, 0x1p-4, 0x1p-3, 0x1p-2, 0x1p-1, 1};
         for (size_t i = 0; i < sizeof margins / sizeof *margins; i++)
-            lab_row(l, "%g,%.4g,%.3g", margins[i], lab_three_term_gain(.02, margins[i], 30, 1),
+            lab_row(l, "%g,%.4g,%.3g", margins[i],
+                    lab_three_term_gain(.02, margins[i], 30, 1).worst,
                     lab_chebyshev_bound(.02 / (1 + margins[i]), 30));
         status = lab_unit_end(l, error);
     }

@@ -95,10 +95,11 @@ void lab_exact(int64_t D, const double *H, double lambda, const double *q, doubl
     gka_solve(&A, &system, &refined, q, x, NULL, NULL, workspace);
 }
 
-double lab_three_term_gain(double a, double margin, int r, double h) {
+lab_gain lab_three_term_gain(double a, double margin, int r, double h) {
     const double width = 1 + margin, step = 2 / (width + 2 * a),
                  quarter = width / (width + 2 * a) / 2 * (width / (width + 2 * a) / 2);
-    double sum = 0;
+    lab_gain gain = {0};
+    double squares = 0;
     for (int at = 0; at < r; at++) {
         double omega = 2, x = 0, before = 0;
         for (int i = 0; i < r; i++) {
@@ -108,9 +109,13 @@ double lab_three_term_gain(double a, double margin, int r, double h) {
             before = x;
             x = now;
         }
-        sum += fabs(x);
+        gain.worst += fabs(x);
+        gain.constant += x;
+        squares += x * x;
     }
-    return sum;
+    gain.constant = fabs(gain.constant);
+    gain.independent = sqrt(squares);
+    return gain;
 }
 
 double lab_chebyshev_bound(double a, int r) {

@@ -40,11 +40,16 @@ size_t lab_exact_bytes(int64_t D);
 void lab_exact(int64_t D, const double *H, double lambda, const double *q, double *x,
                void *workspace);
 
-/* sum_j |g_j| f: g_j is what a unit error in the residual of iteration j leaves in the final x
- * along an eigenvector of eigenvalue h f, in the three-term form on [a f, (a + 1 + margin) f]
- * (NUMERICS 3). A solver whose residual errors are merely divided by the eigenvalue has 1/(h + a).
- */
-double lab_three_term_gain(double a, double margin, int r, double h);
+/* What errors in the residuals of r iterations leave in the last x along an eigenvector of
+ * eigenvalue h f, in units of the error over f: the three-term form on [a f, (a + 1 + margin) f]
+ * (NUMERICS 3). g_j f is what a unit error in the residual of iteration j leaves. A solver whose
+ * residual errors are merely divided by the eigenvalue has 1/(h + a) for all three. */
+typedef struct lab_gain {
+    double worst;       /* sum_j |g_j|: errors of one size, signs at their worst */
+    double independent; /* (sum_j g_j^2)^1/2: independent errors of one rms */
+    double constant;    /* |sum_j g_j|: the same error every time */
+} lab_gain;
+lab_gain lab_three_term_gain(double a, double margin, int r, double h);
 
 /* 1/T_(r+1)(1 + 2a): the largest relative residual that r Chebyshev steps leave in exact arithmetic
  * on [lambda, f + lambda] (NUMERICS 3). */

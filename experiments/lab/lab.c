@@ -3,6 +3,7 @@
 
 #include "gka/io.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <math.h>
 #include <popt.h>
@@ -30,7 +31,8 @@ struct lab_state {
     text claims;     /* JSON objects, comma separated */
     bool failed;     /* an allocation */
     bool claim_failed;
-    double units_done, started, shown;
+    char build[24]; /* of the program that runs: see build_of */
+    double units_done, units_kept, started, shown;
 };
 
 static volatile sig_atomic_t interrupted;
@@ -39,6 +41,8 @@ static volatile sig_atomic_t interrupted;
  * process; half-written files go with it. */
 static void interrupt(int number) {
     if (!interrupted) {
+        static const char note[] = "\nends after the unit at work; Ctrl-C again ends at once\n";
+        (void)!write(STDERR_FILENO, note, sizeof note - 1);
         interrupted = 1;
         return;
     }
@@ -147,6 +151,38 @@ static bool read_whole(lab *l, const char *path, text *into) {
 
 static const char *const size_names[] = {"claim", "quick", "full"};
 
+/* A finished unit is worth what the program that computed it is: its file is named after the FNV-1a
+ * hash of the program's own bytes, so that a changed one computes it again. Where a program cannot
+ * read itself, all builds of a version share a name. */
+static void build_of(char name[24]) {
+    uint64_t hash = UINT64_C(14695981039346656037);
+    FILE *const self = fopen("/proc/self/exe", "rb");
+    if (self == NULL) {
+        (void)snprintf(name, 24, "%.23s", gka_version());
+        return;
+    }
+    unsigned char bytes[4096];
+    size_t n;
+    while ((n = fread(bytes, 1, sizeof bytes, self)) > 0)
+        for (size_t i = 0; i < n; i++)
+            hash = (hash ^ bytes[i]) * UINT64_C(1099511628211);
+    fclose(self);
+    (void)snprintf(name, 24, "%016llx", (unsigned long long)hash);
+}
+
+/* Says so where units lie that another build has left. */
+static void look_for_other_builds(const lab *l, const char *folder) {
+    DIR *const parts = opendir(folder);
+    int64_t others = 0;
+    for (const struct dirent *e; parts != NULL && (e = readdir(parts)) != NULL;)
+        others += strncmp(e->d_name, "full-", 5) == 0 && strstr(e->d_name, l->state->build) == NULL;
+    if (parts != NULL)
+        closedir(parts);
+    if (others > 0)
+        fprintf(stderr, "exp_%s: %lld units in %s are of another build and are not used\n",
+                l->experiment->name, (long long)others, folder);
+}
+
 bool lab_unit(lab *l, int table, const char *key, ...) {
     struct lab_state *const s = l->state;
     char name[TEXT / 2], file[TEXT];
@@ -162,7 +198,7 @@ bool lab_unit(lab *l, int table, const char *key, ...) {
     s->part[0] = '\0';
     if (l->size != LAB_FULL)
         return true; /* small: always computed afresh */
-    (void)snprintf(file, sizeof file, ".parts/%s-%llu-%d-%s", size_names[l->size],
+    (void)snprintf(file, sizeof file, ".parts/%s-%s-%llu-%d-%s", size_names[l->size], s->build,
                    (unsigned long long)l->seed, table, name);
     if (!place(l, s->part, file)) {
         s->failed = true;
@@ -173,6 +209,7 @@ bool lab_unit(lab *l, int table, const char *key, ...) {
     if (!read_whole(l, s->part, &s->table[table]))
         s->failed = true;
     s->units_done++;
+    s->units_kept++;
     return false;
 }
 
@@ -204,10 +241,12 @@ gka_status lab_unit_end(lab *l, gka_error *error) {
     s->units_done++;
     const double time = now();
     if (isatty(STDERR_FILENO) && l->units_total > 0 && time - s->shown > 0.2) {
-        const double share = fmin(s->units_done / l->units_total, 1);
+        /* what an earlier run kept took no time */
+        const double left = fmax(l->units_total - s->units_done, 0),
+                     each = (time - s->started) / (s->units_done - s->units_kept);
         s->shown = time;
-        fprintf(stderr, "\r%-16s %3.0f %%  %4.0f s left ", l->experiment->name, 100 * share,
-                (time - s->started) * (1 / share - 1));
+        fprintf(stderr, "\r%-16s %3.0f %%  %6.0f s left ", l->experiment->name,
+                100 * (1 - left / l->units_total), left * each);
     }
     if (interrupted)
         return gka_fail(error, GKA_INTERRUPTED,
@@ -374,6 +413,10 @@ static gka_status run(lab *l, gka_error *error) {
         return gka_fail(error, GKA_BAD_ARGUMENT, "--out: path too long");
     if (status == GKA_OK)
         status = make_folder(path, error);
+    if (status == GKA_OK && l->size == LAB_FULL) {
+        build_of(l->state->build);
+        look_for_other_builds(l, path);
+    }
     if (status == GKA_OK)
         status = e->run(l, error);
     for (int i = 0; status == GKA_OK && i < LAB_TABLES && e->tables[i].file != NULL; i++) {
