@@ -49,28 +49,34 @@ typedef struct point {
     double error, symmetry, smallest, kappa;
 } point;
 
+/* What one thread works with. */
+typedef struct worker {
+    double *k, *q, *x;       /* [D] */
+    double *H, *phi, *eigen; /* [D,D], eigen [D (D+4)] */
+    void *filter, *solve;
+} worker;
+
 typedef struct bench {
     int64_t D, T, stride, samples;
+    double gamma;
     gka_problem problem;
-    double *k, *q;                          /* [D] */
-    double *H, *Hs, *sum, *phi, *eigen;     /* [D,D], eigen [D (D+4)] */
+    worker *workers;
+    char *memory;                           /* theirs */
     double *truth, *truth_cheb;             /* [samples,D] */
     double *kappa, *kappa_cheb, *f, *ridge; /* [samples] */
-    double *x;                              /* [D] */
-    void *filter, *solve;
-    point *points; /* [FORMATS,FORMS,samples] */
+    point *points;                          /* [FORMATS,FORMS,samples] */
 } bench;
 
 static void give_back(bench *b) {
-    double *const arrays[] = {b->k,   b->q,     b->H,     b->Hs,        b->sum,
-                              b->phi, b->eigen, b->truth, b->kappa,     b->kappa_cheb,
-                              b->f,   b->ridge, b->x,     b->truth_cheb};
-    for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++)
-        gka_free(arrays[i]);
-    gka_free(b->filter);
-    gka_free(b->solve);
+    gka_free(b->workers);
+    gka_free(b->memory);
+    gka_free(b->truth);
     gka_free(b->points);
     gka_problem_free(&b->problem);
+}
+
+static size_t rounded(size_t bytes) {
+    return (bytes + 63) / 64 * 64;
 }
 
 static gka_status prepare(bench *b, uint64_t seed, gka_error *error) {
@@ -83,35 +89,45 @@ static gka_status prepare(bench *b, uint64_t seed, gka_error *error) {
                                 .plain = true,
                                 .dtype = GKA_BF16,
                                 .seed = seed};
-    const size_t D = (size_t)b->D, n = (size_t)b->samples;
-    const struct {
-        double **place;
-        size_t count;
-    } arrays[] = {{&b->k, D},       {&b->q, D},         {&b->H, D * D}, {&b->Hs, D * D},
-                  {&b->sum, D * D}, {&b->phi, D * D},   {&b->x, D},     {&b->eigen, D * (D + 4)},
-                  {&b->f, n},       {&b->truth, n * D}, {&b->kappa, n}, {&b->truth_cheb, n * D},
-                  {&b->ridge, n},   {&b->kappa_cheb, n}};
-    bool good = true;
-    for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++)
-        good &= (*arrays[i].place = gka_alloc(arrays[i].count, sizeof(double))) != NULL;
-    size_t most = 0;
+    const size_t D = (size_t)b->D, n = (size_t)b->samples, threads = (size_t)gka_threads();
+    size_t filter = 0;
     for (int form = 0; form < GKA_KALMAN_FORM_COUNT; form++) {
         const size_t bytes = gka_kalman_workspace((gka_kalman_form)form, b->D, 0);
-        most = bytes > most ? bytes : most;
+        filter = bytes > filter ? bytes : filter;
     }
-    good &= (b->filter = gka_alloc(most, 1)) != NULL;
     const gka_solver chebyshev = lab_solver("chebyshev", 30);
-    const size_t bytes = lab_exact_bytes(b->D) + gka_solve_workspace(&chebyshev, 1, b->D);
-    good &= (b->solve = gka_alloc(bytes, 1)) != NULL;
-    good &= (b->points = gka_alloc(n * FORMATS * FORMS, sizeof *b->points)) != NULL;
-    if (!good)
+    const size_t solve = rounded(lab_exact_bytes(b->D) + gka_solve_workspace(&chebyshev, 1, b->D)),
+                 numbers = rounded((3 * D + 2 * D * D + D * (D + 4)) * sizeof(double)),
+                 each = numbers + rounded(filter) + solve;
+    b->workers = gka_alloc(threads, sizeof *b->workers);
+    b->memory = gka_alloc(threads, each);
+    b->truth = gka_alloc(2 * n * D + 4 * n, sizeof *b->truth);
+    b->points = gka_alloc(n * FORMATS * FORMS, sizeof *b->points);
+    if (b->workers == NULL || b->memory == NULL || b->truth == NULL || b->points == NULL)
         return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory");
+    b->truth_cheb = b->truth + n * D;
+    b->kappa = b->truth_cheb + n * D;
+    b->kappa_cheb = b->kappa + n;
+    b->f = b->kappa_cheb + n;
+    b->ridge = b->f + n;
+    for (size_t i = 0; i < threads; i++) {
+        char *const own = b->memory + i * each;
+        double *const H = (double *)(void *)own, *const k = H + 2 * D * D;
+        b->workers[i] = (worker){.H = H,
+                                 .phi = H + D * D,
+                                 .k = k,
+                                 .q = k + D,
+                                 .x = k + 2 * D,
+                                 .eigen = k + 3 * D,
+                                 .filter = own + numbers,
+                                 .solve = own + numbers + rounded(filter)};
+    }
     return gka_problem_generate(&spec, &b->problem, error);
 }
 
-static void read_token(bench *b, int64_t t) {
-    gka_problem_k(&b->problem, 0, t, 0, b->k);
-    gka_problem_q(&b->problem, 0, t, 0, b->q);
+static void read_token(const bench *b, const worker *w, int64_t t) {
+    gka_problem_k(&b->problem, 0, t, 0, w->k);
+    gka_problem_q(&b->problem, 0, t, 0, w->q);
 }
 
 /* Is t looked at, and as which sample? */
@@ -122,70 +138,73 @@ static bool sampled(const bench *b, int64_t t, int64_t *sample) {
 
 /* (H + lambda I) x = q by Cholesky with refinement in binary64. NaN where binary64 does not know
  * the answer to three digits; returns kappa. */
-static double exact(bench *b, double lambda, double *x) {
+static double exact(int64_t D, const worker *w, double lambda, double *x) {
     double smallest, largest;
-    lab_exact(b->D, b->H, lambda, b->q, x, b->solve);
-    gka_extreme_eigenvalues(b->D, b->H, &smallest, &largest, b->eigen);
+    lab_exact(D, w->H, lambda, w->q, x, w->solve);
+    gka_extreme_eigenvalues(D, w->H, &smallest, &largest, w->eigen);
     const double kappa = (largest + lambda) / (smallest + lambda);
     if (!(kappa > 0 && kappa * 0x1p-53 < 1e-3))
-        for (int64_t i = 0; i < b->D; i++)
+        for (int64_t i = 0; i < D; i++)
             x[i] = NAN;
     return kappa;
 }
 
-static void answer(bench *b, double gamma) {
+static void answer(bench *b) {
+    const worker *const w = &b->workers[0];
+    const int64_t D = b->D;
     double lambda = lambda0;
-    memset(b->H, 0, (size_t)(b->D * b->D) * sizeof *b->H);
+    memset(w->H, 0, (size_t)(D * D) * sizeof *w->H);
     for (int64_t t = 0; t < b->T; t++) {
         int64_t s;
-        read_token(b, t);
-        lambda *= gamma;
-        const double f = lab_accumulate(b->D, gamma, b->k, b->H);
+        read_token(b, w, t);
+        lambda *= b->gamma;
+        const double f = lab_accumulate(D, b->gamma, w->k, w->H);
         if (!sampled(b, t, &s))
             continue;
         b->f[s] = f;
         b->ridge[s] = ratio * b->f[s];
-        b->kappa[s] = exact(b, lambda, b->truth + s * b->D);
-        b->kappa_cheb[s] = exact(b, b->ridge[s], b->truth_cheb + s * b->D);
+        b->kappa[s] = exact(D, w, lambda, b->truth + s * D);
+        b->kappa_cheb[s] = exact(D, w, b->ridge[s], b->truth_cheb + s * D);
     }
 }
 
-static void run_filter(bench *b, gka_arith *A, gka_kalman_form form, double gamma, point *out) {
+static void run_filter(const bench *b, const worker *w, gka_arith *A, gka_kalman_form form,
+                       point *out) {
     gka_kalman K;
-    gka_kalman_start(A, &K, form, b->D, 0, lambda0, b->filter);
+    gka_kalman_start(A, &K, form, b->D, 0, lambda0, w->filter);
     for (int64_t t = 0; t < b->T; t++) {
         int64_t s;
         double largest;
-        read_token(b, t);
-        gka_kalman_step(A, &K, b->k, NULL, gamma);
+        read_token(b, w, t);
+        gka_kalman_step(A, &K, w->k, NULL, b->gamma);
         if (!sampled(b, t, &s))
             continue;
-        (void)gka_kalman_solve(A, &K, b->q, b->x);
-        gka_kalman_phi(&K, b->phi);
-        out[s].error = lab_distance(b->D, b->x, b->truth + s * b->D);
-        out[s].symmetry = gka_symmetry_defect(b->D, b->phi);
-        gka_extreme_eigenvalues(b->D, b->phi, &out[s].smallest, &largest, b->eigen);
+        (void)gka_kalman_solve(A, &K, w->q, w->x);
+        gka_kalman_phi(&K, w->phi);
+        out[s].error = lab_distance(b->D, w->x, b->truth + s * b->D);
+        out[s].symmetry = gka_symmetry_defect(b->D, w->phi);
+        gka_extreme_eigenvalues(b->D, w->phi, &out[s].smallest, &largest, w->eigen);
         out[s].kappa = b->kappa[s];
     }
 }
 
 /* The state H kept in the same arithmetic, one rounding per element and token; lambda = a f. */
-static void run_chebyshev(bench *b, gka_arith *A, double gamma, point *out) {
+static void run_chebyshev(const bench *b, const worker *w, gka_arith *A, point *out) {
     const gka_solver chebyshev = lab_solver("chebyshev", 30);
-    memset(b->Hs, 0, (size_t)(b->D * b->D) * sizeof *b->Hs);
+    memset(w->H, 0, (size_t)(b->D * b->D) * sizeof *w->H);
     for (int64_t t = 0; t < b->T; t++) {
         int64_t s;
         double largest;
-        read_token(b, t);
-        gka_arith_rank1(A, b->D, b->D, gamma, b->Hs, 1, b->k, b->k);
+        read_token(b, w, t);
+        gka_arith_rank1(A, b->D, b->D, b->gamma, w->H, 1, w->k, w->k);
         if (!sampled(b, t, &s))
             continue;
         const gka_system system = {
-            .n = 1, .D = b->D, .H = b->Hs, .lambda = &b->ridge[s], .f = &b->f[s]};
-        gka_solve(A, &system, &chebyshev, b->q, b->x, NULL, NULL, b->solve);
-        out[s].error = lab_distance(b->D, b->x, b->truth_cheb + s * b->D);
-        out[s].symmetry = gka_symmetry_defect(b->D, b->Hs);
-        gka_extreme_eigenvalues(b->D, b->Hs, &out[s].smallest, &largest, b->eigen);
+            .n = 1, .D = b->D, .H = w->H, .lambda = &b->ridge[s], .f = &b->f[s]};
+        gka_solve(A, &system, &chebyshev, w->q, w->x, NULL, NULL, w->solve);
+        out[s].error = lab_distance(b->D, w->x, b->truth_cheb + s * b->D);
+        out[s].symmetry = gka_symmetry_defect(b->D, w->H);
+        gka_extreme_eigenvalues(b->D, w->H, &out[s].smallest, &largest, w->eigen);
         out[s].kappa = b->kappa_cheb[s];
     }
 }
@@ -198,16 +217,15 @@ static point *points_of(const bench *b, int format, int form) {
     return b->points + (format * FORMS + form) * b->samples;
 }
 
-static void compute(bench *b, double gamma) {
-    answer(b, gamma);
-    for (int i = 0; i < FORMATS; i++)
-        for (int form = 0; form < FORMS; form++) {
-            gka_arith A = lab_arith(formats[i].name, 0);
-            if (form == CHEBYSHEV)
-                run_chebyshev(b, &A, gamma, points_of(b, i, form));
-            else
-                run_filter(b, &A, (gka_kalman_form)form, gamma, points_of(b, i, form));
-        }
+static void one_run(void *context, int64_t item, int number) {
+    const bench *const b = context;
+    const worker *const w = &b->workers[number];
+    const int format = (int)(item / FORMS), form = (int)(item % FORMS);
+    gka_arith A = lab_arith(formats[format].name, 0);
+    if (form == CHEBYSHEV)
+        run_chebyshev(b, w, &A, points_of(b, format, form));
+    else
+        run_filter(b, w, &A, (gka_kalman_form)form, points_of(b, format, form));
 }
 
 /* ---- the tables ---------------------------------------------------------------------------- */
@@ -269,15 +287,20 @@ static void failure_rows(lab *l, const bench *b, const struct gate *gate, uint64
 
 static gka_status one_case(lab *l, const struct gate *gate, uint64_t seed, gka_error *error) {
     const int64_t T = lab_pick(l, gate->claim, gate->quick, gate->full);
-    bench b = {.D = lab_pick(l, 8, 16, 128), .T = T, .stride = T / 256 > 0 ? T / 256 : 1};
+    bench b = {.D = lab_pick(l, 8, 16, 128),
+               .T = T,
+               .stride = T / 256 > 0 ? T / 256 : 1,
+               .gamma = gate->gamma};
     b.samples = b.T / b.stride;
     bool computed = false;
     gka_status status = prepare(&b, seed, error);
     for (int table = TRACE; status == GKA_OK && table <= FAILURES; table++) {
         if (!lab_unit(l, table, "%s-%llu", gate->name, (unsigned long long)seed))
             continue;
-        if (!computed)
-            compute(&b, gate->gamma);
+        if (!computed) {
+            answer(&b);
+            gka_parallel((int64_t)FORMATS * FORMS, one_run, &b);
+        }
         computed = true;
         if (table == TRACE)
             trace_rows(l, &b, gate, seed);
@@ -291,11 +314,15 @@ static gka_status one_case(lab *l, const struct gate *gate, uint64_t seed, gka_e
 
 static gka_status run(lab *l, gka_error *error) {
     const int64_t seeds = lab_pick(l, 2, 3, 8);
-    l->units_total = (double)(2 * GATES * seeds);
-    gka_status status = GKA_OK;
     for (int g = 0; g < GATES; g++)
+        l->units_total +=
+            (double)(2 * seeds * lab_pick(l, gates[g].claim, gates[g].quick, gates[g].full));
+    gka_status status = GKA_OK;
+    for (int g = GATES - 1; g >= 0; g--) { /* the short ones first */
+        l->weight = (double)lab_pick(l, gates[g].claim, gates[g].quick, gates[g].full);
         for (int64_t s = 0; status == GKA_OK && s < seeds; s++)
             status = one_case(l, &gates[g], l->seed + (uint64_t)s, error);
+    }
     return status;
 }
 

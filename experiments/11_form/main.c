@@ -271,8 +271,10 @@ static gka_status why(lab *l, gka_error *error) {
 
 static gka_status run(lab *l, gka_error *error) {
     const int64_t heads = lab_pick(l, 2, 6, 24), some = lab_pick(l, 3, CASES, CASES);
-    l->units_total = (double)(some + 1 + KINDS * lab_pick(l, 2, 6, 24));
+    const double weight = 20 * (double)heads; /* a head of a case against three amplified states */
+    l->units_total = weight * (double)some + 1 + (double)(KINDS * lab_pick(l, 2, 6, 24));
     gka_status status = why(l, error);
+    l->weight = weight;
     for (int64_t i = 0; status == GKA_OK && i < some; i++) {
         if (!lab_unit(l, ERRORS, "%s", case_at(i)->name))
             continue;

@@ -208,8 +208,8 @@ bool lab_unit(lab *l, int table, const char *key, ...) {
         return true;
     if (!read_whole(l, s->part, &s->table[table]))
         s->failed = true;
-    s->units_done++;
-    s->units_kept++;
+    s->units_done += l->weight;
+    s->units_kept += l->weight;
     return false;
 }
 
@@ -238,7 +238,7 @@ gka_status lab_unit_end(lab *l, gka_error *error) {
     }
     if (s->unit.length > 0)
         text_append(l, &s->table[s->unit_table], s->unit.bytes, s->unit.length);
-    s->units_done++;
+    s->units_done += l->weight;
     const double time = now();
     if (isatty(STDERR_FILENO) && l->units_total > 0 && time - s->shown > 0.2) {
         /* what an earlier run kept took no time */
@@ -448,7 +448,7 @@ int lab_main(int argc, char **argv, const lab_experiment *experiment) {
     const int code = poptGetNextOpt(context);
     const char *const extra = poptGetArg(context);
     int result = 2;
-    lab l = {.experiment = experiment, .size = LAB_QUICK};
+    lab l = {.experiment = experiment, .size = LAB_QUICK, .weight = 1};
     struct lab_state state = {0};
     gka_error error = {0};
     l.state = &state;

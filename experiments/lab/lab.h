@@ -51,6 +51,7 @@ struct lab {
     const char *file; /* --file; NULL: none */
     const char *out;
     double units_total; /* set by run before its first unit, for the progress line */
+    double weight;      /* how many of these the unit at work counts for; 1 until run says so */
     struct lab_state *state;
 };
 
