@@ -1,0 +1,222 @@
+/* replay_backward.c - what src/cuda/backward.cu computes: from the cotangent of o or x to those of
+ * the inputs. */
+#include "chunk/replay_head.h"
+
+#include "arith/pinned.h"
+
+/* dq' of a chunk: dalpha, along, dx, rest. */
+void replay_output_gradient(replay_head *w, int64_t chunk, float *dalpha) {
+    const int64_t D = w->D, n = rows_of(w, chunk), first = chunk * C;
+    replay_gates(w, chunk);
+    replay_tile(w, w->dout, chunk, w->t1);
+    replay_tile(w, w->v, chunk, w->t2);
+    replay_tile(w, w->k, chunk, w->t3);
+    replay_masked_scores(w, w->t1, w->t2, false);
+    zero(w->c, C * D);
+    replay_product(w, C, D, D, w->t1, D, 1, w->u_chunk + chunk * D * D, 1, D, w->c);
+    for (int64_t t = 0; t < C; t++)
+        for (int64_t i = 0; i < D; i++)
+            w->c[t * D + i] = w->c[t * D + i] * w->eg[t];
+    replay_product(w, C, D, C, w->score, C, 1, w->t3, D, 1, w->c);
+    replay_mix(w, chunk, w->y);
+    for (int64_t t = 0; t < n; t++) {
+        float *const c = w->c + t * D;
+        const float alpha = w->alpha[first + t];
+        float difference[MAX_D];
+        for (int64_t i = 0; i < D; i++) {
+            const int64_t at = (first + t) * D + i;
+            c[i] = w->s * c[i];
+            difference[i] = w->x[at] - w->q[at];
+            w->dx[at] = low(alpha * c[i]);
+            w->rest[at] = low(fmaf(-alpha, c[i], c[i]));
+        }
+        dalpha[first + t] = low(replay_row_dot(D, c, difference));
+        w->along[first + t] = replay_row_dot(D, c, w->y + t * D);
+    }
+}
+
+void replay_weights(replay_head *w, int64_t chunk) {
+    const int64_t D = w->D, n = rows_of(w, chunk), first = chunk * C;
+    replay_gates(w, chunk);
+    for (int64_t t = 0; t < n; t++) {
+        float quarter[4] = {0};
+        for (int64_t i = 0; i < D; i++) {
+            const int64_t at = (first + t) * D + i;
+            quarter[i / (D / 4)] = fmaf(w->p[at], w->x[at], quarter[i / (D / 4)]);
+        }
+        const float f = w->fro[first + t], sum = butterfly(quarter, 4);
+        w->w[first + t] = f > 0 ? (2.0f * w->a) * sum / f : 0;
+    }
+    float beta = 0;
+    for (int64_t j = 0; j < n; j++) {
+        float carry = 0;
+        for (int64_t t = j; t < n; t++)
+            carry = fmaf(w->eg[t] * gka_pinned_exp(w->G[t] - w->G[j]), w->w[first + t], carry);
+        w->carry[first + j] = carry;
+        beta = fmaf(w->eg[j] * w->eg[j], 0.5f * w->w[first + j], beta);
+    }
+    w->beta[chunk] = beta;
+}
+
+/* R += left^T bf16(right . weight), weight per token. */
+static void suffix_add(replay_head *w, const float *left, const float *right, const float *weight,
+                       float *R) {
+    const int64_t D = w->D;
+    for (int64_t t = 0; t < C; t++)
+        for (int64_t i = 0; i < D; i++)
+            w->more[t * D + i] =
+                weight != NULL ? low(right[t * D + i] * weight[t]) : right[t * D + i];
+    replay_product(w, D, D, C, left, 1, D, w->more, D, 1, R);
+}
+
+/* R <- fma(beta, S, R) and <R, S> of one 64 x 64 tile, as its block adds them. */
+static float suffix_inner(const replay_head *w, int64_t row0, int64_t col0, bool normal, float beta,
+                          const float *S, float *R) {
+    const int64_t D = w->D;
+    float total = 0;
+    for (int64_t warp = 0; warp < 4; warp++) {
+        float lane[32];
+        for (int64_t l = 0; l < 32; l++) {
+            lane[l] = 0;
+            for (int64_t n = 0; n < 8; n++)
+                for (int64_t e = 0; e < 4; e++) {
+                    const int64_t at = (row0 + warp * 16 + l / 4 + (e >> 1) * 8) * D + col0 +
+                                       n * 8 + (l & 3) * 2 + (e & 1);
+                    if (normal)
+                        R[at] = fmaf(beta, S[at], R[at]);
+                    lane[l] = fmaf(R[at], S[at], lane[l]);
+                }
+        }
+        const float part = butterfly(lane, 32);
+        total = warp == 0 ? part : total + part;
+    }
+    return total;
+}
+
+void replay_suffix(replay_head *w, bool normal, const float *states, float *snapshots, float *inner,
+                   float *R) {
+    const int64_t D = w->D, tiles = D / 64;
+    zero(R, D * D);
+    for (int64_t chunk = w->chunks - 1; chunk >= 0; chunk--) {
+        const int64_t n = rows_of(w, chunk);
+        replay_gates(w, chunk);
+        replay_snapshot(w, R, snapshots + chunk * D * D);
+        if (w->gated) {
+            const float decay = gka_pinned_exp(w->G[n - 1]);
+            for (int64_t i = 0; i < D * D; i++)
+                R[i] = R[i] * decay;
+        }
+        if (normal) {
+            float half[C] = {0};
+            for (int64_t j = 0; j < n; j++)
+                half[j] = 0.5f * w->carry[chunk * C + j];
+            replay_tile(w, w->p, chunk, w->t1);
+            replay_tile(w, w->x, chunk, w->t2);
+            suffix_add(w, w->t1, w->t2, w->gated ? w->eg : NULL, R);
+            replay_tile(w, w->k, chunk, w->t1);
+            suffix_add(w, w->t1, w->t1, half, R);
+        } else {
+            replay_mix(w, chunk, w->t1);
+            replay_tile(w, w->dout, chunk, w->t2);
+            suffix_add(w, w->t1, w->t2, w->gated ? w->eg : NULL, R);
+        }
+        for (int64_t block = 0; block < tiles * tiles; block++)
+            inner[chunk * tiles * tiles + block] =
+                suffix_inner(w, block / tiles * 64, block % tiles * 64, normal, w->beta[chunk],
+                             states + chunk * D * D, R);
+    }
+}
+
+/* dk, dv, dg, dq of a chunk; dk, dv, dq, dg [T,..] of the head. */
+void replay_gradients(replay_head *w, int64_t chunk, bool layer, float *dq, float *dk, float *dv,
+                      float *dg) {
+    const int64_t D = w->D, n = rows_of(w, chunk), first = chunk * C, tiles = (D / 64) * (D / 64);
+    const float *const S = w->h_chunk + chunk * D * D, *const N = w->n_chunk + chunk * D * D;
+    float carry[C] = {0}, decay[C], weight[C] = {0};
+    float *const k = w->t1, *const x = w->t2, *const p = w->t3, *const sum = w->r;
+    replay_gates(w, chunk);
+    for (int64_t j = 0; j < C; j++) {
+        decay[j] = w->gated && j < n ? gka_pinned_exp(w->G[n - 1] - w->G[j]) : 1.0f;
+        if (j < n) {
+            carry[j] = w->carry[first + j];
+            weight[j] = w->w[first + j];
+        }
+    }
+    replay_tile(w, w->k, chunk, k);
+    replay_tile(w, w->x, chunk, x);
+    replay_tile(w, w->p, chunk, p);
+    zero(sum, C * D);
+    replay_masked_scores(w, k, x, true);
+    replay_product(w, C, D, C, w->score, C, 1, p, D, 1, sum);
+    replay_masked_scores(w, k, p, true);
+    replay_product(w, C, D, C, w->score, C, 1, x, D, 1, sum);
+    zero(w->score, SQUARE);
+    replay_product(w, C, C, D, k, D, 1, k, 1, D, w->score);
+    for (int64_t j = 0; j < C; j++)
+        for (int64_t i = 0; i < C; i++) {
+            float both = 0;
+            for (int64_t t = i > j ? i : j; t < n; t++)
+                both = fmaf(w->mask[t * C + j] * weight[t], w->mask[t * C + i], both);
+            w->score[j * C + i] = low(w->score[j * C + i] * both);
+        }
+    replay_product(w, C, D, C, w->score, C, 1, k, D, 1, sum);
+    zero(w->more, C * D);
+    replay_product(w, C, D, D, k, D, 1, S, 1, D, w->more);
+    for (int64_t i = 0; i < C * D; i++)
+        sum[i] = fmaf(carry[i / D], w->more[i], sum[i]);
+    zero(w->more, C * D);
+    replay_product(w, C, D, D, k, D, 1, N, D, 1, w->more);
+    replay_product(w, C, D, D, k, D, 1, N, 1, D, w->more);
+    for (int64_t i = 0; i < C * D; i++)
+        sum[i] = -fmaf(decay[i / D], w->more[i], sum[i]);
+    for (int64_t t = 0; t < n; t++) {
+        const float *const q = w->q + (first + t) * D;
+        w->local[t] = -0.5f * replay_row_dot(D, sum + t * D, k + t * D);
+        w->local[t] = w->local[t] - replay_row_dot(D, p + t * D, q);
+        if (layer)
+            for (int64_t i = 0; i < D; i++)
+                dq[(first + t) * D + i] = low(w->rest[(first + t) * D + i] + p[t * D + i]);
+    }
+    if (layer) {
+        const float *const E = w->e_chunk + chunk * D * D;
+        float *const grad = w->t2, *const mixed = w->y, *const v = w->t3;
+        replay_mix(w, chunk, mixed);
+        replay_tile(w, w->dout, chunk, grad);
+        replay_masked_scores(w, k, mixed, true);
+        zero(w->c, C * D);
+        replay_product(w, C, D, C, w->score, C, 1, grad, D, 1, w->c);
+        zero(w->more, C * D);
+        replay_product(w, C, D, D, k, D, 1, E, D, 1, w->more);
+        replay_tile(w, w->v, chunk, v);
+        for (int64_t i = 0; i < C * D; i++)
+            w->c[i] = w->s * fmaf(decay[i / D], w->more[i], w->c[i]);
+        for (int64_t t = 0; t < n; t++) {
+            w->local[t] =
+                w->local[t] - replay_row_dot(D, w->c + t * D, v + t * D) + w->along[first + t];
+            for (int64_t i = 0; i < D; i++)
+                dv[(first + t) * D + i] = low(w->c[t * D + i]);
+        }
+        replay_masked_scores(w, v, grad, true);
+        zero(w->c, C * D);
+        replay_product(w, C, D, C, w->score, C, 1, mixed, D, 1, w->c);
+        zero(w->more, C * D);
+        replay_product(w, C, D, D, v, D, 1, E, 1, D, w->more);
+        for (int64_t i = 0; i < C * D; i++)
+            sum[i] = sum[i] + w->s * fmaf(decay[i / D], w->more[i], w->c[i]);
+    }
+    for (int64_t i = 0; i < n * D; i++)
+        dk[first * D + i] = low(sum[i]);
+    float total = 0;
+    if (chunk + 1 < w->chunks) {
+        float normal = 0, linear = 0;
+        for (int64_t i = 0; i < tiles; i++) {
+            normal = normal + w->n_inner[(chunk + 1) * tiles + i];
+            linear = layer ? linear + w->e_inner[(chunk + 1) * tiles + i] : 0;
+        }
+        total = fmaf(w->s, linear, -normal);
+    }
+    for (int64_t t = n - 1; t >= 0; t--) {
+        total = total + w->local[t];
+        dg[first + t] = total;
+    }
+}

@@ -1,0 +1,102 @@
+/* replay_decode.c - what src/cuda/decode.cu computes: one token in binary32. */
+#include "chunk/replay.h"
+#include "chunk/replay_head.h"
+
+#include "arith/pinned.h"
+
+/* sum_i column_i b_i, the column of a [D,D] matrix, in four chains i mod 4; then (0 + 1) + (2 + 3).
+ */
+static float column_dot(int64_t D, const float *matrix, int64_t j, const float *b) {
+    float s[4] = {0};
+    for (int64_t i = 0; i < D; i++)
+        s[i % 4] = fmaf(matrix[i * D + j], b[i], s[i % 4]);
+    return (s[0] + s[1]) + (s[2] + s[3]);
+}
+
+static void decode_head(const gka_problem *problem, int64_t b, int64_t h, float *S, double *scratch,
+                        gka_chunk *out) {
+    const int64_t D = problem->D, head_at = b * problem->H + h;
+    const float gamma =
+        problem->g.data != NULL ? gka_pinned_exp((float)gka_problem_g(problem, b, 0, h)) : 1.0f;
+    const float a = (float)problem->ridge_ratio, alpha = (float)gka_problem_alpha(problem, b, 0, h);
+    float q[MAX_D], k[MAX_D], v[MAX_D], r[MAX_D], d[MAX_D], x[MAX_D];
+    replay_read_rows(problem, gka_problem_q, b, h, D, q);
+    replay_read_rows(problem, gka_problem_k, b, h, D, k);
+    replay_read_state(problem, false, b, h, scratch, S);
+    const bool before = problem->h0.data != NULL;
+    for (int64_t i = 0; i < D; i++)
+        for (int64_t j = 0; j < D; j++)
+            S[i * D + j] = fmaf(k[i], k[j], before ? gamma * S[i * D + j] : 0.0f);
+    replay_store_state(problem, b, h, 1, S, out->h_final);
+    float f2 = 0;
+    for (int64_t warp = 0; warp < D / 32; warp++) {
+        float lane[32];
+        for (int64_t l = 0; l < 32; l++) {
+            float column[MAX_D];
+            for (int64_t i = 0; i < D; i++)
+                column[i] = S[i * D + warp * 32 + l];
+            lane[l] = column_dot(D, S, warp * 32 + l, column);
+        }
+        const float part = butterfly(lane, 32);
+        f2 = warp == 0 ? part : f2 + part;
+    }
+    const float f = sqrtf(f2), lambda = a * f;
+    if (out->fro != NULL)
+        out->fro[head_at] = f;
+    memset(x, 0, sizeof x);
+    if (f > 0) {
+        const float delta = 0.5f * f, theta = lambda + delta, scale = 1.0f / delta;
+        const float sigma2 = 2.0f * (theta * scale);
+        float tau = delta / theta, product_of[MAX_D];
+        for (int64_t j = 0; j < D; j++) {
+            r[j] = q[j];
+            x[j] = d[j] = q[j] / theta;
+        }
+        for (int iteration = 0; iteration < problem->num_iter; iteration++) {
+            const float next = 1.0f / (sigma2 - tau), keep = next * tau,
+                        add = (2.0f * next) * scale;
+            for (int64_t j = 0; j < D; j++)
+                product_of[j] = column_dot(D, S, j, d);
+            for (int64_t j = 0; j < D; j++) {
+                r[j] = r[j] - fmaf(lambda, d[j], product_of[j]);
+                d[j] = fmaf(keep, d[j], add * r[j]);
+                x[j] = x[j] + d[j];
+            }
+            tau = next;
+        }
+    }
+    for (int64_t j = 0; out->x != NULL && j < D; j++)
+        out->x[head_at * D + j] = low(x[j]);
+    if (problem->V == 0 || (out->o == NULL && out->u_final == NULL))
+        return;
+    replay_read_rows(problem, gka_problem_v, b, h, D, v);
+    replay_read_state(problem, true, b, h, scratch, S);
+    const bool had = problem->u0.data != NULL;
+    for (int64_t i = 0; i < D; i++) {
+        d[i] = fmaf(alpha, x[i] - q[i], q[i]);
+        for (int64_t j = 0; j < D; j++)
+            S[i * D + j] = fmaf(k[i], v[j], had ? gamma * S[i * D + j] : 0.0f);
+    }
+    replay_store_state(problem, b, h, 1, S, out->u_final);
+    for (int64_t j = 0; out->o != NULL && j < D; j++)
+        out->o[head_at * D + j] = low((float)problem->scale * column_dot(D, S, j, d));
+}
+
+gka_status gka_replay_decode(const gka_problem *problem, gka_chunk *out, gka_error *error) {
+    gka_status status = replay_check(problem, error);
+    if (status != GKA_OK)
+        return status;
+    if (problem->T != 1)
+        return gka_fail(error, GKA_BAD_ARGUMENT, "T is %lld: a decode step has one token",
+                        (long long)problem->T);
+    const size_t square = (size_t)(problem->D * problem->D);
+    float *const S = gka_alloc(square, sizeof *S);
+    double *const scratch = gka_alloc(square, sizeof *scratch);
+    if (S == NULL || scratch == NULL)
+        status = gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory");
+    for (int64_t i = 0; status == GKA_OK && i < problem->B * problem->H; i++)
+        decode_head(problem, i / problem->H, i % problem->H, S, scratch, out);
+    gka_free(scratch);
+    gka_free(S);
+    return status;
+}
