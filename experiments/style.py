@@ -83,6 +83,13 @@ def solver(name, **more):
                 markeredgewidth=.6 if colour == YELLOW else 1) | more
 
 
+def label_line(axes, xs, ys, text, right=False):
+    """A line of theory, dashed, with its name above its left end (or beyond its right one) instead of in the legend."""
+    axes.plot(xs, ys, **THEORY)
+    end, offset = (-1, (4, 0)) if right else (0, (0, 5))
+    axes.annotate(text, (xs[end], ys[end]), xytext=offset, textcoords="offset points", va="center" if right else "bottom", fontsize=9)
+
+
 def save(figure, name):
     figure.savefig(os.path.join(folder(), name), metadata={"Date": None})
     plt.close(figure)

@@ -68,6 +68,8 @@ def floors():
             at, top = i + .16 * (number - 1.5), min(chosen["worst"], 1e3)
             axes.plot([at] * 2, [chosen["least"], top], color=look["color"], linewidth=1)
             axes.plot([at], [top], **look | {"label": look["label"] if i == 0 else None})
+            if chosen["worst"] > top:
+                axes.annotate("diverges", (at, top), xytext=(6, 0), textcoords="offset points", fontsize=9, va="center")
     axes.axhline(1, **style.THEORY)
     axes.annotate("as bad as x = 0", (-.4, 1.6), fontsize=9)
     axes.set_yscale("log")

@@ -41,32 +41,36 @@ def growth():
     axes[0].set_ylim(1e-17, 10)
     axes[1].set_ylim(1e-17, 1e6)
     axes[0].legend(loc="lower right")
-    figure.suptitle("covariance form, γ = 251/256", fontsize=11)
+    axes[0].set_title("covariance form, γ = 251/256: asymmetry of Φ", fontsize=11)
+    axes[1].set_title("and what becomes of x", fontsize=11)
+    axes[1].annotate("as wrong as x = 0", (1250, .5), fontsize=9, ha="center", va="top")
     figure.tight_layout()
     style.save(figure, "growth.svg")
 
 
 def failures():
     rows = text(style.table("failures.csv"))
-    figure, axes = plt.subplots()
+    figure, axes = plt.subplots(figsize=(7, 4.6))
     colours = {"255/256": style.BLUE, "251/256": style.RED, "115/128": style.GREEN, "1/2": style.ORANGE}
     for gate, colour in colours.items():
+        ends = []
         for name in PRECISION:
             seen = [r for r in style.select(rows, form="kalman", format=name, gamma=gate) if r["failure"] == r["failure"]]
             axes.plot([r["law"] for r in seen], [r["failure"] for r in seen], linestyle="", color=colour, marker=MARKER[name],
                       markerfacecolor="none", markersize=7)
+            if seen:
+                ends.append((seen[0]["law"], sorted(r["failure"] for r in seen)[len(seen) // 2]))
+        axes.plot(*zip(*ends), color=colour, linewidth=.8)
+        axes.annotate(f"γ = {gate}", ends[0], xytext=(-8, 14) if gate == "1/2" else (10, -14), textcoords="offset points", fontsize=9, va="center")
     span = [6, 1.4e4]
-    axes.plot(span, span, **style.THEORY)
-    for gate, colour in colours.items():
-        axes.plot([], [], color=colour, linewidth=4, label=f"γ = {gate}")
+    axes.plot(span, span, label="law", **style.THEORY)
     for name in PRECISION:
-        axes.plot([], [], color="gray", linestyle="", marker=MARKER[name], markerfacecolor="none", markersize=7, label=name)
-    axes.plot([], [], label="law", **style.THEORY)
+        axes.plot([], [], color=style.BLACK, linestyle="", marker=MARKER[name], markerfacecolor="none", markersize=7, label=name)
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlabel("law: ln(1/u) / (−ln γ), tokens")
     axes.set_ylabel("first token with error of x above 1")
-    axes.legend(ncol=2)
+    axes.legend(loc="upper left")
     style.save(figure, "failure.svg")
 
 
@@ -84,6 +88,9 @@ def forms():
                 axes.plot([at], [values[len(values) // 2]], linestyle="", color=style.FORMATS[name], marker=MARKER[name],
                           markersize=6, label=name if i == 0 else None)
         axes.axhline(1, **style.THEORY)
+        if gate == "251/256":
+            axes.annotate("as wrong as x = 0", (6.5, 1.6), fontsize=8.5, ha="right", va="bottom")
+            axes.annotate("1000 or more, or not a number", (.45, 1e3), fontsize=8.5, va="center")
         axes.set_yscale("log")
         axes.set_ylim(1e-16, 1e4)
         axes.set_yticks([1e-15, 1e-10, 1e-5, 1])

@@ -71,7 +71,7 @@ def modes(rows):
                 axes.plot([at], [values[len(values) // 2]], **(look | {"label": look["label"] if j == 0 else None}))
                 predicted = sorted(r["predicted"] for r in mine if not math.isnan(r["predicted"]))
                 if predicted:
-                    axes.plot([at - .06, at + .06], [predicted[len(predicted) // 2]] * 2, **(style.THEORY | dict(linewidth=1.6, linestyle="-")))
+                    axes.plot([at - .06, at + .06], [predicted[len(predicted) // 2]] * 2, **(style.THEORY | dict(linewidth=1.6, linestyle=(0, (1.6, .8)))))
         axes.set_yscale("log")
         axes.set_ylim(1e-7, 2 * TOP)
         axes.set_xticks(range(len(MODES)), MODES, fontsize=9, rotation=30, ha="right")
@@ -79,7 +79,7 @@ def modes(rows):
         axes.set_title(f"bf16: {title}", fontsize=10)
     all_axes[0].set_ylabel("residual where it no longer falls, / ‖q‖")
     figure.tight_layout(rect=(0, 0, 1, .89))
-    legend_above(figure, all_axes, 4, [(plt.Line2D([], [], color="black", linewidth=1.6), "predicted")])
+    legend_above(figure, all_axes, 4, [(plt.Line2D([], [], color="black", linewidth=1.6, linestyle=(0, (1.6, .8))), "predicted")])
     style.save(figure, "modes.svg")
 
 
@@ -102,7 +102,7 @@ def accumulators(rows):
     axes.set_yscale("log")
     axes.set_xlabel("bits of the accumulator (vectors: bf16, 8 bits)")
     axes.set_ylabel("residual where it no longer falls, / ‖q‖")
-    axes.set_ylim(2e-3, .2)
+    axes.set_ylim(5e-3, .1)
     axes.legend(loc="lower center", bbox_to_anchor=(.5, 1.0), ncol=3)
     style.save(figure, "accumulators.svg")
 

@@ -25,14 +25,19 @@ def size():
                 if not chosen:
                     continue
                 xs, middle, low, high = style.median_and_spread(chosen, "C", column)
-                look = style.solver(solver, label=f"{'any form' if column == 'f' else form}, {NAMES[case]}")
+                look = style.solver(solver, label=f"{form}, {NAMES[case]}")
+                look |= dict(color=style.BLACK, markeredgecolor=style.BLACK) if column == "f" else {}
                 axes.plot(xs, middle, linestyle=dash, **look)
                 axes.fill_between(xs, low, high, color=look["color"], alpha=.12, linewidth=0)
         axes.set_xscale("log", base=2)
         axes.set_yscale("log")
         axes.set_xticks([16, 32, 64, 128, 256], ["16", "32", "64", "128", "256"])
         axes.set_xlabel("chunk size C, tokens")
-        axes.set_ylabel(f"relative error of {column}")
+        axes.set_ylabel(f"relative error of {column}" + (" (both forms: black)" if column == "f" else ""))
+        low, high = axes.get_ylim()
+        ticks = [m * 10.0 ** e for e in range(-5, 2) for m in ((1, 2, 3, 4, 5) if high / low < 12 else (1, 2, 5) if high / low < 100 else (1,))]
+        axes.set_yticks([t for t in ticks if low <= t <= high], [f"{t:g}" for t in ticks if low <= t <= high])
+        axes.minorticks_off()
     figure.legend(*all_axes[2].get_legend_handles_labels(), loc="upper center", ncol=2)
     figure.tight_layout(rect=(0, 0, 1, .86))
     style.save(figure, "size.svg")
@@ -92,7 +97,8 @@ def attribution():
         axes.set_xticks(range(len(tensors)), tensors, rotation=45, ha="right", fontsize=10)
         axes.set_yticks(range(len(points) + 1), points + ["all as released"], fontsize=10)
         axes.grid(visible=False)
-        axes.set_title(f"{form}, {file}: this rounding alone", fontsize=11)
+        axes.set_title(f"{form} form, file {file}", fontsize=11)
+    figure.supxlabel("relative error of a tensor with this rounding alone (blank: below 1e-5)", fontsize=11)
     figure.tight_layout()
     style.save(figure, "attribution.svg")
 

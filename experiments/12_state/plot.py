@@ -37,10 +37,10 @@ def drift():
         axes.set_title(title, fontsize=11)
         ts = sorted({r["t"] for r in rows})
         u = 2.0 ** -8
-        axes.plot(ts, [t * u for t in ts], label="t u, √t u for bf16", **style.THEORY)
-        axes.plot(ts, [t ** .5 * u for t in ts], **style.THEORY)
+        style.label_line(axes, ts[:8], [t * u for t in ts[:8]], "t u")
+        style.label_line(axes, ts, [t ** .5 * u for t in ts], "√t u", right=True)
         axes.set_ylim(1e-8, 8)
-    all_axes[0].set_ylabel("relative error of H")
+    all_axes[0].set_ylabel("relative error of H (dashed: u of bf16)")
     figure.legend(*all_axes[0].get_legend_handles_labels(), loc="upper center", ncol=6, fontsize=8.5)
     figure.tight_layout(rect=(0, 0, 1, .93))
     style.save(figure, "drift.svg")
@@ -72,7 +72,7 @@ def gates():
         axes.plot(values, [100 * (i + 1) / len(values) for i in range(len(values))], color=colour, linestyle=dash, linewidth=2.2,
                   label=GATES[gate])
     for p, name in ((9, "bf16"), (12, "fp16")):
-        axes.axvline(2.0 ** -p, ymax=.95, label="never forgets below" if p == 9 else None, **style.THEORY)
+        axes.axvline(2.0 ** -p, ymax=.93, label="never forgets below" if p == 9 else None, **style.THEORY)
         axes.annotate(name, (2.0 ** -p, 104), ha="center", fontsize=10)
     axes.set_xscale("log", base=2)
     axes.set_xlim(2.0 ** -19, 1)
@@ -86,7 +86,7 @@ def gates():
 def core():
     rows = style.table("core.csv")
     figure, all_axes = plt.subplots(1, 2, figsize=(10, 4.2))
-    for axes, column, label in zip(all_axes, ("bias", "error"), ("bias of the diagonal of H (size)", "relative error of H")):
+    for axes, column, label in zip(all_axes, ("bias", "error"), ("bias of the diagonal of H, absolute value", "relative error of H")):
         gate = "none" if column == "bias" else "released"
         for name, (colour, marker, text) in CORES.items():
             chosen = style.select(rows, gate=gate, core=name)
@@ -95,10 +95,10 @@ def core():
                  **(dict(markersize=10, markerfacecolor="none", linewidth=3) if name == "h100" else {}))
         log_axes(axes)
         ts = sorted({r["t"] for r in rows})
-        axes.plot(ts, [t * 2.0 ** -24 for t in ts], label="t u, √t u for fp32", **style.THEORY)
-        axes.plot(ts, [t ** .5 * 2.0 ** -24 for t in ts], **style.THEORY)
+        style.label_line(axes, ts, [t * 2.0 ** -24 for t in ts], "t u")
+        style.label_line(axes, ts, [t ** .5 * 2.0 ** -24 for t in ts], "√t u")
         axes.set_ylabel(label)
-        axes.set_title(GATES[gate], fontsize=11)
+        axes.set_title(GATES[gate] + " (dashed: u of fp32)", fontsize=11)
         axes.legend(fontsize=8.5, loc="center right" if column == "error" else "best")
     figure.tight_layout()
     style.save(figure, "core.svg")

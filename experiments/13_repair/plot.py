@@ -61,8 +61,8 @@ def repairs():
     for panel, column in zip(axes, ("dk", "o", "dalpha")):
         for i, name in enumerate(names):
             values = [r[column] for r in style.select(rows, repair=name)]
-            colour = style.BLUE if name.startswith("two-term") else style.SKY if "CG" in name else style.RED
-            marker = "s" if name.startswith("two-term") else "D" if "CG" in name else "o"
+            colour, marker, _ = style.SOLVERS["chebyshev2" if name.startswith("two-term") else "cg-consistent" if name.startswith("consistent")
+                                              else "cg" if name == "CG" else "chebyshev"]
             panel.plot([min(values), max(values)], [-i, -i], color=colour, linewidth=1.2)
             panel.plot([median(values)], [-i], marker=marker, color=colour, linestyle="")
         panel.axvline(median([r[column] for r in style.select(rows, repair="released")]), **style.THEORY)
