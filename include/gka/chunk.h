@@ -116,6 +116,13 @@ typedef struct gka_profile {
     int num_warps; /* of the solver's kernel: 2, 4 or 8; 0: 4. The others keep four. It decides in
                       what order f is summed: measured for 4; for 2 and 8 derived from the layouts
                       Triton 3.6 compiles for D = 64, 128 and C = 32, 64, not measured */
+    /* The inputs are fp16 numbers, and so is whatever the kernels round to bf16 above: they cast to
+     * the type of their operands. Derived from their sources, not measured. Beyond 65504 a number
+     * is Inf then: with norm_reduce released every f above 256. */
+    bool fp16;
+    bool low_states; /* states pass from chunk to chunk in the inputs' type, not in binary32,
+                        forward and back: kernels that hand them on through memory. h_final is so
+                        rounded too */
 } gka_profile;
 
 /* "exact64" (binary64, no point released), "ieee32" (binary32 with fused multiply-adds in order,
@@ -123,7 +130,8 @@ typedef struct gka_profile {
  * other name. */
 gka_status gka_profile_find(const char *name, gka_profile *profile, gka_error *error);
 /* Applies one setting: POINT=exact|released (POINT may be all), form=NAME, operand=NAME, store=1|2,
- * handoff=1|2, margin=M (a number, or a power of two as 2^-6), num_iter=N, num_warps=2|4|8.
+ * handoff=1|2, margin=M (a number, or a power of two as 2^-6), num_iter=N, num_warps=2|4|8,
+ * inputs=bf16|fp16, states=working|low.
  * GKA_BAD_ARGUMENT with a line. */
 gka_status gka_profile_set(gka_profile *profile, const char *setting, gka_error *error);
 static inline bool gka_profile_has(const gka_profile *profile, gka_point point) {
@@ -153,7 +161,8 @@ typedef struct gka_chunk {
 int64_t gka_chunk_count(const gka_problem *problem);
 
 /* GKA_UNSUPPORTED with a line when the profile's device cannot run the problem: a tensor core
- * wants D, V and C to be multiples of 16, and grouped heads or packed sequences have no released
+ * wants D, V and C to be multiples of 16 and inputs of the profile's type; two parts (store,
+ * handoff, operand=split) are of bf16 alone. Grouped heads or packed sequences have no released
  * training kernel (the same arithmetic is used for them). */
 gka_status gka_chunk_check(const gka_problem *problem, const gka_profile *profile,
                            gka_error *error);

@@ -43,9 +43,11 @@ extern "C" {
  * chunk sizes and in the two-term form, for f with other orders of its sums, and, below 256 pairs
  * of token and head, with binary32 states and in binary32; for fp32 the same in binary32, and
  * the recurrence token by token without fused multiply-adds; where the
- * h100 cannot run the problem, and for outputs that it makes NaN, binary32 with every bf16 rounding
- * point of the kernels; of that 2^-3 for fp16, errors being linear in the unit roundoff to first
- * order. u is the unit roundoff of the stored type (2^-52 for a tensor that is zero).
+ * h100 cannot run the problem, and for outputs that it makes NaN, binary32 with every rounding
+ * point of the kernels. For fp16 inputs these points round to fp16 (inputs=fp16 of gka/chunk.h);
+ * outputs that overflow there have 2^-3 of what bf16 comes to, errors being linear in the unit
+ * roundoff to first order, and tf32 operands, as coarse in both, at their whole size. u is the unit
+ * roundoff of the stored type (2^-52 for a tensor that is zero).
  *
  *   value = 2^ceil(log2(max(2 floor, 2 stage, u)))
  *

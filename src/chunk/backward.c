@@ -15,7 +15,7 @@
 typedef struct backward_work {
     chunk_work base;
     double *E, *Z, *dU;       /* carried from the right */
-    double *E0, *Z0, *dU0;    /* their snapshots in bf16 */
+    double *E0, *Z0, *dU0;    /* their snapshots */
     double *DD, *part;        /* [D,D]; part holds an initial U [D,V] too */
     double *p, *x, *dx, *mix; /* [C,D] tiles */
     double *rows, *rows2;     /* [C,max(D,V)] */
@@ -83,10 +83,6 @@ static void zero(double *a, int64_t count) {
 
 static void copy(double *to, const double *from, int64_t count) {
     memcpy(to, from, (size_t)count * sizeof *to);
-}
-
-static inline double low(const chunk_plan *plan, gka_point point, double x) {
-    return chunk_bf16(plan, point, x);
 }
 
 static bool operand(const chunk_plan *plan) {
@@ -217,7 +213,7 @@ static void solve_tile(const backward *run, backward_work *work, const cut *c, i
     chunk_work *const base = &work->base;
     const int64_t D = plan->D, C = c->C;
     for (int64_t i = 0; i < D * D; i++)
-        base->H0[i] = low(plan, GKA_POINT_STATE_SNAPSHOT, H[i]);
+        base->H0[i] = chunk_low(plan, GKA_POINT_STATE_SNAPSHOT, H[i]);
     zero(work->dx, C * D);
     zero(work->x, C * D);
     zero(work->f, C);
@@ -247,10 +243,11 @@ static void tail_keys(const chunk_plan *plan, const chunk_tile *tile, bool round
                       double *out) {
     for (int64_t j = 0; j < tile->C; j++)
         for (int64_t i = j * plan->D; i < (j + 1) * plan->D; i++) {
-            const double e =
-                round_factor ? low(plan, GKA_POINT_GRAD_OPERAND, tile->tail[j]) : tile->tail[j];
-            out[i] = plan->gated ? low(plan, GKA_POINT_GRAD_OPERAND, w(plan->f32, tile->k[i] * e))
-                                 : tile->k[i];
+            const double e = round_factor ? chunk_low(plan, GKA_POINT_GRAD_OPERAND, tile->tail[j])
+                                          : tile->tail[j];
+            out[i] = plan->gated
+                         ? chunk_low(plan, GKA_POINT_GRAD_OPERAND, w(plan->f32, tile->k[i] * e))
+                         : tile->k[i];
         }
 }
 
@@ -266,10 +263,10 @@ static void through_outer(const backward *run, backward_work *work) {
     zero(S, C * C);
     zero(dS, C * C);
     zero(work->dk, C * D);
-    chunk_multiply(plan, base, CHUNK_BF16, plan->stored, C, C, D, K, (gka_matrix){work->x, 1, D}, S,
+    chunk_multiply(plan, base, plan->low, plan->stored, C, C, D, K, (gka_matrix){work->x, 1, D}, S,
                    C);
-    chunk_multiply(plan, base, CHUNK_BF16, plan->stored, C, C, D, K, (gka_matrix){work->p, 1, D},
-                   dS, C);
+    chunk_multiply(plan, base, plan->low, plan->stored, C, C, D, K, (gka_matrix){work->p, 1, D}, dS,
+                   C);
     for (int64_t j = 0; j < C; j++)
         for (int64_t t = 0; t < C; t++) {
             const int64_t i = j * C + t;
@@ -285,16 +282,16 @@ static void through_outer(const backward *run, backward_work *work) {
     double *const E2 = work->DD, *const k2 = work->rows;
     for (int64_t i = 0; i < D; i++)
         for (int64_t j = 0; j < D; j++)
-            E2[i * D + j] = low(plan, GKA_POINT_GRAD_OPERAND,
-                                w(f32, work->E0[i * D + j] + work->E0[j * D + i]));
+            E2[i * D + j] = chunk_low(plan, GKA_POINT_GRAD_OPERAND,
+                                      w(f32, work->E0[i * D + j] + work->E0[j * D + i]));
     tail_keys(plan, tile, true, k2);
     chunk_product(plan, base, bf, C, D, D, (gka_matrix){k2, D, 1}, (gka_matrix){E2, D, 1}, work->dk,
                   D);
     for (int64_t i = 0; i < C * C; i++) {
-        work->CC[i] = low(plan, GKA_POINT_GRAD_OPERAND, w(f32, dS[i] * Mt[i]));
-        S[i] = low(plan, GKA_POINT_GRAD_OPERAND, S[i]);
+        work->CC[i] = chunk_low(plan, GKA_POINT_GRAD_OPERAND, w(f32, dS[i] * Mt[i]));
+        S[i] = chunk_low(plan, GKA_POINT_GRAD_OPERAND, S[i]);
     }
-    const chunk_kind scores = bf ? CHUNK_BF16 : CHUNK_WORKING;
+    const chunk_kind scores = bf ? plan->low : CHUNK_WORKING;
     chunk_multiply(plan, base, scores, plan->stored, C, D, C, (gka_matrix){S, C, 1}, P, work->dk,
                    D);
     chunk_multiply(plan, base, scores, plan->stored, C, D, C, (gka_matrix){work->CC, C, 1}, X,
@@ -318,25 +315,26 @@ static void through_outer(const backward *run, backward_work *work) {
         dG[j] = w(f32, dG[j] - last[j]);
     }
     const bool low_dot = chunk_has(plan, GKA_POINT_GRAD_DOT) && D >= 32 && plan->hardware;
-    const double EH =
-        low_dot ? dot_bf16(D, work->E0, base->H0) : dot_state(plan->order, D, work->E0, base->H0);
+    const double EH = low_dot ? dot_low(plan->profile.fp16, D, work->E0, base->H0)
+                              : dot_state(plan->order, D, work->E0, base->H0);
     const double all = fma_w(f32, tile->decay, EH, sum_rows(plan, C, last));
     const int64_t end = plan->hardware ? C - 1 : tile->n - 1;
     dG[end] = w(f32, dG[end] + all);
 }
 
-/* a <p_t, x_t> and w_t = 2 a <p_t, x_t> / f_t; in bf16 only where x and p are bf16 tensors. */
+/* a <p_t, x_t> and w_t = 2 a <p_t, x_t> / f_t; in 16 bits only where x and p are such tensors. */
 static void ridge_weights(const backward *run, backward_work *work) {
     const chunk_plan *const plan = run->plan;
     const chunk_tile *const tile = &work->base.tile;
     const int64_t D = plan->D;
-    const bool low_dot =
-        chunk_has(plan, GKA_POINT_GRAD_DOT) && plan->hardware && plan->stored != CHUNK_SPLIT;
+    const bool fp16 = plan->profile.fp16, low_dot = chunk_has(plan, GKA_POINT_GRAD_DOT) &&
+                                                    plan->hardware && plan->stored != CHUNK_SPLIT;
     for (int64_t t = 0; t < tile->C; t++) {
         const double *const p = work->p + t * D, *const x = work->x + t * D;
-        const double a = low_dot ? bf16(plan->a) : plan->a;
-        const double px = low_dot ? row_dot_bf16(D, p, x) : row_dot(plan->order, tile->C, D, p, x);
-        const double apx = low_dot ? bf16(a * px) : w(plan->f32, a * px);
+        const double a = low_dot ? low_of(fp16, plan->a) : plan->a;
+        const double px =
+            low_dot ? row_dot_low(fp16, D, p, x) : row_dot(plan->order, tile->C, D, p, x);
+        const double apx = low_dot ? low_of(fp16, a * px) : w(plan->f32, a * px);
         work->t2[t] = apx;
         work->w[t] = t < tile->n || (plan->hardware && !plan->gated)
                          ? chunk_div(plan, w(plan->f32, 2 * apx), work->f[t])
@@ -400,12 +398,12 @@ static void through_ridge(const backward *run, backward_work *work) {
     zero(KK, C * C);
     chunk_product(plan, base, true, C, C, D, K, (gka_matrix){tile->k, 1, D}, KK, C);
     for (int64_t i = 0; i < C * C; i++)
-        KK[i] = low(plan, GKA_POINT_GRAD_OPERAND, w(f32, KK[i] * weights2[i]));
+        KK[i] = chunk_low(plan, GKA_POINT_GRAD_OPERAND, w(f32, KK[i] * weights2[i]));
     zero(tmp, C * D);
     chunk_product(plan, base, bf, C, D, C, (gka_matrix){KK, C, 1}, K, tmp, D);
     for (int64_t j = 0; j < C; j++)
         for (int64_t i = j * D; i < (j + 1) * D; i++)
-            kw[i] = low(plan, GKA_POINT_GRAD_OPERAND, w(f32, weights1[j] * tile->k[i]));
+            kw[i] = chunk_low(plan, GKA_POINT_GRAD_OPERAND, w(f32, weights1[j] * tile->k[i]));
     chunk_product(plan, base, bf && chunk_has(plan, GKA_POINT_STATE_SNAPSHOT), C, D, D,
                   (gka_matrix){kw, D, 1}, (gka_matrix){base->H0, D, 1}, tmp, D);
     for (int64_t j = 0; j < C; j++) {
@@ -421,7 +419,7 @@ static void through_ridge(const backward *run, backward_work *work) {
     }
     chunk_product(plan, base, bf, D, D, C, (gka_matrix){kw, 1, D}, K, work->part, D);
     for (int64_t i = 0; i < D * D; i++)
-        work->part[i] = low(plan, GKA_POINT_GRAD_STATE, work->part[i]);
+        work->part[i] = chunk_low(plan, GKA_POINT_GRAD_STATE, work->part[i]);
 }
 
 /* What later chunks send back through Z: dk2 = -tail_j Z k_j, and its part of dG; Z is carried on
@@ -441,7 +439,7 @@ static void through_later(const backward *run, backward_work *work, double *dk2)
         return;
     }
     for (int64_t i = 0; i < D * D; i++)
-        work->Z0[i] = low(plan, GKA_POINT_GRAD_STATE, work->Z[i]);
+        work->Z0[i] = chunk_low(plan, GKA_POINT_GRAD_STATE, work->Z[i]);
     tail_keys(plan, tile, false, kz);
     zero(dk2, C * D);
     chunk_product(plan, base, bf, C, D, D, (gka_matrix){kz, D, 1}, (gka_matrix){work->Z0, D, 1},
@@ -466,7 +464,7 @@ static void carry_outer(const chunk_plan *plan, backward_work *work) {
     const chunk_work *const base = &work->base;
     const chunk_tile *const tile = &base->tile;
     const int64_t D = plan->D, C = tile->C;
-    const chunk_kind parts = plan->stored == CHUNK_SPLIT ? CHUNK_SPLIT : CHUNK_BF16;
+    const chunk_kind parts = plan->stored == CHUNK_SPLIT ? CHUNK_SPLIT : plan->low;
     const chunk_kind kind = chunk_has(plan, GKA_POINT_GRAD_STATE) ? parts : CHUNK_WORKING;
     double *const pe = work->rows;
     for (int64_t t = 0; t < C; t++)
@@ -482,6 +480,8 @@ static void carry_outer(const chunk_plan *plan, backward_work *work) {
         work->E[i] = fma_w(plan->f32, .5, work->Z[i], work->E[i]);
         work->Z[i] = 0;
     }
+    chunk_carry(plan, D * D, work->E);
+    chunk_carry(plan, D * D, work->Z);
 }
 
 /* Adds to the gradient of a key or value: parts are rounded one by one where stored. */
@@ -497,7 +497,7 @@ static void add_rows(const backward *run, const cut *c, int64_t t, int64_t n, in
             ((c->b * problem->T + t + i) * problem->G + gka_problem_group(problem, c->h)) * width;
         for (int64_t j = 0; j < width; j++) {
             const double sum = w(plan->f32, row[j] + rows[i * width + j]);
-            row[j] = round ? low(plan, GKA_POINT_STORE_GRAD, sum) : sum;
+            row[j] = round ? chunk_low(plan, GKA_POINT_STORE_GRAD, sum) : sum;
         }
     }
 }
@@ -510,7 +510,7 @@ static void solve_step(const backward *run, backward_work *work, const cut *c, i
     load_tile(plan, c, t, n, &work->base);
     solve_tile(run, work, c, t, n, H);
     for (int64_t i = 0; i < D * D; i++)
-        work->E0[i] = low(plan, GKA_POINT_GRAD_STATE, work->E[i]);
+        work->E0[i] = chunk_low(plan, GKA_POINT_GRAD_STATE, work->E[i]);
     through_outer(run, work);
     if (run->bp_lambda) {
         ridge_weights(run, work);
@@ -522,9 +522,9 @@ static void solve_step(const backward *run, backward_work *work, const cut *c, i
     double *const dk2 = work->dq;
     through_later(run, work, dk2);
     for (int64_t i = 0; i < C * D; i++) {
-        const double first = low(plan, GKA_POINT_STORE_GRAD, 0 - work->dk[i]);
-        const double second = plan->gated ? low(plan, GKA_POINT_STORE_GRAD, dk2[i]) : dk2[i];
-        work->dk[i] = low(plan, GKA_POINT_STORE_GRAD, w(plan->f32, first + second));
+        const double first = chunk_low(plan, GKA_POINT_STORE_GRAD, 0 - work->dk[i]);
+        const double second = plan->gated ? chunk_low(plan, GKA_POINT_STORE_GRAD, dk2[i]) : dk2[i];
+        work->dk[i] = chunk_low(plan, GKA_POINT_STORE_GRAD, w(plan->f32, first + second));
     }
     add_rows(run, c, t, n, D, run->out->dk, work->dk, true);
     suffix_sum(plan, C, work->dG, work->t1, work->t2);
@@ -537,7 +537,7 @@ static void solve_step(const backward *run, backward_work *work, const cut *c, i
         for (int64_t j = 0; run->out->dq && j < D; j++) {
             const double direct = work->dq_all[(t - c->begin + i) * D + j];
             const double sum = w(plan->f32, direct + work->p[i * D + j]);
-            run->out->dq[row * D + j] = low(plan, GKA_POINT_STORE_GRAD, sum);
+            run->out->dq[row * D + j] = chunk_low(plan, GKA_POINT_STORE_GRAD, sum);
         }
     }
     carry_outer(plan, work);
@@ -577,8 +577,8 @@ static void attention_keys(const backward *run, backward_work *work, const doubl
     const gka_matrix dO = {dout, V, 1}, Vm = {tile->v, V, 1}, Q = {work->mix, D, 1},
                      K = {tile->k, D, 1};
     for (int64_t i = 0; i < D * V; i++) {
-        U0[i] = low(plan, GKA_POINT_GRAD_OPERAND, U[i]);
-        work->dU0[i] = low(plan, GKA_POINT_GRAD_OPERAND, work->dU[i]);
+        U0[i] = chunk_low(plan, GKA_POINT_GRAD_OPERAND, U[i]);
+        work->dU0[i] = chunk_low(plan, GKA_POINT_GRAD_OPERAND, work->dU[i]);
     }
     zero(dS, C * C);
     zero(dq, C * D);
@@ -599,7 +599,7 @@ static void attention_keys(const backward *run, backward_work *work, const doubl
         for (int64_t from = 0; from < D; from += width) {
             double *const S = work->S, *const part = work->t1;
             zero(S, C * C);
-            chunk_multiply(plan, base, plan->mixed, CHUNK_BF16, C, C, width,
+            chunk_multiply(plan, base, plan->mixed, plan->low, C, C, width,
                            (gka_matrix){work->mix + from, D, 1}, (gka_matrix){tile->k + from, 1, D},
                            S, C);
             for (int64_t t = 0; t < C; t++) {
@@ -623,8 +623,8 @@ static void attention_keys(const backward *run, backward_work *work, const doubl
             dS[i] = tile->M[i] != 0 ? dS[i] : 0;
     }
     for (int64_t i = 0; i < C * C; i++)
-        dS[i] = low(plan, GKA_POINT_GRAD_OPERAND, dS[i]);
-    const chunk_kind scores = bf ? CHUNK_BF16 : CHUNK_WORKING;
+        dS[i] = chunk_low(plan, GKA_POINT_GRAD_OPERAND, dS[i]);
+    const chunk_kind scores = bf ? plan->low : CHUNK_WORKING;
     chunk_product(plan, base, bf, C, D, C, (gka_matrix){dS, C, 1}, K, dq, D);
     if (plan->gated) {
         chunk_multiply(plan, base, scores, plan->mixed, C, D, C, (gka_matrix){dS, 1, C}, Q, dk, D);
@@ -639,7 +639,7 @@ static void attention_keys(const backward *run, backward_work *work, const doubl
     }
     for (int64_t i = 0; i < C * D; i++) {
         dq[i] = chunk_round(plan->cotangent, dq[i]);
-        dk[i] = low(plan, GKA_POINT_STORE_GRAD, dk[i]);
+        dk[i] = chunk_low(plan, GKA_POINT_STORE_GRAD, dk[i]);
     }
 }
 
@@ -655,15 +655,15 @@ static void attention_values(const backward *run, backward_work *work, const dou
     const gka_matrix K = {tile->k, D, 1};
     zero(A, C * C);
     zero(dv, C * V);
-    chunk_multiply(plan, base, CHUNK_BF16, plan->mixed, C, C, D, K, (gka_matrix){work->mix, 1, D},
-                   A, C);
+    chunk_multiply(plan, base, plan->low, plan->mixed, C, C, D, K, (gka_matrix){work->mix, 1, D}, A,
+                   C);
     for (int64_t j = 0; j < C; j++)
         for (int64_t t = 0; t < C; t++) {
             const double m = tile->M[t * C + j];
             const double a = plan->gated ? w(f32, w(f32, A[j * C + t] * m) * plan->s)
                              : m != 0    ? w(f32, A[j * C + t] * plan->s)
                                          : 0;
-            A[j * C + t] = low(plan, GKA_POINT_GRAD_OPERAND, a);
+            A[j * C + t] = chunk_low(plan, GKA_POINT_GRAD_OPERAND, a);
         }
     chunk_product(plan, base, bf, C, V, D, K, (gka_matrix){work->dU0, V, 1}, dv, V);
     if (plan->gated)
@@ -672,7 +672,7 @@ static void attention_values(const backward *run, backward_work *work, const dou
                 dv[i] = w(f32, dv[i] * tile->tail[j]);
     chunk_product(plan, base, bf, C, V, C, (gka_matrix){A, C, 1}, (gka_matrix){dout, V, 1}, dv, V);
     for (int64_t i = 0; i < C * V; i++)
-        dv[i] = low(plan, GKA_POINT_STORE_GRAD, dv[i]);
+        dv[i] = chunk_low(plan, GKA_POINT_STORE_GRAD, dv[i]);
 }
 
 /* dU = exp(G_n) dU + sum_t exp(G_t) s q'_t do_t^T; s q'_t in as many parts as q'_t. */
@@ -680,7 +680,7 @@ static void carry_values(const chunk_plan *plan, backward_work *work, const doub
     const chunk_work *const base = &work->base;
     const chunk_tile *const tile = &base->tile;
     const int64_t D = plan->D, V = plan->V, C = tile->C;
-    const chunk_kind parts = plan->mixed == CHUNK_SPLIT ? CHUNK_SPLIT : CHUNK_BF16;
+    const chunk_kind parts = plan->mixed == CHUNK_SPLIT ? CHUNK_SPLIT : plan->low;
     const chunk_kind kind = chunk_has(plan, GKA_POINT_GRAD_STATE) ? parts : CHUNK_WORKING;
     for (int64_t t = 0; t < C; t++)
         for (int64_t i = t * D; i < (t + 1) * D; i++) {
@@ -690,8 +690,9 @@ static void carry_values(const chunk_plan *plan, backward_work *work, const doub
     if (plan->gated)
         for (int64_t i = 0; i < D * V; i++)
             work->dU[i] = w(plan->f32, work->dU[i] * tile->decay);
-    chunk_multiply(plan, base, kind, CHUNK_BF16, D, V, C, (gka_matrix){work->rows, 1, D},
+    chunk_multiply(plan, base, kind, plan->low, D, V, C, (gka_matrix){work->rows, 1, D},
                    (gka_matrix){dout, V, 1}, work->dU, V);
+    chunk_carry(plan, D * V, work->dU);
 }
 
 /* Everything of one tile of the output stage: dx of its tokens, the direct part of dq. */
@@ -723,14 +724,14 @@ static void output_step(const backward *run, backward_work *work, const cut *c, 
         for (int64_t j = 0; j < D; j++) { /* q' = q + alpha (x - q) */
             const double difference = w(f32, x[j] - q[j]);
             terms[j] = two ? w(f32, dq[j] * difference)
-                           : low(plan, GKA_POINT_STORE_GRAD,
-                                 w(f32, dq[j] * low(plan, GKA_POINT_MIX, difference)));
+                           : chunk_low(plan, GKA_POINT_STORE_GRAD,
+                                       w(f32, dq[j] * chunk_low(plan, GKA_POINT_MIX, difference)));
             dx[j] = chunk_round(plan->cotangent, w(f32, dq[j] * work->alpha[i]));
-            direct[j] = low(plan, GKA_POINT_STORE_GRAD, w(f32, dq[j] - dx[j]));
+            direct[j] = chunk_low(plan, GKA_POINT_STORE_GRAD, w(f32, dq[j] - dx[j]));
         }
         if (run->out->dalpha)
             run->out->dalpha[row_of(run, c, t + i)] =
-                low(plan, GKA_POINT_STORE_GRAD, torch_sum(plan->order, D, terms));
+                chunk_low(plan, GKA_POINT_STORE_GRAD, torch_sum(plan->order, D, terms));
         work->g_all[t - c->begin + i] = restart && i == 0 ? 0 : work->t2[i];
     }
     carry_values(plan, work, dout);

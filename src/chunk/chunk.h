@@ -30,6 +30,7 @@ typedef struct chunk_plan {
     double a, s;     /* ridge ratio and scale, rounded as PARAMETERS says */
     double width;    /* L - mu = width f: 1 + the profile's margin, rounded likewise */
     int num_iter;
+    chunk_kind low;            /* the 16-bit type: of the inputs, and what points round to */
     chunk_kind operand, score; /* of the iteration's products */
     chunk_kind snapshot;       /* H_0 as the solver reads it */
     chunk_kind stored;         /* x and p */
@@ -82,9 +83,9 @@ static inline bool chunk_has(const chunk_plan *plan, gka_point point) {
     return gka_profile_has(&plan->profile, point);
 }
 
-/* x in bf16 when the point is released. */
-static inline double chunk_bf16(const chunk_plan *plan, gka_point point, double x) {
-    return chunk_has(plan, point) ? bf16(x) : x;
+/* x in the 16-bit type when the point is released. */
+static inline double chunk_low(const chunk_plan *plan, gka_point point, double x) {
+    return chunk_has(plan, point) ? low_of(plan->profile.fp16, x) : x;
 }
 
 double chunk_exp(const chunk_plan *plan, double x);
@@ -103,11 +104,11 @@ void chunk_multiply(const chunk_plan *plan, const chunk_work *work, chunk_kind l
                     chunk_kind right, int64_t M, int64_t N, int64_t K, gka_matrix a, gka_matrix b,
                     double *c, int64_t ldc);
 
-/* C += A B; `low`: both operands are bf16 numbers. */
-static inline void chunk_product(const chunk_plan *plan, const chunk_work *work, bool low,
+/* C += A B; `rounded`: both operands are numbers of the 16-bit type. */
+static inline void chunk_product(const chunk_plan *plan, const chunk_work *work, bool rounded,
                                  int64_t M, int64_t N, int64_t K, gka_matrix a, gka_matrix b,
                                  double *c, int64_t ldc) {
-    const chunk_kind kind = low ? CHUNK_BF16 : CHUNK_WORKING;
+    const chunk_kind kind = rounded ? plan->low : CHUNK_WORKING;
     chunk_multiply(plan, work, kind, kind, M, N, K, a, b, c, ldc);
 }
 
@@ -118,7 +119,7 @@ void chunk_initial_state(const chunk_plan *plan, int64_t sequence, int64_t h, do
  * before it, its own gate counts as 1. */
 void chunk_load(const chunk_plan *plan, int64_t b, int64_t t, int64_t n, int64_t h, int64_t C,
                 bool restart, chunk_tile *tile);
-/* G, exp(G), tail, decay and M (rounded to bf16 where `round_mask`). */
+/* G, exp(G), tail, decay and M (rounded to the 16-bit type where `round_mask`). */
 void chunk_gates(const chunk_plan *plan, bool round_mask, chunk_tile *tile, double *row);
 
 /* ---- the Chebyshev recurrence of one row (NUMERICS 3, three-term) --------------------------- */
@@ -175,8 +176,12 @@ void chunk_norm(const chunk_plan *plan, chunk_work *work, double *f);
 /* x = num_iter steps of the profile's form on (H_t + lambda_t I) x = rhs, unrounded, in work->x. */
 void chunk_solve(const chunk_plan *plan, chunk_work *work, const double *rhs, const double *f);
 
-/* S = exp(G_n) S + K^T diag(tail) W, S [D,N], W [C,N]. */
+/* S = exp(G_n) S + K^T diag(tail) W, S [D,N], W [C,N], as it is carried on. */
 void chunk_state(const chunk_plan *plan, chunk_work *work, double *S, const double *W, int64_t N);
+
+/* n numbers of a state as they are carried from chunk to chunk: rounded where the profile's
+ * low_states says so. */
+void chunk_carry(const chunk_plan *plan, int64_t n, double *S);
 
 /* q' of n rows. */
 void chunk_mix(const chunk_plan *plan, int64_t n, const double *q, const double *alpha,

@@ -100,7 +100,7 @@ static void decode_head(void *context, int64_t index, int worker) {
     const double gamma = plan->gated ? chunk_exp(plan, g) : 1;
     for (int64_t i = 0; i < D; i++)
         for (int64_t j = 0; j < D; j++) {
-            O[i * D + j] = chunk_bf16(plan, GKA_POINT_DECODE_OUTER, w(f32, k[i] * k[j]));
+            O[i * D + j] = chunk_low(plan, GKA_POINT_DECODE_OUTER, w(f32, k[i] * k[j]));
             H[i * D + j] = fma_w(f32, P[i * D + j], gamma, O[i * D + j]);
         }
     const double f = chunk_sqrt(plan, norm(plan->order, D, H));

@@ -20,8 +20,8 @@ int64_t gka_chunk_count(const gka_problem *problem) {
     return count;
 }
 
-static bool bf16_view(const gka_view *view) {
-    return !view->data || view->dtype == GKA_BF16;
+static bool is_of(const gka_view *view, gka_dtype dtype) {
+    return !view->data || view->dtype == dtype;
 }
 
 gka_status gka_chunk_check(const gka_problem *problem, const gka_profile *profile,
@@ -29,6 +29,9 @@ gka_status gka_chunk_check(const gka_problem *problem, const gka_profile *profil
     if (problem->chunk_size < 1)
         return gka_fail(error, GKA_BAD_ARGUMENT, "chunk_size is %lld: expected at least 1",
                         (long long)problem->chunk_size);
+    if (profile->fp16 &&
+        (profile->operand == GKA_OPERAND_SPLIT || profile->store == 2 || profile->handoff == 2))
+        return gka_fail(error, GKA_UNSUPPORTED, "inputs=fp16: two parts are of bf16 alone");
     if (profile->device->core[GKA_MMA_BF16].group == 0)
         return GKA_OK;
     const struct {
@@ -40,11 +43,14 @@ gka_status gka_chunk_check(const gka_problem *problem, const gka_profile *profil
             return gka_fail(error, GKA_UNSUPPORTED,
                             "%s = %lld: the tensor core of %s wants a multiple of 16",
                             sizes[i].name, (long long)sizes[i].value, profile->device->name);
-    if (!bf16_view(&problem->q) || !bf16_view(&problem->k) || !bf16_view(&problem->v) ||
-        !bf16_view(&problem->alpha) || !bf16_view(&problem->dx) || !bf16_view(&problem->dout))
-        return gka_fail(error, GKA_UNSUPPORTED,
-                        "profile %s wants q, k, v, alpha and the cotangents in BF16",
-                        profile->name);
+    const gka_dtype dtype = profile->fp16 ? GKA_F16 : GKA_BF16;
+    const gka_view *const views[] = {&problem->q,     &problem->k,  &problem->v,
+                                     &problem->alpha, &problem->dx, &problem->dout};
+    for (size_t i = 0; i < sizeof views / sizeof *views; i++)
+        if (!is_of(views[i], dtype))
+            return gka_fail(error, GKA_UNSUPPORTED,
+                            "profile %s wants q, k, v, alpha and the cotangents in %s",
+                            profile->name, gka_dtype_name(dtype));
     return GKA_OK;
 }
 
@@ -80,7 +86,7 @@ static void store_rows(double *to, const gka_problem *problem, int64_t b, int64_
 static void snapshot(const chunk_plan *plan, gka_point point, int64_t count, const double *S,
                      double *S0) {
     for (int64_t i = 0; i < count; i++)
-        S0[i] = chunk_bf16(plan, point, S[i]);
+        S0[i] = chunk_low(plan, point, S[i]);
 }
 
 /* The solver's tile of n tokens from t on: x rounded as stored, f, G; H advanced. */
@@ -115,7 +121,7 @@ static void output_tile(forward *run, chunk_work *work, int64_t b, int64_t t, in
     const chunk_plan *const plan = run->plan;
     const gka_problem *const problem = plan->problem;
     const int64_t D = plan->D, V = plan->V, C = plan->C_out;
-    const bool f32 = plan->f32, low = chunk_has(plan, GKA_POINT_OUTPUT_SCORE);
+    const bool f32 = plan->f32, rounded = chunk_has(plan, GKA_POINT_OUTPUT_SCORE);
     const bool restart = chunk_restarts(plan, b, t, h);
     chunk_tile *const tile = &work->tile;
     chunk_load(plan, b, t, n, h, C, restart, tile);
@@ -134,21 +140,21 @@ static void output_tile(forward *run, chunk_work *work, int64_t b, int64_t t, in
     memset(A, 0, (size_t)(C * C) * sizeof(double));
     memset(inner, 0, (size_t)(C * V) * sizeof(double));
     const gka_matrix Q = {mixed, D, 1};
-    const chunk_kind state = chunk_has(plan, GKA_POINT_OUTPUT_STATE) ? CHUNK_BF16 : CHUNK_WORKING;
+    const chunk_kind state = chunk_has(plan, GKA_POINT_OUTPUT_STATE) ? plan->low : CHUNK_WORKING;
     chunk_multiply(plan, work, plan->mixed, state, C, V, D, Q, (gka_matrix){work->U0, V, 1}, o, V);
-    chunk_multiply(plan, work, plan->mixed, CHUNK_BF16, C, C, D, Q, (gka_matrix){tile->k, 1, D}, A,
+    chunk_multiply(plan, work, plan->mixed, plan->low, C, C, D, Q, (gka_matrix){tile->k, 1, D}, A,
                    C);
     for (int64_t i = 0; i < C * C; i++) {
         const double a = plan->gated ? w(f32, A[i] * tile->M[i]) : tile->M[i] != 0 ? A[i] : 0;
-        A[i] = low ? bf16(a) : a;
+        A[i] = chunk_low(plan, GKA_POINT_OUTPUT_SCORE, a);
     }
-    chunk_product(plan, work, low, C, V, C, (gka_matrix){A, C, 1}, (gka_matrix){tile->v, V, 1},
+    chunk_product(plan, work, rounded, C, V, C, (gka_matrix){A, C, 1}, (gka_matrix){tile->v, V, 1},
                   inner, V);
     for (int64_t i = 0; i < n; i++)
         for (int64_t j = i * V; j < (i + 1) * V; j++) {
             const double outer = plan->gated ? w(f32, o[j] * tile->expG[i]) : o[j];
-            o[j] = chunk_bf16(plan, GKA_POINT_STORE_O,
-                              fma_w(f32, plan->s, outer, w(f32, plan->s * inner[j])));
+            o[j] = chunk_low(plan, GKA_POINT_STORE_O,
+                             fma_w(f32, plan->s, outer, w(f32, plan->s * inner[j])));
         }
     store_rows(run->out->o, problem, b, t, h, n, V, o);
     chunk_state(plan, work, work->U, tile->v, V);

@@ -129,6 +129,16 @@ static bool set_repair(gka_profile *profile, const char *name, const char *value
         return parse_count(value, 8, &profile->num_warps) &&
                (profile->num_warps == 2 || profile->num_warps == 4 || profile->num_warps == 8);
     }
+    if (!strcmp(name, "inputs")) {
+        *expected = "bf16 or fp16";
+        profile->fp16 = !strcmp(value, "fp16");
+        return profile->fp16 || !strcmp(value, "bf16");
+    }
+    if (!strcmp(name, "states")) {
+        *expected = "working or low";
+        profile->low_states = !strcmp(value, "low");
+        return profile->low_states || !strcmp(value, "working");
+    }
     if (!strcmp(name, "margin")) {
         *expected = "a number from 0 to 1, or 2^-6";
         return parse_margin(value, &profile->margin);

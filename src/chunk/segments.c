@@ -119,8 +119,7 @@ static void keep(const segmented *s, int64_t i, bool add) {
             const double *const from = all[a].from + b * length * all[a].width;
             for (int64_t j = 0; j < length * all[a].width; j++) {
                 const double sum = add ? w(s->plan.f32, to[j] + from[j]) : from[j];
-                to[j] =
-                    add && all[a].stored ? chunk_bf16(&s->plan, GKA_POINT_STORE_GRAD, sum) : sum;
+                to[j] = add && all[a].stored ? chunk_low(&s->plan, GKA_POINT_STORE_GRAD, sum) : sum;
             }
         }
 }

@@ -46,17 +46,18 @@ void chunk_plan_init(chunk_plan *plan, const gka_problem *problem, const gka_pro
     const bool powers = is_power_of_two(plan->C) && is_power_of_two(plan->D) &&
                         (plan->V == 0 || is_power_of_two(plan->V));
     plan->order = !plan->f32 ? SUM64 : hardware && powers ? SUM_WARP : SUM32;
-    static const chunk_kind operands[] = {[GKA_OPERAND_BF16] = CHUNK_BF16,
-                                          [GKA_OPERAND_SPLIT] = CHUNK_SPLIT,
-                                          [GKA_OPERAND_TF32] = CHUNK_TF32,
-                                          [GKA_OPERAND_FP16] = CHUNK_FP16};
+    plan->low = profile->fp16 ? CHUNK_FP16 : CHUNK_BF16;
+    const chunk_kind operands[] = {[GKA_OPERAND_BF16] = plan->low,
+                                   [GKA_OPERAND_SPLIT] = CHUNK_SPLIT,
+                                   [GKA_OPERAND_TF32] = CHUNK_TF32,
+                                   [GKA_OPERAND_FP16] = CHUNK_FP16};
     const chunk_kind operand = operands[profile->operand];
-    const chunk_kind stored = profile->store == 2 ? CHUNK_SPLIT : CHUNK_BF16;
+    const chunk_kind stored = profile->store == 2 ? CHUNK_SPLIT : plan->low;
     plan->operand = kind_at(plan, GKA_POINT_OPERAND_X, operand);
     plan->score = kind_at(plan, GKA_POINT_OPERAND_SCORE, operand);
-    plan->snapshot = kind_at(plan, GKA_POINT_STATE_SNAPSHOT, CHUNK_BF16);
+    plan->snapshot = kind_at(plan, GKA_POINT_STATE_SNAPSHOT, plan->low);
     plan->stored = kind_at(plan, GKA_POINT_STORE_X, stored);
-    const chunk_kind handoff = profile->handoff == 2 ? CHUNK_SPLIT : CHUNK_BF16;
+    const chunk_kind handoff = profile->handoff == 2 ? CHUNK_SPLIT : plan->low;
     plan->mixed = kind_at(plan, GKA_POINT_MIX, handoff);
     plan->cotangent = kind_at(plan, GKA_POINT_STORE_GRAD, handoff);
     plan->num_iter = profile->num_iter > 0 ? profile->num_iter : problem->num_iter;
@@ -347,7 +348,7 @@ void chunk_gates(const chunk_plan *plan, bool round_mask, chunk_tile *tile, doub
         for (int64_t j = 0; j <= t; j++)
             row[j] = chunk_exp(plan, w(plan->f32, tile->G[t] - tile->G[j]));
         for (int64_t j = 0; j <= t; j++)
-            tile->M[t * C + j] = round_mask ? bf16(row[j]) : row[j];
+            tile->M[t * C + j] = round_mask ? low_of(plan->profile.fp16, row[j]) : row[j];
     }
 }
 
@@ -373,14 +374,15 @@ static double cross_sum(const chunk_plan *plan, int64_t C, const double *a, cons
  *       + [((M ((KK^T).(KK^T))) . M) 1]_t                                         (NUMERICS 4) */
 static double norm_of_state(const chunk_plan *plan, const chunk_work *work) {
     const int64_t size = plan->D * plan->D;
+    const bool fp16 = plan->profile.fp16;
     double sum = 0;
     if (chunk_has(plan, GKA_POINT_NORM_REDUCE)) { /* of bf16(H_0), even where H_0 is kept exact */
         for (int64_t i = 0; i < size; i++) {
-            work->DD[i] = bf16(work->H0[i]);
+            work->DD[i] = low_of(fp16, work->H0[i]);
             sum += work->DD[i] * work->DD[i];
         }
-        return plan->D >= 32 && plan->hardware ? norm_bf16(plan->D, plan->warps, work->DD)
-                                               : bf16(sum);
+        return plan->D >= 32 && plan->hardware ? norm_low(fp16, plan->D, plan->warps, work->DD)
+                                               : low_of(fp16, sum);
     }
     for (int64_t i = 0; i < size; i++)
         sum += work->H0[i] * work->H0[i];
@@ -398,7 +400,7 @@ void chunk_norm(const chunk_plan *plan, chunk_work *work, double *f) {
     chunk_product(plan, work, true, C, C, D, K, Kt, S, C);
     for (int64_t i = 0; i < C * C; i++) {
         const double s = w(f32, S[i] * S[i]);
-        S[i] = square ? bf16(s) : s;
+        S[i] = square ? low_of(plan->profile.fp16, s) : s;
     }
     double *const MS = work->MS;
     memset(MS, 0, (size_t)(C * C) * sizeof(double));
@@ -447,11 +449,11 @@ static void apply(const chunk_plan *plan, const chunk_work *work, const double *
                 y[t * D + i] = w(plan->f32, y[t * D + i] * tile->expG[t]);
 
     memset(score, 0, (size_t)(C * C) * sizeof(double));
-    multiply_packed(plan, work, plan->operand, CHUNK_BF16, C, C, D, rows, work->pack_Kt, score);
+    multiply_packed(plan, work, plan->operand, plan->low, C, C, D, rows, work->pack_Kt, score);
     for (int64_t i = 0; i < C * C; i++)
         score[i] = w(plan->f32, score[i] * tile->M[i]);
     chunk_round_rows(plan->score, C * C, score, score);
-    multiply_packed(plan, work, plan->score, CHUNK_BF16, C, D, C, score, work->pack_K, y);
+    multiply_packed(plan, work, plan->score, plan->low, C, D, C, score, work->pack_K, y);
 }
 
 static void pack_solver(const chunk_plan *plan, const chunk_work *work) {
@@ -459,9 +461,9 @@ static void pack_solver(const chunk_plan *plan, const chunk_work *work) {
     const int64_t C = tile->C, D = plan->D;
     pack_right(work, product_unit(plan, plan->operand, plan->snapshot), plan->snapshot, 0, D, D,
                (gka_matrix){work->H0, D, 1}, work->pack_H);
-    pack_right(work, product_unit(plan, plan->operand, CHUNK_BF16), CHUNK_BF16, 0, D, C,
+    pack_right(work, product_unit(plan, plan->operand, plan->low), plan->low, 0, D, C,
                (gka_matrix){tile->k, 1, D}, work->pack_Kt);
-    pack_right(work, product_unit(plan, plan->score, CHUNK_BF16), CHUNK_BF16, 0, C, D,
+    pack_right(work, product_unit(plan, plan->score, plan->low), plan->low, 0, C, D,
                (gka_matrix){tile->k, D, 1}, work->pack_K);
 }
 
@@ -564,6 +566,27 @@ static void cg_row(const chunk_plan *plan, int64_t C, double lambda, double leas
     *rho = ends ? 0 : next;
 }
 
+/* fp16 ends at 2^-24, and the directions of CG go on shrinking where those of Chebyshev's iteration
+ * stop at the residual's bound: rows of p are divided by the power of two below their largest
+ * element, and y = H p and p are multiplied by it again, which rounds nothing. */
+static void scale_rows(const chunk_plan *plan, int64_t C, double *p, double *scale) {
+    const int64_t D = plan->D;
+    for (int64_t t = 0; t < C; t++) {
+        double most = 0;
+        for (int64_t i = t * D; i < (t + 1) * D; i++)
+            most = fmax(most, fabs(p[i]));
+        const bool narrow = plan->operand == CHUNK_FP16 && most > 0 && isfinite(most);
+        scale[t] = narrow ? ldexp(1, ilogb(most)) : 1;
+        for (int64_t i = t * D; i < (t + 1) * D; i++)
+            p[i] /= scale[t];
+    }
+}
+
+static void unscale_rows(const chunk_plan *plan, int64_t C, const double *scale, double *rows) {
+    for (int64_t i = 0; i < C * plan->D; i++)
+        rows[i] = w(plan->f32, rows[i] * scale[i / plan->D]);
+}
+
 /* x = 0, r = p = q; then num_iter products (src/solve/cg.c has the same test: u^2 |q|). Consistent:
  * p is rounded once, for the product, for <p, w> and for x. */
 static void conjugate_gradients(const chunk_plan *plan, chunk_work *work, const double *rhs,
@@ -573,7 +596,7 @@ static void conjugate_gradients(const chunk_plan *plan, chunk_work *work, const 
     const double u2 = plan->f32 ? 0x1p-48 : 0x1p-106;
     double *const x = work->x, *const residual = work->x_prev, *const p = work->p,
                   *const y = work->y, *const rho = work->sigma, *const least = work->delta,
-                  *const scaled = work->z, *const rows = work->grad;
+                  *const scaled = work->z, *const rows = work->grad, *const scale = work->row;
     memset(x, 0, (size_t)(C * D) * sizeof(double));
     memcpy(residual, rhs, (size_t)(C * D) * sizeof(double));
     memcpy(p, rhs, (size_t)(C * D) * sizeof(double));
@@ -582,6 +605,7 @@ static void conjugate_gradients(const chunk_plan *plan, chunk_work *work, const 
         least[t] = w(plan->f32, w(plan->f32, u2 * rho[t]) * u2);
     }
     for (int r = 0; r < plan->num_iter; r++) {
+        scale_rows(plan, C, p, scale);
         if (consistent) {
             chunk_round_rows(plan->operand, C * D, p, p);
             apply(plan, work, p, p, plan->gated, y);
@@ -589,6 +613,8 @@ static void conjugate_gradients(const chunk_plan *plan, chunk_work *work, const 
             round_operands(plan, work, p, scaled, rows);
             apply(plan, work, scaled, rows, false, y);
         }
+        unscale_rows(plan, C, scale, p);
+        unscale_rows(plan, C, scale, y);
         for (int64_t t = 0; t < C; t++)
             cg_row(plan, C, w(plan->f32, plan->a * f[t]), least[t], &rho[t], y + t * D, x + t * D,
                    residual + t * D, p + t * D);
@@ -616,7 +642,7 @@ void chunk_solve(const chunk_plan *plan, chunk_work *work, const double *rhs, co
 void chunk_state(const chunk_plan *plan, chunk_work *work, double *S, const double *W, int64_t N) {
     const chunk_tile *const tile = &work->tile;
     const int64_t C = tile->C, D = plan->D;
-    const bool f32 = plan->f32, low = chunk_has(plan, GKA_POINT_STATE_OPERAND);
+    const bool f32 = plan->f32, rounded = chunk_has(plan, GKA_POINT_STATE_OPERAND);
     double *const scaled = work->z;
     if (plan->gated)
         for (int64_t i = 0; i < D * N; i++)
@@ -624,18 +650,24 @@ void chunk_state(const chunk_plan *plan, chunk_work *work, double *S, const doub
     for (int64_t j = 0; j < C; j++)
         for (int64_t i = j * N; i < (j + 1) * N; i++) {
             const double value = plan->gated ? w(f32, W[i] * tile->tail[j]) : W[i];
-            scaled[i] = low ? bf16(value) : value;
+            scaled[i] = chunk_low(plan, GKA_POINT_STATE_OPERAND, value);
         }
-    chunk_product(plan, work, low, D, N, C, (gka_matrix){tile->k, 1, D}, (gka_matrix){scaled, N, 1},
-                  S, N);
+    chunk_product(plan, work, rounded, D, N, C, (gka_matrix){tile->k, 1, D},
+                  (gka_matrix){scaled, N, 1}, S, N);
     /* The two triangles of H are products rounded in another order. One of them stands for both, so
      * that a state handed on and read as (H + H^T)/2 keeps its bits. */
     for (int64_t i = 0; !plan->hardware && W == tile->k && i < D; i++)
         for (int64_t j = 0; j < i; j++)
             S[i * D + j] = S[j * D + i];
+    chunk_carry(plan, D * N, S);
 }
 
-/* q' = q + alpha (x - q), in three bf16 operations as released, or rounded once to two parts. */
+void chunk_carry(const chunk_plan *plan, int64_t n, double *S) {
+    if (plan->profile.low_states)
+        chunk_round_rows(plan->low, n, S, S);
+}
+
+/* q' = q + alpha (x - q), in three 16-bit operations as released, or rounded once to two parts. */
 void chunk_mix(const chunk_plan *plan, int64_t n, const double *q, const double *alpha,
                const double *x, double *mixed) {
     const int64_t D = plan->D;
@@ -646,8 +678,8 @@ void chunk_mix(const chunk_plan *plan, int64_t n, const double *q, const double 
                 mixed[i] = chunk_round(CHUNK_SPLIT, fma_w(plan->f32, alpha[t], difference, q[i]));
                 continue;
             }
-            double y = chunk_bf16(plan, GKA_POINT_MIX, w(plan->f32, x[i] - q[i]));
-            y = chunk_bf16(plan, GKA_POINT_MIX, w(plan->f32, alpha[t] * y));
-            mixed[i] = chunk_bf16(plan, GKA_POINT_MIX, w(plan->f32, q[i] + y));
+            double y = chunk_low(plan, GKA_POINT_MIX, w(plan->f32, x[i] - q[i]));
+            y = chunk_low(plan, GKA_POINT_MIX, w(plan->f32, alpha[t] * y));
+            mixed[i] = chunk_low(plan, GKA_POINT_MIX, w(plan->f32, q[i] + y));
         }
 }

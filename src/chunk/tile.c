@@ -1,10 +1,11 @@
-/* tile.c - bf16 and the orders of summation (see tile.h and README.md). */
+/* tile.c - the 16-bit types and the orders of summation (see tile.h and README.md). */
 #include "chunk/tile.h"
 
-/* ---- bf16 ---------------------------------------------------------------------------------- */
+/* ---- 16 bits ------------------------------------------------------------------------------- */
 
-double bf16_fma(double x, double y, double z) {
-    return gka_fma_round(&gka_bf16, GKA_NEAREST_EVEN, x, y, z, 0);
+double low_fma(bool fp16, double x, double y, double z) {
+    return fp16 ? gka_fma_round(&gka_fp16, GKA_NEAREST_EVEN, x, y, z, 0)
+                : gka_fma_round(&gka_bf16, GKA_NEAREST_EVEN, x, y, z, 0);
 }
 
 /* ---- sums ---------------------------------------------------------------------------------- */
@@ -129,22 +130,23 @@ double lane_sum(sum_order order, int64_t n, const double *a) {
 
 /* Pairs of neighbouring registers a thread adds in order: the compiler fuses the even register's
  * product and rounds the odd one's first. */
-static inline double pair_bf16(bool first, double sum, const double *a, const double *b) {
-    const double odd = bf16(a[1] * b[1]);
-    return first ? bf16_fma(a[0], b[0], odd) : bf16(bf16_fma(a[0], b[0], sum) + odd);
+static inline double pair_low(bool fp16, bool first, double sum, const double *a, const double *b) {
+    const double odd = low_of(fp16, a[1] * b[1]);
+    return first ? low_fma(fp16, a[0], b[0], odd)
+                 : low_of(fp16, low_fma(fp16, a[0], b[0], sum) + odd);
 }
 
-static double lanes_bf16(int64_t width, double *lane) {
+static double lanes_low(bool fp16, int64_t width, double *lane) {
     for (int64_t half = width / 2; half >= 1; half /= 2)
         for (int64_t t = 0; t < half; t++)
-            lane[t] = bf16(lane[t] + lane[t + half]);
+            lane[t] = low_of(fp16, lane[t] + lane[t + half]);
     return lane[0];
 }
 
 /* A thread holds eight neighbouring columns of every 8th (D = 128, four warps) row: D / 8 threads
  * to a row. It adds in register order; then lanes 16, 8, 4, 2, 1 apart and warps .., 2, 1 apart are
  * added. */
-static double dot_bf16_by(int64_t warps, int64_t D, const double *A, const double *B) {
+static double dot_low_by(bool fp16, int64_t warps, int64_t D, const double *A, const double *B) {
     const int64_t across = D / 8 < 32 ? D / 8 : 32, down = 32 / across, step = warps * down;
     double warp[8], lane[32];
     for (int64_t j = 0; j < warps; j++) {
@@ -154,21 +156,21 @@ static double dot_bf16_by(int64_t warps, int64_t D, const double *A, const doubl
             for (int64_t row = j * down + t / across; row < D; row += step)
                 for (int64_t column = t % across * 8; column < D; column += across * 8)
                     for (int64_t i = row * D + column; i < row * D + column + 8; i += 2) {
-                        lane[t] = pair_bf16(first, lane[t], A + i, B + i);
+                        lane[t] = pair_low(fp16, first, lane[t], A + i, B + i);
                         first = false;
                     }
         }
-        warp[j] = lanes_bf16(32, lane);
+        warp[j] = lanes_low(fp16, 32, lane);
     }
-    return lanes_bf16(warps, warp);
+    return lanes_low(fp16, warps, warp);
 }
 
-double dot_bf16(int64_t D, const double *A, const double *B) {
-    return dot_bf16_by(4, D, A, B);
+double dot_low(bool fp16, int64_t D, const double *A, const double *B) {
+    return dot_low_by(fp16, 4, D, A, B);
 }
 
-double norm_bf16(int64_t D, int warps, const double *H) {
-    return dot_bf16_by(warps, D, H, H);
+double norm_low(bool fp16, int64_t D, int warps, const double *H) {
+    return dot_low_by(fp16, warps, D, H, H);
 }
 
 double dot_state(sum_order order, int64_t D, const double *A, const double *B) {
@@ -196,7 +198,7 @@ double dot_state(sum_order order, int64_t D, const double *A, const double *B) {
     return butterfly(true, 4, warp);
 }
 
-double row_dot_bf16(int64_t n, const double *a, const double *b) {
+double row_dot_low(bool fp16, int64_t n, const double *a, const double *b) {
     const int64_t across = n / 8 < 32 ? n / 8 : 32;
     double lane[32];
     for (int64_t t = 0; t < across; t++) {
@@ -204,11 +206,11 @@ double row_dot_bf16(int64_t n, const double *a, const double *b) {
         lane[t] = 0;
         for (int64_t column = t * 8; column < n; column += across * 8)
             for (int64_t i = column; i < column + 8; i += 2) {
-                lane[t] = pair_bf16(first, lane[t], a + i, b + i);
+                lane[t] = pair_low(fp16, first, lane[t], a + i, b + i);
                 first = false;
             }
     }
-    return lanes_bf16(across, lane);
+    return lanes_low(fp16, across, lane);
 }
 
 double column_sum(sum_order order, int64_t n, const double *a, int64_t stride) {

@@ -1,5 +1,5 @@
-/* tile.h - what the chunk algorithm is made of: working-precision arithmetic, bf16, the sums in
- * the order in which the released kernels' threads take them.
+/* tile.h - what the chunk algorithm is made of: working-precision arithmetic, the 16-bit types, the
+ * sums in the order in which the released kernels' threads take them.
  *
  * Symbols: C rows of a tile (the chunk size), n of them tokens; D, V key and value size; the
  * letters of NUMERICS 4. A value is a double that holds a number of the working precision.
@@ -29,8 +29,13 @@ static inline double bf16(double x) {
     return gka_round_core(&gka_bf16, GKA_NEAREST_EVEN, x, 0);
 }
 
-/* x y + z rounded once to bf16; x, y, z bf16 numbers. */
-double bf16_fma(double x, double y, double z);
+/* x rounded to the kernels' 16-bit type, to nearest even. */
+static inline double low_of(bool fp16, double x) {
+    return fp16 ? gka_round_core(&gka_fp16, GKA_NEAREST_EVEN, x, 0) : bf16(x);
+}
+
+/* x y + z rounded once to that type; x, y, z numbers of it. */
+double low_fma(bool fp16, double x, double y, double z);
 
 /* How a sum is taken: in binary64 in order; in binary32 with fused multiply-adds in order; in the
  * order of the released kernels' threads (n a power of two, at least 16). */
@@ -52,9 +57,9 @@ double row_sum(sum_order order, int64_t rows, int64_t n, const double *a);
 double lane_dot_in(bool upper, sum_order order, int64_t n, const double *a, const double *b);
 double lane_dot(sum_order order, int64_t n, const double *a, const double *b);
 double lane_sum(sum_order order, int64_t n, const double *a);
-/* ||H||_F^2 squared and added in bf16 by `warps` warps (a power of two up to 8), H [D,D] of bf16
- * numbers. */
-double norm_bf16(int64_t D, int warps, const double *H);
+/* ||H||_F^2 squared and added in the 16-bit type by `warps` warps (a power of two up to 8), H [D,D]
+ * of numbers of that type. */
+double norm_low(bool fp16, int64_t D, int warps, const double *H);
 /* sum_i a[i * stride], i < n rows of a tensor-core tile: within a warp each thread chains the rows
  * 8 apart it holds, lanes 4, 2, 1 rows apart are added, then warps. */
 double column_sum(sum_order order, int64_t n, const double *a, int64_t stride);
@@ -68,12 +73,12 @@ double tile_dot(sum_order order, int64_t rows, int64_t columns, const double *A,
  * threads lie along it and 8 rows at a time are held: 64 x 64 blocks of a state. */
 double block_dot(sum_order order, int64_t rows, int64_t columns, const double *A, const double *B,
                  int64_t ld);
-/* <A, B> of [D,D] bf16 numbers, taken as norm_bf16 takes <H, H> by four warps. */
-double dot_bf16(int64_t D, const double *A, const double *B);
+/* <A, B> of [D,D], taken as norm_low takes <H, H> by four warps. */
+double dot_low(bool fp16, int64_t D, const double *A, const double *B);
 /* The same order in binary32 with fused multiply-adds. */
 double dot_state(sum_order order, int64_t D, const double *A, const double *B);
-/* a^T b of n bf16 numbers in bf16: eight neighbours to a thread, then lanes. */
-double row_dot_bf16(int64_t n, const double *a, const double *b);
+/* a^T b of n numbers of the 16-bit type, in it: eight neighbours to a thread, then lanes. */
+double row_dot_low(bool fp16, int64_t n, const double *a, const double *b);
 /* x cut to the 10 fraction bits that the tensor core reads of a tf32 operand. */
 double cut_tf32(double x);
 /* sum a_i of a row as PyTorch's reduction takes it: thread t of 32 holds a_t, a_(t+32), ... in four

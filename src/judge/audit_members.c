@@ -147,13 +147,15 @@ static void leave_out_nan(const audit_case *c, golden_values *out, char note[AUD
     }
 }
 
-static gka_status make_profile(const audit_member *m, gka_profile *profile, gka_error *error) {
+static gka_status make_profile(const audit_case *c, const audit_member *m, gka_profile *profile,
+                               gka_error *error) {
     gka_status status = gka_profile_find(m->profile, profile, error);
     for (size_t i = 0; i < sizeof m->settings / sizeof *m->settings; i++)
         if (m->settings[i] != NULL && status == GKA_OK)
             status = gka_profile_set(profile, m->settings[i], error);
     if (status == GKA_OK) /* the released sign of dh0 is a mistake: see dh0_sign */
         status = gka_profile_set(profile, "h0_sign=exact", error);
+    profile->fp16 = c->problem->q.dtype == GKA_F16;
     if (m->device != NULL)
         profile->device = gka_device_find(m->device);
     profile->form = m->form;
@@ -164,7 +166,7 @@ static gka_status run_profile(const audit_case *c, const audit_member *m, golden
                               char note[AUDIT_NOTE], gka_error *error) {
     gka_profile profile;
     gka_problem problem = *c->problem;
-    gka_status status = make_profile(m, &profile, error);
+    gka_status status = make_profile(c, m, &profile, error);
     if (m->chunk != 0)
         problem.chunk_size = m->chunk;
     gka_error why = {0};

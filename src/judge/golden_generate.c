@@ -179,7 +179,8 @@ static void start_meter(job *j) {
     int profiles = 2 + j->spec->emulate; /* the problem's own chunk size, and two-term */
     for (const int64_t *C = panel_chunks(&j->problem, chunks); *C != 0; C++)
         profiles++;
-    profiles += few_pairs(&j->problem) && j->problem.q.dtype == GKA_BF16 ? 2 : 0;
+    const gka_dtype dtype = j->problem.q.dtype;
+    profiles += few_pairs(&j->problem) && (dtype == GKA_BF16 || dtype == GKA_F16) ? 4 : 0;
     j->meter.total = 1 + (has_gradients(j) ? 2 * GRADIENT : 0) + profiles * profile_work(j);
 }
 
@@ -362,6 +363,7 @@ static gka_status raise_fro_by_warps(job *j, gka_error *error) {
         status = gka_profile_find("h100", &profile, error);
         if (status == GKA_OK)
             status = gka_profile_set(&profile, settings[i], error);
+        profile.fp16 = j->problem.q.dtype == GKA_F16;
         if (status == GKA_OK)
             status = golden_steps(&problem, &profile, fro, &values, error);
         if (status == GKA_OK)
@@ -386,12 +388,17 @@ static gka_status raise_stage_by_others(job *j, unsigned all, gka_error *error) 
         status = gka_profile_find(others[i][0], &profile, error);
         for (int n = 1; others[i][n] != NULL && status == GKA_OK; n++)
             status = gka_profile_set(&profile, others[i][n], error);
+        profile.fp16 = j->problem.q.dtype == GKA_F16;
         if (status == GKA_OK)
             status = gka_profile_set(&profile, "h0_sign=exact", error);
         if (status == GKA_OK)
             status = raise_stage(j, &j->problem, &profile, all, error);
     }
     return status;
+}
+
+static bool is_h100(const char *panel) {
+    return strncmp(panel, "h100", 4) == 0;
 }
 
 /* A panel of kernels that are right: this profile at the spec's chunk size and at others, and with
@@ -415,7 +422,7 @@ static gka_status raise_stage_by_panel(job *j, gka_profile profile, unsigned all
     profile.form = GKA_TWO_TERM;
     if (status == GKA_OK)
         status = raise_stage(j, &problem, &profile, all, error);
-    const bool h100 = strcmp(name, "h100") == 0;
+    const bool h100 = is_h100(name);
     if (status == GKA_OK && h100 && j->open >> JUDGE_FRO & 1)
         status = raise_fro_by_warps(j, error);
     if (status == GKA_OK && h100 && few_pairs(&problem))
@@ -429,42 +436,72 @@ static gka_status raise_stage_by_panel(job *j, gka_profile profile, unsigned all
     return status;
 }
 
+/* A panel of profiles; what they come to is the stage error of the outputs that those before it
+ * left open. */
+typedef struct panel {
+    const char *said, *profile, *settings[2];
+} panel;
+
 /* What a kernel's own roundings come to. bf16: the h100's. What it cannot run, and outputs where it
  * gives NaN (an empty state; the ungated dk of a ragged end): binary32 with every rounding point of
- * the kernels, in bf16. fp16: the same, times 2^-3, for to first order an error is linear in the
- * unit roundoff, 2^-11 in place of 2^-8. fp32: binary32, by chunks and token by token. With the
- * right sign of dh0 and dh_final, which the released kernels do not have (NUMERICS 5): read their
- * way, a dh_final would make every gradient wrong. */
+ * the kernels. fp16: the same, every point rounding to fp16; and where that overflows, 2^-3 of what
+ * bf16 comes to, for to first order an error is linear in the unit roundoff, 2^-11 in place of
+ * 2^-8, but for operands cut to tf32, which has 2^-10 in both. fp32: binary32, by chunks and token
+ * by token. With the right sign of dh0 and dh_final, which the released kernels do not have
+ * (NUMERICS 5): read their way, a dh_final would make every gradient wrong. */
+static const panel panels_bf16[] = {{"h100", "h100", {NULL}},
+                                    {"ieee32, all=released", "ieee32", {"all=released"}},
+                                    {NULL, NULL, {NULL}}};
+static const panel panels_fp16[] = {
+    {"h100, inputs=fp16", "h100", {"inputs=fp16"}},
+    {"ieee32, all=released, inputs=fp16", "ieee32", {"all=released", "inputs=fp16"}},
+    {NULL, NULL, {NULL}}};
+static const panel panels_fp32[] = {{"ieee32", "ieee32", {NULL}}, {NULL, NULL, {NULL}}};
+static const panel overflow_bf16 = {
+    "2^-3 of ieee32, all=released, grad_weight=exact; ieee32, grad_weight=released",
+    "ieee32",
+    {"all=released", "grad_weight=exact"}};
+
+static gka_status find_profile(const panel *of, gka_profile *profile, gka_error *error) {
+    gka_status status = gka_profile_find(of->profile, profile, error);
+    for (size_t i = 0; i < sizeof of->settings / sizeof *of->settings; i++)
+        if (of->settings[i] != NULL && status == GKA_OK)
+            status = gka_profile_set(profile, of->settings[i], error);
+    return status == GKA_OK ? gka_profile_set(profile, "h0_sign=exact", error) : status;
+}
+
+static gka_status make_stage_of_overflow(job *j, unsigned all, gka_error *error) {
+    static const panel tf32 = {"", "ieee32", {"grad_weight=released"}};
+    const unsigned open = j->open;
+    gka_profile profile;
+    gka_status status = find_profile(&overflow_bf16, &profile, error);
+    if (status == GKA_OK)
+        status = raise_stage_by_panel(j, profile, all, overflow_bf16.said, error);
+    for (int i = 0; i < JUDGE_OUTPUTS; i++)
+        if (open >> i & 1)
+            j->stage[i] = (golden_error){0x1p-3 * j->stage[i].rel, 0x1p-3 * j->stage[i].row};
+    j->open = open;
+    if (status == GKA_OK)
+        status = find_profile(&tf32, &profile, error);
+    return status == GKA_OK ? raise_stage(j, &j->problem, &profile, all, error) : status;
+}
+
 static gka_status make_stage(job *j, unsigned all, gka_error *error) {
     const gka_dtype dtype = j->problem.q.dtype;
-    const bool narrow = dtype != GKA_F32 && dtype != GKA_F64;
-    gka_profile profile;
-    gka_status status = gka_profile_find("h100", &profile, error);
-    if (status == GKA_OK)
-        status = gka_profile_set(&profile, "h0_sign=exact", error);
+    const bool fp16 = dtype == GKA_F16, fp32 = dtype == GKA_F32 || dtype == GKA_F64;
+    gka_status status = GKA_OK;
     j->open = j->wanted;
-    if (status == GKA_OK && dtype == GKA_BF16 &&
-        gka_chunk_check(&j->problem, &profile, NULL) == GKA_OK)
-        status = raise_stage_by_panel(j, profile, all, "h100", error);
-    if (status == GKA_OK && j->open == 0)
-        return status;
-    if (status == GKA_OK)
-        status = gka_profile_find("ieee32", &profile, error);
-    if (status == GKA_OK && narrow)
-        status = gka_profile_set(&profile, "all=released", error);
-    if (status == GKA_OK)
-        status = gka_profile_set(&profile, "h0_sign=exact", error);
-    const unsigned open = j->open;
-    if (status == GKA_OK)
-        status = raise_stage_by_panel(j, profile, all,
-                                      dtype == GKA_F16 ? "2^-3 of ieee32, all=released"
-                                      : narrow         ? "ieee32, all=released"
-                                                       : "ieee32",
-                                      error);
-    for (int i = 0; i < JUDGE_OUTPUTS; i++)
-        if (dtype == GKA_F16 && open >> i & 1)
-            j->stage[i] = (golden_error){0x1p-3 * j->stage[i].rel, 0x1p-3 * j->stage[i].row};
-    return status;
+    for (const panel *of = fp16   ? panels_fp16
+                           : fp32 ? panels_fp32
+                                  : panels_bf16;
+         of->said != NULL && j->open != 0 && status == GKA_OK; of++) {
+        gka_profile profile;
+        status = find_profile(of, &profile, error);
+        if (status == GKA_OK && gka_chunk_check(&j->problem, &profile, NULL) == GKA_OK)
+            status = raise_stage_by_panel(j, profile, all, of->said, error);
+    }
+    return status == GKA_OK && fp16 && j->open != 0 ? make_stage_of_overflow(j, all, error)
+                                                    : status;
 }
 
 /* NAME.h100: the released kernels' own bits. */
@@ -588,7 +625,7 @@ static json_t *profile_json(const job *j, int output) {
                      (long long)j->problem.chunk_size);
     for (const int64_t *C = panel_chunks(&j->problem, chunks); *C != 0; C++)
         n += snprintf(text + n, sizeof text - (size_t)n, " %lld", (long long)*C);
-    const bool h100 = strcmp(j->profile[output], "h100") == 0;
+    const bool h100 = is_h100(j->profile[output]);
     (void)snprintf(text + n, sizeof text - (size_t)n, ", two-term%s%s%s",
                    strcmp(j->profile[output], "ieee32") == 0 && j->stream == NULL
                        ? ", token by token without fused multiply-adds"

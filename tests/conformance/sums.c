@@ -4,7 +4,7 @@
  *
  * Who adds what is a matter of layout and the same here as in the released kernels. What is fused
  * is the compiler's choice per kernel: the probe's bf16 norm is a chain of fused multiply-adds,
- * where the released solver rounds every other product first (norm_bf16); and the probe's tiles of
+ * where the released solver rounds every other product first (norm_low); and the probe's tiles of
  * 32 rows have one warp to a row, as tiles of 64 have, where the solver has four. */
 #include "probes.h"
 
@@ -27,7 +27,7 @@ static void assert_same(const char *what, int64_t i, double got, double want) {
         fail_msg("%s: result %lld is %a, not %a", what, (long long)i, want, got);
 }
 
-/* ||H||_F^2 in bf16 in the order of norm_bf16, every product but the first fused. */
+/* ||H||_F^2 in bf16 in the order of norm_low, every product but the first fused. */
 static double fused_norm_bf16(int64_t D, const double *H) {
     const int64_t across = D / 8, down = 32 / across;
     double thread[128];
@@ -36,9 +36,10 @@ static double fused_norm_bf16(int64_t D, const double *H) {
         for (int64_t row = t / across; row < D; row += 4 * down) {
             const double *const a = H + row * D + t % across * 8;
             const bool first = row == t / across;
-            sum = first ? bf16_fma(a[0], a[0], bf16(a[1] * a[1])) : bf16_fma(a[0], a[0], sum);
+            sum = first ? low_fma(false, a[0], a[0], bf16(a[1] * a[1]))
+                        : low_fma(false, a[0], a[0], sum);
             for (int64_t i = 1; i < 8; i++)
-                sum = first && i == 1 ? sum : bf16_fma(a[i], a[i], sum);
+                sum = first && i == 1 ? sum : low_fma(false, a[i], a[i], sum);
         }
         thread[t] = sum;
     }

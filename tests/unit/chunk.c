@@ -628,10 +628,10 @@ static void test_bf16(void **state) {
         assert_true(bits_of(bf16(cases[i].x)) == bits_of(cases[i].want));
     assert_true(isnan(bf16(NAN)));
     /* DESIGN: a bf16 fma through a binary64 sum rounds twice */
-    assert_true(bits_of(bf16_fma(1, 1, 0x1p-8)) == bits_of(1));
-    assert_true(bits_of(bf16_fma(0x1p-4, 0x1p-4, 1)) == bits_of(1));
-    assert_true(bits_of(bf16_fma(9, 29, 0x1p-60)) == bits_of(262));
-    assert_true(bits_of(bf16_fma(0x1p-30, 0x1p-30, 1 + 0x1p-7)) == bits_of(1 + 0x1p-7));
+    assert_true(bits_of(low_fma(false, 1, 1, 0x1p-8)) == bits_of(1));
+    assert_true(bits_of(low_fma(false, 0x1p-4, 0x1p-4, 1)) == bits_of(1));
+    assert_true(bits_of(low_fma(false, 9, 29, 0x1p-60)) == bits_of(262));
+    assert_true(bits_of(low_fma(false, 0x1p-30, 0x1p-30, 1 + 0x1p-7)) == bits_of(1 + 0x1p-7));
 }
 
 /* ---- repairs ------------------------------------------------------------------------------- */
@@ -839,6 +839,127 @@ static void test_two_parts_are_handed_over(void **state) {
     gka_problem_free(&p);
 }
 
+/* ---- fp16 ---------------------------------------------------------------------------------- */
+
+enum { FP16_N = 80 * 32, FP16_TENSORS = 7 };
+
+/* x o dq dk dv dalpha dg of the layer, of inputs in bf16 or fp16. */
+static void run_layer(bool fp16, const char *const *settings, double r[FP16_TENSORS][FP16_N]) {
+    gka_generator generator = bf16_problem();
+    generator.gate = GKA_GATE_SLOW;
+    generator.T = 80; /* more than a tile of the output stage */
+    generator.dtype = fp16 ? GKA_F16 : GKA_BF16;
+    gka_problem p;
+    gka_profile profile;
+    gka_error error = {0};
+    assert_int_equal(gka_problem_generate(&generator, &p, NULL), GKA_OK);
+    assert_int_equal(gka_profile_find("h100", &profile, NULL), GKA_OK);
+    for (; *settings != NULL; settings++)
+        assert_int_equal(gka_profile_set(&profile, *settings, NULL), GKA_OK);
+    assert_int_equal(gka_profile_set(&profile, fp16 ? "inputs=fp16" : "inputs=bf16", NULL), GKA_OK);
+    gka_chunk out = {
+        .x = r[0], .o = r[1], .dq = r[2], .dk = r[3], .dv = r[4], .dalpha = r[5], .dg = r[6]};
+    memset(r, 0, FP16_TENSORS * sizeof *r);
+    if (gka_chunk_backward(&p, &profile, GKA_CHUNK_LAYER, true, NULL, &out, &error) != GKA_OK)
+        fail_msg("%s", error.text);
+    gka_problem_free(&p);
+}
+
+/* What one setting changes, at most, of the tensors where it changes anything. */
+static double change_by(bool fp16, const char *setting) {
+    static double without[FP16_TENSORS][FP16_N], with[FP16_TENSORS][FP16_N];
+    const char *const base[] = {"all=exact", "arithmetic=released", NULL},
+                      *const more[] = {"all=exact", "arithmetic=released", setting, NULL};
+    run_layer(fp16, base, without);
+    run_layer(fp16, more, with);
+    double most = 0;
+    for (int t = 0; t < FP16_TENSORS; t++)
+        most = fmax(most, worst_row(1, FP16_N, with[t], without[t]));
+    return most;
+}
+
+/* Each point by itself rounds to the type of the inputs: an eighth of the change, to first order;
+ * luck of the draw leaves it below a third. */
+static void test_every_point_rounds_to_the_inputs_type(void **state) {
+    (void)state;
+    static const char *const points[] = {
+        "state_operand", "state_snapshot", "mask",     "norm_square",  "norm_reduce",  "operand_x",
+        "operand_score", "store_x",        "mix",      "output_state", "output_score", "store_o",
+        "grad_state",    "grad_operand",   "grad_dot", "store_grad"};
+    for (size_t i = 0; i < sizeof points / sizeof *points; i++) {
+        char setting[40];
+        (void)snprintf(setting, sizeof setting, "%s=released", points[i]);
+        const double bf16_change = change_by(false, setting),
+                     fp16_change = change_by(true, setting);
+        if (!(fp16_change > 0 && fp16_change < bf16_change / 3))
+            fail_msg("%s: bf16 %.3g, fp16 %.3g", setting, bf16_change, fp16_change);
+    }
+    const double bf16_states = change_by(false, "states=low"),
+                 fp16_states = change_by(true, "states=low");
+    assert_true(fp16_states > 0 && fp16_states < bf16_states / 3);
+}
+
+/* Stored values are fp16 numbers; all points together, in every form, come to less than half of
+ * what they come to in bf16 (tf32 operands are as coarse in both). CG in fp16 is as good: its
+ * directions are scaled, for without that the later ones are lost below 2^-24. */
+static void test_fp16_kernels(void **state) {
+    (void)state;
+    static const char *const forms[] = {"form=three-term", "form=two-term", "form=cg",
+                                        "form=cg-consistent"};
+    static double exact[FP16_TENSORS][FP16_N], with[FP16_TENSORS][FP16_N];
+    for (size_t f = 0; f < sizeof forms / sizeof *forms; f++) {
+        const char *const settings[] = {forms[f], "num_iter=30", NULL}, *const none[] = {
+                                                                            "all=exact", forms[f],
+                                                                            "num_iter=30", NULL};
+        double error[2][FP16_TENSORS];
+        for (int fp16 = 0; fp16 < 2; fp16++) {
+            run_layer(fp16 == 1, none, exact);
+            run_layer(fp16 == 1, settings, with);
+            for (int t = 0; t < FP16_TENSORS; t++)
+                error[fp16][t] = worst_row(1, FP16_N, with[t], exact[t]);
+        }
+        for (int t = 0; t < FP16_TENSORS; t++)
+            if (!(error[1][t] < error[0][t] / 2))
+                fail_msg("%s, tensor %d: bf16 %.3g, fp16 %.3g", forms[f], t, error[0][t],
+                         error[1][t]);
+        int finer = 0;
+        for (int t = 0; t < FP16_TENSORS - 1; t++) /* dg is stored in binary32 */
+            for (int i = 0; i < FP16_N; i++) {
+                assert_true(bits_of(with[t][i]) == bits_of(chunk_round(CHUNK_FP16, with[t][i])));
+                finer += bits_of(with[t][i]) != bits_of(bf16(with[t][i]));
+            }
+        assert_true(finer > FP16_N);
+    }
+}
+
+/* fp16 ends at 65504: ||H||_F^2 of states above 256 overflows where it is summed in fp16. */
+static void test_fp16_overflows(void **state) {
+    (void)state;
+    gka_generator generator = bf16_problem();
+    generator.gate = GKA_GATE_NONE;
+    generator.dtype = GKA_F16;
+    gka_problem p;
+    assert_int_equal(gka_problem_generate(&generator, &p, NULL), GKA_OK);
+    uint16_t *const k = (uint16_t *)(uintptr_t)p.k.data;
+    for (int64_t i = 0; i < p.T * p.D; i++) /* keys of length 50: f = 2500 from the first on */
+        k[i] = 0x4880;                      /* 9 */
+    for (int norm = 0; norm < 2; norm++) {
+        double fro[40];
+        gka_profile profile;
+        gka_chunk out = {.fro = fro};
+        assert_int_equal(gka_profile_find("h100", &profile, NULL), GKA_OK);
+        assert_int_equal(gka_profile_set(&profile, "inputs=fp16", NULL), GKA_OK);
+        if (norm == 1) {
+            assert_int_equal(gka_profile_set(&profile, "norm_reduce=exact", NULL), GKA_OK);
+            assert_int_equal(gka_profile_set(&profile, "norm_square=exact", NULL), GKA_OK);
+        }
+        assert_int_equal(gka_chunk_forward(&p, &profile, &out, NULL, NULL, NULL), GKA_OK);
+        for (int i = 0; i < 40; i++)
+            assert_true((isfinite(fro[i]) != 0) == (norm == 1));
+    }
+    gka_problem_free(&p);
+}
+
 /* ---- profiles, errors ---------------------------------------------------------------------- */
 
 static void test_profiles(void **state) {
@@ -886,7 +1007,8 @@ static void test_every_order_adds_every_term(void **state) {
             sum += a[i] * b[i];
         }
         for (int warps = 1; warps <= 8; warps *= 2) {
-            assert_true(bits_of(norm_bf16(D, warps, H)) == bits_of(200.0));
+            assert_true(bits_of(norm_low(false, D, warps, H)) == bits_of(200.0));
+            assert_true(bits_of(norm_low(true, D, warps, H)) == bits_of(200.0));
             if (D / 8 >= warps)
                 assert_true(row_dot_shared(SUM_WARP, warps, D, a, b) - sum == 0);
         }
@@ -952,11 +1074,11 @@ static void test_repairs_by_name(void **state) {
         assert_int_equal(gka_profile_set(&profile, good[i], &error), GKA_OK);
     static const struct {
         const char *setting, *expected;
-    } bad[] = {{"form=one-term", "two-term"}, {"operand=fp8", "tf32"},
-               {"store=3", "1 or 2"},         {"handoff=0", "1 or 2"},
-               {"store=", "1 or 2"},          {"margin=-1", "2^-6"},
-               {"margin=2^1", "from 0 to 1"}, {"margin=nan", "from 0 to 1"},
-               {"num_iter=0", "from 1"},      {"num_iter=3x", "from 1"}};
+    } bad[] = {
+        {"form=one-term", "two-term"}, {"operand=fp8", "tf32"},       {"store=3", "1 or 2"},
+        {"handoff=0", "1 or 2"},       {"store=", "1 or 2"},          {"margin=-1", "2^-6"},
+        {"margin=2^1", "from 0 to 1"}, {"margin=nan", "from 0 to 1"}, {"num_iter=0", "from 1"},
+        {"num_iter=3x", "from 1"},     {"inputs=fp32", "bf16 or"},    {"states=", "working or"}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         assert_int_equal(gka_profile_set(&profile, bad[i].setting, &error), GKA_BAD_ARGUMENT);
         assert_non_null(strstr(error.text, bad[i].expected));
@@ -1003,6 +1125,12 @@ static void test_h100_refuses(void **state) {
     p = make(&s, NULL); /* binary64 inputs */
     assert_int_equal(gka_chunk_forward(&p, &profile, &out, NULL, NULL, &error), GKA_UNSUPPORTED);
     assert_non_null(strstr(error.text, "BF16"));
+    assert_int_equal(gka_profile_set(&profile, "inputs=fp16", NULL), GKA_OK);
+    assert_int_equal(gka_chunk_forward(&p, &profile, &out, NULL, NULL, &error), GKA_UNSUPPORTED);
+    assert_non_null(strstr(error.text, "cotangents in F16"));
+    assert_int_equal(gka_profile_set(&profile, "store=2", NULL), GKA_OK);
+    assert_int_equal(gka_chunk_forward(&p, &profile, &out, NULL, NULL, &error), GKA_UNSUPPORTED);
+    assert_non_null(strstr(error.text, "of bf16 alone"));
     drop(&p);
 }
 
@@ -1130,6 +1258,9 @@ int main(void) {
         cmocka_unit_test(test_multiply_adds_are_counted),
         cmocka_unit_test(test_two_parts_are_stored),
         cmocka_unit_test(test_two_parts_are_handed_over),
+        cmocka_unit_test(test_every_point_rounds_to_the_inputs_type),
+        cmocka_unit_test(test_fp16_kernels),
+        cmocka_unit_test(test_fp16_overflows),
         cmocka_unit_test(test_profiles),
         cmocka_unit_test(test_every_order_adds_every_term),
         cmocka_unit_test(test_warps_of_the_solver),

@@ -58,7 +58,7 @@ $ gka golden --audit=g
 $ gka golden --suite=quick -o quick
 > quick: 13 goldens made, 0 kept
 $ gka golden --audit=quick --json=out.json | tail -1; grep -c '"file"' out.json; grep -A4 '"name": "leak"' out.json | tail -3
-> 13 cases: 159 of 159 right kernels pass, 23 of 23 mistakes are caught
+> 13 cases: 169 of 169 right kernels pass, 23 of 23 mistakes are caught
 > 13
 >       "applies": 2,
 >       "caught": 2,
