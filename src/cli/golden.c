@@ -5,6 +5,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 /* Options that are keys of the spec, as gka_golden_spec_set has them. */
 static const struct {
@@ -154,8 +155,18 @@ static int set_key(cli *c, const request *r, gka_golden_spec *spec, const char *
     return status == GKA_OK ? CLI_GOOD : cli_report(c, &error);
 }
 
+/* Whether an option that is a key of the spec is given. */
+static bool given(const request *r, const char *key) {
+    for (int i = 0; i < KEYS; i++)
+        if (strcmp(keys[i].name, key) == 0)
+            return r->text[i] != NULL;
+    return false;
+}
+
 static int build_spec(cli *c, const request *r, gka_golden_spec *spec) {
     gka_golden_spec_start(spec);
+    if (given(r, "T") && given(r, "lengths"))
+        return cli_fail(c, "--T has no meaning with --lengths, whose sum it is");
     int code = r->spec == NULL ? CLI_GOOD : read_spec(c, r->spec, spec);
     for (int i = 0; i < FLAGS && code == CLI_GOOD; i++)
         if (r->flag[i])
@@ -179,6 +190,15 @@ static int generate(cli *c, const request *r, const gka_golden_spec *spec) {
         gka_file_close(inputs);
     }
     return code;
+}
+
+/* What is read must not be lost where one name is given for both. */
+static int check_names(cli *c, const request *r) {
+    struct stat in, out;
+    if (r->input != NULL && stat(r->input, &in) == 0 && stat(r->output, &out) == 0 &&
+        in.st_dev == out.st_dev && in.st_ino == out.st_ino)
+        return cli_fail(c, "-o %.200s: that is the input file", r->output);
+    return CLI_GOOD;
 }
 
 /* A suite says all keys itself. */
@@ -252,6 +272,8 @@ int cli_golden(cli *c) {
     if (r.suite != NULL)
         return make_suite(c, &r);
     gka_golden_spec spec;
-    code = build_spec(c, &r, &spec);
+    code = check_names(c, &r);
+    if (code == CLI_GOOD)
+        code = build_spec(c, &r, &spec);
     return code == CLI_GOOD ? generate(c, &r, &spec) : code;
 }

@@ -86,7 +86,7 @@ static gka_status check_lengths(const gka_file *file, gka_error *error) {
                    LENGTH_BYTES + 2);
     const uint64_t length = gka_load_le(file->bytes, LENGTH_BYTES);
     if (length > MAX_HEADER)
-        return bad(file, error, "header length %llu; at most %d expected",
+        return bad(file, error, "not a safetensors file: header length %llu; at most %d expected",
                    (unsigned long long)length, MAX_HEADER);
     if (length > file->size - LENGTH_BYTES)
         return bad(file, error, "header length %llu goes beyond the end of the file (%zu bytes)",

@@ -341,6 +341,8 @@ gka_status gka_golden_spec_read(gka_golden_spec *spec, const char *json, gka_err
         return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory reading a spec");
     if (!json_is_object(root)) {
         json_decref(root);
+        if (why.line < 0)
+            return gka_fail(error, GKA_BAD_ARGUMENT, "a JSON object was expected");
         return gka_fail(error, GKA_BAD_ARGUMENT, "line %d: %.100s; a JSON object was expected",
                         why.line, root == NULL ? why.text : "not an object");
     }

@@ -247,7 +247,10 @@ gka_status gka_suite_read(const char *folder, gka_suite *suite, gka_error *error
     FILE *const file = fopen(path, "rb");
     json_t *const root = file == NULL ? NULL : json_loadf(file, JSON_REJECT_DUPLICATES, &why);
     if (file == NULL)
-        status = gka_fail(error, GKA_IO, "%s: cannot be opened: %s", path, strerror(errno));
+        status = gka_fail(error, GKA_IO,
+                          "%s: cannot be opened: %s; a folder made by gka golden --suite was "
+                          "expected",
+                          path, strerror(errno));
     else if (root == NULL && why.text[0] == '\0')
         status = no_memory(folder, error);
     else if (root == NULL)

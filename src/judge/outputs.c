@@ -121,6 +121,21 @@ static void print_letters(char text[SHAPE_TEXT], const char *letters) {
     (void)snprintf(text + n, (size_t)(SHAPE_TEXT - n), "]");
 }
 
+static bool is_shape(const gka_tensor *tensor, int rank, const int64_t *shape) {
+    bool same = tensor->rank == rank;
+    for (int i = 0; i < rank; i++)
+        same = same && tensor->shape[i] == shape[i];
+    return same;
+}
+
+/* [B,T,H,..] <-> [B,H,T,..] */
+static void turn(int64_t *shape, char *letters) {
+    const int64_t second = shape[1];
+    const char letter = letters[1];
+    shape[1] = shape[2], shape[2] = second;
+    letters[1] = letters[2], letters[2] = letter;
+}
+
 gka_status judge_check_tensor(const gka_problem *problem, const gka_file *file,
                               const gka_tensor *tensor, int output, bool heads_first,
                               gka_error *error) {
@@ -133,20 +148,20 @@ gka_status judge_check_tensor(const gka_problem *problem, const gka_file *file,
     const int rank = judge_shape(problem, output, shape);
     char letters[8] = {0};
     memcpy(letters, judge_outputs[output].shape, (size_t)rank);
-    if (heads_first && judge_has_tokens(output)) {
-        const int64_t T = shape[1];
-        shape[1] = shape[2], shape[2] = T;
-        letters[1] = letters[2], letters[2] = 'T';
-    }
-    bool same = tensor->rank == rank;
-    for (int i = 0; i < rank; i++)
-        same = same && tensor->shape[i] == shape[i];
-    if (same)
+    const bool tokens = judge_has_tokens(output);
+    if (heads_first && tokens)
+        turn(shape, letters);
+    if (is_shape(tensor, rank, shape))
         return GKA_OK;
-    char is[SHAPE_TEXT], want[SHAPE_TEXT], axes[SHAPE_TEXT];
+    char is[SHAPE_TEXT], want[SHAPE_TEXT], axes[SHAPE_TEXT], other[SHAPE_TEXT];
     print_shape(is, tensor->rank, tensor->shape);
     print_shape(want, rank, shape);
     print_letters(axes, letters);
-    return gka_fail(error, GKA_BAD_FILE, "%s: tensor '%s': shape %s; %s = %s was expected", path,
-                    tensor->name, is, axes, want);
+    if (tokens)
+        turn(shape, letters);
+    print_letters(other, letters);
+    const bool fits = tokens && is_shape(tensor, rank, shape);
+    return gka_fail(error, GKA_BAD_FILE, "%s: tensor '%s': shape %s; %s = %s was expected%s%s%s",
+                    path, tensor->name, is, axes, want, fits ? " (layout " : "", fits ? other : "",
+                    fits ? " would fit)" : "");
 }

@@ -200,7 +200,8 @@ static void test_bad_lengths(void **state) {
     memset(bytes, 0xff, 8);
     assert_int_equal(gka_file_from_memory("f", bytes, size, &file, &error), GKA_BAD_FILE);
     assert_string_equal(error.text,
-                        "f: header length 18446744073709551615; at most 100000000 expected");
+                        "f: not a safetensors file: header length 18446744073709551615; at most "
+                        "100000000 expected");
 }
 
 /* Objects within objects, deeper than any honest header: an error, not a stack overflow. */

@@ -100,7 +100,7 @@ $ gka verify --against=quick right/gated.safetensors
 ! gka verify: right/gated.safetensors: a folder was expected, for quick is one
 = 2
 $ gka verify --against=right right
-! gka verify: right/index.json: cannot be opened: No such file or directory
+! gka verify: right/index.json: cannot be opened: No such file or directory; a folder made by gka golden --suite was expected
 = 2
 $ cp quick/gated.safetensors quick/packed.safetensors; gka verify --against=quick right 2>&1 | sed 's/[0-9a-f]*\.\.\./HASH/g'
 > gka verify: quick/packed.safetensors: hashes to HASH; HASH was expected

@@ -41,6 +41,15 @@ $ gka golden --spec=nothing -o x
 $ gka golden --lengths=3,4 --B=2 -o x
 ! gka golden: lengths: packed sequences: B = 1, no h0 and no final were expected
 = 2
+$ gka golden --lengths=3,4 --T=8 -o x
+! gka golden: --T has no meaning with --lengths, whose sum it is
+= 2
+$ echo '[1]' >list; gka golden --spec=list -o x
+! gka golden: list: a JSON object was expected
+= 2
+$ gka golden --input=golden -o golden
+! gka golden: -o golden: that is the input file
+= 2
 $ gka golden --edit=gamma-one --ungated -o x
 ! gka golden: edit is 'gamma-one' without a gate: gate slow, released or strong was expected
 = 2
@@ -64,6 +73,7 @@ $ gka golden --T=2 --D=2 -o nowhere/x
 = 2
 $ ls
 > golden
+> list
 > spec
 
 Stages.
