@@ -140,6 +140,7 @@ typedef struct gka_golden_row {
     const char *name;             /* the golden's */
     const gka_tensor *tensor;     /* the candidate's; NULL: it has none */
     bool local;                   /* against its own upstream tensors, for they are nearer */
+    bool symmetric;               /* solve.dh0 that is: judged by the references' symmetric part */
     const char *lacking;          /* upstream tensor that was not there to judge by; NULL: none */
     double tolerance;             /* NaN: none */
     double row_error;             /* section 1, against the reference that judges */
@@ -150,10 +151,10 @@ typedef struct gka_golden_row {
     double total;                 /* rel_err against NAME.exact */
     double steps;                 /* ... against NAME.steps */
     double own;                   /* ... against its local value; NaN: there is none */
-    double inherited;             /* rel_err of the local value against NAME.steps; NaN: none */
+    double inherited;             /* rel_err of the local value against the reference; NaN: none */
     int64_t mismatches;
     gka_mismatch first, worst; /* where mismatches > 0 */
-    /* In the words of other tests, against NAME.steps: flash-linear-attention's
+    /* In the words of other tests, against the reference: flash-linear-attention's
      * rms(d) / (rms(ref) + 1e-8), asked to be below 0.005 unless max|d| <= 1e-6; the smallest atol
      * that torch.testing.assert_close passes with its own rtol for the stored type, and with rtol
      * 0; <out, ref> / (||out|| ||ref||). */
@@ -165,6 +166,9 @@ typedef struct gka_golden_options {
     const char *const *theirs, *const *ours; /* map_count pairs: the candidate's name of a tensor */
     size_t map_count;
     bool heads_first; /* the candidate's token tensors are [B,H,T,..], not [B,T,H,..] */
+    bool by_exact;    /* the reference is NAME.exact, not NAME.steps: for a solver that converges,
+                         which is not to compute what num_iter Chebyshev steps do. Tolerances are
+                         the same, for they are made of roundings */
     /* Bits of gka_given; 0: outputs are judged as section 1 says. Else each later stage is judged
      * by its local value alone: the exact formulas at these tensors, x with or without p (then f
      * and h_chunk too), what is not given being exact. They are the candidate's own, or those of
@@ -182,7 +186,9 @@ typedef struct gka_golden_verdict {
 
 /* Judges a candidate's tensors by a golden (section 1). A tensor that the candidate lacks is a row
  * without a tensor and no failure; GKA_BAD_FILE where it has none of them, where a shape is
- * another, or where the golden is none or its inputs do not hash to what it says. The result is
+ * another, or where the golden is none or its inputs do not hash to what it says. A solve.dh0 all
+ * of whose matrices are symmetric is judged by the symmetric part of the references: h0 is taken as
+ * (h0 + h0^T)/2 (gka/problem.h), so both are its gradient along symmetric directions. The result is
  * freed by gka_golden_verdict_free, also after a failure, and points into the files. */
 gka_status gka_golden_judge(const gka_file *candidate, const gka_file *golden,
                             const gka_golden_options *options, gka_golden_verdict *verdict,

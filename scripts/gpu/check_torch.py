@@ -1,6 +1,7 @@
 """check_torch.py - runs a kernel of yours on a golden's inputs, or on a whole suite, and judges what it gives.
 
     python3 check_torch.py MODULE:FUNCTION GOLDEN [-o CANDIDATE] [--device cuda] [--autograd] [--outputs o,h_final]
+        [--reference exact]
 
 GOLDEN is a file made by `gka golden`, or a folder made by `gka golden --suite`; then CANDIDATE is a folder too. FUNCTION is
 called with keyword arguments:
@@ -14,11 +15,13 @@ called with keyword arguments:
 It returns a dictionary with any of the golden's outputs by name (x fro o h_chunk h_final u_final, gradients solve.* layer.*), or
 a tuple, or one tensor, whose names --outputs says in order. A function that takes `cotangents` is also given those, a
 dictionary with any of do dx dh_final du_final: so one that computes its own gradients does. With --autograd the gradients come
-from PyTorch instead: of <o, do> (+ the final states' cotangents) as layer.*, of <x, dx> (+ that of h_final) as solve.*. (dh0 is
-not symmetrised in a golden: a function that takes (h0 + h0^T)/2 has another one.)
+from PyTorch instead: of <o, do> (+ the final states' cotangents) as layer.*, of <x, dx> (+ that of h_final) as solve.*. (A dh0 that
+is symmetric, as that of a function which takes (h0 + h0^T)/2, is judged by the golden's symmetric part.)
 
 Exit code: 0 nothing fails, 1 a tensor fails, 2 bad input or nothing could be run. A case that FUNCTION refuses by
-NotImplementedError is said to be skipped. The candidate files can be judged again elsewhere: gka verify CANDIDATE --against GOLDEN.
+NotImplementedError, or whose arguments are not those it takes, is said to be skipped. --reference exact is for a solver that
+converges and so does not compute what num_iter Chebyshev steps do (gka_check.py). The candidate files can be judged again
+elsewhere: gka verify CANDIDATE --against GOLDEN.
 """
 import argparse
 import importlib
@@ -65,6 +68,17 @@ def gradients(out, leaves, part, pairs):
     return {f"{part}.{LEAVES[n]}": grad for n, grad in zip(names, grads) if grad is not None}
 
 
+def suits(parameters, given):
+    """NotImplementedError where a function does not take what there is, or needs what there is not."""
+    if not any(one.kind is one.VAR_KEYWORD for one in parameters.values()):
+        for name in given:
+            if name not in parameters:
+                raise NotImplementedError(f"the function takes no '{name}'")
+    for name, one in parameters.items():
+        if one.default is one.empty and one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY) and name not in given:
+            raise NotImplementedError(f"the function needs '{name}', which the golden has not")
+
+
 def run(function, golden, device="cpu", autograd=False, outputs=("o",)):
     """{name: tensor}: what the function gives for the golden's inputs."""
     given = gka_check.inputs(golden, device, cotangents=True)
@@ -72,6 +86,7 @@ def run(function, golden, device="cpu", autograd=False, outputs=("o",)):
     parameters = inspect.signature(function).parameters
     if "cotangents" in parameters:
         given["cotangents"] = cotangents
+    suits(parameters, given)
     leaves = {name: given[name].requires_grad_() for name in LEAVES if name in given} if autograd else {}
     out = named(function(**given), outputs)
     if autograd:
@@ -90,6 +105,7 @@ def main(arguments=None):
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--autograd", action="store_true")
     parser.add_argument("--outputs", default="o", help="names of a tuple's tensors, in order (o); an empty name: not judged")
+    parser.add_argument("--reference", choices=["steps", "exact"], default="steps")
     options = parser.parse_args(arguments)
     try:
         function = find(options.function)
@@ -106,7 +122,7 @@ def main(arguments=None):
             if options.output:
                 folder = os.path.isdir(options.golden)
                 gka_check.save(os.path.join(options.output, os.path.basename(golden)) if folder else options.output, out)
-            rows = gka_check.check(out, golden)
+            rows = gka_check.check(out, golden, reference=options.reference)
             print(golden)
             gka_check.show(rows)
             ran, failed = ran + 1, failed + any(row.ok is False for row in rows)

@@ -13,6 +13,7 @@ typedef struct request {
     cli *c;
     const cli_against *options;
     gka_golden_options how;
+    bool *found; /* of each map: a candidate has that tensor */
     bool by_suite, failed;
     cli_json json;
     json_t *list;
@@ -21,6 +22,11 @@ typedef struct request {
 } request;
 
 /* ---- text ---------------------------------------------------------------------------------- */
+
+/* What a row is judged against. */
+static const char *against_text(const gka_golden_row *row, bool by_exact) {
+    return row->local ? "local" : by_exact ? "exact" : "steps";
+}
 
 static const char *verdict_text(const gka_golden_row *row) {
     if (row->tensor == NULL)
@@ -64,7 +70,7 @@ static void print_distances(FILE *out, const gka_golden_row *row) {
     fputc('\n', out);
 }
 
-static int print_errors(cli *c, const gka_golden_verdict *v) {
+static int print_errors(const request *r, const gka_golden_verdict *v) {
     static const char *const headings[] = {"<tensor",   "<dtype",    "error",     "<against",
                                            "tolerance", "row",       "tolerance", "steps",
                                            "local",     "inherited", "total",     "<ok"};
@@ -79,7 +85,7 @@ static int print_errors(cli *c, const gka_golden_verdict *v) {
             cli_cell_real(&table, row->judged.rel_err);
         else
             cli_cell(&table, "-");
-        cli_cell(&table, "%s", !there ? "-" : row->local ? "local" : "steps");
+        cli_cell(&table, "%s", there ? against_text(row, r->how.by_exact) : "-");
         cli_cell_real_or_dash(&table, row->tolerance);
         cli_cell_real_or_dash(&table, there ? row->row_error : NAN);
         cli_cell_real_or_dash(&table, row->row_tolerance);
@@ -89,7 +95,7 @@ static int print_errors(cli *c, const gka_golden_verdict *v) {
         cli_cell_real_or_dash(&table, there ? row->total : NAN);
         cli_cell(&table, "%s", verdict_text(row));
     }
-    return cli_table_print(&table, c->out) == GKA_OK ? CLI_GOOD : cli_out_of_memory(c);
+    return cli_table_print(&table, r->c->out) == GKA_OK ? CLI_GOOD : cli_out_of_memory(r->c);
 }
 
 static int print_words(cli *c, const gka_golden_verdict *v) {
@@ -132,19 +138,87 @@ static void print_failure(FILE *out, const gka_golden_row *row) {
     print_distances(out, row);
 }
 
-static void print_notes(FILE *out, const gka_golden_verdict *v) {
+static bool fails(const gka_golden_row *row) {
+    return row->tensor != NULL && row->judged.ok == GKA_FAIL;
+}
+
+static void print_failures(const request *r, FILE *out, const gka_golden_verdict *v) {
+    bool converged = false;
+    for (size_t i = 0; i < v->row_count; i++) {
+        const gka_golden_row *const row = &v->rows[i];
+        if (!fails(row))
+            continue;
+        print_failure(out, row);
+        converged |= !r->how.by_exact && !row->local && row->total <= row->tolerance;
+    }
+    if (converged)
+        fputs("note: as near as asked to the exact value, not to num_iter steps; a solver that "
+              "converges: --reference=exact\n",
+              out);
+}
+
+/* What the candidate calls the golden's tensor. */
+static const char *their_name(const request *r, const char *ours) {
+    for (size_t i = 0; i < r->how.map_count; i++)
+        if (strcmp(r->how.ours[i], ours) == 0)
+            return r->how.theirs[i];
+    return ours;
+}
+
+static bool is_input(const char *name) {
+    for (const char *const *input = gka_problem_names; *input != NULL; input++)
+        if (strcmp(*input, name) == 0)
+            return true;
+    return strncmp(name, "ref.", 4) == 0 || strncmp(name, "given.", 6) == 0;
+}
+
+/* A tensor of the candidate that nothing looks at may be one that was meant to be judged. */
+static void note_unjudged(const request *r, FILE *out, const gka_file *file,
+                          const gka_golden_verdict *v) {
+    for (size_t i = 0; i < gka_file_count(file); i++) {
+        const char *const name = gka_file_tensor(file, i)->name;
+        bool known = is_input(name);
+        cli_nearest nearest = cli_nearest_to(name);
+        for (size_t j = 0; j < v->row_count && !known; j++) {
+            known = v->rows[j].tensor != NULL && strcmp(v->rows[j].tensor->name, name) == 0;
+            if (v->rows[j].tensor == NULL)
+                cli_nearest_try(&nearest, their_name(r, v->rows[j].name));
+        }
+        char hint[96];
+        if (!known)
+            fprintf(out, "note: tensor '%s' is not judged%s\n", name,
+                    cli_nearest_hint(&nearest, hint));
+    }
+}
+
+static void note_missing(const request *r, const gka_golden_verdict *v) {
+    if (v->missing == 0)
+        return;
+    fputs("note: missing:", r->c->out);
+    for (size_t i = 0; i < v->row_count; i++)
+        if (v->rows[i].tensor == NULL)
+            fprintf(r->c->out, " %s", their_name(r, v->rows[i].name));
+    fputc('\n', r->c->out);
+}
+
+static void print_notes(const request *r, const gka_file *file, const gka_golden_verdict *v) {
+    FILE *const out = r->c->out;
+    print_failures(r, out, v);
+    note_missing(r, v);
+    note_unjudged(r, out, file, v);
     for (size_t i = 0; i < v->row_count; i++) {
         const gka_golden_row *const row = &v->rows[i];
         if (row->tensor == NULL)
-            fprintf(out, "note: tensor '%s' is missing\n", row->name);
-        else if (row->judged.ok == GKA_MEASURED && row->lacking != NULL)
+            continue;
+        if (row->judged.ok == GKA_MEASURED && row->lacking != NULL)
             fprintf(out, "note: tensor '%s' cannot be judged without '%s'\n", row->name,
                     row->lacking);
         else if (isnan(row->tolerance))
             fprintf(out, "note: tensor '%s': right kernels are too far apart here to judge it\n",
                     row->name);
-        if (row->tensor != NULL && row->judged.ok == GKA_FAIL)
-            print_failure(out, row);
+        if (row->symmetric)
+            fprintf(out, "note: tensor '%s' is symmetric, so judged by the symmetric part\n",
+                    row->name);
     }
     fprintf(out, "%zu judged, %zu failed, %zu missing\n", v->judged, v->failed, v->missing);
 }
@@ -168,7 +242,7 @@ static json_t *json_mismatch(const gka_golden_row *row, const gka_mismatch *m, b
     return o.value;
 }
 
-static json_t *json_row(const gka_golden_row *row, bool *good) {
+static json_t *json_row(const gka_golden_row *row, bool by_exact, bool *good) {
     cli_builder o = {json_object(), true};
     cli_put(&o, "name", json_string(row->name));
     cli_put(&o, "tolerance", cli_json_real_or_null(row->tolerance));
@@ -184,7 +258,7 @@ static json_t *json_row(const gka_golden_row *row, bool *good) {
             distances.good &=
                 json_array_append_new(distances.value, json_integer(row->judged.distances[i])) == 0;
         cli_put(&o, "dtype", json_string(gka_dtype_name(row->tensor->dtype)));
-        cli_put(&o, "against", json_string(row->local ? "local" : "steps"));
+        cli_put(&o, "against", json_string(against_text(row, by_exact)));
         cli_put(&o, "lacking", row->lacking == NULL ? json_null() : json_string(row->lacking));
         cli_put(&o, "error", cli_json_real(row->judged.rel_err));
         cli_put(&o, "row_error", cli_json_real(row->row_error));
@@ -215,7 +289,7 @@ static void add_json(request *r, const char *path, const char *golden,
                      const gka_golden_verdict *v) {
     cli_builder o = {json_object(), true}, rows = {json_array(), true};
     for (size_t i = 0; i < v->row_count; i++)
-        cli_append(&rows, json_row(&v->rows[i], &rows.good));
+        cli_append(&rows, json_row(&v->rows[i], r->how.by_exact, &rows.good));
     cli_put(&o, "file", cli_json_text(path));
     cli_put(&o, "against", cli_json_text(golden));
     cli_put(&o, "tensors", rows.value);
@@ -297,6 +371,8 @@ static int judge_file(request *r, const gka_file *golden, const char *path, gka_
     gka_error error = {0};
     const gka_status status = gka_golden_judge(*file, golden, &r->how, v, &error);
     code = cli_outcome(c, status, &error);
+    for (size_t i = 0; i < r->how.map_count && code == CLI_GOOD; i++)
+        r->found[i] |= gka_file_find(*file, r->how.theirs[i]) != NULL;
     if (code == CLI_GOOD && r->json.path != NULL)
         add_json(r, path, gka_file_path(golden), v);
     if (code == CLI_GOOD && r->junit != NULL)
@@ -312,12 +388,12 @@ static int judge_one(request *r, const gka_file *golden, const char *path) {
     r->failed |= v.failed > 0;
     if (code == CLI_GOOD && !cli_json_takes_stdout(&r->json)) {
         fprintf(c->out, "%s against %s\n\n", path, r->options->golden);
-        code = print_errors(c, &v);
+        code = print_errors(r, &v);
         fputc('\n', c->out);
         if (code == CLI_GOOD)
             code = print_words(c, &v);
         fputc('\n', c->out);
-        print_notes(c->out, &v);
+        print_notes(r, file, &v);
     }
     gka_golden_verdict_free(&v);
     gka_file_close(file);
@@ -377,11 +453,16 @@ static void add_absent(summary *s, const char *name) {
     s->absent++;
 }
 
-static void note_failures(FILE *out, const char *name, const gka_golden_verdict *v) {
+/* What is to be said of a case beside its line in the table. */
+static void note_case(const request *r, FILE *out, const char *name, const gka_file *file,
+                      const gka_golden_verdict *v) {
+    const long start = ftell(out);
     fprintf(out, "\n%s:\n", name);
-    for (size_t i = 0; i < v->row_count; i++)
-        if (v->rows[i].tensor != NULL && v->rows[i].judged.ok == GKA_FAIL)
-            print_failure(out, &v->rows[i]);
+    const long heading = ftell(out);
+    print_failures(r, out, v);
+    note_unjudged(r, out, file, v);
+    if (ftell(out) == heading) /* nothing */
+        (void)fseek(out, start, SEEK_SET);
 }
 
 static int judge_case(request *r, summary *s, const char *folder, const gka_suite_entry *entry) {
@@ -413,8 +494,7 @@ static int judge_case(request *r, summary *s, const char *folder, const gka_suit
             code = judge_file(r, golden, path, &file, &v);
         if (code == CLI_GOOD) {
             add_case(s, entry->name, &v);
-            if (v.failed > 0)
-                note_failures(s->stream, entry->name, &v);
+            note_case(r, s->stream, entry->name, file, &v);
         }
         gka_golden_verdict_free(&v);
         gka_file_close(file);
@@ -486,7 +566,20 @@ static int parse_maps(cli *c, const cli_texts *texts, const char **theirs, const
         if (!known)
             return cli_fail(c, "--map %.80s=%.80s: no output has that name%s", theirs[i], ours[i],
                             cli_nearest_hint(&nearest, hint));
+        for (size_t j = 0; j < i; j++)
+            if (strcmp(ours[j], ours[i]) == 0)
+                return cli_fail(c, "--map %.80s=%.80s: %s is mapped twice", theirs[i], ours[i],
+                                ours[i]);
     }
+    return CLI_GOOD;
+}
+
+/* A name that no candidate has was probably mistyped. */
+static int check_maps(const request *r) {
+    for (size_t i = 0; i < r->how.map_count; i++)
+        if (!r->found[i])
+            return cli_fail(r->c, "--map %.80s=%.80s: no candidate has a tensor '%.80s'",
+                            r->how.theirs[i], r->how.ours[i], r->how.theirs[i]);
     return CLI_GOOD;
 }
 
@@ -577,13 +670,18 @@ int cli_verify_against(cli *c, const cli_against *options, const char *json) {
     request r = {.c = c, .options = options};
     const char **const theirs = gka_alloc(options->maps.count, sizeof *theirs);
     const char **const ours = gka_alloc(options->maps.count, sizeof *ours);
-    int code = theirs == NULL || ours == NULL ? cli_out_of_memory(c)
-                                              : parse_maps(c, &options->maps, theirs, ours);
+    r.found = gka_alloc(options->maps.count, sizeof *r.found);
+    int code = theirs == NULL || ours == NULL || r.found == NULL
+                   ? cli_out_of_memory(c)
+                   : parse_maps(c, &options->maps, theirs, ours);
+    for (size_t i = 0; i < options->maps.count && r.found != NULL; i++)
+        r.found[i] = false;
     r.by_suite = cli_is_folder(options->golden);
     r.how = (gka_golden_options){.theirs = theirs,
                                  .ours = ours,
                                  .map_count = options->maps.count,
-                                 .heads_first = options->layout == 1};
+                                 .heads_first = options->layout == 1,
+                                 .by_exact = options->reference == 1};
     gka_file *given_from = NULL;
     if (code == CLI_GOOD)
         code = read_given(&r, &given_from);
@@ -592,6 +690,8 @@ int cli_verify_against(cli *c, const cli_against *options, const char *json) {
     if (code == CLI_GOOD)
         code = r.by_suite ? judge_by_suite(&r) : judge_by_golden(&r);
     if (code == CLI_GOOD)
+        code = check_maps(&r);
+    if (code == CLI_GOOD)
         code = finish(&r);
     json_decref(r.list);
     cli_json_abandon(&r.json);
@@ -599,5 +699,6 @@ int cli_verify_against(cli *c, const cli_against *options, const char *json) {
     gka_file_close(given_from);
     gka_free(theirs);
     gka_free(ours);
+    gka_free(r.found);
     return code != CLI_GOOD ? code : r.failed ? CLI_FAILS : CLI_GOOD;
 }

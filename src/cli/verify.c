@@ -27,10 +27,10 @@ typedef struct request {
 
 static const char notes[] =
     "Each FILE is a safetensors file with the inputs q k [v] [alpha] [g] [h0] [u0] [do] [dx]\n"
-    "[dh_final] [du_final] [cu_seqlens], metadata ridge_ratio, num_iter, chunk_size, scale (when "
-    "missing: 0.02, 30, 64,\n"
-    "1/sqrt(D)), and any of the outputs x fro h_chunk h_final u_final o, solve.{dq dk dg dh0},\n"
-    "layer.{dq dk dv dalpha dg}. The exact value of each output is computed from the inputs.\n"
+    "[dh_final] [du_final] [cu_seqlens], metadata ridge_ratio, num_iter, chunk_size, scale (when\n"
+    "missing: 0.02, 30, 64, 1/sqrt(D)), and any of the outputs x fro h_chunk h_final u_final o,\n"
+    "solve.{dq dk dg dh0}, layer.{dq dk dv dalpha dg}. The exact value of each output is computed\n"
+    "from the inputs.\n"
     "\n"
     "  rel_err      ||out - exact|| / ||exact|| over the tensor (\"abs\": exact = 0, ||out||)\n"
     "  stated       what the file's metadata rel_err_vs_fp64 says it is\n"
@@ -72,7 +72,10 @@ static const char notes[] =
     "GOLDEN\n"
     "is a folder (gka golden --suite), FILE is a folder of candidates of the same names, judged "
     "case\n"
-    "by case; what it lacks is named.\n"
+    "by case; what it lacks is named. num_iter Chebyshev steps are what NAME.steps has: a solver\n"
+    "that converges (CG, Cholesky) is judged with --reference=exact, by NAME.exact in its place. "
+    "A\n"
+    "solve.dh0 that is symmetric is judged by the symmetric part of the reference.\n"
     "\n"
     "JSON: for one FILE an object {file, oracle, parameters, tensors, ...}, for several a list of\n"
     "them; NaN and Inf are strings, ok is true, false or null. With --json=- no table is printed.\n"
@@ -397,8 +400,20 @@ static gka_status verify(request *r, const gka_file *file, const gka_file *input
     return status;
 }
 
+static bool has_output(const gka_file *file) {
+    bool some = false;
+    for (const char *const *name = gka_verify_names; *name != NULL; name++)
+        some = some || gka_file_find(file, *name) != NULL;
+    return some;
+}
+
 static int judge_open(request *r, const gka_file *file, const gka_file *inputs) {
     cli *const c = r->c;
+    if (inputs == NULL && gka_file_find(file, "q") == NULL && has_output(file))
+        return cli_fail(c,
+                        "%s: tensor 'q' is missing; --inputs=FILE takes inputs from elsewhere, "
+                        "--against=GOLDEN judges by a golden",
+                        gka_file_path(file));
     gka_verification v;
     gka_error error = {0};
     r->oracle = r->chosen < 0 ? GKA_ORACLE_CERTIFIED : (gka_oracle)r->chosen;
@@ -539,6 +554,8 @@ int cli_verify(cli *c) {
          .help = "FILE calls the golden's tensor OURS THEIRS; may be repeated"},
         {"layout", 0, CLI_CHOICE, &against.layout, .choices = "bthd|bhtd",
          .help = "axes of FILE's token tensors (bthd)"},
+        {"reference", 0, CLI_CHOICE, &against.reference, .choices = "steps|exact",
+         .help = "exact: for a solver that converges (steps)"},
         {"given", 0, CLI_TEXT, &against.given, .value = "LIST",
          .help = "judge later stages only locally, at FILE's own x, p, f, h_chunk"},
         {"given-from", 0, CLI_TEXT, &against.given_from, .value = "OTHER",
@@ -571,8 +588,9 @@ int cli_verify(cli *c) {
         return needless(&r) ? cli_fail(c, "--%s has no meaning with --against", needless(&r))
                             : cli_verify_against(c, &against, json);
     if (against.junit != NULL || against.maps.count > 0 || against.layout != 0 ||
-        against.given != NULL || against.given_from != NULL)
-        return cli_fail(c, "--junit, --map, --layout and --given need --against=GOLDEN");
+        against.reference != 0 || against.given != NULL || against.given_from != NULL)
+        return cli_fail(c, "--junit, --map, --layout, --reference and --given need "
+                           "--against=GOLDEN");
     if (json != NULL)
         r.list = json_array();
     code = parse_profile(&r, form, &settings);

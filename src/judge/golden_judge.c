@@ -100,6 +100,42 @@ static gka_status local_at_given(job *j, gka_error *error) {
     return status;
 }
 
+/* ---- symmetric gradients ------------------------------------------------------------------- */
+
+/* n matrices D x D. */
+static bool are_symmetric(int64_t n, int64_t D, const double *a) {
+    for (int64_t m = 0; m < n; m++, a += D * D)
+        for (int64_t i = 0; i < D; i++)
+            for (int64_t j = 0; j < i; j++)
+                if (!(a[i * D + j] >= a[j * D + i] && a[i * D + j] <= a[j * D + i]))
+                    return false;
+    return true;
+}
+
+static void symmetrise(int64_t n, int64_t D, double *a) {
+    for (int64_t m = 0; a != NULL && m < n; m++, a += D * D)
+        for (int64_t i = 0; i < D; i++)
+            for (int64_t j = 0; j < i; j++)
+                a[i * D + j] = a[j * D + i] = a[i * D + j] / 2 + a[j * D + i] / 2;
+}
+
+/* The gradient by h0, of which the symmetric part alone is read: that part, or one that has it. */
+static void meet_symmetric(job *j) {
+    const int64_t D = j->verdict->problem.D;
+    const int64_t n = judge_count(&j->verdict->problem, JUDGE_SOLVE_DH0) / (D * D);
+    for (size_t i = 0; i < j->verdict->row_count; i++) {
+        gka_golden_row *const row = &j->verdict->rows[i];
+        if (row->tensor == NULL || judge_find(row->name) != JUDGE_SOLVE_DH0)
+            continue;
+        row->symmetric = are_symmetric(n, D, j->out.of[JUDGE_SOLVE_DH0]);
+        if (row->symmetric) {
+            symmetrise(n, D, j->golden.steps.of[JUDGE_SOLVE_DH0]);
+            symmetrise(n, D, j->golden.exact.of[JUDGE_SOLVE_DH0]);
+            symmetrise(n, D, j->local.of[JUDGE_SOLVE_DH0]);
+        }
+    }
+}
+
 /* ---- one tensor ---------------------------------------------------------------------------- */
 
 /* The candidate's encodings in the golden's layout, as a tensor. */
@@ -163,8 +199,9 @@ static double torch_rtol(gka_dtype dtype) {
     return dtype == GKA_F64 ? 1e-7 : dtype == GKA_F32 ? 1.3e-6 : dtype == GKA_F16 ? 1e-3 : 1.6e-2;
 }
 
+/* error: rel_err against ref. */
 static void other_words(gka_golden_row *row, gka_dtype dtype, int64_t n, const double *out,
-                        const double *ref) {
+                        const double *ref, double error) {
     double most = 0, dot = 0;
     const double scale = rms(n, ref), length = rms(n, out);
     row->rtol = torch_rtol(dtype);
@@ -179,7 +216,7 @@ static void other_words(gka_golden_row *row, gka_dtype dtype, int64_t n, const d
     }
     row->atol_alone = most;
     row->cosine = n > 0 ? dot / (double)n : 0;
-    row->fla_ratio = scale > 0 ? row->steps * scale / (scale + 1e-8) : most / 1e-8;
+    row->fla_ratio = scale > 0 ? error * scale / (scale + 1e-8) : most / 1e-8;
     row->fla_passes = most <= 1e-6 || row->fla_ratio < .005;
 }
 
@@ -202,8 +239,10 @@ static gka_status judge(job *j, int output, gka_golden_row *row, gka_error *erro
         return status;
     const judge_output *const o = &judge_outputs[output];
     const int64_t n = judge_count(&j->verdict->problem, output);
-    const double *const out = j->out.of[output], *const steps = j->golden.steps.of[output],
-                        *const local = j->local.of[output];
+    const double *const out = j->out.of[output], *const local = j->local.of[output],
+                        *const steps = j->golden.steps.of[output],
+                        *const exact = j->golden.exact.of[output],
+                        *const ref = j->options->by_exact ? exact : steps;
     for (int u = 0; u < JUDGE_OUTPUTS && local == NULL && !j->golden.stage; u++) {
         /* Where x alone is given, what wants p too has nothing to be judged by. */
         const bool given = j->options->given != 0 ? u <= JUDGE_FRO : j->out.of[u] != NULL;
@@ -211,20 +250,23 @@ static gka_status judge(job *j, int output, gka_golden_row *row, gka_error *erro
             row->lacking = judge_outputs[u].name;
     }
     gka_comparison c;
-    gka_compare(&tensor, j->golden.exact.of[output], o->row_rank, &c);
+    gka_compare(&tensor, exact, o->row_rank, &c);
     row->total = c.rel_err;
     gka_compare(&tensor, steps, o->row_rank, &row->judged);
     row->steps = row->judged.rel_err;
+    if (j->options->by_exact)
+        row->judged = c;
+    const double whole = row->judged.rel_err;
     row->own = row->inherited = NAN;
     if (local != NULL) {
         gka_compare(&tensor, local, o->row_rank, &c);
         row->own = c.rel_err;
-        row->inherited = gka_rel_err(n, local, steps);
-        row->local = j->options->given != 0 || row->own < row->steps || isnan(row->steps);
+        row->inherited = gka_rel_err(n, local, ref);
+        row->local = j->options->given != 0 || row->own < whole || isnan(whole);
         if (row->local)
             row->judged = c;
     }
-    find_row_error(&j->verdict->problem, output, out, row->local ? local : steps, row);
+    find_row_error(&j->verdict->problem, output, out, row->local ? local : ref, row);
     const bool good = row->judged.rel_err <= row->tolerance &&
                       (isnan(row->row_tolerance) || row->row_error <= row->row_tolerance);
     if (good || (!isnan(row->tolerance) && row->lacking == NULL)) {
@@ -232,8 +274,8 @@ static gka_status judge(job *j, int output, gka_golden_row *row, gka_error *erro
         j->verdict->judged++;
         j->verdict->failed += !good;
     }
-    look_at_elements(row, &tensor, n, out, row->local ? local : steps);
-    other_words(row, tensor.dtype, n, out, steps);
+    look_at_elements(row, &tensor, n, out, row->local ? local : ref);
+    other_words(row, tensor.dtype, n, out, ref, whole);
     gka_free(bytes);
     return GKA_OK;
 }
@@ -259,6 +301,8 @@ gka_status gka_golden_judge(const gka_file *candidate, const gka_file *golden,
         status = local_at_given(&j, error);
     else if (status == GKA_OK && !j.golden.stage)
         status = golden_local(&verdict->problem, j.golden.wanted, &j.out, &j.local, error);
+    if (status == GKA_OK)
+        meet_symmetric(&j);
     for (size_t i = 0; i < verdict->row_count && status == GKA_OK; i++)
         if (verdict->rows[i].tensor != NULL)
             status = judge(&j, judge_find(verdict->rows[i].name), &verdict->rows[i], error);

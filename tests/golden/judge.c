@@ -57,6 +57,18 @@ static void put(candidate *c, int output, int64_t i, double x) {
                  gka_encode(format, gka_round(format, GKA_NEAREST_EVEN, x, 0)));
 }
 
+/* A reference of the golden, as doubles, into the candidate. */
+static void put_reference(candidate *c, int output, const char *suffix) {
+    char name[40];
+    (void)snprintf(name, sizeof name, "%s%s", judge_outputs[output].name, suffix);
+    const gka_tensor *const from = gka_file_find(golden, name);
+    assert_true(from != NULL && from->dtype == GKA_F64);
+    for (int64_t i = 0; i < gka_tensor_count(from); i++)
+        put(c, output, i,
+            gka_decode(gka_format_of_dtype(GKA_F64),
+                       gka_load_le((const char *)from->data + 8 * i, 8)));
+}
+
 static void start(candidate *c) {
     for (int i = 0; i < JUDGE_OUTPUTS; i++) {
         (void)snprintf(c->names[i], sizeof c->names[i], "%s.h100", judge_outputs[i].name);
@@ -70,12 +82,7 @@ static void start(candidate *c) {
         memcpy(c->bytes[i], tensor->data, size);
     }
     /* The released dh0 has the wrong sign and lacks the ridge term (NUMERICS 5). */
-    const gka_tensor *const right = gka_file_find(golden, "solve.dh0.steps");
-    assert_true(right != NULL && right->dtype == GKA_F64);
-    for (int64_t i = 0; i < gka_tensor_count(right); i++)
-        put(c, JUDGE_SOLVE_DH0, i,
-            gka_decode(gka_format_of_dtype(GKA_F64),
-                       gka_load_le((const char *)right->data + 8 * i, 8)));
+    put_reference(c, JUDGE_SOLVE_DH0, ".steps");
 }
 
 /* Judges the tensors whose bits are set in `present`. */
@@ -299,6 +306,64 @@ static void test_names_and_heads_first(void **state) {
     end(&c, &turned, file);
 }
 
+/* By NAME.exact in place of NAME.steps: a solver that converges. */
+static void test_by_exact(void **state) {
+    (void)state;
+    candidate c;
+    gka_golden_verdict v;
+    gka_file *file;
+    const gka_golden_options options = {.by_exact = true};
+    start(&c);
+    put_reference(&c, JUDGE_FRO, ".exact");
+    put_reference(&c, JUDGE_X, ".exact");
+    for (int by_exact = 0; by_exact < 2; by_exact++) {
+        assert_int_equal(judge(&c, ALL, by_exact ? &options : NULL, &v, &file), GKA_OK);
+        const gka_golden_row *const x = &v.rows[JUDGE_X], *const o = &v.rows[JUDGE_O];
+        assert_true(!x->local && bits_of(x->steps) != bits_of(x->total));
+        assert_true(bits_of(x->judged.rel_err) == bits_of(by_exact ? x->total : x->steps));
+        assert_true(o->local == (o->own < (by_exact ? o->total : o->steps)));
+        assert_int_equal(v.failed, 0);
+        if (by_exact)
+            break;
+        gka_golden_verdict_free(&v);
+        gka_file_close(file);
+    }
+    end(&c, &v, file);
+}
+
+/* h0 is taken as its symmetric part: the gradient's symmetric part is the gradient, too. */
+static void test_a_symmetric_dh0(void **state) {
+    (void)state;
+    candidate c;
+    gka_golden_verdict v;
+    gka_file *file;
+    start(&c);
+    const gka_tensor *const dh0 = &c.tensors[JUDGE_SOLVE_DH0];
+    const int64_t D = dh0->shape[dh0->rank - 1], count = gka_tensor_count(dh0);
+    double change = 0;
+    for (int64_t i = 0; i < count; i++) {
+        const int64_t row = i % (D * D) / D, column = i % D, other = i + (column - row) * (D - 1);
+        if (column <= row)
+            continue;
+        const double a = get(&c, JUDGE_SOLVE_DH0, i), b = get(&c, JUDGE_SOLVE_DH0, other);
+        change += (a - b) * (a - b);
+        put(&c, JUDGE_SOLVE_DH0, i, (a + b) / 2);
+        put(&c, JUDGE_SOLVE_DH0, other, (a + b) / 2);
+    }
+    assert_true(change > 1);
+    assert_int_equal(judge(&c, ALL, NULL, &v, &file), GKA_OK);
+    assert_true(v.rows[JUDGE_SOLVE_DH0].symmetric);
+    assert_int_equal(v.rows[JUDGE_SOLVE_DH0].judged.ok, GKA_PASS);
+    assert_true(v.rows[JUDGE_SOLVE_DH0].judged.rel_err < 1e-6);
+    gka_golden_verdict_free(&v);
+    gka_file_close(file);
+    put(&c, JUDGE_SOLVE_DH0, 1, 1.0001 * get(&c, JUDGE_SOLVE_DH0, 1));
+    assert_int_equal(judge(&c, ALL, NULL, &v, &file), GKA_OK);
+    assert_false(v.rows[JUDGE_SOLVE_DH0].symmetric);
+    assert_int_equal(v.rows[JUDGE_SOLVE_DH0].judged.ok, GKA_FAIL);
+    end(&c, &v, file);
+}
+
 /* One row of 320 off by a sixteenth of itself: little over the tensor, and seen. */
 static void test_one_row(void **state) {
     (void)state;
@@ -376,6 +441,8 @@ int main(void) {
         cmocka_unit_test(test_a_mismatch_and_its_place),
         cmocka_unit_test(test_missing_tensors),
         cmocka_unit_test(test_names_and_heads_first),
+        cmocka_unit_test(test_by_exact),
+        cmocka_unit_test(test_a_symmetric_dh0),
         cmocka_unit_test(test_one_row),
         cmocka_unit_test(test_changed_inputs),
         cmocka_unit_test(test_survives_failing_allocations),

@@ -3,7 +3,9 @@
 usage: check.py GKA [all]    (GKA: the program; all: every member of both audit panels over the quick suite, some minutes).
 Runs with numpy, and again with torch alone where it is installed; exit status 77: neither is.
 """
+import contextlib
 import importlib
+import io
 import json
 import math
 import os
@@ -219,6 +221,21 @@ class Check(unittest.TestCase):
             # the emulated dh0 has the released sign (NUMERICS 5)
             self.assertEqual(wrong, ["solve.dh0"] if SPECS[name].get("h0") and "emulate" in SPECS[name] else [], name)
 
+    def test_exact_candidates(self):
+        """By NAME.exact, and a dh0 of which there is the symmetric part alone."""
+        for name in ("fp32", "final", "ungated"):
+            tensors = read(self.goldens[name])[1]
+            exact = {n[:-6] + ".steps": t for n, t in tensors.items() if n.endswith(".exact")}
+            candidate = good(exact, tensors["q"][0])
+            if "solve.dh0" in candidate:
+                dtype, shape, data = candidate["solve.dh0"]
+                x, D = unpack(dtype, data), shape[-1]
+                at = lambda i: i - i % (D * D) + i % D * D + i % (D * D) // D  # the place across the diagonal
+                candidate["solve.dh0"][2] = pack(dtype, [(a + x[at(i)]) / 2 for i, a in enumerate(x)])
+            rows = self.compare(name, self.goldens[name], candidate, "--reference=exact")
+            self.assertEqual([n for n, row in rows.items() if row["ok"] is False], [], name)
+            self.assertEqual(rows["x"]["against"], "exact")
+
     def test_wrong_candidates(self):
         failed = passed = unjudged = 0
         for seed in range((3 if gka_check.NUMPY else 1) * len(self.goldens)):
@@ -309,22 +326,42 @@ class Check(unittest.TestCase):
         lines = []
 
         def complaint(*files):
-            stream, sys.stderr = sys.stderr, open(bad + ".err", "w")
-            try:
+            with open(bad + ".err", "w") as err, contextlib.redirect_stderr(err), contextlib.redirect_stdout(io.StringIO()):
                 self.assertEqual(gka_check.main(list(files)), 2)
-            finally:
-                sys.stderr.close()
-                sys.stderr = stream
             with open(bad + ".err") as file:
                 lines.append(file.read())
 
-        candidate["x"][1] = candidate["x"][1][::-1]
+        B, T, H, D = candidate["x"][1]
+        candidate["x"][1] = [B, H, T, D]
         write(bad, candidate)
         complaint(bad, golden)
-        self.assertIn("tensor 'x': F16 [8, 1, 30, 1]; floating-point numbers [1, 30, 1, 8] were expected", lines[-1])
+        self.assertIn("tensor 'x': F16 [1, 1, 30, 8]; floating-point numbers [1, 30, 1, 8] were expected; --layout bhtd?",
+                      lines[-1])
+        candidate["x"][1] = [B, T, D, H]
+        write(bad, candidate)
+        complaint(bad, golden)
+        self.assertIn("tensor 'x': F16 [1, 30, 8, 1]; floating-point numbers [1, 30, 1, 8] were expected\n", lines[-1])
+        candidate["x"][1] = [B, T, H, D]
         write(bad, {"y": candidate["x"]})
         complaint(bad, golden)
-        self.assertIn("nothing to judge", lines[-1])
+        self.assertIn("nothing to judge; a tensor 'x' or", lines[-1])
+        for said, what in (("y", "THEIRS=OURS was expected"), ("y=xx", "no output has that name (did you mean 'x'?)"),
+                           ("y=x --map z=x", "x is mapped twice"), ("y=x --map z=o", "no candidate has a tensor 'z'")):
+            complaint(bad, golden, "--map", *said.split())
+            self.assertIn(what, lines[-1])
+        complaint(bad, golden, "--map", "y=x", "--json", self.scratch.name)
+        self.assertIn("cannot be written: Is a directory", lines[-1])
+        complaint(os.path.join(self.scratch.name, "nothing"), golden)
+        self.assertIn("nothing: No such file or directory", lines[-1])
+        with open(bad, "r+b") as file:
+            whole = file.read()
+            file.truncate(len(whole) - 1)
+        complaint(bad, golden)
+        self.assertIn("cut short?", lines[-1])
+        with open(bad, "wb") as file:
+            file.write(whole)
+        with self.assertRaisesRegex(gka_check.Bad, "no output is called 'dk' .did you mean 'solve.dk'"):
+            gka_check.check({"dk": gka_check.xp.zeros((1, 30, 1, 8))}, golden)
         complaint(golden, bad)
         self.assertIn("'tolerances' is missing", lines[-1])
         complaint(__file__, golden)

@@ -53,6 +53,14 @@ def gated_only(**inputs):
     return layer_torch.layer(**inputs)
 
 
+def bare(q, k, v, alpha, g, ridge_ratio, num_iter, chunk_size, scale):
+    raise AssertionError("called with what it does not take")
+
+
+def misnamed(**inputs):
+    return {"out": layer_torch.layer(**inputs)["o"]}
+
+
 def own_gradients(cotangents, **inputs):
     """dv = E^T k of the layer by reverse recurrence through autograd of o, as a kernel with its own backward would hand it out."""
     v = inputs["v"].requires_grad_()
@@ -125,6 +133,14 @@ class Run(unittest.TestCase):
         code, out = self.candidate("gated_only", "ungated")
         self.assertEqual(code, 2, out)
         self.assertIn("skipped: no gate", out)
+        code, out = self.candidate("bare", "initial")
+        self.assertEqual(code, 2, out)
+        self.assertIn("skipped: the function takes no 'h0'", out)
+        code, out = self.candidate("bare", "ungated")
+        self.assertIn("skipped: the function needs 'g', which the golden has not", out)
+        code, out = self.candidate("misnamed", "gated")
+        self.assertEqual(code, 2, out)
+        self.assertIn("no output is called 'out'", out)
         code, out = self.candidate("nothing", "ungated")
         self.assertEqual(code, 2)
         self.assertIn("MODULE:FUNCTION was expected", out)

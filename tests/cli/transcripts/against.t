@@ -32,18 +32,13 @@ $ gka verify --against=golden --junit=junit.xml --json=out.json $DATA/h100/h0.sa
 > solve.dg    1.63e-02  fails          1.30e-06   3.47e+00          3.47e+00    1.14e-04
 > solve.dh0   2.00e+00  fails          1.30e-06   7.49e+01          7.49e+01    2.00e+00
 >
-> note: tensor 'u_final' is missing
-> note: tensor 'o' is missing
 > solve.dh0: error 2 > 0.00391; 16349 of 16384 elements off by more than tolerance * rms
 >   row solve.dh0[0,0]: error 2 > 0.00391
 >   first solve.dh0[0,0,0,0]: -1.22301483 (0xBF9C8BC0), 1.09649183 (0x3F8C59D8) was expected
 >   worst solve.dh0[0,0,34,118]: 37.4922752 (0x4215F817), -37.5049103 (0xC2160507) was expected
 >   distances in steps of F32:  32768 and more: 16384
-> note: tensor 'layer.dq' is missing
-> note: tensor 'layer.dk' is missing
-> note: tensor 'layer.dv' is missing
-> note: tensor 'layer.dalpha' is missing
-> note: tensor 'layer.dg' is missing
+> note: missing: u_final o layer.dq layer.dk layer.dv layer.dalpha layer.dg
+> note: tensor 'g_cumsum' is not judged
 > 8 judged, 1 failed, 7 missing
 = 1
 $ cat junit.xml
@@ -92,7 +87,7 @@ $ gka verify --against=golden $DATA/h100/h0.safetensors
 ! gka verify: $DATA/h100/h0.safetensors: tensor 'x': shape [1,128,1,128]; [B,T,H,D] = [1,192,1,64] was expected
 = 2
 $ gka verify --against=golden --layout=bhtd $DATA/h100/d64.safetensors
-! gka verify: $DATA/h100/d64.safetensors: tensor 'x': shape [1,192,1,64]; [B,H,T,D] = [1,1,192,64] was expected
+! gka verify: $DATA/h100/d64.safetensors: tensor 'x': shape [1,192,1,64]; [B,H,T,D] = [1,1,192,64] was expected (layout [B,T,H,D] would fit)
 = 2
 $ gka verify --against=golden --map=g=fro $DATA/h100/d64.safetensors | head -5
 > $DATA/h100/d64.safetensors against golden
@@ -106,15 +101,57 @@ $ gka verify --against=golden --map=out=oo $DATA/h100/d64.safetensors
 $ gka verify --against=golden --map=out $DATA/h100/d64.safetensors
 ! gka verify: --map out: THEIRS=OURS was expected
 = 2
+$ gka verify --against=golden --map=out=o --map=y=o $DATA/h100/d64.safetensors
+! gka verify: --map y=o: o is mapped twice
+= 2
+$ gka verify --against=golden --map=out=o $DATA/h100/d64.safetensors >table; tail -4 table
+> note: missing: out
+> note: tensor 'g_cumsum' is not judged
+> note: tensor 'o' is not judged
+> 13 judged, 0 failed, 1 missing
+! gka verify: --map out=o: no candidate has a tensor 'out'
 $ gka verify --against=golden --oracle=fp64 $DATA/h100/d64.safetensors
 ! gka verify: --oracle has no meaning with --against
 = 2
 $ gka verify --junit=x $DATA/h100/d64.safetensors
-! gka verify: --junit, --map, --layout and --given need --against=GOLDEN
+! gka verify: --junit, --map, --layout, --reference and --given need --against=GOLDEN
 = 2
 $ gka verify --against=golden golden
 ! gka verify: golden: nothing to judge; a tensor 'x' or another output of golden was expected
 = 2
+
+A solver that converges is right, and does not compute what three steps of another give.
+
+$ gka golden --T=16 --D=8 --iters=3 --ridge=.005 --dtype=fp32 --no-alpha --outputs=forward -o few
+$ gka verify --against=few --map=x.exact=x --map=fro.exact=fro few | grep -v distances
+> few against few
+>
+> tensor  dtype     error  against  tolerance       row  tolerance     steps  local  inherited  total  ok
+> x       F64    5.04e+00  steps     1.91e-06  6.10e+00   1.91e-06  5.04e+00      -          -      0  NO
+> fro     F64    9.16e-17  steps     2.38e-07  2.22e-16   4.77e-07  9.16e-17      -          -      0  yes
+> o       -             -  -         9.54e-07         -   1.91e-06         -      -          -      -  missing
+>
+> tensor  FLA ratio  FLA < 0.005  torch rtol  with atol  atol with rtol 0  1 - cosine
+> x        5.04e+00  fails          1.00e-07   2.35e+02          2.35e+02    7.55e-02
+> fro      9.16e-17  passes         1.00e-07          0          2.22e-16   -2.22e-16
+>
+> x: error 5.04 > 1.91e-06; 128 of 128 elements off by more than tolerance * rms
+>   row x[0,0,0]: error 6.1 > 1.91e-06
+>   first x[0,0,0,0]: -213.467851 (0xC06AAEF8A246557E), -30.0812806 (0xC03E14CECD8EBA93) was expected
+>   worst x[0,0,0,7]: -273.682653 (0xC0711AEC255CD94A), -38.5665787 (0xC0434885A6773C5E) was expected
+> note: as near as asked to the exact value, not to num_iter steps; a solver that converges: --reference=exact
+> note: missing: o
+> note: tensor 'x.steps' is not judged
+> note: tensor 'fro.steps' is not judged
+> note: tensor 'o.exact' is not judged
+> note: tensor 'o.steps' is not judged
+> 2 judged, 1 failed, 1 missing
+$ gka verify --against=few --map=x.exact=x --map=fro.exact=fro --reference=exact few | head -5
+> few against few
+>
+> tensor  dtype  error  against  tolerance  row  tolerance     steps  local  inherited  total  ok
+> x       F64        0  exact     1.91e-06    0   1.91e-06  5.04e+00      -          -      0  yes
+> fro     F64        0  exact     2.38e-07    0   4.77e-07  9.16e-17      -          -      0  yes
 
 Stages alone: the released backward at its own x, f and p, and the total error in its parts.
 

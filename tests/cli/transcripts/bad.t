@@ -4,7 +4,7 @@ $ : >empty; gka verify --json=out.json empty
 ! gka verify: empty: 0 bytes long; a safetensors file has at least 10
 = 2
 $ printf 'not a safetensors file' >text; gka verify --json=out.json text
-! gka verify: text: header length 7021991845529153390; at most 100000000 expected
+! gka verify: text: not a safetensors file: header length 7021991845529153390; at most 100000000 expected
 = 2
 $ printf '\xff\xff\0\0\0\0\0\0{}' >short; gka verify --json=out.json short
 ! gka verify: short: header length 65535 goes beyond the end of the file (10 bytes)
@@ -31,7 +31,7 @@ $ safetensors bad '{"q": {"dtype": "F32", "shape": [1,1,1,2], "data_offsets": [0
 ! gka verify: bad: nothing to judge; a tensor 'x', 'fro', 'o', 'h_final', 'solve.dq', 'layer.dq' or another output was expected
 = 2
 $ safetensors bad '{"x": {"dtype": "F32", "shape": [1,1,1,2], "data_offsets": [0,8]}, "k": {"dtype": "F32", "shape": [1,1,1,2], "data_offsets": [8,16]}}' 16; gka verify --json=out.json bad
-! gka verify: bad: tensor 'q' is missing
+! gka verify: bad: tensor 'q' is missing; --inputs=FILE takes inputs from elsewhere, --against=GOLDEN judges by a golden
 = 2
 $ safetensors bad '{"q": {"dtype": "F32", "shape": [1,1,1,2], "data_offsets": [0,8]}, "k": {"dtype": "F32", "shape": [1,1,1,2], "data_offsets": [8,16]}, "o": {"dtype": "F32", "shape": [1,1,1,2], "data_offsets": [16,24]}}' 24; gka verify --json=out.json bad
 ! gka verify: bad: tensor 'o' cannot be judged: its input 'v' is missing

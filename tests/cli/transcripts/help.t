@@ -69,15 +69,18 @@ $ gka verify --help
 >       --map=THEIRS=OURS                FILE calls the golden's tensor OURS
 >                                        THEIRS; may be repeated
 >       --layout=bthd|bhtd               axes of FILE's token tensors (bthd)
+>       --reference=steps|exact          exact: for a solver that converges
+>                                        (steps)
 >       --given=LIST                     judge later stages only locally, at
 >                                        FILE's own x, p, f, h_chunk
 >       --given-from=OTHER               ... or at those of this file
 >       --junit=OUT                      write verdicts as JUnit
 >
 > Each FILE is a safetensors file with the inputs q k [v] [alpha] [g] [h0] [u0] [do] [dx]
-> [dh_final] [du_final] [cu_seqlens], metadata ridge_ratio, num_iter, chunk_size, scale (when missing: 0.02, 30, 64,
-> 1/sqrt(D)), and any of the outputs x fro h_chunk h_final u_final o, solve.{dq dk dg dh0},
-> layer.{dq dk dv dalpha dg}. The exact value of each output is computed from the inputs.
+> [dh_final] [du_final] [cu_seqlens], metadata ridge_ratio, num_iter, chunk_size, scale (when
+> missing: 0.02, 30, 64, 1/sqrt(D)), and any of the outputs x fro h_chunk h_final u_final o,
+> solve.{dq dk dg dh0}, layer.{dq dk dv dalpha dg}. The exact value of each output is computed
+> from the inputs.
 >
 >   rel_err      ||out - exact|| / ||exact|| over the tensor ("abs": exact = 0, ||out||)
 >   stated       what the file's metadata rel_err_vs_fp64 says it is
@@ -112,7 +115,9 @@ $ gka verify --help
 > smallest atol that torch.testing.assert_close passes with its own rtol for the type, the
 > cosine. What fails is shown at its first and worst element, in decimal and in hex. Where GOLDEN
 > is a folder (gka golden --suite), FILE is a folder of candidates of the same names, judged case
-> by case; what it lacks is named.
+> by case; what it lacks is named. num_iter Chebyshev steps are what NAME.steps has: a solver
+> that converges (CG, Cholesky) is judged with --reference=exact, by NAME.exact in its place. A
+> solve.dh0 that is symmetric is judged by the symmetric part of the reference.
 >
 > JSON: for one FILE an object {file, oracle, parameters, tensors, ...}, for several a list of
 > them; NaN and Inf are strings, ok is true, false or null. With --json=- no table is printed.
