@@ -280,8 +280,9 @@ static void failure_rows(lab *l, const bench *b, const struct gate *gate, uint64
             lab_row(l, "%s,%s,%s,%llu,%lld,%lld,%.4g,%.4g,%.6g,%.6g,%.4g,%.4g", form_name(form),
                     formats[i].name, gate->name, (unsigned long long)seed, (long long)b->T,
                     (long long)b->stride, failure, indefinite,
-                    formats[i].p * log(2) / -log(gate->gamma),
-                    growth(b, at, formats[i].p) / -log(gate->gamma), worst, over);
+                    gate->gamma < 1 ? formats[i].p * log(2) / -log(gate->gamma) : INFINITY,
+                    gate->gamma < 1 ? growth(b, at, formats[i].p) / -log(gate->gamma) : NAN, worst,
+                    over);
         }
 }
 

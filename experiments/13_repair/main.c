@@ -134,14 +134,16 @@ typedef struct room {
     lab_layer exact, mine;
 } room;
 
+/* Makes the problem and its exact answers, where an earlier unit has not. */
 static gka_status open_room(const lab_case *c, int64_t heads, uint64_t seed, room *m,
                             gka_error *error) {
-    *m = (room){0};
+    if (m->exact.memory != NULL)
+        return GKA_OK;
     gka_status status = lab_case_problem(c, heads, seed, &m->problem, error);
     if (status == GKA_OK)
-        status = lab_layer_take(&m->problem, &m->exact, error);
-    if (status == GKA_OK)
         status = lab_layer_take(&m->problem, &m->mine, error);
+    if (status == GKA_OK)
+        status = lab_layer_take(&m->problem, &m->exact, error);
     if (status == GKA_OK)
         status = lab_layer_exact(&m->problem, &m->exact, error);
     return status;
@@ -164,36 +166,45 @@ static void error_rows(lab *l, const room *m, const char *key) {
                 error_of(m, LAB_DALPHA, h));
 }
 
-/* Every repair of one case. */
-static gka_status repairs_of(lab *l, const lab_case *c, int64_t heads, gka_error *error) {
-    room m;
-    gka_status status = open_room(c, heads, l->seed, &m, error);
+static int steps_of(int i, const lab_case *c) {
+    return repairs[i].fewer ? c->r / 3 : c->r;
+}
+
+/* Every repair of one case: a unit each. */
+static gka_status repairs_of(lab *l, const lab_case *c, int64_t heads, room *m, gka_error *error) {
+    gka_status status = GKA_OK;
     for (int i = 0; status == GKA_OK && i < REPAIRS; i++) {
         gka_profile profile;
         char key[128];
-        status =
-            profile_of(repairs[i].settings, repairs[i].fewer ? c->r / 3 : c->r, &profile, error);
+        l->weight = (double)(heads * steps_of(i, c));
+        if (!lab_unit(l, ERRORS, "%s-%s", c->name, repairs[i].name))
+            continue;
+        status = open_room(c, heads, l->seed, m, error);
         if (status == GKA_OK)
-            status = lab_layer_emulated(&m.problem, &profile, &m.mine, error);
+            status = profile_of(repairs[i].settings, steps_of(i, c), &profile, error);
+        if (status == GKA_OK)
+            status = lab_layer_emulated(&m->problem, &profile, &m->mine, error);
         (void)snprintf(key, sizeof key, "%s,%s", c->name, repairs[i].name);
-        if (status == GKA_OK)
-            error_rows(l, &m, key);
+        if (status == GKA_OK) {
+            error_rows(l, m, key);
+            status = lab_unit_end(l, error);
+        }
     }
-    close_room(&m);
     return status;
 }
 
-static gka_status floor_of(lab *l, const lab_case *c, int64_t heads, gka_error *error) {
-    room m;
-    gka_status status = open_room(c, heads, l->seed, &m, error);
+static gka_status floor_of(lab *l, const lab_case *c, int64_t heads, room *m, gka_error *error) {
+    l->weight = (double)heads;
+    if (!lab_unit(l, FLOOR, "%s", c->name))
+        return GKA_OK;
+    gka_status status = open_room(c, heads, l->seed, m, error);
     for (int parts = 1; status == GKA_OK && parts <= 2; parts++) {
-        status = lab_layer_stored(&m.problem, &m.exact, parts, &m.mine, error);
+        status = lab_layer_stored(&m->problem, &m->exact, parts, &m->mine, error);
         for (int64_t h = 0; status == GKA_OK && h < heads; h++)
-            lab_row(l, "%s,%d,%lld,%.4g,%.4g", c->name, parts, (long long)h, error_of(&m, LAB_X, h),
-                    error_of(&m, LAB_DK, h));
+            lab_row(l, "%s,%d,%lld,%.4g,%.4g", c->name, parts, (long long)h, error_of(m, LAB_X, h),
+                    error_of(m, LAB_DK, h));
     }
-    close_room(&m);
-    return status;
+    return status == GKA_OK ? lab_unit_end(l, error) : status;
 }
 
 /* form x operand and storage x r for one ridge ratio and kind of keys. */
@@ -208,28 +219,60 @@ static const double ratios[] = {.02, .005, .1};
 static const int counts[] = {30, 10, 5, 20, 60};
 static const char *const keys[] = {"iid_gated", "repeat"};
 
-static gka_status pareto_of(lab *l, const lab_case *base, double a, gka_error *error) {
-    const int64_t heads = lab_pick(l, 1, 2, 12), some_ways = lab_pick(l, 2, 3, 4),
-                  some_counts = lab_pick(l, 2, 4, 5);
-    room m;
-    lab_case c = *base;
-    c.a = a;
-    gka_status status = open_room(&c, heads, l->seed, &m, error);
-    for (size_t f = 0; f < sizeof forms / sizeof *forms; f++)
-        for (int64_t way = 0; way < some_ways; way++)
-            for (int64_t n = 0; status == GKA_OK && n < some_counts; n++) {
-                gka_profile profile;
-                char key[160];
-                status = profile_of(ways[way], counts[n], &profile, error);
-                profile.form = forms[f];
-                if (status == GKA_OK)
-                    status = lab_layer_emulated(&m.problem, &profile, &m.mine, error);
-                (void)snprintf(key, sizeof key, "%g,%s,%s,%d,%.4g,%s", a, gka_form_name(forms[f]),
-                               way_names[way], counts[n], price_of(&profile, 30).products, c.name);
-                if (status == GKA_OK)
-                    error_rows(l, &m, key);
-            }
-    close_room(&m);
+typedef struct grid {
+    int64_t heads, ratios, keys, ways, counts;
+} grid;
+
+static grid grid_of(const lab *l) {
+    return (grid){.heads = lab_pick(l, 1, 2, 12),
+                  .ratios = lab_pick(l, 1, 3, 3),
+                  .keys = lab_pick(l, 1, 1, 2),
+                  .ways = lab_pick(l, 2, 3, 4),
+                  .counts = lab_pick(l, 2, 4, 5)};
+}
+
+static double weight_of(const grid *g) {
+    double steps = 0;
+    for (int64_t n = 0; n < g->counts; n++)
+        steps += counts[n];
+    return (double)g->heads * steps;
+}
+
+/* All numbers of steps in one form and way: a unit. */
+static gka_status pareto_of(lab *l, const lab_case *c, const grid *g, gka_form form, int64_t way,
+                            room *m, gka_error *error) {
+    if (!lab_unit(l, PARETO, "%g %s %s %s", c->a, c->name, gka_form_name(form), way_names[way]))
+        return GKA_OK;
+    gka_status status = open_room(c, g->heads, l->seed, m, error);
+    for (int64_t n = 0; status == GKA_OK && n < g->counts; n++) {
+        gka_profile profile;
+        char key[160];
+        status = profile_of(ways[way], counts[n], &profile, error);
+        profile.form = form;
+        if (status == GKA_OK)
+            status = lab_layer_emulated(&m->problem, &profile, &m->mine, error);
+        (void)snprintf(key, sizeof key, "%g,%s,%s,%d,%.4g,%s", c->a, gka_form_name(form),
+                       way_names[way], counts[n], price_of(&profile, 30).products, c->name);
+        if (status == GKA_OK)
+            error_rows(l, m, key);
+    }
+    return status == GKA_OK ? lab_unit_end(l, error) : status;
+}
+
+static gka_status pareto(lab *l, gka_error *error) {
+    const grid g = grid_of(l);
+    gka_status status = GKA_OK;
+    l->weight = weight_of(&g);
+    for (int64_t i = 0; i < g.ratios; i++)
+        for (int64_t k = 0; k < g.keys; k++) {
+            lab_case c = lab_cases[lab_case_find(keys[k])];
+            room m = {0};
+            c.a = ratios[i];
+            for (size_t f = 0; f < sizeof forms / sizeof *forms; f++)
+                for (int64_t way = 0; status == GKA_OK && way < g.ways; way++)
+                    status = pareto_of(l, &c, &g, forms[f], way, &m, error);
+            close_room(&m);
+        }
     return status;
 }
 
@@ -243,23 +286,25 @@ static int64_t cases_of(const lab *l) {
 }
 
 static gka_status run(lab *l, gka_error *error) {
-    const int64_t heads = lab_pick(l, 1, 2, 24), cases = cases_of(l),
-                  some_ratios = lab_pick(l, 1, 3, 3), some_keys = lab_pick(l, 1, 1, 2);
+    const int64_t heads = lab_pick(l, 1, 2, 24), cases = cases_of(l);
+    const grid g = grid_of(l);
     gka_status status = GKA_OK;
-    l->units_total = (double)(2 + 2 * cases + some_ratios * some_keys);
+    for (int64_t i = 0; i < cases; i++) {
+        for (int n = 0; n < REPAIRS; n++)
+            l->units_total += (double)(heads * steps_of(n, &lab_cases[lab_case_find(order[i])]));
+        l->units_total += (double)heads;
+    }
+    l->units_total +=
+        (double)(g.ratios * g.keys * g.ways) * (sizeof forms / sizeof *forms) * weight_of(&g) + 2;
     for (int64_t i = 0; status == GKA_OK && i < cases; i++) {
         const lab_case *const c = &lab_cases[lab_case_find(order[i])];
-        if (lab_unit(l, ERRORS, "%s", c->name)) {
-            status = repairs_of(l, c, heads, error);
-            if (status == GKA_OK)
-                status = lab_unit_end(l, error);
-        }
-        if (status == GKA_OK && lab_unit(l, FLOOR, "%s", c->name)) {
-            status = floor_of(l, c, heads, error);
-            if (status == GKA_OK)
-                status = lab_unit_end(l, error);
-        }
+        room m = {0};
+        status = repairs_of(l, c, heads, &m, error);
+        if (status == GKA_OK)
+            status = floor_of(l, c, heads, &m, error);
+        close_room(&m);
     }
+    l->weight = 1;
     if (status == GKA_OK && lab_unit(l, PRICES, "prices")) {
         for (int i = 0; status == GKA_OK && i < REPAIRS; i++) {
             gka_profile profile;
@@ -279,15 +324,8 @@ static gka_status run(lab *l, gka_error *error) {
                     lab_chebyshev_bound(.02 / (1 + margins[i]), 30));
         status = lab_unit_end(l, error);
     }
-    for (int64_t i = 0; i < some_ratios; i++)
-        for (int64_t k = 0; status == GKA_OK && k < some_keys; k++) {
-            const lab_case *const c = &lab_cases[lab_case_find(keys[k])];
-            if (!lab_unit(l, PARETO, "%g %s", ratios[i], c->name))
-                continue;
-            status = pareto_of(l, c, ratios[i], error);
-            if (status == GKA_OK)
-                status = lab_unit_end(l, error);
-        }
+    if (status == GKA_OK)
+        status = pareto(l, error);
     return status;
 }
 
