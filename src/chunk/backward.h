@@ -1,0 +1,105 @@
+/* backward.h - the gradients' workspace, the tiles of a head, and the two steps on a tile: the
+ * output stage (linear attention and q'), which gives the cotangent of x, then the solve (NUMERICS
+ * 2, 4).
+ *
+ * Symbols: p = (H + lambda)^{-1} dx; w_t = 2 a <p_t, x_t> / f_t; M_tj = exp(G_t - G_j), t the row;
+ *   E  [D,D]   what later chunks send back of sum exp(..) p x^T  (dH = -(E + Z/2))
+ *   Z  [D,D]   the same of sum exp(..) w_t H_t; the kernels carry it by itself, else it is added
+ *              to E at every chunk, so that -E is all that a sequence's end need be told
+ *   dU [D,V]   the same of sum exp(..) s q' do^T
+ *   dG [C]     the derivative by the chunk-local sum G_t; dg_i = sum_{t >= i} dG_t
+ */
+#ifndef GKA_CHUNK_BACKWARD_H
+#define GKA_CHUNK_BACKWARD_H
+
+#include "chunk/chunk.h"
+
+typedef struct backward_work {
+    chunk_work base;
+    double *E, *Z, *dU;       /* carried from the right */
+    double *E0, *Z0, *dU0;    /* their snapshots */
+    double *DD, *part;        /* [D,D]; part holds an initial U [D,V] too */
+    double *p, *x, *dx, *mix; /* [C,D] tiles */
+    double *rows, *rows2;     /* [C,max(D,V)] */
+    double *dk, *dq;          /* [C,max(D,V)] */
+    double *S, *dS, *CC, *Mt; /* [C,C] */
+    double *dG, *w, *t1, *t2; /* [C] */
+    double *alpha, *f;        /* [C] */
+    double *states, *segment; /* checkpoints, states of one segment */
+    double *dx_all, *dq_all;  /* [T,D] of one head: cotangent of x, direct part of dq */
+    double *g_all;            /* [T] */
+} backward_work;
+
+typedef struct backward {
+    const chunk_plan *plan;
+    gka_chunk_of of;
+    bool bp_lambda;
+    gka_chunk *out;
+    const double *x, *fro; /* of the forward pass */
+    const double *p;       /* given, or NULL */
+    gka_chunk_carry carry; /* given, or NULLs */
+    char *workspace;
+    size_t each;
+    int64_t T;        /* longest sequence */
+    int64_t segments; /* checkpoints a worker holds, and tiles of one segment */
+} backward;
+
+/* The tokens of a head, cut into tiles of C and at zero gates: tile number i of `count`. Tiles are
+ * numbered from the left; `begin` of tile i + 1 is the end of tile i. */
+typedef struct backward_cut {
+    int64_t b, h, begin, end, C;
+} backward_cut;
+
+static inline int64_t max_of(int64_t a, int64_t b) {
+    return a > b ? a : b;
+}
+
+static inline void zero(double *a, int64_t count) {
+    memset(a, 0, (size_t)count * sizeof *a);
+}
+
+static inline void copy(double *to, const double *from, int64_t count) {
+    memcpy(to, from, (size_t)count * sizeof *to);
+}
+
+static inline bool operand(const chunk_plan *plan) {
+    return chunk_has(plan, GKA_POINT_GRAD_OPERAND);
+}
+
+/* Whether Z is added to E at every chunk. */
+static inline bool merged(const chunk_plan *plan) {
+    return !plan->hardware && !chunk_has(plan, GKA_POINT_H0_SIGN);
+}
+
+static inline double sum_rows(const chunk_plan *plan, int64_t n, const double *a) {
+    return lane_sum(plan->order, n, a);
+}
+
+/* Row of token t in a [B,T,H] tensor. */
+static inline int64_t backward_row(const backward *run, const backward_cut *c, int64_t t) {
+    const gka_problem *const problem = run->plan->problem;
+    return (c->b * problem->T + t) * problem->H + c->h;
+}
+
+/* The tile's tokens and gates into work. */
+void backward_load(const chunk_plan *plan, const backward_cut *c, int64_t t, int64_t n,
+                   chunk_work *work);
+
+/* Adds to the gradient of a key or value, a [B,T,G,width] tensor or NULL: parts are rounded one by
+ * one where stored. */
+void backward_add_rows(const backward *run, const backward_cut *c, int64_t t, int64_t n,
+                       int64_t width, double *to, const double *rows, bool round);
+
+/* dg_i = sum_{t >= i} dG_t within a tile, as (-scan + total) + own. */
+void backward_suffix_sum(const chunk_plan *plan, int64_t C, const double *dG, double *scratch,
+                         double *dg);
+
+/* Everything of tile [t, t + n), from the state before it. */
+typedef void backward_step(const backward *run, backward_work *work, const backward_cut *c,
+                           int64_t t, int64_t n, const double *state);
+/* dalpha, dv, parts of dk and dg; dx_all and dq_all of its tokens; dU carried on. */
+backward_step backward_output_step;
+/* dq, dk, dg of its tokens from dx_all and dq_all; E and Z carried on. */
+backward_step backward_solve_step;
+
+#endif

@@ -1,0 +1,331 @@
+/* backward_solve.c - the gradients of one tile of the solve: dq = p, dk and dg through every state
+ * that the tile's keys are in, the adaptive ridge differentiated through (NUMERICS 2, 4, 5).
+ *
+ * Symbols: backward.h.
+ */
+#include "chunk/backward.h"
+
+/* p, x, f of the tile; rows from n on are zero. */
+static void solve_tile(const backward *run, backward_work *work, const backward_cut *c, int64_t t,
+                       int64_t n, const double *H) {
+    const chunk_plan *const plan = run->plan;
+    chunk_work *const base = &work->base;
+    const int64_t D = plan->D, C = c->C;
+    for (int64_t i = 0; i < D * D; i++)
+        base->H0[i] = chunk_low(plan, GKA_POINT_STATE_SNAPSHOT, H[i]);
+    zero(work->dx, C * D);
+    zero(work->x, C * D);
+    zero(work->f, C);
+    copy(work->dx, work->dx_all + (t - c->begin) * D, n * D);
+    for (int64_t i = 0; i < n; i++) {
+        copy(work->x + i * D, run->x + backward_row(run, c, t + i) * D, D);
+        work->f[i] = run->fro[backward_row(run, c, t + i)];
+    }
+    if (run->p) {
+        zero(work->p, C * D);
+        for (int64_t i = 0; i < n; i++)
+            copy(work->p + i * D, run->p + backward_row(run, c, t + i) * D, D);
+    } else {
+        chunk_gates(plan, chunk_has(plan, GKA_POINT_MASK), &base->tile, base->row);
+        chunk_solve(plan, base, work->dx, work->f);
+        chunk_gates(plan, false, &base->tile, base->row);
+        for (int64_t i = 0; i < C * D; i++)
+            work->p[i] = i < n * D ? chunk_round(plan->stored, base->x[i]) : 0;
+    }
+    if (run->out->p)
+        for (int64_t i = 0; i < n; i++)
+            copy(run->out->p + backward_row(run, c, t + i) * D, work->p + i * D, D);
+}
+
+/* k_j exp(G_n - G_j): the kernel rounds the exponential to bf16 first and then the product. */
+static void tail_keys(const chunk_plan *plan, const chunk_tile *tile, bool round_factor,
+                      double *out) {
+    for (int64_t j = 0; j < tile->C; j++)
+        for (int64_t i = j * plan->D; i < (j + 1) * plan->D; i++) {
+            const double e = round_factor ? chunk_low(plan, GKA_POINT_GRAD_OPERAND, tile->tail[j])
+                                          : tile->tail[j];
+            out[i] = plan->gated
+                         ? chunk_low(plan, GKA_POINT_GRAD_OPERAND, w(plan->f32, tile->k[i] * e))
+                         : tile->k[i];
+        }
+}
+
+/* What E, this chunk's p and x, and the gates send to dk (without its sign) and dG. */
+static void through_outer(const backward *run, backward_work *work) {
+    const chunk_plan *const plan = run->plan;
+    const chunk_work *const base = &work->base;
+    const chunk_tile *const tile = &base->tile;
+    const int64_t D = plan->D, C = tile->C;
+    const bool f32 = plan->f32, bf = operand(plan);
+    double *const S = work->S, *const dS = work->dS, *const Mt = work->Mt, *const dG = work->dG;
+    const gka_matrix K = {tile->k, D, 1}, P = {work->p, D, 1}, X = {work->x, D, 1};
+    zero(S, C * C);
+    zero(dS, C * C);
+    zero(work->dk, C * D);
+    chunk_multiply(plan, base, plan->low, plan->stored, C, C, D, K, (gka_matrix){work->x, 1, D}, S,
+                   C);
+    chunk_multiply(plan, base, plan->low, plan->stored, C, C, D, K, (gka_matrix){work->p, 1, D}, dS,
+                   C);
+    for (int64_t j = 0; j < C; j++)
+        for (int64_t t = 0; t < C; t++) {
+            const int64_t i = j * C + t;
+            Mt[i] = tile->M[t * C + j];
+            S[i] = w(f32, S[i] * Mt[i]);
+            work->CC[i] = t >= j ? w(f32, S[i] * dS[i]) : 0;
+        }
+    for (int64_t t = 0; t < C; t++)
+        dG[t] = w(f32, column_sum(plan->order, C, work->CC + t, C) -
+                           row_sum(plan->order, C, C, work->CC + t * C));
+
+    /* dk = (k tail) (E + E^T) + S p + (dS . M) x */
+    double *const E2 = work->DD, *const k2 = work->rows;
+    for (int64_t i = 0; i < D; i++)
+        for (int64_t j = 0; j < D; j++)
+            E2[i * D + j] = chunk_low(plan, GKA_POINT_GRAD_OPERAND,
+                                      w(f32, work->E0[i * D + j] + work->E0[j * D + i]));
+    tail_keys(plan, tile, true, k2);
+    chunk_product(plan, base, bf, C, D, D, (gka_matrix){k2, D, 1}, (gka_matrix){E2, D, 1}, work->dk,
+                  D);
+    for (int64_t i = 0; i < C * C; i++) {
+        work->CC[i] = chunk_low(plan, GKA_POINT_GRAD_OPERAND, w(f32, dS[i] * Mt[i]));
+        S[i] = chunk_low(plan, GKA_POINT_GRAD_OPERAND, S[i]);
+    }
+    const chunk_kind scores = bf ? plan->low : CHUNK_WORKING;
+    chunk_multiply(plan, base, scores, plan->stored, C, D, C, (gka_matrix){S, C, 1}, P, work->dk,
+                   D);
+    chunk_multiply(plan, base, scores, plan->stored, C, D, C, (gka_matrix){work->CC, C, 1}, X,
+                   work->dk, D);
+
+    /* dG_t += exp(G_t) <p_t, H_0 x_t>;  dG_j -= <tail_j E^T k_j, k_j>, and at the end all of it */
+    double *const y = work->rows2, *const last = work->t1;
+    zero(y, C * D);
+    chunk_multiply(plan, base, plan->stored, plan->snapshot, C, D, D, P,
+                   (gka_matrix){base->H0, D, 1}, y, D);
+    for (int64_t t = 0; t < C; t++) {
+        for (int64_t i = t * D; i < (t + 1) * D; i++)
+            y[i] = plan->gated ? w(f32, y[i] * tile->expG[t]) : y[i];
+        dG[t] = w(f32, dG[t] + row_dot(plan->order, C, D, y + t * D, work->x + t * D));
+    }
+    zero(y, C * D);
+    chunk_product(plan, base, bf && chunk_has(plan, GKA_POINT_GRAD_STATE), C, D, D,
+                  (gka_matrix){k2, D, 1}, (gka_matrix){work->E0, D, 1}, y, D);
+    for (int64_t j = 0; j < C; j++) {
+        last[j] = row_dot(plan->order, C, D, y + j * D, tile->k + j * D);
+        dG[j] = w(f32, dG[j] - last[j]);
+    }
+    const bool low_dot = chunk_has(plan, GKA_POINT_GRAD_DOT) && D >= 32 && plan->hardware;
+    const double EH = low_dot ? dot_low(plan->profile.fp16, D, work->E0, base->H0)
+                              : dot_state(plan->order, D, work->E0, base->H0);
+    const double all = fma_w(f32, tile->decay, EH, sum_rows(plan, C, last));
+    const int64_t end = plan->hardware ? C - 1 : tile->n - 1;
+    dG[end] = w(f32, dG[end] + all);
+}
+
+/* a <p_t, x_t> and w_t = 2 a <p_t, x_t> / f_t; in 16 bits only where x and p are such tensors. */
+static void ridge_weights(const backward *run, backward_work *work) {
+    const chunk_plan *const plan = run->plan;
+    const chunk_tile *const tile = &work->base.tile;
+    const int64_t D = plan->D;
+    const bool fp16 = plan->profile.fp16, low_dot = chunk_has(plan, GKA_POINT_GRAD_DOT) &&
+                                                    plan->hardware && plan->stored != CHUNK_SPLIT;
+    for (int64_t t = 0; t < tile->C; t++) {
+        const double *const p = work->p + t * D, *const x = work->x + t * D;
+        const double a = low_dot ? low_of(fp16, plan->a) : plan->a;
+        const double px =
+            low_dot ? row_dot_low(fp16, D, p, x) : row_dot(plan->order, tile->C, D, p, x);
+        const double apx = low_dot ? low_of(fp16, a * px) : w(plan->f32, a * px);
+        work->t2[t] = apx;
+        work->w[t] = t < tile->n || (plan->hardware && !plan->gated)
+                         ? chunk_div(plan, w(plan->f32, 2 * apx), work->f[t])
+                         : 0;
+        if (!plan->hardware && work->f[t] == 0)
+            work->w[t] = 0;
+    }
+}
+
+/* sum_{t >= j} M_tj w_t H_t k_j = weights1_j H_0 k_j + ((weights2 . K K^T) K)_j, and this chunk's
+ * part of Z. */
+static void through_ridge(const backward *run, backward_work *work) {
+    const chunk_plan *const plan = run->plan;
+    const chunk_work *const base = &work->base;
+    const chunk_tile *const tile = &base->tile;
+    const int64_t D = plan->D, C = tile->C;
+    const bool f32 = plan->f32, bf = operand(plan);
+    double *const weights1 = work->t1, *const weights2 = work->CC, *const A = work->S,
+                  *const KK = work->dS, *const Mt = work->Mt, *const tmp = work->rows2,
+                  *const kw = work->rows;
+    for (int64_t t = 0; t < C; t++)
+        work->dG[t] = fma_w(f32, work->t2[t], work->f[t], work->dG[t]);
+
+    const gka_matrix K = {tile->k, D, 1};
+    double total[2]; /* sum_t exp(2 G_t) w_t, as the lower and the upper lanes of a warp have it */
+    if (plan->gated) {
+        const chunk_kind weight =
+            chunk_has(plan, GKA_POINT_GRAD_WEIGHT) ? CHUNK_TF32 : CHUNK_WORKING;
+        double *const ew = base->row, *const e2 = base->row2;
+        for (int64_t t = 0; t < C; t++) {
+            ew[t] = w(f32, tile->expG[t] * work->w[t]);
+            e2[t] = t < tile->n || plan->hardware ? chunk_exp(plan, w(f32, tile->G[t] + tile->G[t]))
+                                                  : 0;
+        }
+        for (int upper = 0; upper < 2; upper++)
+            total[upper] = lane_dot_in(upper == 1, plan->order, C, work->w, e2);
+        for (int64_t j = 0; j < C; j++) {
+            weights1[j] = lane_dot(plan->order, C, Mt + j * C, ew);
+            for (int64_t t = 0; t < C; t++) {
+                const double m = w(f32, Mt[j * C + t] * work->w[t]);
+                A[j * C + t] = weight == CHUNK_TF32 ? cut_tf32(m) : m;
+            }
+        }
+        zero(weights2, C * C);
+        if (weight == CHUNK_TF32)
+            for (int64_t i = 0; i < C * C; i++)
+                Mt[i] = cut_tf32(Mt[i]);
+        chunk_multiply(plan, base, weight, weight, C, C, C, (gka_matrix){A, C, 1},
+                       (gka_matrix){Mt, 1, C}, weights2, C);
+    } else {
+        for (int64_t j = 0; j < C; j++)
+            base->row[j] = work->w[C - 1 - j];
+        scan_sum(plan->order, C, base->row, base->row2);
+        for (int64_t j = 0; j < C; j++)
+            weights1[j] = base->row2[C - 1 - j];
+        for (int64_t j = 0; j < C; j++)
+            for (int64_t t = 0; t < C; t++)
+                weights2[j * C + t] = weights1[t > j ? t : j];
+        total[0] = total[1] = weights1[0];
+    }
+    zero(KK, C * C);
+    chunk_product(plan, base, true, C, C, D, K, (gka_matrix){tile->k, 1, D}, KK, C);
+    for (int64_t i = 0; i < C * C; i++)
+        KK[i] = chunk_low(plan, GKA_POINT_GRAD_OPERAND, w(f32, KK[i] * weights2[i]));
+    zero(tmp, C * D);
+    chunk_product(plan, base, bf, C, D, C, (gka_matrix){KK, C, 1}, K, tmp, D);
+    for (int64_t j = 0; j < C; j++)
+        for (int64_t i = j * D; i < (j + 1) * D; i++)
+            kw[i] = chunk_low(plan, GKA_POINT_GRAD_OPERAND, w(f32, weights1[j] * tile->k[i]));
+    chunk_product(plan, base, bf && chunk_has(plan, GKA_POINT_STATE_SNAPSHOT), C, D, D,
+                  (gka_matrix){kw, D, 1}, (gka_matrix){base->H0, D, 1}, tmp, D);
+    for (int64_t j = 0; j < C; j++) {
+        work->dG[j] =
+            fma_w(f32, row_dot(plan->order, C, D, tmp + j * D, tile->k + j * D), -0.5, work->dG[j]);
+        for (int64_t i = j * D; i < (j + 1) * D; i++)
+            work->dk[i] = w(f32, work->dk[i] + tmp[i]);
+    }
+    for (int64_t i = 0; i < D; i++) { /* row i of an accumulator lies in lanes 4 (i mod 8) .. + 3 */
+        const double here = total[(i % 8 * 4 & C / 2) != 0];
+        for (int64_t j = i * D; j < (i + 1) * D; j++)
+            work->part[j] = w(f32, here * base->H0[j]);
+    }
+    chunk_product(plan, base, bf, D, D, C, (gka_matrix){kw, 1, D}, K, work->part, D);
+    for (int64_t i = 0; i < D * D; i++)
+        work->part[i] = chunk_low(plan, GKA_POINT_GRAD_STATE, work->part[i]);
+}
+
+/* What later chunks send back through Z: dk2 = -tail_j Z k_j, and its part of dG; Z is carried on
+ * past this chunk. */
+static void through_later(const backward *run, backward_work *work, double *dk2) {
+    const chunk_plan *const plan = run->plan;
+    const chunk_work *const base = &work->base;
+    const chunk_tile *const tile = &base->tile;
+    const int64_t D = plan->D, C = tile->C;
+    const bool f32 = plan->f32, bf = operand(plan) && chunk_has(plan, GKA_POINT_GRAD_STATE);
+    double *const kz = work->rows, *const dG2 = work->t1;
+    if (merged(plan)) {
+        zero(dk2, C * D);
+        for (int64_t j = 0; j < C; j++)
+            work->dG[j] = -work->dG[j];
+        copy(work->Z, work->part, D * D);
+        return;
+    }
+    for (int64_t i = 0; i < D * D; i++)
+        work->Z0[i] = chunk_low(plan, GKA_POINT_GRAD_STATE, work->Z[i]);
+    tail_keys(plan, tile, false, kz);
+    zero(dk2, C * D);
+    chunk_product(plan, base, bf, C, D, D, (gka_matrix){kz, D, 1}, (gka_matrix){work->Z0, D, 1},
+                  dk2, D);
+    for (int64_t i = 0; i < C * D; i++)
+        dk2[i] = 0 - dk2[i];
+    for (int64_t j = 0; j < C; j++)
+        dG2[j] = w(f32, row_dot(plan->order, C, D, dk2 + j * D, tile->k + j * D) / 2);
+    for (int64_t i = 0; i < D * D; i++) /* rounded here, but fused where Z is carried on */
+        work->DD[i] = w(f32, work->Z[i] * tile->decay);
+    const double ZH = dot_state(plan->order, D, work->DD, base->H0);
+    const double all = w(f32, ZH / 2 - sum_rows(plan, C, dG2));
+    dG2[tile->n - 1] = w(f32, dG2[tile->n - 1] + all);
+    for (int64_t j = 0; j < C; j++)
+        work->dG[j] = -w(f32, work->dG[j] + dG2[j]);
+    for (int64_t i = 0; i < D * D; i++)
+        work->Z[i] = fma_w(f32, work->Z[i], tile->decay, work->part[i]);
+}
+
+/* E = exp(G_n) E + sum_t exp(G_t) p_t x_t^T; exp(G_t) p_t in as many parts as p_t. */
+static void carry_outer(const chunk_plan *plan, backward_work *work) {
+    const chunk_work *const base = &work->base;
+    const chunk_tile *const tile = &base->tile;
+    const int64_t D = plan->D, C = tile->C;
+    const chunk_kind parts = plan->stored == CHUNK_SPLIT ? CHUNK_SPLIT : plan->low;
+    const chunk_kind kind = chunk_has(plan, GKA_POINT_GRAD_STATE) ? parts : CHUNK_WORKING;
+    double *const pe = work->rows;
+    for (int64_t t = 0; t < C; t++)
+        for (int64_t i = t * D; i < (t + 1) * D; i++)
+            pe[i] = plan->gated ? w(plan->f32, work->p[i] * tile->expG[t]) : work->p[i];
+    chunk_round_rows(kind, C * D, pe, pe);
+    if (plan->gated)
+        for (int64_t i = 0; i < D * D; i++)
+            work->E[i] = w(plan->f32, work->E[i] * tile->decay);
+    chunk_multiply(plan, base, kind, plan->stored, D, D, C, (gka_matrix){pe, 1, D},
+                   (gka_matrix){work->x, D, 1}, work->E, D);
+    for (int64_t i = 0; merged(plan) && i < D * D; i++) {
+        work->E[i] = fma_w(plan->f32, .5, work->Z[i], work->E[i]);
+        work->Z[i] = 0;
+    }
+    chunk_carry(plan, D * D, work->E);
+    chunk_carry(plan, D * D, work->Z);
+}
+
+/* Everything of one chunk of the solve. */
+void backward_solve_step(const backward *run, backward_work *work, const backward_cut *c, int64_t t,
+                         int64_t n, const double *H) {
+    const chunk_plan *const plan = run->plan;
+    const int64_t D = plan->D, C = c->C;
+    backward_load(plan, c, t, n, &work->base);
+    solve_tile(run, work, c, t, n, H);
+    for (int64_t i = 0; i < D * D; i++)
+        work->E0[i] = chunk_low(plan, GKA_POINT_GRAD_STATE, work->E[i]);
+    through_outer(run, work);
+    if (run->bp_lambda) {
+        ridge_weights(run, work);
+    } else {
+        zero(work->w, C);
+        zero(work->t2, C);
+    }
+    through_ridge(run, work);
+    double *const dk2 = work->dq;
+    through_later(run, work, dk2);
+    for (int64_t i = 0; i < C * D; i++) {
+        const double first = chunk_low(plan, GKA_POINT_STORE_GRAD, 0 - work->dk[i]);
+        const double second = plan->gated ? chunk_low(plan, GKA_POINT_STORE_GRAD, dk2[i]) : dk2[i];
+        work->dk[i] = chunk_low(plan, GKA_POINT_STORE_GRAD, w(plan->f32, first + second));
+    }
+    backward_add_rows(run, c, t, n, D, run->out->dk, work->dk, true);
+    backward_suffix_sum(plan, C, work->dG, work->t1, work->t2);
+    for (int64_t i = 0; i < n; i++) {
+        const int64_t row = backward_row(run, c, t + i);
+        double *const all = work->g_all + (t - c->begin + i);
+        *all = w(plan->f32, *all + work->t2[i]);
+        if (run->out->dg)
+            run->out->dg[row] = *all;
+        for (int64_t j = 0; run->out->dq && j < D; j++) {
+            const double direct = work->dq_all[(t - c->begin + i) * D + j];
+            const double sum = w(plan->f32, direct + work->p[i * D + j]);
+            run->out->dq[row * D + j] = chunk_low(plan, GKA_POINT_STORE_GRAD, sum);
+        }
+    }
+    carry_outer(plan, work);
+    if (chunk_restarts(plan, c->b, t, c->h)) { /* nothing passes a gate that is zero */
+        zero(work->E, D * D);
+        zero(work->Z, D * D);
+        if (run->out->dg)
+            run->out->dg[backward_row(run, c, t)] = 0;
+    }
+}
