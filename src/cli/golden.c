@@ -84,9 +84,10 @@ static const char notes[] =
     "  dg      the same                              solve.dg layer.dg\n"
     "  decode  one token (T = 1) from h0             x fro h_final u_final o\n"
     "\n"
-    "Forward goldens (--outputs=forward,states) of one head and more than 16384 tokens are "
-    "streamed\n"
-    "to disk: memory grows with the inputs alone.\n"
+    "Goldens of one head and more than 16384 tokens are streamed to the disk, in memory that does "
+    "not\n"
+    "grow with T; files without a name beside the output take about as much again as it does.\n"
+
     "\n"
     "--suite writes a folder of goldens with an index.json: quick (every feature, small; some\n"
     "seconds), kernel (D 64 and 128, T up to 4096; some minutes) or edge (inputs at the corners).\n"

@@ -18,6 +18,7 @@
 #include "gka/arith.h"
 #include "gka/format.h"
 #include "gka/layer.h"
+#include "io/bytes.h"
 
 #include <math.h>
 #include <string.h>
@@ -56,6 +57,22 @@ void golden_free(golden_values *values) {
     for (int i = 0; i < JUDGE_OUTPUTS; i++)
         gka_free(values->of[i]);
     *values = (golden_values){0};
+}
+
+void golden_encode(gka_dtype dtype, size_t count, const double *values, unsigned char *bytes) {
+    const size_t size = gka_dtype_size(dtype);
+    gka_encode_array(gka_format_of_dtype(dtype), GKA_NEAREST_EVEN, 0, 0, count, values, bytes);
+    for (size_t i = 0; i < count; i++) { /* from the host's byte order */
+        uint64_t pattern = 0;
+        uint32_t u32;
+        uint16_t u16;
+        switch (size) {
+        case 8: memcpy(&pattern, bytes + 8 * i, 8); break;
+        case 4: memcpy(&u32, bytes + 4 * i, 4), pattern = u32; break;
+        default: memcpy(&u16, bytes + 2 * i, 2), pattern = u16; break;
+        }
+        gka_store_le(bytes + size * i, size, pattern);
+    }
 }
 
 void golden_store(const gka_problem *problem, unsigned wanted, golden_values *values) {
@@ -97,12 +114,17 @@ gka_status golden_steps(const gka_problem *problem, const gka_profile *profile, 
     return status;
 }
 
-gka_status golden_by_tokens(const gka_problem *problem, const char *policy, unsigned wanted,
-                            golden_values *values, gka_error *error) {
+gka_layer_options golden_by_tokens_options(const gka_problem *problem, const char *policy) {
     gka_layer_options options = {0};
     (void)gka_policy_find(policy, &options.policy);
     (void)gka_solver_find("chebyshev", &options.solver);
     options.solver.iterations = problem->num_iter;
+    return options;
+}
+
+gka_status golden_by_tokens(const gka_problem *problem, const char *policy, unsigned wanted,
+                            golden_values *values, gka_error *error) {
+    const gka_layer_options options = golden_by_tokens_options(problem, policy);
     gka_status status = golden_allocate(problem, wanted & ~(1u << JUDGE_H_CHUNK), values, error);
     double **const of = values->of;
     if (status == GKA_OK) {

@@ -11,6 +11,8 @@
 #define GKA_JUDGE_GOLDEN_H
 
 #include "gka/golden.h"
+#include "gka/layer.h"
+#include "judge/golden_inputs.h"
 #include "judge/outputs.h"
 
 /* Whether the problem has what the output needs (v, dx, do, h0; alpha and g for their gradients).
@@ -32,6 +34,7 @@ gka_status golden_steps(const gka_problem *problem, const gka_profile *profile, 
 
 /* The same by the recurrence over tokens in the arithmetic `policy` (gka_policy_find): no chunks,
  * so no h_chunk. */
+gka_layer_options golden_by_tokens_options(const gka_problem *problem, const char *policy);
 gka_status golden_by_tokens(const gka_problem *problem, const char *policy, unsigned wanted,
                             golden_values *values, gka_error *error);
 
@@ -59,6 +62,9 @@ typedef struct golden_piece {
 gka_status golden_local_of(const golden_piece *piece, unsigned wanted, const golden_values *given,
                            golden_values *local, gka_error *error);
 
+/* As stored little-endian elements, rounded to nearest even; bytes [count] of the type. */
+void golden_encode(gka_dtype dtype, size_t count, const double *values, unsigned char *bytes);
+
 /* Rounds to the stored type, in place. */
 void golden_store(const gka_problem *problem, unsigned wanted, golden_values *values);
 
@@ -72,6 +78,10 @@ typedef struct golden_error {
 gka_status golden_errors(const gka_problem *problem, unsigned wanted,
                          const golden_values *candidate, const golden_values *steps,
                          golden_error errors[JUDGE_OUTPUTS], gka_error *error);
+
+/* The same of one output; local may be NULL. */
+golden_error golden_error_of(const gka_problem *problem, int output, const double *out,
+                             const double *steps, const double *local);
 
 /* *row: the number of the first row that has it; may be NULL. */
 double golden_row_error(const gka_problem *problem, int output, const double *out,
@@ -121,7 +131,9 @@ extern const char *const golden_version;
 /* In hex. */
 void golden_digest_text(const unsigned char digest[32], char text[65]);
 
-/* SHA-256 of the inputs (gka/golden.h, section 1), in hex. */
-void golden_hash_inputs(const gka_tensor *tensors, size_t count, char text[65]);
+/* SHA-256 of the inputs (gka/golden.h, section 1), in hex. Where they are `inputs` (may be NULL)
+ * their pages are let go of. */
+void golden_hash_inputs(const gka_tensor *tensors, size_t count, const golden_inputs *inputs,
+                        char text[65]);
 
 #endif

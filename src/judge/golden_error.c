@@ -90,6 +90,13 @@ double golden_row_error(const gka_problem *problem, int output, const double *ou
     return measure(problem, output, golden_scale(most), out, ref, row).row;
 }
 
+golden_error golden_error_of(const gka_problem *problem, int output, const double *out,
+                             const double *steps, const double *local) {
+    const double scale = golden_scale(golden_most(judge_count(problem, output), steps, 0));
+    const golden_error e = measure(problem, output, scale, out, steps, NULL);
+    return local == NULL ? e : golden_nearer(e, measure(problem, output, scale, out, local, NULL));
+}
+
 golden_error golden_nearer(golden_error steps, golden_error local) {
     return local.rel < steps.rel || isnan(steps.rel) ? local : steps;
 }
@@ -103,12 +110,7 @@ gka_status golden_errors(const gka_problem *problem, unsigned wanted,
         errors[i] = (golden_error){NAN, NAN};
         if (status != GKA_OK || !(wanted >> i & 1) || candidate->of[i] == NULL)
             continue;
-        const double *const out = candidate->of[i], *const ref = steps->of[i];
-        const double scale = golden_scale(golden_most(judge_count(problem, i), ref, 0));
-        errors[i] = measure(problem, i, scale, out, ref, NULL);
-        if (local.of[i] != NULL)
-            errors[i] =
-                golden_nearer(errors[i], measure(problem, i, scale, out, local.of[i], NULL));
+        errors[i] = golden_error_of(problem, i, candidate->of[i], steps->of[i], local.of[i]);
     }
     golden_free(&local);
     return status;

@@ -28,6 +28,8 @@ typedef struct job {
     gka_problem problem;
     int64_t bounds[GKA_GOLDEN_SEQUENCES + 1]; /* cu_seqlens of the problem */
     const gka_file *inputs;                   /* a user's; NULL: made up */
+    const golden_limits *limits;
+    golden_inputs streamed; /* where they are not in memory */
     unsigned wanted;
     unsigned given_bits; /* of gka_given, where a stage alone is asked for */
     golden_given given;
@@ -67,14 +69,14 @@ static unsigned wanted_outputs(const gka_golden_spec *spec, unsigned given,
     return wanted;
 }
 
-static bool may_stream(const gka_golden_spec *spec, const gka_problem *problem) {
-    return !spec->backward && spec->stage == GKA_STAGE_ALL && !spec->lo && !spec->emulate &&
-           spec->oracle == GKA_ORACLE_CERTIFIED && golden_streams(problem, 0);
+static bool may_stream(const job *j, const gka_problem *problem) {
+    return j->spec->stage == GKA_STAGE_ALL && !j->spec->lo && j->spec->sequences == 0 &&
+           j->spec->oracle == GKA_ORACLE_CERTIFIED && golden_streams(problem, j->limits);
 }
 
 /* Inputs, and five arrays of doubles for each output: exact, steps, emulated, two to judge with. Or
- * (golden_stream.h) little but the inputs. */
-static gka_status check_memory(const gka_golden_spec *spec, const gka_problem *p, const char *where,
+ * (golden_stream.h) what its windows take. */
+static gka_status check_memory(const job *j, const gka_problem *p, const char *where,
                                gka_error *error) {
     const double B = (double)p->B, T = (double)p->T, H = (double)p->H, G = (double)p->G,
                  D = (double)p->D, V = (double)p->V, N = (double)p->N;
@@ -83,7 +85,7 @@ static gka_status check_memory(const gka_golden_spec *spec, const gka_problem *p
     const double all =
         8 * 5 *
         (B * T * (H * (4 * D + V + 4) + G * (2 * D + V)) + H * D * (D * (chunks + 2 * N) + N * V));
-    const double bytes = may_stream(spec, p) ? T * (4 * (3 * D + 2 * V) + 80) : all;
+    const double bytes = may_stream(j, p) ? golden_stream_bytes(p, j->limits) : all;
     const double there = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
     if (bytes <= there)
         return GKA_OK;
@@ -104,12 +106,12 @@ static gka_status pack(job *j, gka_error *error) {
     return gka_problem_check(&j->problem, NULL, error);
 }
 
-static gka_status make_problem(job *j, const gka_file *inputs, gka_error *error) {
-    j->inputs = inputs;
+static gka_status make_problem(job *j, const gka_file *inputs, const char *path, gka_error *error) {
+    j->inputs = j->streamed.file = inputs;
     gka_status status;
     if (inputs != NULL) {
         status = gka_problem_from_file(inputs, &j->problem, NULL, error);
-        return status == GKA_OK ? check_memory(j->spec, &j->problem, gka_file_path(inputs), error)
+        return status == GKA_OK ? check_memory(j, &j->problem, gka_file_path(inputs), error)
                                 : status;
     }
     const gka_generator g = golden_generator(j->spec);
@@ -127,7 +129,10 @@ static gka_status make_problem(job *j, const gka_file *inputs, gka_error *error)
                                  .V = g.V,
                                  .N = j->spec->sequences > 0 ? j->spec->sequences : g.B,
                                  .chunk_size = g.chunk_size};
-    status = check_memory(j->spec, &extents, NULL, error);
+    status = check_memory(j, &extents, NULL, error);
+    if (status == GKA_OK && may_stream(j, &extents))
+        return golden_inputs_make(&g, golden_window(j->limits, g.chunk_size), path, &j->streamed,
+                                  &j->problem, error);
     if (status == GKA_OK)
         status = gka_problem_generate(&g, &j->problem, error);
     return status == GKA_OK && j->spec->sequences > 0 ? pack(j, error) : status;
@@ -219,10 +224,18 @@ static void add_report(gka_oracle_report *sum, const gka_oracle_report *one) {
 }
 
 static gka_status make_exact_stream(job *j, gka_error *error) {
+    static const judge_part parts[] = {JUDGE_FORWARD, JUDGE_SOLVE, JUDGE_LAYER};
     const gka_progress progress = {.report = report_step, .context = &j->meter};
-    j->meter.step = 1;
-    const gka_status status = golden_stream_exact(j->stream, &progress, &j->report, error);
-    return status == GKA_OK ? end_step(j, 1, error) : status;
+    gka_status status = GKA_OK;
+    for (int i = 0; i < (has_gradients(j) ? 3 : 1) && status == GKA_OK; i++) {
+        gka_oracle_report report = {0};
+        j->meter.step = i == 0 ? 1 : GRADIENT;
+        status = golden_stream_exact(j->stream, parts[i], j->wanted, &progress, &report, error);
+        add_report(&j->report, &report);
+        if (status == GKA_OK)
+            status = end_step(j, j->meter.step, error);
+    }
+    return status;
 }
 
 static gka_status make_exact(job *j, gka_error *error) {
@@ -274,8 +287,8 @@ static unsigned with_upstream(const gka_problem *problem, unsigned wanted) {
 static gka_status make_floor(job *j, unsigned all, const golden_values *steps, gka_error *error) {
     golden_values rounded = {0};
     if (j->stream != NULL)
-        return golden_stream_errors(j->stream, NULL, j->problem.chunk_size, j->wanted, j->floor,
-                                    error);
+        return golden_stream_errors(j->stream, (golden_kernel){0}, &j->problem, j->wanted, NULL,
+                                    j->floor, error);
     gka_status status = golden_allocate(&j->problem, all, &rounded, error);
     for (int i = 0; i < JUDGE_OUTPUTS && status == GKA_OK; i++)
         if (all >> i & 1)
@@ -316,11 +329,13 @@ static gka_status raise_stage(job *j, const gka_problem *problem, const gka_prof
     golden_values values = {0};
     const bool own = problem->chunk_size == j->problem.chunk_size;
     const unsigned wanted = own ? j->open : independent_of_chunks(j->open);
-    gka_status status =
-        j->stream != NULL
-            ? golden_stream_errors(j->stream, profile, problem->chunk_size, wanted, errors, error)
-            : golden_steps(problem, profile, own ? all : independent_of_chunks(all), &values,
-                           error);
+    const gka_progress progress = {.report = report_step, .context = &j->meter};
+    j->meter.step = profile_work(j);
+    gka_status status = j->stream != NULL
+                            ? golden_stream_errors(j->stream, (golden_kernel){.profile = profile},
+                                                   problem, wanted, &progress, errors, error)
+                            : golden_steps(problem, profile, own ? all : independent_of_chunks(all),
+                                           &values, error);
     if (status == GKA_OK && j->stream == NULL) {
         golden_store(problem, all, &values);
         status = golden_errors(problem, wanted, &values, &j->steps, errors, error);
@@ -337,8 +352,11 @@ static gka_status raise_stage_by_tokens(job *j, unsigned all, gka_error *error) 
     golden_error errors[JUDGE_OUTPUTS];
     golden_values values = {0};
     gka_status status =
-        golden_by_tokens(&j->problem, "fp32", independent_of_chunks(all), &values, error);
-    if (status == GKA_OK) {
+        j->stream != NULL
+            ? golden_stream_errors(j->stream, (golden_kernel){.policy = "fp32"}, &j->problem,
+                                   wanted, NULL, errors, error)
+            : golden_by_tokens(&j->problem, "fp32", independent_of_chunks(all), &values, error);
+    if (status == GKA_OK && j->stream == NULL) {
         golden_store(&j->problem, independent_of_chunks(all), &values);
         status = golden_errors(&j->problem, wanted, &values, &j->steps, errors, error);
     }
@@ -364,9 +382,12 @@ static gka_status raise_fro_by_warps(job *j, gka_error *error) {
         if (status == GKA_OK)
             status = gka_profile_set(&profile, settings[i], error);
         profile.fp16 = j->problem.q.dtype == GKA_F16;
-        if (status == GKA_OK)
+        if (status == GKA_OK && j->stream != NULL)
+            status = golden_stream_errors(j->stream, (golden_kernel){.profile = &profile}, &problem,
+                                          fro, NULL, errors, error);
+        else if (status == GKA_OK)
             status = golden_steps(&problem, &profile, fro, &values, error);
-        if (status == GKA_OK)
+        if (status == GKA_OK && j->stream == NULL)
             status = golden_errors(&problem, fro, &values, &j->steps, errors, error);
         if (status == GKA_OK)
             raise_to(j, fro, errors, 0);
@@ -427,7 +448,7 @@ static gka_status raise_stage_by_panel(job *j, gka_profile profile, unsigned all
         status = raise_fro_by_warps(j, error);
     if (status == GKA_OK && h100 && few_pairs(&problem))
         status = raise_stage_by_others(j, all, error);
-    if (status == GKA_OK && strcmp(name, "ieee32") == 0 && j->stream == NULL)
+    if (status == GKA_OK && strcmp(name, "ieee32") == 0)
         status = raise_stage_by_tokens(j, all, error);
     for (int i = 0; i < JUDGE_OUTPUTS; i++)
         if (j->bad >> i & 1)
@@ -508,7 +529,11 @@ static gka_status make_stage(job *j, unsigned all, gka_error *error) {
 static gka_status emulate(job *j, gka_error *error) {
     gka_profile profile;
     gka_status status = gka_profile_find("h100", &profile, error);
-    if (status == GKA_OK)
+    const gka_progress progress = {.report = report_step, .context = &j->meter};
+    j->meter.step = profile_work(j);
+    if (status == GKA_OK && j->stream != NULL)
+        status = golden_stream_emulate(j->stream, &profile, &progress, error);
+    else if (status == GKA_OK)
         status = golden_steps(&j->problem, &profile, j->wanted, &j->emulated, error);
     return status == GKA_OK ? end_step(j, profile_work(j), error) : status;
 }
@@ -546,7 +571,7 @@ static gka_status make_tolerances(job *j, gka_error *error) {
     gka_profile exact64;
     gka_status status = gka_profile_find("exact64", &exact64, error);
     if (status == GKA_OK)
-        status = j->stream != NULL ? golden_stream_steps(j->stream, error)
+        status = j->stream != NULL ? golden_stream_steps(j->stream, NULL, error)
                                    : golden_steps(&j->problem, &exact64, all, &j->steps, error);
     if (status == GKA_OK)
         status = make_floor(j, all, &j->steps, error);
@@ -627,7 +652,7 @@ static json_t *profile_json(const job *j, int output) {
         n += snprintf(text + n, sizeof text - (size_t)n, " %lld", (long long)*C);
     const bool h100 = is_h100(j->profile[output]);
     (void)snprintf(text + n, sizeof text - (size_t)n, ", two-term%s%s%s",
-                   strcmp(j->profile[output], "ieee32") == 0 && j->stream == NULL
+                   strcmp(j->profile[output], "ieee32") == 0
                        ? ", token by token without fused multiply-adds"
                        : "",
                    h100 && output == JUDGE_FRO ? ", 2 and 8 warps" : "",
@@ -707,26 +732,14 @@ typedef struct list {
 static gka_status add_tensor(list *l, const gka_problem *problem, int output, const char *base,
                              const char *suffix, gka_dtype dtype, const double *values,
                              gka_error *error) {
-    const gka_format *const format = gka_format_of_dtype(dtype);
-    const size_t count = (size_t)judge_count(problem, output), size = gka_dtype_size(dtype);
+    const size_t count = (size_t)judge_count(problem, output);
     char *const name = l->names[l->named];
-    unsigned char *const bytes = gka_alloc(values == NULL ? 0 : count, size);
+    unsigned char *const bytes = gka_alloc(values == NULL ? 0 : count, gka_dtype_size(dtype));
     (void)snprintf(name, NAME, "%s%s", base, suffix);
     if (bytes == NULL)
         return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory storing '%s'", name);
     if (values != NULL)
-        gka_encode_array(format, GKA_NEAREST_EVEN, 0, 0, count, values, bytes);
-    for (size_t i = 0; values != NULL && i < count; i++) { /* from the host's byte order */
-        uint64_t pattern = 0;
-        uint32_t u32;
-        uint16_t u16;
-        switch (size) {
-        case 8: memcpy(&pattern, bytes + 8 * i, 8); break;
-        case 4: memcpy(&u32, bytes + 4 * i, 4), pattern = u32; break;
-        default: memcpy(&u16, bytes + 2 * i, 2), pattern = u16; break;
-        }
-        gka_store_le(bytes + size * i, size, pattern);
-    }
+        golden_encode(dtype, count, values, bytes);
     l->bytes[l->named++] = bytes;
     gka_tensor *const tensor = &l->tensors[l->count++];
     *tensor = (gka_tensor){.name = name, .dtype = dtype, .data = bytes};
@@ -793,7 +806,11 @@ void golden_digest_text(const unsigned char digest[32], char text[65]) {
         (void)snprintf(text + 2 * i, 3, "%02x", digest[i]);
 }
 
-void golden_hash_inputs(const gka_tensor *tensors, size_t count, char text[65]) {
+/* How much of an input is looked at before its pages are let go of. */
+enum { MUCH = 1 << 22 };
+
+void golden_hash_inputs(const gka_tensor *tensors, size_t count, const golden_inputs *inputs,
+                        char text[65]) {
     SHA2_CTX context;
     uint8_t digest[SHA256_DIGEST_LENGTH];
     SHA256Init(&context);
@@ -806,7 +823,13 @@ void golden_hash_inputs(const gka_tensor *tensors, size_t count, char text[65]) 
                           (long long)t->shape[a]);
         n += snprintf(line + n, sizeof line - (size_t)n, "]\n");
         SHA256Update(&context, (const uint8_t *)line, (size_t)n);
-        SHA256Update(&context, t->data, (size_t)gka_tensor_count(t) * gka_dtype_size(t->dtype));
+        const size_t size = (size_t)gka_tensor_count(t) * gka_dtype_size(t->dtype);
+        for (size_t at = 0; at < size; at += MUCH) {
+            SHA256Update(&context, (const uint8_t *)t->data + at,
+                         size - at < MUCH ? size - at : MUCH);
+            if (inputs != NULL)
+                golden_inputs_forget(inputs);
+        }
     }
     SHA256Final(digest, &context);
     golden_digest_text(digest, text);
@@ -815,7 +838,7 @@ void golden_hash_inputs(const gka_tensor *tensors, size_t count, char text[65]) 
 /* ---- all ----------------------------------------------------------------------------------- */
 
 static gka_status describe(job *j, const list *l, char hash[65], gka_error *error) {
-    golden_hash_inputs(l->tensors, l->inputs, hash);
+    golden_hash_inputs(l->tensors, l->inputs, j->stream != NULL ? &j->streamed : NULL, hash);
     const gka_problem *const p = &j->problem;
     bool good = true;
     j->pairs[j->pair_count++] = (gka_text_pair){"golden", golden_version};
@@ -859,19 +882,24 @@ static gka_status check_emulation(const job *j, gka_error *error) {
     return status;
 }
 
-/* Inputs from memory, then each output as list_tensors has them. */
+/* Inputs, then each output as list_tensors has them. */
 static gka_status write_stream(const job *j, const list *l, const char *path, gka_error *error) {
     gka_writer *writer;
+    const int kinds = j->spec->emulate ? 3 : 2;
     gka_status status =
         gka_writer_open(path, l->tensors, l->count, j->pairs, j->pair_count, &writer, error);
     for (size_t i = 0; i < l->inputs && status == GKA_OK; i++) {
         const gka_tensor *const t = &l->tensors[i];
-        status = gka_writer_append(writer, t->data,
-                                   (size_t)gka_tensor_count(t) * gka_dtype_size(t->dtype), error);
+        const size_t size = (size_t)gka_tensor_count(t) * gka_dtype_size(t->dtype);
+        for (size_t at = 0; at < size && status == GKA_OK; at += MUCH) {
+            status = gka_writer_append(writer, (const char *)t->data + at,
+                                       size - at < MUCH ? size - at : MUCH, error);
+            golden_inputs_forget(&j->streamed);
+        }
     }
-    for (int i = 0; i < 2 * JUDGE_OUTPUTS && status == GKA_OK; i++)
-        if (wants(j, i / 2))
-            status = golden_stream_write(j->stream, i / 2, i % 2 == 1, writer, error);
+    for (int i = 0; i < JUDGE_OUTPUTS; i++)
+        for (int kind = 0; kind < kinds && wants(j, i) && status == GKA_OK; kind++)
+            status = golden_stream_write(j->stream, i, (golden_kind)kind, writer, error);
     if (status == GKA_OK)
         return gka_writer_close(writer, error);
     gka_writer_abandon(writer);
@@ -879,20 +907,26 @@ static gka_status write_stream(const job *j, const list *l, const char *path, gk
 }
 
 static gka_status open_stream(job *j, const char *path, gka_error *error) {
-    if (!may_stream(j->spec, &j->problem) || !golden_streams(&j->problem, j->wanted))
+    if (!may_stream(j, &j->problem))
         return GKA_OK;
-    return golden_stream_open(&j->problem, with_upstream(&j->problem, j->wanted), path, &j->stream,
-                              error);
+    return golden_stream_open(&j->problem, &j->streamed, with_upstream(&j->problem, j->wanted),
+                              j->limits, path, &j->stream, error);
 }
 
 gka_status gka_golden_generate(const gka_golden_spec *spec, const gka_file *inputs,
                                const char *path, const gka_progress *progress, gka_error *error) {
-    job j = {.spec = spec, .meter = {.progress = progress}};
+    return golden_generate(spec, inputs, &golden_limits_default, path, progress, error);
+}
+
+gka_status golden_generate(const gka_golden_spec *spec, const gka_file *inputs,
+                           const golden_limits *limits, const char *path,
+                           const gka_progress *progress, gka_error *error) {
+    job j = {.spec = spec, .limits = limits, .meter = {.progress = progress}};
     j.given_bits = golden_stage_given(spec->stage, spec->given);
     char hash[65];
     list *const l = gka_alloc(1, sizeof *l);
     gka_status status = l == NULL ? gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory")
-                                  : make_problem(&j, inputs, error);
+                                  : make_problem(&j, inputs, path, error);
     if (status == GKA_OK)
         status = golden_stage_check(spec->stage, j.given_bits, &j.problem, error);
     if (status == GKA_OK && spec->emulate)
@@ -933,5 +967,6 @@ gka_status gka_golden_generate(const gka_golden_spec *spec, const gka_file *inpu
     golden_free(&j.emulated);
     golden_given_free(&j.given);
     gka_problem_free(&j.problem);
+    golden_inputs_free(&j.streamed);
     return status;
 }

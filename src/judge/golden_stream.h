@@ -1,40 +1,83 @@
-/* golden_stream.h - forward goldens of long sequences, by windows of tokens.
+/* golden_stream.h - goldens of long sequences, by windows of tokens.
  *
- * Results go to spools, files without a name beside the golden to be. Memory, for W tokens a
- * window: the inputs as they are stored; the states before each window, 8 D V T/W bytes; 80 bytes a
- * token for the norms of rows; and what does not grow with T.
+ * Results go to a spool (golden_spool.h) and from there to the golden. The bits are those of a
+ * golden made at once: states and what the reverse sends back pass from window to window as they
+ * are, and errors add up row by row in the rows' order.
+ *
+ * Memory, for W tokens a window and E = 8 W (6 D + 2 V + 4) + 8 W/C D^2 bytes of outputs in it:
+ * about 2 E for what is computed and its local values, 8 W max(D, V) or 8 W/C D^2 for what it is
+ * compared with, 32 sqrt(W) D (D + V) for the certified gradients' states, and a byte a token. With
+ * D = V = 128, C = 64, W = 2048: 100 MB whatever T is. The spool takes about twice what the golden
+ * does.
  */
 #ifndef GKA_JUDGE_GOLDEN_STREAM_H
 #define GKA_JUDGE_GOLDEN_STREAM_H
 
 #include "judge/golden.h"
+#include "judge/golden_inputs.h"
 
 typedef struct golden_stream golden_stream;
 
-/* Whether outputs `wanted` of the problem are streamed: forward outputs of one head, and many
- * tokens. */
-bool golden_streams(const gka_problem *problem, unsigned wanted);
+/* Which goldens are streamed: of more than `least` tokens, by windows of at least `tokens`. */
+typedef struct golden_limits {
+    int64_t least, tokens;
+} golden_limits;
+extern const golden_limits golden_limits_default;
 
-/* all: every output that is computed. The problem must stay. */
-gka_status golden_stream_open(const gka_problem *problem, unsigned all, const char *path,
-                              golden_stream **stream, gka_error *error);
+/* gka_golden_generate with other limits. */
+gka_status golden_generate(const gka_golden_spec *spec, const gka_file *inputs,
+                           const golden_limits *limits, const char *path,
+                           const gka_progress *progress, gka_error *error);
+
+/* Tokens of a window: the smallest multiple of 128 and of the chunk size from limits->tokens on. */
+int64_t golden_window(const golden_limits *limits, int64_t chunk_size);
+
+/* Whether the problem can be streamed: one sequence of one head, and many tokens. */
+bool golden_streams(const gka_problem *problem, const golden_limits *limits);
+
+/* Bytes of memory that this takes. */
+double golden_stream_bytes(const gka_problem *problem, const golden_limits *limits);
+
+/* all: every output that is computed. Problem and inputs must stay. */
+gka_status golden_stream_open(const gka_problem *problem, const golden_inputs *inputs, unsigned all,
+                              const golden_limits *limits, const char *path, golden_stream **stream,
+                              gka_error *error);
 void golden_stream_close(golden_stream *stream);
 
-/* NAME.exact of every output, then NAME.steps, into the spools. */
-gka_status golden_stream_exact(golden_stream *stream, const gka_progress *progress,
-                               gka_oracle_report *report, gka_error *error);
-gka_status golden_stream_steps(golden_stream *stream, gka_error *error);
+/* NAME.exact of those outputs that belong to one pass: JUDGE_FORWARD (with JUDGE_STATES),
+ * JUDGE_SOLVE, JUDGE_LAYER. */
+gka_status golden_stream_exact(golden_stream *stream, judge_part part, unsigned wanted,
+                               const gka_progress *progress, gka_oracle_report *report,
+                               gka_error *error);
+/* NAME.steps of every output. */
+gka_status golden_stream_steps(golden_stream *stream, const gka_progress *progress,
+                               gka_error *error);
 
 /* Whether all of NAME.steps is zero. */
 bool golden_stream_zero(const golden_stream *stream, int output);
 
-/* golden_errors of a profile with chunk size C, or (profile NULL) of the steps values as stored. */
-gka_status golden_stream_errors(golden_stream *stream, const gka_profile *profile, int64_t C,
-                                unsigned wanted, golden_error errors[JUDGE_OUTPUTS],
+/* What computes outputs: a profile, by chunks, or an arithmetic, token by token (as
+ * golden_by_tokens); neither: nothing. */
+typedef struct golden_kernel {
+    const gka_profile *profile;
+    const char *policy;
+} golden_kernel;
+
+/* golden_errors of a kernel at the problem's chunk size and num_iter (which may differ from the
+ * stream's problem in these alone), or of the steps values as stored. */
+gka_status golden_stream_errors(golden_stream *stream, golden_kernel kernel,
+                                const gka_problem *problem, unsigned wanted,
+                                const gka_progress *progress, golden_error errors[JUDGE_OUTPUTS],
                                 gka_error *error);
 
-/* All of an output in binary64, little-endian. */
-gka_status golden_stream_write(golden_stream *stream, int output, bool steps, gka_writer *writer,
-                               gka_error *error);
+/* A profile's own outputs, for golden_stream_write. */
+gka_status golden_stream_emulate(golden_stream *stream, const gka_profile *profile,
+                                 const gka_progress *progress, gka_error *error);
+
+/* All of an output in its type (F64, or of the emulated that in which kernels store it),
+ * little-endian. */
+typedef enum golden_kind { GOLDEN_EXACT, GOLDEN_STEPS, GOLDEN_EMULATED } golden_kind;
+gka_status golden_stream_write(golden_stream *stream, int output, golden_kind kind,
+                               gka_writer *writer, gka_error *error);
 
 #endif

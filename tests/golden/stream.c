@@ -1,15 +1,20 @@
-/* stream.c - goldens of long sequences: the same bits as in memory, in memory that hardly grows. */
+/* stream.c - goldens of long sequences: byte for byte those made in memory, in memory that does not
+ * grow with the sequence. */
 #include "test.h"
 
-#include "gka/golden.h"
+#include "judge/golden_spec.h"
 #include "judge/golden_stream.h"
 
 #include <dirent.h>
-#include <math.h>
+#include <stdlib.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
-#define PATH "golden_stream.safetensors"
+#define WHOLE    "golden_stream_whole.safetensors"
+#define STREAMED "golden_stream.safetensors"
+#define INPUTS   "golden_stream_inputs.safetensors"
+
+static const golden_limits never = {INT64_MAX, 128}, always = {1, 128};
 
 static gka_golden_spec spec_of(const char *json) {
     gka_golden_spec spec;
@@ -20,98 +25,133 @@ static gka_golden_spec spec_of(const char *json) {
     return spec;
 }
 
-static int files(void) {
-    int count = 0;
-    DIR *const folder = opendir(".");
-    assert_non_null(folder);
-    while (readdir(folder) != NULL)
-        count++;
-    (void)closedir(folder);
-    return count;
-}
-
-enum {
-    FORWARD = 1u << JUDGE_X | 1u << JUDGE_FRO | 1u << JUDGE_O | 1u << JUDGE_H_CHUNK |
-              1u << JUDGE_H_FINAL | 1u << JUDGE_U_FINAL
-};
-
-/* A ragged end, states given, chunks of 24. */
-#define LONG                                                                                       \
-    "{\"T\": 16500, \"D\": 4, \"V\": 3, \"chunk\": 24, \"h0\": true, \"dtype\": \"fp32\", "        \
-    "\"outputs\": \"forward,states\", \"gate\": \"slow\"}"
-
-/* Every reference, bit for bit, and the errors that make tolerances. */
-static void test_same_as_in_memory(void **state) {
-    (void)state;
-    const gka_golden_spec spec = spec_of(LONG);
+static void make(const gka_golden_spec *spec, const gka_file *inputs, const golden_limits *limits,
+                 const char *path) {
     gka_error error = {0};
-    gka_file *file = NULL;
-    gka_problem p;
-    golden_values steps = {0}, exact = {0}, own = {0};
-    gka_profile exact64, ieee32;
-    if (gka_golden_generate(&spec, NULL, PATH, NULL, &error) != GKA_OK)
+    if (golden_generate(spec, inputs, limits, path, NULL, &error) != GKA_OK)
         fail_msg("%s", error.text);
-    assert_int_equal(gka_file_open(PATH, &file, &error), GKA_OK);
-    assert_int_equal(gka_problem_from_file(file, &p, NULL, &error), GKA_OK);
-    assert_true(golden_streams(&p, FORWARD));
-    assert_int_equal(gka_profile_find("exact64", &exact64, &error), GKA_OK);
-    assert_int_equal(gka_profile_find("ieee32", &ieee32, &error), GKA_OK);
-    assert_int_equal(golden_steps(&p, &exact64, FORWARD, &steps, &error), GKA_OK);
-    assert_int_equal(golden_allocate(&p, FORWARD, &exact, &error), GKA_OK);
-    gka_exact out = {0};
-    for (int i = 0; i < JUDGE_OUTPUTS; i++)
-        if (FORWARD >> i & 1)
-            *judge_exact(&out, i) = exact.of[i];
-    const gka_oracle_options options = {.oracle = GKA_ORACLE_CERTIFIED};
-    assert_int_equal(gka_oracle_forward(&p, &options, &out, NULL, NULL, &error), GKA_OK);
-    for (int i = 0; i < JUDGE_OUTPUTS; i++)
-        for (int of_steps = 0; of_steps < 2 && FORWARD >> i & 1; of_steps++) {
-            char name[48];
-            double *values = NULL;
-            (void)snprintf(name, sizeof name, "%s.%s", judge_outputs[i].name,
-                           of_steps ? "steps" : "exact");
-            const gka_tensor *const tensor = gka_file_find(file, name);
-            assert_non_null(tensor);
-            assert_int_equal(golden_load(&p, file, tensor, i, false, &values, &error), GKA_OK);
-            assert_memory_equal(values, of_steps ? steps.of[i] : exact.of[i],
-                                (size_t)judge_count(&p, i) * sizeof(double));
-            gka_free(values);
-        }
-
-    golden_error streamed[JUDGE_OUTPUTS], whole[JUDGE_OUTPUTS];
-    golden_stream *stream = NULL;
-    assert_int_equal(golden_stream_open(&p, FORWARD, PATH, &stream, &error), GKA_OK);
-    assert_int_equal(golden_stream_steps(stream, &error), GKA_OK);
-    for (int other = 0; other < 2; other++) {
-        const unsigned wanted = other ? FORWARD & ~(1u << JUDGE_H_CHUNK) : FORWARD;
-        gka_problem q = p;
-        q.chunk_size = other ? 64 : 24;
-        assert_int_equal(
-            golden_stream_errors(stream, &ieee32, q.chunk_size, wanted, streamed, &error), GKA_OK);
-        golden_free(&own);
-        assert_int_equal(golden_steps(&q, &ieee32, wanted, &own, &error), GKA_OK);
-        golden_store(&q, wanted, &own);
-        assert_int_equal(golden_errors(&q, wanted, &own, &steps, whole, &error), GKA_OK);
-        /* Errors are some 1e-7, so that u of the values compared, once scaled and once not, is 1e-9
-         * of an error; o's local value, from U by chunks or by tokens, is another by some u more.
-         */
-        for (int i = 0; i < JUDGE_OUTPUTS; i++) {
-            const double most = i == JUDGE_O ? 1e-7 : 1e-8;
-            if (!(wanted >> i & 1))
-                continue;
-            assert_true(whole[i].rel > 0 && whole[i].row >= whole[i].rel / 2);
-            assert_true(fabs(streamed[i].rel - whole[i].rel) <= most * whole[i].rel);
-            assert_true(fabs(streamed[i].row - whole[i].row) <= most * whole[i].row);
-        }
-    }
-    golden_stream_close(stream);
-    golden_free(&own);
-    golden_free(&steps);
-    golden_free(&exact);
-    gka_problem_free(&p);
-    gka_file_close(file);
-    assert_int_equal(unlink(PATH), 0);
 }
+
+/* ---- the same bytes ------------------------------------------------------------------------ */
+
+static char *read_all(const char *path, size_t *size) {
+    FILE *const file = fopen(path, "rb");
+    assert_non_null(file);
+    assert_int_equal(fseek(file, 0, SEEK_END), 0);
+    *size = (size_t)ftell(file);
+    rewind(file);
+    char *const bytes = malloc(*size);
+    assert_non_null(bytes);
+    assert_int_equal(fread(bytes, 1, *size, file), *size);
+    (void)fclose(file);
+    return bytes;
+}
+
+/* Which tensor differs, for a message. */
+static const char *difference(void) {
+    gka_file *a = NULL, *b = NULL;
+    gka_error error = {0};
+    static char name[64];
+    assert_int_equal(gka_file_open(WHOLE, &a, &error), GKA_OK);
+    assert_int_equal(gka_file_open(STREAMED, &b, &error), GKA_OK);
+    (void)snprintf(name, sizeof name, "metadata");
+    for (size_t i = gka_file_count(a); i-- > 0;) {
+        const gka_tensor *const t = gka_file_tensor(a, i), *const u = gka_file_find(b, t->name);
+        const size_t size = (size_t)gka_tensor_count(t) * gka_dtype_size(t->dtype);
+        if (u == NULL || memcmp(t->data, u->data, size) != 0)
+            (void)snprintf(name, sizeof name, "%s", t->name);
+    }
+    gka_file_close(a);
+    gka_file_close(b);
+    return name;
+}
+
+static void assert_same_file(const char *what) {
+    size_t m, n;
+    char *const a = read_all(WHOLE, &m), *const b = read_all(STREAMED, &n);
+    if (m != n || memcmp(a, b, m) != 0)
+        fail_msg("%s: %s differs", what, difference());
+    free(a);
+    free(b);
+    assert_int_equal(unlink(WHOLE), 0);
+    assert_int_equal(unlink(STREAMED), 0);
+}
+
+/* Windows of 128 tokens (of 384 where C = 24); ragged ends within a chunk and a tile; both ways. */
+static const char *const specs[] = {
+    /* initial states, cotangents of the final ones, what the h100 makes of it */
+    "{\"T\": 300, \"D\": 16, \"chunk\": 16, \"h0\": true, \"final\": true, \"gate\": \"slow\", "
+    "\"iters\": 8, \"emulate\": \"h100\"}",
+    /* ungated and ragged: the h100's dk is NaN */
+    "{\"T\": 162, \"D\": 16, \"V\": 32, \"chunk\": 32, \"gate\": \"none\", \"iters\": 8, "
+    "\"emulate\": \"h100\"}",
+    /* no window's length but the last one's is whole */
+    "{\"T\": 129, \"D\": 16, \"chunk\": 64, \"h0\": true, \"iters\": 8}",
+    "{\"T\": 200, \"D\": 16, \"chunk\": 64, \"gate\": \"strong\", \"alpha\": false, \"iters\": 5, "
+    "\"dtype\": \"fp16\", \"final\": true}",
+    /* binary32: token by token too */
+    "{\"T\": 500, \"D\": 4, \"V\": 3, \"chunk\": 24, \"h0\": true, \"final\": true, \"iters\": 5, "
+    "\"dtype\": \"fp32\", \"gate\": \"slow\"}",
+    "{\"T\": 200, \"D\": 5, \"V\": 7, \"chunk\": 128, \"gate\": \"none\", \"problem\": \"repeat\", "
+    "\"dtype\": \"fp32\", \"iters\": 8}",
+    /* no v; states that end; edits; some outputs alone */
+    "{\"T\": 290, \"D\": 8, \"V\": 0, \"chunk\": 16, \"iters\": 5}",
+    "{\"T\": 400, \"D\": 16, \"V\": 16, \"chunk\": 16, \"gate\": \"slow\", \"iters\": 5, "
+    "\"edit\": \"one-key,late-keys,gamma-zero\"}",
+    "{\"T\": 300, \"D\": 8, \"chunk\": 16, \"gate\": \"strong\", \"iters\": 5, "
+    "\"problem\": \"recall\", \"outputs\": \"backward\"}",
+    "{\"T\": 300, \"D\": 16, \"chunk\": 64, \"plain\": true, \"iters\": 5, "
+    "\"problem\": \"powerlaw\", \"outputs\": \"forward\", \"edit\": \"subnormal\"}",
+};
+enum { SPECS = sizeof specs / sizeof *specs };
+
+static void test_same_bytes(void **state) {
+    (void)state;
+    for (int i = 0; i < SPECS; i++) {
+        const gka_golden_spec spec = spec_of(specs[i]);
+        make(&spec, NULL, &never, WHOLE);
+        make(&spec, NULL, &always, STREAMED);
+        assert_same_file(specs[i]);
+    }
+}
+
+/* A user's own inputs, read by windows. */
+static void test_same_bytes_of_inputs(void **state) {
+    (void)state;
+    const gka_golden_spec made = spec_of(specs[0]), spec = spec_of("{}");
+    gka_problem problem;
+    gka_file *inputs = NULL;
+    gka_error error = {0};
+    gka_generator generator = golden_generator(&made);
+    generator.cotangents = true;
+    assert_int_equal(gka_problem_generate(&generator, &problem, &error), GKA_OK);
+    assert_int_equal(gka_problem_write(&problem, NULL, 0, INPUTS, &error), GKA_OK);
+    gka_problem_free(&problem);
+    assert_int_equal(gka_file_open(INPUTS, &inputs, &error), GKA_OK);
+    make(&spec, inputs, &never, WHOLE);
+    make(&spec, inputs, &always, STREAMED);
+    assert_same_file("a user's inputs");
+    gka_file_close(inputs);
+    assert_int_equal(unlink(INPUTS), 0);
+}
+
+/* ---- which ones ---------------------------------------------------------------------------- */
+
+static void test_which_are_streamed(void **state) {
+    (void)state;
+    gka_problem p = {.B = 1, .T = 16385, .H = 1, .G = 1, .D = 8, .V = 8, .N = 1, .chunk_size = 64};
+    assert_true(golden_streams(&p, &golden_limits_default));
+    p.T = 16384;
+    assert_false(golden_streams(&p, &golden_limits_default));
+    p.T = 20000;
+    p.H = 2;
+    assert_false(golden_streams(&p, &golden_limits_default));
+    assert_int_equal(golden_window(&golden_limits_default, 64), 2048);
+    assert_int_equal(golden_window(&golden_limits_default, 24), 2304);
+    assert_int_equal(golden_window(&always, 24), 384);
+}
+
+/* ---- memory -------------------------------------------------------------------------------- */
 
 static rlim_t memory_now(void) {
     FILE *const file = fopen("/proc/self/statm", "r");
@@ -123,14 +163,13 @@ static rlim_t memory_now(void) {
     return (rlim_t)pages * (rlim_t)sysconf(_SC_PAGESIZE);
 }
 
-/* D = V = 4, fp32: 5 * 4 * 4 bytes a token of inputs and 80 of rows' norms are 6.4 MB for 40,000
- * tokens; 12 MB suffice. All in memory, as for a golden with second words, takes 1.4 kB a token. */
+/* Gradients of 6000 tokens, D = V = 4, fp32: at once they take 3 kB a token, 18 MB. */
 static void test_memory(void **state) {
     (void)state;
-    const gka_golden_spec streamed =
-        spec_of("{\"T\": 40000, \"D\": 4, \"dtype\": \"fp32\", \"outputs\": \"forward\"}");
-    const gka_golden_spec whole = spec_of("{\"T\": 40000, \"D\": 4, \"dtype\": \"fp32\", "
-                                          "\"outputs\": \"forward\", \"lo\": true}");
+    const char *const text = "{\"T\": 6000, \"D\": 4, \"dtype\": \"fp32\", \"iters\": 1, "
+                             "\"chunk\": 16, \"outputs\": \"backward\"}";
+    const golden_limits at_once = {INT64_MAX, 512}, windows = {1, 512};
+    const gka_golden_spec spec = spec_of(text);
     const rlim_t now = memory_now();
     if (now == 0)
         skip();
@@ -138,17 +177,29 @@ static void test_memory(void **state) {
     struct rlimit before, limit;
     assert_int_equal(getrlimit(RLIMIT_AS, &before), 0);
     limit = before;
-    limit.rlim_cur = now + 12 * (1 << 20);
+    limit.rlim_cur = now + 5 * (1 << 20);
     assert_int_equal(setrlimit(RLIMIT_AS, &limit), 0);
     gka_error error = {0};
-    const gka_status good = gka_golden_generate(&streamed, NULL, PATH, NULL, &error);
-    const gka_status bad = gka_golden_generate(&whole, NULL, PATH ".lo", NULL, NULL);
+    const gka_status good = golden_generate(&spec, NULL, &windows, STREAMED, NULL, &error);
+    const gka_status bad = golden_generate(&spec, NULL, &at_once, WHOLE, NULL, NULL);
     assert_int_equal(setrlimit(RLIMIT_AS, &before), 0);
     gka_set_threads(0);
     if (good != GKA_OK)
         fail_msg("%s", error.text);
     assert_int_equal(bad, GKA_OUT_OF_MEMORY);
-    assert_int_equal(unlink(PATH), 0);
+    assert_int_equal(unlink(STREAMED), 0);
+}
+
+/* ---- interrupted, no memory ---------------------------------------------------------------- */
+
+static int files(void) {
+    int count = 0;
+    DIR *const folder = opendir(".");
+    assert_non_null(folder);
+    while (readdir(folder) != NULL)
+        count++;
+    (void)closedir(folder);
+    return count;
 }
 
 static bool stop_at(void *context, double done, double total) {
@@ -158,13 +209,13 @@ static bool stop_at(void *context, double done, double total) {
 /* Nothing lies in the folder, wherever it stops. */
 static void test_interrupted(void **state) {
     (void)state;
-    const gka_golden_spec spec = spec_of(LONG);
+    const gka_golden_spec spec = spec_of(specs[0]);
     const int before = files();
-    static double shares[] = {.01, .03, .4};
-    for (int i = 0; i < 3; i++) {
+    static double shares[] = {.001, .01, .03, .06, .1, .4, .9};
+    for (size_t i = 0; i < sizeof shares / sizeof *shares; i++) {
         const gka_progress progress = {.report = stop_at, .context = &shares[i]};
         gka_error error = {0};
-        assert_int_equal(gka_golden_generate(&spec, NULL, PATH, &progress, &error),
+        assert_int_equal(golden_generate(&spec, NULL, &always, STREAMED, &progress, &error),
                          GKA_INTERRUPTED);
         assert_int_equal(files(), before);
     }
@@ -172,18 +223,29 @@ static void test_interrupted(void **state) {
 
 static void test_survives_failing_allocations(void **state) {
     (void)state;
-    const gka_golden_spec spec =
-        spec_of("{\"T\": 16385, \"D\": 1, \"dtype\": \"fp32\", \"plain\": true, "
-                "\"outputs\": \"forward\", \"iters\": 1}");
-    const int64_t live = gka_alloc_live();
+    static const char *const some[] = {
+        "{\"T\": 130, \"D\": 2, \"V\": 1, \"h0\": true, \"iters\": 1, \"chunk\": 128}",
+        "{\"T\": 130, \"D\": 1, \"dtype\": \"fp32\", \"plain\": true, \"outputs\": \"forward\", "
+        "\"iters\": 1, \"chunk\": 128, \"edit\": \"one-key\"}"};
+    const int before = files();
     gka_set_threads(1);
-    for (int64_t n = 0; n < 60; n += 1 + n / 8) {
-        gka_error error = {0};
-        gka_alloc_fail_at(n, false);
-        const gka_status status = gka_golden_generate(&spec, NULL, PATH, NULL, &error);
-        assert_true(gka_alloc_fail_at(-1, false) > n);
-        assert_int_equal(status, GKA_OUT_OF_MEMORY);
-        assert_int_equal(gka_alloc_live(), live);
+    for (int i = 0; i < 2; i++) {
+        const gka_golden_spec spec = spec_of(some[i]);
+        const int64_t live = gka_alloc_live();
+        gka_status status = GKA_OUT_OF_MEMORY;
+        int64_t n = 0;
+        for (; status != GKA_OK; n += 1 + n / 12) {
+            gka_error error = {0};
+            gka_alloc_fail_at(n, false);
+            status = golden_generate(&spec, NULL, &always, STREAMED, NULL, &error);
+            (void)gka_alloc_fail_at(-1, false);
+            if (status != GKA_OK && status != GKA_OUT_OF_MEMORY)
+                fail_msg("allocation %lld: %s", (long long)n, error.text);
+            assert_int_equal(gka_alloc_live(), live);
+            assert_int_equal(files(), before + (status == GKA_OK));
+        }
+        assert_true(n > 100);
+        assert_int_equal(unlink(STREAMED), 0);
     }
     gka_set_threads(0);
 }
@@ -191,7 +253,9 @@ static void test_survives_failing_allocations(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_memory), /* first: what others have freed would be there to use */
-        cmocka_unit_test(test_same_as_in_memory),
+        cmocka_unit_test(test_same_bytes),
+        cmocka_unit_test(test_same_bytes_of_inputs),
+        cmocka_unit_test(test_which_are_streamed),
         cmocka_unit_test(test_interrupted),
         cmocka_unit_test(test_survives_failing_allocations),
     };
