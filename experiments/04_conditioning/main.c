@@ -455,11 +455,11 @@ static lab_stats over(lab *l, const char *column, const char *solver, const char
 static gka_status judge(lab *l, gka_error *error) {
     (void)error;
     const double bound = (ratio + 1) / ratio;
-    const lab_stats kappa = lab_stats_of(l, SPECTRUM, "kappa", "%s", ""),
+    const lab_stats kappa = lab_stats_of(l, SPECTRUM, "kappa", ""),
                     first = lab_stats_of(l, SPECTRUM, "kappa", "t=1"),
                     repeated = lab_stats_of(l, SPECTRUM, "kappa", "keys=repeat,gate=plain"),
-                    residual = lab_stats_of(l, SPECTRUM, "residual", "%s", ""),
-                    mixed = lab_stats_of(l, SPECTRUM, "error", "%s", "");
+                    residual = lab_stats_of(l, SPECTRUM, "residual", ""),
+                    mixed = lab_stats_of(l, SPECTRUM, "error", "");
     lab_claim(
         l,
         "With lambda = a f the condition number never exceeds (a + 1)/a, whatever keys and gates; "

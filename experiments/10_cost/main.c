@@ -251,7 +251,7 @@ static gka_status judge(lab *l, gka_error *error) {
               "workspace of the forward pass at every T from 1024 to %lld: exact64 %.0f kB, h100 "
               "%.0f kB; inputs and outputs, %lld bytes a token in bf16, are the caller's",
               (long long)T, exact / 1024, h100 / 1024, (long long)(5 * 2 * D));
-    const lab_stats over = lab_stats_of(l, TIME, "over", "%s", "");
+    const lab_stats over = lab_stats_of(l, TIME, "over", "");
     lab_claim(l, "The multiply-adds are those of the formulas", LAB_REPRODUCED,
               over.count > 20 && fabs(over.min - 1) < 1e-9 && fabs(over.max - 1) < 1e-9,
               "r (D^2 + 2 C D) + norm, states and output (main.c): counted over formula %.10f .. "
