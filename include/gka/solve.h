@@ -13,9 +13,9 @@
  * fail: divergence, breakdown and overflow are results. No function of this header allocates; a
  * workspace is the caller's, 64-byte aligned, of the size its function states.
  *
- * A device (gka_device) computes the elementwise steps in the arithmetic "fp32/fma" (h100, a100,
- * ieee32) or "fp64/fma" (exact64): with these, gka_solve runs step 6 of NUMERICS 5 operation for
- * operation, the products being the apply's and the quotients the divide's.
+ * These are the formulas, rounded as a policy says. What the released kernels do with them, bit for
+ * bit, is gka/chunk.h's: they fuse other pairs of operations than a policy does, and a row that
+ * overflows goes on.
  */
 #ifndef GKA_SOLVE_H
 #define GKA_SOLVE_H
@@ -68,12 +68,10 @@ typedef struct gka_system {
     int64_t n, D;
     const double *H;          /* [D,D], n = 1; or NULL and */
     gka_apply *apply;         /* this */
-    void *context;            /* of apply and divide */
+    void *context;            /* of apply */
     const double *lambda, *f; /* [n]: mu = lambda, L = f + lambda ... */
     const double *mu, *L;     /* [n]: ... unless given here; NULL */
     const double *diagonal;   /* [n,D] of H_t, for the Jacobi start; NULL: from H */
-    /* x / y for step and omega of the Chebyshev iteration; NULL: gka_arith_div */
-    double (*divide)(void *context, gka_arith *A, double x, double y);
 } gka_system;
 
 /* ---- 3 solving ----------------------------------------------------------------------------- */

@@ -124,6 +124,10 @@ void chunk_gates(const chunk_plan *plan, bool round_mask, chunk_tile *tile, doub
 
 /* ---- the Chebyshev recurrence of one row (NUMERICS 3, three-term) --------------------------- */
 
+/* solve/chebyshev.c has the same formula, and no arithmetic of gka/arith.h makes of it what the
+ * kernels compute: omega comes of one fused multiply-add; of the two products of grad the other one
+ * is fused; x = NaN or Inf goes on to the last iteration; omega_0 may be the misprinted 0. */
+
 typedef struct chebyshev_row {
     double lambda, step; /* a f, 2/(L + mu) */
     double rho_sq_4;     /* ((L - mu)/(L + mu)/2)^2 */

@@ -9,6 +9,9 @@
  *
  * After r products the residual polynomial is T_(r+1)((theta - z)/delta)/T_(r+1)(sigma): the
  * smallest on [mu, L] of its degree, at most 1/T_(r+1)(1/rho).
+ *
+ * The kernels' iteration stands apart, in chunk/chunk.h and chunk/steps.c: bits are what it is for,
+ * and its fused operations are not those of a policy (see there).
  */
 #include "solve/row.h"
 
@@ -23,9 +26,9 @@ static double limit(gka_arith *A, double square) {
 
 /* x_(-1) = 0 (in r), x_0 = 2/(L + mu) q */
 static void start(gka_arith *A, row *c) {
-    const double half = mul(A, 0.5, system_quo(A, c->system, c->width, c->sum));
+    const double half = mul(A, 0.5, quo(A, c->width, c->sum));
     c->s[SQUARE] = mul(A, half, half);
-    c->s[STEP] = system_quo(A, c->system, 2, c->sum);
+    c->s[STEP] = quo(A, 2, c->sum);
     c->s[OMEGA] = c->solver->converged ? limit(A, c->s[SQUARE]) : 2;
     zero(c->D, c->r);
     scale(A, c->D, c->s[STEP], c->q, c->x);
@@ -35,7 +38,7 @@ static void start(gka_arith *A, row *c) {
 static void step(gka_arith *A, row *c) {
     double *const previous = c->r, *const g = c->w;
     if (!c->solver->converged)
-        c->s[OMEGA] = system_quo(A, c->system, 1, sub(A, 1, mul(A, c->s[SQUARE], c->s[OMEGA])));
+        c->s[OMEGA] = quo(A, 1, sub(A, 1, mul(A, c->s[SQUARE], c->s[OMEGA])));
     const double omega = c->s[OMEGA];
     axpby(A, c->D, c->lambda, c->x, 1, c->w, g);
     axpby(A, c->D, 1, g, -1, c->q, g);

@@ -56,11 +56,6 @@ static inline double stored(gka_arith *A, double x) {
 row solve_row(gka_arith *A, const gka_system *system, const gka_solver *solver, const double *q,
               double *x, bool multiplies_x, double *memory);
 
-/* x / y, by the system's own division if it has one */
-static inline double system_quo(gka_arith *A, const gka_system *system, double x, double y) {
-    return system->divide != NULL ? system->divide(system->context, A, x, y) : quo(A, x, y);
-}
-
 /* The row ends here. */
 static inline void stop(row *c, gka_event event) {
     c->event = event;
