@@ -13,7 +13,7 @@ static gka_profile h100(gka_form form) {
     return profile;
 }
 
-static gka_problem small(void) {
+static gka_problem small(int num_iter) {
     const gka_generator spec = {.keys = GKA_KEYS_IID,
                                 .gate = GKA_GATE_SLOW,
                                 .B = 1,
@@ -25,7 +25,7 @@ static gka_problem small(void) {
                                 .alpha = true,
                                 .cotangents = true,
                                 .dtype = GKA_BF16,
-                                .num_iter = 4,
+                                .num_iter = num_iter,
                                 .chunk_size = 16,
                                 .seed = 3};
     gka_problem p;
@@ -50,7 +50,7 @@ static double one_by_one(const gka_problem *p, const char *first, const char *se
 
 static void test_figures_are_those_of_single_runs(void **state) {
     (void)state;
-    gka_problem p = small();
+    gka_problem p = small(4);
     gka_attribution a[NAMES];
     const gka_profile profile = h100(GKA_THREE_TERM);
     assert_int_equal(gka_attribute(&p, &profile, names, NAMES, NULL, a, NULL), GKA_OK);
@@ -68,7 +68,7 @@ static void test_figures_are_those_of_single_runs(void **state) {
 
 static void test_threads_do_not_matter(void **state) {
     (void)state;
-    gka_problem p = small();
+    gka_problem p = small(4);
     gka_attribution one[NAMES], three[NAMES];
     const gka_profile profile = h100(GKA_TWO_TERM);
     gka_set_threads(1);
@@ -91,7 +91,7 @@ static bool enough(void *context, double done, double total) {
 
 static void test_failures(void **state) {
     (void)state;
-    gka_problem p = small();
+    gka_problem p = small(4);
     gka_attribution a[NAMES];
     const gka_profile profile = h100(GKA_THREE_TERM);
     gka_error error = {0};
@@ -108,7 +108,7 @@ static void test_failures(void **state) {
 
 static void test_every_allocation_can_fail(void **state) {
     (void)state;
-    gka_problem p = small();
+    gka_problem p = small(1);
     gka_attribution a[NAMES];
     const gka_profile profile = h100(GKA_THREE_TERM);
     gka_set_threads(1);
@@ -117,7 +117,7 @@ static void test_every_allocation_can_fail(void **state) {
     assert_int_equal(gka_attribute(&p, &profile, names, 4, NULL, a, NULL), GKA_OK);
     const int64_t count = gka_alloc_fail_at(-1, false);
     assert_true(count > 2 * GKA_POINT_COUNT);
-    for (int64_t n = 0; n < count; n += n < 40 ? 1 : 17) {
+    for (int64_t n = 0; n < count; n += 1 + n / 12) {
         (void)gka_alloc_fail_at(n, false);
         assert_int_equal(gka_attribute(&p, &profile, names, 4, NULL, a, NULL), GKA_OUT_OF_MEMORY);
         assert_int_equal(gka_alloc_live(), live);
