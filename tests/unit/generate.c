@@ -284,8 +284,8 @@ static size_t assert_part(const gka_problem *whole, const gka_problem *part, int
     return parts;
 }
 
-/* Tokens made alone have the bytes that they have in the whole: by steps of 7 every pair of keys and
- * gate (i mod 20), and every edit at least twice. */
+/* Tokens made alone have the bytes that they have in the whole: by steps of 7 every pair of keys
+ * and gate (i mod 20), and every edit at least twice. */
 static void prop_tokens(void **state) {
     (void)state;
     static const int64_t cuts[] = {0, 1, 6, 6, 7, 13};
