@@ -32,8 +32,11 @@ extern "C" {
  *   tolerances       JSON {NAME: {value, row, judged, floor, stage, floor_row, stage_row,
  *                    stage_profile, rule}}, see below
  *   stage            "all", or of which stage alone
- *   oracle           JSON: what the certified oracle reports; forward values are proven to be
- *                    correctly rounded, gradients are right to about 1e-25 without a proven bound
+ *   oracle           JSON: what the certified oracle reports. Forward values and gradients are
+ *                    proven to be correctly rounded, but for gradients_undecided of the
+ *                    gradient_elements; gradients_in_mpfr double-double could not decide;
+ *                    gradient_bounds {NAME: the largest proven error of an element before it was
+ *                    rounded, over the largest element}, rounded up
  *
  * Tolerances are on rel_err. NAME is judged "steps" (against NAME.steps) or "local": against
  * NAME.steps or the exact formulas at the candidate's own upstream tensors (src/judge/golden.c),
@@ -62,9 +65,9 @@ extern "C" {
 enum { GKA_GOLDEN_SEQUENCES = 32 };
 
 /* One stage by itself, so that a kernel is tested without those before it. What it is handed is in
- * the golden as tensors given.NAME, and NAME.exact is what the formulas make of that to the last
- * bit or so (gka/oracle.h, gka_oracle_given; about 1e-25 before rounding, without a proven bound);
- * a golden of a stage is judged as it stands, with no local values.
+ * the golden as tensors given.NAME, and NAME.exact is what the formulas make of that, correctly
+ * rounded (gka/oracle.h, gka_oracle_given); a golden of a stage is judged as it stands, with no
+ * local values.
  *
  *   solve   given nothing, or of f and h_chunk          ->  x fro solve.dq
  *   output  given x                                     ->  o layer.dalpha layer.dv

@@ -77,11 +77,12 @@ typedef struct gka_oracle_window {
 typedef struct gka_oracle_options {
     gka_oracle oracle;
     int precision;                   /* MPFR bits; 0: 256 */
-    const gka_format *round_to;      /* certified: forward results are exact values rounded once, to
-                                        nearest even, to this format; NULL: fp64 */
+    const gka_format *round_to;      /* certified: results are exact values rounded once, to nearest
+                                        even, to this format; NULL: fp64 */
     gka_progress progress;           /* unit: token solves */
     const gka_oracle_given *given;   /* certified gradients: see there; NULL: nothing is */
     const gka_oracle_window *window; /* see there; NULL: all at once */
+    bool leave_undecided;            /* certified gradients: not MPFR, see gka_oracle_gradient */
 } gka_oracle_options;
 
 /* ---- 2 results ----------------------------------------------------------------------------- */
@@ -112,6 +113,24 @@ typedef struct gka_exact {
 /* How many chunks h_chunk has in its second axis: ceil(T/C), or the sum over packed sequences. */
 int64_t gka_problem_chunks(const gka_problem *problem);
 
+/* The gradients' members, and what gka_oracle_given adds to them. */
+typedef enum gka_gradient {
+    GKA_GRADIENT_P,
+    GKA_GRADIENT_DQ,
+    GKA_GRADIENT_DK,
+    GKA_GRADIENT_DV,
+    GKA_GRADIENT_DALPHA,
+    GKA_GRADIENT_DG,
+    GKA_GRADIENT_DG_H,
+    GKA_GRADIENT_DG_U,
+    GKA_GRADIENT_DH0,
+    GKA_GRADIENT_DU0,
+    GKA_GRADIENT_X,
+    GKA_GRADIENT_FRO,
+    GKA_GRADIENT_O,
+    GKA_GRADIENTS
+} gka_gradient;
+
 /* What happened on the way; zeroed by the call. */
 typedef struct gka_oracle_report {
     int64_t solves;       /* token solves */
@@ -121,6 +140,13 @@ typedef struct gka_oracle_report {
     int64_t zeros;        /* certified: components that are exactly zero */
     double worst_bound;   /* certified: largest proven ||x - x_hat||_2 / ||x_hat||_2, before
                              rounding to a format */
+    /* Of certified gradients: */
+    int64_t elements;              /* elements of the tensors asked for */
+    int64_t elements_mpfr;         /* of these, those that double-double could not decide */
+    int64_t elements_undecided;    /* of those, rounded without a proof: gka_oracle_gradient */
+    double largest[GKA_GRADIENTS]; /* largest |element| */
+    double bound[GKA_GRADIENTS];   /* largest proven |element - double-double|, before rounding;
+                                      INFINITY: for some element nothing is proven */
 } gka_oracle_report;
 
 /* ---- 3 forward ----------------------------------------------------------------------------- */
@@ -160,11 +186,20 @@ typedef enum gka_cotangent {
  *
  * fp64 and MPFR keep about 2 sqrt(T) states, [D,D+V] numbers each, for every thread; MPFR also the
  * T (D + V) numbers of dk and dv. Numbers of 8 bytes, and of 32 + precision/8 bytes. Certified: as
- * MPFR, numbers of 16 bytes; its gradients are right to about 1e-25, without a proof. With
- * options->given (may be all NULL; certified alone) they are those at the given tensors, and the
- * members x, fro and, for GKA_COTANGENT_O, o are filled with as many digits. Threads:
- * one sequence and one group of heads is one piece of work; results do not depend on their
- * number. */
+ * MPFR, numbers of 16 bytes. With options->given (may be all NULL; certified alone) they are those
+ * at the given tensors, and the members x, fro and, for GKA_COTANGENT_O, o are filled as well.
+ * Threads: one sequence and one group of heads is one piece of work; results do not depend on their
+ * number.
+ *
+ * Certified gradients are correctly rounded, as the forward results are: computed in double-double
+ * with a proven bound (src/oracle/gradient_bound.c), which decides all but about one element in a
+ * million or more; where it does not, the group of heads is computed again in MPFR, with a bound of
+ * the same kind, at 192 bits, then 384, 768, 1536: about 40 ms a token at D = V = 128 and 192 bits,
+ * and as MPFR's memory. Second words are always computed so. report->elements_undecided counts what
+ * is rounded without a proof: ties and zeros that 1536 bits do not tell apart from their
+ * neighbours, rounded at 1536 bits; and, in windows and with options->leave_undecided, where MPFR
+ * is not tried, what double-double left: its own rounding, mostly right. GKA_NO_CERTIFICATE: also
+ * where no precision gives a bound, as for states outside the range of binary64. */
 gka_status gka_oracle_gradient(const gka_problem *problem, gka_cotangent cotangent,
                                const gka_oracle_options *options, gka_exact *out, gka_exact *lo,
                                gka_oracle_report *report, gka_error *error);

@@ -36,6 +36,8 @@ typedef struct job {
     golden_stream *stream; /* of a long sequence; NULL: all of it is in memory */
     golden_values exact, lo, steps, emulated;
     gka_oracle_report report;
+    double proven[JUDGE_OUTPUTS]; /* largest proven error of a gradient's element before it was
+                                     rounded, over the tensor's largest element */
     golden_error floor[JUDGE_OUTPUTS], stage[JUDGE_OUTPUTS];
     const char *profile[JUDGE_OUTPUTS]; /* of stage */
     unsigned open, bad;                 /* outputs whose stage is being found; not finite */
@@ -214,6 +216,34 @@ static bool set_exact(const job *j, unsigned parts, const golden_values *values,
     return some;
 }
 
+static gka_gradient gradient_of(int output) {
+    switch ((judge_output_id)output) {
+    case JUDGE_SOLVE_DQ:
+    case JUDGE_LAYER_DQ: return GKA_GRADIENT_DQ;
+    case JUDGE_SOLVE_DK:
+    case JUDGE_LAYER_DK: return GKA_GRADIENT_DK;
+    case JUDGE_LAYER_DV: return GKA_GRADIENT_DV;
+    case JUDGE_LAYER_DALPHA: return GKA_GRADIENT_DALPHA;
+    case JUDGE_SOLVE_DG:
+    case JUDGE_LAYER_DG: return GKA_GRADIENT_DG;
+    case JUDGE_SOLVE_DH0: return GKA_GRADIENT_DH0;
+    case JUDGE_X: return GKA_GRADIENT_X;
+    case JUDGE_FRO: return GKA_GRADIENT_FRO;
+    case JUDGE_O: return GKA_GRADIENT_O;
+    default: return GKA_GRADIENTS;
+    }
+}
+
+/* What a call for the gradients of a part proved of the outputs that it filled. */
+static void note_proven(job *j, judge_part part, const gka_oracle_report *report) {
+    for (int i = 0; i < JUDGE_OUTPUTS; i++) {
+        const gka_gradient tensor = gradient_of(i);
+        const bool own = judge_outputs[i].part == part || judge_outputs[i].part == JUDGE_FORWARD;
+        if (wants(j, i) && own && tensor < GKA_GRADIENTS && report->largest[tensor] > 0)
+            j->proven[i] = fmax(j->proven[i], report->bound[tensor] / report->largest[tensor]);
+    }
+}
+
 static void add_report(gka_oracle_report *sum, const gka_oracle_report *one) {
     sum->solves += one->solves;
     sum->empty_states += one->empty_states;
@@ -221,6 +251,9 @@ static void add_report(gka_oracle_report *sum, const gka_oracle_report *one) {
     sum->ties += one->ties;
     sum->zeros += one->zeros;
     sum->worst_bound = fmax(sum->worst_bound, one->worst_bound);
+    sum->elements += one->elements;
+    sum->elements_mpfr += one->elements_mpfr;
+    sum->elements_undecided += one->elements_undecided;
 }
 
 static gka_status make_exact_stream(job *j, gka_error *error) {
@@ -264,6 +297,7 @@ static gka_status make_exact(job *j, gka_error *error) {
                         : gka_oracle_gradient(&j->problem, rounds[i].cotangent, &options, &out,
                                               second, &report, error);
         add_report(&j->report, &report);
+        note_proven(j, (judge_part[]){JUDGE_FORWARD, JUDGE_SOLVE, JUDGE_LAYER}[i], &report);
         if (status == GKA_OK)
             status = end_step(j, j->meter.step, error);
     }
@@ -588,6 +622,7 @@ static gka_status make_tolerances(job *j, gka_error *error) {
  * should give is exact. */
 static gka_status make_stage_references(job *j, gka_error *error) {
     const gka_golden_stage stage = j->spec->stage;
+    gka_oracle_report reports[2] = {{0}, {0}};
     gka_status status;
     if (j->inputs != NULL)
         status = golden_given_read(&j->problem, j->given_bits, j->wanted, j->inputs, false,
@@ -603,7 +638,11 @@ static gka_status make_stage_references(job *j, gka_error *error) {
     j->meter.step = 2 * GRADIENT;
     if (status == GKA_OK)
         status = golden_exact_at(&j->problem, j->wanted, &j->given, &progress, &j->exact,
-                                 j->spec->lo ? &j->lo : NULL, &j->report, error);
+                                 j->spec->lo ? &j->lo : NULL, reports, error);
+    for (int i = 0; i < 2; i++) {
+        add_report(&j->report, &reports[i]);
+        note_proven(j, i == 0 ? JUDGE_SOLVE : JUDGE_LAYER, &reports[i]);
+    }
     if (status == GKA_OK && stage == GKA_STAGE_SOLVE && j->given_bits != 0)
         status = golden_steps_at(&j->problem, j->wanted, &j->given, &j->steps, error);
     for (int i = 0; i < JUDGE_OUTPUTS && status == GKA_OK && stage != GKA_STAGE_SOLVE; i++)
@@ -685,6 +724,30 @@ static json_t *tolerances_json(const job *j, bool *good) {
     return all.value;
 }
 
+/* The least number of two decimal digits from x on, x > 0. */
+static double two_digits_up(double x) {
+    double up = isfinite(x) ? 0 : x;
+    for (double y = x; up < x; y *= 1.01) {
+        char text[32];
+        (void)snprintf(text, sizeof text, "%.1e", y);
+        up = strtod(text, NULL);
+    }
+    return up;
+}
+
+/* Of gradients: how many elements were rounded how, and what was known of them before. */
+static void put_proof(const job *j, builder *o) {
+    builder bounds = {json_object(), true};
+    for (int i = 0; i < JUDGE_OUTPUTS; i++)
+        if (j->proven[i] > 0)
+            put(&bounds, judge_outputs[i].name, real_or_null(two_digits_up(j->proven[i])));
+    o->good &= bounds.good;
+    put(o, "gradient_elements", json_integer(j->report.elements));
+    put(o, "gradients_in_mpfr", json_integer(j->report.elements_mpfr));
+    put(o, "gradients_undecided", json_integer(j->report.elements_undecided));
+    put(o, "gradient_bounds", bounds.value);
+}
+
 static json_t *oracle_json(const job *j, bool *good) {
     builder o = {json_object(), true};
     put(&o, "oracle", json_string(gka_oracle_name(j->spec->oracle)));
@@ -693,15 +756,15 @@ static json_t *oracle_json(const job *j, bool *good) {
     put(&o, "in_mpfr", json_integer(j->report.recomputed));
     put(&o, "ties", json_integer(j->report.ties));
     put(&o, "exact_zeros", json_integer(j->report.zeros));
-    put(&o, "forward",
-        json_string(!whole_layer(j) ? "double-double, rounded once; no proven bound"
-                    : j->spec->oracle == GKA_ORACLE_CERTIFIED
-                        ? "correctly rounded, proven"
-                        : "256 bits, rounded once; no proof"));
+    const bool certified = j->spec->oracle == GKA_ORACLE_CERTIFIED;
+    const char *const proven =
+        certified ? "correctly rounded, proven" : "256 bits, rounded once; no proof";
+    const bool all = !certified || j->report.elements_undecided == 0;
+    put(&o, "forward", json_string(proven));
     put(&o, "gradients",
-        json_string(j->spec->oracle == GKA_ORACLE_CERTIFIED
-                        ? "double-double, rounded once; no proven bound"
-                        : "256 bits, rounded once; no proof"));
+        json_string(all ? proven : "correctly rounded, proven but for the undecided"));
+    if (certified && j->report.elements > 0)
+        put_proof(j, &o);
     *good &= o.good;
     return o.value;
 }

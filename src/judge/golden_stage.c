@@ -195,7 +195,7 @@ static bool members(unsigned wanted, unsigned outputs, const golden_values *valu
 
 gka_status golden_exact_at(const gka_problem *problem, unsigned wanted, const golden_given *given,
                            const gka_progress *progress, golden_values *values, golden_values *lo,
-                           gka_oracle_report *report, gka_error *error) {
+                           gka_oracle_report reports[2], gka_error *error) {
     const unsigned solve = BIT(SOLVE_DQ) | BIT(SOLVE_DK) | BIT(SOLVE_DG) | BIT(SOLVE_DH0),
                    layer = BIT(O) | BIT(LAYER_DQ) | BIT(LAYER_DK) | BIT(LAYER_DV) |
                            BIT(LAYER_DALPHA) | BIT(LAYER_DG),
@@ -217,9 +217,11 @@ gka_status golden_exact_at(const gka_problem *problem, unsigned wanted, const go
         const gka_oracle_options options = {.oracle = GKA_ORACLE_CERTIFIED,
                                             .progress =
                                                 progress == NULL ? (gka_progress){0} : *progress,
-                                            .given = &at};
+                                            .given = &at,
+                                            .leave_undecided = reports == NULL};
         status = gka_oracle_gradient(problem, of_o ? GKA_COTANGENT_O : GKA_COTANGENT_X, &options,
-                                     &out, lo == NULL ? NULL : &second, report, error);
+                                     &out, lo == NULL ? NULL : &second,
+                                     reports == NULL ? NULL : &reports[pass], error);
     }
     return status;
 }

@@ -54,10 +54,11 @@ void golden_given_free(golden_given *given);
 unsigned golden_given_decides(unsigned given);
 
 /* The exact formulas at what is given, by the certified oracle, for those of `wanted` that are x,
- * fro, o or gradients. lo may be NULL. */
+ * fro, o or gradients. lo may be NULL; reports: of the cotangents of x and of o; NULL: for a
+ * judgement, where no last bit counts. */
 gka_status golden_exact_at(const gka_problem *problem, unsigned wanted, const golden_given *given,
                            const gka_progress *progress, golden_values *values, golden_values *lo,
-                           gka_oracle_report *report, gka_error *error);
+                           gka_oracle_report reports[2], gka_error *error);
 
 /* x and solve.dq (of `wanted`) by num_iter steps in binary64 from given f and h_chunk; fro is what
  * is given, or ||H_t||_F. */

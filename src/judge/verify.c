@@ -208,7 +208,8 @@ static bool report(void *context, double done, double total) {
 static gka_status compute_passes(job *j, gka_error *error) {
     gka_verification *const v = j->v;
     const gka_oracle_options options = {.oracle = j->options->oracle,
-                                        .progress = {.report = report, .context = j}};
+                                        .progress = {.report = report, .context = j},
+                                        .leave_undecided = true}; /* no last bit counts here */
     gka_status status = GKA_OK;
     if (j->wanted[FORWARD]) {
         status =

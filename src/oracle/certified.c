@@ -154,8 +154,7 @@ double gka_head_least(gka_head *head, const double *H, double lambda, double f, 
     return best;
 }
 
-/* Of the symmetrised h0 itself; at most 0. */
-static double h0_least(gka_head *head, const double *H, double f) {
+double gka_head_h0_least(gka_head *head, const double *H, double f) {
     const int64_t D = head->run->problem->D;
     const double trace = trace_of(H, D);
     double best = -f * UP;
@@ -218,7 +217,7 @@ static void first_state(space *w) {
         w->norm_u[v] = K->norm(w->n, w->x);
     }
     if (head->pattern.pairs > 0)
-        w->least = head->h0_least = h0_least(head, head->H, w->N_H);
+        w->least = head->h0_least = gka_head_h0_least(head, head->H, w->N_H);
 }
 
 static void read_token(space *w, int64_t t) {

@@ -10,7 +10,7 @@
  *           that rounds to zero is +0) to options->round_to, lo the rest rounded to binary64;
  *           kappa alone is binary64 and LAPACK's. What double-double cannot decide, and all of lo,
  *           is computed in MPFR: README, section MPFR.
- * gradient  double-double, out and lo its two words; no bound is proven. */
+ * gradient  The same, but that a result may stay undecided: gka/oracle.h. */
 gka_status gka_certified_forward(const gka_problem *problem, const gka_oracle_options *options,
                                  gka_exact *out, gka_exact *lo, gka_oracle_report *report,
                                  gka_error *error);

@@ -1,11 +1,13 @@
-/* certified_gradient.c - NUMERICS 2 in double-double.
+/* certified_gradient.c - NUMERICS 2 in double-double, every result with a proven bound.
  *
  *   H U      the state, panels of double-doubles     x p    (H + lambda I)^-1 of q and of dx
  *   A E      of NUMERICS 2                           y      q' = q + alpha (x - q)
  *   gamma    exp(g), f = ||H||_F, lambda = a f       dq     dq', then dq
+ *   b s      norms and errors of a token, of A and E; those of a state lie with it
  *
  * Each sum has one order fixed in the source, so the bytes depend on neither the instruction set
- * nor the threads. No bound is proven; the error is a few hundred kappa u^2 (test: unit/certified).
+ * nor the threads. Beside each value goes its bound (gradient_bound.c). A row of results is rounded
+ * where that decides it, and else noted down for MPFR (certified_gradient_mpfr.c).
  *
  * Memory per thread, with n and m for D and V rounded up to multiples of 8: the states at every
  * L-th token and L + 2 states from one of them on, L = ceil(sqrt T), 16 n (n + m) bytes each, that
@@ -14,14 +16,17 @@
  */
 #include "oracle/certified.h"
 
+#include "oracle/certified_gradient.h"
 #include "oracle/dd_exp.h"
-#include "oracle/kernels.h"
-#include "oracle/run.h"
+#include "oracle/gradient_bound.h"
 
 #include <math.h>
 #include <string.h>
 
-enum { MOST_REFINEMENTS = 12 };
+#define UP     (1 + 0x1p-40)
+#define DOWN   (1 - 0x1p-40)
+#define V_UNIT 0x1p-106 /* v of gradient_bound.h */
+enum { MOST_REFINEMENTS = 12, STATE_TAIL = 16 };
 
 /* A vector of double-doubles in two arrays. */
 typedef struct vector {
@@ -30,6 +35,7 @@ typedef struct vector {
 
 typedef struct gradient_state {
     double *H, *U, *norm_h, *norm_u, *f; /* f[0], f[1]: the words of f */
+    gka_state_bound *bound;
 } gradient_state;
 
 typedef struct space {
@@ -37,7 +43,7 @@ typedef struct space {
     const gka_kernels *kernels;
     double *marks, *states; /* kept states; length + 1 states from one of them on */
     double *spare;          /* one state */
-    double *A, *E, *R, *inverse, *r, *q, *k, *v, *dout, *zero, *row;
+    double *A, *E, *q, *k, *v, *dout, *zero;
     vector x, p, y, dq, dx, t; /* [n] */
     vector u;                  /* [m] */
     vector dk, dv;             /* [T,n], [T,m]: sums over the heads of a group */
@@ -45,7 +51,19 @@ typedef struct space {
     dd gamma;
     dd f;      /* as given, or the state's own */
     dd excess; /* of dg, where f is given: gka/oracle.h */
+    gka_group g;
+    int64_t index; /* of the head in its group */
+    gka_token_bound b;
+    gka_suffix_bound s;
+    double *e_dk, *size_dk, *e_dv, *size_dv; /* [T] gka_results_bound's, of each token */
 } space;
+
+/* What a call adds to gka_run; `run` first, so that the one is the other. */
+typedef struct backward {
+    gka_run run;
+    gka_target target;
+    gka_gradient_enclosure enclosure;
+} backward;
 
 /* ---- memory -------------------------------------------------------------------------------- */
 
@@ -72,15 +90,17 @@ static int64_t layout(double *block, const gka_problem *problem, int64_t T, bool
     while (length * length < T)
         length++;
     *w = (space){.D = D, .V = V, .n = n, .m = m, .length = length, .kernels = gka_kernels_best()};
-    w->size = 2 * n * (n + m) + n + m + 8;
+    w->size = 2 * n * (n + m) + n + m + STATE_TAIL;
     w->marks = take(block, &used, (T + length - 1) / length * w->size);
     w->states = take(block, &used, (length + 1) * w->size);
     w->spare = take(block, &used, w->size);
     w->A = take(block, &used, 2 * n * n);
     w->E = take(block, &used, 2 * n * m);
-    w->R = take(block, &used, n * n);
-    double **const rows[] = {&w->inverse, &w->r, &w->q, &w->k, &w->v, &w->dout, &w->zero};
-    for (int i = 0; i < 7; i++)
+    gka_head *const head = &w->g.head;
+    head->R = take(block, &used, n * n);
+    double **const rows[] = {&head->inverse, &head->r, &head->d, &w->q,
+                             &w->k,          &w->v,    &w->dout, &w->zero};
+    for (int i = 0; i < 8; i++)
         *rows[i] = take(block, &used, wide);
     vector *const vectors[] = {&w->x, &w->p, &w->y, &w->dq, &w->dx, &w->t, &w->u};
     for (int i = 0; i < 7; i++) {
@@ -91,7 +111,17 @@ static int64_t layout(double *block, const gka_problem *problem, int64_t T, bool
     w->dk.lo = take(block, &used, T * n);
     w->dv = (vector){take(block, &used, T * m), NULL};
     w->dv.lo = take(block, &used, T * m);
-    w->row = take(block, &used, D * (D > V ? D : V));
+    double **const bounds[] = {&w->e_dk, &w->size_dk, &w->e_dv, &w->size_dv};
+    for (int i = 0; i < 4; i++)
+        *bounds[i] = take(block, &used, T);
+    head->row = take(block, &used, D * (D > V ? D : V));
+    head->H = w->spare;
+    const int64_t heads = problem->G == 0 ? 1 : problem->H / problem->G;
+    w->g.needs = (uint16_t *)(void *)take(block, &used, heads * (T + 1) / 4 + 1);
+    w->g.stride = T + 1;
+    w->g.rows = (unsigned char *)take(block, &used, (heads + 1) * (D + V) / 8 + 1);
+    w->g.columns = block == NULL ? NULL : w->g.rows + (heads + 1) * D;
+    w->b.precision = gka_precision_dd(n, m);
     return used;
 }
 
@@ -122,6 +152,7 @@ static gradient_state state_at(const space *w, double *base) {
     s.norm_h = s.U + 2 * w->n * w->m;
     s.norm_u = s.norm_h + w->n;
     s.f = s.norm_u + w->m;
+    s.bound = (gka_state_bound *)(void *)(s.f + 8);
     return s;
 }
 
@@ -152,27 +183,98 @@ static dd dot(int64_t n, vector x, vector y) {
     return sum;
 }
 
+/* ||x|| of a vector with these hi words; 0 if it is 0 exactly. */
+static double size(const space *w, int64_t n, const double *x) {
+    for (int64_t i = 0; i < n; i++)
+        if (!(x[i] == 0))
+            return w->kernels->norm(n, x);
+    return 0;
+}
+
 /* ---- results ------------------------------------------------------------------------------- */
 
-static void put(int64_t count, const double *x, const double *x_lo, double *out, double *lo,
-                int64_t i) {
-    if (out != NULL)
-        memcpy(out + i, x, (size_t)count * sizeof *x);
-    if (lo != NULL)
-        memcpy(lo + i, x_lo, (size_t)count * sizeof *x);
+static const gka_gradient_enclosure *enclosure_of(const gka_run *run) {
+    return &((const backward *)(const void *)run)->enclosure;
 }
 
-static void put_number(dd x, double *out, double *lo, int64_t i) {
-    put(1, &x.hi, &x.lo, out, lo, i);
+static void enclose(const space *w, gka_gradient tensor, int64_t count, int64_t at_,
+                    const double *hi, const double *lo, double e) {
+    const gka_gradient_enclosure *const enclosure = w->g.enclosure;
+    double *const to_hi = gka_gradient_member(&enclosure->hi, tensor);
+    double *const to_lo = gka_gradient_member(&enclosure->lo, tensor);
+    double *const error = gka_gradient_member(&enclosure->error, tensor);
+    for (int64_t i = 0; to_hi != NULL && i < count; i++) {
+        to_hi[at_ + i] = hi[i];
+        to_lo[at_ + i] = lo[i];
+        error[at_ + i] = e;
+    }
 }
 
-static void put_matrix(const space *w, const double *M, int64_t columns, double *out, double *lo,
-                       int64_t at_) {
+/* Elements one by one: zeros by structure; returns how many are not decided, which are rounded as
+ * they are. */
+static int64_t round_each(space *w, gka_gradient tensor, int64_t count, const double *hi,
+                          const double *lo, double e, double *out) {
+    gka_group *const g = &w->g;
+    int64_t undecided = 0;
+    for (int64_t i = 0; i < count; i++) {
+        if ((e == 0 && hi[i] == 0) || gka_group_zero(g, tensor, w->index, i)) {
+            out[i] = 0;
+            g->zeros++;
+        } else if (!gka_target_decide(g->target, hi[i], lo[i], e, &out[i])) {
+            (void)gka_target_decide(g->target, hi[i], lo[i], 0, &out[i]);
+            undecided++;
+        }
+    }
+    return undecided;
+}
+
+static double largest(int64_t n, const double *x) {
+    double most = 0;
+    for (int64_t i = 0; i < n; i++)
+        most = fabs(x[i]) > most ? fabs(x[i]) : most;
+    return most;
+}
+
+/* A row of results, each element within e v. */
+static void put(space *w, gka_gradient tensor, int64_t t, const double *hi, const double *lo,
+                double e_in_v) {
+    gka_group *const g = &w->g;
+    double *const out = gka_gradient_member(g->run->out, tensor);
+    int64_t count, undecided = 0;
+    const int64_t to = gka_group_place(g, tensor, w->index, t, &count);
+    const double e = e_in_v > 0 ? e_in_v * V_UNIT * g->enclosure->widen : 0;
+    enclose(w, tensor, count, to, hi, lo, e_in_v * V_UNIT);
+    if (out != NULL) {
+        g->bound[tensor] = fmax(g->bound[tensor], e_in_v * V_UNIT);
+        undecided = count;
+        if (g->target.format == NULL)
+            undecided = w->kernels->round(count, hi, lo, &e, 0, out + to);
+        if (undecided > 0)
+            undecided = round_each(w, tensor, count, hi, lo, e, out + to);
+        g->largest[tensor] = fmax(g->largest[tensor], largest(count, out + to));
+    }
+    /* second words are not to be had in double-double */
+    const bool second = gka_gradient_member(g->run->lo, tensor) != NULL;
+    if (second || undecided > 0)
+        *gka_group_needs(g, tensor, w->index, t) |= (uint16_t)(1u << tensor);
+    g->elements += out != NULL || second ? count : 0;
+    g->in_mpfr += second ? count : undecided;
+}
+
+static void put_number(space *w, gka_gradient tensor, int64_t t, dd x, double e) {
+    put(w, tensor, t, &x.hi, &x.lo, e);
+}
+
+/* A or E, in the spare state made contiguous */
+static void put_matrix(space *w, gka_gradient tensor, const double *M, int64_t columns, double e) {
+    double *const hi = w->spare, *const lo = w->spare + w->D * columns;
     for (int64_t i = 0; i < w->D; i++)
         for (int64_t j = 0; j < columns; j++) {
             const double *const entry = M + gka_panel_at(w->n, i, j);
-            put(1, entry, entry + 8, out, lo, at_ + i * columns + j);
+            hi[i * columns + j] = entry[0];
+            lo[i * columns + j] = entry[8];
         }
+    put(w, tensor, w->g.to, hi, lo, e);
 }
 
 /* ---- what is given ------------------------------------------------------------------------- */
@@ -191,51 +293,71 @@ static void give_row(const space *w, const double *from, int64_t to, vector x) {
 
 /* ---- the state ----------------------------------------------------------------------------- */
 
-/* H = (h + h^T)/2 */
+/* H = (h + h^T)/2, exactly */
 static void set_state(const double *h, const gradient_state *s, space *w) {
     const int64_t D = w->D;
     double *const column = w->t.hi;
+    bool nothing = true;
     memset(column, 0, (size_t)w->n * sizeof *column);
     for (int64_t j = 0; j < D; j++) {
         for (int64_t i = 0; i < D; i++) {
             const dd sum = two_sum(h[i * D + j], h[j * D + i]);
             s->H[gka_panel_at(w->n, i, j)] = column[i] = sum.hi / 2;
             s->H[gka_panel_at(w->n, i, j) + 8] = sum.lo / 2;
+            nothing = nothing && column[i] == 0;
         }
         s->norm_h[j] = w->kernels->norm(w->n, column);
     }
+    s->bound->H = nothing ? 0 : w->kernels->norm(w->n, s->norm_h) * UP;
+    s->bound->e_H = 0;
+    s->bound->least = nothing ? 0 : -s->bound->H;
+}
+
+static void find_least(const gradient_state *s, space *w) {
+    if (s->bound->H > 0)
+        s->bound->least = gka_head_h0_least(&w->g.head, s->H, s->bound->H);
 }
 
 static void first_state(const gka_problem *problem, int64_t n, int64_t h, space *w) {
     const gradient_state s = state_at(w, w->states);
     const int64_t D = w->D, V = w->V;
-    double *const column = w->t.hi;
+    double *const column = w->t.hi, *const row = w->g.head.row;
     memset(w->states, 0, (size_t)w->size * sizeof *w->states);
     memset(column, 0, (size_t)w->n * sizeof *column);
-    gka_problem_h0(problem, n, h, w->row);
-    set_state(w->row, &s, w);
+    gka_problem_h0(problem, n, h, row);
+    set_state(row, &s, w);
+    find_least(&s, w);
     if (V == 0)
         return;
-    gka_problem_u0(problem, n, h, w->row);
+    gka_problem_u0(problem, n, h, row);
+    memset(column, 0, (size_t)w->n * sizeof *column);
     for (int64_t j = 0; j < V; j++) {
         for (int64_t i = 0; i < D; i++)
-            s.U[gka_panel_at(w->n, i, j)] = column[i] = w->row[i * V + j];
+            s.U[gka_panel_at(w->n, i, j)] = column[i] = row[i * V + j];
         s.norm_u[j] = w->kernels->norm(w->n, column);
     }
+    s.bound->U = w->kernels->size(w->n, w->m, s.U);
 }
 
 static void read_token(const gka_problem *problem, int64_t b, int64_t t, int64_t h, space *w) {
-    double error;
     gka_problem_q(problem, b, t, h, w->q);
     gka_problem_k(problem, b, t, h, w->k);
     if (w->V > 0)
         gka_problem_v(problem, b, t, h, w->v);
     w->alpha = w->V > 0 ? gka_problem_alpha(problem, b, t, h) : 1;
-    w->gamma = gka_dd_exp(gka_problem_g(problem, b, t, h), &error);
+    w->gamma = gka_dd_exp(gka_problem_g(problem, b, t, h), &w->b.e_gamma);
+    w->b.e_gamma /= V_UNIT;
+    w->b.gamma = w->gamma.hi;
+    w->b.k = size(w, w->n, w->k);
+    w->b.v = w->V > 0 ? size(w, w->m, w->v) : 0;
 }
 
-/* H before token t as it is given: where a chunk begins. NULL: it is not. */
-static const double *given_state(const gka_run *run, int64_t n, int64_t t, int64_t h) {
+/* A gate that is 0 exactly, where a chunk ends. */
+static bool closed(const space *w) {
+    return w->gamma.hi == 0 && w->b.e_gamma == 0;
+}
+
+const double *gka_given_state(const gka_run *run, int64_t n, int64_t t, int64_t h) {
     const double *const states = given_to(run)->h_chunk;
     const int64_t number = states == NULL ? -1 : gka_at_chunk(run->problem, n, t, h);
     return number < 0 ? NULL : states + number * run->problem->D * run->problem->D;
@@ -245,43 +367,78 @@ static const double *given_state(const gka_run *run, int64_t n, int64_t t, int64
  * may be one. */
 static void next_state(space *w, double *before, const double *given, double *after) {
     const gradient_state s = state_at(w, after);
-    const double k_norm = w->kernels->norm(w->n, w->k);
+    const gka_kernels *const K = w->kernels;
+    const double k_norm = K->norm(w->n, w->k);
+    gka_state_bound bound = *state_at(w, before).bound;
     double error;
     if (w->gamma.hi == 0)
         memset(after, 0, (size_t)w->size * sizeof *after);
     else if (after != before)
         memcpy(after, before, (size_t)w->size * sizeof *after);
-    if (w->gamma.hi != 0 && given != NULL)
+    if (w->gamma.hi != 0 && given != NULL) {
         set_state(given, &s, w);
-    const dd f = dd_sqrt(w->kernels->update_h(w->n, w->gamma, w->k, k_norm, s.norm_h, s.H, &error));
+        find_least(&s, w);
+        bound.H = s.bound->H;
+        bound.e_H = s.bound->e_H;
+        bound.least = s.bound->least;
+    }
+    gka_bound_next(&w->b.precision, w->b.gamma, w->b.e_gamma, w->b.k, w->b.v, &bound);
+    const dd f = dd_sqrt(K->update_h(w->n, w->gamma, w->k, k_norm, s.norm_h, s.H, &error));
     s.f[0] = f.hi;
     s.f[1] = f.lo;
-    if (w->V > 0)
-        w->kernels->update_u(w->n, w->m, w->gamma, w->k, k_norm, w->v, s.norm_u, s.U);
+    bound.e_f = 0;
+    if (bound.H > 0) { /* f = 0 by underflow, an overflow: no bound */
+        bound.H = K->norm(w->n, s.norm_h) * UP;
+        bound.e_f = (error / f.hi / V_UNIT + 4 * f.hi + bound.e_H) * UP;
+        bound.e_f = bound.e_f < INFINITY ? bound.e_f : INFINITY;
+    }
+    if (w->V > 0) {
+        K->update_u(w->n, w->m, w->gamma, w->k, k_norm, w->v, s.norm_u, s.U);
+        bound.U = bound.U > 0 ? K->norm(w->m, s.norm_u) * UP : 0;
+    }
+    *s.bound = bound;
 }
 
 /* ---- the solve ----------------------------------------------------------------------------- */
 
-/* x = (H + lambda I)^-1 b by refinement with the factor in w->R. Each step solves for what is left,
- * r = b.hi - (H + lambda) x + b.lo. False: it does not contract. */
-static bool solve(space *w, const gradient_state *s, dd lambda, vector b, vector x) {
+/* x = (H + lambda I)^-1 b by refinement with the factor in head->R, b = 0 only exactly; each step
+ * solves for what is left, r = b.hi - (H + lambda) x + b.lo. ||b.hi|| = right, b off by e_right v.
+ * *x_norm, *e_x: ||x||, its error. False: it does not contract. */
+static bool solve(space *w, const gradient_state *s, dd lambda, vector b, double right,
+                  double e_right, vector x, double *x_norm, double *e_x) {
     const gka_kernels *const K = w->kernels;
-    double x_norm, left = INFINITY;
+    const gka_head *const head = &w->g.head;
     const double start = K->norm(w->n, b.hi);
+    double left = start;
     memset(x.hi, 0, (size_t)w->n * sizeof *x.hi);
     memset(x.lo, 0, (size_t)w->n * sizeof *x.lo);
+    *x_norm = *e_x = 0;
+    if (right == 0 && e_right == 0)
+        return true;
+    memcpy(head->r, b.hi, (size_t)w->n * sizeof *head->r);
     for (int i = 0; i < MOST_REFINEMENTS; i++) {
         const double before = left;
-        K->residual(w->n, s->H, s->norm_h, lambda, b.hi, x.hi, x.lo, w->r, &x_norm);
+        K->solve(w->n, head->R, head->inverse, head->r, head->r);
+        K->correct(w->n, head->r, x.hi, x.lo);
+        K->residual(w->n, s->H, s->norm_h, lambda, b.hi, x.hi, x.lo, head->r, x_norm);
         for (int64_t j = 0; j < w->n; j++)
-            w->r[j] += b.lo[j];
-        left = K->norm(w->n, w->r);
-        if (!(left < before / 2))
+            head->r[j] += b.lo[j];
+        left = K->norm(w->n, head->r);
+        const double rest = gka_bound_solve(s->bound, &w->b, right, e_right, 0, *x_norm);
+        if (!(left < before / 2) || left / V_UNIT <= rest * w->b.least / 4)
             break;
-        K->solve(w->n, w->R, w->inverse, w->r, w->r);
-        K->correct(w->n, w->r, x.hi, x.lo);
     }
+    *e_x = gka_bound_solve(s->bound, &w->b, right, e_right, left / V_UNIT, *x_norm);
     return left <= 0x1p-60 * start + 0x1p-490; /* norms are at least 2^-500 */
+}
+
+/* A bound from below of the eigenvalues of H + lambda I. */
+static double least_eigenvalue(const gradient_state *s, dd lambda, space *w) {
+    const double e_lambda = gka_bound_lambda(&w->b) * V_UNIT;
+    const double least = (lambda.hi * DOWN - e_lambda + s->bound->least) * DOWN;
+    return least > 0 ? least
+                     : gka_head_least(&w->g.head, s->H, lambda.hi, s->bound->H,
+                                      s->bound->e_H * V_UNIT + e_lambda);
 }
 
 /* x of q and p of dx, but where given; what is not is 0 in an empty state. */
@@ -289,19 +446,31 @@ static bool solve_both(const gka_run *run, const gradient_state *s, int64_t to, 
     const gka_oracle_given *const given = given_to(run);
     const double *const from[2] = {given->x, given->p};
     const vector unknown[2] = {w->x, w->p}, right[2] = {{w->q, w->zero}, w->dx};
+    gka_token_bound *const b = &w->b;
+    const double e_right[2] = {0, b->e_dx};
+    double *const norms[2] = {&b->x, &b->p}, *const errors[2] = {&b->e_x, &b->e_p};
     const dd lambda = dd_mul_d(w->f, run->problem->ridge_ratio);
     bool factored = false;
+    b->lambda = lambda.hi * UP;
     for (int i = 0; i < 2; i++) {
+        *errors[i] = 0;
         if (from[i] != NULL) {
             give_row(w, from[i], to, unknown[i]);
+            *norms[i] = size(w, w->n, unknown[i].hi);
         } else if (w->f.hi == 0) {
             memset(unknown[i].hi, 0, (size_t)w->n * sizeof(double));
             memset(unknown[i].lo, 0, (size_t)w->n * sizeof(double));
+            *norms[i] = 0;
+            *errors[i] = s->bound->H == 0 || b->given_f ? 0 : INFINITY;
         } else {
-            if (!factored && !w->kernels->factor(w->n, s->H, lambda.hi, w->R, w->inverse))
-                return false;
+            if (!factored) {
+                b->least = least_eigenvalue(s, lambda, w);
+                if (!w->kernels->factor(w->n, s->H, lambda.hi, w->g.head.R, w->g.head.inverse))
+                    return false;
+            }
             factored = true;
-            if (!solve(w, s, lambda, right[i], unknown[i]))
+            if (!solve(w, s, lambda, right[i], size(w, w->n, right[i].hi), e_right[i], unknown[i],
+                       norms[i], errors[i]))
                 return false;
         }
     }
@@ -310,11 +479,29 @@ static bool solve_both(const gka_run *run, const gradient_state *s, int64_t to, 
 
 /* ---- one token in reverse ------------------------------------------------------------------ */
 
+/* What of the token's bound does not depend on any result. */
+static void begin_bound(const gka_run *run, const gradient_state *s, int64_t to, space *w) {
+    gka_token_bound *const b = &w->b;
+    b->ratio = run->problem->ridge_ratio;
+    b->scale = fabs(run->problem->scale);
+    b->alpha = fabs(w->alpha);
+    b->rest = fabs(1 - w->alpha) * UP; /* 0 only if alpha is 1 */
+    b->q = size(w, w->n, w->q);
+    b->given_f = given_to(run)->fro != NULL;
+    b->own = s->f[0] * UP;
+    b->e_own = s->bound->e_f;
+    w->f = b->given_f ? (dd){given_to(run)->fro[to], 0} : (dd){s->f[0], s->f[1]};
+    b->f = w->f.hi;
+    b->e_f = b->given_f ? 0 : s->bound->e_f;
+}
+
 /* dq' = s U do, or dx itself; dx = alpha dq' */
 static void cotangents(const gka_problem *problem, int64_t b, int64_t t, int64_t h,
                        const gradient_state *s, space *w) {
+    w->b.dout = w->b.e_dq = w->b.e_dx = 0;
     if (w->V > 0) {
         gka_problem_dout(problem, b, t, h, w->dout);
+        w->b.dout = size(w, w->m, w->dout);
         w->kernels->rows(w->n, w->m, s->U, w->dout, w->zero, w->dq.hi, w->dq.lo);
         for (int64_t i = 0; i < w->D; i++)
             set(w->dq, i, dd_mul_d(at(w->dq, i), problem->scale));
@@ -324,12 +511,16 @@ static void cotangents(const gka_problem *problem, int64_t b, int64_t t, int64_t
     }
     for (int64_t i = 0; i < w->D; i++)
         set(w->dx, i, dd_mul_d(at(w->dq, i), w->alpha));
+    w->b.dq = size(w, w->n, w->dq.hi);
+    if (w->V > 0)
+        gka_bound_cotangent(s->bound, &w->b);
 }
 
 /* A = -p x^T - a <p,x>/f H + A,  E = s q' do^T + E */
 static void suffix(const gka_problem *problem, const gradient_state *s, space *w) {
     const gka_kernels *const K = w->kernels;
     const dd one = {1, 0};
+    w->b.weight = w->b.y = w->b.e_y = 0;
     for (int64_t i = 0; i < w->D; i++)
         set(w->t, i, dd_neg(at(w->p, i)));
     K->rank_one(w->n, w->n, one, w->t.hi, w->t.lo, w->x.hi, w->x.lo, w->A);
@@ -339,13 +530,19 @@ static void suffix(const gka_problem *problem, const gradient_state *s, space *w
         K->add_scaled(w->n, w->n, weight, s->H, w->A);
         w->excess =
             dd_add(w->excess, dd_mul(weight, dd_add(dd_mul(w->f, w->f), dd_neg(dd_mul(own, own)))));
+        w->b.weight = fabs(weight.hi) * UP;
     }
-    if (w->V == 0)
-        return;
-    K->mix(w->n, w->alpha, w->q, w->x.hi, w->x.lo, w->y.hi, w->y.lo);
-    for (int64_t i = 0; i < w->D; i++)
-        set(w->t, i, dd_mul_d(at(w->y, i), problem->scale));
-    K->rank_one(w->n, w->m, one, w->t.hi, w->t.lo, w->dout, w->zero, w->E);
+    if (w->V > 0) {
+        K->mix(w->n, w->alpha, w->q, w->x.hi, w->x.lo, w->y.hi, w->y.lo);
+        w->b.y = size(w, w->n, w->y.hi);
+        gka_bound_mix(&w->b);
+        for (int64_t i = 0; i < w->D; i++)
+            set(w->t, i, dd_mul_d(at(w->y, i), problem->scale));
+        K->rank_one(w->n, w->m, one, w->t.hi, w->t.lo, w->dout, w->zero, w->E);
+    }
+    gka_bound_suffix(s->bound, &w->b, &w->s);
+    w->s.A = K->size(w->n, w->n, w->A);
+    w->s.E = K->size(w->n, w->m, w->E);
 }
 
 /* dk += (A + A^T) k + E v,  dv += E^T k */
@@ -365,43 +562,63 @@ static void keys_and_values(space *w, int64_t i) {
 }
 
 /* dg = gamma (<A, H_{t-1}> + <E, U_{t-1}>); A <- gamma A, E <- gamma E */
-static void gate(const gka_run *run, const gradient_state *before, int64_t to, space *w) {
-    const gka_exact *const out = run->out, *const lo = run->lo;
+static void gate(const gradient_state *before, int64_t t, const gka_results_bound *e, space *w) {
     const gka_kernels *const K = w->kernels;
     dd dg_h = dd_mul(w->gamma, K->inner(w->n, w->n, w->A, before->H));
-    if (given_to(run)->fro != NULL && w->gamma.hi != 0)
+    if (w->b.given_f && !closed(w))
         dg_h = dd_add(dg_h, w->excess);
     const dd dg_u = dd_mul(w->gamma, K->inner(w->n, w->m, w->E, before->U));
-    put_number(dg_h, out->dg_h, lo->dg_h, to);
-    put_number(dg_u, out->dg_u, lo->dg_u, to);
-    put_number(dd_add(dg_h, dg_u), out->dg, lo->dg, to);
+    put_number(w, GKA_GRADIENT_DG_H, t, dg_h, e->dg_h);
+    put_number(w, GKA_GRADIENT_DG_U, t, dg_u, e->dg_u);
+    put_number(w, GKA_GRADIENT_DG, t, dd_add(dg_h, dg_u), e->dg);
     K->rank_one(w->n, w->n, w->gamma, w->zero, w->zero, w->zero, w->zero, w->A);
     K->rank_one(w->n, w->m, w->gamma, w->zero, w->zero, w->zero, w->zero, w->E);
+    gka_bound_gate(&w->b, &w->s);
+}
+
+/* x - q */
+static void difference(space *w) {
+    for (int64_t i = 0; i < w->D; i++)
+        set(w->t, i, dd_add_d(at(w->x, i), -w->q[i]));
 }
 
 /* dalpha = <dq', x - q>,  dq = (1 - alpha) dq' + p */
-static void query(const gka_run *run, int64_t to, space *w) {
-    const gka_exact *const out = run->out, *const lo = run->lo;
+static void query(int64_t t, const gka_results_bound *e, space *w) {
     const dd rest = two_sum(1, -w->alpha);
-    for (int64_t i = 0; i < w->D; i++)
-        set(w->t, i, dd_add_d(at(w->x, i), -w->q[i]));
-    put_number(w->V > 0 ? dot(w->D, w->dq, w->t) : (dd){0, 0}, out->dalpha, lo->dalpha, to);
+    difference(w);
+    put_number(w, GKA_GRADIENT_DALPHA, t, w->V > 0 ? dot(w->D, w->dq, w->t) : (dd){0, 0},
+               w->V > 0 ? e->dalpha : 0);
     for (int64_t i = 0; i < w->D; i++)
         set(w->t, i, dd_add(dd_mul(at(w->dq, i), rest), at(w->p, i)));
-    put(w->D, w->t.hi, w->t.lo, out->dq, lo->dq, to * w->D);
+    put(w, GKA_GRADIENT_DQ, t, w->t.hi, w->t.lo, e->dq);
 }
 
 /* x, f, and o = s U^T q' (suffix has left q' in y). */
-static void forward(const gka_run *run, const gradient_state *s, int64_t to, space *w) {
-    const gka_exact *const out = run->out, *const lo = run->lo;
-    put(w->D, w->x.hi, w->x.lo, out->x, lo->x, to * w->D);
-    put_number(w->f, out->fro, lo->fro, to);
+static void forward(const gka_problem *problem, const gradient_state *s, int64_t t,
+                    const gka_results_bound *e, space *w) {
+    put(w, GKA_GRADIENT_X, t, w->x.hi, w->x.lo, w->b.e_x);
+    put_number(w, GKA_GRADIENT_FRO, t, w->f, w->b.e_f);
     if (w->V == 0)
         return;
     w->kernels->columns(w->n, w->m, s->U, w->y.hi, w->y.lo, w->u.hi, w->u.lo);
     for (int64_t j = 0; j < w->V; j++)
-        set(w->u, j, dd_mul_d(at(w->u, j), run->problem->scale));
-    put(w->V, w->u.hi, w->u.lo, out->o, lo->o, to * w->V);
+        set(w->u, j, dd_mul_d(at(w->u, j), problem->scale));
+    put(w, GKA_GRADIENT_O, t, w->u.hi, w->u.lo, e->o);
+}
+
+/* The bounds of this token's results; i: its row of dk and dv. */
+static gka_results_bound result_bounds(const gradient_state *before, const gradient_state *after,
+                                       int64_t i, space *w) {
+    gka_results_bound e = {
+        .dk = w->e_dk[i], .size_dk = w->size_dk[i], .dv = w->e_dv[i], .size_dv = w->size_dv[i]};
+    difference(w);
+    w->b.t = size(w, w->n, w->t.hi);
+    gka_bound_results(before->bound, after->bound, &w->b, &w->s, &e);
+    w->e_dk[i] = e.dk;
+    w->size_dk[i] = e.size_dk;
+    w->e_dv[i] = e.dv;
+    w->size_dv[i] = e.size_dv;
+    return e;
 }
 
 static gka_status fail_at(gka_error *error, int64_t n, int64_t t, int64_t h) {
@@ -415,23 +632,26 @@ static gka_status fail_at(gka_error *error, int64_t n, int64_t t, int64_t h) {
 
 /* A and E after the last token. */
 static void last_cotangents(const gka_problem *problem, int64_t n, int64_t h, space *w) {
+    double *const row = w->g.head.row;
     memset(w->A, 0, (size_t)(2 * w->n * w->n) * sizeof *w->A);
     memset(w->E, 0, (size_t)(2 * w->n * w->m) * sizeof *w->E);
-    gka_problem_dh_final(problem, n, h, w->row);
+    gka_problem_dh_final(problem, n, h, row);
     for (int64_t i = 0; i < w->D * w->D; i++)
-        w->A[gka_panel_at(w->n, i / w->D, i % w->D)] = w->row[i];
+        w->A[gka_panel_at(w->n, i / w->D, i % w->D)] = row[i];
+    w->s = (gka_suffix_bound){.A = w->kernels->size(w->n, w->n, w->A)};
     if (w->V == 0)
         return;
-    gka_problem_du_final(problem, n, h, w->row);
+    gka_problem_du_final(problem, n, h, row);
     for (int64_t i = 0; i < w->D * w->V; i++)
-        w->E[gka_panel_at(w->n, i / w->V, i % w->V)] = w->row[i];
+        w->E[gka_panel_at(w->n, i / w->V, i % w->V)] = row[i];
+    w->s.E = w->kernels->size(w->n, w->m, w->E);
 }
 
 /* The state before token t, whose H may be given: then beside the others, for the token before has
  * its own. */
 static gradient_state state_before(const gka_run *run, int64_t n, int64_t t, int64_t h,
                                    double *base, space *w) {
-    const double *const given = given_state(run, n, t, h);
+    const double *const given = gka_given_state(run, n, t, h);
     if (given == NULL)
         return state_at(w, base);
     memcpy(w->spare, base, (size_t)w->size * sizeof *base);
@@ -440,98 +660,157 @@ static gradient_state state_before(const gka_run *run, int64_t n, int64_t t, int
     return s;
 }
 
+static void end_of_chunk(space *w) {
+    w->excess = (dd){0, 0};
+    w->s.excess = w->s.e_excess = 0;
+}
+
 /* Tokens [from, to) of a sequence in reverse, from the state before them in w->states; A and E are
  * those after them and become those before. The states that the reverse needs are kept at every
- * length-th token and replayed from there. Results of token t are those of row t - base. */
-static gka_status reverse_tokens(gka_run *run, int64_t n, int64_t h, int64_t from, int64_t to_,
-                                 int64_t base, space *w, gka_error *error) {
+ * length-th token and replayed from there. */
+static gka_status reverse_tokens(gka_run *run, space *w, gka_error *error) {
     const gka_problem *const problem = run->problem;
-    const int64_t size = w->size, length = w->length;
-    const size_t bytes = (size_t)size * sizeof *w->states;
-    const gka_span span = gka_problem_span(problem, n);
+    const int64_t size_ = w->size, length = w->length, n = w->g.n, h = w->g.h + w->index;
+    const int64_t from = w->g.from, to_ = w->g.to;
+    const size_t bytes = (size_t)size_ * sizeof *w->states;
+    const gka_span span = w->g.span;
     for (int64_t t = from; t < to_; t++) {
         if ((t - from) % length == 0)
-            memcpy(w->marks + (t - from) / length * size, w->states, bytes);
+            memcpy(w->marks + (t - from) / length * size_, w->states, bytes);
         read_token(problem, span.b, t, h, w);
-        next_state(w, w->states, given_state(run, n, t, h), w->states);
+        next_state(w, w->states, gka_given_state(run, n, t, h), w->states);
     }
     for (int64_t t = to_ - 1; t >= from; t--) {
-        const int64_t i = t - from, m = i % length, to = gka_at(problem, span.b, t, h) - base;
+        const int64_t i = t - from, m = i % length, to = gka_at(problem, span.b, t, h) - w->g.base;
         if (m == length - 1 || t == to_ - 1) {
-            memcpy(w->states, w->marks + i / length * size, bytes);
+            memcpy(w->states, w->marks + i / length * size_, bytes);
             for (int64_t j = 0; j <= m; j++) {
                 read_token(problem, span.b, t - m + j, h, w);
-                next_state(w, w->states + j * size, given_state(run, n, t - m + j, h),
-                           w->states + (j + 1) * size);
+                next_state(w, w->states + j * size_, gka_given_state(run, n, t - m + j, h),
+                           w->states + (j + 1) * size_);
             }
         }
         if (t + 1 == span.end || (t + 1 - span.begin) % problem->chunk_size == 0)
-            w->excess = (dd){0, 0};
-        const gradient_state before = state_before(run, n, t, h, w->states + m * size, w);
-        const gradient_state after = state_at(w, w->states + (m + 1) * size);
+            end_of_chunk(w);
+        const gradient_state after = state_at(w, w->states + (m + 1) * size_);
         read_token(problem, span.b, t, h, w);
+        begin_bound(run, &after, to, w);
         cotangents(problem, span.b, t, h, &after, w);
-        w->f = given_to(run)->fro == NULL ? (dd){after.f[0], after.f[1]}
-                                          : (dd){given_to(run)->fro[to], 0};
         if (!solve_both(run, &after, to, w))
             return fail_at(error, n, t, h);
-        put(w->D, w->p.hi, w->p.lo, run->out->p, run->lo->p, to * w->D);
+        put(w, GKA_GRADIENT_P, t, w->p.hi, w->p.lo, w->b.e_p);
         suffix(problem, &after, w);
+        const gradient_state before = state_before(run, n, t, h, w->states + m * size_, w);
+        const gka_results_bound e = result_bounds(&before, &after, i, w);
         keys_and_values(w, i);
-        gate(run, &before, to, w);
-        query(run, to, w);
+        gate(&before, t, &e, w);
+        query(t, &e, w);
         if (run->options->given != NULL)
-            forward(run, &after, to, w);
-        if (w->gamma.hi == 0)
-            w->excess = (dd){0, 0};
+            forward(problem, &after, t, &e, w);
+        if (closed(w))
+            end_of_chunk(w);
         if (!gka_run_solved(run, n, h, after.f[0] == 0))
             return GKA_INTERRUPTED;
     }
     return GKA_OK;
 }
 
-static void put_initial(const gka_run *run, int64_t n, int64_t h, const space *w) {
-    const int64_t head = n * run->problem->H + h;
-    put_matrix(w, w->A, w->D, run->out->dh0, run->lo->dh0, head * w->D * w->D);
-    put_matrix(w, w->E, w->V, run->out->du0, run->lo->du0, head * w->D * w->V);
+static void put_initial(space *w) {
+    put_matrix(w, GKA_GRADIENT_DH0, w->A, w->D, w->s.e_A);
+    if (w->V > 0)
+        put_matrix(w, GKA_GRADIENT_DU0, w->E, w->V, w->s.e_E);
 }
 
-static void clear_keys_and_values(int64_t tokens, const space *w) {
+/* dk and dv of all heads */
+static void put_keys_and_values(space *w) {
+    w->index = 0;
+    for (int64_t t = w->g.from; t < w->g.to; t++) {
+        const int64_t i = t - w->g.from;
+        put(w, GKA_GRADIENT_DK, t, w->dk.hi + i * w->n, w->dk.lo + i * w->n, w->e_dk[i]);
+        if (w->V > 0)
+            put(w, GKA_GRADIENT_DV, t, w->dv.hi + i * w->m, w->dv.lo + i * w->m, w->e_dv[i]);
+    }
+}
+
+/* Tokens [from, to) of the group come next. */
+static void begin_tokens(int64_t from, int64_t to, space *w) {
     const vector both[2] = {w->dk, w->dv};
+    double *const bounds[] = {w->e_dk, w->size_dk, w->e_dv, w->size_dv};
+    w->g.from = from;
+    w->g.to = to;
     for (int i = 0; i < 2; i++) {
-        const size_t bytes = (size_t)(tokens * (i == 0 ? w->n : w->m)) * sizeof(double);
+        const size_t bytes = (size_t)((to - from) * (i == 0 ? w->n : w->m)) * sizeof(double);
         memset(both[i].hi, 0, bytes);
         memset(both[i].lo, 0, bytes);
     }
+    for (int i = 0; i < 4; i++)
+        memset(bounds[i], 0, (size_t)(to - from) * sizeof(double));
+    memset(w->g.needs, 0, (size_t)(w->g.heads * w->g.stride) * sizeof *w->g.needs);
 }
 
-/* dk and dv of tokens [from, to); rows as in reverse_tokens. */
-static void put_keys_and_values(const gka_run *run, int64_t n, int64_t h, int64_t from, int64_t to_,
-                                int64_t base, const space *w) {
-    const int64_t b = gka_problem_span(run->problem, n).b;
-    for (int64_t t = from; t < to_; t++) {
-        const int64_t i = t - from, to = gka_at_group(run->problem, b, t, h) - base;
-        put(w->D, w->dk.hi + i * w->n, w->dk.lo + i * w->n, run->out->dk, run->lo->dk, to * w->D);
-        put(w->V, w->dv.hi + i * w->m, w->dv.lo + i * w->m, run->out->dv, run->lo->dv, to * w->V);
+static void begin_group(gka_run *run, int64_t n, int64_t h, space *w) {
+    const backward *const call = (const backward *)(const void *)run;
+    gka_group *const g = &w->g;
+    g->run = g->head.run = run;
+    g->head.kernels = w->kernels;
+    g->enclosure = enclosure_of(run);
+    g->target = call->target;
+    g->n = g->head.n = n;
+    g->h = g->head.h = h;
+    g->heads = run->heads;
+    g->D = w->D;
+    g->V = w->V;
+    g->span = g->head.span = gka_problem_span(run->problem, n);
+    g->base = 0;
+    g->elements = g->in_mpfr = g->undecided = g->ties = g->zeros = 0;
+    memset(g->bound, 0, sizeof g->bound);
+    memset(g->largest, 0, sizeof g->largest);
+    gka_group_structure(g);
+}
+
+static void report(gka_group *g) {
+    gka_run *const run = g->run;
+    pthread_mutex_lock(&run->lock);
+    run->report->elements += g->elements;
+    run->report->elements_mpfr += g->in_mpfr;
+    run->report->elements_undecided += g->undecided;
+    run->report->ties += g->ties;
+    run->report->zeros += g->zeros;
+    for (int i = 0; i < GKA_GRADIENTS; i++) {
+        run->report->bound[i] = fmax(run->report->bound[i], g->bound[i]);
+        run->report->largest[i] = fmax(run->report->largest[i], g->largest[i]);
     }
+    pthread_mutex_unlock(&run->lock);
+}
+
+static void leave_undecided(gka_group *g) {
+    g->undecided = g->in_mpfr;
+    g->in_mpfr = 0;
 }
 
 static gka_status reverse_group(gka_run *run, int64_t n, int64_t h, void *memory,
                                 gka_error *error) {
     space *const w = memory;
     const gka_problem *const problem = run->problem;
-    const gka_span span = gka_problem_span(problem, n);
-    clear_keys_and_values(span.end - span.begin, w);
-    for (int64_t i = 0; i < run->heads; i++) {
-        first_state(problem, n, h + i, w);
-        last_cotangents(problem, n, h + i, w);
-        const gka_status status = reverse_tokens(run, n, h + i, span.begin, span.end, 0, w, error);
-        if (status != GKA_OK)
-            return status;
-        put_initial(run, n, h + i, w);
+    begin_group(run, n, h, w);
+    begin_tokens(w->g.span.begin, w->g.span.end, w);
+    gka_status status = GKA_OK;
+    for (w->index = 0; w->index < run->heads && status == GKA_OK; w->index++) {
+        first_state(problem, n, h + w->index, w);
+        last_cotangents(problem, n, h + w->index, w);
+        status = reverse_tokens(run, w, error);
+        if (status == GKA_OK)
+            put_initial(w);
     }
-    put_keys_and_values(run, n, h, span.begin, span.end, 0, w);
-    return GKA_OK;
+    if (status != GKA_OK)
+        return status;
+    put_keys_and_values(w);
+    if (w->g.in_mpfr > 0 && !run->options->leave_undecided)
+        status = gka_group_resolve(&w->g, error);
+    else
+        leave_undecided(&w->g);
+    report(&w->g);
+    return status;
 }
 
 /* ---- by windows ---------------------------------------------------------------------------- */
@@ -545,6 +824,8 @@ static gka_status reverse_windows(gka_run *run, int64_t n, int64_t h, void *memo
     const gka_oracle_window *const window = run->options->window;
     const int64_t W = window->tokens, T = problem->T;
     const size_t bytes = (size_t)w->size * sizeof *w->states;
+    begin_group(run, n, h, w);
+    w->index = 0;
     first_state(problem, n, h, w);
     for (int64_t t = 0; t < T; t++) {
         if (t % W == 0 && !window->keep(window->context, t / W, w->states, bytes))
@@ -557,32 +838,53 @@ static gka_status reverse_windows(gka_run *run, int64_t n, int64_t h, void *memo
         const int64_t from = i * W, to = from + W < T ? from + W : T;
         if (!window->fetch(window->context, i, w->states, bytes))
             return GKA_INTERRUPTED;
-        clear_keys_and_values(to - from, w);
-        const gka_status status = reverse_tokens(run, n, h, from, to, from, w, error);
+        w->g.base = from;
+        begin_tokens(from, to, w);
+        const gka_status status = reverse_tokens(run, w, error);
         if (status != GKA_OK)
             return status;
-        put_keys_and_values(run, n, h, from, to, from, w);
+        put_keys_and_values(w);
         if (!window->full(window->context, from, to))
             return GKA_INTERRUPTED;
     }
-    put_initial(run, n, h, w);
+    put_initial(w);
+    leave_undecided(&w->g);
+    report(&w->g);
     return GKA_OK;
 }
 
-gka_status gka_certified_gradient(const gka_problem *problem, gka_cotangent cotangent,
-                                  const gka_oracle_options *options, gka_exact *out, gka_exact *lo,
-                                  gka_oracle_report *report, gka_error *error) {
-    gka_run run = {.problem = problem,
-                   .options = options,
-                   .out = out,
-                   .lo = lo,
-                   .report = report,
-                   .heads = problem->G == 0 ? 1 : problem->H / problem->G,
-                   .memory = cotangent == GKA_COTANGENT_O ? layer_memory : solve_memory,
-                   .body = options->window != NULL ? reverse_windows : reverse_group};
+/* ---- entry --------------------------------------------------------------------------------- */
+
+gka_status gka_certified_gradient_enclose(const gka_problem *problem, gka_cotangent cotangent,
+                                          const gka_oracle_options *options, gka_exact *out,
+                                          gka_exact *lo, const gka_gradient_enclosure *enclosure,
+                                          gka_oracle_report *report_, gka_error *error) {
+    backward call = {.run = {.problem = problem,
+                             .options = options,
+                             .out = out,
+                             .lo = lo,
+                             .report = report_,
+                             .heads = problem->G == 0 ? 1 : problem->H / problem->G,
+                             .memory = cotangent == GKA_COTANGENT_O ? layer_memory : solve_memory,
+                             .body = options->window != NULL ? reverse_windows : reverse_group},
+                     .enclosure = *enclosure};
+    if (call.enclosure.widen == 0)
+        call.enclosure.widen = 1;
+    if (!gka_target_make(options->round_to, &call.target))
+        return gka_fail(error, GKA_UNSUPPORTED,
+                        "certified oracle: results cannot be rounded to %s (p <= 25 or fp64)",
+                        options->round_to->name == NULL ? "this format" : options->round_to->name);
     if (options->window == NULL) {
         gka_exact_zero_gradient(problem, out);
         gka_exact_zero_gradient(problem, lo);
     }
-    return gka_run_all(&run, error);
+    return gka_run_all(&call.run, error);
+}
+
+gka_status gka_certified_gradient(const gka_problem *problem, gka_cotangent cotangent,
+                                  const gka_oracle_options *options, gka_exact *out, gka_exact *lo,
+                                  gka_oracle_report *report_, gka_error *error) {
+    static const gka_gradient_enclosure nothing = {0};
+    return gka_certified_gradient_enclose(problem, cotangent, options, out, lo, &nothing, report_,
+                                          error);
 }

@@ -55,6 +55,9 @@ typedef struct gka_head {
  * f >= ||H||_F. Positive whenever binary64 can prove it. */
 double gka_head_least(gka_head *head, const double *H, double lambda, double f, double error);
 
+/* The same of H itself, symmetric, f = ||H||_F; at most 0. */
+double gka_head_h0_least(gka_head *head, const double *H, double f);
+
 /* The failure of a token of this head. */
 gka_status gka_head_fail(const gka_head *head, int64_t t, gka_status status, const char *what,
                          gka_error *error);

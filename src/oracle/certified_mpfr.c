@@ -16,6 +16,7 @@
 #include "oracle/certified_head.h"
 
 #include "oracle/mp.h"
+#include "oracle/mp_solve.h"
 
 #include <float.h>
 #include <math.h>
@@ -64,7 +65,7 @@ static size_t layout(mpfr_t *block, numbers *w) {
 }
 
 static mpfr_ptr H_at(const numbers *w, int64_t i, int64_t j) {
-    return i >= j ? w->H[i * (i + 1) / 2 + j] : w->H[j * (j + 1) / 2 + i];
+    return gka_mp_at(w->H, i, j);
 }
 
 /* x 2^e, rounded up to 2^-1000 unless x = 0. */
@@ -74,80 +75,19 @@ static double shifted(double x, mpfr_exp_t e) {
     return fmax(ldexp(x, (int)(e > 4000 ? 4000 : e < -4000 ? -4000 : e)), 0x1p-1000);
 }
 
-/* |x| 2^e, rounded up */
 static double magnitude(const numbers *w, mpfr_srcptr x, mpfr_exp_t e) {
-    if (mpfr_zero_p(x))
-        return 0;
-    mpfr_mul_2si(*w->t, x, e, RN);
-    return fmax(fabs(mpfr_get_d(*w->t, MPFR_RNDA)), 0x1p-1000);
+    return gka_mp_magnitude(x, e, *w->t);
 }
 
-/* ||x||_2 2^e, rounded up */
 static double norm_up(const numbers *w, int64_t n, mpfr_t *x, mpfr_exp_t e) {
-    double sum = 0, scale = 0;
-    for (int64_t i = 0; i < n; i++)
-        scale = fmax(scale, magnitude(w, x[i], e));
-    for (int64_t i = 0; scale > 0 && i < n; i++) {
-        const double y = magnitude(w, x[i], e) / scale;
-        sum += y * y;
-    }
-    return scale * sqrt(sum) * UP;
-}
-
-/* ||x||_2 / v, rounded up by at most sqrt(n) and 2 */
-static double norm_in_v(const numbers *w, int64_t n, mpfr_t *x) {
-    mpfr_exp_t most = MPFR_EMIN_DEFAULT;
-    for (int64_t i = 0; i < n; i++)
-        if (!mpfr_zero_p(x[i]) && mpfr_get_exp(x[i]) > most)
-            most = mpfr_get_exp(x[i]);
-    const mpfr_exp_t e = most + w->P;
-    return e < -1000 ? 0x1p-900 : e > 1000 ? INFINITY : ldexp(sqrt((double)n), (int)e) * UP;
+    return gka_mp_norm(n, x, e, *w->t);
 }
 
 /* ---- rounding ------------------------------------------------------------------------------ */
 
-/* low, high = x -+ e v 2^unit */
-static void interval(const numbers *w, mpfr_srcptr x, double e, mpfr_exp_t unit) {
-    mpfr_set_d(*w->t, e, MPFR_RNDU);
-    mpfr_mul_2si(*w->t, *w->t, unit - w->P, MPFR_RNDU);
-    mpfr_sub(*w->low, x, *w->t, MPFR_RNDD);
-    mpfr_add(*w->high, x, *w->t, MPFR_RNDU);
-}
-
-/* x, known exactly, lies halfway between two neighbours. */
-static bool exact_tie(const numbers *w, gka_target target, mpfr_srcptr x) {
-    if (mpfr_zero_p(x))
-        return false;
-    mpfr_set(*w->low, x, RN);
-    mpfr_set(*w->high, x, RN);
-    mpfr_nextbelow(*w->low);
-    mpfr_nextabove(*w->high);
-    return gka_target_round_mp(target, *w->low) != gka_target_round_mp(target, *w->high);
-}
-
-/* The value to which everything within e v 2^unit of x rounds. */
 static bool decide(const numbers *w, gka_target target, mpfr_srcptr x, double e, mpfr_exp_t unit,
                    double *out, int64_t *ties) {
-    if (!(e <= DBL_MAX))
-        return false;
-    interval(w, x, e, unit);
-    const double a = gka_target_round_mp(target, *w->low);
-    const double b = gka_target_round_mp(target, *w->high);
-    *out = a;
-    if (a == b) {
-        *ties += e == 0 && exact_tie(w, target, x);
-        return true;
-    }
-    if (!w->last)
-        return false;
-    /* the declared rule: what still touches a boundary at the last precision lies on it; the
-     * interval must be narrower than 2^-(P/2) of the value for that to mean anything */
-    mpfr_sub(*w->t, *w->high, *w->low, MPFR_RNDU);
-    mpfr_mul_2si(*w->t, *w->t, w->P / 2, MPFR_RNDU);
-    if (mpfr_cmpabs(*w->t, x) > 0 || !gka_target_even(target, a, b, out))
-        return false;
-    ++*ties;
-    return true;
+    return gka_mp_decide(target, x, e, unit, w->P, w->last, *w->low, *w->high, *w->t, out, ties);
 }
 
 /* One result, within e v 2^unit, and its second word. x is neither w->s nor w->t. */
@@ -314,12 +254,7 @@ static void ridge(numbers *w) {
 static double factor(numbers *w, mpfr_exp_t e) {
     gka_head *const head = w->head;
     const int64_t D = w->D, n = gka_panel_size(D);
-    memset(head->H, 0, (size_t)(2 * n * n) * sizeof *head->H);
-    for (int64_t i = 0; i < D; i++)
-        for (int64_t j = 0; j < D; j++) {
-            mpfr_mul_2si(*w->t, H_at(w, i, j), -e, RN);
-            head->H[gka_panel_at(n, i, j)] = mpfr_get_d(*w->t, RN);
-        }
+    gka_mp_panels(D, w->H, e, *w->t, head->H);
     mpfr_mul_2si(*w->t, *w->lambda, -e, RN);
     const double lambda = mpfr_get_d(*w->t, RN), v = ldexp(1, -w->P < -1000 ? -1000 : -w->P);
     mpfr_mul_2si(*w->t, *w->lambda, -w->S, RN);
@@ -333,40 +268,9 @@ static double factor(numbers *w, mpfr_exp_t e) {
     return head->kernels->factor(n, head->H, lambda, head->R, head->inverse) ? least : -1;
 }
 
-/* r = q - H x - lambda x */
-static void residual(numbers *w) {
-    for (int64_t i = 0; i < w->D; i++) {
-        mpfr_set_zero(*w->s, 1);
-        for (int64_t j = 0; j < w->D; j++)
-            mpfr_fma(*w->s, H_at(w, i, j), w->x[j], *w->s, RN);
-        mpfr_fma(*w->s, *w->lambda, w->x[i], *w->s, RN);
-        mpfr_sub(w->r[i], w->q[i], *w->s, RN);
-    }
-}
-
-/* x += R^-1 R^-T r 2^-e */
-static void correct(numbers *w, mpfr_exp_t e) {
-    gka_head *const head = w->head;
-    const int64_t n = gka_panel_size(w->D);
-    mpfr_exp_t most = MPFR_EMIN_DEFAULT;
-    memset(head->r, 0, (size_t)n * sizeof *head->r);
-    for (int64_t i = 0; i < w->D; i++)
-        if (!mpfr_zero_p(w->r[i]) && mpfr_get_exp(w->r[i]) > most)
-            most = mpfr_get_exp(w->r[i]);
-    for (int64_t i = 0; i < w->D; i++) {
-        mpfr_mul_2si(*w->t, w->r[i], -most, RN);
-        head->r[i] = mpfr_get_d(*w->t, RN);
-    }
-    head->kernels->solve(n, head->R, head->inverse, head->r, head->d);
-    for (int64_t i = 0; i < w->D; i++) {
-        mpfr_set_d(*w->t, head->d[i], RN);
-        mpfr_mul_2si(*w->t, *w->t, most - e, RN);
-        mpfr_add(w->x[i], w->x[i], *w->t, RN);
-    }
-}
-
 /* x and e_x. False: no bound. */
 static bool solve(numbers *w) {
+    gka_head *const head = w->head;
     const int64_t D = w->D;
     for (int64_t i = 0; i < D; i++) {
         mpfr_set_zero(w->x[i], 1);
@@ -383,10 +287,10 @@ static bool solve(numbers *w) {
         return false;
     double r = INFINITY, floor = 0;
     for (int i = 0; i < w->P; i++) {
-        correct(w, e);
-        residual(w);
+        gka_mp_correct(head, w->r, e, *w->t, w->x);
+        gka_mp_residual(D, w->H, *w->lambda, w->q, w->x, *w->s, w->r);
         const double before = r;
-        r = norm_in_v(w, D, w->r);
+        r = gka_mp_norm_in_v(w->P, D, w->r);
         w->x_norm = norm_up(w, D, w->x, w->S);
         const double lambda = magnitude(w, *w->lambda, -w->S);
         floor = ((double)(D + 3) * (w->q_norm + (w->h_norm + lambda) * w->x_norm) +

@@ -439,6 +439,20 @@ static dd inner(int64_t n, int64_t m, const double *A, const double *B) {
     return lanes_dd_sum(sum);
 }
 
+/* A sum of n m/8 squares a lane is off by at most (n m/8 + 8) 2^-53 of itself, its root by half; lo
+ * words by 2^-53. */
+static double size(int64_t n, int64_t m, const double *M) {
+    lanes sum = lanes_all(0), any = lanes_all(0);
+    for (int64_t i = 0; i < 2 * n * m; i += 2 * LANES) {
+        const lanes y = lanes_load(M + i);
+        sum = lanes_fma(y, y, sum);
+        any += lanes_abs(y);
+    }
+    if (lanes_sum(any) == 0)
+        return 0;
+    return sqrt(lanes_sum(sum)) * (UP + (double)(n * m) * 0x1p-53) + TINY_NORM;
+}
+
 /* ---- rounding ------------------------------------------------------------------------------ */
 
 /* Ziv's test: both ends of the interval round alike, and rounding is monotone. The half width is
@@ -476,5 +490,6 @@ const gka_kernels GKA_KERNELS = {
     .columns = columns,
     .rows = rows,
     .inner = inner,
+    .size = size,
     .round = round_all,
 };

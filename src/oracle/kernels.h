@@ -94,6 +94,8 @@ typedef struct gka_kernels {
     void (*rows)(int64_t n, int64_t m, const double *M, const double *x, const double *x_lo,
                  double *y, double *y_lo);
     dd (*inner)(int64_t n, int64_t m, const double *A, const double *B);
+    /* ||M||_F, rounded up; 0 only for M = 0 */
+    double (*size)(int64_t n, int64_t m, const double *M);
 
     /* out_i = RN(x_i + x_lo_i) where every number within error_i of x_i + x_lo_i rounds to it;
      * returns the number of i < n where not (error_step 0: one error for all). -0 gives +0. */

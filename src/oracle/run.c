@@ -147,12 +147,13 @@ gka_status gka_run_all(gka_run *run, gka_error *error) {
     return gka_fail(error, run->error.status, "%s", run->error.text);
 }
 
-bool gka_run_solved(gka_run *run, int64_t n, int64_t h, bool empty_state) {
+/* Adds to what is counted and reports progress. */
+static bool advance(gka_run *run, int64_t n, int64_t h, int64_t solves, int64_t empty_states) {
     const gka_problem *const problem = run->problem;
     const int64_t item = n * items_per_sequence(run) + h / run->heads;
     pthread_mutex_lock(&run->lock);
-    run->report->solves++;
-    run->report->empty_states += empty_state;
+    run->report->solves += solves;
+    run->report->empty_states += empty_states;
     if (!gka_progress_report(&run->options->progress, (double)run->report->solves,
                              (double)(problem->B * problem->T * problem->H))) {
         run->first_failed = -1; /* every item stops */
@@ -161,4 +162,12 @@ bool gka_run_solved(gka_run *run, int64_t n, int64_t h, bool empty_state) {
     const bool go_on = item < run->first_failed;
     pthread_mutex_unlock(&run->lock);
     return go_on;
+}
+
+bool gka_run_solved(gka_run *run, int64_t n, int64_t h, bool empty_state) {
+    return advance(run, n, h, 1, empty_state);
+}
+
+bool gka_run_waits(gka_run *run, int64_t n, int64_t h) {
+    return advance(run, n, h, 0, 0);
 }

@@ -83,4 +83,7 @@ gka_status gka_run_all(gka_run *run, gka_error *error);
 /* Counts one token solve and reports progress. False: stop, the result is not wanted any more. */
 bool gka_run_solved(gka_run *run, int64_t n, int64_t h, bool empty_state);
 
+/* The same on the way through work that counts nothing. */
+bool gka_run_waits(gka_run *run, int64_t n, int64_t h);
+
 #endif

@@ -97,6 +97,8 @@ static void gradient_step(const gka_kernels *K, lab *w) {
     const dd sum = K->inner(w->n, w->n, w->A, w->H);
     w->scalars[9] = sum.hi;
     w->scalars[10] = sum.lo;
+    w->scalars[11] = K->size(w->n, w->n, w->A);
+    w->scalars[12] = K->size(w->n, w->m, w->U);
 }
 
 /* ---- the same bits ------------------------------------------------------------------------- */

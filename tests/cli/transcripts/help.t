@@ -98,10 +98,10 @@ $ gka verify --help
 > of x and p), handoff=1|2 (of q', dq' and dx), margin=M (the spectrum taken to reach
 > (1 + a + M) f; 2^-6), num_iter=N.
 >
-> The default oracle is certified: double-double with a proven error bound (of gradients: shown,
-> not proven), the same bytes on every machine, 1.5 times fp64's time or so. Where it can prove
-> nothing, fp64 takes its place with a note: Cholesky in binary64, right to about 1e-12. mpfr
-> computes in 256 bits, some hundred times slower, and judges the other two.
+> The default oracle is certified: double-double with a proven error bound, the same
+> bytes on every machine, 1.5 times fp64's time or so. Where it can prove nothing, fp64 takes
+> its place with a note: Cholesky in binary64, right to about 1e-12. mpfr computes in 256 bits,
+> some hundred times slower, and judges the other two.
 >
 > With --against=GOLDEN each output in FILE is judged by that file's tolerance (gka golden):
 >

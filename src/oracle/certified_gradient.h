@@ -1,0 +1,65 @@
+/* certified_gradient.h - what the double-double pass over one group of heads leaves to MPFR, and
+ * where both put their results.
+ */
+#ifndef GKA_ORACLE_CERTIFIED_GRADIENT_H
+#define GKA_ORACLE_CERTIFIED_GRADIENT_H
+
+#include "oracle/certified_head.h"
+
+/* What was known before anything was rounded, for tests; also ways to make trouble. */
+typedef struct gka_gradient_enclosure {
+    gka_exact hi, lo; /* members of the caller or NULL: double-double's two words, or MPFR's */
+    gka_exact error;  /* a bound for each element; what vanishes by structure is 0 */
+    double widen;     /* every bound of double-double times this before it decides; 0: 1 */
+    int precision;    /* MPFR's first and last; 0: the usual ones */
+} gka_gradient_enclosure;
+
+gka_status gka_certified_gradient_enclose(const gka_problem *problem, gka_cotangent cotangent,
+                                          const gka_oracle_options *options, gka_exact *out,
+                                          gka_exact *lo, const gka_gradient_enclosure *enclosure,
+                                          gka_oracle_report *report, gka_error *error);
+
+/* The heads h .. h + heads - 1 of sequence n, which share keys and values, and tokens [from, to).
+ */
+typedef struct gka_group {
+    gka_run *run;
+    const gka_gradient_enclosure *enclosure;
+    gka_target target;
+    int64_t n, h, heads, D, V; /* V = 0 for the cotangent of x */
+    gka_span span;
+    int64_t from, to, base; /* results of token t lie at row gka_at - base */
+    /* Bits 1 << gka_gradient, [heads, tokens + 1]: what MPFR is to decide of a token; dk and dv
+     * with the first head, dh0 and du0 after the last token. */
+    uint16_t *needs;
+    int64_t stride; /* of needs: at least to - from + 1 */
+    /* [heads + 1, D], [heads + 1, V], the last for all heads: 0 where q, k, the cotangent of x and
+     * row and column of the states, or the cotangent of o, vanish at all tokens. Then everything
+     * that has this coordinate does. */
+    unsigned char *rows, *columns;
+    gka_head head; /* for its factor, solve and least eigenvalue */
+    int64_t elements, in_mpfr, undecided, ties, zeros;
+    double bound[GKA_GRADIENTS], largest[GKA_GRADIENTS];
+} gka_group;
+
+/* Fills rows and columns. */
+void gka_group_structure(gka_group *g);
+
+/* A member; NULL: not wanted. */
+double *gka_gradient_member(const gka_exact *exact, gka_gradient tensor);
+
+/* Where the row of a token (DH0, DU0: the matrix) lies in its member; *count: its elements. head is
+ * counted from the group's first. */
+int64_t gka_group_place(const gka_group *g, gka_gradient tensor, int64_t head, int64_t t,
+                        int64_t *count);
+/* The element vanishes by structure. */
+bool gka_group_zero(const gka_group *g, gka_gradient tensor, int64_t head, int64_t element);
+uint16_t *gka_group_needs(const gka_group *g, gka_gradient tensor, int64_t head, int64_t t);
+
+/* H before token t as it is given: where a chunk begins. NULL: it is not. */
+const double *gka_given_state(const gka_run *run, int64_t n, int64_t t, int64_t h);
+
+/* Decides in MPFR what g->needs asks for. GKA_NO_CERTIFICATE: there is no bound at the last
+ * precision. What that leaves undecided is its rounding, counted. */
+gka_status gka_group_resolve(gka_group *g, gka_error *error);
+
+#endif

@@ -1,0 +1,118 @@
+/* mp_solve.c - what the certified oracle's passes in MPFR share (mp_solve.h). */
+#include "oracle/mp_solve.h"
+
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+#define UP (1 + 0x1p-40)
+#define RN MPFR_RNDN
+
+/* ---- norms --------------------------------------------------------------------------------- */
+
+double gka_mp_magnitude(mpfr_srcptr x, mpfr_exp_t e, mpfr_ptr t) {
+    if (mpfr_zero_p(x))
+        return 0;
+    mpfr_mul_2si(t, x, e, RN);
+    return fmax(fabs(mpfr_get_d(t, MPFR_RNDA)), 0x1p-1000);
+}
+
+double gka_mp_norm(int64_t n, mpfr_t *x, mpfr_exp_t e, mpfr_ptr t) {
+    double sum = 0, scale = 0;
+    for (int64_t i = 0; i < n; i++)
+        scale = fmax(scale, gka_mp_magnitude(x[i], e, t));
+    for (int64_t i = 0; scale > 0 && i < n; i++) {
+        const double y = gka_mp_magnitude(x[i], e, t) / scale;
+        sum += y * y;
+    }
+    return scale * sqrt(sum) * UP;
+}
+
+static mpfr_exp_t largest_exponent(int64_t n, mpfr_t *x) {
+    mpfr_exp_t most = MPFR_EMIN_DEFAULT;
+    for (int64_t i = 0; i < n; i++)
+        if (!mpfr_zero_p(x[i]) && mpfr_get_exp(x[i]) > most)
+            most = mpfr_get_exp(x[i]);
+    return most;
+}
+
+double gka_mp_norm_in_v(int P, int64_t n, mpfr_t *x) {
+    const mpfr_exp_t e = largest_exponent(n, x) + P;
+    return e < -1000 ? 0x1p-900 : e > 1000 ? INFINITY : ldexp(sqrt((double)n), (int)e) * UP;
+}
+
+/* ---- the solve ----------------------------------------------------------------------------- */
+
+void gka_mp_panels(int64_t D, mpfr_t *H, mpfr_exp_t e, mpfr_ptr t, double *panels) {
+    const int64_t n = gka_panel_size(D);
+    memset(panels, 0, (size_t)(2 * n * n) * sizeof *panels);
+    for (int64_t i = 0; i < D; i++)
+        for (int64_t j = 0; j < D; j++) {
+            mpfr_mul_2si(t, gka_mp_at(H, i, j), -e, RN);
+            panels[gka_panel_at(n, i, j)] = mpfr_get_d(t, RN);
+        }
+}
+
+void gka_mp_residual(int64_t D, mpfr_t *H, mpfr_srcptr lambda, mpfr_t *b, mpfr_t *x, mpfr_ptr s,
+                     mpfr_t *r) {
+    for (int64_t i = 0; i < D; i++) {
+        mpfr_set_zero(s, 1);
+        for (int64_t j = 0; j < D; j++)
+            mpfr_fma(s, gka_mp_at(H, i, j), x[j], s, RN);
+        mpfr_fma(s, lambda, x[i], s, RN);
+        mpfr_sub(r[i], b[i], s, RN);
+    }
+}
+
+void gka_mp_correct(gka_head *head, mpfr_t *r, mpfr_exp_t e, mpfr_ptr t, mpfr_t *x) {
+    const int64_t D = head->run->problem->D, n = gka_panel_size(D);
+    const mpfr_exp_t most = largest_exponent(D, r);
+    memset(head->r, 0, (size_t)n * sizeof *head->r);
+    for (int64_t i = 0; i < D; i++) {
+        mpfr_mul_2si(t, r[i], -most, RN);
+        head->r[i] = mpfr_get_d(t, RN);
+    }
+    head->kernels->solve(n, head->R, head->inverse, head->r, head->d);
+    for (int64_t i = 0; i < D; i++) {
+        mpfr_set_d(t, head->d[i], RN);
+        mpfr_mul_2si(t, t, most - e, RN);
+        mpfr_add(x[i], x[i], t, RN);
+    }
+}
+
+/* ---- rounding ------------------------------------------------------------------------------ */
+
+/* x, known exactly, lies halfway between two neighbours. */
+static bool exact_tie(gka_target target, mpfr_srcptr x, mpfr_ptr low, mpfr_ptr high) {
+    if (mpfr_zero_p(x))
+        return false;
+    mpfr_set(low, x, RN);
+    mpfr_set(high, x, RN);
+    mpfr_nextbelow(low);
+    mpfr_nextabove(high);
+    return gka_target_round_mp(target, low) != gka_target_round_mp(target, high);
+}
+
+bool gka_mp_decide(gka_target target, mpfr_srcptr x, double e, mpfr_exp_t unit, int P, bool last,
+                   mpfr_ptr low, mpfr_ptr high, mpfr_ptr t, double *out, int64_t *ties) {
+    if (!(e <= DBL_MAX))
+        return false;
+    mpfr_set_d(t, e, MPFR_RNDU);
+    mpfr_mul_2si(t, t, unit - P, MPFR_RNDU);
+    mpfr_sub(low, x, t, MPFR_RNDD);
+    mpfr_add(high, x, t, MPFR_RNDU);
+    const double a = gka_target_round_mp(target, low), b = gka_target_round_mp(target, high);
+    *out = a;
+    if (a == b) {
+        *ties += e == 0 && exact_tie(target, x, low, high);
+        return true;
+    }
+    if (!last)
+        return false;
+    mpfr_sub(t, high, low, MPFR_RNDU);
+    mpfr_mul_2si(t, t, P / 2, MPFR_RNDU);
+    if (mpfr_cmpabs(t, x) > 0 || !gka_target_even(target, a, b, out))
+        return false;
+    ++*ties;
+    return true;
+}

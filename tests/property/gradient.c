@@ -1,0 +1,202 @@
+/* gradient.c - certified gradients inside their own bounds, judged by MPFR at 1700 bits (zeros by
+ * cancellation are below binary64 then): all generators, gates and four ridges, with and without
+ * initial states, ragged, grouped, at given tensors; and the same of the pass in MPFR, at 80 bits.
+ */
+#include "certified.h"
+
+#include "oracle/certified_gradient.h"
+
+#include <mpfr.h>
+
+enum { TENSORS = GKA_GRADIENT_DU0 + 1, JUDGE_BITS = 1700, FEW_BITS = 80 };
+
+static const char *const names[TENSORS] = {"p",  "dq",   "dk",   "dv",  "dalpha",
+                                           "dg", "dg_h", "dg_u", "dh0", "du0"};
+
+typedef struct tally {
+    histogram of[TENSORS];
+    double widest[TENSORS]; /* bound / largest element of its tensor */
+    int64_t elements, in_mpfr, undecided;
+} tally;
+
+static void tally_start(tally *s) {
+    memset(s, 0, sizeof *s);
+    for (int i = 0; i < TENSORS; i++)
+        s->of[i].name = names[i];
+}
+
+static double *array(const gka_exact *e, int tensor) {
+    return gka_gradient_member(e, (gka_gradient)tensor);
+}
+
+static int64_t count_of(const gka_problem *p, int tensor) {
+    gka_exact none = {0};
+    lab_member m[LAB_MEMBERS];
+    lab_members(p, &none, m);
+    for (int i = 0; i < LAB_MEMBERS; i++)
+        if (strcmp(m[i].name, names[tensor]) == 0)
+            return m[i].count;
+    fail();
+    return 0;
+}
+
+/* Results, their enclosure, and what MPFR says. */
+typedef struct lab_results {
+    gka_exact out, hi, lo, error, exact, exact_lo;
+} lab_results;
+
+static void each_result(const gka_problem *p, lab_results *r,
+                        void (*call)(const gka_problem *, gka_exact *)) {
+    gka_exact *const all[] = {&r->out, &r->hi, &r->lo, &r->error, &r->exact, &r->exact_lo};
+    for (int i = 0; i < 6; i++)
+        call(p, all[i]);
+}
+
+static void free_results(const gka_problem *p, gka_exact *e) {
+    lab_exact_free(p, e);
+}
+
+static void gradient(const gka_problem *p, gka_cotangent cotangent, const gka_oracle_given *given,
+                     gka_gradient_enclosure *e, gka_exact *out, gka_oracle_report *report) {
+    const gka_oracle_options options = {.oracle = GKA_ORACLE_CERTIFIED, .given = given};
+    gka_exact nothing = {0};
+    gka_error error = {0};
+    *report = (gka_oracle_report){0};
+    if (gka_certified_gradient_enclose(p, cotangent, &options, out, &nothing, e, report, &error) !=
+        GKA_OK)
+        fail_msg("%s", error.text);
+}
+
+static void judge(const gka_problem *p, gka_cotangent cotangent, gka_exact *exact,
+                  gka_exact *exact_lo) {
+    const gka_oracle_options options = {.oracle = GKA_ORACLE_MPFR, .precision = JUDGE_BITS};
+    gka_error error = {0};
+    if (gka_oracle_gradient(p, cotangent, &options, exact, exact_lo, NULL, &error) != GKA_OK)
+        fail_msg("%s", error.text);
+}
+
+/* Every element within its bound, and rounded as MPFR's is. What the cotangent of x leaves zero is
+ * not enclosed. */
+static void compare(const gka_problem *p, gka_cotangent cotangent, const lab_results *r, tally *s) {
+    for (int i = 0; i < TENSORS; i++) {
+        const double *const hi = array(&r->hi, i), *const lo = array(&r->lo, i);
+        const double *const exact = array(&r->exact, i), *const rest = array(&r->exact_lo, i);
+        double widest = 0, most = 0;
+        const bool zero =
+            cotangent == GKA_COTANGENT_X && (i == GKA_GRADIENT_DV || i == GKA_GRADIENT_DU0);
+        for (int64_t j = 0; j < count_of(p, i); j++) {
+            if (bits_of(array(&r->out, i)[j]) != bits_of(exact[j] + 0.0))
+                fail_msg("%s[%lld]: %a, not %a", names[i], (long long)j, array(&r->out, i)[j],
+                         exact[j]);
+            if (zero)
+                continue;
+            const double bound = array(&r->error, i)[j];
+            histogram_add(&s->of[i], bound,
+                          fabs(two_word_difference(hi[j], lo[j], exact[j], rest[j])));
+            widest = fmax(widest, bound);
+            most = fmax(most, fabs(exact[j]));
+        }
+        if (most > 0)
+            s->widest[i] = fmax(s->widest[i], widest / most);
+    }
+}
+
+static void tally_print(const tally *s) {
+    for (int i = 0; i < TENSORS; i++)
+        print_message(
+            "  %-6s %6lld elements, bound / error in 1e%d..1e%d (median), bound / largest "
+            "element <= %.1e\n",
+            names[i], (long long)s->of[i].total, histogram_median(&s->of[i]),
+            histogram_median(&s->of[i]) + 1, s->widest[i]);
+    print_message("  of %lld elements %lld in MPFR, %lld undecided\n", (long long)s->elements,
+                  (long long)s->in_mpfr, (long long)s->undecided);
+}
+
+/* bits 0: double-double's bounds; else MPFR's, which is made to decide everything at that. */
+static void problem_inside(const gka_problem *p, int bits, tally *s) {
+    for (int c = 0; c < 2; c++) {
+        const gka_cotangent cotangent = c == 0 ? GKA_COTANGENT_X : GKA_COTANGENT_O;
+        lab_results r;
+        gka_oracle_report report;
+        if (cotangent == GKA_COTANGENT_O && p->V == 0)
+            continue;
+        each_result(p, &r, lab_exact_new);
+        gka_gradient_enclosure e = {.hi = r.hi, .lo = r.lo, .error = r.error};
+        gradient(p, cotangent, NULL, &e, &r.out, &report);
+        s->elements += report.elements;
+        s->in_mpfr += report.elements_mpfr;
+        s->undecided += report.elements_undecided;
+        if (bits > 0) {
+            gka_exact low;
+            lab_exact_new(p, &low);
+            e.widen = 1e30;
+            e.precision = bits;
+            gradient(p, cotangent, NULL, &e, &low, &report);
+            lab_exact_free(p, &low);
+        }
+        judge(p, cotangent, &r.exact, &r.exact_lo);
+        compare(p, cotangent, &r, s);
+        each_result(p, &r, free_results);
+    }
+}
+
+/* Every generator with every gate at every ridge, and shapes in turn. */
+static void sweep_gradients(int bits, int step, tally *s) {
+    static const double ridges[] = {.005, .02, .1, 1};
+    static const int64_t sizes[] = {1, 2, 3, 5, 8, 9, 12};
+    for (int i = 0; i < 80; i += step) {
+        const gka_generator generator = {.keys = (gka_keys)(i % 5),
+                                         .gate = (gka_gate)(i / 5 % 4),
+                                         .B = 1,
+                                         .T = 5 + i % 3,
+                                         .H = i % 4 == 3 ? 4 : 1 + i % 2,
+                                         .G = i % 4 == 3 ? 2 : 1,
+                                         .D = sizes[i % 7],
+                                         .V = sizes[(i + 2) % 7],
+                                         .alpha = i % 3 != 0,
+                                         .h0 = i % 3 == 1,
+                                         .cotangents = true,
+                                         .final = i % 7 == 2,
+                                         .dtype = i % 2 == 0 ? GKA_BF16 : GKA_F64,
+                                         .ridge_ratio = ridges[i / 20],
+                                         .chunk_size = 4,
+                                         .seed = (uint64_t)i};
+        gka_problem problem;
+        gka_error error = {0};
+        if (gka_problem_generate(&generator, &problem, &error) != GKA_OK)
+            fail_msg("%s", error.text);
+        problem_inside(&problem, bits, s);
+        gka_problem_free(&problem);
+    }
+}
+
+/* ---- tests --------------------------------------------------------------------------------- */
+
+static void prop_inside_their_bounds(void **state) {
+    (void)state;
+    tally s;
+    tally_start(&s);
+    sweep_gradients(0, 1, &s);
+    tally_print(&s);
+    assert_true(s.elements > 50000);
+    assert_int_equal(s.undecided, 0);
+}
+
+static void prop_mpfr_inside_its_bounds(void **state) {
+    (void)state;
+    tally s;
+    tally_start(&s);
+    sweep_gradients(FEW_BITS, 3, &s);
+    tally_print(&s);
+    assert_true(s.elements > 10000);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(prop_inside_their_bounds),
+        cmocka_unit_test(prop_mpfr_inside_its_bounds),
+    };
+    const int failed = cmocka_run_group_tests_name("gradient", tests, NULL, NULL);
+    mpfr_free_cache();
+    return failed;
+}
