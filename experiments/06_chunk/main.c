@@ -226,9 +226,12 @@ static double *load(const gka_file *file, const char *name) {
     const gka_tensor *const t = gka_file_find(file, name);
     double *const values =
         t == NULL ? NULL : gka_alloc((size_t)gka_tensor_count(t), sizeof *values);
-    if (values != NULL)
-        gka_decode_array(gka_format_of_dtype(t->dtype), (size_t)gka_tensor_count(t), t->data,
-                         values);
+    if (values != NULL) {
+        const gka_tensor flat = {
+            .dtype = t->dtype, .rank = 4, .shape = {1, 1, 1, gka_tensor_count(t)}, .data = t->data};
+        const gka_view view = gka_view_of(&flat);
+        gka_view_row(&view, 0, 0, 0, flat.shape[3], values);
+    }
     return values;
 }
 

@@ -43,11 +43,11 @@ typedef struct question {
 typedef struct test {
     const question *task;
     int64_t T;
-    gka_problem stored; /* keys and values, T = n; its q is the noise of the questions */
-    gka_problem gates;  /* g alone */
-    gka_problem asked;  /* the problem itself; views of the arrays below */
-    uint16_t *q, *k, *v;
-    float *g;
+    gka_problem stored;     /* keys and values, T = n; its q is the noise of the questions */
+    gka_problem gates;      /* g alone */
+    gka_problem asked;      /* the problem itself; views of the arrays below */
+    uint16_t *q, *k, *v;    /* [T,H,D] as a tensor holds them */
+    float *g;               /* [T,H] likewise */
     double *o[METHODS];     /* [T,H,D] */
     double *values, *sizes; /* of the head looked at: v [n,D] and its norms */
     double *scratch;        /* [2 D^2 + 4 D] */
@@ -87,7 +87,6 @@ static double log_gate(const test *t, int64_t j, int64_t h) {
 }
 
 static void fill(test *t) {
-    const gka_format *const bf16 = gka_format_find("bf16");
     const int64_t n = t->task->n, H = t->task->heads, D = t->task->D;
     double *const k = t->scratch, *const v = k + D, *const q = v + D;
     for (int64_t j = 0; j < n; j++)
@@ -98,11 +97,12 @@ static void fill(test *t) {
             gka_problem_q(&t->stored, 0, j, h, q);
             for (int64_t d = 0; d < D; d++)
                 q[d] = k[d] + t->task->noise * q[d];
-            gka_encode_array(bf16, GKA_NEAREST_EVEN, 0, 0, (size_t)D, k, t->k + store);
-            gka_encode_array(bf16, GKA_NEAREST_EVEN, 0, 0, (size_t)D, v, t->v + store);
-            gka_encode_array(bf16, GKA_NEAREST_EVEN, 0, 0, (size_t)D, k, t->q + store);
-            gka_encode_array(bf16, GKA_NEAREST_EVEN, 0, 0, (size_t)D, q, t->q + ask);
-            t->g[j * H + h] = (float)log_gate(t, j, h);
+            gka_store_array(GKA_BF16, (size_t)D, k, t->k + store);
+            gka_store_array(GKA_BF16, (size_t)D, v, t->v + store);
+            gka_store_array(GKA_BF16, (size_t)D, k, t->q + store);
+            gka_store_array(GKA_BF16, (size_t)D, q, t->q + ask);
+            const double g = log_gate(t, j, h);
+            gka_store_array(GKA_F32, 1, &g, &t->g[j * H + h]);
         }
 }
 

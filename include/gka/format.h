@@ -4,7 +4,7 @@
  *   2  gka_format_find          presets by name, and formats of one's own
  *   3  gka_round                one value, any mode
  *   4  gka_round_array          many values; the stream of the stochastic mode
- *   5  gka_encode, gka_decode   packed 8-, 16-, 32- and 64-bit patterns
+ *   5  gka_encode, gka_decode   packed 8-, 16-, 32- and 64-bit patterns; tensors' data
  *
  * A finite value of a format is m 2^(e-p+1), m an integer, |m| < 2^p, emin <= e <= emax, at most
  * max_finite in size; for binary64 p = 53, emin = -1022, emax = 1023 (IEEE 754-2019, 3.3).
@@ -147,7 +147,10 @@ void gka_encode_array(const gka_format *format, gka_rounding rounding, uint64_t 
                       uint64_t first, size_t n, const double *x, void *out);
 void gka_encode_array_f32(const gka_format *format, gka_rounding rounding, uint64_t seed,
                           uint64_t first, size_t n, const float *x, void *out);
-/* The values of n patterns, aligned to their size. */
+/* n numbers as the data of a tensor of a floating-point type: rounded once, to nearest even, and
+ * packed little-endian at any address, on a host of any byte order. */
+void gka_store_array(gka_dtype dtype, size_t n, const double *x, void *data);
+/* The values of n patterns, native byte order, aligned to their size. */
 void gka_decode_array(const gka_format *format, size_t n, const void *patterns, double *out);
 /* The same converted to float: exact for the formats of gka_round_array_f32 but fp64. */
 void gka_decode_array_f32(const gka_format *format, size_t n, const void *patterns, float *out);

@@ -1,6 +1,8 @@
 /* format.c - presets, what makes a format, and rounding, encoding and decoding of one number. */
 #include "format/round.h"
 
+#include "io/bytes.h"
+
 #include <float.h>
 
 _Static_assert(FLT_EVAL_METHOD == 0, "float is computed in float, double in double");
@@ -144,4 +146,12 @@ uint64_t gka_encode(const gka_format *f, double x) {
 
 double gka_decode(const gka_format *f, uint64_t pattern) {
     return gka_decode_core(f, pattern);
+}
+
+void gka_store_array(gka_dtype dtype, size_t n, const double *x, void *data) {
+    const gka_format *const format = gka_format_of_dtype(dtype);
+    const size_t size = gka_dtype_size(dtype);
+    for (size_t i = 0; i < n; i++)
+        gka_store_le((unsigned char *)data + i * size, size,
+                     gka_encode(format, gka_round(format, GKA_NEAREST_EVEN, x[i], 0)));
 }

@@ -1,27 +1,39 @@
-/* generate.c - made-up problems: a function of the spec alone, bit for bit (DESIGN, Generators).
+/* generate.c - made-up problems: a function of the spec alone, bit for bit.
  *
  *   n(WHAT; i, j, k, l), u(..)   draws of draw.h; products and sums in double, in the order written
- *   x        a key before normalisation, by head g:
- *     iid       x_d = n(K; b,t,g,d)
- *     powerlaw  x = sum_j (n(K; b,t,g,j)/j) P_j, P a random orthonormal basis of the head
- *     lowrank   x_d = sum_{j<8} n(MAP; 0,j,g,d) n(K; b,t,g,j) + 0.01 n(NOISE; b,t,g,d)
- *     repeat    x_d = n(MAP; 0,0,g,d) + 1e-3 n(K; b,t,g,d)
- *     recall    x_d = n(K; b,t,g,d) for the first `pairs` tokens, 0 after: a question stores
- * nothing q        before normalisation n(Q; b,t,h,d); recall: a stored key x of its head,
- * uniformly among those stored so far, + 0.1 n(Q; b,t,h,d) k, q     x / (|x| + 1e-6) beta
- * sigmoid(n(BETA; b,t,g,0)); k and v are multiplied by (beta + 1e-6) v        n(V; b,t,g,d) alpha
- * sigmoid(n(ALPHA; b,t,h,0)) g        -(c A) softplus(n(GATE; b,t,h,0) + ln(e^dt - 1)), A = 16
- * u(RATE; 0,0,h,0), dt = exp(ln 1e-3 + u(STEP; 0,0,h,0) (ln 1e-1 - ln 1e-3)), c the gate's scale
- *   do, dx   n(DOUT; b,t,h,d), n(DX; b,t,h,d)
+ *
+ *   x          a key before normalisation, by head g:
+ *     iid         x_d = n(K; b,t,g,d)
+ *     powerlaw    x = sum_j (n(K; b,t,g,j)/j) P_j, P a random orthonormal basis of the head
+ *     lowrank     x_d = sum_{j<8} n(MAP; 0,j,g,d) n(K; b,t,g,j) + 0.01 n(NOISE; b,t,g,d)
+ *     repeat      x_d = n(MAP; 0,0,g,d) + 1e-3 n(K; b,t,g,d)
+ *     recall      x_d = n(K; b,t,g,d) for the first `pairs` tokens, then 0: a question stores none
+ *
+ *   q          before normalisation n(Q; b,t,h,d); recall: a stored key x of its head, uniformly
+ *              among those stored so far, + 0.1 n(Q; b,t,h,d)
+ *
+ *   k, q       x / (|x| + 1e-6)
+ *
+ *   beta       sigmoid(n(BETA; b,t,g,0)); k and v are multiplied by (beta + 1e-6)
+ *
+ *   v          n(V; b,t,g,d)
+ *
+ *   alpha      sigmoid(n(ALPHA; b,t,h,0))
+ *
+ *   g          -(c A) softplus(n(GATE; b,t,h,0) + ln(e^dt - 1)), A = 16 u(RATE; 0,0,h,0), c the
+ *              gate's scale, dt = exp(ln 1e-3 + u(STEP; 0,0,h,0) (ln 1e-1 - ln 1e-3))
+ *
+ *   do, dx     n(DOUT; b,t,h,d), n(DX; b,t,h,d)
+ *
  *   dh_final, du_final   n(DH; n,i,h,j), n(DU; n,i,h,j)
- *   h0, u0   sums over j < 2D of y y^T and y w^T, y the normalised n(H0; n,j,h,.), w_d = n(U0;
- * n,j,h,d)
+ *
+ *   h0, u0     sums over j < 2D of y y^T and y w^T, y the normalised n(H0; n,j,h,.) and
+ *              w_d = n(U0; n,j,h,d)
  *
  * Everything is rounded once, to nearest even, when it is stored; edit.c may change it then.
  */
 #include "gka/problem.h"
 
-#include "io/bytes.h"
 #include "io/tensor.h"
 #include "problem/check.h"
 #include "problem/draw.h"
@@ -97,11 +109,7 @@ typedef struct maker {
 /* n doubles, rounded once, as elements first .. first + n - 1 of a stored tensor. */
 static void store(unsigned char *tensor, gka_dtype dtype, int64_t first, int64_t n,
                   const double *x) {
-    const gka_format *const format = gka_format_of_dtype(dtype);
-    const size_t size = gka_dtype_size(dtype);
-    for (int64_t i = 0; i < n; i++)
-        gka_store_le(tensor + (size_t)(first + i) * size, size,
-                     gka_encode(format, gka_round(format, GKA_NEAREST_EVEN, x[i], 0)));
+    gka_store_array(dtype, (size_t)n, x, tensor + (size_t)first * gka_dtype_size(dtype));
 }
 
 /* ---- vectors ------------------------------------------------------------------------------- */

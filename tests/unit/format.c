@@ -49,6 +49,28 @@ static void test_dtypes(void **state) {
     }
 }
 
+/* Rounded once, little-endian, at any address. */
+static void test_stored_arrays(void **state) {
+    (void)state;
+    static const double x[2] = {-0x1.921fb54442d18p1, 464};
+    static const struct {
+        gka_dtype dtype;
+        unsigned char bytes[16];
+    } rows[] = {
+        {GKA_F64, {0x18, 0x2d, 0x44, 0x54, 0xfb, 0x21, 0x09, 0xc0, 0, 0, 0, 0, 0, 0, 0x7d, 0x40}},
+        {GKA_F32, {0xdb, 0x0f, 0x49, 0xc0, 0, 0, 0xe8, 0x43}},
+        {GKA_BF16, {0x49, 0xc0, 0xe8, 0x43}},
+        {GKA_F16, {0x48, 0xc2, 0x40, 0x5f}},
+        {GKA_F8_E4M3, {0xc5, 0x7e}},
+        {GKA_F8_E5M2, {0xc2, 0x5f}},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        unsigned char data[1 + 2 * 8];
+        gka_store_array(rows[i].dtype, 2, x, data + 1);
+        assert_memory_equal(data + 1, rows[i].bytes, 2 * gka_dtype_size(rows[i].dtype));
+    }
+}
+
 static void test_names(void **state) {
     (void)state;
     for (int mode = GKA_NEAREST_EVEN; mode <= GKA_STOCHASTIC; mode++)
@@ -263,6 +285,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_presets),
         cmocka_unit_test(test_dtypes),
+        cmocka_unit_test(test_stored_arrays),
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_formats_are_checked),
         cmocka_unit_test(test_overflow),
