@@ -135,6 +135,66 @@ static void test_same_bytes_of_inputs(void **state) {
     assert_int_equal(unlink(INPUTS), 0);
 }
 
+/* The errors that make tolerances, to the last bit, where a golden prints three digits: of the
+ * steps values as stored, of profiles at the problem's chunk size and at others, token by token. */
+static void test_same_errors(void **state) {
+    (void)state;
+    static const struct {
+        const char *profile, *policy;
+        int64_t C;
+    } kernels[] = {{NULL, NULL, 32},     {"h100", NULL, 32}, {"h100", NULL, 16},
+                   {"ieee32", NULL, 64}, {NULL, "fp32", 32}, {"exact64", NULL, 128},
+                   {"exact64", NULL, 32}};
+    gka_golden_spec spec = spec_of(specs[0]);
+    gka_problem p;
+    gka_error error = {0};
+    gka_generator generator = golden_generator(&spec);
+    generator.cotangents = true;
+    generator.chunk_size = 32;
+    assert_int_equal(gka_problem_generate(&generator, &p, &error), GKA_OK);
+    const unsigned all = (1u << JUDGE_OUTPUTS) - 1;
+    golden_values steps = {0};
+    golden_stream *stream = NULL;
+    gka_profile exact64;
+    const golden_inputs inputs = {0};
+    assert_int_equal(gka_profile_find("exact64", &exact64, &error), GKA_OK);
+    assert_int_equal(golden_steps(&p, &exact64, all, &steps, &error), GKA_OK);
+    assert_int_equal(golden_stream_open(&p, &inputs, all, &always, STREAMED, &stream, &error),
+                     GKA_OK);
+    assert_int_equal(golden_stream_steps(stream, NULL, &error), GKA_OK);
+    for (size_t k = 0; k < sizeof kernels / sizeof *kernels; k++) {
+        golden_error a[JUDGE_OUTPUTS], b[JUDGE_OUTPUTS];
+        golden_values own = {0};
+        gka_profile profile;
+        gka_problem q = p;
+        q.chunk_size = kernels[k].C;
+        const bool other = q.chunk_size != p.chunk_size || kernels[k].policy != NULL;
+        const unsigned wanted = other ? all & ~(1u << JUDGE_H_CHUNK) : all;
+        golden_kernel kernel = {NULL, kernels[k].policy};
+        if (kernels[k].profile != NULL) {
+            assert_int_equal(gka_profile_find(kernels[k].profile, &profile, &error), GKA_OK);
+            kernel.profile = &profile;
+        }
+        assert_int_equal(kernel.profile != NULL ? golden_steps(&q, &profile, wanted, &own, &error)
+                         : kernel.policy != NULL
+                             ? golden_by_tokens(&q, kernel.policy, wanted, &own, &error)
+                             : golden_steps(&q, &exact64, wanted, &own, &error),
+                         GKA_OK);
+        golden_store(&q, wanted, &own);
+        assert_int_equal(golden_errors(&q, wanted, &own, &steps, a, &error), GKA_OK);
+        assert_int_equal(golden_stream_errors(stream, kernel, &q, wanted, NULL, b, &error), GKA_OK);
+        for (int i = 0; i < JUDGE_OUTPUTS; i++)
+            if (wanted >> i & 1 &&
+                (bits_of(a[i].rel) != bits_of(b[i].rel) || bits_of(a[i].row) != bits_of(b[i].row)))
+                fail_msg("kernel %zu, %s: %a %a, streamed %a %a", k, judge_outputs[i].name,
+                         a[i].rel, a[i].row, b[i].rel, b[i].row);
+        golden_free(&own);
+    }
+    golden_stream_close(stream);
+    golden_free(&steps);
+    gka_problem_free(&p);
+}
+
 /* ---- which ones ---------------------------------------------------------------------------- */
 
 static void test_which_are_streamed(void **state) {
@@ -253,11 +313,9 @@ static void test_survives_failing_allocations(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_memory), /* first: what others have freed would be there to use */
-        cmocka_unit_test(test_same_bytes),
-        cmocka_unit_test(test_same_bytes_of_inputs),
-        cmocka_unit_test(test_which_are_streamed),
-        cmocka_unit_test(test_interrupted),
-        cmocka_unit_test(test_survives_failing_allocations),
+        cmocka_unit_test(test_same_bytes),  cmocka_unit_test(test_same_bytes_of_inputs),
+        cmocka_unit_test(test_same_errors), cmocka_unit_test(test_which_are_streamed),
+        cmocka_unit_test(test_interrupted), cmocka_unit_test(test_survives_failing_allocations),
     };
     return cmocka_run_group_tests_name("stream", tests, NULL, NULL);
 }
