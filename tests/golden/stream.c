@@ -6,8 +6,11 @@
 #include "judge/golden_stream.h"
 
 #include <dirent.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define WHOLE    "golden_stream_whole.safetensors"
@@ -281,6 +284,48 @@ static void test_interrupted(void **state) {
     }
 }
 
+static void end(int number) {
+    gka_output_abandon_all();
+    (void)signal(number, SIG_DFL);
+    (void)raise(number);
+}
+
+/* Nor where two signals come at once, whatever is at work: the child makes goldens until then. */
+static void test_signals(void **state) {
+    (void)state;
+    const gka_golden_spec spec = spec_of("{\"T\": 300, \"D\": 4, \"iters\": 1, \"chunk\": 128}");
+    const int before = files();
+    for (int round = 0; round < 24; round++) {
+        int ready[2], status;
+        char byte;
+        assert_int_equal(pipe(ready), 0);
+        const pid_t child = fork();
+        assert_true(child >= 0);
+        if (child == 0) {
+            struct sigaction action = {.sa_handler = end};
+            sigfillset(&action.sa_mask);
+            (void)sigaction(SIGINT, &action, NULL);
+            (void)sigaction(SIGTERM, &action, NULL);
+            gka_set_threads(1);
+            (void)!write(ready[1], "", 1);
+            while (golden_generate(&spec, NULL, &always, STREAMED, NULL, NULL) == GKA_OK)
+                (void)unlink(STREAMED);
+            _exit(1);
+        }
+        assert_int_equal(read(ready[0], &byte, 1), 1);
+        const struct timespec pause = {.tv_nsec = (3 + 5 * round) * 1000000L};
+        (void)nanosleep(&pause, NULL);
+        assert_int_equal(kill(child, SIGINT), 0);
+        assert_int_equal(kill(child, SIGTERM), 0);
+        assert_int_equal(waitpid(child, &status, 0), child);
+        assert_true(WIFSIGNALED(status));
+        (void)close(ready[0]);
+        (void)close(ready[1]);
+        (void)unlink(STREAMED); /* a whole one may have just been put in place */
+        assert_int_equal(files(), before);
+    }
+}
+
 static void test_survives_failing_allocations(void **state) {
     (void)state;
     static const char *const some[] = {
@@ -312,7 +357,8 @@ static void test_survives_failing_allocations(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_memory), /* first: what others have freed would be there to use */
+        cmocka_unit_test(test_memory),  /* first: what others have freed would be there to use */
+        cmocka_unit_test(test_signals), /* before there are other threads */
         cmocka_unit_test(test_same_bytes),  cmocka_unit_test(test_same_bytes_of_inputs),
         cmocka_unit_test(test_same_errors), cmocka_unit_test(test_which_are_streamed),
         cmocka_unit_test(test_interrupted), cmocka_unit_test(test_survives_failing_allocations),
