@@ -160,7 +160,8 @@ typedef struct cli_progress {
     bool visible;
 } cli_progress;
 
-/* The callback for a library call's options; label (a file name) must outlive it. */
+/* The callback for a library call's options; label (a file name, shown without its folders) must
+ * outlive it. */
 gka_progress cli_progress_start(cli_progress *progress, cli *c, const char *label);
 /* Wipes the bar. */
 void cli_progress_end(cli_progress *progress);

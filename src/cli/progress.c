@@ -1,6 +1,7 @@
 /* progress.c - a bar on a terminal, with the time that is left. */
 #include "cli/cli.h"
 
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -37,7 +38,10 @@ static bool report(void *context, double done, double total) {
 }
 
 gka_progress cli_progress_start(cli_progress *progress, cli *c, const char *label) {
-    *progress = (cli_progress){.err = c->err, .label = label, .start = now_s()};
+    const char *const slash = strrchr(label, '/');
+    *progress = (cli_progress){.err = c->err,
+                               .label = slash == NULL || slash[1] == '\0' ? label : slash + 1,
+                               .start = now_s()};
     const int fd = fileno(c->err);
     if (fd < 0 || !isatty(fd))
         return (gka_progress){0};
