@@ -2,6 +2,7 @@
 #include "gka/golden.h"
 #include "cli/audit.h"
 #include "cli/private.h"
+#include "cli/show.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -98,6 +99,11 @@ static const char notes[] =
     "apart (a ratio below 3) is named. Exit 1 where a right kernel fails or, for a suite, where "
     "no\n"
     "case catches a mistake. --write writes a member's tensors as a candidate.\n"
+    "\n"
+    "--show prints each tolerance, 2^ceil(log2(max(2 floor, 2 stage, u))), with what it is made "
+    "of:\n"
+    "floor, the error of NAME.steps rounded once to the stored types; stage, the largest error of\n"
+    "right kernels (named below the table); u, the unit roundoff.\n"
     "\n"
     "--edit changes made-up inputs:\n"
     "\n" GKA_EDIT_LIST(EDIT_LINE);
@@ -225,7 +231,8 @@ static int make_suite(cli *c, const request *r) {
 int cli_golden(cli *c) {
     request r = {0};
     cli_audit_request audit = {0};
-    cli_option options[KEYS + FLAGS + 8];
+    cli_option options[KEYS + FLAGS + 9];
+    const char *shown = NULL;
     int n = 0, code;
     options[n++] =
         (cli_option){"output",        'o',
@@ -259,10 +266,18 @@ int cli_golden(cli *c) {
         (cli_option){"json",          0,
                      CLI_TEXT,        &audit.json,
                      .value = "FILE", .help = "with --audit: the report as JSON, - for stdout"};
+    options[n++] = (cli_option){"show",
+                                0,
+                                CLI_TEXT,
+                                &shown,
+                                .value = "GOLDEN",
+                                .help = "print what it holds and where its tolerances come from"};
     options[n] = (cli_option){.kind = CLI_END};
     const cli_help help = {.notes = notes, .least = 0, .most = 0};
     if (!cli_parse(c, &help, options, &code))
         return code;
+    if (shown != NULL)
+        return cli_show(c, shown);
     audit.output = r.output;
     if (audit.path != NULL)
         return cli_audit(c, &audit);

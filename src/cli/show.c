@@ -1,0 +1,110 @@
+/* show.c - gka golden --show: what a golden holds, and where its tolerances come from. */
+#include "cli/show.h"
+#include "cli/json.h"
+#include "gka/judge.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+static double number_of(const json_t *one, const char *key) {
+    const json_t *const value = json_object_get(one, key);
+    return json_is_number(value) ? json_number_value(value) : NAN;
+}
+
+static const char *text_of(const json_t *one, const char *key) {
+    const char *const text = json_string_value(json_object_get(one, key));
+    return text == NULL ? "-" : text;
+}
+
+static void cell_shape(cli_table *table, const gka_tensor *tensor) {
+    char text[128] = "-";
+    for (int i = 0, n = 0; tensor != NULL && i < tensor->rank && n < (int)sizeof text; i++)
+        n += snprintf(text + n, sizeof text - (size_t)n, "%s%" PRId64, i == 0 ? "" : ",",
+                      tensor->shape[i]);
+    cli_cell(table, "%s", text);
+}
+
+static int print_tolerances(cli *c, const gka_file *file, const json_t *tolerances) {
+    static const char *const headings[] = {"<tensor",   "<shape",        "<judged",
+                                           "tolerance", "floor",         "stage",
+                                           "row",       "floor of rows", "stage of rows"};
+    cli_table table;
+    cli_table_start(&table, headings, sizeof headings / sizeof *headings);
+    for (const char *const *name = gka_verify_names; *name != NULL; name++) {
+        const json_t *const one = json_object_get(tolerances, *name);
+        if (one == NULL)
+            continue;
+        char steps[64];
+        (void)snprintf(steps, sizeof steps, "%s.steps", *name);
+        cli_cell(&table, "%s", *name);
+        cell_shape(&table, gka_file_find(file, steps));
+        cli_cell(&table, "%s", text_of(one, "judged"));
+        static const char *const keys[] = {"value", "floor",     "stage",
+                                           "row",   "floor_row", "stage_row"};
+        for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+            cli_cell_real_or_dash(&table, number_of(one, keys[i]));
+    }
+    return cli_table_print(&table, c->out) == GKA_OK ? CLI_GOOD : cli_out_of_memory(c);
+}
+
+/* "stage of x o: PROFILE", once for each profile */
+static void print_profiles(FILE *out, const json_t *tolerances) {
+    for (const char *const *name = gka_verify_names; *name != NULL; name++) {
+        const json_t *const one = json_object_get(tolerances, *name);
+        const char *const profile = text_of(one, "stage_profile");
+        bool first = one != NULL;
+        for (const char *const *before = gka_verify_names; before != name; before++)
+            first = first && (json_object_get(tolerances, *before) == NULL ||
+                              strcmp(text_of(json_object_get(tolerances, *before), "stage_profile"),
+                                     profile) != 0);
+        if (!first)
+            continue;
+        fputs("stage of", out);
+        for (const char *const *same = name; *same != NULL; same++)
+            if (json_object_get(tolerances, *same) != NULL &&
+                strcmp(text_of(json_object_get(tolerances, *same), "stage_profile"), profile) == 0)
+                fprintf(out, " %s", *same);
+        fprintf(out, ": %s\n", profile);
+    }
+}
+
+static const char *said(const gka_file *file, const char *key) {
+    const char *const text = gka_file_metadata(file, key);
+    return text == NULL ? "-" : text;
+}
+
+static int show(cli *c, const gka_file *file) {
+    const char *const text = gka_file_metadata(file, "tolerances");
+    json_t *const tolerances = text == NULL ? NULL : json_loads(text, 0, NULL);
+    int code = cli_outcome(c, GKA_OK, NULL);
+    if (code == CLI_GOOD && !json_is_object(tolerances))
+        code = cli_fail(c,
+                        "%s: metadata 'tolerances' is missing; a file made by gka golden was "
+                        "expected",
+                        gka_file_path(file));
+    if (code == CLI_GOOD) {
+        fprintf(c->out, "%s: gka %s, stage %s, inputs %.12s...\nridge_ratio %s, num_iter %s, ",
+                gka_file_path(file), said(file, "gka_version"), said(file, "stage"),
+                said(file, "inputs_sha256"), said(file, "ridge_ratio"), said(file, "num_iter"));
+        fprintf(c->out, "chunk_size %s, scale %s\nspec %s\n\n", said(file, "chunk_size"),
+                said(file, "scale"), said(file, "spec"));
+        code = print_tolerances(c, file, tolerances);
+    }
+    if (code == CLI_GOOD) {
+        const json_t *const some = json_object_iter_value(json_object_iter(tolerances));
+        fprintf(c->out, "\ntolerance: %s\n", text_of(some, "rule"));
+        print_profiles(c->out, tolerances);
+    }
+    json_decref(tolerances);
+    return code;
+}
+
+int cli_show(cli *c, const char *path) {
+    gka_file *file = NULL;
+    int code = cli_open(c, path, &file);
+    if (code == CLI_GOOD)
+        code = show(c, file);
+    gka_file_close(file);
+    return code;
+}

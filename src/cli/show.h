@@ -1,0 +1,10 @@
+/* show.h - gka golden --show. */
+#ifndef GKA_CLI_SHOW_H
+#define GKA_CLI_SHOW_H
+
+#include "cli/cli.h"
+
+/* What the golden at path holds. Returns the exit code. */
+int cli_show(cli *c, const char *path);
+
+#endif
