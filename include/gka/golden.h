@@ -165,6 +165,9 @@ typedef struct gka_golden_row {
      * 0; <out, ref> / (||out|| ||ref||). */
     double fla_ratio, rtol, atol, atol_alone, cosine;
     bool fla_passes;
+    /* Of the elements that differ from the reference, the share that is nearer to zero than it:
+     * about 1/2 where results are rounded to nearest, 1 where they are cut off. 1/2: none. */
+    double toward_zero;
 } gka_golden_row;
 
 typedef struct gka_golden_options {

@@ -101,7 +101,7 @@ static int print_errors(const request *r, const gka_golden_verdict *v) {
 static int print_words(cli *c, const gka_golden_verdict *v) {
     static const char *const headings[] = {"<tensor",    "FLA ratio", "<FLA < 0.005",
                                            "torch rtol", "with atol", "atol with rtol 0",
-                                           "1 - cosine"};
+                                           "1 - cosine", "toward 0"};
     cli_table table;
     cli_table_start(&table, headings, sizeof headings / sizeof *headings);
     for (size_t i = 0; i < v->row_count; i++) {
@@ -115,6 +115,7 @@ static int print_words(cli *c, const gka_golden_verdict *v) {
         cli_cell_real(&table, row->atol);
         cli_cell_real(&table, row->atol_alone);
         cli_cell_real(&table, 1 - row->cosine);
+        cli_cell(&table, "%.0f %%", 100 * row->toward_zero);
     }
     return cli_table_print(&table, c->out) == GKA_OK ? CLI_GOOD : cli_out_of_memory(c);
 }
@@ -279,6 +280,7 @@ static json_t *json_row(const gka_golden_row *row, bool by_exact, bool *good) {
         cli_put(&o, "torch_atol", cli_json_real(row->atol));
         cli_put(&o, "atol_at_rtol_0", cli_json_real(row->atol_alone));
         cli_put(&o, "cosine", cli_json_real(row->cosine));
+        cli_put(&o, "toward_zero", cli_json_real(row->toward_zero));
         o.good &= distances.good;
     }
     *good &= o.good;

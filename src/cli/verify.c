@@ -67,14 +67,18 @@ static const char notes[] =
     "\n"
     "and, against NAME.steps, in the words of other tests: flash-linear-attention's ratio, the\n"
     "smallest atol that torch.testing.assert_close passes with its own rtol for the type, the\n"
-    "cosine. What fails is shown at its first and worst element, in decimal and in hex. Where "
-    "GOLDEN\n"
-    "is a folder (gka golden --suite), FILE is a folder of candidates of the same names, judged "
-    "case\n"
-    "by case; what it lacks is named. num_iter Chebyshev steps are what NAME.steps has: a solver\n"
-    "that converges (CG, Cholesky) is judged with --reference=exact, by NAME.exact in its place. "
-    "A\n"
-    "solve.dh0 that is symmetric is judged by the symmetric part of the reference.\n"
+    "cosine; and, of the elements that differ, the share nearer to 0 than the reference: half of\n"
+    "them where a kernel rounds to nearest, all where it cuts off. What fails is shown at its "
+    "first\n"
+    "and worst element, in decimal and in hex. Where GOLDEN is a folder (gka golden --suite), "
+    "FILE\n"
+    "is a folder of candidates of the same names, judged case by case; what it lacks is named.\n"
+    "\n"
+    "NAME.steps is num_iter Chebyshev steps: a solver that converges (CG, Cholesky) is judged "
+    "with\n"
+    "--reference=exact, by NAME.exact in its place. A solve.dh0 that is symmetric is judged by "
+    "the\n"
+    "symmetric part of the reference.\n"
     "\n"
     "JSON: for one FILE an object {file, oracle, parameters, tensors, ...}, for several a list of\n"
     "them; NaN and Inf are strings, ok is true, false or null. With --json=- no table is printed.\n"
@@ -383,8 +387,6 @@ static void look_at_verdicts(request *r, const gka_verification *v) {
 
 static gka_status verify(request *r, const gka_file *file, const gka_file *inputs,
                          gka_verification *v, gka_error *error) {
-    const char *const path = gka_file_path(file);
-    const char *const slash = strrchr(path, '/');
     cli_progress progress;
     const gka_verify_options options = {
         .oracle = r->oracle,
@@ -393,7 +395,7 @@ static gka_status verify(request *r, const gka_file *file, const gka_file *input
         .tolerances = r->tolerances,
         .tolerance_count = r->tolerance_texts.count,
         .emulate = r->emulate != NULL ? &r->profile : NULL,
-        .progress = cli_progress_start(&progress, r->c, slash == NULL ? path : slash + 1)};
+        .progress = cli_progress_start(&progress, r->c, gka_file_path(file))};
     const gka_status status = gka_verify(file, &options, v, error);
     cli_progress_end(&progress);
     return status;

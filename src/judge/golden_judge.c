@@ -204,6 +204,7 @@ static void other_words(gka_golden_row *row, gka_dtype dtype, int64_t n, const d
                         const double *ref, double error) {
     double most = 0, dot = 0;
     const double scale = rms(n, ref), length = rms(n, out);
+    int64_t differ = 0, nearer = 0;
     row->rtol = torch_rtol(dtype);
     row->fla_ratio = 0;
     for (int64_t i = 0; i < n; i++) {
@@ -211,10 +212,13 @@ static void other_words(gka_golden_row *row, gka_dtype dtype, int64_t n, const d
         most = isnan(d) || isnan(most) ? NAN : fmax(most, d);
         row->atol =
             isnan(d) || isnan(row->atol) ? NAN : fmax(row->atol, d - row->rtol * fabs(ref[i]));
+        differ += d > 0;
+        nearer += d > 0 && fabs(out[i]) < fabs(ref[i]);
         if (scale > 0 && length > 0)
             dot += out[i] / length * (ref[i] / scale);
     }
     row->atol_alone = most;
+    row->toward_zero = differ > 0 ? (double)nearer / (double)differ : .5;
     row->cosine = n > 0 ? dot / (double)n : 0;
     row->fla_ratio = scale > 0 ? error * scale / (scale + 1e-8) : most / 1e-8;
     row->fla_passes = most <= 1e-6 || row->fla_ratio < .005;

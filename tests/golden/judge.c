@@ -50,23 +50,28 @@ static double get(const candidate *c, int output, int64_t i) {
                       gka_load_le(c->bytes[output] + (size_t)i * size, size));
 }
 
-static void put(candidate *c, int output, int64_t i, double x) {
+static void put_rounded(candidate *c, int output, int64_t i, double x, gka_rounding rounding) {
     const gka_format *const format = gka_format_of_dtype(c->tensors[output].dtype);
     const size_t size = gka_dtype_size(c->tensors[output].dtype);
     gka_store_le(c->bytes[output] + (size_t)i * size, size,
-                 gka_encode(format, gka_round(format, GKA_NEAREST_EVEN, x, 0)));
+                 gka_encode(format, gka_round(format, rounding, x, 0)));
+}
+
+static void put(candidate *c, int output, int64_t i, double x) {
+    put_rounded(c, output, i, x, GKA_NEAREST_EVEN);
 }
 
 /* A reference of the golden, as doubles, into the candidate. */
-static void put_reference(candidate *c, int output, const char *suffix) {
+static void put_reference(candidate *c, int output, const char *suffix, gka_rounding rounding) {
     char name[40];
     (void)snprintf(name, sizeof name, "%s%s", judge_outputs[output].name, suffix);
     const gka_tensor *const from = gka_file_find(golden, name);
     assert_true(from != NULL && from->dtype == GKA_F64);
     for (int64_t i = 0; i < gka_tensor_count(from); i++)
-        put(c, output, i,
-            gka_decode(gka_format_of_dtype(GKA_F64),
-                       gka_load_le((const char *)from->data + 8 * i, 8)));
+        put_rounded(c, output, i,
+                    gka_decode(gka_format_of_dtype(GKA_F64),
+                               gka_load_le((const char *)from->data + 8 * i, 8)),
+                    rounding);
 }
 
 static void start(candidate *c) {
@@ -82,7 +87,7 @@ static void start(candidate *c) {
         memcpy(c->bytes[i], tensor->data, size);
     }
     /* The released dh0 has the wrong sign and lacks the ridge term (NUMERICS 5). */
-    put_reference(c, JUDGE_SOLVE_DH0, ".steps");
+    put_reference(c, JUDGE_SOLVE_DH0, ".steps", GKA_NEAREST_EVEN);
 }
 
 /* Judges the tensors whose bits are set in `present`. */
@@ -314,8 +319,8 @@ static void test_by_exact(void **state) {
     gka_file *file;
     const gka_golden_options options = {.by_exact = true};
     start(&c);
-    put_reference(&c, JUDGE_FRO, ".exact");
-    put_reference(&c, JUDGE_X, ".exact");
+    put_reference(&c, JUDGE_FRO, ".exact", GKA_NEAREST_EVEN);
+    put_reference(&c, JUDGE_X, ".exact", GKA_NEAREST_EVEN);
     for (int by_exact = 0; by_exact < 2; by_exact++) {
         assert_int_equal(judge(&c, ALL, by_exact ? &options : NULL, &v, &file), GKA_OK);
         const gka_golden_row *const x = &v.rows[JUDGE_X], *const o = &v.rows[JUDGE_O];
@@ -328,6 +333,23 @@ static void test_by_exact(void **state) {
         gka_golden_verdict_free(&v);
         gka_file_close(file);
     }
+    end(&c, &v, file);
+}
+
+/* Cutting off is within the tolerance, and shows in the share of elements nearer to zero. */
+static void test_cut_off_not_rounded(void **state) {
+    (void)state;
+    candidate c;
+    gka_golden_verdict v;
+    gka_file *file;
+    start(&c);
+    put_reference(&c, JUDGE_X, ".steps", GKA_TOWARD_ZERO);
+    put_reference(&c, JUDGE_SOLVE_DQ, ".steps", GKA_NEAREST_EVEN);
+    assert_int_equal(judge(&c, ALL, NULL, &v, &file), GKA_OK);
+    assert_int_equal(v.rows[JUDGE_X].judged.ok, GKA_PASS);
+    assert_true(v.rows[JUDGE_X].toward_zero >= 1);
+    const double share = v.rows[JUDGE_SOLVE_DQ].toward_zero; /* 4 of the binomial's sigmas */
+    assert_true(fabs(share - .5) < 2 / sqrt((double)v.rows[JUDGE_SOLVE_DQ].judged.count));
     end(&c, &v, file);
 }
 
@@ -442,6 +464,7 @@ int main(void) {
         cmocka_unit_test(test_missing_tensors),
         cmocka_unit_test(test_names_and_heads_first),
         cmocka_unit_test(test_by_exact),
+        cmocka_unit_test(test_cut_off_not_rounded),
         cmocka_unit_test(test_a_symmetric_dh0),
         cmocka_unit_test(test_one_row),
         cmocka_unit_test(test_changed_inputs),

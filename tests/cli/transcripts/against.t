@@ -22,15 +22,15 @@ $ gka verify --against=golden --junit=junit.xml --json=out.json $DATA/h100/h0.sa
 > layer.dalpha  -             -  -         1.25e-01         -          -         -         -          -         -  missing
 > layer.dg      -             -  -         1.25e-01         -          -         -         -          -         -  missing
 >
-> tensor     FLA ratio  FLA < 0.005  torch rtol  with atol  atol with rtol 0  1 - cosine
-> x           5.32e-03  fails          1.60e-02   2.83e-01          6.24e-01    1.20e-05
-> fro         6.72e-03  fails          1.30e-06   1.15e-01          1.15e-01    1.27e-06
-> h_chunk     1.71e-03  passes         1.60e-02   9.28e-06          3.87e-03    1.45e-06
-> h_final     1.45e-03  passes         1.30e-06   8.57e-05          8.58e-05    1.05e-06
-> solve.dq    4.81e-03  passes         1.60e-02   2.67e+00          5.76e+00    9.73e-06
-> solve.dk    4.59e-02  fails          1.60e-02   6.10e+01          6.14e+01    1.05e-03
-> solve.dg    1.63e-02  fails          1.30e-06   3.47e+00          3.47e+00    1.14e-04
-> solve.dh0   2.00e+00  fails          1.30e-06   7.49e+01          7.49e+01    2.00e+00
+> tensor     FLA ratio  FLA < 0.005  torch rtol  with atol  atol with rtol 0  1 - cosine  toward 0
+> x           5.32e-03  fails          1.60e-02   2.83e-01          6.24e-01    1.20e-05      38 %
+> fro         6.72e-03  fails          1.30e-06   1.15e-01          1.15e-01    1.27e-06      73 %
+> h_chunk     1.71e-03  passes         1.60e-02   9.28e-06          3.87e-03    1.45e-06      50 %
+> h_final     1.45e-03  passes         1.30e-06   8.57e-05          8.58e-05    1.05e-06      51 %
+> solve.dq    4.81e-03  passes         1.60e-02   2.67e+00          5.76e+00    9.73e-06      38 %
+> solve.dk    4.59e-02  fails          1.60e-02   6.10e+01          6.14e+01    1.05e-03      44 %
+> solve.dg    1.63e-02  fails          1.30e-06   3.47e+00          3.47e+00    1.14e-04      47 %
+> solve.dh0   2.00e+00  fails          1.30e-06   7.49e+01          7.49e+01    2.00e+00      32 %
 >
 > solve.dh0: error 2 > 0.00391; 16349 of 16384 elements off by more than tolerance * rms
 >   row solve.dh0[0,0]: error 2 > 0.00391
@@ -128,12 +128,12 @@ $ gka verify --against=few --map=x.exact=x --map=fro.exact=fro few | grep -v dis
 >
 > tensor  dtype     error  against  tolerance       row  tolerance     steps  local  inherited  total  ok
 > x       F64    5.04e+00  steps     1.91e-06  6.10e+00   1.91e-06  5.04e+00      -          -      0  NO
-> fro     F64    9.16e-17  steps     2.38e-07  2.22e-16   4.77e-07  9.16e-17      -          -      0  yes
+> fro     F64    9.16e-17  steps     2.38e-07  1.63e-16   4.77e-07  9.16e-17      -          -      0  yes
 > o       -             -  -         9.54e-07         -   1.91e-06         -      -          -      -  missing
 >
-> tensor  FLA ratio  FLA < 0.005  torch rtol  with atol  atol with rtol 0  1 - cosine
-> x        5.04e+00  fails          1.00e-07   2.35e+02          2.35e+02    7.55e-02
-> fro      9.16e-17  passes         1.00e-07          0          2.22e-16   -2.22e-16
+> tensor  FLA ratio  FLA < 0.005  torch rtol  with atol  atol with rtol 0  1 - cosine  toward 0
+> x        5.04e+00  fails          1.00e-07   2.35e+02          2.35e+02    7.55e-02      24 %
+> fro      9.16e-17  passes         1.00e-07          0          2.22e-16   -2.22e-16      29 %
 >
 > x: error 5.04 > 1.91e-06; 128 of 128 elements off by more than tolerance * rms
 >   row x[0,0,0]: error 6.1 > 1.91e-06

@@ -113,11 +113,14 @@ $ gka verify --help
 >
 > and, against NAME.steps, in the words of other tests: flash-linear-attention's ratio, the
 > smallest atol that torch.testing.assert_close passes with its own rtol for the type, the
-> cosine. What fails is shown at its first and worst element, in decimal and in hex. Where GOLDEN
-> is a folder (gka golden --suite), FILE is a folder of candidates of the same names, judged case
-> by case; what it lacks is named. num_iter Chebyshev steps are what NAME.steps has: a solver
-> that converges (CG, Cholesky) is judged with --reference=exact, by NAME.exact in its place. A
-> solve.dh0 that is symmetric is judged by the symmetric part of the reference.
+> cosine; and, of the elements that differ, the share nearer to 0 than the reference: half of
+> them where a kernel rounds to nearest, all where it cuts off. What fails is shown at its first
+> and worst element, in decimal and in hex. Where GOLDEN is a folder (gka golden --suite), FILE
+> is a folder of candidates of the same names, judged case by case; what it lacks is named.
+>
+> NAME.steps is num_iter Chebyshev steps: a solver that converges (CG, Cholesky) is judged with
+> --reference=exact, by NAME.exact in its place. A solve.dh0 that is symmetric is judged by the
+> symmetric part of the reference.
 >
 > JSON: for one FILE an object {file, oracle, parameters, tensors, ...}, for several a list of
 > them; NaN and Inf are strings, ok is true, false or null. With --json=- no table is printed.
