@@ -196,10 +196,10 @@ typedef enum gka_cotangent {
  * million or more; where it does not, the group of heads is computed again in MPFR, with a bound of
  * the same kind, at 192 bits, then 384, 768, 1536: about 40 ms a token at D = V = 128 and 192 bits,
  * and as MPFR's memory. Second words are always computed so. report->elements_undecided counts what
- * is rounded without a proof: ties and zeros that 1536 bits do not tell apart from their
- * neighbours, rounded at 1536 bits; and, in windows and with options->leave_undecided, where MPFR
- * is not tried, what double-double left: its own rounding, mostly right. GKA_NO_CERTIFICATE: also
- * where no precision gives a bound, as for states outside the range of binary64. */
+ * is rounded without a proof: ties that 1536 bits do not tell apart from their neighbours, rounded
+ * there; results of states or gradients outside the range of binary64, in which norms are kept,
+ * rounded in MPFR; and where MPFR is not tried - with options->leave_undecided, or for sequences of
+ * more than 2^14 tokens - what double-double left: its own rounding, mostly right. */
 gka_status gka_oracle_gradient(const gka_problem *problem, gka_cotangent cotangent,
                                const gka_oracle_options *options, gka_exact *out, gka_exact *lo,
                                gka_oracle_report *report, gka_error *error);

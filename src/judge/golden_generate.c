@@ -265,6 +265,7 @@ static gka_status make_exact_stream(job *j, gka_error *error) {
         j->meter.step = i == 0 ? 1 : GRADIENT;
         status = golden_stream_exact(j->stream, parts[i], j->wanted, &progress, &report, error);
         add_report(&j->report, &report);
+        note_proven(j, parts[i], &report);
         if (status == GKA_OK)
             status = end_step(j, j->meter.step, error);
     }

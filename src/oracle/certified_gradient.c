@@ -26,7 +26,7 @@
 #define UP     (1 + 0x1p-40)
 #define DOWN   (1 - 0x1p-40)
 #define V_UNIT 0x1p-106 /* v of gradient_bound.h */
-enum { MOST_REFINEMENTS = 12, STATE_TAIL = 16 };
+enum { MOST_REFINEMENTS = 12, STATE_TAIL = 16, LONGEST_MPFR = 1 << 14 };
 
 /* A vector of double-doubles in two arrays. */
 typedef struct vector {
@@ -259,6 +259,7 @@ static void put(space *w, gka_gradient tensor, int64_t t, const double *hi, cons
         *gka_group_needs(g, tensor, w->index, t) |= (uint16_t)(1u << tensor);
     g->elements += out != NULL || second ? count : 0;
     g->in_mpfr += second ? count : undecided;
+    g->second_words |= second;
 }
 
 static void put_number(space *w, gka_gradient tensor, int64_t t, dd x, double e) {
@@ -520,7 +521,7 @@ static void cotangents(const gka_problem *problem, int64_t b, int64_t t, int64_t
 static void suffix(const gka_problem *problem, const gradient_state *s, space *w) {
     const gka_kernels *const K = w->kernels;
     const dd one = {1, 0};
-    w->b.weight = w->b.y = w->b.e_y = 0;
+    w->b.ridge = w->b.y = w->b.e_y = 0;
     for (int64_t i = 0; i < w->D; i++)
         set(w->t, i, dd_neg(at(w->p, i)));
     K->rank_one(w->n, w->n, one, w->t.hi, w->t.lo, w->x.hi, w->x.lo, w->A);
@@ -530,7 +531,7 @@ static void suffix(const gka_problem *problem, const gradient_state *s, space *w
         K->add_scaled(w->n, w->n, weight, s->H, w->A);
         w->excess =
             dd_add(w->excess, dd_mul(weight, dd_add(dd_mul(w->f, w->f), dd_neg(dd_mul(own, own)))));
-        w->b.weight = fabs(weight.hi) * UP;
+        w->b.ridge = fabs(px.hi) * UP;
     }
     if (w->V > 0) {
         K->mix(w->n, w->alpha, w->q, w->x.hi, w->x.lo, w->y.hi, w->y.lo);
@@ -762,6 +763,7 @@ static void begin_group(gka_run *run, int64_t n, int64_t h, space *w) {
     g->V = w->V;
     g->span = g->head.span = gka_problem_span(run->problem, n);
     g->base = 0;
+    g->second_words = false;
     g->elements = g->in_mpfr = g->undecided = g->ties = g->zeros = 0;
     memset(g->bound, 0, sizeof g->bound);
     memset(g->largest, 0, sizeof g->largest);
@@ -783,9 +785,15 @@ static void report(gka_group *g) {
     pthread_mutex_unlock(&run->lock);
 }
 
-static void leave_undecided(gka_group *g) {
-    g->undecided = g->in_mpfr;
-    g->in_mpfr = 0;
+/* What the tokens at hand need of MPFR; or it is counted as undecided. */
+static gka_status resolve(gka_group *g, gka_error *error) {
+    const bool second_words = g->second_words, longest = g->span.end - g->span.begin > LONGEST_MPFR;
+    if (!second_words && (longest || g->run->options->leave_undecided)) {
+        g->undecided += g->in_mpfr;
+        g->in_mpfr = 0;
+        return GKA_OK;
+    }
+    return gka_group_resolve(g, error);
 }
 
 static gka_status reverse_group(gka_run *run, int64_t n, int64_t h, void *memory,
@@ -805,10 +813,7 @@ static gka_status reverse_group(gka_run *run, int64_t n, int64_t h, void *memory
     if (status != GKA_OK)
         return status;
     put_keys_and_values(w);
-    if (w->g.in_mpfr > 0 && !run->options->leave_undecided)
-        status = gka_group_resolve(&w->g, error);
-    else
-        leave_undecided(&w->g);
+    status = resolve(&w->g, error);
     report(&w->g);
     return status;
 }
@@ -840,15 +845,18 @@ static gka_status reverse_windows(gka_run *run, int64_t n, int64_t h, void *memo
             return GKA_INTERRUPTED;
         w->g.base = from;
         begin_tokens(from, to, w);
-        const gka_status status = reverse_tokens(run, w, error);
+        gka_status status = reverse_tokens(run, w, error);
         if (status != GKA_OK)
             return status;
         put_keys_and_values(w);
-        if (!window->full(window->context, from, to))
-            return GKA_INTERRUPTED;
+        if (from == 0)
+            put_initial(w);
+        status = resolve(&w->g, error);
+        if (status == GKA_OK && !window->full(window->context, from, to))
+            status = GKA_INTERRUPTED;
+        if (status != GKA_OK)
+            return status;
     }
-    put_initial(w);
-    leave_undecided(&w->g);
     report(&w->g);
     return GKA_OK;
 }

@@ -19,8 +19,8 @@ gka_status gka_certified_gradient_enclose(const gka_problem *problem, gka_cotang
                                           gka_exact *lo, const gka_gradient_enclosure *enclosure,
                                           gka_oracle_report *report, gka_error *error);
 
-/* The heads h .. h + heads - 1 of sequence n, which share keys and values, and tokens [from, to).
- */
+/* The heads h .. h + heads - 1 of sequence n, which share keys and values; tokens [from, to)
+ * of its span are at hand. */
 typedef struct gka_group {
     gka_run *run;
     const gka_gradient_enclosure *enclosure;
@@ -36,7 +36,8 @@ typedef struct gka_group {
      * row and column of the states, or the cotangent of o, vanish at all tokens. Then everything
      * that has this coordinate does. */
     unsigned char *rows, *columns;
-    gka_head head; /* for its factor, solve and least eigenvalue */
+    gka_head head;     /* for its factor, solve and least eigenvalue */
+    bool second_words; /* are wanted of something */
     int64_t elements, in_mpfr, undecided, ties, zeros;
     double bound[GKA_GRADIENTS], largest[GKA_GRADIENTS];
 } gka_group;
@@ -58,8 +59,8 @@ uint16_t *gka_group_needs(const gka_group *g, gka_gradient tensor, int64_t head,
 /* H before token t as it is given: where a chunk begins. NULL: it is not. */
 const double *gka_given_state(const gka_run *run, int64_t n, int64_t t, int64_t h);
 
-/* Decides in MPFR what g->needs asks for. GKA_NO_CERTIFICATE: there is no bound at the last
- * precision. What that leaves undecided is its rounding, counted. */
+/* Decides in MPFR what g->needs asks for. What that leaves undecided, at the last precision or
+ * where norms leave the range of binary64, is rounded as it is, and counted. */
 gka_status gka_group_resolve(gka_group *g, gka_error *error);
 
 #endif

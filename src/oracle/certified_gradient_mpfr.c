@@ -50,7 +50,7 @@ static mpfr_t *take(mpfr_t *block, size_t *used, int64_t count) {
 }
 
 static int64_t tokens_of(const gka_group *g) {
-    return g->to - g->from;
+    return g->span.end - g->span.begin;
 }
 
 static size_t layout(mpfr_t *block, numbers *w) {
@@ -185,17 +185,25 @@ static void enclose(const numbers *w, gka_gradient tensor, int64_t count, int64_
     }
 }
 
-/* A row that is needed, each element within e v. False: no bound at the last precision. */
-static bool put(numbers *w, gka_gradient tensor, int64_t t, mpfr_t *x, double e) {
+static bool at_hand(const gka_group *g, gka_gradient tensor, int64_t t) {
+    return tensor == GKA_GRADIENT_DH0 || tensor == GKA_GRADIENT_DU0 ? g->from == g->span.begin
+                                                                    : t >= g->from && t < g->to;
+}
+
+/* A row that is needed, each element within e v. */
+static void put(numbers *w, gka_gradient tensor, int64_t t, mpfr_t *x, double e) {
     gka_group *const g = w->g;
+    if (!at_hand(g, tensor, t))
+        return;
     uint16_t *const needs = gka_group_needs(g, tensor, w->index, t), bit = (uint16_t)(1u << tensor);
     if ((*needs & bit) == 0)
-        return true;
+        return;
     int64_t count;
     const int64_t to = gka_group_place(g, tensor, w->index, t, &count), zeros = g->zeros,
                   ties = g->ties, undecided = g->undecided;
     double *const out = gka_gradient_member(g->run->out, tensor), *const lo = gka_gradient_member(
                                                                       g->run->lo, tensor);
+    const bool last = w->last || !(e <= DBL_MAX); /* no precision helps */
     bool all = true;
     enclose(w, tensor, count, to, x, e);
     for (int64_t i = 0; i < count; i++) {
@@ -208,19 +216,16 @@ static bool put(numbers *w, gka_gradient tensor, int64_t t, mpfr_t *x, double e)
             *to_lo = 0;
         if (nothing || put_element(w, x[i], e, to_out, to_lo))
             continue;
-        if (w->last && !(e <= DBL_MAX))
-            return false;
         all = false;
-        g->undecided += w->last;
+        g->undecided += last;
     }
-    if (all) {
+    if (all || last) {
         *needs &= (uint16_t)~bit;
-    } else if (!w->last) {
+    } else {
         g->zeros = zeros;
         g->ties = ties;
         g->undecided = undecided;
     }
-    return true;
 }
 
 /* ---- the state ----------------------------------------------------------------------------- */
@@ -373,16 +378,18 @@ static bool solve(numbers *w, const gka_state_bound *after, mpfr_exp_t e, mpfr_t
         return true;
     copy(w->D, right, w->r);
     double r = INFINITY;
-    for (int i = 0; i < w->P; i++) {
+    mpfr_exp_t left = gka_mp_exponent(w->D, right), before;
+    do { /* where bounds leave binary64 as long as it helps */
         gka_mp_correct(head, w->r, e, *w->t, x);
         gka_mp_residual(w->D, w->H, *w->lambda, right, x, *w->s, w->r);
-        const double before = r;
+        before = left;
+        left = gka_mp_exponent(w->D, w->r);
         r = gka_mp_norm_in_v(w->P, w->D, w->r);
         *x_norm = size(w, w->D, x);
         const double rest = gka_bound_solve(after, &w->b, right_norm, e_right, 0, *x_norm);
-        if (r <= rest * w->b.least || !(r < before / 4 || r == INFINITY))
+        if (rest <= DBL_MAX && r <= rest * w->b.least)
             break;
-    }
+    } while (left < before - 2);
     *e_x = gka_bound_solve(after, &w->b, right_norm, e_right, r, *x_norm);
     return true;
 }
@@ -459,12 +466,12 @@ static void cotangents(numbers *w, const gka_state_bound *after, int64_t t) {
 static void ridge_term(numbers *w) {
     const int64_t D = w->D;
     mpfr_mul_d(*w->weight, dot(w, D, w->p, 1, w->x, 1), w->g->run->problem->ridge_ratio, RN);
+    w->b.ridge = magnitude(w, *w->weight);
     mpfr_div(*w->weight, *w->weight, *w->f, RN);
     mpfr_neg(*w->weight, *w->weight, RN);
     for (int64_t i = 0; i < D; i++)
         for (int64_t j = 0; j < D; j++)
             mpfr_fma(w->A[i * D + j], *w->weight, gka_mp_at(w->H, i, j), w->A[i * D + j], RN);
-    w->b.weight = magnitude(w, *w->weight);
     if (!w->b.given_f)
         return;
     mpfr_sqr(*w->s, *w->f, RN);
@@ -476,7 +483,7 @@ static void ridge_term(numbers *w) {
 /* A = -p x^T - a <p,x>/f H + A,  E = s q' do^T + E */
 static void suffix(numbers *w, const gka_state_bound *after) {
     const int64_t D = w->D, V = w->V;
-    w->b.weight = w->b.y = w->b.e_y = 0;
+    w->b.ridge = w->b.y = w->b.e_y = 0;
     for (int64_t i = 0; i < D; i++) {
         mpfr_neg(*w->s, w->p[i], RN);
         for (int64_t j = 0; j < D; j++)
@@ -518,7 +525,7 @@ static void keys_and_values(numbers *w, mpfr_t *dk, mpfr_t *dv) {
 
 /* dg = gamma (<A, H_{t-1}> + <E, U_{t-1}>); A <- gamma A, E <- gamma E. `before` holds the state.
  */
-static bool gate(numbers *w, mpfr_t *before, int64_t t, const gka_results_bound *e) {
+static void gate(numbers *w, mpfr_t *before, int64_t t, const gka_results_bound *e) {
     const int64_t D = w->D, V = w->V;
     mpfr_t *const U = before + D * (D + 1) / 2;
     mpfr_set_zero(*w->sum, 1);
@@ -528,17 +535,16 @@ static bool gate(numbers *w, mpfr_t *before, int64_t t, const gka_results_bound 
     mpfr_mul(w->z[0], *w->gamma, *w->sum, RN);
     if (w->b.given_f && !mpfr_zero_p(*w->gamma))
         mpfr_add(w->z[0], w->z[0], *w->excess, RN);
-    bool good = put(w, GKA_GRADIENT_DG_H, t, w->z, e->dg_h);
+    put(w, GKA_GRADIENT_DG_H, t, w->z, e->dg_h);
     mpfr_mul(*w->weight, *w->gamma, dot(w, D * V, w->E, 1, U, 1), RN);
-    good = put(w, GKA_GRADIENT_DG_U, t, w->weight, e->dg_u) && good;
+    put(w, GKA_GRADIENT_DG_U, t, w->weight, e->dg_u);
     mpfr_add(w->z[0], w->z[0], *w->weight, RN);
-    good = put(w, GKA_GRADIENT_DG, t, w->z, e->dg) && good;
+    put(w, GKA_GRADIENT_DG, t, w->z, e->dg);
     for (int64_t i = 0; i < D * D; i++)
         mpfr_mul(w->A[i], w->A[i], *w->gamma, RN);
     for (int64_t i = 0; i < D * V; i++)
         mpfr_mul(w->E[i], w->E[i], *w->gamma, RN);
     gka_bound_gate(&w->b, &w->sb);
-    return good;
 }
 
 /* z = x - q */
@@ -548,25 +554,27 @@ static void difference(numbers *w) {
 }
 
 /* dalpha = <dq', x - q>,  dq = (1 - alpha) dq' + p */
-static bool query(numbers *w, int64_t t, const gka_results_bound *e) {
+static void query(numbers *w, int64_t t, const gka_results_bound *e) {
     const int64_t D = w->D;
     difference(w);
     (void)dot(w, D, w->dq, 1, w->z, 1);
-    bool good = w->V == 0 || put(w, GKA_GRADIENT_DALPHA, t, w->sum, e->dalpha);
+    if (w->V > 0)
+        put(w, GKA_GRADIENT_DALPHA, t, w->sum, e->dalpha);
     mpfr_set_d(*w->s, w->alpha, RN);
     mpfr_ui_sub(*w->s, 1, *w->s, RN);
     for (int64_t i = 0; i < D; i++)
         mpfr_fma(w->z[i], w->dq[i], *w->s, w->p[i], RN);
-    return put(w, GKA_GRADIENT_DQ, t, w->z, e->dq) && good;
+    put(w, GKA_GRADIENT_DQ, t, w->z, e->dq);
 }
 
 /* x, f, and o = s U^T q' */
-static bool forward(numbers *w, int64_t t, const gka_results_bound *e) {
-    bool good = put(w, GKA_GRADIENT_X, t, w->x, w->b.e_x);
-    good = put(w, GKA_GRADIENT_FRO, t, w->f, w->b.e_f) && good;
+static void forward(numbers *w, int64_t t, const gka_results_bound *e) {
+    put(w, GKA_GRADIENT_X, t, w->x, w->b.e_x);
+    put(w, GKA_GRADIENT_FRO, t, w->f, w->b.e_f);
     for (int64_t j = 0; j < w->V; j++)
         mpfr_mul_d(w->u[j], dot(w, w->D, w->U + j, w->V, w->y, 1), w->g->run->problem->scale, RN);
-    return (w->V == 0 || put(w, GKA_GRADIENT_O, t, w->u, e->o)) && good;
+    if (w->V > 0)
+        put(w, GKA_GRADIENT_O, t, w->u, e->o);
 }
 
 static gka_results_bound result_bounds(const gka_state_bound *before, const gka_state_bound *after,
@@ -588,11 +596,12 @@ static void end_of_chunk(numbers *w) {
     w->sb.excess = w->sb.e_excess = 0;
 }
 
-/* From w->states + m, the state before token t, and the one after it. */
+/* From w->states + m, the state before token t, and the one after it. False: binary64 cannot factor
+ * H + lambda I. */
 static bool reverse_token(numbers *w, int64_t t, int64_t m) {
     const gka_group *const g = w->g;
     const gka_problem *const problem = g->run->problem;
-    const int64_t i = t - g->from, h = g->h + w->index;
+    const int64_t i = t - g->span.begin, h = g->h + w->index;
     mpfr_t *const before = w->states + m * w->size;
     gka_state_bound *const after = w->bounds + m + 1;
     gka_state_bound bound = w->bounds[m];
@@ -605,7 +614,7 @@ static bool reverse_token(numbers *w, int64_t t, int64_t m) {
     cotangents(w, after, t);
     if (!solve_both(w, after, t))
         return false;
-    bool good = put(w, GKA_GRADIENT_P, t, w->p, w->b.e_p);
+    put(w, GKA_GRADIENT_P, t, w->p, w->b.e_p);
     suffix(w, after);
     const double *const given = gka_given_state(g->run, g->n, t, h);
     if (given != NULL) { /* the token before will be replayed with its own */
@@ -615,13 +624,13 @@ static bool reverse_token(numbers *w, int64_t t, int64_t m) {
     }
     const gka_results_bound e = result_bounds(&bound, after, i, w);
     keys_and_values(w, w->dk + i * w->D, w->dv + i * w->V);
-    good = gate(w, before, t, &e) && good;
-    good = query(w, t, &e) && good;
+    gate(w, before, t, &e);
+    query(w, t, &e);
     if (g->run->options->given != NULL)
-        good = forward(w, t, &e) && good;
+        forward(w, t, &e);
     if (mpfr_zero_p(*w->gamma))
         end_of_chunk(w);
-    return good;
+    return true;
 }
 
 /* ---- one head, one group ------------------------------------------------------------------- */
@@ -639,12 +648,12 @@ static void last_cotangents(numbers *w) {
     w->sb.E = size(w, D * V, w->E);
 }
 
-static gka_status no_bound(const numbers *w, int64_t t, gka_error *error) {
+static gka_status fail(const numbers *w, int64_t t, gka_error *error) {
     gka_head *const head = &w->g->head;
     head->h = w->g->h + w->index;
     return gka_head_fail(head, t, GKA_NO_CERTIFICATE,
-                         "H + lambda I could not be proven positive definite and well enough "
-                         "conditioned for binary64, or a value left its range",
+                         "H + lambda I is not positive definite and well enough conditioned for a "
+                         "binary64 factor",
                          error);
 }
 
@@ -657,8 +666,8 @@ static gka_status reverse_head(numbers *w, int64_t first, gka_error *error) {
     const gka_group *const g = w->g;
     const int64_t length = w->length, size_ = w->size;
     first_state(w);
-    for (int64_t t = g->from; t < g->to; t++) {
-        const int64_t i = t - g->from;
+    for (int64_t t = g->span.begin; t < g->span.end; t++) {
+        const int64_t i = t - g->span.begin;
         if (i % length == 0) {
             copy(size_, w->states, w->marks + i / length * size_);
             w->mark_bounds[i / length] = *w->bounds;
@@ -667,9 +676,9 @@ static gka_status reverse_head(numbers *w, int64_t first, gka_error *error) {
         next_state(w, w->states, w->bounds, given_at(w, t), w->states, w->bounds);
     }
     last_cotangents(w);
-    for (int64_t t = g->to - 1; t >= first; t--) {
-        const int64_t i = t - g->from, m = i % length;
-        if (m == length - 1 || t == g->to - 1) {
+    for (int64_t t = g->span.end - 1; t >= first; t--) {
+        const int64_t i = t - g->span.begin, m = i % length;
+        if (m == length - 1 || t == g->span.end - 1) {
             copy(size_, w->marks + i / length * size_, w->states);
             *w->bounds = w->mark_bounds[i / length];
             for (int64_t j = 0; j <= m; j++) {
@@ -679,16 +688,15 @@ static gka_status reverse_head(numbers *w, int64_t first, gka_error *error) {
             }
         }
         if (!reverse_token(w, t, m))
-            return no_bound(w, t, error);
+            return fail(w, t, error);
         if (!gka_run_waits(g->run, g->n, g->h))
             return GKA_INTERRUPTED;
     }
-    if (first > g->from)
+    if (first > g->span.begin)
         return GKA_OK;
-    return put(w, GKA_GRADIENT_DH0, g->to, w->A, w->sb.e_A) &&
-                   put(w, GKA_GRADIENT_DU0, g->to, w->E, w->sb.e_E)
-               ? GKA_OK
-               : no_bound(w, g->from, error);
+    put(w, GKA_GRADIENT_DH0, g->span.end, w->A, w->sb.e_A);
+    put(w, GKA_GRADIENT_DU0, g->span.end, w->E, w->sb.e_E);
+    return GKA_OK;
 }
 
 /* The first token of which anything is needed; -1: nothing is. An initial state needs all. */
@@ -717,10 +725,9 @@ static gka_status reverse_group(numbers *w, int64_t first, gka_error *error) {
         return status;
     w->index = 0;
     for (int64_t t = first; t < w->g->to; t++) {
-        const int64_t i = t - w->g->from;
-        if (!put(w, GKA_GRADIENT_DK, t, w->dk + i * w->D, w->e_dk[i]) ||
-            !put(w, GKA_GRADIENT_DV, t, w->dv + i * w->V, w->e_dv[i]))
-            return no_bound(w, t, error);
+        const int64_t i = t - w->g->span.begin;
+        put(w, GKA_GRADIENT_DK, t, w->dk + i * w->D, w->e_dk[i]);
+        put(w, GKA_GRADIENT_DV, t, w->dv + i * w->V, w->e_dv[i]);
     }
     return GKA_OK;
 }

@@ -125,37 +125,43 @@ void gka_bound_mix(gka_token_bound *b) {
     b->e_y = up(times(b->alpha, b->e_x) + (nothing ? 0 : MIX * size));
 }
 
-/* e of a <p,x>/f: with P^ for the sum, F for the exact f, the exact value is a P/F and
- *   |w^ - a P/F| <= (BY + DIV) v |w^| + |w^| e_f v / F + a e_P v / F,  F >= f^ - e_f v. */
-static double weight_error(const gka_token_bound *b, double e_px) {
+/* w H for w = a <p,x>/f: with P^ for the sum and F for the exact f,
+ *   |w^ - a P/F| <= (BY + DIV) v |w^| + |w^| e_f v / F + a e_P v / F,  F >= f^ - e_f v,
+ * and then as in `product`; H/f goes together, for w alone may leave the range. */
+static double ridge_error(const gka_state_bound *after, const gka_token_bound *b, double e_px) {
     const double least_f = (b->f - b->e_f * b->precision.v) * DOWN;
     const double e_sum = up(e_px + b->precision.dot * times(b->p, b->x));
-    if (e_sum == 0)
-        return 0;
-    return least_f > 0 ? up((BY + DIV) * b->weight +
-                            (times(b->weight, b->e_f) + times(b->ratio, e_sum)) / least_f)
-                       : INFINITY;
+    if (e_sum == 0 || after->H == 0)
+        return e_sum == 0 || after->e_H == 0 ? 0 : INFINITY;
+    if (!(least_f > 0))
+        return INFINITY;
+    const double wH = times(b->ridge, after->H / b->f), off_H = up(after->e_H / after->H);
+    const double e_w = up(up(BY + DIV + b->e_f / least_f) * wH +
+                          times(times(b->ratio, e_sum), after->H / least_f));
+    return product(&b->precision, wH, e_w, 1, off_H);
 }
 
-/* w (f^2 - own^2), f given and own computed */
-static void add_excess(const gka_token_bound *b, double e_weight, gka_suffix_bound *s) {
+/* w (f^2 - own^2), f given and exact, own computed */
+static void add_excess(const gka_token_bound *b, double e_px, gka_suffix_bound *s) {
     const gka_precision *const r = &b->precision;
+    if (b->f == 0)
+        return;
     const double d = up(times(b->f, b->f) + times(b->own, b->own));
     const double e_d = up(product(r, b->own, b->e_own, b->own, b->e_own) + (MUL + ADD) * d);
-    const double size = times(b->weight, d);
+    const double w = up(b->ridge / b->f), e_sum = up(e_px + r->dot * times(b->p, b->x));
+    const double e_w = up((BY + DIV) * w + times(b->ratio, e_sum) / b->f), size = times(w, d);
     s->excess = up(s->excess + size);
-    s->e_excess =
-        up(s->e_excess + product(r, b->weight, e_weight, d, e_d) + MUL * size + ADD * s->excess);
+    s->e_excess = up(s->e_excess + product(r, w, e_w, d, e_d) + MUL * size + ADD * s->excess);
 }
 
 void gka_bound_suffix(const gka_state_bound *after, const gka_token_bound *b, gka_suffix_bound *s) {
     const gka_precision *const r = &b->precision;
     const double px = times(b->p, b->x), e_px = product(r, b->p, b->e_p, b->x, b->e_x);
-    const double e_weight = weight_error(b, e_px), wH = times(b->weight, after->H);
-    const double e_wH = product(r, b->weight, e_weight, after->H, after->e_H);
+    const double e_wH = ridge_error(after, b, e_px);
+    const double wH = after->H > 0 && b->f > 0 ? times(b->ridge, after->H / b->f) : 0;
     s->e_A = up(s->e_A + e_px + OUTER * (s->A + px) + e_wH + OUTER * wH + ADD * (s->A + px));
     if (b->given_f)
-        add_excess(b, e_weight, s);
+        add_excess(b, e_px, s);
     const double sy = times(b->scale, b->y), e_sy = up(times(b->scale, b->e_y) + BY * sy);
     s->e_E = up(s->e_E + times(e_sy, b->dout) + OUTER * (s->E + times(sy, b->dout)));
 }

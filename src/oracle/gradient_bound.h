@@ -46,8 +46,8 @@ typedef struct gka_token_bound {
     double q, k, v, dout;                  /* of the inputs */
     double f, e_f, lambda;                 /* as used in the solve */
     double x, e_x, p, e_p, dq, e_dq, e_dx; /* dq: dq' */
-    double y, e_y, t, weight, least;       /* y: q'; t: x - q; weight: |a <p,x>/f|; least: no
-                                              eigenvalue of H + lambda I is less */
+    double y, e_y, t, ridge, least;        /* y: q'; t: x - q; ridge: a |<p,x>|; least: no
+                                               eigenvalue of H + lambda I is less */
     bool given_f;                          /* then f is exact, and */
     double own, e_own;                     /* ||H|| has another value */
 } gka_token_bound;

@@ -28,7 +28,7 @@ double gka_mp_norm(int64_t n, mpfr_t *x, mpfr_exp_t e, mpfr_ptr t) {
     return scale * sqrt(sum) * UP;
 }
 
-static mpfr_exp_t largest_exponent(int64_t n, mpfr_t *x) {
+mpfr_exp_t gka_mp_exponent(int64_t n, mpfr_t *x) {
     mpfr_exp_t most = MPFR_EMIN_DEFAULT;
     for (int64_t i = 0; i < n; i++)
         if (!mpfr_zero_p(x[i]) && mpfr_get_exp(x[i]) > most)
@@ -37,7 +37,7 @@ static mpfr_exp_t largest_exponent(int64_t n, mpfr_t *x) {
 }
 
 double gka_mp_norm_in_v(int P, int64_t n, mpfr_t *x) {
-    const mpfr_exp_t e = largest_exponent(n, x) + P;
+    const mpfr_exp_t e = gka_mp_exponent(n, x) + P;
     return e < -1000 ? 0x1p-900 : e > 1000 ? INFINITY : ldexp(sqrt((double)n), (int)e) * UP;
 }
 
@@ -66,7 +66,7 @@ void gka_mp_residual(int64_t D, mpfr_t *H, mpfr_srcptr lambda, mpfr_t *b, mpfr_t
 
 void gka_mp_correct(gka_head *head, mpfr_t *r, mpfr_exp_t e, mpfr_ptr t, mpfr_t *x) {
     const int64_t D = head->run->problem->D, n = gka_panel_size(D);
-    const mpfr_exp_t most = largest_exponent(D, r);
+    const mpfr_exp_t most = gka_mp_exponent(D, r);
     memset(head->r, 0, (size_t)n * sizeof *head->r);
     for (int64_t i = 0; i < D; i++) {
         mpfr_mul_2si(t, r[i], -most, RN);

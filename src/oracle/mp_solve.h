@@ -15,6 +15,8 @@ static inline mpfr_ptr gka_mp_at(mpfr_t *H, int64_t i, int64_t j) {
 double gka_mp_magnitude(mpfr_srcptr x, mpfr_exp_t e, mpfr_ptr t);
 /* ||x||_2 2^e, rounded up */
 double gka_mp_norm(int64_t n, mpfr_t *x, mpfr_exp_t e, mpfr_ptr t);
+/* The largest exponent in x; the least there is for x = 0 */
+mpfr_exp_t gka_mp_exponent(int64_t n, mpfr_t *x);
 /* ||x||_2 / v, rounded up by at most sqrt(n) and 2 */
 double gka_mp_norm_in_v(int P, int64_t n, mpfr_t *x);
 
