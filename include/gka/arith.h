@@ -189,7 +189,7 @@ typedef struct gka_matrix {
 } gka_matrix;
 
 /* An operand packed once for many products. `memory` is the caller's, 64-byte aligned,
- * gka_mma_pack_size bytes for [M,K] (left) or [K,N] (right) operands. */
+ * gka_mma_left_size bytes for an operand [M,K], gka_mma_right_size for [K,N]. */
 size_t gka_mma_left_size(const gka_device *device, gka_mma_input input, int64_t M, int64_t K);
 size_t gka_mma_right_size(const gka_device *device, gka_mma_input input, int64_t K, int64_t N);
 void gka_mma_pack_left(const gka_device *device, gka_mma_input input, int64_t M, int64_t K,

@@ -1,6 +1,6 @@
 /* gka/chunk.h - the layer by chunks, as the exact formulas have it and as the H100 computes it.
  *
- *   1  gka_rounding_point       every rounding of the released kernels, with its switch
+ *   1  gka_point                every rounding of the released kernels, with its switch
  *   2  gka_profile              device + switches + repairs: exact64, ieee32, h100
  *   3  gka_chunk                what is computed
  *   4  gka_chunk_forward        x f o and the states (NUMERICS 4 and 5)

@@ -1,6 +1,6 @@
 /* gka/golden.h - files by which kernels are judged.
  *
- *   1  gka_golden                inputs, references and tolerances in one file
+ *   1  gka_golden_generate       a golden: inputs, references and tolerances in one file
  *   2  gka_golden_judge          a candidate's tensors by a golden
  *   3  gka_suite                 a folder of goldens and its index
  *

@@ -3,7 +3,7 @@
  *   1  gka_view                  one tensor as strided memory, read as doubles
  *   2  gka_problem               q k v alpha g h0 u0, cotangents, a, s, r, C (NUMERICS 1)
  *   3  gka_problem_from_file     from the tensors and metadata of a safetensors file
- *   4  gka_generator             made up from a seed (DESIGN, Generators)
+ *   4  gka_generator             made up from a seed (src/problem/generate.c)
  *   5  gka_problem_write         to a file
  *   6  gka_problem_tokens        some of the tokens
  *

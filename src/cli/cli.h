@@ -26,7 +26,7 @@
 
 /* ---- 1 the command ------------------------------------------------------------------------- */
 
-/* Exit codes (DESIGN, Contracts). */
+/* Exit codes, of every command. */
 enum {
     CLI_GOOD = 0,    /* everything within tolerance, or merely measured */
     CLI_FAILS = 1,   /* a tensor, or a claim, fails */

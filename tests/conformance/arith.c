@@ -403,7 +403,7 @@ static void prop_bf16_products_that_underflow(void **state) {
     }
 }
 
-/* EXEMPLARS: through a double this fused multiply-add is 260. */
+/* Through a double this fused multiply-add is 260. */
 static void test_fused_multiply_add_rounds_once(void **state) {
     (void)state;
     gka_policy policy;

@@ -627,7 +627,7 @@ static void test_bf16(void **state) {
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         assert_true(bits_of(bf16(cases[i].x)) == bits_of(cases[i].want));
     assert_true(isnan(bf16(NAN)));
-    /* DESIGN: a bf16 fma through a binary64 sum rounds twice */
+    /* a bf16 fma through a binary64 sum rounds twice */
     assert_true(bits_of(low_fma(false, 1, 1, 0x1p-8)) == bits_of(1));
     assert_true(bits_of(low_fma(false, 0x1p-4, 0x1p-4, 1)) == bits_of(1));
     assert_true(bits_of(low_fma(false, 9, 29, 0x1p-60)) == bits_of(262));
