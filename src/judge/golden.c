@@ -18,7 +18,6 @@
 #include "gka/arith.h"
 #include "gka/format.h"
 #include "gka/layer.h"
-#include "io/bytes.h"
 
 #include <math.h>
 #include <string.h>
@@ -57,22 +56,6 @@ void golden_free(golden_values *values) {
     for (int i = 0; i < JUDGE_OUTPUTS; i++)
         gka_free(values->of[i]);
     *values = (golden_values){0};
-}
-
-void golden_encode(gka_dtype dtype, size_t count, const double *values, unsigned char *bytes) {
-    const size_t size = gka_dtype_size(dtype);
-    gka_encode_array(gka_format_of_dtype(dtype), GKA_NEAREST_EVEN, 0, 0, count, values, bytes);
-    for (size_t i = 0; i < count; i++) { /* from the host's byte order */
-        uint64_t pattern = 0;
-        uint32_t u32;
-        uint16_t u16;
-        switch (size) {
-        case 8: memcpy(&pattern, bytes + 8 * i, 8); break;
-        case 4: memcpy(&u32, bytes + 4 * i, 4), pattern = u32; break;
-        default: memcpy(&u16, bytes + 2 * i, 2), pattern = u16; break;
-        }
-        gka_store_le(bytes + size * i, size, pattern);
-    }
 }
 
 void golden_store(const gka_problem *problem, unsigned wanted, golden_values *values) {

@@ -62,9 +62,6 @@ typedef struct golden_piece {
 gka_status golden_local_of(const golden_piece *piece, unsigned wanted, const golden_values *given,
                            golden_values *local, gka_error *error);
 
-/* As stored little-endian elements, rounded to nearest even; bytes [count] of the type. */
-void golden_encode(gka_dtype dtype, size_t count, const double *values, unsigned char *bytes);
-
 /* Rounds to the stored type, in place. */
 void golden_store(const gka_problem *problem, unsigned wanted, golden_values *values);
 

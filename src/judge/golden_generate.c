@@ -803,7 +803,7 @@ static gka_status add_tensor(list *l, const gka_problem *problem, int output, co
     if (bytes == NULL)
         return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory storing '%s'", name);
     if (values != NULL)
-        golden_encode(dtype, count, values, bytes);
+        gka_store_array(dtype, count, values, bytes);
     l->bytes[l->named++] = bytes;
     gka_tensor *const tensor = &l->tensors[l->count++];
     *tensor = (gka_tensor){.name = name, .dtype = dtype, .data = bytes};

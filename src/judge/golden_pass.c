@@ -1,0 +1,453 @@
+/* golden_pass.c - a kernel over a long sequence: windows from left to right for the forward
+ * outputs, then from right to left for the gradients, each handed to what takes it (`sink`).
+ *
+ * What the sinks make of them: the steps values, the errors by which tolerances are made, a
+ * kernel's own outputs. Symbols: golden_window.h.
+ */
+#include "judge/golden_window.h"
+
+#include "gka/format.h"
+#include "gka/layer.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { BLOCK = 4096 };
+
+/* ---- passes -------------------------------------------------------------------------------- */
+
+typedef struct pass pass;
+
+/* Takes the outputs (bits) of a window that lie in s->part. */
+typedef gka_status window_sink(golden_stream *s, const pass *p, unsigned outputs, int64_t begin,
+                               gka_error *error);
+
+struct pass {
+    const gka_problem *problem; /* its chunk size and num_iter */
+    golden_kernel kernel;       /* none: the steps values themselves */
+    unsigned outputs;
+    unsigned wanted; /* of these, by what takes them */
+    int64_t states;  /* where H and U before each window are put */
+    window_sink *sink;
+    golden_kind ends; /* where outputs at the ends go */
+    const gka_progress *progress;
+    double done, total; /* windows */
+};
+
+static gka_status step(golden_stream *s, pass *p, gka_error *error) {
+    golden_inputs_forget(s->inputs);
+    p->done++;
+    return gka_progress_report(p->progress, p->done, p->total)
+               ? GKA_OK
+               : gka_fail(error, GKA_INTERRUPTED, "interrupted");
+}
+
+/* Members of a result that are window outputs of one part; whether there are any. */
+static bool set_members(const golden_stream *s, unsigned outputs, judge_part part, gka_chunk *out) {
+    bool some = false;
+    for (int i = 0; i < JUDGE_OUTPUTS; i++)
+        if (outputs >> i & 1 && judge_outputs[i].part == part) {
+            *judge_chunk(out, i) = s->part.of[i];
+            some = true;
+        }
+    return some;
+}
+
+static gka_status read_steps(golden_stream *s, unsigned outputs, int64_t begin, gka_error *error) {
+    gka_status status = GKA_OK;
+    for (int i = 0; i < JUDGE_OUTPUTS && status == GKA_OK; i++)
+        if (outputs & GOLDEN_TOKENS & 1u << i)
+            status = golden_get_window(s, s->steps, i, begin, s->part.of[i], error);
+    return status;
+}
+
+static bool computes(const pass *p) {
+    return p->kernel.profile != NULL || p->kernel.policy != NULL;
+}
+
+/* The forward outputs of a window, from s->h and s->u on to those after it. */
+static gka_status forward(golden_stream *s, const pass *p, int64_t begin, gka_error *error) {
+    const gka_problem part = golden_window_of(s, p->problem, begin, s->h, s->u, s->bytes);
+    gka_chunk out = {.h_final = s->h, .u_final = part.V > 0 ? s->u : NULL};
+    (void)set_members(s, p->outputs & GOLDEN_RIGHT, JUDGE_FORWARD, &out);
+    (void)set_members(s, p->outputs & GOLDEN_RIGHT, JUDGE_STATES, &out);
+    if (p->kernel.profile != NULL)
+        return gka_chunk_forward(&part, p->kernel.profile, &out, NULL, NULL, error);
+    const gka_layer_options options = golden_by_tokens_options(p->problem, p->kernel.policy);
+    gka_layer tokens = {
+        .x = out.x, .fro = out.fro, .o = out.o, .h_final = out.h_final, .u_final = out.u_final};
+    return gka_layer_forward(&part, &options, &tokens, NULL, error);
+}
+
+/* The gradients of a window, of the solve or of the layer; s->carry[0] goes on to what its left end
+ * sends back: token by token the cotangents of its initial states. */
+static gka_status backward(golden_stream *s, const pass *p, bool layer, int64_t begin,
+                           gka_error *error) {
+    gka_problem part = golden_window_of(s, p->problem, begin, s->h, s->u, s->bytes);
+    const gka_chunk_carry carry = s->carry[0][layer];
+    gka_chunk out = {0};
+    if (!set_members(s, p->outputs, layer ? JUDGE_LAYER : JUDGE_SOLVE, &out))
+        return GKA_OK;
+    if (p->kernel.profile != NULL) {
+        const gka_chunk_given given = {
+            .x = s->part.of[JUDGE_X], .fro = s->part.of[JUDGE_FRO], .carry = carry};
+        return gka_chunk_backward(&part, p->kernel.profile,
+                                  layer ? GKA_CHUNK_LAYER : GKA_CHUNK_SOLVE, true, &given, &out,
+                                  error);
+    }
+    const gka_layer_options options = golden_by_tokens_options(p->problem, p->kernel.policy);
+    gka_layer tokens = {.dq = out.dq,
+                        .dk = out.dk,
+                        .dv = out.dv,
+                        .dalpha = out.dalpha,
+                        .dg = out.dg,
+                        .dh0 = carry.E,
+                        .du0 = layer ? carry.dU : NULL};
+    part.dh_final = golden_state_view(part.D, part.D, carry.E, s->bytes[3]);
+    if (layer)
+        part.du_final = golden_state_view(part.D, part.V, carry.dU, s->bytes[4]);
+    const gka_status status = gka_layer_gradient(&part, layer ? GKA_LAYER_OF_O : GKA_LAYER_OF_X,
+                                                 &options, &tokens, NULL, error);
+    if (out.dh0 != NULL)
+        memcpy(out.dh0, carry.E, (size_t)(part.D * part.D) * sizeof *carry.E);
+    return status;
+}
+
+/* What the cotangents of the final states send back. */
+static void start_carry(golden_stream *s, const pass *p) {
+    for (int layer = 0; layer < 2; layer++) {
+        const gka_chunk_carry *const carry = &s->carry[0][layer];
+        if (p->kernel.profile != NULL) {
+            gka_chunk_carry_start(p->problem, p->kernel.profile, carry);
+        } else if (p->kernel.policy != NULL) {
+            gka_problem_dh_final(p->problem, 0, 0, carry->E);
+            gka_problem_du_final(p->problem, 0, 0, carry->dU);
+        }
+    }
+}
+
+/* From left to right. s->h and s->u are the profile's states and go on. */
+static gka_status go_right(golden_stream *s, pass *p, gka_error *error) {
+    const gka_problem *const problem = p->problem;
+    const unsigned outputs = p->outputs & GOLDEN_RIGHT;
+    const bool back = (p->outputs & (GOLDEN_LEFT | GOLDEN_LEFT_END)) != 0;
+    gka_status status = GKA_OK;
+    for (int64_t begin = 0; begin < problem->T && status == GKA_OK; begin += s->window) {
+        if (!computes(p)) {
+            status = read_steps(s, outputs, begin, error);
+        } else {
+            status = golden_put_states(s, p->states, begin, error);
+            if (status == GKA_OK)
+                status = forward(s, p, begin, error);
+            for (int i = JUDGE_X; i <= JUDGE_FRO && status == GKA_OK && back; i++)
+                status = golden_put_window(s, s->kept, i, begin, error);
+        }
+        if (status == GKA_OK)
+            status = p->sink(s, p, outputs, begin, error);
+        if (status == GKA_OK)
+            status = step(s, p, error);
+    }
+    for (int i = 0; i < 2 && status == GKA_OK; i++) {
+        const int output = i == 0 ? JUDGE_H_FINAL : JUDGE_U_FINAL;
+        const double *const from = !computes(p) ? s->ends[GOLDEN_STEPS].of[output]
+                                   : i == 0     ? s->h
+                                                : s->u;
+        if (p->outputs >> output & 1)
+            memcpy(s->ends[p->ends].of[output], from,
+                   (size_t)judge_count(problem, output) * sizeof *from);
+    }
+    return status;
+}
+
+/* The gradients of one window, at the kernel's own x and f. */
+static gka_status gradients(golden_stream *s, const pass *p, int64_t begin, gka_error *error) {
+    gka_status status = golden_get_states(s, p->states, begin, error);
+    for (int i = JUDGE_X; i <= JUDGE_FRO && status == GKA_OK; i++)
+        status = golden_get_window(s, s->kept, i, begin, s->part.of[i], error);
+    for (int layer = 0; layer < 2 && status == GKA_OK; layer++)
+        status = backward(s, p, layer == 1, begin, error);
+    return status;
+}
+
+/* From right to left. */
+static gka_status go_left(golden_stream *s, pass *p, gka_error *error) {
+    const unsigned outputs = p->outputs & GOLDEN_LEFT;
+    gka_status status = GKA_OK;
+    start_carry(s, p);
+    for (int64_t i = golden_windows(s) - 1; i >= 0 && status == GKA_OK; i--) {
+        const int64_t begin = i * s->window;
+        status = computes(p)
+                     ? gradients(s, p, begin, error)
+                     : read_steps(s, outputs | GOLDEN_BIT(X) | GOLDEN_BIT(FRO), begin, error);
+        if (status == GKA_OK)
+            status = p->sink(s, p, outputs, begin, error);
+        if (status == GKA_OK)
+            status = step(s, p, error);
+    }
+    if (status == GKA_OK && p->outputs & GOLDEN_LEFT_END)
+        memcpy(s->ends[p->ends].of[JUDGE_SOLVE_DH0],
+               computes(p) ? s->part.of[JUDGE_SOLVE_DH0]
+                           : s->ends[GOLDEN_STEPS].of[JUDGE_SOLVE_DH0],
+               (size_t)judge_count(s->problem, JUDGE_SOLVE_DH0) * sizeof(double));
+    return status;
+}
+
+static gka_status run(golden_stream *s, pass *p, gka_error *error) {
+    const bool left = (p->outputs & (GOLDEN_LEFT | GOLDEN_LEFT_END)) != 0;
+    p->total = (double)(golden_windows(s) * (left ? 2 : 1));
+    gka_status status = go_right(s, p, error);
+    if (status == GKA_OK && left)
+        status = go_left(s, p, error);
+    return status;
+}
+
+/* ---- steps --------------------------------------------------------------------------------- */
+
+bool golden_stream_zero(const golden_stream *s, int output) {
+    return !(s->nonzero >> output & 1);
+}
+
+static void look(golden_stream *s, int output, int64_t count, const double *values) {
+    s->most[output] = golden_most(count, values, s->most[output]);
+    for (int64_t i = 0; i < count && golden_stream_zero(s, output); i++)
+        s->nonzero |= (values[i] < 0 || values[i] > 0 ? 1u : 0u) << output;
+}
+
+static gka_status take_steps(golden_stream *s, const pass *p, unsigned outputs, int64_t begin,
+                             gka_error *error) {
+    gka_status status = GKA_OK;
+    (void)p;
+    for (int i = 0; i < JUDGE_OUTPUTS && status == GKA_OK; i++) {
+        if (!(outputs >> i & 1))
+            continue;
+        look(s, i, golden_window_count(s, i, golden_window_end(s, begin) - begin), s->part.of[i]);
+        status = golden_put_window(s, s->steps, i, begin, error);
+    }
+    return status;
+}
+
+/* U before each window by the recurrence over tokens. */
+static gka_status make_values(golden_stream *s, gka_error *error) {
+    const gka_problem *const p = s->problem;
+    const int64_t DV = p->D * p->V;
+    gka_status status = GKA_OK;
+    for (int64_t begin = 0; begin < p->T && status == GKA_OK && DV > 0; begin += s->window) {
+        const gka_problem part = golden_window_of(s, p, begin, s->h, s->u, s->bytes);
+        status = golden_values_after(&part, s->u, error);
+        if (status == GKA_OK)
+            status = golden_spool_put(&s->spool, s->values + (begin / s->window + 1) * DV, DV, s->u,
+                                      error);
+        golden_inputs_forget(s->inputs);
+    }
+    return status;
+}
+
+gka_status golden_stream_steps(golden_stream *s, const gka_progress *progress, gka_error *error) {
+    gka_profile exact64;
+    gka_status status = gka_profile_find("exact64", &exact64, error);
+    pass p = {.problem = s->problem,
+              .kernel = {.profile = &exact64},
+              .outputs = s->all,
+              .states = s->exact_states,
+              .sink = take_steps,
+              .ends = GOLDEN_STEPS,
+              .progress = progress};
+    s->exact_chunk = s->problem->chunk_size;
+    if (status == GKA_OK)
+        status = make_values(s, error);
+    if (status == GKA_OK)
+        status = run(s, &p, error);
+    for (int i = 0; i < JUDGE_OUTPUTS && status == GKA_OK; i++)
+        if (s->all & GOLDEN_ENDS & 1u << i)
+            look(s, i, judge_count(s->problem, i), s->ends[GOLDEN_STEPS].of[i]);
+    return status;
+}
+
+/* ---- errors -------------------------------------------------------------------------------- */
+
+static void store(const golden_stream *s, int output, int64_t count, double *values) {
+    gka_round_array(gka_format_of_dtype(judge_dtype(s->problem, output)), GKA_NEAREST_EVEN, 0, 0,
+                    (size_t)count, values, values);
+}
+
+/* The sums of one output's rows in a window, to their place. */
+static gka_status add_rows(golden_stream *s, int which, int output, int64_t begin,
+                           const double *ref, gka_error *error) {
+    const int64_t n = golden_row_length(s->problem, output),
+                  rows = golden_window_count(s, output, golden_window_end(s, begin) - begin) / n,
+                  first = golden_window_count(s, output, begin) / n;
+    const double scale = golden_scale(s->most[output]);
+    for (int64_t i = 0; i < rows; i++)
+        s->sums[i] = golden_row_sums(n, scale, s->part.of[output] + i * n, ref + i * n);
+    return golden_spool_put_bytes(&s->spool, 8 * (s->rows[which][output] + 2 * first),
+                                  (size_t)rows * sizeof *s->sums, s->sums, error);
+}
+
+/* H and U of exact64 before each window at another chunk size: states alone, one iteration. */
+static gka_status make_exact_states(golden_stream *s, const gka_problem *problem,
+                                    gka_error *error) {
+    gka_problem p = *problem;
+    gka_profile exact64;
+    p.num_iter = 1;
+    gka_status status = gka_profile_find("exact64", &exact64, error);
+    for (int64_t begin = 0; begin < p.T && status == GKA_OK; begin += s->window) {
+        const gka_problem part = golden_window_of(s, &p, begin, s->h, s->u, s->bytes);
+        gka_chunk out = {.h_final = s->h, .u_final = p.V > 0 ? s->u : NULL};
+        status = golden_put_states(s, s->exact_states, begin, error);
+        if (status == GKA_OK)
+            status = gka_chunk_forward(&part, &exact64, &out, NULL, NULL, error);
+        golden_inputs_forget(s->inputs);
+    }
+    s->exact_chunk = p.chunk_size;
+    return status;
+}
+
+/* Local values of a window's outputs, at what is in s->part. */
+static gka_status make_local(golden_stream *s, const pass *p, unsigned outputs, int64_t begin,
+                             gka_error *error) {
+    const int64_t D = p->problem->D, V = p->problem->V;
+    gka_status status = GKA_OK;
+    /* On the way right s->h and s->u are the pass's own, and nothing but U by tokens is needed. */
+    const bool left = (outputs & (GOLDEN_LEFT | GOLDEN_LEFT_END)) != 0;
+    if (left)
+        status = golden_get_states(s, s->exact_states, begin, error);
+    const gka_problem part =
+        left ? golden_window_of(s, p->problem, begin, s->h, s->u, s->bytes)
+             : gka_problem_tokens(p->problem, begin, golden_window_end(s, begin));
+    gka_problem by_tokens = part;
+    if (status == GKA_OK && V > 0 && begin > 0)
+        status = golden_spool_get(&s->spool, s->values + begin / s->window * D * V, D * V, s->ref,
+                                  error);
+    by_tokens.u0 = begin == 0 ? p->problem->u0
+                   : V > 0    ? golden_state_view(D, V, s->ref, s->bytes[2])
+                              : (gka_view){0};
+    const golden_piece piece = {&part, &by_tokens, s->carry[1][0], s->carry[1][1]};
+    return status == GKA_OK ? golden_local_of(&piece, outputs, &s->part, &s->local, error) : status;
+}
+
+static gka_status take_errors(golden_stream *s, const pass *p, unsigned outputs, int64_t begin,
+                              gka_error *error) {
+    const bool left = (outputs & GOLDEN_LEFT) != 0;
+    const unsigned stored = left ? outputs | GOLDEN_BIT(X) | GOLDEN_BIT(FRO) : outputs,
+                   wanted = p->wanted & (left ? GOLDEN_LEFT | GOLDEN_LEFT_END : GOLDEN_RIGHT);
+    for (int i = 0; i < JUDGE_OUTPUTS; i++)
+        if (stored >> i & 1)
+            store(s, i, golden_window_count(s, i, golden_window_end(s, begin) - begin),
+                  s->part.of[i]);
+    gka_status status = make_local(s, p, wanted, begin, error);
+    for (int i = 0; i < JUDGE_OUTPUTS && status == GKA_OK; i++) {
+        if (!(wanted & GOLDEN_TOKENS & 1u << i))
+            continue;
+        status = golden_get_window(s, s->steps, i, begin, s->ref, error);
+        if (status == GKA_OK)
+            status = add_rows(s, GOLDEN_AT_STEPS, i, begin, s->ref, error);
+        if (status == GKA_OK && judge_outputs[i].upstream != 0)
+            status = add_rows(s, GOLDEN_AT_LOCAL, i, begin, s->local.of[i], error);
+    }
+    return status;
+}
+
+/* All rows in their order: adds them up, or (most not NULL) finds the worst of those that add up to
+ * `all`. */
+static gka_status all_rows(golden_stream *s, int which, int output, golden_sums *all, double *most,
+                           gka_error *error) {
+    const int64_t rows = judge_count(s->problem, output) / golden_row_length(s->problem, output);
+    const double scale = golden_scale(s->most[output]);
+    golden_sums block[BLOCK];
+    gka_status status = GKA_OK;
+    for (int64_t i = 0; i < rows && status == GKA_OK; i += BLOCK) {
+        const int64_t n = rows - i < BLOCK ? rows - i : BLOCK;
+        status = golden_spool_get_bytes(&s->spool, 8 * (s->rows[which][output] + 2 * i),
+                                        (size_t)n * sizeof *block, block, error);
+        for (int64_t j = 0; j < n && status == GKA_OK; j++)
+            if (most == NULL)
+                golden_add_row(all, block[j]);
+            else
+                (void)golden_worse_row(*all, rows, scale, block[j], most);
+    }
+    return status;
+}
+
+static gka_status total(golden_stream *s, int which, int output, golden_error *e,
+                        gka_error *error) {
+    golden_sums all = {0, 0};
+    e->row = -1;
+    gka_status status = all_rows(s, which, output, &all, NULL, error);
+    if (status == GKA_OK)
+        status = all_rows(s, which, output, &all, &e->row, error);
+    e->rel = golden_rel(all, golden_scale(s->most[output]));
+    return status;
+}
+
+static gka_status error_of(golden_stream *s, int output, golden_error *e, gka_error *error) {
+    golden_error local;
+    if (GOLDEN_ENDS >> output & 1) {
+        double *const own = s->ends[GOLDEN_EMULATED].of[output];
+        store(s, output, judge_count(s->problem, output), own);
+        *e = golden_error_of(s->problem, output, own, s->ends[GOLDEN_STEPS].of[output],
+                             judge_outputs[output].upstream != 0 ? s->local.of[output] : NULL);
+        return GKA_OK;
+    }
+    gka_status status = total(s, GOLDEN_AT_STEPS, output, e, error);
+    if (status != GKA_OK || judge_outputs[output].upstream == 0)
+        return status;
+    status = total(s, GOLDEN_AT_LOCAL, output, &local, error);
+    *e = golden_nearer(*e, local);
+    return status;
+}
+
+gka_status golden_stream_errors(golden_stream *s, golden_kernel kernel, const gka_problem *problem,
+                                unsigned wanted, const gka_progress *progress,
+                                golden_error errors[JUDGE_OUTPUTS], gka_error *error) {
+    unsigned outputs = s->all;
+    if (problem->chunk_size != s->problem->chunk_size || kernel.policy != NULL)
+        outputs &= ~GOLDEN_BIT(H_CHUNK);
+    if ((wanted & ~GOLDEN_RIGHT & ~GOLDEN_RIGHT_END) == 0)
+        outputs &= GOLDEN_RIGHT | GOLDEN_RIGHT_END;
+    pass p = {.problem = problem,
+              .kernel = kernel,
+              .outputs = outputs,
+              .wanted = wanted,
+              .states = s->states,
+              .sink = take_errors,
+              .ends = GOLDEN_EMULATED,
+              .progress = progress};
+    gka_profile exact64;
+    gka_status status = gka_profile_find("exact64", &exact64, error);
+    for (int layer = 0; layer < 2 && status == GKA_OK; layer++)
+        gka_chunk_carry_start(problem, &exact64, &s->carry[1][layer]);
+    if (status == GKA_OK && (outputs & GOLDEN_LEFT) != 0 && problem->chunk_size != s->exact_chunk)
+        status = make_exact_states(s, problem, error);
+    if (status == GKA_OK)
+        status = run(s, &p, error);
+    for (int i = 0; i < JUDGE_OUTPUTS; i++) {
+        errors[i] = (golden_error){NAN, NAN};
+        if (status == GKA_OK && (wanted & outputs) >> i & 1)
+            status = error_of(s, i, &errors[i], error);
+    }
+    return status;
+}
+
+/* ---- what is emulated ---------------------------------------------------------------------- */
+
+static gka_status take_own(golden_stream *s, const pass *p, unsigned outputs, int64_t begin,
+                           gka_error *error) {
+    gka_status status = GKA_OK;
+    (void)p;
+    for (int i = 0; i < JUDGE_OUTPUTS && status == GKA_OK; i++)
+        if (outputs >> i & 1)
+            status = golden_put_window(s, s->kept, i, begin, error);
+    return status;
+}
+
+gka_status golden_stream_emulate(golden_stream *s, const gka_profile *profile,
+                                 const gka_progress *progress, gka_error *error) {
+    pass p = {.problem = s->problem,
+              .kernel = {.profile = profile},
+              .outputs = s->all,
+              .states = s->states,
+              .sink = take_own,
+              .ends = GOLDEN_EMULATED,
+              .progress = progress};
+    return run(s, &p, error);
+}
