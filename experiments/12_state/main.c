@@ -86,9 +86,8 @@ static void compare_states(int64_t D, const double *M, const double *R, look *at
 
 typedef struct drift {
     const gka_problem *p;
-    const struct format *format;
-    look looks[8][POINTS]; /* of every head */
-    int counts[8];
+    look looks[FORMATS][8][POINTS]; /* of every format and head */
+    int counts[FORMATS][8];
     double *memory; /* of every worker: H U and exact ones [D,D], k v q x x' o o' [D] */
     size_t each;
 } drift;
@@ -103,16 +102,17 @@ static void output(int64_t D, const double *U, const double *x, double *o) {
             o[j] += U[i * D + j] * x[i];
 }
 
-static void drift_of(void *context, int64_t h, int worker) {
+static void drift_of(void *context, int64_t item, int worker) {
     drift *const d = context;
     const gka_problem *const p = d->p;
+    const int64_t format = item / p->H, h = item % p->H;
     const int64_t D = p->D;
     double *const H = d->memory + (size_t)worker * d->each, *const U = H + D * D,
                   *const exact_H = U + D * D, *const exact_U = exact_H + D * D,
                   *const k = exact_U + D * D, *const v = k + D, *const q = v + D, *const x = q + D,
                   *const exact_x = x + D, *const o = exact_x + D, *const exact_o = o + D;
     void *const scratch = exact_o + D;
-    gka_arith A = lab_arith(d->format->policy, 1 + (uint64_t)h);
+    gka_arith A = lab_arith(formats[format].policy, 1 + (uint64_t)h);
     memset(H, 0, (size_t)(MATRICES * D * D) * sizeof *H);
     for (int64_t t = 0; t < p->T; t++) {
         const double gamma = exp(gka_problem_g(p, 0, t, h));
@@ -127,7 +127,7 @@ static void drift_of(void *context, int64_t h, int worker) {
             }
         if (!looked_at(t + 1))
             continue;
-        look *const at = &d->looks[h][d->counts[h]++];
+        look *const at = &d->looks[format][h][d->counts[format][h]++];
         at->t = t + 1;
         compare_states(D, H, exact_H, at);
         at->U = lab_distance(D * D, U, exact_U);
@@ -141,7 +141,7 @@ static void drift_of(void *context, int64_t h, int worker) {
     }
 }
 
-static gka_status run_drift(lab *l, gka_gate gate, const struct format *format, gka_error *error) {
+static gka_status run_drift(lab *l, gka_gate gate, gka_error *error) {
     const int64_t heads = head_count(l);
     gka_problem p = {0};
     drift *const d = gka_alloc(1, sizeof *d);
@@ -150,21 +150,21 @@ static gka_status run_drift(lab *l, gka_gate gate, const struct format *format, 
     if (status == GKA_OK) {
         const size_t D = (size_t)p.D;
         d->p = &p;
-        d->format = format;
         d->each = MATRICES * D * D + VECTORS * D + (lab_exact_bytes(p.D) + 7) / 8;
         d->memory = gka_alloc((size_t)gka_threads() * d->each, sizeof(double));
         if (d->memory == NULL)
             status = gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory");
     }
     if (status == GKA_OK)
-        gka_parallel(heads, drift_of, d);
-    for (int64_t h = 0; status == GKA_OK && h < heads; h++)
-        for (int i = 0; i < d->counts[h]; i++) {
-            const look *const at = &d->looks[h][i];
-            lab_row(l, "%s,%s,%lld,%lld,%.5g,%.4g,%.4g,%.4g,%.4g,%.4g", gka_gate_name(gate),
-                    format->name, (long long)h, (long long)at->t, at->size, at->error, at->bias,
-                    at->U, at->x, at->o);
-        }
+        gka_parallel(FORMATS * heads, drift_of, d);
+    for (int f = 0; status == GKA_OK && f < FORMATS; f++)
+        for (int64_t h = 0; h < heads; h++)
+            for (int i = 0; i < d->counts[f][h]; i++) {
+                const look *const at = &d->looks[f][h][i];
+                lab_row(l, "%s,%s,%lld,%lld,%.5g,%.4g,%.4g,%.4g,%.4g,%.4g", gka_gate_name(gate),
+                        formats[f].name, (long long)h, (long long)at->t, at->size, at->error,
+                        at->bias, at->U, at->x, at->o);
+            }
     if (d != NULL)
         gka_free(d->memory);
     gka_free(d);
@@ -349,32 +349,27 @@ static gka_status run_core(lab *l, gka_gate gate, gka_error *error) {
 
 /* ---- all ----------------------------------------------------------------------------------- */
 
+static gka_status unit(lab *l, int table, gka_gate gate, gka_error *error) {
+    if (!lab_unit(l, table, "%s", gka_gate_name(gate)))
+        return GKA_OK;
+    const gka_status status = table == DRIFT   ? run_drift(l, gate, error)
+                              : table == CORE  ? run_core(l, gate, error)
+                              : table == DECAY ? run_decay(l, error)
+                                               : run_gates(l, error);
+    return status == GKA_OK ? lab_unit_end(l, error) : status;
+}
+
 static gka_status run(lab *l, gka_error *error) {
-    l->units_total = (FORMATS + 1) * GATE_COUNT + 2;
-    gka_status status = GKA_OK;
+    static const double long_one = 20; /* a unit of every token against one of a few */
+    l->units_total = 2 + 2 * GATE_COUNT * long_one;
+    gka_status status = unit(l, DECAY, GKA_GATE_NONE, error);
+    if (status == GKA_OK)
+        status = unit(l, GATES, GKA_GATE_NONE, error);
+    l->weight = long_one;
     for (int i = 0; status == GKA_OK && i < GATE_COUNT; i++) {
-        for (int f = 0; status == GKA_OK && f < FORMATS; f++) {
-            if (!lab_unit(l, DRIFT, "%s-%s", gka_gate_name(gates[i]), formats[f].name))
-                continue;
-            status = run_drift(l, gates[i], &formats[f], error);
-            if (status == GKA_OK)
-                status = lab_unit_end(l, error);
-        }
-        if (status == GKA_OK && lab_unit(l, CORE, "%s", gka_gate_name(gates[i]))) {
-            status = run_core(l, gates[i], error);
-            if (status == GKA_OK)
-                status = lab_unit_end(l, error);
-        }
-    }
-    if (status == GKA_OK && lab_unit(l, DECAY, "decay")) {
-        status = run_decay(l, error);
+        status = unit(l, CORE, gates[i], error);
         if (status == GKA_OK)
-            status = lab_unit_end(l, error);
-    }
-    if (status == GKA_OK && lab_unit(l, GATES, "gates")) {
-        status = run_gates(l, error);
-        if (status == GKA_OK)
-            status = lab_unit_end(l, error);
+            status = unit(l, DRIFT, gates[i], error);
     }
     return status;
 }
