@@ -25,9 +25,9 @@ bool golden_streams(const gka_problem *p, const golden_limits *limits) {
 
 double golden_stream_bytes(const gka_problem *p, const golden_limits *limits) {
     const double W = (double)golden_window(limits, p->chunk_size), D = (double)p->D,
-                 V = (double)p->V, states = W / (double)p->chunk_size * D * D;
-    return 8 * (2 * W * (6 * D + 2 * V + 4) + 2 * states + W * fmax(D, V)) +
-           32 * (sqrt(W) + 2) * D * (D + V) + (double)p->T;
+                 V = (double)p->V;
+    return 8 * W * (7 * D + 4 * V + 9) + 16 * (W / (double)p->chunk_size) * D * D +
+           32 * (sqrt(W) + 2) * D * (D + V) + 16 * W * (D + V) + (double)p->T;
 }
 
 /* ---- windows ------------------------------------------------------------------------------- */

@@ -4,11 +4,15 @@
  * golden made at once: states and what the reverse sends back pass from window to window as they
  * are, and errors add up row by row in the rows' order.
  *
- * Memory, for W tokens a window and E = 8 W (6 D + 2 V + 4) + 8 W/C D^2 bytes of outputs in it:
- * about 2 E for what is computed and its local values, 8 W max(D, V) or 8 W/C D^2 for what it is
- * compared with, 32 sqrt(W) D (D + V) for the certified gradients' states, and a byte a token. With
- * D = V = 128, C = 64, W = 2048: 100 MB whatever T is. The spool takes about twice what the golden
- * does.
+ * Memory, for W tokens a window, whatever T is but for its last term:
+ *
+ *   8 W (7 D + 4 V + 9) + 16 (W/C) D^2    a window's outputs, their local values, what they are
+ *                                         compared with
+ *   32 (sqrt(W) + 2) D (D + V) + 16 W (D + V)    states and sums of the certified gradients
+ *   T                                     flags of the certified forward pass
+ *
+ * bytes: 90 MB for D = V = 128, C = 64, W = 2048. The spool takes as much as the golden, and the
+ * inputs that are made up their own size.
  */
 #ifndef GKA_JUDGE_GOLDEN_STREAM_H
 #define GKA_JUDGE_GOLDEN_STREAM_H

@@ -331,6 +331,56 @@ static void test_round_trip(void **state) {
     assert_nothing_left();
 }
 
+/* Pages of files in this process's memory. */
+static long file_pages(void) {
+    long size = 0, resident = 0, shared = 0;
+    FILE *const statm = fopen("/proc/self/statm", "r");
+    if (statm != NULL && fscanf(statm, "%ld %ld %ld", &size, &resident, &shared) != 3)
+        shared = 0;
+    if (statm != NULL)
+        fclose(statm);
+    return shared;
+}
+
+static int sum(const gka_tensor *tensor) {
+    int total = 0;
+    for (int64_t i = 0; i < gka_tensor_count(tensor); i++)
+        total += ((const unsigned char *)tensor->data)[i];
+    return total;
+}
+
+/* What was read no longer counts as this process's, and is there when it is read again. */
+static void test_forget(void **state) {
+    (void)state;
+    enum { SIZE = 1 << 23 };
+    unsigned char *const bytes = gka_alloc(SIZE, 1);
+    assert_non_null(bytes);
+    memset(bytes, 1, SIZE);
+    const gka_tensor tensor = {"a", GKA_U8, 1, {SIZE}, bytes};
+    gka_error error = {0};
+    gka_file *file;
+    assert_int_equal(gka_file_write("t", &tensor, 1, NULL, 0, &error), GKA_OK);
+    gka_free(bytes);
+    assert_int_equal(gka_file_open("t", &file, &error), GKA_OK);
+    assert_int_equal(sum(gka_file_tensor(file, 0)), SIZE);
+    const long read = file_pages();
+    gka_file_forget(file);
+    if (read > 0)
+        assert_true(file_pages() <= read - SIZE / 2 / sysconf(_SC_PAGESIZE));
+    assert_int_equal(sum(gka_file_tensor(file, 0)), SIZE);
+    gka_file_close(file);
+    assert_int_equal(unlink("t"), 0);
+
+    unsigned char memory[200];
+    const size_t size = make_safetensors(
+        memory, "{\"a\":{\"dtype\":\"U8\",\"shape\":[3],\"data_offsets\":[0,3]}}", 3);
+    assert_int_equal(gka_file_from_memory("f", memory, size, &file, &error), GKA_OK);
+    const int before = sum(gka_file_tensor(file, 0));
+    gka_file_forget(file);
+    assert_int_equal(sum(gka_file_tensor(file, 0)), before);
+    gka_file_close(file);
+}
+
 static void test_write_nothing(void **state) {
     (void)state;
     gka_error error = {0};
@@ -701,6 +751,7 @@ int main(void) {
         cmocka_unit_test(test_open_refuses),
         cmocka_unit_test(test_larger_than_memory),
         cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_forget),
         cmocka_unit_test(test_write_nothing),
         cmocka_unit_test(test_append_in_portions),
         cmocka_unit_test(test_writer_refuses),
