@@ -164,6 +164,14 @@ static gka_status states_after(segmented *s, int64_t i) {
     return status;
 }
 
+/* The kernel that takes the cotangent of a local state to its keys keeps fp32 operands. */
+static gka_profile keeps_fp32(const gka_profile *profile) {
+    gka_profile wide = *profile;
+    wide.released &= ~(1u << GKA_POINT_GRAD_STATE | 1u << GKA_POINT_GRAD_OPERAND |
+                       1u << GKA_POINT_GRAD_DOT | 1u << GKA_POINT_STATE_SNAPSHOT);
+    return wide;
+}
+
 /* Segment i forward and backward; A_i, E_i. */
 static gka_status gradients_of(segmented *s, int64_t i) {
     const size_t H = h_size(s), U = u_size(s);
@@ -187,7 +195,8 @@ static gka_status gradients_of(segmented *s, int64_t i) {
     part.dout = no_cotangent(s, &part.dout);
     const gka_chunk_given given = {.x = s->part.x, .fro = s->part.fro, .p = s->zeros};
     gka_chunk through = {.dk = s->part.dk, .dv = s->part.dv, .dg = s->part.dg};
-    status = gka_chunk_backward(&part, s->profile, s->of, s->bp_lambda, &given, &through, s->error);
+    const gka_profile wide = keeps_fp32(s->profile);
+    status = gka_chunk_backward(&part, &wide, s->of, s->bp_lambda, &given, &through, s->error);
     if (status == GKA_OK)
         keep(s, i, true);
     return status;
