@@ -118,7 +118,11 @@ def main(arguments=None):
     parser.add_argument("--chunk", action="store_true")
     parser.add_argument("--device", default="cuda", help=argparse.SUPPRESS)  # a test without a GPU has a stand-in for MODULE
     options = parser.parse_args(arguments)
-    module = importlib.import_module(options.module)
+    try:
+        module = importlib.import_module(options.module)
+    except ImportError as error:
+        print(f"dump_released: {options.module}: {error}", file=sys.stderr)
+        return 2
     if options.pin:
         pin(options.module.split(".")[0])
     folder = os.path.isdir(options.golden)

@@ -145,6 +145,11 @@ class Run(unittest.TestCase):
         self.assertEqual(code, 2)
         self.assertIn("MODULE:FUNCTION was expected", out)
 
+    def test_released_kernels_that_are_not_there(self):
+        code, out = quietly(dump_released.main, "not_there", self.golden["gated"], "-o", self.path("none"))
+        self.assertEqual(code, 2)
+        self.assertIn("dump_released: not_there: No module named", out)
+
     def test_one_stage(self):
         golden = self.path("stage.safetensors")
         self.assertEqual(gka("golden", "--stage=output", "--T=20", "--D=16", "--V=16", "-o", golden).returncode, 0)
