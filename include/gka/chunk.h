@@ -120,9 +120,9 @@ typedef struct gka_profile {
      * the type of their operands. Derived from their sources, not measured. Beyond 65504 a number
      * is Inf then: with norm_reduce released every f above 256. */
     bool fp16;
-    bool low_states; /* states pass from chunk to chunk in the inputs' type, not in binary32,
-                        forward and back: kernels that hand them on through memory. h_final is so
-                        rounded too */
+    /* States pass from chunk to chunk in the inputs' type, not in binary32, forward and back:
+     * kernels that hand them on through memory. Final states are what the last chunk computed. */
+    bool low_states;
 } gka_profile;
 
 /* "exact64" (binary64, no point released), "ieee32" (binary32 with fused multiply-adds in order,

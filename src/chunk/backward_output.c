@@ -146,7 +146,6 @@ static void carry_values(const chunk_plan *plan, backward_work *work, const doub
             work->dU[i] = w(plan->f32, work->dU[i] * tile->decay);
     chunk_multiply(plan, base, kind, plan->low, D, V, C, (gka_matrix){work->rows, 1, D},
                    (gka_matrix){dout, V, 1}, work->dU, V);
-    chunk_carry(plan, D * V, work->dU);
 }
 
 /* Everything of one tile of the output stage: dx of its tokens, the direct part of dq. */
@@ -156,6 +155,7 @@ void backward_output_step(const backward *run, backward_work *work, const backwa
     const int64_t D = plan->D, V = plan->V, C = c->C;
     const bool f32 = plan->f32;
     double *const dout = work->base.grad, *const dv = work->rows2;
+    chunk_handed(plan, D * V, work->dU);
     backward_load(plan, c, t, n, &work->base);
     mixed_tile(run, work, c, t, n);
     zero(dout, C * V);

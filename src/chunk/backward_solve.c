@@ -279,8 +279,6 @@ static void carry_outer(const chunk_plan *plan, backward_work *work) {
         work->E[i] = fma_w(plan->f32, .5, work->Z[i], work->E[i]);
         work->Z[i] = 0;
     }
-    chunk_carry(plan, D * D, work->E);
-    chunk_carry(plan, D * D, work->Z);
 }
 
 /* Everything of one chunk of the solve. */
@@ -288,6 +286,8 @@ void backward_solve_step(const backward *run, backward_work *work, const backwar
                          int64_t n, const double *H) {
     const chunk_plan *const plan = run->plan;
     const int64_t D = plan->D, C = c->C;
+    chunk_handed(plan, D * D, work->E);
+    chunk_handed(plan, D * D, work->Z);
     backward_load(plan, c, t, n, &work->base);
     solve_tile(run, work, c, t, n, H);
     for (int64_t i = 0; i < D * D; i++)

@@ -180,12 +180,12 @@ void chunk_norm(const chunk_plan *plan, chunk_work *work, double *f);
 /* x = num_iter steps of the profile's form on (H_t + lambda_t I) x = rhs, unrounded, in work->x. */
 void chunk_solve(const chunk_plan *plan, chunk_work *work, const double *rhs, const double *f);
 
-/* S = exp(G_n) S + K^T diag(tail) W, S [D,N], W [C,N], as it is carried on. */
+/* S = exp(G_n) S + K^T diag(tail) W, S [D,N], W [C,N]. */
 void chunk_state(const chunk_plan *plan, chunk_work *work, double *S, const double *W, int64_t N);
 
-/* n numbers of a state as they are carried from chunk to chunk: rounded where the profile's
- * low_states says so. */
-void chunk_carry(const chunk_plan *plan, int64_t n, double *S);
+/* n numbers of a state as the chunk before handed them on: rounded where the profile's low_states
+ * says so. */
+void chunk_handed(const chunk_plan *plan, int64_t n, double *S);
 
 /* q' of n rows. */
 void chunk_mix(const chunk_plan *plan, int64_t n, const double *q, const double *alpha,

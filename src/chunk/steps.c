@@ -644,6 +644,7 @@ void chunk_state(const chunk_plan *plan, chunk_work *work, double *S, const doub
     const int64_t C = tile->C, D = plan->D;
     const bool f32 = plan->f32, rounded = chunk_has(plan, GKA_POINT_STATE_OPERAND);
     double *const scaled = work->z;
+    chunk_handed(plan, D * N, S);
     if (plan->gated)
         for (int64_t i = 0; i < D * N; i++)
             S[i] = w(f32, S[i] * tile->decay);
@@ -659,10 +660,9 @@ void chunk_state(const chunk_plan *plan, chunk_work *work, double *S, const doub
     for (int64_t i = 0; !plan->hardware && W == tile->k && i < D; i++)
         for (int64_t j = 0; j < i; j++)
             S[i * D + j] = S[j * D + i];
-    chunk_carry(plan, D * N, S);
 }
 
-void chunk_carry(const chunk_plan *plan, int64_t n, double *S) {
+void chunk_handed(const chunk_plan *plan, int64_t n, double *S) {
     if (plan->profile.low_states)
         chunk_round_rows(plan->low, n, S, S);
 }

@@ -30,9 +30,16 @@ typedef struct audit_member audit_member;
 typedef gka_status audit_run(const audit_case *c, const audit_member *member, golden_values *out,
                              char note[AUDIT_NOTE], gka_error *error);
 
+typedef struct audit_copy audit_copy;
+
+/* Changes a copy of the problem; false: there is nothing to change. */
+typedef bool audit_change(const audit_case *c, const audit_member *member, audit_copy *copy);
+
 struct audit_member {
     gka_audit_member is;
     audit_run *run;
+    audit_change *change; /* of the problem; */
+    const char *unless;   /* ... what to say where it cannot be made */
     /* accept panel: of a profile */
     const char *profile, *device, *settings[5];
     gka_form form;
@@ -48,13 +55,13 @@ extern const size_t audit_member_count;
 /* ---- a problem to change ------------------------------------------------------------------- */
 
 /* Row-major, in the host's byte order until audit_seal. */
-typedef struct audit_copy {
+struct audit_copy {
     gka_problem problem; /* its views are of F64 */
     double *q, *k, *v, *alpha, *g, *h0, *u0, *dout, *dx, *dh_final, *du_final; /* NULL: absent */
     double *memory;
     size_t count; /* doubles in memory */
     int64_t *bounds;
-} audit_copy;
+};
 
 /* How a copy differs in shape; zeros: not at all. */
 typedef struct audit_shape {

@@ -7,6 +7,9 @@
  */
 #include "judge/audit.h"
 
+#include "chunk/replay.h"
+#include "gka/arith.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -64,20 +67,17 @@ static gka_status run_problem(const audit_case *c, const gka_problem *problem, g
     return golden_steps(problem, &profile, c->wanted, out, error);
 }
 
-typedef bool change(const audit_case *c, const audit_member *m, audit_copy *copy);
-
-/* A copy of the problem, changed; false: the change does not apply. */
-static gka_status run_changed(const audit_case *c, const audit_member *m, change *make,
-                              const char *why, golden_values *out, char note[AUDIT_NOTE],
-                              gka_error *error) {
+/* A copy of the problem, changed as the member says. */
+static gka_status run_changed(const audit_case *c, const audit_member *m, golden_values *out,
+                              char note[AUDIT_NOTE], gka_error *error) {
     audit_copy copy;
     gka_status status = audit_copy_make(c->problem, &(audit_shape){0}, &copy, error);
-    const bool applies = status == GKA_OK && make(c, m, &copy);
+    const bool applies = status == GKA_OK && m->change(c, m, &copy);
     if (applies) {
         audit_seal(&copy);
         status = run_problem(c, &copy.problem, out, error);
     } else if (status == GKA_OK) {
-        status = does_not_apply(note, why);
+        status = does_not_apply(note, m->unless);
     }
     audit_copy_free(&copy);
     return status;
@@ -124,6 +124,10 @@ static gka_status run_exact(const audit_case *c, const audit_member *m, golden_v
 }
 
 /* ---- accept: profiles ---------------------------------------------------------------------- */
+
+static bool sixteen_bits(const gka_problem *problem) {
+    return problem->q.dtype == GKA_BF16 || problem->q.dtype == GKA_F16;
+}
 
 static bool all_finite(int64_t n, const double *values) {
     for (int64_t i = 0; i < n; i++)
@@ -174,6 +178,11 @@ static gka_status run_profile(const audit_case *c, const audit_member *m, golden
         return does_not_apply(note, why.text);
     if (m->chunk == c->problem->chunk_size)
         return does_not_apply(note, "the golden's own chunk size");
+    const bool rounds = (profile.released & ~(1u << GKA_POINT_ARITHMETIC)) != 0;
+    if (rounds && !sixteen_bits(c->problem))
+        return does_not_apply(note, "rounds to 16 bits; the inputs have more");
+    if (profile.low_states && !profile.fp16)
+        return does_not_apply(note, "states in bf16 are a mistake: see bf16");
     /* The states before each chunk are others when chunks are. */
     const unsigned wanted = m->chunk != 0 ? c->wanted & ~BIT(H_CHUNK) : c->wanted;
     const bool cg = profile.form == GKA_FORM_CG || profile.form == GKA_FORM_CG_CONSISTENT;
@@ -181,9 +190,89 @@ static gka_status run_profile(const audit_case *c, const audit_member *m, golden
         return GKA_OK;
     if (status == GKA_OK)
         status = golden_steps(&problem, &profile, wanted, out, error);
-    if (status == GKA_OK && profile.device->core[GKA_MMA_BF16].group > 0)
+    if (status == GKA_OK && rounds)
         leave_out_nan(c, out, note);
     return status;
+}
+
+/* ---- accept: other kernels ----------------------------------------------------------------- */
+
+/* The recurrence over tokens in an arithmetic, the member's `profile`. Of room layer, which has no
+ * h_chunk. */
+static gka_status run_tokens(const audit_case *c, const audit_member *m, golden_values *out,
+                             char note[AUDIT_NOTE], gka_error *error) {
+    const gka_status status = golden_by_tokens(c->problem, m->profile, c->wanted, out, error);
+    if (status == GKA_OK && m->is.accept)
+        leave_out_nan(c, out, note);
+    return status;
+}
+
+/* The kernels of src/cuda, as a CPU replays them bit for bit, in their default form. Their dg reads
+ * <p, q> for <p, (H + lambda) x>: good for an x that solves, which neither a few steps give nor,
+ * with its residual, the three-term form (quick, ragged: layer.dg of a row .32 off where the others
+ * have .1). They have no cotangents of the final states. */
+static gka_status run_cuda(const audit_case *c, const audit_member *m, golden_values *out,
+                           char note[AUDIT_NOTE], gka_error *error) {
+    const gka_problem *const p = c->problem;
+    if (p->dh_final.data != NULL || p->du_final.data != NULL)
+        return does_not_apply(note, "src/cuda reads no cotangents of the final states");
+    if (!steps_converge(c, note))
+        return GKA_OK;
+    enum { FORWARD, SOLVE, LAYER, PASSES };
+    gka_chunk passes[PASSES] = {0};
+    bool some[PASSES] = {true, false, false};
+    const unsigned of_one = BIT(X) | BIT(FRO) | BIT(O) | BIT(H_FINAL) | BIT(U_FINAL);
+    gka_status status = golden_allocate(p, p->T == 1 ? c->wanted & of_one : c->wanted, out, error);
+    for (int i = 0; i < JUDGE_OUTPUTS; i++) {
+        const judge_part part = judge_outputs[i].part;
+        const int pass = part == JUDGE_SOLVE ? SOLVE : part == JUDGE_LAYER ? LAYER : FORWARD;
+        *judge_chunk(&passes[pass], i) = out->of[i];
+        some[pass] |= out->of[i] != NULL;
+    }
+    gka_error why = {0};
+    for (int pass = 0; pass < PASSES && status == GKA_OK; pass++)
+        if (some[pass])
+            status = pass == FORWARD
+                         ? gka_replay_forward(p, m->form, &passes[pass], &why)
+                         : gka_replay_backward(p, m->form, pass == LAYER, out->of[JUDGE_X],
+                                               out->of[JUDGE_FRO], &passes[pass], &why);
+    if (status == GKA_UNSUPPORTED) {
+        golden_free(out);
+        return does_not_apply(note, why.text);
+    }
+    if (status != GKA_OK)
+        return why.text[0] == '\0' ? status : gka_fail(error, status, "%s", why.text);
+    leave_out_nan(c, out, note);
+    return GKA_OK;
+}
+
+/* The released kernel for one token: x fro h_final. */
+static gka_status run_decode(const audit_case *c, const audit_member *m, golden_values *out,
+                             char note[AUDIT_NOTE], gka_error *error) {
+    gka_profile profile;
+    gka_error why = {0};
+    for (int64_t n = 0; n < c->problem->N; n++) {
+        const gka_span span = gka_problem_span(c->problem, n);
+        if (span.end - span.begin != 1)
+            return does_not_apply(note, "more than one token, or none");
+    }
+    gka_status status =
+        golden_allocate(c->problem, c->wanted & (BIT(X) | BIT(FRO) | BIT(H_FINAL)), out, error);
+    if (status == GKA_OK)
+        status = make_profile(c, m, &profile, error);
+    if (status != GKA_OK)
+        return status;
+    gka_chunk one = {
+        .x = out->of[JUDGE_X], .fro = out->of[JUDGE_FRO], .h_final = out->of[JUDGE_H_FINAL]};
+    status = gka_chunk_decode(c->problem, &profile, &one, &why);
+    if (status == GKA_OUT_OF_MEMORY)
+        return gka_fail(error, status, "%s", why.text);
+    if (status != GKA_OK) {
+        golden_free(out);
+        return does_not_apply(note, why.text);
+    }
+    leave_out_nan(c, out, note);
+    return GKA_OK;
 }
 
 /* ---- reject: in the problem ---------------------------------------------------------------- */
@@ -194,11 +283,6 @@ static bool exp2_gates(const audit_case *c, const audit_member *m, audit_copy *c
     for (int64_t i = 0; copy->g != NULL && i < p->B * p->T * p->H; i++)
         copy->g[i] *= 0x1.62e42fefa39efp-1; /* 2^g = exp(g ln 2) */
     return copy->g != NULL;
-}
-
-static gka_status run_exp2(const audit_case *c, const audit_member *m, golden_values *out,
-                           char note[AUDIT_NOTE], gka_error *error) {
-    return run_changed(c, m, exp2_gates, "no gates", out, note, error);
 }
 
 /* G_t without g_t itself, within each chunk: the gates one token later, the first of a chunk 1. */
@@ -216,30 +300,15 @@ static bool exclusive_gates(const audit_case *c, const audit_member *m, audit_co
     return copy->g != NULL;
 }
 
-static gka_status run_exclusive(const audit_case *c, const audit_member *m, golden_values *out,
-                                char note[AUDIT_NOTE], gka_error *error) {
-    return run_changed(c, m, exclusive_gates, "no gates", out, note, error);
-}
-
 static bool iterations(const audit_case *c, const audit_member *m, audit_copy *copy) {
     copy->problem.num_iter = c->problem->num_iter + m->parameter;
     return true;
-}
-
-static gka_status run_iterations(const audit_case *c, const audit_member *m, golden_values *out,
-                                 char note[AUDIT_NOTE], gka_error *error) {
-    return run_changed(c, m, iterations, "", out, note, error);
 }
 
 static bool scale_twice(const audit_case *c, const audit_member *m, audit_copy *copy) {
     (void)m;
     copy->problem.scale = c->problem->scale * c->problem->scale;
     return copy->v != NULL;
-}
-
-static gka_status run_scale_twice(const audit_case *c, const audit_member *m, golden_values *out,
-                                  char note[AUDIT_NOTE], gka_error *error) {
-    return run_changed(c, m, scale_twice, "no v, so no output o", out, note, error);
 }
 
 static bool without_states(const audit_case *c, const audit_member *m, audit_copy *copy) {
@@ -249,21 +318,11 @@ static bool without_states(const audit_case *c, const audit_member *m, audit_cop
     return there;
 }
 
-static gka_status run_without_states(const audit_case *c, const audit_member *m, golden_values *out,
-                                     char note[AUDIT_NOTE], gka_error *error) {
-    return run_changed(c, m, without_states, "no initial states", out, note, error);
-}
-
 static bool without_ends(const audit_case *c, const audit_member *m, audit_copy *copy) {
     (void)c, (void)m;
     const bool there = copy->dh_final != NULL || copy->du_final != NULL;
     copy->problem.dh_final = copy->problem.du_final = (gka_view){0};
     return there;
-}
-
-static gka_status run_without_ends(const audit_case *c, const audit_member *m, golden_values *out,
-                                   char note[AUDIT_NOTE], gka_error *error) {
-    return run_changed(c, m, without_ends, "final states have no cotangents", out, note, error);
 }
 
 /* 1/sqrt(|k|), |k| = beta for the unit keys of the layer; a zero key stays. */
@@ -296,9 +355,41 @@ static bool beta_once(const audit_case *c, const audit_member *m, audit_copy *co
     return scaled;
 }
 
-static gka_status run_beta_once(const audit_case *c, const audit_member *m, golden_values *out,
-                                char note[AUDIT_NOTE], gka_error *error) {
-    return run_changed(c, m, beta_once, "every key has length 1: no beta", out, note, error);
+static double gamma_of(double g) {
+    return isinf(g) ? 0 : gka_device_exp(gka_device_find("exact64"), g);
+}
+
+/* H_t = gamma_t (H_{t-1} + k_t k_t^T), U likewise: a token that is weighted by its own gate. */
+static bool late_gate(const audit_case *c, const audit_member *m, audit_copy *copy) {
+    (void)m;
+    const gka_problem *const p = c->problem;
+    if (copy->g == NULL || p->G != p->H)
+        return false;
+    for (int64_t i = 0; i < p->B * p->T * p->H; i++) {
+        const double root = sqrt(gamma_of(copy->g[i]));
+        scale_row(p->D, root, copy->k + i * p->D);
+        if (copy->v != NULL)
+            scale_row(p->V, root, copy->v + i * p->V);
+    }
+    return true;
+}
+
+/* q' = x + alpha (q - x) */
+static bool alpha_swapped(const audit_case *c, const audit_member *m, audit_copy *copy) {
+    (void)m;
+    const gka_problem *const p = c->problem;
+    for (int64_t i = 0; copy->alpha != NULL && i < p->B * p->T * p->H; i++)
+        copy->alpha[i] = 1 - copy->alpha[i];
+    return copy->alpha != NULL;
+}
+
+/* The layer hands over sigmoid(.); the kernel takes the sigmoid of that. */
+static bool alpha_twice(const audit_case *c, const audit_member *m, audit_copy *copy) {
+    (void)m;
+    const gka_problem *const p = c->problem;
+    for (int64_t i = 0; copy->alpha != NULL && i < p->B * p->T * p->H; i++)
+        copy->alpha[i] = 1 / (1 + gamma_of(-copy->alpha[i]));
+    return copy->alpha != NULL;
 }
 
 /* ---- reject: other shapes ------------------------------------------------------------------ */
@@ -660,19 +751,66 @@ static gka_status gradients(const audit_case *c, gka_chunk_of of, bool bp_lambda
                : status;
 }
 
-static gka_status run_stale(const audit_case *c, const audit_member *m, golden_values *out,
-                            char note[AUDIT_NOTE], gka_error *error) {
-    (void)m, (void)note;
-    gka_status status = golden_allocate(c->problem, BIT(X) | BIT(FRO), out, error);
-    if (status == GKA_OK) {
-        make_stale(c->problem, c->right->of[JUDGE_FRO], out->of[JUDGE_FRO]);
-        status = solve_with(c, out->of[JUDGE_FRO], out->of[JUDGE_X], error);
+/* tr H_t: the sum of the eigenvalues where their norm is meant. */
+static gka_status make_trace(const gka_problem *p, double *trace, gka_error *error) {
+    double *const k = gka_alloc((size_t)(p->D + p->D * p->D), sizeof *k), *const H = k + p->D;
+    if (k == NULL)
+        return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory for the traces");
+    for (int64_t i = 0; i < p->N * p->H; i++) {
+        const int64_t n = i / p->H, h = i % p->H;
+        const gka_span span = gka_problem_span(p, n);
+        double sum = 0;
+        gka_problem_h0(p, n, h, H);
+        for (int64_t d = 0; d < p->D; d++)
+            sum += H[d * p->D + d];
+        for (int64_t t = span.begin; t < span.end; t++) {
+            gka_problem_k(p, span.b, t, h, k);
+            sum *= p->g.data == NULL ? 1 : gamma_of(gka_problem_g(p, span.b, t, h));
+            for (int64_t d = 0; d < p->D; d++)
+                sum += k[d] * k[d];
+            trace[(span.b * p->T + t) * p->H + h] = sum;
+        }
     }
-    const gka_chunk_given given = {.x = out->of[JUDGE_X], .fro = out->of[JUDGE_FRO]};
+    gka_free(k);
+    return GKA_OK;
+}
+
+enum { F_STALE = 1, F_TRACE = 2, F_STORED_RIGHT = 4 };
+
+/* Another number for f: in lambda, in the steps of the iteration, in the ridge's gradient. */
+static gka_status run_other_f(const audit_case *c, const audit_member *m, golden_values *out,
+                              char note[AUDIT_NOTE], gka_error *error) {
+    (void)note;
+    const double *const right = c->right->of[JUDGE_FRO];
+    gka_status status = golden_allocate(c->problem, BIT(X) | BIT(FRO), out, error);
+    double *const fro = out->of[JUDGE_FRO];
+    if (status == GKA_OK && m->parameter & F_STALE)
+        make_stale(c->problem, right, fro);
+    else if (status == GKA_OK)
+        status = make_trace(c->problem, fro, error);
+    if (status == GKA_OK)
+        status = solve_with(c, fro, out->of[JUDGE_X], error);
+    const gka_chunk_given given = {.x = out->of[JUDGE_X], .fro = fro};
     if (status == GKA_OK)
         status = gradients(c, GKA_CHUNK_SOLVE, true, &given, out, error);
     if (status == GKA_OK)
         status = gradients(c, GKA_CHUNK_LAYER, true, &given, out, error);
+    if (status == GKA_OK && m->parameter & F_STORED_RIGHT)
+        memcpy(fro, right, (size_t)judge_count(c->problem, JUDGE_FRO) * sizeof *fro);
+    return status == GKA_OK ? follow(c, out, error) : status;
+}
+
+/* The gate decays U alone: H, f and the solve forget nothing. */
+static gka_status run_ungated_h(const audit_case *c, const audit_member *m, golden_values *out,
+                                char note[AUDIT_NOTE], gka_error *error) {
+    (void)m;
+    if (c->problem->g.data == NULL)
+        return does_not_apply(note, "no gates");
+    gka_problem ungated = *c->problem;
+    ungated.g = (gka_view){0};
+    const gka_profile profile = exact64();
+    const unsigned of_h = BIT(X) | BIT(FRO) | BIT(H_CHUNK) | BIT(H_FINAL) | BIT(SOLVE_DQ);
+    const gka_status status = golden_steps(&ungated, &profile, c->wanted & of_h, out, error);
     return status == GKA_OK ? follow(c, out, error) : status;
 }
 
@@ -688,18 +826,12 @@ static gka_status run_ridge(const audit_case *c, const audit_member *m, golden_v
     return status == GKA_OK ? follow(c, out, error) : status;
 }
 
-/* Sums, states and iterates in bf16: every addition rounds. Of room layer, which has no h_chunk. */
-static gka_status run_bf16(const audit_case *c, const audit_member *m, golden_values *out,
-                           char note[AUDIT_NOTE], gka_error *error) {
-    (void)m, (void)note;
-    return golden_by_tokens(c->problem, "bf16", c->wanted, out, error);
-}
-
-/* A kernel that someone writes first: token by token in binary32, nothing fused. */
-static gka_status run_tokens(const audit_case *c, const audit_member *m, golden_values *out,
+/* An arithmetic too coarse for the inputs; `unless`: for inputs of type `parameter`. */
+static gka_status run_coarse(const audit_case *c, const audit_member *m, golden_values *out,
                              char note[AUDIT_NOTE], gka_error *error) {
-    (void)m, (void)note;
-    return golden_by_tokens(c->problem, "fp32", c->wanted, out, error);
+    if (m->unless != NULL && c->problem->q.dtype != (gka_dtype)m->parameter)
+        return does_not_apply(note, m->unless);
+    return run_tokens(c, m, out, note, error);
 }
 
 /* The output stage reads U_t the wrong way round: o = s U_t q'. The same as keys for values and
@@ -750,6 +882,41 @@ static gka_status run_multiplied(const audit_case *c, const audit_member *m, gol
     return status;
 }
 
+/* dg of a chunk as a reverse cumulative sum that leaves out the token's own term: dg of the token
+ * after it, and 0 at the chunk's end. */
+static gka_status run_exclusive_dg(const audit_case *c, const audit_member *m, golden_values *out,
+                                   char note[AUDIT_NOTE], gka_error *error) {
+    (void)m;
+    const gka_problem *const p = c->problem;
+    const unsigned which = c->wanted & (BIT(SOLVE_DG) | BIT(LAYER_DG));
+    if (which == 0)
+        return does_not_apply(note, "no such tensor");
+    const gka_status status = copy_right(c, c->wanted, out, error);
+    for (int o = 0; o < JUDGE_OUTPUTS && status == GKA_OK; o++)
+        for (int64_t n = 0; which >> o & 1 && n < p->N; n++) {
+            const gka_span span = gka_problem_span(p, n);
+            for (int64_t t = span.begin; t < span.end; t++) {
+                double *const dg = out->of[o] + (span.b * p->T + t) * p->H;
+                const bool ends = t + 1 == span.end || (t + 1 - span.begin) % p->chunk_size == 0;
+                for (int64_t h = 0; h < p->H; h++)
+                    dg[h] = ends ? 0 : dg[h + p->H];
+            }
+        }
+    return status;
+}
+
+/* layer.dq = p: what reaches q past the solve, (1 - alpha) dq', is lost. */
+static gka_status run_direct_lost(const audit_case *c, const audit_member *m, golden_values *out,
+                                  char note[AUDIT_NOTE], gka_error *error) {
+    (void)m;
+    if ((c->wanted & BIT(LAYER_DQ)) == 0)
+        return does_not_apply(note, "no such tensor");
+    const gka_status status = copy_right(c, c->wanted, out, error);
+    return status == GKA_OK ? golden_layer_p(c->problem, c->right->of[JUDGE_LAYER_DQ],
+                                             out->of[JUDGE_LAYER_DQ], error)
+                            : status;
+}
+
 /* ---- the panels ---------------------------------------------------------------------------- */
 
 #define RIGHT(name, what) .is = {name, what, true}
@@ -779,30 +946,70 @@ const audit_member audit_members[] = {
      .profile = "h100", .form = GKA_TWO_TERM},
     {RIGHT("cg-consistent", "... with as many steps of conjugate gradients"), run_profile,
      .profile = "h100", .form = GKA_FORM_CG_CONSISTENT},
+    {RIGHT("fp32-norm", "... with the norm of H squared and summed in binary32"), run_profile,
+     .profile = "h100", .settings = {"norm_square=exact", "norm_reduce=exact"}},
+    {RIGHT("low-states", "... with states carried from chunk to chunk in fp16"), run_profile,
+     .profile = "h100", .settings = {"states=low"}},
+    {RIGHT("decode", "the released kernel for one token"), run_decode, .profile = "h100"},
+    {RIGHT("cuda", "the kernels of src/cuda"), run_cuda, .form = GKA_TWO_TERM},
+    {RIGHT("points", "every rounding point of the released kernels, without a tensor core"),
+     run_profile, .profile = "ieee32", .settings = {"all=released"}},
     {RIGHT("ieee32", "binary32 with fused multiply-adds, no bf16 inside"), run_profile,
      .profile = "ieee32"},
-    {RIGHT("tokens", "the recurrence token by token in binary32, nothing fused"), run_tokens},
+    {RIGHT("ieee32-c16", "... in chunks of 16"), run_profile, .profile = "ieee32", .chunk = 16},
+    {RIGHT("ieee32-c128", "... in chunks of 128"), run_profile, .profile = "ieee32", .chunk = 128},
+    {RIGHT("ieee32-two-term", "... with the two-term form"), run_profile, .profile = "ieee32",
+     .form = GKA_TWO_TERM},
+    {RIGHT("tokens", "the recurrence token by token in binary32, nothing fused"), run_tokens,
+     .profile = "fp32"},
+    {RIGHT("tokens-fma", "... fused"), run_tokens, .profile = "fp32/fma"},
+    {RIGHT("tokens-pairwise", "... sums by halves"), run_tokens, .profile = "fp32/pairwise"},
 
-    {WRONG("exp2", "gamma = 2^g, the gate being a natural logarithm"), run_exp2},
+    {WRONG("exp2", "gamma = 2^g, the gate being a natural logarithm"), run_changed,
+     .change = exp2_gates, .unless = "no gates"},
     {WRONG("state_exp2", "... only where states pass from chunk to chunk"), run_state_exp2},
     {WRONG("exclusive_gate", "the cumulative gate of a chunk leaves out the token's own"),
-     run_exclusive},
+     run_changed, .change = exclusive_gates, .unless = "no gates"},
+    {WRONG("ungated_h", "the gate decays U and not H"), run_ungated_h},
+    {WRONG("late_gate", "a token is decayed by its own gate"), run_changed, .change = late_gate,
+     .unless = "no gates, or one for several heads of a key"},
     {WRONG("omega0", "omega_0 = 0, as Algorithm 1 is misprinted"), run_omega},
-    {WRONG("r_minus_1", "one iteration too few"), run_iterations, .parameter = -1},
-    {WRONG("r_plus_1", "one iteration too many"), run_iterations, .parameter = 1},
-    {WRONG("stale_f", "f of the token before: lambda, step and ridge gradient"), run_stale},
+    {WRONG("r_minus_1", "one iteration too few"), run_changed, .change = iterations, .unless = "",
+     .parameter = -1},
+    {WRONG("r_plus_1", "one iteration too many"), run_changed, .change = iterations, .unless = "",
+     .parameter = 1},
+    {WRONG("stale_f", "f of the token before: lambda, step and ridge gradient"), run_other_f,
+     .parameter = F_STALE},
+    {WRONG("stale_ridge", "... while the f that is stored is right"), run_other_f,
+     .parameter = F_STALE | F_STORED_RIGHT},
+    {WRONG("trace", "lambda = a tr H, the norm that is stored being right"), run_other_f,
+     .parameter = F_TRACE | F_STORED_RIGHT},
     {WRONG("chunk_state", "chunks read the state before the previous chunk"), run_chunk_state},
     {WRONG("ragged_mask", "rows past the end of a sequence are not masked"), run_ragged_mask},
     {WRONG("leak", "a sequence begins with the final states of the one before"), run_leak},
-    {WRONG("h0_ignored", "initial states are not read"), run_without_states},
+    {WRONG("h0_ignored", "initial states are not read"), run_changed, .change = without_states,
+     .unless = "no initial states"},
     {WRONG("head_map", "query head h reads key/value head h mod G"), run_head_map},
-    {WRONG("beta_once", "H gains beta k k^T of the unit key, not beta^2; U likewise"),
-     run_beta_once},
+    {WRONG("beta_once", "H gains beta k k^T of the unit key, not beta^2; U likewise"), run_changed,
+     .change = beta_once, .unless = "every key has length 1: no beta"},
     {WRONG("transposed", "the output stage reads U_t transposed"), run_transposed},
-    {WRONG("scale_twice", "o and its gradients are scaled twice"), run_scale_twice},
-    {WRONG("bf16", "sums, states and iterates in bf16"), run_bf16},
+    {WRONG("scale_twice", "o and its gradients are scaled twice"), run_changed,
+     .change = scale_twice, .unless = "no v, so no output o"},
+    {WRONG("alpha_swapped", "q' = x + alpha (q - x)"), run_changed, .change = alpha_swapped,
+     .unless = "no alpha"},
+    {WRONG("alpha_twice", "alpha goes through the sigmoid a second time"), run_changed,
+     .change = alpha_twice, .unless = "no alpha"},
+    {WRONG("bf16", "sums, states and iterates in bf16"), run_coarse, .profile = "bf16"},
+    {WRONG("fp16", "sums, states and iterates in fp16"), run_coarse, .profile = "fp16",
+     .parameter = GKA_F16, .unless = "not the inputs' type: see bf16"},
+    {WRONG("tf32", "operands of products in tf32, a framework's default for binary32"), run_coarse,
+     .profile = "tf32-mixed", .parameter = GKA_F32, .unless = "16 bits fit into tf32"},
     {WRONG("ridge", "the ridge is not differentiated"), run_ridge},
-    {WRONG("final_gradient", "the cotangents of the final states are not read"), run_without_ends},
+    {WRONG("exclusive_dg", "the reverse cumulative sum of dg leaves out the token's own"),
+     run_exclusive_dg},
+    {WRONG("direct_lost", "dq lacks what passes by the solve, (1 - alpha) dq'"), run_direct_lost},
+    {WRONG("final_gradient", "the cotangents of the final states are not read"), run_changed,
+     .change = without_ends, .unless = "final states have no cotangents"},
     {WRONG("chunk_gradient", "what later chunks send back through the state is dropped"),
      run_chunk_gradient},
     {WRONG("dh0_sign", "dh0 has the opposite sign"), run_multiplied, .parameter = BIT(SOLVE_DH0),

@@ -187,7 +187,7 @@ static void start_meter(job *j) {
     for (const int64_t *C = panel_chunks(&j->problem, chunks); *C != 0; C++)
         profiles++;
     const gka_dtype dtype = j->problem.q.dtype;
-    profiles += few_pairs(&j->problem) && (dtype == GKA_BF16 || dtype == GKA_F16) ? 4 : 0;
+    profiles += few_pairs(&j->problem) && (dtype == GKA_BF16 || dtype == GKA_F16) ? 6 : 0;
     j->meter.total = 1 + (has_gradients(j) ? 2 * GRADIENT : 0) + profiles * profile_work(j);
 }
 
@@ -403,20 +403,17 @@ static gka_status raise_stage_by_tokens(job *j, unsigned all, gka_error *error) 
 
 /* f alone, by the h100 with two and eight warps: the error of a norm is that of a few sums, one for
  * each chunk and head, and these take them in other orders. f needs no iterations. */
-static gka_status raise_fro_by_warps(job *j, gka_error *error) {
+static gka_status raise_fro_by_warps(job *j, const gka_profile *h100, gka_error *error) {
     static const char *const settings[] = {"num_warps=2", "num_warps=8"};
     const unsigned fro = 1u << JUDGE_FRO;
     gka_problem problem = j->problem;
     problem.num_iter = 0;
     gka_status status = GKA_OK;
     for (size_t i = 0; i < sizeof settings / sizeof *settings && status == GKA_OK; i++) {
-        gka_profile profile;
+        gka_profile profile = *h100;
         golden_values values = {0};
         golden_error errors[JUDGE_OUTPUTS];
-        status = gka_profile_find("h100", &profile, error);
-        if (status == GKA_OK)
-            status = gka_profile_set(&profile, settings[i], error);
-        profile.fp16 = j->problem.q.dtype == GKA_F16;
+        status = gka_profile_set(&profile, settings[i], error);
         if (status == GKA_OK && j->stream != NULL)
             status = golden_stream_errors(j->stream, (golden_kernel){.profile = &profile}, &problem,
                                           fro, NULL, errors, error);
@@ -431,20 +428,61 @@ static gka_status raise_fro_by_warps(job *j, gka_error *error) {
     return status;
 }
 
-/* The h100 with binary32 states, and binary32. */
-static gka_status raise_stage_by_others(job *j, unsigned all, gka_error *error) {
-    static const char *const others[][6] = {{"h100", "num_warps=2"},
-                                            {"h100", "num_warps=8"},
-                                            {"h100", "state_operand=exact", "state_snapshot=exact",
+/* x f and h_final of one token by the kernel that the released code has for it. */
+static gka_status raise_stage_by_decode(job *j, const gka_profile *profile, gka_error *error) {
+    const unsigned wanted = j->open & (1u << JUDGE_X | 1u << JUDGE_FRO | 1u << JUDGE_H_FINAL);
+    golden_error errors[JUDGE_OUTPUTS];
+    golden_values values = {0};
+    gka_error why = {0};
+    gka_status status = golden_allocate(&j->problem, wanted, &values, error);
+    gka_chunk one = {
+        .x = values.of[JUDGE_X], .fro = values.of[JUDGE_FRO], .h_final = values.of[JUDGE_H_FINAL]};
+    bool runs = true;
+    if (status == GKA_OK) {
+        status = gka_chunk_decode(&j->problem, profile, &one, &why);
+        runs = status == GKA_OK;
+        status = status == GKA_OUT_OF_MEMORY ? gka_fail(error, status, "%s", why.text) : GKA_OK;
+    }
+    if (status == GKA_OK && runs) {
+        golden_store(&j->problem, wanted, &values);
+        status = golden_errors(&j->problem, wanted, &values, &j->steps, errors, error);
+        if (status == GKA_OK)
+            raise_to(j, wanted, errors, 0);
+    }
+    golden_free(&values);
+    return status;
+}
+
+static bool one_token_each(const gka_problem *problem) {
+    for (int64_t n = 0; n < problem->N; n++) {
+        const gka_span span = gka_problem_span(problem, n);
+        if (span.end - span.begin != 1)
+            return false;
+    }
+    return true;
+}
+
+/* The h100 with other sums and with parts of it in binary32, and binary32. */
+static gka_status raise_stage_by_others(job *j, const gka_profile *h100, unsigned all,
+                                        gka_error *error) {
+    static const char *const others[][5] = {{NULL, "num_warps=2"},
+                                            {NULL, "num_warps=8"},
+                                            {NULL, "state_operand=exact", "state_snapshot=exact",
                                              "output_state=exact", "grad_state=exact"},
+                                            {NULL, "norm_square=exact", "norm_reduce=exact"},
+                                            {"ieee32"},
                                             {"ieee32"}};
     gka_status status = GKA_OK;
     for (size_t i = 0; i < sizeof others / sizeof *others && status == GKA_OK; i++) {
-        gka_profile profile;
-        status = gka_profile_find(others[i][0], &profile, error);
-        for (int n = 1; others[i][n] != NULL && status == GKA_OK; n++)
+        gka_profile profile = *h100;
+        if (others[i][0] != NULL)
+            status = gka_profile_find(others[i][0], &profile, error);
+        for (int n = 1; n < 5 && others[i][n] != NULL && status == GKA_OK; n++)
             status = gka_profile_set(&profile, others[i][n], error);
-        profile.fp16 = j->problem.q.dtype == GKA_F16;
+        if (i + 1 == sizeof others / sizeof *others) { /* its rounding points, its type */
+            profile.released = h100->released;
+            profile.fp16 = h100->fp16;
+        }
         if (status == GKA_OK)
             status = gka_profile_set(&profile, "h0_sign=exact", error);
         if (status == GKA_OK)
@@ -475,14 +513,17 @@ static gka_status raise_stage_by_panel(job *j, gka_profile profile, unsigned all
         status = raise_stage(j, &problem, &profile, all, error);
     }
     problem.chunk_size = j->problem.chunk_size;
+    if (status == GKA_OK && is_h100(name) && one_token_each(&problem))
+        status = raise_stage_by_decode(j, &profile, error);
     profile.form = GKA_TWO_TERM;
     if (status == GKA_OK)
         status = raise_stage(j, &problem, &profile, all, error);
+    profile.form = GKA_THREE_TERM;
     const bool h100 = is_h100(name);
     if (status == GKA_OK && h100 && j->open >> JUDGE_FRO & 1)
-        status = raise_fro_by_warps(j, error);
+        status = raise_fro_by_warps(j, &profile, error);
     if (status == GKA_OK && h100 && few_pairs(&problem))
-        status = raise_stage_by_others(j, all, error);
+        status = raise_stage_by_others(j, &profile, all, error);
     if (status == GKA_OK && strcmp(name, "ieee32") == 0)
         status = raise_stage_by_tokens(j, all, error);
     for (int i = 0; i < JUDGE_OUTPUTS; i++)
@@ -495,12 +536,13 @@ static gka_status raise_stage_by_panel(job *j, gka_profile profile, unsigned all
 /* A panel of profiles; what they come to is the stage error of the outputs that those before it
  * left open. */
 typedef struct panel {
-    const char *said, *profile, *settings[2];
+    const char *said, *profile, *settings[3];
 } panel;
 
 /* What a kernel's own roundings come to. bf16: the h100's. What it cannot run, and outputs where it
  * gives NaN (an empty state; the ungated dk of a ragged end): binary32 with every rounding point of
- * the kernels. fp16: the same, every point rounding to fp16; and where that overflows, 2^-3 of what
+ * the kernels. fp16: the same, every point rounding to fp16, and with the norm in binary32 where it
+ * overflows in fp16; and where more overflows, 2^-3 of what
  * bf16 comes to, for to first order an error is linear in the unit roundoff, 2^-11 in place of
  * 2^-8, but for operands cut to tf32, which has 2^-10 in both. fp32: binary32, by chunks and token
  * by token. With the right sign of dh0 and dh_final, which the released kernels do not have
@@ -510,6 +552,9 @@ static const panel panels_bf16[] = {{"h100", "h100", {NULL}},
                                     {NULL, NULL, {NULL}}};
 static const panel panels_fp16[] = {
     {"h100, inputs=fp16", "h100", {"inputs=fp16"}},
+    {"h100, inputs=fp16, norm_square=exact, norm_reduce=exact",
+     "h100",
+     {"inputs=fp16", "norm_square=exact", "norm_reduce=exact"}},
     {"ieee32, all=released, inputs=fp16", "ieee32", {"all=released", "inputs=fp16"}},
     {NULL, NULL, {NULL}}};
 static const panel panels_fp32[] = {{"ieee32", "ieee32", {NULL}}, {NULL, NULL, {NULL}}};
@@ -684,7 +729,7 @@ static json_t *rounded_up(double x) {
 }
 
 static json_t *profile_json(const job *j, int output) {
-    char text[200];
+    char text[300];
     int64_t chunks[5];
     int n = snprintf(text, sizeof text, "%s, the worst of C = %lld", j->profile[output],
                      (long long)j->problem.chunk_size);
@@ -696,7 +741,9 @@ static json_t *profile_json(const job *j, int output) {
                        ? ", token by token without fused multiply-adds"
                        : "",
                    h100 && output == JUDGE_FRO ? ", 2 and 8 warps" : "",
-                   h100 && few_pairs(&j->problem) ? ", binary32 states, ieee32" : "");
+                   h100 && few_pairs(&j->problem)
+                       ? ", binary32 states, binary32 norm, ieee32 with all points and none"
+                       : "");
     return json_string(text);
 }
 

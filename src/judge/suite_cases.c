@@ -74,6 +74,7 @@ static const gka_suite_case edge[] = {
     {"gamma_tiny", "{\"T\": 70, \"D\": 32, \"chunk\": 32, \"edit\": \"gamma-tiny\"}"},
     {"subnormal", "{\"T\": 40, \"D\": 32, \"edit\": \"subnormal\"}"},
     {"subnormal_fp16", "{\"T\": 40, \"D\": 32, \"dtype\": \"fp16\", \"edit\": \"subnormal\"}"},
+    {"subnormal_fp32", "{\"T\": 40, \"D\": 32, \"dtype\": \"fp32\", \"edit\": \"subnormal\"}"},
     {"largest_value", "{\"T\": 40, \"D\": 32, \"edit\": \"largest-value\"}"},
     {"largest_value_fp16",
      "{\"T\": 40, \"D\": 32, \"dtype\": \"fp16\", \"edit\": \"largest-value\"}"},

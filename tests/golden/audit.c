@@ -68,24 +68,68 @@ static void test_the_panels_are_told_apart(void **state) {
         if (row->applies && !row->good)
             fail_msg("%s: %.3g of %s, margin %.3g", row->member->name, row->errors[row->by],
                      audit.tensors[row->by].name, row->margin);
-        const bool expected = strcmp(row->member->name, "h100-c16") == 0 || /* the golden's own */
-                              strcmp(row->member->name, "cg-consistent") == 0 ||
-                              strcmp(row->member->name, "exact") == 0; /* 4 iterations */
-        if (row->applies == expected)
-            fail_msg("%s does not apply: %s", row->member->name, row->note);
+        static const char *const unfit[] = {
+            "h100-c16",  "ieee32-c16",             /* the golden's own */
+            "exact",     "cg-consistent", "cuda",  /* 4 iterations */
+            "decode",    "low-states",             /* 20 tokens, bf16 */
+            "late_gate", "fp16",          "tf32"}; /* a gate for two heads of a key, bf16 */
+        bool expected = true;
+        for (size_t n = 0; n < sizeof unfit / sizeof *unfit; n++)
+            expected &= strcmp(row->member->name, unfit[n]) != 0;
+        if (row->applies != expected)
+            fail_msg("%s: applies %d: %s", row->member->name, row->applies, row->note);
     }
     assert_int_equal(audit.accepted, audit.accepts);
     assert_int_equal(audit.rejected, audit.rejects);
     gka_audit_free(&audit);
 }
 
+#define CONVERGED "\"ridge\": 0.1, \"iters\": 14}"
+
+/* An fp16 kernel, states in fp16 too, is right about an fp16 golden; what overflows there has no
+ * verdict and is named. One token has kernels of its own. */
+static void test_kernels_of_their_own(void **state) {
+    (void)state;
+    static const struct {
+        const char *json, *right[5], *noted; /* the first member's note */
+    } cases[] = {
+        {"{\"T\": 34, \"D\": 16, \"chunk\": 16, \"dtype\": \"fp16\", \"gate\": "
+         "\"slow\", " CONVERGED,
+         {"h100", "low-states", "cg-consistent", "points", "h100-c64"},
+         ""},
+        {"{\"T\": 20, \"D\": 16, \"chunk\": 16, \"dtype\": \"fp16\", \"edit\": "
+         "\"largest-key\", " CONVERGED,
+         {"h100", "fp32-norm", "tokens"},
+         "not finite: x fro"},
+        {"{\"T\": 1, \"D\": 64, \"h0\": true, " CONVERGED, {"decode", "cuda", "h100"}, ""}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        gka_file *const file = make(cases[i].json, NULL, CANDIDATE);
+        gka_audit audit = audit_of(file);
+        assert_int_equal(audit.accepted, audit.accepts);
+        for (size_t n = 0; n < 5 && cases[i].right[n] != NULL; n++)
+            if (!row_of(&audit, cases[i].right[n])->applies)
+                fail_msg("%s does not apply", cases[i].right[n]);
+        const char *const note = row_of(&audit, cases[i].right[0])->note;
+        if (strncmp(note, cases[i].noted, strlen(cases[i].noted)) != 0)
+            fail_msg("%s: '%s'", cases[i].json, note);
+        if (i < 2)
+            assert_true(row_of(&audit, "fp16")->good);
+        gka_audit_free(&audit);
+        gka_file_close(file);
+    }
+    assert_int_equal(unlink(CANDIDATE), 0);
+}
+
 /* Where there is nothing to be wrong about. */
 static void test_what_does_not_apply(void **state) {
     (void)state;
-    static const char *const unfit[] = {
-        "exp2",           "state_exp2",  "exclusive_gate", "chunk_state", "leak",
-        "h0_ignored",     "head_map",    "final_gradient", "beta_once",   "dh0_sign",
-        "chunk_gradient", "ragged_mask", "stale_f"};
+    static const char *const unfit[] = {"exp2",        "state_exp2",     "exclusive_gate",
+                                        "chunk_state", "leak",           "h0_ignored",
+                                        "head_map",    "final_gradient", "beta_once",
+                                        "dh0_sign",    "chunk_gradient", "ragged_mask",
+                                        "stale_f",     "stale_ridge",    "ungated_h",
+                                        "late_gate",   "alpha_swapped",  "alpha_twice",
+                                        "direct_lost", "exclusive_dg",   "fp16"};
     gka_file *const file = make("{\"T\": 1, \"D\": 16, \"chunk\": 1, \"plain\": true, \"gate\": "
                                 "\"none\", \"dtype\": \"fp32\", \"iters\": 3}",
                                 NULL, CANDIDATE);
@@ -95,7 +139,9 @@ static void test_what_does_not_apply(void **state) {
         if (row->applies || row->note[0] == '\0')
             fail_msg("%s applies", unfit[i]);
     }
+    assert_true(row_of(&audit, "tf32")->good);
     assert_false(row_of(&audit, "h100")->applies);
+    assert_false(row_of(&audit, "points")->applies);
     assert_false(row_of(&audit, "exact")->applies);
     assert_true(row_of(&audit, "ieee32")->good);
     assert_true(row_of(&audit, "omega0")->good);
@@ -205,6 +251,7 @@ static void test_survives_failing_allocations(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_panels_are_told_apart),
+        cmocka_unit_test(test_kernels_of_their_own),
         cmocka_unit_test(test_what_does_not_apply),
         cmocka_unit_test(test_written_members_are_judged_alike),
         cmocka_unit_test(test_a_golden_of_one_stage),
