@@ -124,6 +124,9 @@ $ gka verify --help
 >
 > JSON: for one FILE an object {file, oracle, parameters, tensors, ...}, for several a list of
 > them; NaN and Inf are strings, ok is true, false or null. With --json=- no table is printed.
+> With --against: {file, against, tensors, judged, failed, missing}; a tensor's `distances` are
+> how many elements lie 0, 1, 2..3, 4..7, ... steps of the stored format from the reference, the
+> last two 2^15 and more, and NaN.
 >
 > Exit code: 0 all within tolerance or merely measured, 1 a tensor fails, 2 usage or bad input,
 > 3 internal.
