@@ -63,10 +63,11 @@ static int64_t sequences_of(const lab *l) {
     return lab_pick(l, 2, 8, 64);
 }
 
-/* Tokens looked at: powers of two; at full size all to 256, then every eighth. */
+/* Tokens looked at: powers of two; at full size all to 32, every fourth to 256, every 32nd to the
+ * end. */
 static bool sampled(const bench *b, int64_t t) {
     if (b->l->size == LAB_FULL)
-        return t <= 256 || t % 8 == 0;
+        return t <= 32 || (t <= 256 && t % 4 == 0) || t % 32 == 0;
     return (t & (t - 1)) == 0;
 }
 

@@ -528,7 +528,7 @@ static gka_status draw(const course *c, uint64_t seed, double *weights, double *
 }
 
 static gka_status run_stacks(lab *l, int64_t seeds, gka_error *error) {
-    course c = {.T = lab_pick(l, 24, 48, 256), .H = 2, .D = lab_pick(l, 8, 16, 128)};
+    course c = {.T = lab_pick(l, 24, 48, 128), .H = 2, .D = lab_pick(l, 8, 16, 128)};
     c.M = c.H * c.D;
     const size_t n = (size_t)(c.T * c.M), weights = 4 * DEEPEST * (size_t)(c.M * c.M);
     c.own = stack_numbers(&c);
@@ -570,7 +570,7 @@ done:
 }
 
 static gka_status run(lab *l, gka_error *error) {
-    const int64_t seeds = lab_pick(l, 2, 4, 8);
+    const int64_t seeds = lab_pick(l, 2, 4, 4);
     l->units_total = (double)(RIDGES + seeds);
     const gka_status status = run_solves(l, error);
     return status == GKA_OK ? run_stacks(l, seeds, error) : status;
