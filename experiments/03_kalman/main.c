@@ -409,13 +409,16 @@ static gka_status judge(lab *l, gka_error *error) {
     const lab_stats ud = range(l, "worst", "kalman-ud", ONE, SLOWER, BF16, BF16),
                     symmetrised = range(l, "worst", "kalman-symmetrised", ONE, SLOWER, BF16, BF16),
                     chebyshev = range(l, "worst", "chebyshev", ONE, SLOWER, BF16, BF16);
+    const double near = l->size == LAB_CLAIM ? .02 : .3; /* 256 tokens, or thousands */
     lab_claim(l,
               "Where nothing, or little, is forgotten, a state kept in bf16 is the limit, whatever "
               "the method",
-              LAB_REPRODUCED, ud.max > .02 && symmetrised.max > .02 && chebyshev.max > .02,
+              LAB_REPRODUCED, ud.max > near && symmetrised.max > near && chebyshev.max > near,
               "everything in bf16, gamma = 1 and 255/256, worst error of x, least .. largest run: "
-              "UD %.2f .. %.2f, symmetrised %.2f .. %.2f, Chebyshev with H in bf16 %.2f .. %.2f",
-              ud.min, ud.max, symmetrised.min, symmetrised.max, chebyshev.min, chebyshev.max);
+              "UD %.2f .. %.2f, symmetrised %.2f .. %.2f, Chebyshev with H in bf16 %.2f .. %.2f "
+              "(%lld runs each)",
+              ud.min, ud.max, symmetrised.min, symmetrised.max, chebyshev.min, chebyshev.max,
+              (long long)ud.count);
 
     int64_t kalman_failed = 0, kalman_runs = 0;
     for (int form = 0; form < GKA_KALMAN_FORM_COUNT; form++) {
@@ -436,15 +439,20 @@ static gka_status judge(lab *l, gka_error *error) {
               (long long)half.count, (long long)half.nonfinite, worst_half.max);
 
     double highest = 0;
-    for (int i = 0; i < 3; i++)
-        highest = fmax(highest, range(l, "over", repaired[i], ONE, FAST, FP32, FP64).max);
+    int64_t many = 0;
+    for (int i = 0; i < 3; i++) {
+        const lab_stats one = range(l, "over", repaired[i], ONE, FAST, FP32, FP64);
+        highest = fmax(highest, one.max);
+        many += one.count;
+    }
     const lab_stats covariance = range(l, "over", "kalman", SLOW, SLOW, FP32, FP32);
-    lab_claim(l, "The worst error is of the size u kappa (the paper's section 3.2)", LAB_QUALIFIED,
-              highest < 1000 && covariance.min > 1e6,
-              "largest error / (u kappa) along the run, gamma from 115/128 to 1, fp32 and fp64: "
-              "symmetrised, Joseph and UD at most %.3g; covariance form in fp32 at gamma = 251/256 "
-              "at least %.2g",
-              highest, covariance.min);
+    lab_claim(
+        l, "The worst error is of the size u kappa (the paper's section 3.2)", LAB_QUALIFIED,
+        highest < 1000 && covariance.min > 1e6,
+        "largest error / (u kappa) along the run, gamma from 115/128 to 1, fp32 and fp64: "
+        "symmetrised, Joseph and UD at most %.3g (%lld runs); covariance form in fp32 at gamma "
+        "= 251/256 at least %.2g (%lld)",
+        highest, (long long)many, covariance.min, (long long)covariance.count);
     return GKA_OK;
 }
 

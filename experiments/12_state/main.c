@@ -422,9 +422,9 @@ static void judge_drift(lab *l) {
               stochastic.max < root && stochastic.max < nearest.min / 4 && zero.min > nearest.max,
               "error of H in bf16 at t = %lld, no gate: stochastic %.3f .. %.3f (sqrt(t) u = "
               "%.2f), nearest %.2f .. %.2f, toward zero %.2f .. %.2f (t u = %.0f, and nothing can "
-              "lose more than all)",
+              "lose more than all); %lld heads",
               (long long)T, stochastic.min, stochastic.max, root, nearest.min, nearest.max,
-              zero.min, zero.max, (double)T * u);
+              zero.min, zero.max, (double)T * u, (long long)zero.count);
 
     const lab_stats early = drift_at(l, "error", "released", "bf16", 256),
                     late = drift_at(l, "error", "released", "bf16", T),
@@ -432,8 +432,9 @@ static void judge_drift(lab *l) {
     lab_claim(l, "With gates of the released initialisation a bf16 state does not drift",
               LAB_QUALIFIED, late.median < 3 * early.median && late.max < .1,
               "heads that forget: error of H %.4f .. %.4f at t = 256, %.4f .. %.4f at %lld, of x "
-              "%.3f .. %.3f; but not those of the next verdict",
-              early.min, early.max, late.min, late.max, (long long)T, late_x.min, late_x.max);
+              "%.3f .. %.3f (%lld heads); but not those of the next verdict",
+              early.min, early.max, late.min, late.max, (long long)T, late_x.min, late_x.max,
+              (long long)late.count);
 }
 
 /* Largest and smallest size left of what should be exact, for gamma = 1 - 2^-power. */
@@ -484,9 +485,9 @@ static void judge_core(lab *l) {
                   fabs(now.median) > 3 * fmax(fabs(nearest.min), fabs(nearest.max)),
               "no gate, signed relative error of the diagonal of H at t = %lld: %.2e .. %.2e, "
               "%.3f t u (u = 2^-24), %.1f times that at t/4; in fp32 rounded to nearest %.1e .. "
-              "%.1e",
+              "%.1e; %lld heads",
               (long long)T, now.min, now.max, now.median / ((double)T * 0x1p-24),
-              now.median / before.median, nearest.min, nearest.max);
+              now.median / before.median, nearest.min, nearest.max, (long long)now.count);
 
     const lab_stats first = core_at(l, "error", "none", "decode", 256),
                     last = core_at(l, "error", "none", "decode", T),
@@ -498,9 +499,9 @@ static void judge_core(lab *l) {
               last.max < first.min && gated.median < 2 * prefill.median && bias.min > 0,
               "its error of H falls, from %.1e .. %.1e at t = 256 to %.1e .. %.1e at %lld (no "
               "gate), to a bias of +%.1e; with released gates it is %.1e .. %.1e, that of the "
-              "chunk kernel %.1e .. %.1e",
+              "chunk kernel %.1e .. %.1e (%lld heads)",
               first.min, first.max, last.min, last.max, (long long)T, bias.median, gated.min,
-              gated.max, prefill.min, prefill.max);
+              gated.max, prefill.min, prefill.max, (long long)last.count);
 }
 
 static gka_status judge(lab *l, gka_error *error) {

@@ -376,12 +376,13 @@ static void judge_two_term(lab *l) {
 
     const lab_stats one = all_of(l, stored, "o"),
                     handed = all_of(l, "two-term all in two parts", "o");
-    lab_claim(l, "What o still loses is lost in handing over q' in bf16, not in the solve",
-              LAB_REPRODUCED, handed.median < one.median / 2,
-              "median error of o: %.3g with q' in bf16, %.3g with q' in two parts; at a = .02 at "
-              "most %.3g against %.3g",
-              one.median, handed.median, worst_of(l, "two-term all in two parts", "o"),
-              worst_of(l, stored, "o"));
+    lab_claim(
+        l, "What o still loses is lost in handing over q' in bf16, not in the solve",
+        LAB_REPRODUCED, handed.median < one.median / 2,
+        "%lld heads, median error of o: %.3g with q' in bf16, %.3g with q' in two parts; at a "
+        "= .02 at most %.3g against %.3g",
+        (long long)one.count, one.median, handed.median,
+        worst_of(l, "two-term all in two parts", "o"), worst_of(l, stored, "o"));
 }
 
 static void judge_all(lab *l) {
@@ -420,7 +421,8 @@ static void judge_three_term(lab *l) {
         "Neither a better norm, nor an L that makes up for it, nor states in fp32, nor x and p "
         "in two parts mends the three-term form",
         LAB_REPRODUCED, best > released / 3,
-        "median error of dk: released %.3g, the best of the four %.3g (%s)", released, best, which);
+        "median error of dk over %lld heads: released %.3g, the best of the four %.3g (%s)",
+        (long long)all_of(l, "released", "dk").count, released, best, which);
     const lab_stats large = all_of(l, "L enlarged by 2^-1", "dk"),
                     gain = lab_stats_of(l, MARGINS, "gain", "margin=0"),
                     gained = lab_stats_of(l, MARGINS, "gain", "margin=0.5"),
@@ -449,9 +451,9 @@ static void judge_cg(lab *l) {
                     two = all_of(l, "two-term", "dk"), few = all_of(l, "consistent CG r/3", "dk");
     lab_claim(l, "CG needs consistent rounding as Chebyshev iteration does", LAB_REFUTED,
               plain.median < 1.25 * consistent.median && plain.max < 1.5 * consistent.max,
-              "median [largest] error of dk: plain %.3g [%.2g], consistent %.3g [%.2g]: its "
-              "residual is carried along in either",
-              plain.median, plain.max, consistent.median, consistent.max);
+              "median [largest] error of dk over %lld heads: plain %.3g [%.2g], consistent %.3g "
+              "[%.2g]: its residual is carried along in either",
+              (long long)plain.count, plain.median, plain.max, consistent.median, consistent.max);
     const double parts = all_of(l, "consistent CG all in two parts", "dk").median,
                  two_parts = all_of(l, "two-term all in two parts", "dk").median;
     lab_claim(l, "Consistent CG does with a third of the iterations what two-term does with all",
