@@ -438,6 +438,28 @@ static gka_status judge(lab *l, gka_error *error) {
               (long long)lab_pick(l, gates[HALF].claim, gates[HALF].quick, gates[HALF].full),
               (long long)half.count, (long long)half.nonfinite, worst_half.max);
 
+    /* Before the keys have been everywhere, and before kappa leaves binary64. */
+    const int64_t D = lab_pick(l, 8, 16, 128), from = D < 40 ? D / 4 : 4,
+                  to = D < 40 ? D - D / 4 : 36;
+    double slow_wind = INFINITY, fast_wind = -INFINITY;
+    const int64_t seeds = lab_pick(l, 2, 3, 8);
+    for (int64_t i = 0; i < seeds; i++) {
+        const char *const where = "form=kalman-ud,format=fp64,gamma=1/2,seed=%llu,t=%lld";
+        const unsigned long long seed = l->seed + (uint64_t)i;
+        const double early = lab_stats_of(l, TRACE, "kappa", where, seed, (long long)from).max,
+                     late = lab_stats_of(l, TRACE, "kappa", where, seed, (long long)to).max,
+                     slope_of = log2(late / early) / (double)(to - from);
+        slow_wind = fmin(slow_wind, slope_of);
+        fast_wind = fmax(fast_wind, slope_of);
+    }
+    lab_claim(
+        l, "Directions that no key has excited yet wind up as gamma^-t (NUMERICS 7)",
+        LAB_REPRODUCED, slow_wind > .8 && fast_wind < 1.2,
+        "gamma = 1/2, D = %lld: kappa of the exact state grows from t = %lld to %lld by gamma "
+        "to the -%.2f .. -%.2f a token (%lld seeds), and stays where it is once all "
+        "directions have had keys",
+        (long long)D, (long long)from, (long long)to, slow_wind, fast_wind, (long long)seeds);
+
     double highest = 0;
     int64_t many = 0;
     for (int i = 0; i < 3; i++) {
