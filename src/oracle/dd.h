@@ -5,11 +5,12 @@
  * for by whoever calls, as an absolute term).
  *
  *   two_sum, fast_two_sum, two_prod     exact: Moller, Knuth; Dekker; fma
- *   dd_add        <= 3 u^2 / (1 - 4u)   Joldes, Muller, Popescu 2017, algorithm 6
- * (AccurateDWPlusDW) dd_add_d      <= 2 u^2              the same, algorithm 4 dd_mul        <= 5
- * u^2              the same, algorithm 11 (DWTimesDW2 has 5 u^2) dd_mul_d      <= 2 u^2 the same,
- * algorithm 9 (DWTimesFP3) dd_div        <= 16 u^2             one Newton step;
- * src/oracle/README.md dd_sqrt       <= 4 u^2              one Newton step; src/oracle/README.md
+ *   dd_add      <= 3 u^2 / (1 - 4u)   Joldes, Muller, Popescu 2017, algorithm 6 (AccurateDWPlusDW)
+ *   dd_add_d    <= 2 u^2              algorithm 4 (DWPlusFP)
+ *   dd_mul      <= 6 u^2              algorithm 11 (DWTimesDW2); 5 u^2: Muller, Rideau 2022
+ *   dd_mul_d    <= 2 u^2              algorithm 9 (DWTimesFP3)
+ *   dd_div      <= 16 u^2             one Newton step; src/oracle/README.md
+ *   dd_sqrt     <= 4 u^2              one Newton step; src/oracle/README.md
  */
 #ifndef GKA_ORACLE_DD_H
 #define GKA_ORACLE_DD_H

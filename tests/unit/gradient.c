@@ -140,8 +140,8 @@ static void prop_other_formats(void **state) {
 
 /* ---- what no precision decides, and what needs none ----------------------------------------- */
 
-/* dv_0 = du0 = (q_0 k_0) do_0 + (q_1 k_0) do_1 = 1 + 2^-53 or 1 + 2^-52 + 2^-53 exactly: halfway, and to
- * even; declared so, for no interval around it has ends that round alike. */
+/* dv_0 = du0 = (q_0 k_0) do_0 + (q_1 k_0) do_1 = 1 + 2^-53 or 1 + 2^-52 + 2^-53 exactly: halfway,
+ * and to even; declared so, for no interval around it has ends that round alike. */
 static void test_ties(void **state) {
     (void)state;
     for (int odd = 0; odd < 2; odd++) {
