@@ -176,13 +176,15 @@ static inline double gka_device_working(const gka_device *device, double x) {
 
 /* ---- 3 matrix product ---------------------------------------------------------------------- */
 
-/* C += A B, A [M,K], B [K,N], C [M,N], as the device computes it. Element (i, j) of an operand is
- * data[i * row + j * column], so a transpose is a view with its strides exchanged; c likewise has
- * row stride ldc and must overlap neither operand. Elements of a and b are numbers of `input`
- * (after rounding; for GKA_MMA_WORKING and devices without a tensor core any number of the
- * working precision), c of the working precision. Any M, N, K >= 0; K is padded with zeros to
- * whole groups. A zero result of a tensor core is +0 and its only NaN is 0x7FFFFFFF.
- * The bits of C depend neither on the CPU nor on how the product is cut into blocks of C. */
+/* C += A B, A [M,K], B [K,N], C [M,N], as the device computes it. c has row stride ldc and must
+ * overlap neither operand. Elements of a and b are numbers of `input` (after rounding; for
+ * GKA_MMA_WORKING and devices without a tensor core any number of the working precision), c of the
+ * working precision. Any M, N, K >= 0; K is padded with zeros to whole groups. A zero result of a
+ * tensor core is +0 and its only NaN is 0x7FFFFFFF. The bits of C depend neither on the CPU nor on
+ * how the product is cut into blocks of C. */
+
+/* An operand: element (i, j) is data[i * row + j * column], so a transpose is a view with its
+ * strides exchanged. */
 typedef struct gka_matrix {
     const double *data;
     ptrdiff_t row, column;

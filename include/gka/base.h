@@ -93,7 +93,8 @@ void gka_philox(const uint64_t counter[4], const uint64_t key[2], uint64_t bits[
 typedef void gka_parallel_body(void *context, int64_t i, int worker);
 void gka_parallel(int64_t count, gka_parallel_body *body, void *context);
 
-/* The number of threads gka_parallel uses: OMP_NUM_THREADS, or what was set here (n >= 1). */
+/* The number of threads gka_parallel uses: what was set last (n >= 1), else OpenMP's own, which
+ * OMP_NUM_THREADS names; n = 0 goes back to that. For the whole process; not while a loop runs. */
 int gka_threads(void);
 void gka_set_threads(int n);
 

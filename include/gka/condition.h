@@ -108,7 +108,7 @@ typedef struct gka_iterations_row {
     double implicit[GKA_ITERATED];   /* against exact */
     double derivative[GKA_ITERATED]; /* against exact */
     double reversed[GKA_ITERATED];   /* the derivative from iterates recomputed backwards, O(1)
-                                        memory,   against that from stored ones */
+                                        memory, against that from stored ones */
 } gka_iterations_row;
 
 /* The problem at r steps in place of its own; form: GKA_THREE_TERM or GKA_TWO_TERM. Needs dx. */

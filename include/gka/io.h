@@ -47,6 +47,7 @@ typedef enum gka_dtype {
         GKA_DTYPE_COUNT
 } gka_dtype;
 
+/* Its name and the bytes of an element; "?" and 0 for a number that is no dtype. */
 const char *gka_dtype_name(gka_dtype dtype);
 size_t gka_dtype_size(gka_dtype dtype);
 
@@ -82,15 +83,18 @@ gka_status gka_file_open(const char *path, gka_file **file, gka_error *error);
 /* The same over bytes in memory, which must outlive the gka_file; name stands in messages. */
 gka_status gka_file_from_memory(const char *name, const void *bytes, size_t size, gka_file **file,
                                 gka_error *error);
+/* Whatever was read from the file, tensors and texts, ends with it. file may be NULL, which is also
+ * what both leave in *file when they fail. */
 void gka_file_close(gka_file *file);
 
 /* Lets go of the memory that what was read so far takes; it is read from the disk again when it is
  * touched. So a file can be read from end to end in little memory. Of bytes in memory: nothing. */
 void gka_file_forget(const gka_file *file);
 
+/* The path or name it was opened by. */
 const char *gka_file_path(const gka_file *file);
 size_t gka_file_count(const gka_file *file);
-/* Tensors in the order of their data. */
+/* Tensor i < gka_file_count, in the order of their data. */
 const gka_tensor *gka_file_tensor(const gka_file *file, size_t i);
 /* NULL when there is none of that name. */
 const gka_tensor *gka_file_find(const gka_file *file, const char *name);
@@ -108,14 +112,18 @@ typedef struct gka_writer gka_writer;
 /* Starts a safetensors file: names, dtypes and shapes are fixed here (their data pointers are not
  * read), data follow by gka_writer_append in the same order. Bytes go to a temporary file beside
  * path. The header is the same for the same arguments: keys in the given order, padded with
- * spaces to a multiple of 8. */
+ * spaces to a multiple of 8. GKA_BAD_ARGUMENT for tensors no file can have (two of one name, a
+ * negative extent, a size beyond 2^63, a header beyond the format's 100,000,000 bytes), GKA_IO,
+ * GKA_OUT_OF_MEMORY; then *writer is NULL. */
 gka_status gka_writer_open(const char *path, const gka_tensor *tensors, size_t tensor_count,
                            const gka_text_pair *metadata, size_t pair_count, gka_writer **writer,
                            gka_error *error);
-/* Appends bytes of the data section, in any portions. */
+/* Appends bytes of the data section, in any portions: little-endian (gka_store_doubles;
+ * gka_store_array of gka/format.h). GKA_BAD_ARGUMENT for more than the tensors take, GKA_IO. */
 gka_status gka_writer_append(gka_writer *writer, const void *bytes, size_t size, gka_error *error);
-/* Checks that every byte was written, flushes and renames into place; frees the writer whatever
- * happens. On failure nothing stands at path that was not there before. */
+/* Checks that every byte was written (GKA_BAD_ARGUMENT if not), flushes and renames into place;
+ * frees the writer whatever happens. On failure nothing stands at path that was not there before.
+ */
 gka_status gka_writer_close(gka_writer *writer, gka_error *error);
 /* Removes the temporary file and frees. writer may be NULL. */
 void gka_writer_abandon(gka_writer *writer);

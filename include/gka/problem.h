@@ -165,8 +165,8 @@ typedef enum gka_edit {
         GKA_EDIT_COUNT
 } gka_edit;
 const char *gka_edit_name(gka_edit edit);
-const char *gka_edit_text(gka_edit edit);
-int gka_edit_find(const char *name); /* -1: none */
+const char *gka_edit_text(gka_edit edit); /* the third column */
+int gka_edit_find(const char *name);      /* -1: none */
 
 /* A problem is a function of this alone, bit for bit, on any machine: not of threads, compiler or
  * libm. src/problem/generate.c says what each element is; q and the cotangents are N(0,1), q and k
