@@ -194,12 +194,13 @@ typedef enum gka_cotangent {
  * Certified gradients are correctly rounded, as the forward results are: computed in double-double
  * with a proven bound (src/oracle/gradient_bound.c), which decides all but about one element in a
  * million or more; where it does not, the group of heads is computed again in MPFR, with a bound of
- * the same kind, at 192 bits, then 384, 768, 1536: about 40 ms a token at D = V = 128 and 192 bits,
- * and as MPFR's memory. Second words are always computed so. report->elements_undecided counts what
- * is rounded without a proof: ties that 1536 bits do not tell apart from their neighbours, rounded
- * there; results of states or gradients outside the range of binary64, in which norms are kept,
- * rounded in MPFR; and where MPFR is not tried - with options->leave_undecided, or for sequences of
- * more than 2^14 tokens - what double-double left: its own rounding, mostly right. */
+ * the same kind, at 160 bits, then 256, 768, 1536: about 20 ms a token at D = V = 128 and 160
+ * bits, and as MPFR's memory. Second words are always computed so. report->elements_undecided
+ * counts what is rounded without a proof: ties that 1536 bits do not tell apart from their
+ * neighbours, rounded there; results of states or gradients outside the range of binary64, in which
+ * norms are kept, rounded in MPFR; and where MPFR is not tried - with options->leave_undecided, or
+ * for sequences of more than 2^14 tokens - what double-double left: its own rounding, mostly right.
+ */
 gka_status gka_oracle_gradient(const gka_problem *problem, gka_cotangent cotangent,
                                const gka_oracle_options *options, gka_exact *out, gka_exact *lo,
                                gka_oracle_report *report, gka_error *error);

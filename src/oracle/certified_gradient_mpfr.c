@@ -21,7 +21,8 @@
 #define DOWN (1 - 0x1p-40)
 #define RN   MPFR_RNDN
 
-static const int precisions[] = {192, 384, 768, 1536};
+/* Second words take more than the first. */
+static const int precisions[] = {160, 256, 768, 1536};
 enum { PRECISIONS = sizeof precisions / sizeof *precisions };
 
 typedef struct numbers {
@@ -127,12 +128,18 @@ static double magnitude(const numbers *w, mpfr_srcptr x) {
     return gka_mp_magnitude(x, 0, *w->t);
 }
 
+/* z += a b: two roundings, which MPFR does faster than one */
+static void add_product(const numbers *w, mpfr_ptr z, mpfr_srcptr a, mpfr_srcptr b) {
+    mpfr_mul(*w->low, a, b, RN);
+    mpfr_add(z, z, *w->low, RN);
+}
+
 /* w->sum = sum of x_i y_i, strides in elements */
 static mpfr_ptr dot(const numbers *w, int64_t n, mpfr_t *x, int64_t x_step, mpfr_t *y,
                     int64_t y_step) {
     mpfr_set_zero(*w->sum, 1);
     for (int64_t i = 0; i < n; i++)
-        mpfr_fma(*w->sum, x[i * x_step], y[i * y_step], *w->sum, RN);
+        add_product(w, *w->sum, x[i * x_step], y[i * y_step]);
     return *w->sum;
 }
 
@@ -311,13 +318,13 @@ static void next_state(numbers *w, mpfr_t *before, const gka_state_bound *old, c
         for (int64_t j = 0; j <= i; j++) {
             mpfr_ptr const H = gka_mp_at(w->H, i, j);
             mpfr_mul(H, H, *w->gamma, RN);
-            mpfr_fma(H, w->k[i], w->k[j], H, RN);
+            add_product(w, H, w->k[i], w->k[j]);
         }
     for (int64_t i = 0; i < D; i++)
         for (int64_t j = 0; j < V; j++) {
             mpfr_ptr const U = w->U[i * V + j];
             mpfr_mul(U, U, *w->gamma, RN);
-            mpfr_fma(U, w->k[i], w->v[j], U, RN);
+            add_product(w, U, w->k[i], w->v[j]);
         }
     gka_bound_next(&w->b.precision, w->b.gamma, w->b.e_gamma, w->b.k, w->b.v, bound);
 }
@@ -331,7 +338,7 @@ static void ridge(numbers *w, gka_state_bound *after, int64_t t) {
     for (int64_t i = 0; i < w->D; i++)
         for (int64_t j = 0; j <= i; j++) {
             mpfr_mul_2ui(*w->t, gka_mp_at(w->H, i, j), i == j ? 0 : 1, RN);
-            mpfr_fma(*w->sum, *w->t, gka_mp_at(w->H, i, j), *w->sum, RN);
+            add_product(w, *w->sum, *w->t, gka_mp_at(w->H, i, j));
         }
     mpfr_sqrt(*w->own, *w->sum, RN);
     b->own = magnitude(w, *w->own);
@@ -381,7 +388,7 @@ static bool solve(numbers *w, const gka_state_bound *after, mpfr_exp_t e, mpfr_t
     mpfr_exp_t left = gka_mp_exponent(w->D, right), before;
     do { /* where bounds leave binary64 as long as it helps */
         gka_mp_correct(head, w->r, e, *w->t, x);
-        gka_mp_residual(w->D, w->H, *w->lambda, right, x, *w->s, w->r);
+        gka_mp_residual(w->D, w->H, *w->lambda, right, x, *w->s, *w->t, w->r);
         before = left;
         left = gka_mp_exponent(w->D, w->r);
         r = gka_mp_norm_in_v(w->P, w->D, w->r);
@@ -471,13 +478,13 @@ static void ridge_term(numbers *w) {
     mpfr_neg(*w->weight, *w->weight, RN);
     for (int64_t i = 0; i < D; i++)
         for (int64_t j = 0; j < D; j++)
-            mpfr_fma(w->A[i * D + j], *w->weight, gka_mp_at(w->H, i, j), w->A[i * D + j], RN);
+            add_product(w, w->A[i * D + j], *w->weight, gka_mp_at(w->H, i, j));
     if (!w->b.given_f)
         return;
     mpfr_sqr(*w->s, *w->f, RN);
     mpfr_sqr(*w->t, *w->own, RN);
     mpfr_sub(*w->s, *w->s, *w->t, RN);
-    mpfr_fma(*w->excess, *w->weight, *w->s, *w->excess, RN);
+    add_product(w, *w->excess, *w->weight, *w->s);
 }
 
 /* A = -p x^T - a <p,x>/f H + A,  E = s q' do^T + E */
@@ -487,7 +494,7 @@ static void suffix(numbers *w, const gka_state_bound *after) {
     for (int64_t i = 0; i < D; i++) {
         mpfr_neg(*w->s, w->p[i], RN);
         for (int64_t j = 0; j < D; j++)
-            mpfr_fma(w->A[i * D + j], *w->s, w->x[j], w->A[i * D + j], RN);
+            add_product(w, w->A[i * D + j], *w->s, w->x[j]);
     }
     if (!mpfr_zero_p(*w->f))
         ridge_term(w);
@@ -502,7 +509,7 @@ static void suffix(numbers *w, const gka_state_bound *after) {
         for (int64_t i = 0; i < D; i++) {
             mpfr_mul_d(*w->s, w->y[i], w->g->run->problem->scale, RN);
             for (int64_t j = 0; j < V; j++)
-                mpfr_fma(w->E[i * V + j], *w->s, w->dout[j], w->E[i * V + j], RN);
+                add_product(w, w->E[i * V + j], *w->s, w->dout[j]);
         }
     }
     gka_bound_suffix(after, &w->b, &w->sb);
@@ -531,7 +538,7 @@ static void gate(numbers *w, mpfr_t *before, int64_t t, const gka_results_bound 
     mpfr_set_zero(*w->sum, 1);
     for (int64_t i = 0; i < D; i++)
         for (int64_t j = 0; j < D; j++)
-            mpfr_fma(*w->sum, w->A[i * D + j], gka_mp_at(before, i, j), *w->sum, RN);
+            add_product(w, *w->sum, w->A[i * D + j], gka_mp_at(before, i, j));
     mpfr_mul(w->z[0], *w->gamma, *w->sum, RN);
     if (w->b.given_f && !mpfr_zero_p(*w->gamma))
         mpfr_add(w->z[0], w->z[0], *w->excess, RN);
@@ -735,7 +742,7 @@ static gka_status reverse_group(numbers *w, int64_t first, gka_error *error) {
 gka_status gka_group_resolve(gka_group *g, gka_error *error) {
     const int only = g->enclosure->precision;
     gka_status status = GKA_OK;
-    for (int i = 0; i < (only > 0 ? 1 : PRECISIONS) && status == GKA_OK; i++) {
+    for (int i = g->second_words; i < PRECISIONS && status == GKA_OK; i++) {
         const int64_t first = first_needed(g);
         if (first < 0)
             break;

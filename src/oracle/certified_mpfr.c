@@ -288,7 +288,7 @@ static bool solve(numbers *w) {
     double r = INFINITY, floor = 0;
     for (int i = 0; i < w->P; i++) {
         gka_mp_correct(head, w->r, e, *w->t, w->x);
-        gka_mp_residual(D, w->H, *w->lambda, w->q, w->x, *w->s, w->r);
+        gka_mp_residual(D, w->H, *w->lambda, w->q, w->x, *w->s, *w->t, w->r);
         const double before = r;
         r = gka_mp_norm_in_v(w->P, D, w->r);
         w->x_norm = norm_up(w, D, w->x, w->S);

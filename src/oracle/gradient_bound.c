@@ -3,20 +3,21 @@
  * Operations, |error| in v, double-double (Joldes, Muller, Popescu 2017, u = 2^-53, v = u^2) and
  * MPFR (one rounding: 1):
  *
- *   sum of two                AccurateDWPlusDW 3 (1 + 8u)      <= ADD = 3  of the result
- *   with a binary64 number    DWPlusFP 2                       <= 3
- *   product                   DWTimesDW2 6 (5 by Muller, Rideau 2022)   <= MUL = 6
- *   by a binary64 number      DWTimesFP3 2                     <= BY = 2
- *   quotient                  16 (README, section dd)          <= DIV = 16
- *   M + a b^T, gamma M        product, product, sum            <= OUTER = 9  of |gamma M| + |a b|
- *   gamma H + k k^T           README, section kernels          <= OLD = 13 |gamma H|, NEW = 3 |k k|
- *   q + alpha (x - q)         the same                         <= MIX = 8  of |q| + |alpha| (|x| +
- * |q|) residual but for H x      the same, and adding right.lo    <= ASSEMBLE = 66
+ *   sum of two              3 (1 + 8u), AccurateDWPlusDW    <= ADD = 3  of the result
+ *   with a binary64 number  2, DWPlusFP                     <= 3
+ *   product                 6, DWTimesDW2                   <= MUL = 6
+ *   by a binary64 number    2, DWTimesFP3                   <= BY = 2
+ *   quotient                16 (README, section dd)         <= DIV = 16
+ *   M + a b^T, gamma M      two products, a sum             <= OUTER = 9  of |gamma M| + |a b|
+ *   gamma H + k k^T         README, section kernels         <= OLD = 13 of |gamma H|, NEW = 3 of
+ *                                                           |k k|; 3 of both for gamma = 1
+ *   q + alpha (x - q)       the same                        <= MIX = 8  of |q|, |alpha| (|x| + |q|)
+ *   residual but for H x    two sums, a product             <= REST = 9  of |b|, |H x|, |lambda x|
  *
  * A sum of n products added in turn passes each through one product and at most n sums: (ADD n +
  * MUL) v of the sum of the absolute values, hence by Cauchy and Schwarz of the product of norms.
- * With eight lanes n/8 sums, and 8 for the lanes. MPFR: n fused multiply-adds and one rounding
- * more.
+ * With eight lanes n/8 sums, and 8 for the lanes. MPFR: n products and as many sums, each rounded
+ * once: n + 2 with room.
  *
  * The factors 1 + O(n v) of higher order, 1 + 8u above, and the roundings of the bounds' own
  * arithmetic (below 2^13 operations of 2^-53 in each expression) are covered by UP = 1 + 2^-40.
@@ -35,7 +36,7 @@
 #define UP   (1 + 0x1p-40)
 #define DOWN (1 - 0x1p-40)
 #define TINY 0x1p-940
-enum { ADD = 3, MUL = 6, BY = 2, DIV = 16, OUTER = 9, OLD = 13, NEW = 3, MIX = 8, ASSEMBLE = 66 };
+enum { ADD = 3, MUL = 6, BY = 2, DIV = 16, OUTER = 9, OLD = 13, NEW = 3, MIX = 8, REST = 9 };
 
 static double dd_sum(int64_t n) {
     return ADD * (double)n + MUL;
@@ -49,7 +50,7 @@ gka_precision gka_precision_dd(int64_t n, int64_t m) {
                            .rows_u = dd_sum(m / 8 + 8),
                            .inner_h = dd_sum(n * n / 8 + 8),
                            .inner_u = dd_sum(n * m / 8 + 8),
-                           .residual = 44 * (double)n + 4}; /* an anchored sum: section kernels */
+                           .residual = dd_sum(n)};
 }
 
 gka_precision gka_precision_mpfr(int P, int64_t D, int64_t V) {
@@ -88,7 +89,8 @@ static double product(const gka_precision *r, double a, double e_a, double b, do
  * error is carried by the exact gamma. Likewise U. */
 void gka_bound_next(const gka_precision *precision, double gamma, double e_gamma, double k,
                     double v, gka_state_bound *s) {
-    const double most = up(gamma + times(e_gamma, precision->v)), old = up(OLD * gamma + e_gamma);
+    const double most = up(gamma + times(e_gamma, precision->v));
+    const double old = e_gamma == 0 && gamma == 1 ? NEW : up(OLD * gamma + e_gamma);
     s->e_H = up(times(most, s->e_H) + times(old, s->H) + NEW * times(k, k));
     s->e_U = up(times(most, s->e_U) + times(old, s->U) + NEW * times(k, v));
     s->H = up(times(most, s->H) + times(k, k));
@@ -114,7 +116,7 @@ void gka_bound_cotangent(const gka_state_bound *after, gka_token_bound *b) {
 double gka_bound_solve(const gka_state_bound *after, const gka_token_bound *b, double right,
                        double e_right, double r, double z) {
     const double size = times(up(after->H + b->lambda), z);
-    const double off = up(r + b->precision.residual * size + ASSEMBLE * (right + size) +
+    const double off = up(r + b->precision.residual * size + REST * (right + size) +
                           times(up(after->e_H + gka_bound_lambda(b)), z) + e_right);
     return b->least > 0 ? up(off / b->least) : INFINITY;
 }

@@ -54,12 +54,15 @@ void gka_mp_panels(int64_t D, mpfr_t *H, mpfr_exp_t e, mpfr_ptr t, double *panel
 }
 
 void gka_mp_residual(int64_t D, mpfr_t *H, mpfr_srcptr lambda, mpfr_t *b, mpfr_t *x, mpfr_ptr s,
-                     mpfr_t *r) {
+                     mpfr_ptr t, mpfr_t *r) {
     for (int64_t i = 0; i < D; i++) {
         mpfr_set_zero(s, 1);
-        for (int64_t j = 0; j < D; j++)
-            mpfr_fma(s, gka_mp_at(H, i, j), x[j], s, RN);
-        mpfr_fma(s, lambda, x[i], s, RN);
+        for (int64_t j = 0; j < D; j++) {
+            mpfr_mul(t, gka_mp_at(H, i, j), x[j], RN);
+            mpfr_add(s, s, t, RN);
+        }
+        mpfr_mul(t, lambda, x[i], RN);
+        mpfr_add(s, s, t, RN);
         mpfr_sub(r[i], b[i], s, RN);
     }
 }

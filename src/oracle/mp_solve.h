@@ -22,9 +22,9 @@ double gka_mp_norm_in_v(int P, int64_t n, mpfr_t *x);
 
 /* H 2^-e in binary64, as the hi words of panels */
 void gka_mp_panels(int64_t D, mpfr_t *H, mpfr_exp_t e, mpfr_ptr t, double *panels);
-/* r = b - H x - lambda x */
+/* r = b - H x - lambda x, D + 3 roundings of each term at most */
 void gka_mp_residual(int64_t D, mpfr_t *H, mpfr_srcptr lambda, mpfr_t *b, mpfr_t *x, mpfr_ptr s,
-                     mpfr_t *r);
+                     mpfr_ptr t, mpfr_t *r);
 /* x += R^-1 R^-T r 2^-e with the factor in head->R */
 void gka_mp_correct(gka_head *head, mpfr_t *r, mpfr_exp_t e, mpfr_ptr t, mpfr_t *x);
 

@@ -70,10 +70,10 @@ static void test_same_spec_same_bytes(void **state) {
         const char *json;
         uint64_t hash;
     } pinned[] = {
-        {GROUPED "}", 0x3cccf7dd9b92b91e},
+        {GROUPED "}", 0x05ef26c8bdbf4119},
         {"{\"T\": 9, \"D\": 8, \"dtype\": \"fp32\", \"gate\": \"none\", \"chunk\": 4}",
-         0x86e00fda536b496a},
-        {"{\"T\": 9, \"D\": 16, \"dtype\": \"fp16\", \"problem\": \"repeat\"}", 0x44fab30ace7feac4},
+         0xc155aa1c4e2838a9},
+        {"{\"T\": 9, \"D\": 16, \"dtype\": \"fp16\", \"problem\": \"repeat\"}", 0x35f3ab2b1b6797c8},
     };
     int different = 0;
     for (size_t i = 0; i < sizeof pinned / sizeof *pinned; i++)
