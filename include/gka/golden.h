@@ -120,10 +120,9 @@ gka_status gka_golden_spec_read(gka_golden_spec *spec, const char *json, gka_err
 
 /* Goldens of one head and more than 16384 tokens (whole layer, certified, no lo) are streamed:
  * window by window of some 2048 tokens, in memory that does not grow with their number (but for one
- * byte a token while the forward pass is certified, and for the inputs where MPFR has to decide an
- * element: it reads the sequence again). Inputs that are made up, results and states lie meanwhile
- * in files without a name beside path, which take about as much as the golden. The bytes are the
- * same as all at once.
+ * byte a token while the forward pass is certified). Inputs that are made up, results and states
+ * lie meanwhile in files without a name beside path, which take about as much as the golden. The
+ * bytes are the same as all at once.
  *
  * Writes the golden of a spec, or, with inputs, that of a file's problem (its parameters and its
  * dtypes; of the spec then only outputs, emulate, lo and oracle count). Nothing stands at path

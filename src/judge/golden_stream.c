@@ -245,6 +245,11 @@ static bool fetch_state(void *context, int64_t window, void *state, size_t size)
                                   pass->error) == GKA_OK;
 }
 
+static void passed_window(void *context) {
+    const exact_pass *const pass = context;
+    golden_inputs_forget(pass->stream->inputs);
+}
+
 gka_status golden_stream_exact(golden_stream *s, judge_part part, unsigned wanted,
                                const gka_progress *progress, gka_oracle_report *report,
                                gka_error *error) {
@@ -267,6 +272,7 @@ gka_status golden_stream_exact(golden_stream *s, judge_part part, unsigned wante
                                       .full = exact_window,
                                       .keep = keep_state,
                                       .fetch = fetch_state,
+                                      .passed = passed_window,
                                       .context = &pass};
     const gka_oracle_options options = {
         .oracle = GKA_ORACLE_CERTIFIED, .progress = *progress, .window = &window};

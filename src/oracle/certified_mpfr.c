@@ -450,6 +450,7 @@ static gka_status stream(numbers *w, int64_t length, bool with_U, gka_error *err
     gka_head *const head = w->head;
     const gka_run *const run = head->run;
     const gka_exact *const out = run->out, *const lo = run->lo;
+    const gka_oracle_window *const window = run->options->window;
     enum { STATES = GKA_NEED_H | GKA_NEED_U };
     first_state(w);
     for (int64_t i = 0; i <= length; i++) {
@@ -471,6 +472,8 @@ static gka_status stream(numbers *w, int64_t length, bool with_U, gka_error *err
         if (i == end)
             break;
         next_state(w, t, with_U);
+        if (window != NULL && window->passed != NULL && (i + 1) % window->tokens == 0)
+            window->passed(window->context);
         ties = head->ties;
         zeros = head->zeros;
         if (rest != 0 && !settle(head, i, put_token(w, t, rest), ties, zeros, rest) && w->last)
