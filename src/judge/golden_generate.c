@@ -197,6 +197,12 @@ static bool report_step(void *context, double done, double total) {
                                m->total);
 }
 
+/* For work that the meter does not count: it can be stopped, and nothing advances. */
+static gka_progress only_stopped(job *j) {
+    j->meter.step = 0;
+    return (gka_progress){.report = report_step, .context = &j->meter};
+}
+
 static gka_status end_step(job *j, double step, gka_error *error) {
     j->meter.done += step;
     if (gka_progress_report(j->meter.progress, fmin(j->meter.done, j->meter.total), j->meter.total))
@@ -321,9 +327,10 @@ static unsigned with_upstream(const gka_problem *problem, unsigned wanted) {
 /* The steps values rounded once to the stored types. */
 static gka_status make_floor(job *j, unsigned all, const golden_values *steps, gka_error *error) {
     golden_values rounded = {0};
+    const gka_progress progress = only_stopped(j);
     if (j->stream != NULL)
-        return golden_stream_errors(j->stream, (golden_kernel){0}, &j->problem, j->wanted, NULL,
-                                    j->floor, error);
+        return golden_stream_errors(j->stream, (golden_kernel){0}, &j->problem, j->wanted,
+                                    &progress, j->floor, error);
     gka_status status = golden_allocate(&j->problem, all, &rounded, error);
     for (int i = 0; i < JUDGE_OUTPUTS && status == GKA_OK; i++)
         if (all >> i & 1)
@@ -386,10 +393,11 @@ static gka_status raise_stage_by_tokens(job *j, unsigned all, gka_error *error) 
     const unsigned wanted = independent_of_chunks(j->open);
     golden_error errors[JUDGE_OUTPUTS];
     golden_values values = {0};
+    const gka_progress progress = only_stopped(j);
     gka_status status =
         j->stream != NULL
             ? golden_stream_errors(j->stream, (golden_kernel){.policy = "fp32"}, &j->problem,
-                                   wanted, NULL, errors, error)
+                                   wanted, &progress, errors, error)
             : golden_by_tokens(&j->problem, "fp32", independent_of_chunks(all), &values, error);
     if (status == GKA_OK && j->stream == NULL) {
         golden_store(&j->problem, independent_of_chunks(all), &values);
@@ -406,6 +414,7 @@ static gka_status raise_stage_by_tokens(job *j, unsigned all, gka_error *error) 
 static gka_status raise_fro_by_warps(job *j, const gka_profile *h100, gka_error *error) {
     static const char *const settings[] = {"num_warps=2", "num_warps=8"};
     const unsigned fro = 1u << JUDGE_FRO;
+    const gka_progress progress = only_stopped(j);
     gka_problem problem = j->problem;
     problem.num_iter = 0;
     gka_status status = GKA_OK;
@@ -416,7 +425,7 @@ static gka_status raise_fro_by_warps(job *j, const gka_profile *h100, gka_error 
         status = gka_profile_set(&profile, settings[i], error);
         if (status == GKA_OK && j->stream != NULL)
             status = golden_stream_errors(j->stream, (golden_kernel){.profile = &profile}, &problem,
-                                          fro, NULL, errors, error);
+                                          fro, &progress, errors, error);
         else if (status == GKA_OK)
             status = golden_steps(&problem, &profile, fro, &values, error);
         if (status == GKA_OK && j->stream == NULL)
@@ -648,10 +657,11 @@ static double tolerance_of(double floor, double stage, double least) {
 static gka_status make_tolerances(job *j, gka_error *error) {
     const unsigned all =
         with_upstream(&j->problem, j->wanted) | golden_given_outputs(j->given_bits, j->wanted);
+    const gka_progress progress = only_stopped(j);
     gka_profile exact64;
     gka_status status = gka_profile_find("exact64", &exact64, error);
     if (status == GKA_OK)
-        status = j->stream != NULL ? golden_stream_steps(j->stream, NULL, error)
+        status = j->stream != NULL ? golden_stream_steps(j->stream, &progress, error)
                                    : golden_steps(&j->problem, &exact64, all, &j->steps, error);
     if (status == GKA_OK)
         status = make_floor(j, all, &j->steps, error);
