@@ -1,0 +1,334 @@
+/* golden_file.c - a golden as a file: its tensors, its metadata, and their writing. */
+#include "judge/golden_job.h"
+#include "judge/golden_spec.h"
+
+#include "gka/format.h"
+#include "io/bytes.h"
+
+#include <math.h>
+#include <sha2.h>
+#include <string.h>
+
+enum { MADE = 4 * JUDGE_OUTPUTS + GIVEN_TENSORS, TENSORS = GKA_PROBLEM_TENSORS + MADE, NAME = 32 };
+
+/* ---- metadata ------------------------------------------------------------------------------ */
+
+typedef struct builder {
+    json_t *value;
+    bool good;
+} builder;
+
+static void put(builder *object, const char *key, json_t *value) {
+    object->good &= json_object_set_new(object->value, key, value) == 0;
+}
+
+static json_t *real_or_null(double x) {
+    return isfinite(x) ? json_real(x) : json_null();
+}
+
+/* Upwards to three digits: what is printed bounds what was measured. */
+static json_t *rounded_up(double x) {
+    if (!isfinite(x) || !(x > 0))
+        return real_or_null(x);
+    double unit = 1e-300;
+    while (unit * 1000 <= x)
+        unit *= 10;
+    return json_real(ceil(x / unit) * unit);
+}
+
+static json_t *profile_json(const golden_job *j, int output) {
+    char text[300];
+    int64_t chunks[5];
+    int n = snprintf(text, sizeof text, "%s, the worst of C = %lld", j->profile[output],
+                     (long long)j->problem.chunk_size);
+    for (const int64_t *C = golden_panel_chunks(&j->problem, chunks); *C != 0; C++)
+        n += snprintf(text + n, sizeof text - (size_t)n, " %lld", (long long)*C);
+    const bool h100 = golden_is_h100(j->profile[output]);
+    (void)snprintf(text + n, sizeof text - (size_t)n, ", two-term%s%s%s",
+                   strcmp(j->profile[output], "ieee32") == 0
+                       ? ", token by token without fused multiply-adds"
+                       : "",
+                   h100 && output == JUDGE_FRO ? ", 2 and 8 warps" : "",
+                   h100 && golden_few_pairs(&j->problem)
+                       ? ", binary32 states, binary32 norm, ieee32 with all points and none"
+                       : "");
+    return json_string(text);
+}
+
+static json_t *tolerances_json(const golden_job *j, bool *good) {
+    builder all = {json_object(), true};
+    for (int i = 0; i < JUDGE_OUTPUTS; i++) {
+        if (!golden_wants(j, i))
+            continue;
+        builder o = {json_object(), true};
+        const golden_error floor = j->floor[i], stage = j->stage[i];
+        const double least = golden_least_tolerance(j, i);
+        put(&o, "value", real_or_null(golden_tolerance_of(floor.rel, stage.rel, least)));
+        put(&o, "row", real_or_null(golden_tolerance_of(floor.row, stage.row, least)));
+        const bool local = j->spec->stage == GKA_STAGE_ALL && judge_outputs[i].upstream != 0;
+        put(&o, "judged", json_string(local ? "local" : "steps"));
+        put(&o, "floor", rounded_up(floor.rel));
+        put(&o, "stage", rounded_up(stage.rel));
+        put(&o, "floor_row", rounded_up(floor.row));
+        put(&o, "stage_row", rounded_up(stage.row));
+        put(&o, "stage_profile", profile_json(j, i));
+        put(&o, "rule", json_string("2^ceil(log2(max(2 floor, 2 stage, u))); null from 1/2 on"));
+        put(&all, judge_outputs[i].name, o.value);
+        all.good &= o.good;
+    }
+    *good &= all.good;
+    return all.value;
+}
+
+/* The least number of two decimal digits from x on, x > 0. */
+static double two_digits_up(double x) {
+    double up = isfinite(x) ? 0 : x;
+    for (double y = x; up < x; y *= 1.01) {
+        char text[32];
+        (void)snprintf(text, sizeof text, "%.1e", y);
+        up = strtod(text, NULL);
+    }
+    return up;
+}
+
+/* Of gradients: how many elements were rounded how, and what was known of them before. */
+static void put_proof(const golden_job *j, builder *o) {
+    builder bounds = {json_object(), true};
+    for (int i = 0; i < JUDGE_OUTPUTS; i++)
+        if (j->proven[i] > 0)
+            put(&bounds, judge_outputs[i].name, real_or_null(two_digits_up(j->proven[i])));
+    o->good &= bounds.good;
+    put(o, "gradient_elements", json_integer(j->report.elements));
+    put(o, "gradients_in_mpfr", json_integer(j->report.elements_mpfr));
+    put(o, "gradients_undecided", json_integer(j->report.elements_undecided));
+    put(o, "gradient_bounds", bounds.value);
+}
+
+static json_t *oracle_json(const golden_job *j, bool *good) {
+    builder o = {json_object(), true};
+    put(&o, "oracle", json_string(gka_oracle_name(j->spec->oracle)));
+    put(&o, "token_solves", json_integer(j->report.solves));
+    put(&o, "empty_states", json_integer(j->report.empty_states));
+    put(&o, "in_mpfr", json_integer(j->report.recomputed));
+    put(&o, "ties", json_integer(j->report.ties));
+    put(&o, "exact_zeros", json_integer(j->report.zeros));
+    const bool certified = j->spec->oracle == GKA_ORACLE_CERTIFIED;
+    const char *const proven =
+        certified ? "correctly rounded, proven" : "256 bits, rounded once; no proof";
+    const bool all = !certified || j->report.elements_undecided == 0;
+    put(&o, "forward", json_string(proven));
+    put(&o, "gradients",
+        json_string(all ? proven : "correctly rounded, proven but for the undecided"));
+    if (certified && j->report.elements > 0)
+        put_proof(j, &o);
+    *good &= o.good;
+    return o.value;
+}
+
+/* Takes root. */
+static gka_status add_json(golden_job *j, const char *key, json_t *root, bool good,
+                           gka_error *error) {
+    size_t i = 0;
+    while (j->metadata[i] != NULL)
+        i++;
+    const gka_status status = golden_dump(root, good, key, &j->metadata[i], error);
+    if (status == GKA_OK)
+        j->pairs[j->pair_count++] = (gka_text_pair){key, j->metadata[i]};
+    return status;
+}
+
+/* ---- tensors ------------------------------------------------------------------------------- */
+
+/* All that is written: inputs first, then by output. */
+typedef struct list {
+    gka_tensor tensors[TENSORS];
+    char names[MADE][NAME];
+    size_t count, inputs, named;
+    int64_t *bounds; /* cu_seqlens, little-endian */
+    void *bytes[MADE];
+} list;
+
+/* A tensor of an output's shape, called name + suffix; values NULL: they are streamed. */
+static gka_status add_tensor(list *l, const gka_problem *problem, int output, const char *base,
+                             const char *suffix, gka_dtype dtype, const double *values,
+                             gka_error *error) {
+    const size_t count = (size_t)judge_count(problem, output);
+    char *const name = l->names[l->named];
+    unsigned char *const bytes = gka_alloc(values == NULL ? 0 : count, gka_dtype_size(dtype));
+    (void)snprintf(name, NAME, "%s%s", base, suffix);
+    if (bytes == NULL)
+        return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory storing '%s'", name);
+    if (values != NULL)
+        gka_store_array(dtype, count, values, bytes);
+    l->bytes[l->named++] = bytes;
+    gka_tensor *const tensor = &l->tensors[l->count++];
+    *tensor = (gka_tensor){.name = name, .dtype = dtype, .data = bytes};
+    tensor->rank = judge_shape(problem, output, tensor->shape);
+    return GKA_OK;
+}
+
+static gka_status add_inputs(list *l, const gka_problem *problem, gka_error *error) {
+    l->count = l->inputs = gka_problem_tensors(problem, l->tensors);
+    if (problem->cu_seqlens == NULL)
+        return GKA_OK;
+    l->bounds = gka_alloc((size_t)problem->N + 1, sizeof *l->bounds);
+    if (l->bounds == NULL)
+        return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory storing 'cu_seqlens'");
+    for (int64_t i = 0; i <= problem->N; i++)
+        gka_store_le(l->bounds + i, 8, (uint64_t)problem->cu_seqlens[i]);
+    l->tensors[l->count - 1].data = l->bounds;
+    return GKA_OK;
+}
+
+/* What is given counts as an input. */
+static gka_status add_given(list *l, const golden_job *j, gka_error *error) {
+    gka_status status = GKA_OK;
+    for (int i = 0; i < GIVEN_TENSORS && status == GKA_OK; i++)
+        if (j->given.of[i] != NULL)
+            status = add_tensor(l, &j->problem, golden_given_tensors[i].output,
+                                golden_given_tensors[i].name, "", j->given.dtype[i], j->given.of[i],
+                                error);
+    l->inputs = l->count;
+    return status;
+}
+
+static gka_status list_tensors(const golden_job *j, list *l, gka_error *error) {
+    gka_status status = add_inputs(l, &j->problem, error);
+    if (status == GKA_OK)
+        status = add_given(l, j, error);
+    for (int i = 0; i < JUDGE_OUTPUTS && status == GKA_OK; i++) {
+        const gka_problem *const p = &j->problem;
+        const char *const name = judge_outputs[i].name;
+        if (!golden_wants(j, i))
+            continue;
+        status = add_tensor(l, p, i, name, ".exact", GKA_F64, j->exact.of[i], error);
+        if (status == GKA_OK && j->spec->lo)
+            status = add_tensor(l, p, i, name, ".exact.lo", GKA_F64, j->lo.of[i], error);
+        if (status == GKA_OK)
+            status = add_tensor(l, p, i, name, ".steps", GKA_F64, j->steps.of[i], error);
+        if (status == GKA_OK && j->spec->emulate)
+            status =
+                add_tensor(l, p, i, name, ".h100", judge_dtype(p, i), j->emulated.of[i], error);
+    }
+    return status;
+}
+
+static void free_list(list *l) {
+    for (size_t i = 0; i < l->named; i++)
+        gka_free(l->bytes[i]);
+    gka_free(l->bounds);
+}
+
+const char *const golden_version = "1";
+
+void golden_digest_text(const unsigned char digest[32], char text[65]) {
+    for (int i = 0; i < 32; i++)
+        (void)snprintf(text + 2 * i, 3, "%02x", digest[i]);
+}
+
+/* How much of an input is looked at before its pages are let go of. */
+enum { MUCH = 1 << 22 };
+
+void golden_hash_inputs(const gka_tensor *tensors, size_t count, const golden_inputs *inputs,
+                        char text[65]) {
+    SHA2_CTX context;
+    uint8_t digest[SHA256_DIGEST_LENGTH];
+    SHA256Init(&context);
+    for (size_t i = 0; i < count; i++) {
+        const gka_tensor *const t = &tensors[i];
+        char line[256];
+        int n = snprintf(line, sizeof line, "%s %s [", t->name, gka_dtype_name(t->dtype));
+        for (int a = 0; a < t->rank; a++)
+            n += snprintf(line + n, sizeof line - (size_t)n, "%s%lld", a == 0 ? "" : ",",
+                          (long long)t->shape[a]);
+        n += snprintf(line + n, sizeof line - (size_t)n, "]\n");
+        SHA256Update(&context, (const uint8_t *)line, (size_t)n);
+        const size_t size = (size_t)gka_tensor_count(t) * gka_dtype_size(t->dtype);
+        for (size_t at = 0; at < size; at += MUCH) {
+            SHA256Update(&context, (const uint8_t *)t->data + at,
+                         size - at < MUCH ? size - at : MUCH);
+            if (inputs != NULL)
+                golden_inputs_forget(inputs);
+        }
+    }
+    SHA256Final(digest, &context);
+    golden_digest_text(digest, text);
+}
+
+/* ---- all ----------------------------------------------------------------------------------- */
+
+static gka_status describe(golden_job *j, const list *l, char hash[65], gka_error *error) {
+    golden_hash_inputs(l->tensors, l->inputs, j->stream != NULL ? &j->streamed : NULL, hash);
+    const gka_problem *const p = &j->problem;
+    bool good = true;
+    j->pairs[j->pair_count++] = (gka_text_pair){"golden", golden_version};
+    j->pairs[j->pair_count++] = (gka_text_pair){"gka_version", gka_version()};
+    j->pairs[j->pair_count++] = (gka_text_pair){"inputs_sha256", hash};
+    j->pairs[j->pair_count++] = (gka_text_pair){"stage", gka_golden_stage_name(j->spec->stage)};
+    gka_status status = golden_spec_text(j->spec, j->inputs != NULL, &j->metadata[0], error);
+    if (status == GKA_OK)
+        j->pairs[j->pair_count++] = (gka_text_pair){"spec", j->metadata[0]};
+    if (status == GKA_OK) {
+        json_t *const tolerances = tolerances_json(j, &good);
+        status = add_json(j, "tolerances", tolerances, good, error);
+    }
+    if (status == GKA_OK) {
+        json_t *const oracle = oracle_json(j, &good);
+        status = add_json(j, "oracle", oracle, good, error);
+    }
+    const struct {
+        const char *key;
+        json_t *value;
+    } parameters[] = {{"ridge_ratio", json_real(p->ridge_ratio)},
+                      {"num_iter", json_integer(p->num_iter)},
+                      {"chunk_size", json_integer(p->chunk_size)},
+                      {"scale", json_real(p->scale)}};
+    for (size_t i = 0; i < sizeof parameters / sizeof *parameters; i++)
+        if (status == GKA_OK)
+            status = add_json(j, parameters[i].key, parameters[i].value, true, error);
+        else
+            json_decref(parameters[i].value);
+    return status;
+}
+
+/* Inputs, then each output as list_tensors has them. */
+static gka_status write_stream(const golden_job *j, const list *l, const char *path,
+                               gka_error *error) {
+    gka_writer *writer;
+    const int kinds = j->spec->emulate ? 3 : 2;
+    gka_status status =
+        gka_writer_open(path, l->tensors, l->count, j->pairs, j->pair_count, &writer, error);
+    for (size_t i = 0; i < l->inputs && status == GKA_OK; i++) {
+        const gka_tensor *const t = &l->tensors[i];
+        const size_t size = (size_t)gka_tensor_count(t) * gka_dtype_size(t->dtype);
+        for (size_t at = 0; at < size && status == GKA_OK; at += MUCH) {
+            status = gka_writer_append(writer, (const char *)t->data + at,
+                                       size - at < MUCH ? size - at : MUCH, error);
+            golden_inputs_forget(&j->streamed);
+        }
+    }
+    for (int i = 0; i < JUDGE_OUTPUTS; i++)
+        for (int kind = 0; kind < kinds && golden_wants(j, i) && status == GKA_OK; kind++)
+            status = golden_stream_write(j->stream, i, (golden_kind)kind, writer, error);
+    if (status == GKA_OK)
+        return gka_writer_close(writer, error);
+    gka_writer_abandon(writer);
+    return status;
+}
+
+gka_status golden_job_write(golden_job *j, const char *path, gka_error *error) {
+    char hash[65];
+    list *const l = gka_alloc(1, sizeof *l);
+    if (l == NULL)
+        return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory");
+    gka_status status = list_tensors(j, l, error);
+    if (status == GKA_OK)
+        status = describe(j, l, hash, error);
+    if (status == GKA_OK)
+        status = j->stream != NULL
+                     ? write_stream(j, l, path, error)
+                     : gka_file_write(path, l->tensors, l->count, j->pairs, j->pair_count, error);
+    free_list(l);
+    gka_free(l);
+    return status;
+}

@@ -1,0 +1,56 @@
+/* golden_job.h - a golden in the making: what computing it (golden_generate.c) and writing it
+ * (golden_file.c) share. */
+#ifndef GKA_JUDGE_GOLDEN_JOB_H
+#define GKA_JUDGE_GOLDEN_JOB_H
+
+#include "judge/golden_stage.h"
+#include "judge/golden_stream.h"
+
+/* Work done and to do, in units of a certified forward pass. */
+typedef struct golden_meter {
+    const gka_progress *progress;
+    double done, step, total; /* step: of what is under way */
+} golden_meter;
+
+typedef struct golden_job {
+    const gka_golden_spec *spec;
+    golden_meter meter;
+    gka_problem problem;
+    int64_t bounds[GKA_GOLDEN_SEQUENCES + 1]; /* cu_seqlens of the problem */
+    const gka_file *inputs;                   /* a user's; NULL: made up */
+    const golden_limits *limits;
+    golden_inputs streamed; /* where they are not in memory */
+    unsigned wanted;
+    unsigned given_bits; /* of gka_given, where a stage alone is asked for */
+    golden_given given;
+    golden_stream *stream; /* of a long sequence; NULL: all of it is in memory */
+    golden_values exact, lo, steps, emulated;
+    gka_oracle_report report;
+    double proven[JUDGE_OUTPUTS]; /* largest proven error of a gradient's element before it was
+                                     rounded, over the tensor's largest element */
+    golden_error floor[JUDGE_OUTPUTS], stage[JUDGE_OUTPUTS];
+    const char *profile[JUDGE_OUTPUTS]; /* of stage */
+    unsigned open, bad;                 /* outputs whose stage is being found; not finite */
+    char *metadata[8];
+    gka_text_pair pairs[12];
+    size_t pair_count;
+} golden_job;
+
+static inline bool golden_wants(const golden_job *j, int output) {
+    return (j->wanted >> output & 1) != 0;
+}
+
+/* Of golden_generate.c: the chunk sizes of the panel, ending with 0; below how many pairs of token
+ * and head more kernels join it; whether it is the h100's; tolerances; whether the golden is of the
+ * whole layer. */
+const int64_t *golden_panel_chunks(const gka_problem *problem, int64_t chunks[5]);
+bool golden_few_pairs(const gka_problem *problem);
+bool golden_is_h100(const char *panel);
+double golden_least_tolerance(const golden_job *j, int output);
+double golden_tolerance_of(double floor, double stage, double least);
+bool golden_whole_layer(const golden_job *j);
+
+/* Tensors and metadata, from memory or from the stream, to path. */
+gka_status golden_job_write(golden_job *j, const char *path, gka_error *error);
+
+#endif
