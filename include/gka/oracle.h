@@ -58,9 +58,11 @@ typedef struct gka_oracle_given {
  * given tensors; the bits are those of one piece. Of the problem nothing is checked: it must have
  * passed gka_problem_check. Tokens are read in order, again and again, MPFR's from the first on.
  *
- * Forward, windows come from the first to the last. Takes one byte of memory a token. Where MPFR
- * reads the sequence again, `passed` (may be NULL) is called after every `tokens` tokens of it, so
- * that a caller whose tensors are mapped can let go of them.
+ * Where the sequence is read besides (by MPFR; for the zeros of gradients), `passed` (may be NULL)
+ * is called after every `tokens` tokens of it, so that a caller whose tensors are mapped can let go
+ * of them.
+ *
+ * Forward, windows come from the first to the last. Takes one byte of memory a token.
  *
  * Gradients come from the last window to the first, each window cut at multiples of `tokens`. On
  * the way right the state before window i is handed to `keep`, to be copied; on the way left

@@ -109,11 +109,15 @@ void gka_group_structure(gka_group *g) {
     const gka_problem *const p = g->run->problem;
     const int64_t D = g->D, V = g->V;
     double *const row = g->head.row;
+    const gka_oracle_window *const window = g->run->options->window;
     memset(g->rows, 0, (size_t)((g->heads + 1) * (D + V)));
     for (int64_t head = 0; head < g->heads; head++) {
         unsigned char *const rows = g->rows + head * D, *const columns = g->columns + head * V;
-        for (int64_t t = g->span.begin; t < g->span.end; t++)
+        for (int64_t t = g->span.begin; t < g->span.end; t++) {
             structure_of_token(g, head, t);
+            if (window != NULL && window->passed != NULL && (t + 1) % window->tokens == 0)
+                window->passed(window->context);
+        }
         gka_problem_h0(p, g->n, g->h + head, row);
         touch_matrix(D, D, row, rows, rows);
         gka_problem_dh_final(p, g->n, g->h + head, row);
