@@ -11,16 +11,16 @@
 /* ---- members ------------------------------------------------------------------------------- */
 
 size_t gka_audit_count(void) {
-    return audit_member_count;
+    return audit_member_count();
 }
 
 const gka_audit_member *gka_audit_member_at(size_t i) {
-    return &audit_members[i].is;
+    return &audit_member_at(i)->is;
 }
 
 int gka_audit_find(const char *name) {
-    for (size_t i = 0; i < audit_member_count; i++)
-        if (strcmp(audit_members[i].is.name, name) == 0)
+    for (size_t i = 0; i < audit_member_count(); i++)
+        if (strcmp(audit_member_at(i)->is.name, name) == 0)
             return (int)i;
     return -1;
 }
@@ -125,7 +125,7 @@ static gka_status judge_member(const job *j, const golden_values *out, gka_audit
 static gka_status run_row(const job *j, size_t i, gka_audit *audit, gka_error *error) {
     gka_audit_row *const row = &audit->rows[i];
     golden_values out = {0};
-    gka_status status = run_member(j, &audit_members[i], &out, row->note, error);
+    gka_status status = run_member(j, audit_member_at(i), &out, row->note, error);
     bool some = false;
     for (int o = 0; o < JUDGE_OUTPUTS; o++)
         some |= out.of[o] != NULL;
@@ -199,7 +199,7 @@ static void count_members(gka_audit *audit) {
 
 static gka_status start_record(job *j, gka_audit *audit, gka_error *error) {
     audit->tensors = gka_alloc(JUDGE_OUTPUTS, sizeof *audit->tensors);
-    audit->rows = gka_alloc(audit_member_count, sizeof *audit->rows);
+    audit->rows = gka_alloc(audit_member_count(), sizeof *audit->rows);
     if (audit->tensors == NULL || audit->rows == NULL)
         return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory for an audit");
     for (int i = 0; i < JUDGE_OUTPUTS; i++) {
@@ -215,10 +215,10 @@ static gka_status start_record(job *j, gka_audit *audit, gka_error *error) {
                                .rejected_by = -1,
                                .margin = NAN};
     }
-    for (; audit->row_count < audit_member_count; audit->row_count++) {
+    for (; audit->row_count < audit_member_count(); audit->row_count++) {
         gka_audit_row *const row = &audit->rows[audit->row_count];
-        *row =
-            (gka_audit_row){.member = &audit_members[audit->row_count].is, .margin = NAN, .by = -1};
+        *row = (gka_audit_row){
+            .member = &audit_member_at(audit->row_count)->is, .margin = NAN, .by = -1};
         row->errors = gka_alloc(audit->tensor_count, sizeof *row->errors);
         if (row->errors == NULL)
             return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory for an audit");
@@ -298,7 +298,7 @@ gka_status gka_golden_audit_write(const gka_file *golden, const char *member, co
     golden_values out = {0};
     gka_status status = open_case(&j, golden, error);
     if (status == GKA_OK)
-        status = run_member(&j, &audit_members[i], &out, note, error);
+        status = run_member(&j, audit_member_at(i), &out, note, error);
     bool some = false;
     for (int o = 0; o < JUDGE_OUTPUTS; o++)
         some |= out.of[o] != NULL;

@@ -3,7 +3,7 @@
  *   audit_case       the golden's problem, its outputs, their right values
  *   audit_copy       a problem in doubles of its own, to be changed
  *   audit_states     H and U before each piece of a sequence, by the recurrence
- *   audit_members    the panels: name, what, function
+ *   audit_right, audit_wrong    the panels: name, what, function
  */
 #ifndef GKA_JUDGE_AUDIT_H
 #define GKA_JUDGE_AUDIT_H
@@ -49,8 +49,27 @@ struct audit_member {
     double factor;
 };
 
-extern const audit_member audit_members[];
-extern const size_t audit_member_count;
+/* The panels, right before wrong. */
+extern const audit_member audit_right[], audit_wrong[];
+extern const size_t audit_right_count, audit_wrong_count;
+const audit_member *audit_member_at(size_t i);
+size_t audit_member_count(void);
+/* The recurrence token by token in the member's arithmetic (`profile`). */
+audit_run audit_run_tokens;
+
+/* ---- what members are made of -------------------------------------------------------------- */
+
+gka_status audit_does_not_apply(char note[AUDIT_NOTE], const char *why);
+gka_profile audit_exact64(void);
+/* out.of[i] of `which` as the right values are. */
+gka_status audit_copy_right(const audit_case *c, unsigned which, golden_values *out,
+                            gka_error *error);
+/* Whatever is still missing, by the exact formulas at out's own x f and dq; what has no upstream
+ * tensors, as it is right. */
+gka_status audit_follow(const audit_case *c, golden_values *out, gka_error *error);
+/* Everything of a problem that differs from the case's in its inputs alone. */
+gka_status audit_run_problem(const audit_case *c, const gka_problem *problem, golden_values *out,
+                             gka_error *error);
 
 /* ---- a problem to change ------------------------------------------------------------------- */
 

@@ -24,8 +24,6 @@
 
 /* ---- the outputs --------------------------------------------------------------------------- */
 
-#define BIT(id) (1u << JUDGE_##id)
-
 bool golden_possible(const gka_problem *problem, int output) {
     if (output == JUDGE_SOLVE_DH0 && problem->h0.data == NULL)
         return false;

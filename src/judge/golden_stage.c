@@ -17,8 +17,6 @@
 #include <math.h>
 #include <string.h>
 
-#define BIT(id) (1u << JUDGE_##id)
-
 const golden_given_tensor golden_given_tensors[GIVEN_TENSORS] = {
     {"given.x", JUDGE_X, GKA_GIVEN_X},
     {"given.fro", JUDGE_FRO, GKA_GIVEN_F},

@@ -6,7 +6,6 @@
 #include <string.h>
 
 #define BOTH(member) offsetof(gka_exact, member), offsetof(gka_chunk, member)
-#define BIT(id)      (1u << JUDGE_##id)
 
 /* A local judgement of a gradient reads x, f and p; solve.dq is p, layer.dq gives it. */
 const judge_output judge_outputs[JUDGE_OUTPUTS] = {

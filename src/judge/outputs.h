@@ -27,6 +27,9 @@ typedef enum judge_output_id {
     JUDGE_OUTPUTS
 } judge_output_id;
 
+/* A set of outputs is an unsigned: BIT(X) | BIT(FRO). */
+#define BIT(id) (1u << JUDGE_##id)
+
 /* One pass of the oracle computes the first two, one each of the others. */
 typedef enum judge_part {
     JUDGE_FORWARD,

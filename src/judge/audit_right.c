@@ -1,0 +1,250 @@
+/* audit_right.c - the panel of kernels that are right (gka/audit.h). They differ in roundings,
+ * orders of sums and forms, and every golden must let them pass. */
+#include "judge/audit.h"
+
+#include "chunk/replay.h"
+#include "gka/arith.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ---- references ---------------------------------------------------------------------------- */
+
+static gka_status run_steps(const audit_case *c, const audit_member *m, golden_values *out,
+                            char note[AUDIT_NOTE], gka_error *error) {
+    (void)m, (void)note;
+    return audit_copy_right(c, c->wanted, out, error);
+}
+
+/* Whether r steps are the exact solution to within the rounding of the stored type; if not, exact
+ * values and conjugate gradients, which are nearer, are right by another measure. */
+static bool steps_converge(const audit_case *c, char note[AUDIT_NOTE]) {
+    const double u = gka_format_unit_roundoff(gka_format_of_dtype(c->problem->q.dtype));
+    static const int solved[] = {JUDGE_X, JUDGE_SOLVE_DQ, JUDGE_LAYER_DQ};
+    for (size_t i = 0; i < sizeof solved / sizeof *solved; i++) {
+        const int o = solved[i];
+        if (c->exact->of[o] == NULL)
+            continue;
+        const double left =
+            gka_rel_err(judge_count(c->problem, o), c->exact->of[o], c->right->of[o]);
+        if (left <= u)
+            continue;
+        (void)snprintf(note, AUDIT_NOTE, "%d steps leave %.1e of %s, more than a rounding",
+                       c->problem->num_iter, left, judge_outputs[o].name);
+        return false;
+    }
+    return true;
+}
+
+static gka_status run_exact(const audit_case *c, const audit_member *m, golden_values *out,
+                            char note[AUDIT_NOTE], gka_error *error) {
+    (void)m;
+    if (!steps_converge(c, note))
+        return GKA_OK;
+    unsigned there = 0;
+    for (int i = 0; i < JUDGE_OUTPUTS; i++)
+        there |= (c->exact->of[i] != NULL ? 1u : 0u) << i;
+    const audit_case exact = {c->problem, there, c->exact, c->exact};
+    return audit_copy_right(&exact, there, out, error);
+}
+
+/* ---- profiles ------------------------------------------------------------------------------ */
+
+static bool sixteen_bits(const gka_problem *problem) {
+    return problem->q.dtype == GKA_BF16 || problem->q.dtype == GKA_F16;
+}
+
+static bool all_finite(int64_t n, const double *values) {
+    for (int64_t i = 0; i < n; i++)
+        if (!isfinite(values[i]))
+            return false;
+    return true;
+}
+
+/* NaN and Inf that the hardware gives (an empty state, the ungated backward of a ragged sequence)
+ * are defects that are known; such a tensor gets no verdict. */
+static void leave_out_nan(const audit_case *c, golden_values *out, char note[AUDIT_NOTE]) {
+    int used = 0;
+    for (int i = 0; i < JUDGE_OUTPUTS; i++) {
+        if (out->of[i] == NULL || all_finite(judge_count(c->problem, i), out->of[i]))
+            continue;
+        gka_free(out->of[i]);
+        out->of[i] = NULL;
+        if (used < AUDIT_NOTE)
+            used += snprintf(note + used, (size_t)(AUDIT_NOTE - used), "%s%s",
+                             used == 0 ? "not finite: " : " ", judge_outputs[i].name);
+    }
+}
+
+static gka_status make_profile(const audit_case *c, const audit_member *m, gka_profile *profile,
+                               gka_error *error) {
+    gka_status status = gka_profile_find(m->profile, profile, error);
+    for (size_t i = 0; i < sizeof m->settings / sizeof *m->settings; i++)
+        if (m->settings[i] != NULL && status == GKA_OK)
+            status = gka_profile_set(profile, m->settings[i], error);
+    if (status == GKA_OK) /* the released sign of dh0 is a mistake: see dh0_sign */
+        status = gka_profile_set(profile, "h0_sign=exact", error);
+    profile->fp16 = c->problem->q.dtype == GKA_F16;
+    if (m->device != NULL)
+        profile->device = gka_device_find(m->device);
+    profile->form = m->form;
+    return status;
+}
+
+static gka_status run_profile(const audit_case *c, const audit_member *m, golden_values *out,
+                              char note[AUDIT_NOTE], gka_error *error) {
+    gka_profile profile;
+    gka_problem problem = *c->problem;
+    gka_status status = make_profile(c, m, &profile, error);
+    if (m->chunk != 0)
+        problem.chunk_size = m->chunk;
+    gka_error why = {0};
+    if (status == GKA_OK && gka_chunk_check(&problem, &profile, &why) != GKA_OK)
+        return audit_does_not_apply(note, why.text);
+    if (m->chunk == c->problem->chunk_size)
+        return audit_does_not_apply(note, "the golden's own chunk size");
+    const bool rounds = (profile.released & ~(1u << GKA_POINT_ARITHMETIC)) != 0;
+    if (rounds && !sixteen_bits(c->problem))
+        return audit_does_not_apply(note, "rounds to 16 bits; the inputs have more");
+    if (profile.low_states && !profile.fp16)
+        return audit_does_not_apply(note, "states in bf16 are a mistake: see bf16");
+    /* The states before each chunk are others when chunks are. */
+    const unsigned wanted = m->chunk != 0 ? c->wanted & ~BIT(H_CHUNK) : c->wanted;
+    const bool cg = profile.form == GKA_FORM_CG || profile.form == GKA_FORM_CG_CONSISTENT;
+    if (cg && !steps_converge(c, note))
+        return GKA_OK;
+    if (status == GKA_OK)
+        status = golden_steps(&problem, &profile, wanted, out, error);
+    if (status == GKA_OK && rounds)
+        leave_out_nan(c, out, note);
+    return status;
+}
+
+/* ---- other kernels ------------------------------------------------------------------------- */
+
+/* The recurrence over tokens in an arithmetic, the member's `profile`. Of room layer, which has no
+ * h_chunk. */
+gka_status audit_run_tokens(const audit_case *c, const audit_member *m, golden_values *out,
+                            char note[AUDIT_NOTE], gka_error *error) {
+    const gka_status status = golden_by_tokens(c->problem, m->profile, c->wanted, out, error);
+    if (status == GKA_OK && m->is.accept)
+        leave_out_nan(c, out, note);
+    return status;
+}
+
+/* The kernels of src/cuda, as a CPU replays them bit for bit, in their default form. Their dg reads
+ * <p, q> for <p, (H + lambda) x>: good for an x that solves, which neither a few steps give nor,
+ * with its residual, the three-term form (quick, ragged: layer.dg of a row .32 off where the others
+ * have .1). They have no cotangents of the final states. */
+static gka_status run_cuda(const audit_case *c, const audit_member *m, golden_values *out,
+                           char note[AUDIT_NOTE], gka_error *error) {
+    const gka_problem *const p = c->problem;
+    if (p->dh_final.data != NULL || p->du_final.data != NULL)
+        return audit_does_not_apply(note, "src/cuda reads no cotangents of the final states");
+    if (!steps_converge(c, note))
+        return GKA_OK;
+    enum { FORWARD, SOLVE, LAYER, PASSES };
+    gka_chunk passes[PASSES] = {0};
+    bool some[PASSES] = {true, false, false};
+    const unsigned of_one = BIT(X) | BIT(FRO) | BIT(O) | BIT(H_FINAL) | BIT(U_FINAL);
+    gka_status status = golden_allocate(p, p->T == 1 ? c->wanted & of_one : c->wanted, out, error);
+    for (int i = 0; i < JUDGE_OUTPUTS; i++) {
+        const judge_part part = judge_outputs[i].part;
+        const int pass = part == JUDGE_SOLVE ? SOLVE : part == JUDGE_LAYER ? LAYER : FORWARD;
+        *judge_chunk(&passes[pass], i) = out->of[i];
+        some[pass] |= out->of[i] != NULL;
+    }
+    gka_error why = {0};
+    for (int pass = 0; pass < PASSES && status == GKA_OK; pass++)
+        if (some[pass])
+            status = pass == FORWARD
+                         ? gka_replay_forward(p, m->form, &passes[pass], &why)
+                         : gka_replay_backward(p, m->form, pass == LAYER, out->of[JUDGE_X],
+                                               out->of[JUDGE_FRO], &passes[pass], &why);
+    if (status == GKA_UNSUPPORTED) {
+        golden_free(out);
+        return audit_does_not_apply(note, why.text);
+    }
+    if (status != GKA_OK)
+        return why.text[0] == '\0' ? status : gka_fail(error, status, "%s", why.text);
+    leave_out_nan(c, out, note);
+    return GKA_OK;
+}
+
+/* The released kernel for one token: x fro h_final. */
+static gka_status run_decode(const audit_case *c, const audit_member *m, golden_values *out,
+                             char note[AUDIT_NOTE], gka_error *error) {
+    gka_profile profile;
+    gka_error why = {0};
+    for (int64_t n = 0; n < c->problem->N; n++) {
+        const gka_span span = gka_problem_span(c->problem, n);
+        if (span.end - span.begin != 1)
+            return audit_does_not_apply(note, "more than one token, or none");
+    }
+    gka_status status =
+        golden_allocate(c->problem, c->wanted & (BIT(X) | BIT(FRO) | BIT(H_FINAL)), out, error);
+    if (status == GKA_OK)
+        status = make_profile(c, m, &profile, error);
+    if (status != GKA_OK)
+        return status;
+    gka_chunk one = {
+        .x = out->of[JUDGE_X], .fro = out->of[JUDGE_FRO], .h_final = out->of[JUDGE_H_FINAL]};
+    status = gka_chunk_decode(c->problem, &profile, &one, &why);
+    if (status == GKA_OUT_OF_MEMORY)
+        return gka_fail(error, status, "%s", why.text);
+    if (status != GKA_OK) {
+        golden_free(out);
+        return audit_does_not_apply(note, why.text);
+    }
+    leave_out_nan(c, out, note);
+    return GKA_OK;
+}
+
+/* ---- the panel ----------------------------------------------------------------------------- */
+
+#define RIGHT(name, what) .is = {name, what, true}
+
+const audit_member audit_right[] = {
+    {RIGHT("steps", "num_iter iterations in binary64, rounded once"), run_steps},
+    {RIGHT("exact", "the exact solution, rounded once"), run_exact},
+    {RIGHT("h100", "the released kernels on an H100"), run_profile, .profile = "h100"},
+    {RIGHT("h100-c16", "... in chunks of 16"), run_profile, .profile = "h100", .chunk = 16},
+    {RIGHT("h100-c32", "... in chunks of 32"), run_profile, .profile = "h100", .chunk = 32},
+    {RIGHT("h100-c64", "... in chunks of 64"), run_profile, .profile = "h100", .chunk = 64},
+    {RIGHT("h100-c128", "... in chunks of 128"), run_profile, .profile = "h100", .chunk = 128},
+    {RIGHT("h100-w2", "... the solver by 2 warps; order of sums derived, not measured"),
+     run_profile, .profile = "h100", .settings = {"num_warps=2"}},
+    {RIGHT("h100-w8", "... the solver by 8 warps; order of sums derived, not measured"),
+     run_profile, .profile = "h100", .settings = {"num_warps=8"}},
+    {RIGHT("a100", "... with the tensor core of an A100"), run_profile, .profile = "h100",
+     .device = "a100"},
+    {RIGHT("fp32-states", "... with chunk states kept and read in binary32"), run_profile,
+     .profile = "h100",
+     .settings = {"state_operand=exact", "state_snapshot=exact", "output_state=exact",
+                  "grad_state=exact"}},
+    {RIGHT("two-term", "... with the two-term form of the iteration"), run_profile,
+     .profile = "h100", .form = GKA_TWO_TERM},
+    {RIGHT("cg-consistent", "... with as many steps of conjugate gradients"), run_profile,
+     .profile = "h100", .form = GKA_FORM_CG_CONSISTENT},
+    {RIGHT("fp32-norm", "... with the norm of H squared and summed in binary32"), run_profile,
+     .profile = "h100", .settings = {"norm_square=exact", "norm_reduce=exact"}},
+    {RIGHT("low-states", "... with states carried from chunk to chunk in fp16"), run_profile,
+     .profile = "h100", .settings = {"states=low"}},
+    {RIGHT("decode", "the released kernel for one token"), run_decode, .profile = "h100"},
+    {RIGHT("cuda", "the kernels of src/cuda"), run_cuda, .form = GKA_TWO_TERM},
+    {RIGHT("points", "every rounding point of the released kernels, without a tensor core"),
+     run_profile, .profile = "ieee32", .settings = {"all=released"}},
+    {RIGHT("ieee32", "binary32 with fused multiply-adds, no bf16 inside"), run_profile,
+     .profile = "ieee32"},
+    {RIGHT("ieee32-c16", "... in chunks of 16"), run_profile, .profile = "ieee32", .chunk = 16},
+    {RIGHT("ieee32-c128", "... in chunks of 128"), run_profile, .profile = "ieee32", .chunk = 128},
+    {RIGHT("ieee32-two-term", "... with the two-term form"), run_profile, .profile = "ieee32",
+     .form = GKA_TWO_TERM},
+    {RIGHT("tokens", "the recurrence token by token in binary32, nothing fused"), audit_run_tokens,
+     .profile = "fp32"},
+    {RIGHT("tokens-fma", "... fused"), audit_run_tokens, .profile = "fp32/fma"},
+    {RIGHT("tokens-pairwise", "... sums by halves"), audit_run_tokens, .profile = "fp32/pairwise"},
+};
+
+const size_t audit_right_count = sizeof audit_right / sizeof *audit_right;
