@@ -539,7 +539,7 @@ static void test_windows_of_gradients(void **state) {
         lab_exact_new(&lab.problem, &whole);
         lab_exact_new(&lab.problem, &part);
         lab_gradient(&lab.problem, cotangent, GKA_ORACLE_CERTIFIED, &whole, NULL);
-        reverse_windows s = {.all = {&lab.problem, &whole, &part, shape.T},
+        reverse_windows s = {.all = {&lab.problem, &whole, &part, shape.T, 0},
                              .layer = layer,
                              .states = states,
                              .size = sizeof states / 4};
