@@ -1,10 +1,14 @@
 /* manifest.c - same spec, same bytes: SHA-256 of every golden of the quick suite against
- * tests/data/goldens.sha256, whatever the compiler, its options, the machine, the BLAS.
+ * tests/data/goldens.sha256, and of the data of each of its tensors against
+ * tests/data/tensors.sha256, whatever the compiler, its options, the machine, the BLAS.
  *
- *   golden_manifest         each case once, the thread count going from 1 to 8 over the cases
- *   golden_manifest all     each case with every thread count from 1 to 8
- *   golden_manifest write   prints what the manifest should be: after a change of goldens that is
- * meant, build/release/bin/golden_manifest write > tests/data/goldens.sha256
+ *   golden_manifest          each case once, the thread count going from 1 to 8 over the cases
+ *   golden_manifest all      each case with every thread count from 1 to 8
+ *   golden_manifest write    prints what goldens.sha256 should be
+ *   golden_manifest tensors  prints what tensors.sha256 should be
+ *
+ * The second file says which tensors a change has touched: after one that is meant,
+ * build/release/bin/golden_manifest tensors > tests/data/tensors.sha256 and git diff lists them.
  *
  * scripts/same_bytes runs it in many ways. */
 #include "test.h"
@@ -19,7 +23,50 @@ enum { HEX = SHA256_DIGEST_STRING_LENGTH, MOST_THREADS = 8 };
 
 static bool all;
 
-static bool make(const gka_suite_case *one, int threads, char hash[HEX]) {
+/* What is done with each line "HASH  CASE.safetensors TENSOR". */
+typedef void tensor_line(const char *line);
+
+static void each_tensor(const char *path, const char *name, tensor_line *take) {
+    gka_file *file;
+    gka_error error = {0};
+    char line[300], hash[HEX];
+    if (gka_file_open(path, &file, &error) != GKA_OK)
+        fail_msg("%s", error.text);
+    for (size_t i = 0; i < gka_file_count(file); i++) {
+        const gka_tensor *const tensor = gka_file_tensor(file, i);
+        const size_t size = (size_t)gka_tensor_count(tensor) * gka_dtype_size(tensor->dtype);
+        assert_non_null(SHA256Data(tensor->data, size, hash));
+        (void)snprintf(line, sizeof line, "%s  %s.safetensors %s\n", hash, name, tensor->name);
+        take(line);
+    }
+    gka_file_close(file);
+}
+
+static void print_line(const char *line) {
+    (void)fputs(line, stdout);
+}
+
+static struct {
+    FILE *manifest;
+    int looked_up, different;
+} tensors;
+
+/* The file has the tensors in the order in which they are made, so the search goes on from the last
+ * one found. */
+static void look_up(const char *line) {
+    char said[300];
+    tensors.looked_up++;
+    for (int turn = 0; turn < 2; turn++) {
+        while (fgets(said, sizeof said, tensors.manifest) != NULL)
+            if (strcmp(said, line) == 0)
+                return;
+        rewind(tensors.manifest);
+    }
+    print_error("not in tensors.sha256: %s", line);
+    tensors.different++;
+}
+
+static bool make(const gka_suite_case *one, int threads, char hash[HEX], tensor_line *take) {
     gka_golden_spec spec;
     gka_error error = {0};
     const char *const path = "golden_manifest.safetensors";
@@ -35,6 +82,8 @@ static bool make(const gka_suite_case *one, int threads, char hash[HEX]) {
         fail_msg("%s: %s", one->name, error.text);
     gka_set_threads(0);
     assert_non_null(SHA256File(path, hash));
+    if (take != NULL)
+        each_tensor(path, one->name, take);
     assert_int_equal(unlink(path), 0);
     return true;
 }
@@ -56,6 +105,8 @@ static void test_same_bytes(void **state) {
     (void)state;
     FILE *const manifest = fopen(GKA_TEST_DATA "/goldens.sha256", "r");
     assert_non_null(manifest);
+    tensors.manifest = fopen(GKA_TEST_DATA "/tensors.sha256", "r");
+    assert_non_null(tensors.manifest);
     const gka_suite_case *one;
     int different = 0, made = 0, lines = 0;
     for (size_t i = 0; (one = gka_suite_find("quick", i)) != NULL; i++) {
@@ -63,7 +114,7 @@ static void test_same_bytes(void **state) {
         find(manifest, one->name, said);
         const int first = all ? 1 : (int)(i % MOST_THREADS) + 1, last = all ? MOST_THREADS : first;
         for (int threads = first; threads <= last; threads++) {
-            if (!make(one, threads, is))
+            if (!make(one, threads, is, look_up))
                 continue;
             made++;
             if (strcmp(is, said) == 0)
@@ -77,16 +128,19 @@ static void test_same_bytes(void **state) {
     for (int c; (c = getc(manifest)) != EOF;)
         lines -= c == '\n';
     (void)fclose(manifest);
+    (void)fclose(tensors.manifest);
+    assert_int_equal(tensors.different, 0);
+    assert_true(tensors.looked_up > 20 * made);
     assert_int_equal(different, 0);
     assert_int_equal(lines, 0); /* of cases that there are no more */
     assert_true(made >= MOST_THREADS);
 }
 
-static void print_manifest(void) {
+static void print_manifest(bool of_tensors) {
     const gka_suite_case *one;
     for (size_t i = 0; (one = gka_suite_find("quick", i)) != NULL; i++) {
         char hash[HEX];
-        if (make(one, 0, hash))
+        if (make(one, 0, hash, of_tensors ? print_line : NULL) && !of_tensors)
             printf("%s  %s.safetensors\n", hash, one->name);
     }
 }
@@ -94,8 +148,9 @@ static void print_manifest(void) {
 int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_same_bytes)};
     all = argc > 1 && strcmp(argv[1], "all") == 0;
-    const bool write = argc > 1 && strcmp(argv[1], "write") == 0;
+    const bool of_tensors = argc > 1 && strcmp(argv[1], "tensors") == 0;
+    const bool write = of_tensors || (argc > 1 && strcmp(argv[1], "write") == 0);
     if (write)
-        print_manifest();
+        print_manifest(of_tensors);
     return write ? 0 : cmocka_run_group_tests_name("manifest", tests, NULL, NULL);
 }
