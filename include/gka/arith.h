@@ -140,10 +140,12 @@ typedef enum gka_mma_input {
  * accumulator c: products are exact, with exponent e_a + e_b; E is the largest exponent among the
  * terms that are not zero, at least floor; every term is truncated toward zero to a multiple of
  * 2^(E - fraction); their exact sum is truncated toward zero to binary32 and is the next c. */
+enum { GKA_GROUP_MOST = 64, GKA_FRACTION_MOST = 52 };
 typedef struct gka_tensor_core {
-    int group;    /* products per step; 0: no tensor core, fused multiply-adds, k ascending */
-    int fraction; /* fractional bits kept below the largest exponent */
-    int floor;    /* E is never below this */
+    int group;    /* products per step, at most GKA_GROUP_MOST; 0: no tensor core, fused
+                     multiply-adds, k ascending */
+    int fraction; /* fractional bits kept below the largest exponent: 0 .. GKA_FRACTION_MOST */
+    int floor;    /* E is never below this: -1000 .. 1000 */
 } gka_tensor_core;
 
 typedef enum gka_functions {
@@ -168,6 +170,12 @@ typedef struct gka_device {
 const gka_device *gka_device_find(const char *name);
 /* Every preset; ends with NULL. */
 const gka_device *const *gka_device_presets(void);
+
+/* GKA_BAD_ARGUMENT with a line for a device that this room cannot serve. It needs a name; each core
+ * must lie within the bounds above, so that a sum of the rule fits in 64 bits; a device in binary64
+ * has no tensor core, and GKA_MMA_WORKING never has one; GKA_FUNCTIONS_BINARY64 belong to binary64
+ * alone. Whoever makes a device passes it here first: the functions below take checked devices. */
+gka_status gka_device_check(const gka_device *device, gka_error *error);
 
 /* x in the working precision, to nearest even. */
 static inline double gka_device_working(const gka_device *device, double x) {

@@ -160,7 +160,8 @@ typedef struct gka_chunk {
 /* Chunks along the second axis of h_chunk: each sequence is cut by itself. */
 int64_t gka_chunk_count(const gka_problem *problem);
 
-/* GKA_UNSUPPORTED with a line when the profile's device cannot run the problem: a tensor core
+/* GKA_BAD_ARGUMENT with a line when the profile's device does not pass gka_device_check;
+ * GKA_UNSUPPORTED with one when it cannot run the problem: a tensor core
  * wants D, V and C to be multiples of 16 and inputs of the profile's type; two parts (store,
  * handoff, operand=split) are of bf16 alone. Grouped heads or packed sequences have no released
  * training kernel (the same arithmetic is used for them). */

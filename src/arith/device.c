@@ -47,6 +47,49 @@ const gka_device *gka_device_find(const char *name) {
     return NULL;
 }
 
+static const char *const input_names[] = {"bf16", "fp16", "tf32", "working"};
+
+static gka_status check_core(const gka_device *device, gka_mma_input input, gka_error *error) {
+    const gka_tensor_core *const core = &device->core[input];
+    const char *const name = device->name, *const of = input_names[input];
+    if (core->group == 0)
+        return GKA_OK;
+    if (!device->binary32 || input == GKA_MMA_WORKING)
+        return gka_fail(error, GKA_BAD_ARGUMENT,
+                        "device %s: a tensor core for %s, expected none (group 0)%s", name, of,
+                        device->binary32 ? "" : " in binary64");
+    if (core->group < 0 || core->group > GKA_GROUP_MOST)
+        return gka_fail(error, GKA_BAD_ARGUMENT, "device %s: %s in groups of %d, expected 0 .. %d",
+                        name, of, core->group, GKA_GROUP_MOST);
+    if (core->fraction < 0 || core->fraction > GKA_FRACTION_MOST)
+        return gka_fail(error, GKA_BAD_ARGUMENT,
+                        "device %s: %s with %d fractional bits, expected 0 .. %d", name, of,
+                        core->fraction, GKA_FRACTION_MOST);
+    if (core->floor < -1000 || core->floor > 1000)
+        return gka_fail(error, GKA_BAD_ARGUMENT,
+                        "device %s: %s with the floor %d, expected -1000 .. 1000", name, of,
+                        core->floor);
+    return GKA_OK;
+}
+
+gka_status gka_device_check(const gka_device *device, gka_error *error) {
+    if (!device || !device->name)
+        return gka_fail(error, GKA_BAD_ARGUMENT, device ? "a device needs a name" : "no device");
+    if ((unsigned)device->functions > GKA_FUNCTIONS_PINNED)
+        return gka_fail(error, GKA_BAD_ARGUMENT, "device %s: unknown functions %d", device->name,
+                        (int)device->functions);
+    if (device->binary32 == (device->functions == GKA_FUNCTIONS_BINARY64))
+        return gka_fail(error, GKA_BAD_ARGUMENT, "device %s: functions of %s in %s", device->name,
+                        device->binary32 ? "binary64" : "binary32",
+                        device->binary32 ? "binary32" : "binary64");
+    for (gka_mma_input input = 0; input < GKA_MMA_INPUT_COUNT; input++) {
+        const gka_status status = check_core(device, input, error);
+        if (status != GKA_OK)
+            return status;
+    }
+    return GKA_OK;
+}
+
 /* ---- packed operands ----------------------------------------------------------------------- */
 
 static size_t aligned(size_t bytes) {

@@ -9,11 +9,12 @@
  *   c  <-  T 2^(E-F), truncated to binary32
  *
  * a_k b_k is exact in binary32 (2 x 11 bits at most) unless it is below 2^-126, and 2^(F-E) only
- * moves its exponent, so that a conversion to integer is the rule's truncation. |a_k b_k| < 2^(E+2)
- * and F <= 25: sixteen of them stay below 2^31. Lanes for which this does not hold are marked in
- * the sign of `slow` and their whole sum is taken again by tensor_core.c: E outside
- * [E_LOW, E_HIGH], where 2^(F-E) or the result might leave the normal numbers (this includes all
- * infinities and NaN), and T beyond 31 bits. Lanes without any product other than zero keep c.
+ * moves its exponent, so that a conversion to integer is the rule's truncation. |a_k b_k| <
+ * 2^(E+2), so that a group of them stays below group 2^(F+2), which must not be beyond 2^31. Lanes
+ * without any product other than zero keep c. (A core for which this is wrong is served by the rule
+ * alone: is_fast.) Some lanes are marked in the sign of `slow`, and their whole sum is taken again
+ * by tensor_core.c: E outside [E_LOW, E_HIGH], where 2^(F-E) or the result might leave the normal
+ * numbers (this includes all infinities and NaN), and T beyond 31 bits.
  */
 #include "arith/mma_kernels.h"
 #include "arith/tensor_core.h"
@@ -232,7 +233,7 @@ MMA_INLINE void group_step(int rows, int group, int fraction, int floor, int64_t
 /* c[column] again, from the start, by the rule itself. */
 static void redo(const gka_tensor_core *core, gka_mma_input input, int64_t K, const float *a,
                  const float *b, int column, float *c) {
-    float gathered[16];
+    float gathered[GKA_GROUP_MOST];
     for (int64_t k = 0; k < K; k += core->group) {
         for (int i = 0; i < core->group; i++)
             gathered[i] = b[(k + i) * MMA_BLOCK + column];
@@ -378,6 +379,28 @@ static void working_f64(int64_t M, int n, int64_t K, const double *a, const doub
     }
 }
 
+/* ---- cores that the rule alone serves ------------------------------------------------------ */
+
+/* Whether the fast product is right for a core: the sum of a group's products stays within 31 bits
+ * and sign, and a group without products leaves c as it is, because no bit of a binary32 number
+ * lies below 2^(E - fraction): not for E = e_c, and not for E = floor. */
+static bool is_fast(const gka_tensor_core *core) {
+    return core->fraction >= 23 && core->fraction <= 29 && core->floor <= core->fraction - 149 &&
+           (int64_t)core->group << (core->fraction + 2) <= INT64_C(1) << 31;
+}
+
+static void rows_by_the_rule(const gka_tensor_core *core, gka_mma_input input, int64_t M, int n,
+                             const mma_packed *left, const mma_packed *right, int64_t block,
+                             double *out, int64_t ldc) {
+    const float *const b = right->f32 + block * right->K * MMA_BLOCK;
+    for (int64_t i = 0; i < M; i++)
+        for (int j = 0; j < n; j++) {
+            float c = (float)out[i * ldc + j];
+            redo(core, input, left->K, left->f32 + i * left->K, b, j, &c);
+            out[i * ldc + j] = (double)c;
+        }
+}
+
 /* ---- product ------------------------------------------------------------------------------- */
 
 MMA_INLINE void core_rows(const gka_tensor_core *core, int group, gka_mma_input input, int64_t M,
@@ -399,6 +422,8 @@ static void product(const gka_device *device, gka_mma_input input, int64_t M, in
             working_f64(M, n, K, left->f64, right->f64 + block * K * MMA_BLOCK, c + j, ldc);
         else if (core->group == 0)
             working_f32(M, n, K, left->f32, right->f32 + block * K * MMA_BLOCK, c + j, ldc);
+        else if (!is_fast(core))
+            rows_by_the_rule(core, input, M, n, left, right, block, c + j, ldc);
         else if (core->group == 16)
             core_rows(core, 16, input, M, n, left, right, block, c + j, ldc);
         else if (core->group == 8)

@@ -29,6 +29,9 @@ gka_status gka_chunk_check(const gka_problem *problem, const gka_profile *profil
     if (problem->chunk_size < 1)
         return gka_fail(error, GKA_BAD_ARGUMENT, "chunk_size is %lld: expected at least 1",
                         (long long)problem->chunk_size);
+    const gka_status status = gka_device_check(profile->device, error);
+    if (status != GKA_OK)
+        return status;
     if (profile->fp16 &&
         (profile->operand == GKA_OPERAND_SPLIT || profile->store == 2 || profile->handoff == 2))
         return gka_fail(error, GKA_UNSUPPORTED, "inputs=fp16: two parts are of bf16 alone");

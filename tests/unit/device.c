@@ -123,6 +123,68 @@ static void test_pinned_exp(void **state) {
     assert_int_equal(bits_of(gka_device_div(d, 1, 3)), bits_of((double)(1.0f / 3)));
 }
 
+/* Every operand 255/128, K = 64: 64 products of 3.969 are 254.004, far below the 2^31 that a 32-bit
+ * sum of {32, 25} would need. A 32-bit sum gave -1.996. */
+static void test_wide_cores_go_by_the_rule(void **state) {
+    (void)state;
+    static const gka_tensor_core cores[] = {{32, 13, -133}, {32, 25, -133}, {64, 35, -133}};
+    for (size_t i = 0; i < sizeof cores / sizeof *cores; i++) {
+        const gka_device own = {.name = "own",
+                                .binary32 = true,
+                                .core = {[GKA_MMA_BF16] = cores[i]},
+                                .functions = GKA_FUNCTIONS_BINARY32};
+        assert_int_equal(gka_device_check(&own, NULL), GKA_OK);
+        double a[64], sum = 0;
+        for (int k = 0; k < 64; k++)
+            a[k] = 255.0 / 128;
+        unsigned char *const work = gka_alloc(gka_mma_left_size(&own, GKA_MMA_BF16, 1, 64) +
+                                                  gka_mma_right_size(&own, GKA_MMA_BF16, 64, 1),
+                                              1);
+        const gka_matrix left = {a, 64, 1}, right = {a, 1, 1};
+        gka_mma(&own, GKA_MMA_BF16, 1, 1, 64, left, right, &sum, 1, work);
+        /* with 13 fractional bits each product is cut to 3.96875 and the second group, whose E is
+         * that of c = 127, cuts its products to multiples of 2^-7 */
+        const double want = i == 0 ? 32 * (3.96875 + 3.96875) : 64 * (255.0 * 255 / 16384);
+        assert_int_equal(bits_of(sum), bits_of(want));
+        a[40] = (double)INFINITY; /* the group that is taken again */
+        sum = 0;
+        gka_mma(&own, GKA_MMA_BF16, 1, 1, 64, left, right, &sum, 1, work);
+        assert_true(isinf(sum));
+        gka_free(work);
+    }
+}
+
+static void test_check_refuses(void **state) {
+    (void)state;
+    const gka_device good = {.name = "own",
+                             .binary32 = true,
+                             .core = {[GKA_MMA_TF32] = {8, 25, -133}},
+                             .functions = GKA_FUNCTIONS_H100};
+    gka_error error;
+    for (const gka_device *const *d = gka_device_presets(); *d; d++)
+        assert_int_equal(gka_device_check(*d, &error), GKA_OK);
+    assert_int_equal(gka_device_check(&good, &error), GKA_OK);
+    assert_int_equal(gka_device_check(NULL, &error), GKA_BAD_ARGUMENT);
+    gka_device bad[10];
+    for (int i = 0; i < 10; i++)
+        bad[i] = good;
+    bad[0].name = NULL;
+    bad[1].core[GKA_MMA_TF32].group = 65;
+    bad[2].core[GKA_MMA_BF16].group = -1;
+    bad[3].core[GKA_MMA_TF32].fraction = 53;
+    bad[4].core[GKA_MMA_TF32].fraction = -1;
+    bad[5].core[GKA_MMA_TF32].floor = -1001;
+    bad[6].core[GKA_MMA_WORKING].group = 4;
+    bad[7].binary32 = false;
+    bad[8].functions = GKA_FUNCTIONS_BINARY64;
+    bad[9].functions = (gka_functions)17;
+    for (int i = 0; i < 10; i++) {
+        error.text[0] = 0;
+        assert_int_equal(gka_device_check(&bad[i], &error), GKA_BAD_ARGUMENT);
+        assert_true(error.text[0]);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_zeros_take_no_part_in_E),
@@ -135,6 +197,8 @@ int main(void) {
         cmocka_unit_test(test_views_and_presets),
         cmocka_unit_test(test_exp_at_known_points),
         cmocka_unit_test(test_pinned_exp),
+        cmocka_unit_test(test_wide_cores_go_by_the_rule),
+        cmocka_unit_test(test_check_refuses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
