@@ -2,6 +2,7 @@
 #include "gka/oracle.h"
 
 #include "oracle/certified.h"
+#include "oracle/environment.h"
 #include "oracle/fp64.h"
 #include "oracle/mpfr_oracle.h"
 
@@ -38,6 +39,9 @@ static gka_status prepare(request *r, const gka_problem *problem, const gka_orac
     *r = (request){.problem = *problem};
     if (options != NULL)
         r->options = *options;
+    const gka_status arithmetic = gka_environment_check(error);
+    if (arithmetic != GKA_OK)
+        return arithmetic;
     if ((unsigned)r->options.oracle >= ORACLES)
         return gka_fail(error, GKA_BAD_ARGUMENT, "oracle: number %d, expected 0..%d",
                         (int)r->options.oracle, ORACLES - 1);

@@ -1,6 +1,8 @@
 /* run.c - the loop over independent (sequence, head) work that every oracle shares. */
 #include "oracle/run.h"
 
+#include "oracle/environment.h"
+
 #include <string.h>
 
 static int64_t span_chunks(const gka_problem *problem, int64_t n) {
@@ -121,6 +123,10 @@ static void run_item(void *context, int64_t item, int worker) {
     gka_error error = {0};
     if (!wanted(run, item))
         return;
+    if (gka_environment_check(&error) != GKA_OK) { /* each thread has an environment of its own */
+        failed(run, item, &error);
+        return;
+    }
     if (run->memories[worker] == NULL)
         run->memories[worker] = run->memory(run);
     const gka_status status = run->memories[worker] == NULL
