@@ -10,7 +10,7 @@ from style import plt  # noqa: E402
 PRECISION = {"bf16": 8, "fp16": 11, "fp32": 24, "fp64": 53}
 MARKER = {"bf16": "o", "fp16": "^", "fp32": "s", "fp64": "D"}
 GATE = {"1": 1.0, "255/256": 255 / 256, "251/256": 251 / 256, "115/128": 115 / 128, "1/2": .5}
-FORMS = {"kalman": "covariance", "kalman-symmetrised": "symmetrised", "kalman-joseph": "Joseph", "kalman-potter": "Potter",
+FORMS = {"kalman": "covariance\nΦ −= g uᵀ", "kalman-outer": "Φ −= w wᵀ", "kalman-symmetrised": "symmetrised", "kalman-joseph": "Joseph", "kalman-potter": "Potter",
          "kalman-ud": "UD", "kalman-information": "information", "chebyshev": "Chebyshev,\nridge a f"}
 
 
@@ -41,7 +41,7 @@ def growth():
     axes[0].set_ylim(1e-17, 10)
     axes[1].set_ylim(1e-17, 1e6)
     axes[0].legend(loc="lower right")
-    axes[0].set_title("covariance form, γ = 251/256: asymmetry of Φ", fontsize=11)
+    axes[0].set_title("Φ −= g uᵀ, γ = 251/256: asymmetry of Φ", fontsize=11)
     axes[1].set_title("and what becomes of x", fontsize=11)
     axes[1].annotate("as wrong as x = 0", (1250, .5), fontsize=9, ha="center", va="top")
     figure.tight_layout()
@@ -89,7 +89,7 @@ def forms():
                           markersize=6, label=name if i == 0 else None)
         axes.axhline(1, **style.THEORY)
         if gate == "251/256":
-            axes.annotate("as wrong as x = 0", (6.5, 1.6), fontsize=8.5, ha="right", va="bottom")
+            axes.annotate("as wrong as x = 0", (7.5, 1.6), fontsize=8.5, ha="right", va="bottom")
             axes.annotate("1000 or more, or not a number", (.45, 1e3), fontsize=8.5, va="center")
         axes.set_yscale("log")
         axes.set_ylim(1e-16, 1e4)

@@ -4,7 +4,7 @@
  *   2  gka_system               H (dense, or a function), lambda, f: a tile of n systems
  *   3  gka_solve                x, and what happened
  *   4  gka_solve_adjoint        through the iterations, by hand-written adjoint: CG, Chebyshev
- *   5  gka_kalman               the recursive solvers, six forms
+ *   5  gka_kalman               the recursive solvers, seven forms
  *   6  gka_measure, gka_trace   residual, backward error, error, step by step
  *   7  gka_extreme_eigenvalues  and the symmetry defect, of Phi
  *
@@ -144,10 +144,11 @@ typedef enum gka_kalman_form {
     GKA_KALMAN_POTTER,      /* Phi = W W^T, W updated */
     GKA_KALMAN_UD,          /* Phi = Y diag(d) Y^T, Y unit upper triangular (Bierman, Thornton) */
     GKA_KALMAN_INFORMATION, /* H + lambda I and U themselves; Cholesky for every answer */
+    GKA_KALMAN_OUTER,       /* Phi -= w w^T, w = u/sqrt(s): symmetric to the bit */
     GKA_KALMAN_FORM_COUNT
 } gka_kalman_form;
 /* "kalman", "kalman-symmetrised", "kalman-joseph", "kalman-potter", "kalman-ud",
- * "kalman-information" and back; -1: none */
+ * "kalman-information", "kalman-outer" and back; -1: none */
 const char *gka_kalman_name(gka_kalman_form form);
 int gka_kalman_find(const char *name);
 

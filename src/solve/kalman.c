@@ -1,4 +1,4 @@
-/* kalman.c - recursive ridge regression in six forms (NUMERICS 7; Bierman 1977; Kaminski, Bryson
+/* kalman.c - recursive ridge regression in seven forms (NUMERICS 7; Bierman 1977; Kaminski, Bryson
  * and Schmidt 1971). With measurement k^T x = v of noise 1:
  *
  *   Phi  covariance, (H + lambda I)^-1;  S  estimate, U^T Phi [V,D]
@@ -6,14 +6,17 @@
  *   S += (v - S k) g^T;  Phi -= g u^T
  *
  * Forgetting H = gamma H + k k^T, U = gamma U + k v^T divides Phi by gamma before the update and
- * leaves S as it is. The antisymmetric part of Phi meets only that division in the covariance form
- * (g u^T is symmetric but for rounding), so it grows as gamma^-t in every precision.
+ * leaves S as it is. g_i u_j and g_j u_i are rounded apart, so g u^T is symmetric but for rounding;
+ * the antisymmetric part of Phi that this leaves meets no other term than that division and grows
+ * as gamma^-t in every precision. With w = u/sqrt(s) the same matrix is w w^T, whose elements w_i
+ * w_j and w_j w_i are one product: Phi -= w w^T keeps a symmetric Phi symmetric to the bit, in
+ * every format and every rounding that looks at the operands alone (stochastic rounding does not).
  */
 #include "solve/row.h"
 
-static const char *const NAMES[GKA_KALMAN_FORM_COUNT] = {"kalman",        "kalman-symmetrised",
-                                                         "kalman-joseph", "kalman-potter",
-                                                         "kalman-ud",     "kalman-information"};
+static const char *const NAMES[GKA_KALMAN_FORM_COUNT] = {
+    "kalman",    "kalman-symmetrised", "kalman-joseph", "kalman-potter",
+    "kalman-ud", "kalman-information", "kalman-outer"};
 
 const char *gka_kalman_name(gka_kalman_form form) {
     return NAMES[form];
@@ -74,20 +77,29 @@ static void estimate(gka_arith *A, gka_kalman *K, const double *k, const double 
     gka_arith_rank1(A, K->V, K->D, 1, K->S, 1, e, g);
 }
 
-/* u = Phi k, s = 1 + k . u, g = u/s; S */
-static void gain(gka_arith *A, gka_kalman *K, const double *k, const double *v, double *u,
-                 double *g) {
+/* u = Phi k, s = 1 + k . u, g = u/s; S. Returns s. */
+static double gain(gka_arith *A, gka_kalman *K, const double *k, const double *v, double *u,
+                   double *g) {
     gka_arith_matvec(A, K->D, K->D, K->Phi, k, u);
     const double s = add(A, 1, dot(A, K->D, k, u));
     over(A, K->D, u, s, g, g);
     estimate(A, K, k, v, g);
+    return s;
 }
 
 /* Phi -= g u^T */
 static void step_covariance(gka_arith *A, gka_kalman *K, const double *k, const double *v) {
     double *const u = K->scratch, *const g = u + K->D;
-    gain(A, K, k, v, u, g);
+    (void)gain(A, K, k, v, u, g);
     gka_arith_rank1(A, K->D, K->D, 1, K->Phi, -1, g, u);
+}
+
+/* Phi -= w w^T, w = u/sqrt(s) */
+static void step_outer(gka_arith *A, gka_kalman *K, const double *k, const double *v) {
+    double *const u = K->scratch, *const g = u + K->D, *const w = g + K->D;
+    const double s = gain(A, K, k, v, u, g);
+    over(A, K->D, u, root(A, s), w, w);
+    gka_arith_rank1(A, K->D, K->D, 1, K->Phi, -1, w, w);
 }
 
 /* Phi = (Phi + Phi^T)/2, row by row from the diagonal, mirrored */
@@ -108,7 +120,7 @@ static void symmetrise(gka_arith *A, gka_kalman *K) {
 static void step_joseph(gka_arith *A, gka_kalman *K, const double *k, const double *v) {
     const int64_t D = K->D;
     double *const u = K->scratch, *const g = u + D, *const w = g + D;
-    gain(A, K, k, v, u, g);
+    (void)gain(A, K, k, v, u, g);
     gka_arith_matvec_t(A, D, D, K->Phi, k, w);
     gka_arith_rank1(A, D, D, 1, K->Phi, -1, g, w);
     gka_arith_matvec(A, D, D, K->Phi, k, w);
@@ -182,6 +194,7 @@ void gka_kalman_step(gka_arith *A, gka_kalman *K, const double *k, const double 
     case GKA_KALMAN_JOSEPH: step_joseph(A, K, k, v); break;
     case GKA_KALMAN_POTTER: step_potter(A, K, k, v); break;
     case GKA_KALMAN_UD: step_ud(A, K, k, v); break;
+    case GKA_KALMAN_OUTER: step_outer(A, K, k, v); break;
     case GKA_KALMAN_INFORMATION:
     case GKA_KALMAN_FORM_COUNT: break;
     }
@@ -294,7 +307,8 @@ void gka_kalman_phi(const gka_kalman *K, double *phi) {
     switch (K->form) {
     case GKA_KALMAN_COVARIANCE:
     case GKA_KALMAN_SYMMETRISED:
-    case GKA_KALMAN_JOSEPH: copy(D * D, K->Phi, phi); break;
+    case GKA_KALMAN_JOSEPH:
+    case GKA_KALMAN_OUTER: copy(D * D, K->Phi, phi); break;
     case GKA_KALMAN_POTTER:
     case GKA_KALMAN_UD:
         for (int64_t i = 0; i < D; i++)

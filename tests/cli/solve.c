@@ -70,7 +70,8 @@ static void test_fp64_is_exact(void **state) {
         result r = RUN("gka", "solve", "--D=16", "--iters=700", "--arith=fp64", "--json=-",
                        "--solver=chebyshev,chebyshev-converged,chebyshev2,cg,cg-jacobi,"
                        "cg-consistent,gradient,nesterov,cholesky,cholesky-refined,"
-                       "kalman-potter,kalman-ud,kalman-information,kalman-joseph",
+                       "kalman-potter,kalman-ud,kalman-information,kalman-joseph,"
+                       "kalman-outer",
                        problems[p][0], problems[p][1], problems[p][2]);
         json_t *const rows = rows_of(&r);
         for (size_t i = 0; i < json_array_size(rows); i++) {
