@@ -47,12 +47,12 @@ typedef struct gka_policy {
  *   fma    fused
  *   ORDER  pairwise, blocksN (default: sequential)
  * False when there is none of that name; the seed is 0. */
-bool gka_policy_find(const char *name, gka_policy *policy);
+GKA_API bool gka_policy_find(const char *name, gka_policy *policy);
 /* The names without suffixes, ended by NULL. */
-const char *const *gka_policy_names(void);
+GKA_API const char *const *gka_policy_names(void);
 /* GKA_BAD_ARGUMENT with a line for what this room cannot serve: each format must pass
  * gka_format_check and none may be more precise than the accumulator; block >= 1. */
-gka_status gka_policy_check(const gka_policy *policy, gka_error *error);
+GKA_API gka_status gka_policy_check(const gka_policy *policy, gka_error *error);
 
 /* An arithmetic at work: the policy, and how many numbers of its random stream are used up. Every
  * operation takes its random bits by position (stated below), so results depend neither on threads
@@ -65,7 +65,7 @@ typedef struct gka_arith {
 
 /* Starts at the beginning of one of 2^24 independent streams of 2^40 numbers. The policy must pass
  * gka_policy_check. */
-void gka_arith_start(gka_arith *A, const gka_policy *policy, uint64_t stream);
+GKA_API void gka_arith_start(gka_arith *A, const gka_policy *policy, uint64_t stream);
 
 /* The operations. They cannot fail; overflow and NaN are values. Below, S O P C mean rounding to
  * storage, operand, product and accumulator format in the policy's mode: every operation rounds
@@ -79,44 +79,45 @@ void gka_arith_start(gka_arith *A, const gka_policy *policy, uint64_t stream);
  * b + 3 m for storing, b + 3 m + 1 + j for the operand j of a matrix. */
 
 /* scalars, in the accumulator format */
-double gka_arith_add(gka_arith *A, double a, double b);           /* C[a + b] */
-double gka_arith_sub(gka_arith *A, double a, double b);           /* C[a - b] */
-double gka_arith_mul(gka_arith *A, double a, double b);           /* C[a b] */
-double gka_arith_div(gka_arith *A, double a, double b);           /* C[a / b] */
-double gka_arith_sqrt(gka_arith *A, double a);                    /* C[sqrt a] */
-double gka_arith_fma(gka_arith *A, double a, double b, double c); /* C[a b + c] */
-double gka_arith_scalar(gka_arith *A, double a);                  /* C[a] */
+GKA_API double gka_arith_add(gka_arith *A, double a, double b);           /* C[a + b] */
+GKA_API double gka_arith_sub(gka_arith *A, double a, double b);           /* C[a - b] */
+GKA_API double gka_arith_mul(gka_arith *A, double a, double b);           /* C[a b] */
+GKA_API double gka_arith_div(gka_arith *A, double a, double b);           /* C[a / b] */
+GKA_API double gka_arith_sqrt(gka_arith *A, double a);                    /* C[sqrt a] */
+GKA_API double gka_arith_fma(gka_arith *A, double a, double b, double c); /* C[a b + c] */
+GKA_API double gka_arith_scalar(gka_arith *A, double a);                  /* C[a] */
 
 /* vectors of n; out may be any of the arguments */
-void gka_arith_store(gka_arith *A, int64_t n, const double *x, double *out);   /* S[x_i] */
-void gka_arith_operand(gka_arith *A, int64_t n, const double *x, double *out); /* S[O[x_i]] */
-void gka_arith_scale(gka_arith *A, int64_t n, double a, const double *x,
-                     double *out); /* S[C[a x_i]] */
+GKA_API void gka_arith_store(gka_arith *A, int64_t n, const double *x, double *out); /* S[x_i] */
+GKA_API void gka_arith_operand(gka_arith *A, int64_t n, const double *x,
+                               double *out); /* S[O[x_i]] */
+GKA_API void gka_arith_scale(gka_arith *A, int64_t n, double a, const double *x,
+                             double *out); /* S[C[a x_i]] */
 /* S[C[P[a x_i] + P[b y_i]]]; fused: S[C[a x_i + P[b y_i]]]. A factor 1 or -1 is exact. */
-void gka_arith_axpby(gka_arith *A, int64_t n, double a, const double *x, double b, const double *y,
-                     double *out);
-void gka_arith_divide(gka_arith *A, int64_t n, const double *x, const double *y,
-                      double *out); /* S[C[x_i / y_i]] */
+GKA_API void gka_arith_axpby(gka_arith *A, int64_t n, double a, const double *x, double b,
+                             const double *y, double *out);
+GKA_API void gka_arith_divide(gka_arith *A, int64_t n, const double *x, const double *y,
+                              double *out); /* S[C[x_i / y_i]] */
 
 /* C[.. C[C[0 + P[x_0 y_0]] + P[x_1 y_1]] ..] in the policy's order; pairwise: the products are
  * P[x_j y_j] even when fused. Moves the position by 4 n + 4. */
-double gka_arith_dot(gka_arith *A, int64_t n, const double *x, const double *y);
+GKA_API double gka_arith_dot(gka_arith *A, int64_t n, const double *x, const double *y);
 /* sqrt of dot(x, x) */
-double gka_arith_norm(gka_arith *A, int64_t n, const double *x);
+GKA_API double gka_arith_norm(gka_arith *A, int64_t n, const double *x);
 
 /* y = S[M x], M [n,m] row-major: element i is the sum over j of O[M_ij] O[x_j]. Random: row i has
  * its base at first + i (4 m + 4); O[x_j] reads first + n (4 m + 4) + j; moves on by
  * n (4 m + 4) + m. y must not overlap x. */
-void gka_arith_matvec(gka_arith *A, int64_t n, int64_t m, const double *M, const double *x,
-                      double *y);
+GKA_API void gka_arith_matvec(gka_arith *A, int64_t n, int64_t m, const double *M, const double *x,
+                              double *y);
 /* y = S[M^T x], M [n,m]: bit for bit gka_arith_matvec of the transpose of M. */
-void gka_arith_matvec_t(gka_arith *A, int64_t n, int64_t m, const double *M, const double *x,
-                        double *y);
+GKA_API void gka_arith_matvec_t(gka_arith *A, int64_t n, int64_t m, const double *M,
+                                const double *x, double *y);
 /* M_ij <- S[C[P[w_i y_j] + P[c M_ij]]], w_i = C[a x_i]; fused: C[w_i y_j + P[c M_ij]]. As
  * elementwise operation number i m + j, after n of w (4 n numbers). No operand rounding: x and y
  * are what the caller makes them. */
-void gka_arith_rank1(gka_arith *A, int64_t n, int64_t m, double c, double *M, double a,
-                     const double *x, const double *y);
+GKA_API void gka_arith_rank1(gka_arith *A, int64_t n, int64_t m, double c, double *M, double a,
+                             const double *x, const double *y);
 /* ---- 2 devices ----------------------------------------------------------------------------- */
 
 /* Values travel as double everywhere, so that an algorithm over a device is written once. A device
@@ -167,15 +168,15 @@ typedef struct gka_device {
  * CUDA kernels, GKA_FUNCTIONS_PINNED), "ieee32" (binary32, fused multiply-adds in order),
  * "exact64" (the same in binary64). NULL when there is none. The a100 has the tensor core of an
  * A100 and, for want of measurements, the functions of an H100. */
-const gka_device *gka_device_find(const char *name);
+GKA_API const gka_device *gka_device_find(const char *name);
 /* Every preset; ends with NULL. */
-const gka_device *const *gka_device_presets(void);
+GKA_API const gka_device *const *gka_device_presets(void);
 
 /* GKA_BAD_ARGUMENT with a line for a device that this room cannot serve. It needs a name; each core
  * must lie within the bounds above, so that a sum of the rule fits in 64 bits; a device in binary64
  * has no tensor core, and GKA_MMA_WORKING never has one; GKA_FUNCTIONS_BINARY64 belong to binary64
  * alone. Whoever makes a device passes it here first: the functions below take checked devices. */
-gka_status gka_device_check(const gka_device *device, gka_error *error);
+GKA_API gka_status gka_device_check(const gka_device *device, gka_error *error);
 
 /* x in the working precision, to nearest even. */
 static inline double gka_device_working(const gka_device *device, double x) {
@@ -200,31 +201,34 @@ typedef struct gka_matrix {
 
 /* An operand packed once for many products. `memory` is the caller's, 64-byte aligned,
  * gka_mma_left_size bytes for an operand [M,K], gka_mma_right_size for [K,N]. */
-size_t gka_mma_left_size(const gka_device *device, gka_mma_input input, int64_t M, int64_t K);
-size_t gka_mma_right_size(const gka_device *device, gka_mma_input input, int64_t K, int64_t N);
-void gka_mma_pack_left(const gka_device *device, gka_mma_input input, int64_t M, int64_t K,
-                       gka_matrix a, void *memory);
-void gka_mma_pack_right(const gka_device *device, gka_mma_input input, int64_t K, int64_t N,
-                        gka_matrix b, void *memory);
+GKA_API size_t gka_mma_left_size(const gka_device *device, gka_mma_input input, int64_t M,
+                                 int64_t K);
+GKA_API size_t gka_mma_right_size(const gka_device *device, gka_mma_input input, int64_t K,
+                                  int64_t N);
+GKA_API void gka_mma_pack_left(const gka_device *device, gka_mma_input input, int64_t M, int64_t K,
+                               gka_matrix a, void *memory);
+GKA_API void gka_mma_pack_right(const gka_device *device, gka_mma_input input, int64_t K, int64_t N,
+                                gka_matrix b, void *memory);
 /* C += A B from packed operands, which were packed for this device, input and sizes. */
-void gka_mma_packed(const gka_device *device, gka_mma_input input, int64_t M, int64_t N, int64_t K,
-                    const void *left, const void *right, double *c, int64_t ldc);
+GKA_API void gka_mma_packed(const gka_device *device, gka_mma_input input, int64_t M, int64_t N,
+                            int64_t K, const void *left, const void *right, double *c, int64_t ldc);
 
 /* The three at once; workspace of gka_mma_left_size + gka_mma_right_size bytes, 64-byte aligned. */
-void gka_mma(const gka_device *device, gka_mma_input input, int64_t M, int64_t N, int64_t K,
-             gka_matrix a, gka_matrix b, double *c, int64_t ldc, void *workspace);
+GKA_API void gka_mma(const gka_device *device, gka_mma_input input, int64_t M, int64_t N, int64_t K,
+                     gka_matrix a, gka_matrix b, double *c, int64_t ldc, void *workspace);
 
 /* ---- 4 functions --------------------------------------------------------------------------- */
 
 /* As the device computes them, for a scalar. The h100's rest on a model of its special function
  * unit (src/arith/sfu.c) that equals the hardware on every input of the binades that determine it
  * and on all samples of the whole range; NaN is 0x7FFFFFFF. */
-double gka_device_exp(const gka_device *device, double x);  /* h100: ex2.approx(x * log2 e) */
-double gka_device_exp2(const gka_device *device, double x); /* h100: ex2.approx */
-double gka_device_div(const gka_device *device, double x, double y); /* h100: div.full */
-double gka_device_sqrt(const gka_device *device, double x);          /* h100: sqrt.approx.ftz */
+GKA_API double gka_device_exp(const gka_device *device,
+                              double x); /* h100: ex2.approx(x * log2 e) */
+GKA_API double gka_device_exp2(const gka_device *device, double x);          /* h100: ex2.approx */
+GKA_API double gka_device_div(const gka_device *device, double x, double y); /* h100: div.full */
+GKA_API double gka_device_sqrt(const gka_device *device, double x); /* h100: sqrt.approx.ftz */
 /* ... and for n of them; out may be x. */
-void gka_device_exp_array(const gka_device *device, size_t n, const double *x, double *out);
+GKA_API void gka_device_exp_array(const gka_device *device, size_t n, const double *x, double *out);
 
 #ifdef __cplusplus
 }

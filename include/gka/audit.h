@@ -26,10 +26,10 @@ typedef struct gka_audit_member {
     bool accept;      /* which panel; the accept panel comes first */
 } gka_audit_member;
 
-size_t gka_audit_count(void);
-const gka_audit_member *gka_audit_member_at(size_t i);
+GKA_API size_t gka_audit_count(void);
+GKA_API const gka_audit_member *gka_audit_member_at(size_t i);
 /* -1: none */
-int gka_audit_find(const char *name);
+GKA_API int gka_audit_find(const char *name);
 
 /* ---- 2 an audit ---------------------------------------------------------------------------- */
 
@@ -79,17 +79,17 @@ typedef struct gka_audit {
 /* Both panels by one golden. progress: unit members; may be NULL. The result is freed by
  * gka_audit_free, also after a failure. GKA_BAD_FILE as gka_golden_judge, and for a golden of one
  * stage. */
-gka_status gka_golden_audit(const gka_file *golden, const gka_progress *progress, gka_audit *audit,
-                            gka_error *error);
-void gka_audit_free(gka_audit *audit);
+GKA_API gka_status gka_golden_audit(const gka_file *golden, const gka_progress *progress,
+                                    gka_audit *audit, gka_error *error);
+GKA_API void gka_audit_free(gka_audit *audit);
 
 /* ---- 3 one member -------------------------------------------------------------------------- */
 
 /* The member's tensors, in their stored types, as a candidate for gka_golden_judge.
  * GKA_BAD_ARGUMENT for a name that is none; GKA_UNSUPPORTED with its reason where the member does
  * not apply. */
-gka_status gka_golden_audit_write(const gka_file *golden, const char *member, const char *path,
-                                  gka_error *error);
+GKA_API gka_status gka_golden_audit_write(const gka_file *golden, const char *member,
+                                          const char *path, gka_error *error);
 
 #ifdef __cplusplus
 }

@@ -16,6 +16,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* What a user may call. Everything else is hidden in a shared library. */
+#define GKA_API __attribute__((visibility("default")))
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -43,7 +46,7 @@ typedef enum gka_status {
 } gka_status;
 
 /* The text of a code; a fixed string for a number that is no code. Never NULL. */
-const char *gka_status_text(gka_status status);
+GKA_API const char *gka_status_text(gka_status status);
 
 /* The last failure, as one line without a newline. Initialise with {0}. */
 typedef struct gka_error {
@@ -54,35 +57,35 @@ typedef struct gka_error {
 /* Fills *error (which may be NULL) with a formatted line, cut if too long, and returns status:
  * `return gka_fail(error, GKA_BAD_FILE, "%s: ...", path);` The text may be taken from the
  * arguments' own storage but not from error->text itself. */
-gka_status gka_fail(gka_error *error, gka_status status, const char *format, ...)
+GKA_API gka_status gka_fail(gka_error *error, gka_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
 /* The version of the library, "MAJOR.MINOR.PATCH". */
-const char *gka_version(void);
+GKA_API const char *gka_version(void);
 
 /* ---- 2 memory ------------------------------------------------------------------------------ */
 
 /* Memory for count objects of size bytes, zeroed, aligned to 64 bytes; NULL when count * size
  * overflows or no memory is left. count = 0 gives a valid pointer to nothing. Freed by gka_free. */
-void *gka_alloc(size_t count, size_t size);
-void gka_free(void *memory);
+GKA_API void *gka_alloc(size_t count, size_t size);
+GKA_API void gka_free(void *memory);
 
 /* A copy of a string, or NULL. Freed by gka_free. */
-char *gka_strdup(const char *text);
+GKA_API char *gka_strdup(const char *text);
 
 /* For tests: the allocation number n (0 = the next one) and, if `all_after`, every later one in
  * the process fails; n < 0 switches this off. Returns how many allocations were asked for since
  * the last call. */
-int64_t gka_alloc_fail_at(int64_t n, bool all_after);
+GKA_API int64_t gka_alloc_fail_at(int64_t n, bool all_after);
 
 /* Allocations not yet freed, in the process. */
-int64_t gka_alloc_live(void);
+GKA_API int64_t gka_alloc_live(void);
 
 /* ---- 3 random bits ------------------------------------------------------------------------- */
 
 /* Philox4x64-10 (Salmon et al., SC'11; Random123): 256 random bits that are a function of
  * counter and key alone, so that any element of any tensor can be drawn in any order. */
-void gka_philox(const uint64_t counter[4], const uint64_t key[2], uint64_t bits[4]);
+GKA_API void gka_philox(const uint64_t counter[4], const uint64_t key[2], uint64_t bits[4]);
 
 /* ---- 4 parallel loop ----------------------------------------------------------------------- */
 
@@ -91,12 +94,12 @@ void gka_philox(const uint64_t counter[4], const uint64_t key[2], uint64_t bits[
  * workspaces. A body writes only what belongs to its i; results do not depend on the threads. A
  * loop inside a body runs on the body's own thread. */
 typedef void gka_parallel_body(void *context, int64_t i, int worker);
-void gka_parallel(int64_t count, gka_parallel_body *body, void *context);
+GKA_API void gka_parallel(int64_t count, gka_parallel_body *body, void *context);
 
 /* The number of threads gka_parallel uses: what was set last (n >= 1), else OpenMP's own, which
  * OMP_NUM_THREADS names; n = 0 goes back to that. For the whole process; not while a loop runs. */
-int gka_threads(void);
-void gka_set_threads(int n);
+GKA_API int gka_threads(void);
+GKA_API void gka_set_threads(int n);
 
 /* ---- 5 progress ---------------------------------------------------------------------------- */
 
@@ -109,7 +112,7 @@ typedef struct gka_progress {
 } gka_progress;
 
 /* progress may be NULL, or its report: then true. */
-bool gka_progress_report(const gka_progress *progress, double done, double total);
+GKA_API bool gka_progress_report(const gka_progress *progress, double done, double total);
 
 #ifdef __cplusplus
 }

@@ -62,9 +62,9 @@ typedef enum gka_point {
         GKA_POINT_COUNT
 } gka_point;
 
-const char *gka_point_name(gka_point point);
-const char *gka_point_text(gka_point point);
-int gka_point_find(const char *name); /* -1: none */
+GKA_API const char *gka_point_name(gka_point point);
+GKA_API const char *gka_point_text(gka_point point);
+GKA_API int gka_point_find(const char *name); /* -1: none */
 
 /* ---- 2 profiles ---------------------------------------------------------------------------- */
 
@@ -82,9 +82,9 @@ typedef enum gka_form {
     GKA_FORM_MISPRINTED
 } gka_form;
 enum { GKA_FORM_COUNT = GKA_FORM_CG_CONSISTENT + 1 }; /* those that solve the system */
-const char *gka_form_name(gka_form form); /* "three-term", "two-term", "cg", "cg-consistent",
-                                             "misprinted" */
-int gka_form_find(const char *name);      /* -1: none */
+GKA_API const char *gka_form_name(gka_form form);     /* "three-term", "two-term", "cg",
+                                                 "cg-consistent",     "misprinted" */
+GKA_API int gka_form_find(const char *name);          /* -1: none */
 
 /* To what the points operand_x and operand_score round, where they are released:
  *   bf16   as the released kernels do
@@ -97,8 +97,8 @@ typedef enum gka_operand {
     GKA_OPERAND_TF32,
     GKA_OPERAND_FP16
 } gka_operand;
-const char *gka_operand_name(gka_operand operand); /* "bf16", "split", "tf32", "fp16" */
-int gka_operand_find(const char *name);            /* -1: none */
+GKA_API const char *gka_operand_name(gka_operand operand); /* "bf16", "split", "tf32", "fp16" */
+GKA_API int gka_operand_find(const char *name);            /* -1: none */
 
 typedef struct gka_profile {
     const char *name;
@@ -128,12 +128,12 @@ typedef struct gka_profile {
 /* "exact64" (binary64, no point released), "ieee32" (binary32 with fused multiply-adds in order,
  * no bf16), "h100" (all points released). Three-term, nothing repaired. GKA_BAD_ARGUMENT for any
  * other name. */
-gka_status gka_profile_find(const char *name, gka_profile *profile, gka_error *error);
+GKA_API gka_status gka_profile_find(const char *name, gka_profile *profile, gka_error *error);
 /* Applies one setting: POINT=exact|released (POINT may be all), form=NAME, operand=NAME, store=1|2,
  * handoff=1|2, margin=M (a number, or a power of two as 2^-6), num_iter=N, num_warps=2|4|8,
  * inputs=bf16|fp16, states=working|low.
  * GKA_BAD_ARGUMENT with a line. */
-gka_status gka_profile_set(gka_profile *profile, const char *setting, gka_error *error);
+GKA_API gka_status gka_profile_set(gka_profile *profile, const char *setting, gka_error *error);
 static inline bool gka_profile_has(const gka_profile *profile, gka_point point) {
     return profile->released >> point & 1u;
 }
@@ -158,15 +158,15 @@ typedef struct gka_chunk {
 } gka_chunk;
 
 /* Chunks along the second axis of h_chunk: each sequence is cut by itself. */
-int64_t gka_chunk_count(const gka_problem *problem);
+GKA_API int64_t gka_chunk_count(const gka_problem *problem);
 
 /* GKA_BAD_ARGUMENT with a line when the profile's device does not pass gka_device_check;
  * GKA_UNSUPPORTED with one when it cannot run the problem: a tensor core
  * wants D, V and C to be multiples of 16 and inputs of the profile's type; two parts (store,
  * handoff, operand=split) are of bf16 alone. Grouped heads or packed sequences have no released
  * training kernel (the same arithmetic is used for them). */
-gka_status gka_chunk_check(const gka_problem *problem, const gka_profile *profile,
-                           gka_error *error);
+GKA_API gka_status gka_chunk_check(const gka_problem *problem, const gka_profile *profile,
+                                   gka_error *error);
 
 /* ---- 4 forward ----------------------------------------------------------------------------- */
 
@@ -180,13 +180,15 @@ typedef struct gka_chunk_report {
 } gka_chunk_report;
 
 /* Bytes of workspace for forward or backward with `workers` threads. */
-size_t gka_chunk_workspace(const gka_problem *problem, const gka_profile *profile, int workers);
+GKA_API size_t gka_chunk_workspace(const gka_problem *problem, const gka_profile *profile,
+                                   int workers);
 
 /* Fills x fro g_cumsum o h_chunk h_final u_final. Streams over T in memory that does not depend on
  * T. workspace: gka_chunk_workspace bytes for gka_threads() workers, aligned to 64; NULL: taken
  * and given back here. */
-gka_status gka_chunk_forward(const gka_problem *problem, const gka_profile *profile, gka_chunk *out,
-                             void *workspace, gka_chunk_report *report, gka_error *error);
+GKA_API gka_status gka_chunk_forward(const gka_problem *problem, const gka_profile *profile,
+                                     gka_chunk *out, void *workspace, gka_chunk_report *report,
+                                     gka_error *error);
 
 /* ---- 5 backward ---------------------------------------------------------------------------- */
 
@@ -205,8 +207,8 @@ typedef struct gka_chunk_carry {
     double *dU;    /* [N,H,D,V]; NULL for the solve */
     int64_t T;     /* tokens of the whole sequence */
 } gka_chunk_carry;
-void gka_chunk_carry_start(const gka_problem *problem, const gka_profile *profile,
-                           const gka_chunk_carry *carry);
+GKA_API void gka_chunk_carry_start(const gka_problem *problem, const gka_profile *profile,
+                                   const gka_chunk_carry *carry);
 
 /* Upstream tensors to differentiate at instead of the profile's own, which shows what the later
  * stages alone lose; members that are NULL are computed. p is used as is (already rounded). */
@@ -220,9 +222,9 @@ typedef struct gka_chunk_given {
  * filled too. bp_lambda: differentiate through the ridge lambda = a ||H||_F (the released default).
  * Memory beside the workspace: x, f and, per worker, two rows of T D and 2 sqrt(T/C) states.
  * Grouped heads: dk and dv are summed over the query heads of a group. given may be NULL. */
-gka_status gka_chunk_backward(const gka_problem *problem, const gka_profile *profile,
-                              gka_chunk_of of, bool bp_lambda, const gka_chunk_given *given,
-                              gka_chunk *out, gka_error *error);
+GKA_API gka_status gka_chunk_backward(const gka_problem *problem, const gka_profile *profile,
+                                      gka_chunk_of of, bool bp_lambda, const gka_chunk_given *given,
+                                      gka_chunk *out, gka_error *error);
 
 /* ---- 6 decode ------------------------------------------------------------------------------ */
 
@@ -230,8 +232,8 @@ gka_status gka_chunk_backward(const gka_problem *problem, const gka_profile *pro
  *   H = fma(h0, gamma, bf16(k k^T)); y = h0 (gamma x) + bf16(k k^T) x, the two summed apart.
  * Three-term only (GKA_UNSUPPORTED otherwise); of the repairs store, margin and num_iter count.
  * Fills x fro h_final. D a power of two of at least 32 for a device with a tensor core. */
-gka_status gka_chunk_decode(const gka_problem *problem, const gka_profile *profile, gka_chunk *out,
-                            gka_error *error);
+GKA_API gka_status gka_chunk_decode(const gka_problem *problem, const gka_profile *profile,
+                                    gka_chunk *out, gka_error *error);
 
 /* ---- 7 segments ---------------------------------------------------------------------------- */
 
@@ -255,23 +257,23 @@ typedef enum gka_segments { GKA_SEGMENTS_RELAY, GKA_SEGMENTS_SCAN } gka_segments
 /* Forward and backward by segments bounds[i] .. bounds[i + 1], i < count: bounds run from 0 to T
  * without decreasing. Fills what gka_chunk_backward fills and h_final, u_final; h_chunk is left.
  * cu_seqlens NULL. Memory: the tensors of the longest segment, 4 states a segment. */
-gka_status gka_chunk_by_segments(const gka_problem *problem, const gka_profile *profile,
-                                 gka_chunk_of of, bool bp_lambda, gka_segments segments,
-                                 int64_t count, const int64_t *bounds, gka_chunk *out,
-                                 gka_error *error);
+GKA_API gka_status gka_chunk_by_segments(const gka_problem *problem, const gka_profile *profile,
+                                         gka_chunk_of of, bool bp_lambda, gka_segments segments,
+                                         int64_t count, const int64_t *bounds, gka_chunk *out,
+                                         gka_error *error);
 
 /* ---- 8 spectrum ---------------------------------------------------------------------------- */
 
 /* lambda_max [B,T,H]: the largest eigenvalue of H_t, a Rayleigh quotient of the power method (from
  * below, change per step below 1e-12, at most 1000 steps); fro [B,T,H]: ||H_t||_F. States token by
  * token in binary64. */
-gka_status gka_chunk_spectrum(const gka_problem *problem, double *lambda_max, double *fro,
-                              gka_error *error);
+GKA_API gka_status gka_chunk_spectrum(const gka_problem *problem, double *lambda_max, double *fro,
+                                      gka_error *error);
 
 /* How the residual along an eigenvector with eigenvalue (1 + e) f changes in r steps on the
  * interval [a f, (a + 1 + margin) f]: T_{r+1}(2 (1 + e)/(1 + margin) - 1) over
  * T_{r+1}(1 + 2 a/(1 + margin)) (NUMERICS 1); above 1 it grows. */
-double gka_chunk_residual_factor(double e, double a, double margin, int r);
+GKA_API double gka_chunk_residual_factor(double e, double a, double margin, int r);
 
 #ifdef __cplusplus
 }

@@ -37,7 +37,7 @@ typedef enum gka_input {
     GKA_INPUT_G
 } gka_input;
 enum { GKA_INPUTS = GKA_INPUT_G + 1 };
-const char *gka_input_name(gka_input input); /* "q", "k", "v", "alpha", "g" */
+GKA_API const char *gka_input_name(gka_input input); /* "q", "k", "v", "alpha", "g" */
 
 /* Zeros where the problem has no such input or the output does not read it. */
 typedef struct gka_sensitivity {
@@ -54,7 +54,7 @@ typedef enum gka_stability {
     GKA_UNSTABLE,        /* ratio > 10: more is lost than storage and rounding explain */
     GKA_NOT_FINITE       /* NaN or Inf among the elements */
 } gka_stability;
-const char *gka_stability_name(gka_stability stability);
+GKA_API const char *gka_stability_name(gka_stability stability);
 
 typedef struct gka_condition_row {
     const char *name; /* x o solve.{dq dk dg} layer.{dq dk dv dalpha dg} */
@@ -73,7 +73,7 @@ typedef struct gka_condition_row {
 
 enum { GKA_CONDITION_ROWS = 10 };
 /* Their names, in the order above; ends with NULL. */
-extern const char *const gka_condition_names[GKA_CONDITION_ROWS + 1];
+GKA_API extern const char *const gka_condition_names[GKA_CONDITION_ROWS + 1];
 
 typedef struct gka_condition_options {
     const gka_file *outputs;    /* the tensors that are judged; or NULL and */
@@ -88,8 +88,8 @@ typedef struct gka_condition_options {
  * problem has the inputs for. Exact values and derivatives by the fp64 oracle, whose failures are
  * returned; GKA_BAD_FILE where a tensor has another shape than its problem or the file has none of
  * them. The draws are a function of an element's number alone. */
-gka_status gka_condition(const gka_problem *problem, const gka_condition_options *options,
-                         gka_condition_row *rows, size_t *row_count, gka_error *error);
+GKA_API gka_status gka_condition(const gka_problem *problem, const gka_condition_options *options,
+                                 gka_condition_row *rows, size_t *row_count, gka_error *error);
 
 /* ---- 2 the finite iteration ---------------------------------------------------------------- */
 
@@ -112,8 +112,8 @@ typedef struct gka_iterations_row {
 } gka_iterations_row;
 
 /* The problem at r steps in place of its own; form: GKA_THREE_TERM or GKA_TWO_TERM. Needs dx. */
-gka_status gka_iterations(const gka_problem *problem, gka_form form, int r, gka_iterations_row *row,
-                          gka_error *error);
+GKA_API gka_status gka_iterations(const gka_problem *problem, gka_form form, int r,
+                                  gka_iterations_row *row, gka_error *error);
 
 #ifdef __cplusplus
 }

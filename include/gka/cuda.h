@@ -46,14 +46,14 @@ typedef struct gka_cuda_layer {
 /* ---- 2 workspace --------------------------------------------------------------------------- */
 
 /* Bytes of device memory that a call on this layer uses as scratch. */
-size_t gka_cuda_workspace_size(const gka_cuda_layer *layer);
+GKA_API size_t gka_cuda_workspace_size(const gka_cuda_layer *layer);
 
 /* ---- 3 forward ----------------------------------------------------------------------------- */
 
 /* Queued on stream (a cudaStream_t). GKA_BAD_ARGUMENT with a line when a size or a pointer is not
  * as above, GKA_INTERNAL with CUDA's own text when a launch fails. */
-gka_status gka_cuda_forward(const gka_cuda_layer *layer, void *workspace, size_t workspace_size,
-                            void *stream, gka_error *error);
+GKA_API gka_status gka_cuda_forward(const gka_cuda_layer *layer, void *workspace,
+                                    size_t workspace_size, void *stream, gka_error *error);
 
 /* ---- 4 backward ---------------------------------------------------------------------------- */
 
@@ -70,20 +70,20 @@ typedef struct gka_cuda_gradient {
     float *dh0, *du0; /* [B,H,D,D] */
 } gka_cuda_gradient;
 
-size_t gka_cuda_gradient_workspace_size(const gka_cuda_layer *layer,
-                                        const gka_cuda_gradient *gradient);
+GKA_API size_t gka_cuda_gradient_workspace_size(const gka_cuda_layer *layer,
+                                                const gka_cuda_gradient *gradient);
 
 /* layer as it was given to gka_cuda_forward, with the x and fro that it wrote; its other outputs
  * are not touched. */
-gka_status gka_cuda_backward(const gka_cuda_layer *layer, const gka_cuda_gradient *gradient,
-                             void *workspace, size_t workspace_size, void *stream,
-                             gka_error *error);
+GKA_API gka_status gka_cuda_backward(const gka_cuda_layer *layer, const gka_cuda_gradient *gradient,
+                                     void *workspace, size_t workspace_size, void *stream,
+                                     gka_error *error);
 
 /* ---- 5 decode ------------------------------------------------------------------------------ */
 
 /* One token (T = 1) in binary32 throughout, two-term whatever layer->form says; h_final may be h0
  * and u_final may be u0. */
-gka_status gka_cuda_decode(const gka_cuda_layer *layer, void *stream, gka_error *error);
+GKA_API gka_status gka_cuda_decode(const gka_cuda_layer *layer, void *stream, gka_error *error);
 
 #ifdef __cplusplus
 }

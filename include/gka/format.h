@@ -62,32 +62,32 @@ typedef struct gka_format {
 /* "bf16", "fp16", "tf32", "fp32", "fp64"; the formats of OCP FP8 "e4m3" and "e5m2" saturate, as
  * the conversions of GPUs do by default, "e4m3-ieee" overflows to NaN and "e5m2-ieee" to Inf
  * (PyTorch's and ml_dtypes' way). NULL when there is none. */
-const gka_format *gka_format_find(const char *name);
+GKA_API const gka_format *gka_format_find(const char *name);
 /* Every preset, in the order of a table; ends with NULL. */
-const gka_format *const *gka_format_presets(void);
+GKA_API const gka_format *const *gka_format_presets(void);
 /* The format in which a stored type holds its numbers; NULL for integers. */
-const gka_format *gka_format_of_dtype(gka_dtype dtype);
+GKA_API const gka_format *gka_format_of_dtype(gka_dtype dtype);
 
 /* The format {p, emin, emax} with all that IEEE 754 gives a binary format: largest finite value
  * 2^emax (2 - 2^(1-p)), subnormals, overflow to Inf; no encoding. Not checked. */
-gka_format gka_format_ieee(const char *name, int p, int emin, int emax);
+GKA_API gka_format gka_format_ieee(const char *name, int p, int emin, int emax);
 
 /* GKA_BAD_ARGUMENT with a line when the fields do not make a format this library can round to:
  * p in 1..25 or 53; -1022 <= emin <= emax <= 1023; max_finite = m 2^(emax-p+1) with
  * 2^(p-1) <= m < 2^p; bits = 0, or 8, 16, 32, 64 and enough for an encoding (see below) that has
  * a place for Inf if overflow is GKA_OVERFLOW_IEEE. Every function below takes checked formats
  * only; anything else is a programmer error. */
-gka_status gka_format_check(const gka_format *format, gka_error *error);
+GKA_API gka_status gka_format_check(const gka_format *format, gka_error *error);
 
 /* Whether two formats have the same values, overflow rule and encoding (names aside). */
-bool gka_format_equal(const gka_format *a, const gka_format *b);
+GKA_API bool gka_format_equal(const gka_format *a, const gka_format *b);
 
-double gka_format_unit_roundoff(const gka_format *format); /* 2^-p */
-double gka_format_min_normal(const gka_format *format);    /* 2^emin */
+GKA_API double gka_format_unit_roundoff(const gka_format *format); /* 2^-p */
+GKA_API double gka_format_min_normal(const gka_format *format);    /* 2^emin */
 /* 2^(emin-p+1); without subnormals the smallest positive value, 2^emin. */
-double gka_format_min_subnormal(const gka_format *format);
+GKA_API double gka_format_min_subnormal(const gka_format *format);
 /* "ieee", "saturate", "nan". */
-const char *gka_overflow_name(gka_overflow overflow);
+GKA_API const char *gka_overflow_name(gka_overflow overflow);
 
 /* ---- 3 rounding ---------------------------------------------------------------------------- */
 
@@ -101,29 +101,30 @@ typedef enum gka_rounding {
 } gka_rounding;
 
 /* "nearest", "zero", "up", "down", "odd", "stochastic" and back; NULL and -1 for no mode. */
-const char *gka_rounding_name(gka_rounding rounding);
-int gka_rounding_find(const char *name);
+GKA_API const char *gka_rounding_name(gka_rounding rounding);
+GKA_API int gka_rounding_find(const char *name);
 
 /* The value of the format that the mode chooses for x. random: 64 uniform bits, read by the
  * stochastic mode alone: with below <= |x| < above neighbours in the format and
  * F = floor(2^64 (|x| - below)/(above - below)), the result is above if F + random >= 2^64, that
  * is for F of the 2^64 values of random, and below otherwise. F is exact unless |x| is less than
  * 2^-11 times the smallest positive value. */
-double gka_round(const gka_format *format, gka_rounding rounding, double x, uint64_t random);
+GKA_API double gka_round(const gka_format *format, gka_rounding rounding, double x,
+                         uint64_t random);
 
 /* ---- 4 arrays ------------------------------------------------------------------------------ */
 
 /* out[i] = gka_round(.., x[i], gka_round_random(seed, first + i)); out may be x. The random bits
  * are a function of seed and first + i alone, so any split of an array gives the same bits. */
-void gka_round_array(const gka_format *format, gka_rounding rounding, uint64_t seed, uint64_t first,
-                     size_t n, const double *x, double *out);
+GKA_API void gka_round_array(const gka_format *format, gka_rounding rounding, uint64_t seed,
+                             uint64_t first, size_t n, const double *x, double *out);
 /* The same result converted to float, which is exact where every value of the format is a float
  * (all presets but fp64, where it is x). */
-void gka_round_array_f32(const gka_format *format, gka_rounding rounding, uint64_t seed,
-                         uint64_t first, size_t n, const float *x, float *out);
+GKA_API void gka_round_array_f32(const gka_format *format, gka_rounding rounding, uint64_t seed,
+                                 uint64_t first, size_t n, const float *x, float *out);
 /* The 64 random bits number i of a seed's stream: word i mod 4 of Philox4x64-10 with counter
  * (floor(i/4), 0, 0, 0) and key (seed, "rounding" in ASCII). */
-uint64_t gka_round_random(uint64_t seed, uint64_t i);
+GKA_API uint64_t gka_round_random(uint64_t seed, uint64_t i);
 
 /* ---- 5 encodings --------------------------------------------------------------------------- */
 
@@ -136,24 +137,26 @@ uint64_t gka_round_random(uint64_t seed, uint64_t i);
  * Encodes a value that the format holds exactly (round first). NaN gives the canonical quiet NaN,
  * sign 0: 7FC0 bf16, 7E00 fp16, 7FC00000 tf32 and fp32, 7F e4m3, 7E e5m2. Inf in a format that has
  * no pattern for it gives NaN. Formats with bits = 0 have no patterns: programmer error. */
-uint64_t gka_encode(const gka_format *format, double x);
+GKA_API uint64_t gka_encode(const gka_format *format, double x);
 /* The value of a pattern; NaN where it spells no value of the format. Zeros at the end are not
  * looked at, as tensor cores ignore the low bits of tf32. */
-double gka_decode(const gka_format *format, uint64_t pattern);
+GKA_API double gka_decode(const gka_format *format, uint64_t pattern);
 
 /* Rounds n numbers as gka_round_array does and packs them (element size bits/8, native byte
  * order); the fast paths. out must not overlap x. */
-void gka_encode_array(const gka_format *format, gka_rounding rounding, uint64_t seed,
-                      uint64_t first, size_t n, const double *x, void *out);
-void gka_encode_array_f32(const gka_format *format, gka_rounding rounding, uint64_t seed,
-                          uint64_t first, size_t n, const float *x, void *out);
+GKA_API void gka_encode_array(const gka_format *format, gka_rounding rounding, uint64_t seed,
+                              uint64_t first, size_t n, const double *x, void *out);
+GKA_API void gka_encode_array_f32(const gka_format *format, gka_rounding rounding, uint64_t seed,
+                                  uint64_t first, size_t n, const float *x, void *out);
 /* n numbers as the data of a tensor of a floating-point type: rounded once, to nearest even, and
  * packed little-endian at any address, on a host of any byte order. */
-void gka_store_array(gka_dtype dtype, size_t n, const double *x, void *data);
+GKA_API void gka_store_array(gka_dtype dtype, size_t n, const double *x, void *data);
 /* The values of n patterns, native byte order, aligned to their size. */
-void gka_decode_array(const gka_format *format, size_t n, const void *patterns, double *out);
+GKA_API void gka_decode_array(const gka_format *format, size_t n, const void *patterns,
+                              double *out);
 /* The same converted to float: exact for the formats of gka_round_array_f32 but fp64. */
-void gka_decode_array_f32(const gka_format *format, size_t n, const void *patterns, float *out);
+GKA_API void gka_decode_array_f32(const gka_format *format, size_t n, const void *patterns,
+                                  float *out);
 
 #ifdef __cplusplus
 }

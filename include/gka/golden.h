@@ -88,11 +88,11 @@ typedef enum gka_golden_stage {
     GKA_STAGE_DG,
     GKA_STAGE_DECODE
 } gka_golden_stage;
-const char *gka_golden_stage_name(gka_golden_stage stage); /* "all", "solve", ... */
+GKA_API const char *gka_golden_stage_name(gka_golden_stage stage); /* "all", "solve", ... */
 
 enum { GKA_GIVEN_X = 1, GKA_GIVEN_P = 2, GKA_GIVEN_F = 4, GKA_GIVEN_H_CHUNK = 8 };
 /* "none", or of x p f h_chunk separated by commas, into bits. GKA_BAD_ARGUMENT. */
-gka_status gka_given_read(const char *text, unsigned *given, gka_error *error);
+GKA_API gka_status gka_given_read(const char *text, unsigned *given, gka_error *error);
 
 typedef struct gka_golden_spec {
     gka_generator generator;
@@ -108,15 +108,15 @@ typedef struct gka_golden_spec {
 } gka_golden_spec;
 
 /* iid keys, released gates, B T H D = 1 256 1 128, bf16, all outputs, the certified oracle. */
-void gka_golden_spec_start(gka_golden_spec *spec);
+GKA_API void gka_golden_spec_start(gka_golden_spec *spec);
 /* Sets one key from text: problem gate B T H G D V pairs dtype chunk ridge iters scale seed h0
  * alpha plain final edit lengths outputs emulate lo oracle stage given. edit: "none" or names of
  * gka_edit, separated by commas; lengths: "none" or the lengths of packed sequences, "17,0,5".
  * GKA_BAD_ARGUMENT with key and allowed values. */
-gka_status gka_golden_spec_set(gka_golden_spec *spec, const char *key, const char *text,
-                               gka_error *error);
+GKA_API gka_status gka_golden_spec_set(gka_golden_spec *spec, const char *key, const char *text,
+                                       gka_error *error);
 /* Sets the keys of a JSON object. */
-gka_status gka_golden_spec_read(gka_golden_spec *spec, const char *json, gka_error *error);
+GKA_API gka_status gka_golden_spec_read(gka_golden_spec *spec, const char *json, gka_error *error);
 
 /* Goldens of one head and more than 16384 tokens (whole layer, certified, no lo) are streamed:
  * window by window of some 2048 tokens, in memory that does not grow with their number (but for one
@@ -127,8 +127,9 @@ gka_status gka_golden_spec_read(gka_golden_spec *spec, const char *json, gka_err
  * Writes the golden of a spec, or, with inputs, that of a file's problem (its parameters and its
  * dtypes; of the spec then only outputs, emulate, lo and oracle count). Nothing stands at path
  * before it is complete. GKA_UNSUPPORTED where the h100 cannot run what it should emulate. */
-gka_status gka_golden_generate(const gka_golden_spec *spec, const gka_file *inputs,
-                               const char *path, const gka_progress *progress, gka_error *error);
+GKA_API gka_status gka_golden_generate(const gka_golden_spec *spec, const gka_file *inputs,
+                                       const char *path, const gka_progress *progress,
+                                       gka_error *error);
 
 /* ---- 2 judging by a golden ----------------------------------------------------------------- */
 
@@ -198,10 +199,10 @@ typedef struct gka_golden_verdict {
  * of whose matrices are symmetric is judged by the symmetric part of the references: h0 is taken as
  * (h0 + h0^T)/2 (gka/problem.h), so both are its gradient along symmetric directions. The result is
  * freed by gka_golden_verdict_free, also after a failure, and points into the files. */
-gka_status gka_golden_judge(const gka_file *candidate, const gka_file *golden,
-                            const gka_golden_options *options, gka_golden_verdict *verdict,
-                            gka_error *error);
-void gka_golden_verdict_free(gka_golden_verdict *verdict);
+GKA_API gka_status gka_golden_judge(const gka_file *candidate, const gka_file *golden,
+                                    const gka_golden_options *options, gka_golden_verdict *verdict,
+                                    gka_error *error);
+GKA_API void gka_golden_verdict_free(gka_golden_verdict *verdict);
 
 /* ---- 3 suites ------------------------------------------------------------------------------ */
 
@@ -221,9 +222,9 @@ typedef struct gka_suite_case {
  *   kernel  what kernels are run at: D 64 and 128, T 64..4096; some minutes
  *   edge    inputs at the corners: one token, few iterations with a small ridge, zero, repeated,
  *           subnormal and huge inputs, gates 0 and 1, huge and tiny ridges */
-extern const char *const gka_suite_names[];
+GKA_API extern const char *const gka_suite_names[];
 /* Case i of a suite; NULL past the last, or where there is no such suite. */
-const gka_suite_case *gka_suite_find(const char *suite, size_t i);
+GKA_API const gka_suite_case *gka_suite_find(const char *suite, size_t i);
 
 typedef struct gka_suite_report {
     size_t made, kept;
@@ -232,8 +233,9 @@ typedef struct gka_suite_report {
 /* Writes a suite into a folder, which is made if need be. A golden that stands there already, of
  * the same spec and by the same version, is kept: what was interrupted goes on. index.json is
  * written last. report may be NULL. */
-gka_status gka_suite_generate(const char *suite, const char *folder, const gka_progress *progress,
-                              gka_suite_report *report, gka_error *error);
+GKA_API gka_status gka_suite_generate(const char *suite, const char *folder,
+                                      const gka_progress *progress, gka_suite_report *report,
+                                      gka_error *error);
 
 /* One case of a suite on the disk. */
 typedef struct gka_suite_entry {
@@ -247,10 +249,11 @@ typedef struct gka_suite {
 
 /* Reads the index of a folder; GKA_IO or GKA_BAD_FILE with a line. Freed by gka_suite_free, also
  * after a failure. */
-gka_status gka_suite_read(const char *folder, gka_suite *suite, gka_error *error);
-void gka_suite_free(gka_suite *suite);
+GKA_API gka_status gka_suite_read(const char *folder, gka_suite *suite, gka_error *error);
+GKA_API void gka_suite_free(gka_suite *suite);
 /* GKA_BAD_FILE where an entry's file is not the one the index speaks of (its SHA-256 differs). */
-gka_status gka_suite_check(const char *folder, const gka_suite_entry *entry, gka_error *error);
+GKA_API gka_status gka_suite_check(const char *folder, const gka_suite_entry *entry,
+                                   gka_error *error);
 
 #ifdef __cplusplus
 }

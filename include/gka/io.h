@@ -48,8 +48,8 @@ typedef enum gka_dtype {
 } gka_dtype;
 
 /* Its name and the bytes of an element; "?" and 0 for a number that is no dtype. */
-const char *gka_dtype_name(gka_dtype dtype);
-size_t gka_dtype_size(gka_dtype dtype);
+GKA_API const char *gka_dtype_name(gka_dtype dtype);
+GKA_API size_t gka_dtype_size(gka_dtype dtype);
 
 enum { GKA_MAX_RANK = 8 };
 
@@ -63,12 +63,12 @@ typedef struct gka_tensor {
 } gka_tensor;
 
 /* The product of the shape (1 for rank 0). */
-int64_t gka_tensor_count(const gka_tensor *tensor);
+GKA_API int64_t gka_tensor_count(const gka_tensor *tensor);
 
 /* Doubles of the host as the data of a GKA_F64 tensor: bytes [8 count], at any address, which may
  * be the doubles themselves. On a little-endian host a copy; an array that is handed to a tensor
  * without it is right on such a host alone. */
-void gka_store_doubles(void *bytes, size_t count, const double *values);
+GKA_API void gka_store_doubles(void *bytes, size_t count, const double *values);
 
 /* ---- 2 reading ----------------------------------------------------------------------------- */
 
@@ -78,28 +78,28 @@ typedef struct gka_file gka_file;
  * offsets (in range, no overlap, no gap). GKA_IO or GKA_BAD_FILE with a line naming the file, the
  * tensor and what was expected. The data are paged in as they are read, so a file larger than
  * memory works; whoever cuts it shorter meanwhile ends the program by SIGBUS. */
-gka_status gka_file_open(const char *path, gka_file **file, gka_error *error);
+GKA_API gka_status gka_file_open(const char *path, gka_file **file, gka_error *error);
 
 /* The same over bytes in memory, which must outlive the gka_file; name stands in messages. */
-gka_status gka_file_from_memory(const char *name, const void *bytes, size_t size, gka_file **file,
-                                gka_error *error);
+GKA_API gka_status gka_file_from_memory(const char *name, const void *bytes, size_t size,
+                                        gka_file **file, gka_error *error);
 /* Whatever was read from the file, tensors and texts, ends with it. file may be NULL, which is also
  * what both leave in *file when they fail. */
-void gka_file_close(gka_file *file);
+GKA_API void gka_file_close(gka_file *file);
 
 /* Lets go of the memory that what was read so far takes; it is read from the disk again when it is
  * touched. So a file can be read from end to end in little memory. Of bytes in memory: nothing. */
-void gka_file_forget(const gka_file *file);
+GKA_API void gka_file_forget(const gka_file *file);
 
 /* The path or name it was opened by. */
-const char *gka_file_path(const gka_file *file);
-size_t gka_file_count(const gka_file *file);
+GKA_API const char *gka_file_path(const gka_file *file);
+GKA_API size_t gka_file_count(const gka_file *file);
 /* Tensor i < gka_file_count, in the order of their data. */
-const gka_tensor *gka_file_tensor(const gka_file *file, size_t i);
+GKA_API const gka_tensor *gka_file_tensor(const gka_file *file, size_t i);
 /* NULL when there is none of that name. */
-const gka_tensor *gka_file_find(const gka_file *file, const char *name);
+GKA_API const gka_tensor *gka_file_find(const gka_file *file, const char *name);
 /* The text of a metadata entry; NULL when absent. */
-const char *gka_file_metadata(const gka_file *file, const char *key);
+GKA_API const char *gka_file_metadata(const gka_file *file, const char *key);
 
 /* ---- 3 writing ----------------------------------------------------------------------------- */
 
@@ -115,22 +115,24 @@ typedef struct gka_writer gka_writer;
  * spaces to a multiple of 8. GKA_BAD_ARGUMENT for tensors no file can have (two of one name, a
  * negative extent, a size beyond 2^63, a header beyond the format's 100,000,000 bytes), GKA_IO,
  * GKA_OUT_OF_MEMORY; then *writer is NULL. */
-gka_status gka_writer_open(const char *path, const gka_tensor *tensors, size_t tensor_count,
-                           const gka_text_pair *metadata, size_t pair_count, gka_writer **writer,
-                           gka_error *error);
+GKA_API gka_status gka_writer_open(const char *path, const gka_tensor *tensors, size_t tensor_count,
+                                   const gka_text_pair *metadata, size_t pair_count,
+                                   gka_writer **writer, gka_error *error);
 /* Appends bytes of the data section, in any portions: little-endian (gka_store_doubles;
  * gka_store_array of gka/format.h). GKA_BAD_ARGUMENT for more than the tensors take, GKA_IO. */
-gka_status gka_writer_append(gka_writer *writer, const void *bytes, size_t size, gka_error *error);
+GKA_API gka_status gka_writer_append(gka_writer *writer, const void *bytes, size_t size,
+                                     gka_error *error);
 /* Checks that every byte was written (GKA_BAD_ARGUMENT if not), flushes and renames into place;
  * frees the writer whatever happens. On failure nothing stands at path that was not there before.
  */
-gka_status gka_writer_close(gka_writer *writer, gka_error *error);
+GKA_API gka_status gka_writer_close(gka_writer *writer, gka_error *error);
 /* Removes the temporary file and frees. writer may be NULL. */
-void gka_writer_abandon(gka_writer *writer);
+GKA_API void gka_writer_abandon(gka_writer *writer);
 
 /* All at once, data taken from the tensors. */
-gka_status gka_file_write(const char *path, const gka_tensor *tensors, size_t tensor_count,
-                          const gka_text_pair *metadata, size_t pair_count, gka_error *error);
+GKA_API gka_status gka_file_write(const char *path, const gka_tensor *tensors, size_t tensor_count,
+                                  const gka_text_pair *metadata, size_t pair_count,
+                                  gka_error *error);
 
 /* ---- 4 any other output -------------------------------------------------------------------- */
 
@@ -138,23 +140,23 @@ gka_status gka_file_write(const char *path, const gka_tensor *tensors, size_t te
  * is stdout; what exists and is no regular file (/dev/null, a pipe) is written to directly. At most
  * 64 at once in a process. */
 typedef struct gka_output gka_output;
-gka_status gka_output_open(const char *path, gka_output **output, gka_error *error);
-FILE *gka_output_stream(gka_output *output);
+GKA_API gka_status gka_output_open(const char *path, gka_output **output, gka_error *error);
+GKA_API FILE *gka_output_stream(gka_output *output);
 /* GKA_IO if any byte did not arrive; frees the output whatever happens. */
-gka_status gka_output_close(gka_output *output, gka_error *error);
+GKA_API gka_status gka_output_close(gka_output *output, gka_error *error);
 /* Removes the temporary file and frees. output may be NULL. */
-void gka_output_abandon(gka_output *output);
+GKA_API void gka_output_abandon(gka_output *output);
 
 /* A FILE to write and read back, in path's folder and without a name: nothing of it outlives the
  * process. fclose ends it. GKA_IO when the folder cannot be written. */
-gka_status gka_spool_open(const char *path, FILE **spool, gka_error *error);
+GKA_API gka_status gka_spool_open(const char *path, FILE **spool, gka_error *error);
 
 /* Removes every temporary file of the process that is not yet in place; no output opens afterwards
  * (GKA_INTERRUPTED). Async-signal-safe, in any thread and in several at once: what a program's
  * handler for SIGINT and SIGTERM calls before it ends. The handler's disposition must stand until
  * it has returned (no SA_RESETHAND), or a second signal, taken by another thread, ends the process
  * in the middle of it. */
-void gka_output_abandon_all(void);
+GKA_API void gka_output_abandon_all(void);
 
 #ifdef __cplusplus
 }

@@ -63,19 +63,19 @@ typedef struct gka_comparison {
 /* Fills *comparison; ok = GKA_MEASURED. out: a tensor of a floating-point dtype (anything else is a
  * programmer error); ref [count]: in out's shape; row_rank: how many trailing axes make a row (0:
  * each element is one), at most out's rank. */
-void gka_compare(const gka_tensor *out, const double *ref, int row_rank,
-                 gka_comparison *comparison);
+GKA_API void gka_compare(const gka_tensor *out, const double *ref, int row_rank,
+                         gka_comparison *comparison);
 
 /* ||out - ref||_2 / ||ref||_2 of n numbers; ref = 0: ||out||_2. No square overflows; right to
  * about n 2^-53. */
-double gka_rel_err(int64_t n, const double *out, const double *ref);
+GKA_API double gka_rel_err(int64_t n, const double *out, const double *ref);
 
 /* ---- 2 verify ------------------------------------------------------------------------------ */
 
 /* The tensors that are judged, with the shapes of gka/oracle.h: x fro h_chunk h_final u_final o,
  * solve.{dq dk dg dh0} (gradients of x for the cotangent dx), layer.{dq dk dv dalpha dg} (of o for
  * the cotangent do). Ends with NULL. */
-extern const char *const gka_verify_names[];
+GKA_API extern const char *const gka_verify_names[];
 
 /* The tensor `name` passes when its rel_err <= value. */
 typedef struct gka_tolerance {
@@ -137,9 +137,9 @@ typedef struct gka_verification {
  * another shape than its problem, where an input that an output needs is missing, where there is
  * nothing to judge, or where the two files state different parameters. The result is freed by
  * gka_verification_free, also after a failure; it points into the files, which must stay open. */
-gka_status gka_verify(const gka_file *file, const gka_verify_options *options,
-                      gka_verification *verification, gka_error *error);
-void gka_verification_free(gka_verification *verification);
+GKA_API gka_status gka_verify(const gka_file *file, const gka_verify_options *options,
+                              gka_verification *verification, gka_error *error);
+GKA_API void gka_verification_free(gka_verification *verification);
 
 /* ---- 3 attribution ------------------------------------------------------------------------- */
 
@@ -156,9 +156,10 @@ typedef struct gka_attribution {
  * not. Runs the problem
  * 2 GKA_POINT_COUNT + 2 times; every thread holds the wanted outputs once. progress, unit: runs;
  * may be NULL. GKA_BAD_ARGUMENT for a name that is none; else as gka_chunk_forward. */
-gka_status gka_attribute(const gka_problem *problem, const gka_profile *profile,
-                         const char *const *names, size_t count, const gka_progress *progress,
-                         gka_attribution *attributions, gka_error *error);
+GKA_API gka_status gka_attribute(const gka_problem *problem, const gka_profile *profile,
+                                 const char *const *names, size_t count,
+                                 const gka_progress *progress, gka_attribution *attributions,
+                                 gka_error *error);
 
 #ifdef __cplusplus
 }

@@ -72,17 +72,17 @@ typedef struct gka_layer_report {
 
 /* GKA_BAD_ARGUMENT for a policy that fails gka_policy_check, a Kalman filter with lambda <= 0 or
  * initial states. */
-gka_status gka_layer_forward(const gka_problem *problem, const gka_layer_options *options,
-                             gka_layer *out, gka_layer_report *report, gka_error *error);
+GKA_API gka_status gka_layer_forward(const gka_problem *problem, const gka_layer_options *options,
+                                     gka_layer *out, gka_layer_report *report, gka_error *error);
 
 /* ---- 4 gradients --------------------------------------------------------------------------- */
 
 /* Fills the gradient members, and x fro lambda o where wanted; A and E start from the cotangents of
  * the final states (dh_final; for o du_final too). Memory per worker: 3 T vectors and
  * 2 sqrt(T) states (D + V) D. GKA_UNSUPPORTED for `through` with a solver that has no adjoint. */
-gka_status gka_layer_gradient(const gka_problem *problem, gka_layer_of of,
-                              const gka_layer_options *options, gka_layer *out,
-                              gka_layer_report *report, gka_error *error);
+GKA_API gka_status gka_layer_gradient(const gka_problem *problem, gka_layer_of of,
+                                      const gka_layer_options *options, gka_layer *out,
+                                      gka_layer_report *report, gka_error *error);
 
 #ifdef __cplusplus
 }

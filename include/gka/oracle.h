@@ -27,8 +27,8 @@ typedef enum gka_oracle {
     GKA_ORACLE_CERTIFIED, /* double-double with a proven bound: correctly rounded results */
     GKA_ORACLE_MPFR       /* any precision, written naively: judges the other two */
 } gka_oracle;
-const char *gka_oracle_name(gka_oracle oracle);
-int gka_oracle_find(const char *name); /* -1: none */
+GKA_API const char *gka_oracle_name(gka_oracle oracle);
+GKA_API int gka_oracle_find(const char *name); /* -1: none */
 
 /* Tensors that stand for what the formulas would compute, as a kernel has saved them: a stage is
  * then exact for what it was handed. NULL: computed.
@@ -116,7 +116,7 @@ typedef struct gka_exact {
 } gka_exact;
 
 /* How many chunks h_chunk has in its second axis: ceil(T/C), or the sum over packed sequences. */
-int64_t gka_problem_chunks(const gka_problem *problem);
+GKA_API int64_t gka_problem_chunks(const gka_problem *problem);
 
 /* The gradients' members, and what gka_oracle_given adds to them. */
 typedef enum gka_gradient {
@@ -169,9 +169,9 @@ typedef struct gka_oracle_report {
  *   GKA_UNSUPPORTED            fp64: f_t outside 2^+-480; certified: round_to with p > 25, not fp64
  *
  * error names sequence, token and head. After a failure the members hold anything. */
-gka_status gka_oracle_forward(const gka_problem *problem, const gka_oracle_options *options,
-                              gka_exact *out, gka_exact *lo, gka_oracle_report *report,
-                              gka_error *error);
+GKA_API gka_status gka_oracle_forward(const gka_problem *problem, const gka_oracle_options *options,
+                                      gka_exact *out, gka_exact *lo, gka_oracle_report *report,
+                                      gka_error *error);
 
 /* ---- 4 gradients --------------------------------------------------------------------------- */
 
@@ -206,9 +206,9 @@ typedef enum gka_cotangent {
  * norms are kept, rounded in MPFR; and where MPFR is not tried - with options->leave_undecided, or
  * for sequences of more than 2^14 tokens - what double-double left: its own rounding, mostly right.
  */
-gka_status gka_oracle_gradient(const gka_problem *problem, gka_cotangent cotangent,
-                               const gka_oracle_options *options, gka_exact *out, gka_exact *lo,
-                               gka_oracle_report *report, gka_error *error);
+GKA_API gka_status gka_oracle_gradient(const gka_problem *problem, gka_cotangent cotangent,
+                                       const gka_oracle_options *options, gka_exact *out,
+                                       gka_exact *lo, gka_oracle_report *report, gka_error *error);
 
 /* ---- 5 second derivatives ------------------------------------------------------------------ */
 
@@ -237,14 +237,15 @@ typedef struct gka_direction {
  * stands for. Costs about two gradients; memory as gka_oracle_gradient's, twice. Of the options
  * only `progress` counts, of the failures of the forward oracle those of fp64. For y = x the slots
  * v and alpha of the product are zero. */
-gka_status gka_oracle_hessian(const gka_problem *problem, gka_cotangent cotangent,
-                              const gka_oracle_options *options, const gka_direction *direction,
-                              gka_direction *product, gka_error *error);
+GKA_API gka_status gka_oracle_hessian(const gka_problem *problem, gka_cotangent cotangent,
+                                      const gka_oracle_options *options,
+                                      const gka_direction *direction, gka_direction *product,
+                                      gka_error *error);
 
 /* The BLAS runs on one thread during every call of this header. Its own threads are stopped and
  * started for that, which many small calls feel: between these two they stay stopped. They nest. */
-void gka_oracle_hold(void);
-void gka_oracle_let_go(void);
+GKA_API void gka_oracle_hold(void);
+GKA_API void gka_oracle_let_go(void);
 
 #ifdef __cplusplus
 }

@@ -35,14 +35,16 @@ typedef struct gka_view {
 } gka_view;
 
 /* A view of a whole tensor of a file. Rank at most 5. */
-gka_view gka_view_of(const gka_tensor *tensor);
+GKA_API gka_view gka_view_of(const gka_tensor *tensor);
 /* A view of the host's own doubles values [shape[0], .., shape[rank - 1]], row-major, rank at most
  * 5: packed by gka_store_doubles into `bytes`, which holds 8 for each and must outlive the view; it
  * may be `values` itself, which then holds numbers for the view alone. */
-gka_view gka_view_of_doubles(int rank, const int64_t *shape, const double *values, void *bytes);
+GKA_API gka_view gka_view_of_doubles(int rank, const int64_t *shape, const double *values,
+                                     void *bytes);
 /* out[i] = view[i0, i1, i2, i] for i < n, exactly (64-bit integers: rounded to double). A tensor of
  * rank 3 has one element in that fourth axis: n = 1. */
-void gka_view_row(const gka_view *view, int64_t i0, int64_t i1, int64_t i2, int64_t n, double *out);
+GKA_API void gka_view_row(const gka_view *view, int64_t i0, int64_t i1, int64_t i2, int64_t n,
+                          double *out);
 
 /* ---- 2 the problem ------------------------------------------------------------------------- */
 
@@ -75,27 +77,29 @@ typedef struct gka_problem {
 typedef struct gka_span {
     int64_t b, begin, end;
 } gka_span;
-gka_span gka_problem_span(const gka_problem *problem, int64_t n);
+GKA_API gka_span gka_problem_span(const gka_problem *problem, int64_t n);
 
 /* The key/value head that query head h reads. */
-int64_t gka_problem_group(const gka_problem *problem, int64_t h);
+GKA_API int64_t gka_problem_group(const gka_problem *problem, int64_t h);
 
 /* Token t of batch row b as doubles. alpha = 1 and g = 0 where absent; h counts query heads, k
  * and v are those of its group. */
-void gka_problem_q(const gka_problem *problem, int64_t b, int64_t t, int64_t h, double *q);
-void gka_problem_k(const gka_problem *problem, int64_t b, int64_t t, int64_t h, double *k);
-void gka_problem_v(const gka_problem *problem, int64_t b, int64_t t, int64_t h, double *v);
-double gka_problem_alpha(const gka_problem *problem, int64_t b, int64_t t, int64_t h);
-double gka_problem_g(const gka_problem *problem, int64_t b, int64_t t, int64_t h);
+GKA_API void gka_problem_q(const gka_problem *problem, int64_t b, int64_t t, int64_t h, double *q);
+GKA_API void gka_problem_k(const gka_problem *problem, int64_t b, int64_t t, int64_t h, double *k);
+GKA_API void gka_problem_v(const gka_problem *problem, int64_t b, int64_t t, int64_t h, double *v);
+GKA_API double gka_problem_alpha(const gka_problem *problem, int64_t b, int64_t t, int64_t h);
+GKA_API double gka_problem_g(const gka_problem *problem, int64_t b, int64_t t, int64_t h);
 /* cotangents; zeros where absent */
-void gka_problem_dout(const gka_problem *problem, int64_t b, int64_t t, int64_t h, double *dout);
-void gka_problem_dx(const gka_problem *problem, int64_t b, int64_t t, int64_t h, double *dx);
+GKA_API void gka_problem_dout(const gka_problem *problem, int64_t b, int64_t t, int64_t h,
+                              double *dout);
+GKA_API void gka_problem_dx(const gka_problem *problem, int64_t b, int64_t t, int64_t h,
+                            double *dx);
 /* H_0 [D,D] and U_0 [D,V] of sequence n, head h, as stored (not symmetrised); zeros where absent */
-void gka_problem_h0(const gka_problem *problem, int64_t n, int64_t h, double *h0);
-void gka_problem_u0(const gka_problem *problem, int64_t n, int64_t h, double *u0);
+GKA_API void gka_problem_h0(const gka_problem *problem, int64_t n, int64_t h, double *h0);
+GKA_API void gka_problem_u0(const gka_problem *problem, int64_t n, int64_t h, double *u0);
 /* The cotangents of H_T [D,D] and U_T [D,V] of sequence n, head h; zeros where absent */
-void gka_problem_dh_final(const gka_problem *problem, int64_t n, int64_t h, double *dh);
-void gka_problem_du_final(const gka_problem *problem, int64_t n, int64_t h, double *du);
+GKA_API void gka_problem_dh_final(const gka_problem *problem, int64_t n, int64_t h, double *dh);
+GKA_API void gka_problem_du_final(const gka_problem *problem, int64_t n, int64_t h, double *du);
 
 /* Checks everything that NUMERICS 1 rejects: shapes that do not agree, dtypes that are no numbers,
  * NaN or Inf anywhere but g = -inf, g > 0, ridge_ratio <= 0 or not finite, num_iter < 1,
@@ -103,9 +107,9 @@ void gka_problem_du_final(const gka_problem *problem, int64_t n, int64_t h, doub
  * B, T, H, N may be 0, D may not; where one is 0 the others may be huge, so loop over all of them
  * or none. `where` (a file name) heads the line and makes it GKA_BAD_FILE; NULL:
  * GKA_BAD_ARGUMENT. Reads every element once. Sets h0_asymmetric. */
-gka_status gka_problem_check(gka_problem *problem, const char *where, gka_error *error);
+GKA_API gka_status gka_problem_check(gka_problem *problem, const char *where, gka_error *error);
 
-void gka_problem_free(gka_problem *problem);
+GKA_API void gka_problem_free(gka_problem *problem);
 
 /* ---- 3 from a file ------------------------------------------------------------------------- */
 
@@ -118,8 +122,8 @@ typedef struct gka_defaults {
  * metadata ridge_ratio (.02), num_iter (30), chunk_size (64), scale (D^-1/2), numbers written as in
  * JSON. The views point into the file, which must stay open. Calls gka_problem_check. defaults may
  * be NULL. After a failure *problem is all zero; after success gka_problem_free releases it. */
-gka_status gka_problem_from_file(const gka_file *file, gka_problem *problem, gka_defaults *defaults,
-                                 gka_error *error);
+GKA_API gka_status gka_problem_from_file(const gka_file *file, gka_problem *problem,
+                                         gka_defaults *defaults, gka_error *error);
 
 /* ---- 4 generators -------------------------------------------------------------------------- */
 
@@ -130,8 +134,8 @@ typedef enum gka_keys {
     GKA_KEYS_REPEAT,
     GKA_KEYS_RECALL
 } gka_keys;
-const char *gka_keys_name(gka_keys keys);
-int gka_keys_find(const char *name); /* -1: none */
+GKA_API const char *gka_keys_name(gka_keys keys);
+GKA_API int gka_keys_find(const char *name); /* -1: none */
 
 typedef enum gka_gate {
     GKA_GATE_NONE, /* ungated: no tensor g */
@@ -139,8 +143,8 @@ typedef enum gka_gate {
     GKA_GATE_RELEASED,
     GKA_GATE_STRONG /* released x 20 */
 } gka_gate;
-const char *gka_gate_name(gka_gate gate);
-int gka_gate_find(const char *name);
+GKA_API const char *gka_gate_name(gka_gate gate);
+GKA_API int gka_gate_find(const char *name);
 
 /* What may be done to a made-up problem afterwards, in this order: id, name, what happens. Tokens
  * count within their batch row (of packed sequences within all). */
@@ -164,9 +168,9 @@ typedef enum gka_edit {
 #undef GKA_EDIT_ENUM
         GKA_EDIT_COUNT
 } gka_edit;
-const char *gka_edit_name(gka_edit edit);
-const char *gka_edit_text(gka_edit edit); /* the third column */
-int gka_edit_find(const char *name);      /* -1: none */
+GKA_API const char *gka_edit_name(gka_edit edit);
+GKA_API const char *gka_edit_text(gka_edit edit); /* the third column */
+GKA_API int gka_edit_find(const char *name);      /* -1: none */
 
 /* A problem is a function of this alone, bit for bit, on any machine: not of threads, compiler or
  * libm. src/problem/generate.c says what each element is; q and the cotangents are N(0,1), q and k
@@ -194,38 +198,38 @@ typedef struct gka_generator {
 
 /* GKA_BAD_ARGUMENT with a line, GKA_OUT_OF_MEMORY; then *problem is all zero. Freed by
  * gka_problem_free. For packed sequences make B = 1 without h0, then set N and cu_seqlens. */
-gka_status gka_problem_generate(const gka_generator *generator, gka_problem *problem,
-                                gka_error *error);
+GKA_API gka_status gka_problem_generate(const gka_generator *generator, gka_problem *problem,
+                                        gka_error *error);
 
 /* Tokens [begin, end) of every batch row alone, the bytes that they have in the whole; with h0, u0
  * where begin = 0, with dh_final, du_final where end = T. So a long problem can be made by windows,
  * in memory that does not grow with its T. */
-gka_status gka_problem_generate_tokens(const gka_generator *generator, int64_t begin, int64_t end,
-                                       gka_problem *problem, gka_error *error);
+GKA_API gka_status gka_problem_generate_tokens(const gka_generator *generator, int64_t begin,
+                                               int64_t end, gka_problem *problem, gka_error *error);
 
 /* ---- 5 to a file --------------------------------------------------------------------------- */
 
 enum { GKA_PROBLEM_TENSORS = 12 };
 
 /* q k v alpha g h0 u0 do dx dh_final du_final cu_seqlens; ends with NULL. */
-extern const char *const gka_problem_names[GKA_PROBLEM_TENSORS + 1];
+GKA_API extern const char *const gka_problem_names[GKA_PROBLEM_TENSORS + 1];
 
 /* The problem's tensors in that order, as many as there are, at most GKA_PROBLEM_TENSORS; returns
  * their number. Contiguous views only. cu_seqlens is I64 in the host's byte order
  * (gka_problem_write sees to the file's). */
-size_t gka_problem_tensors(const gka_problem *problem, gka_tensor *tensors);
+GKA_API size_t gka_problem_tensors(const gka_problem *problem, gka_tensor *tensors);
 
 /* Tensors and parameters as a safetensors file; `more` metadata follow the parameters. Reading it
  * back gives the same problem. GKA_BAD_ARGUMENT where a view is not contiguous. */
-gka_status gka_problem_write(const gka_problem *problem, const gka_text_pair *more,
-                             size_t more_count, const char *path, gka_error *error);
+GKA_API gka_status gka_problem_write(const gka_problem *problem, const gka_text_pair *more,
+                                     size_t more_count, const char *path, gka_error *error);
 
 /* ---- 6 some of the tokens ------------------------------------------------------------------ */
 
 /* Views of tokens begin .. end - 1 of every batch row, with the problem's parameters; without
  * states and their cotangents, and owning nothing. Packed sequences cannot be cut (a programmer
  * error). */
-gka_problem gka_problem_tokens(const gka_problem *problem, int64_t begin, int64_t end);
+GKA_API gka_problem gka_problem_tokens(const gka_problem *problem, int64_t begin, int64_t end);
 
 #ifdef __cplusplus
 }

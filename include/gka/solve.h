@@ -54,9 +54,9 @@ typedef struct gka_solver {
 /* "chebyshev", "chebyshev-converged", "chebyshev2" (two-term), "cg", "cg-guarded" (1e-5),
  * "cg-jacobi", "cg-stop" (1e-3), "cg-consistent", "gradient", "nesterov", "cholesky",
  * "cholesky-refined"; iterations = 30 (Cholesky 5). False when there is none. */
-bool gka_solver_find(const char *name, gka_solver *solver);
+GKA_API bool gka_solver_find(const char *name, gka_solver *solver);
 /* Every name; ends with NULL. */
-const char *const *gka_solver_names(void);
+GKA_API const char *const *gka_solver_names(void);
 
 /* ---- 2 systems ----------------------------------------------------------------------------- */
 
@@ -82,7 +82,8 @@ typedef enum gka_event {
     GKA_BREAKDOWN, /* p^T (H + lambda I) p <= 0, or a pivot <= 0 */
     GKA_NON_FINITE /* Inf or NaN in x */
 } gka_event;
-const char *gka_event_name(gka_event event); /* "ran", "stopped", "breakdown", "non-finite" */
+GKA_API const char *
+gka_event_name(gka_event event); /* "ran", "stopped", "breakdown", "non-finite" */
 
 /* What happened, and after how many steps (Cholesky: at which pivot). */
 typedef struct gka_outcome {
@@ -98,19 +99,20 @@ typedef struct gka_observer {
 } gka_observer;
 
 /* Bytes of workspace. */
-size_t gka_solve_workspace(const gka_solver *solver, int64_t n, int64_t D);
+GKA_API size_t gka_solve_workspace(const gka_solver *solver, int64_t n, int64_t D);
 
 /* x [n,D] from q [n,D], numbers of A's storage format; lambda, f, mu, L are rounded to A's
  * accumulator first. x may be q. outcome [n] may be NULL, observer too. */
-void gka_solve(gka_arith *A, const gka_system *system, const gka_solver *solver, const double *q,
-               double *x, gka_outcome *outcome, const gka_observer *observer, void *workspace);
+GKA_API void gka_solve(gka_arith *A, const gka_system *system, const gka_solver *solver,
+                       const double *q, double *x, gka_outcome *outcome,
+                       const gka_observer *observer, void *workspace);
 
 /* ---- 4 adjoint ----------------------------------------------------------------------------- */
 
 /* Is there a hand-written adjoint: CG in every form, both forms of Chebyshev. */
-bool gka_solve_has_adjoint(const gka_solver *solver);
+GKA_API bool gka_solve_has_adjoint(const gka_solver *solver);
 
-size_t gka_solve_adjoint_workspace(const gka_solver *solver, int64_t D);
+GKA_API size_t gka_solve_adjoint_workspace(const gka_solver *solver, int64_t D);
 
 /* The derivative of the computation gka_solve performs, rounding taken as the identity and stopping
  * rules as constants, for n = 1, dense H and bounds lambda, f + lambda. dx [D] is the cotangent of
@@ -128,9 +130,9 @@ size_t gka_solve_adjoint_workspace(const gka_solver *solver, int64_t D);
  * left costs dq nothing and dH about r^2 u (three-term; u of the storage) or r u (two-term; u of
  * the operands): nothing to speak of in binary64 (test_reversible_backward), dH itself in bf16
  * (experiments/08_reversal). */
-void gka_solve_adjoint(gka_arith *A, const gka_system *system, const gka_solver *solver,
-                       const double *q, const double *dx, bool reversible, double *dq, double *dH,
-                       double *dlambda, double *df, void *workspace);
+GKA_API void gka_solve_adjoint(gka_arith *A, const gka_system *system, const gka_solver *solver,
+                               const double *q, const double *dx, bool reversible, double *dq,
+                               double *dH, double *dlambda, double *df, void *workspace);
 
 /* ---- 5 Kalman ------------------------------------------------------------------------------ */
 
@@ -149,8 +151,8 @@ typedef enum gka_kalman_form {
 } gka_kalman_form;
 /* "kalman", "kalman-symmetrised", "kalman-joseph", "kalman-potter", "kalman-ud",
  * "kalman-information", "kalman-outer" and back; -1: none */
-const char *gka_kalman_name(gka_kalman_form form);
-int gka_kalman_find(const char *name);
+GKA_API const char *gka_kalman_name(gka_kalman_form form);
+GKA_API int gka_kalman_find(const char *name);
 
 typedef struct gka_kalman {
     gka_kalman_form form;
@@ -161,18 +163,19 @@ typedef struct gka_kalman {
     double *scratch;
 } gka_kalman;
 
-size_t gka_kalman_workspace(gka_kalman_form form, int64_t D, int64_t V);
+GKA_API size_t gka_kalman_workspace(gka_kalman_form form, int64_t D, int64_t V);
 /* lambda > 0, V >= 0. The workspace is the filter's memory until its end. */
-void gka_kalman_start(gka_arith *A, gka_kalman *K, gka_kalman_form form, int64_t D, int64_t V,
-                      double lambda, void *workspace);
+GKA_API void gka_kalman_start(gka_arith *A, gka_kalman *K, gka_kalman_form form, int64_t D,
+                              int64_t V, double lambda, void *workspace);
 /* One token: k [D], v [V], gamma in [0, 1]; gamma = 1 is no forgetting, exactly. */
-void gka_kalman_step(gka_arith *A, gka_kalman *K, const double *k, const double *v, double gamma);
+GKA_API void gka_kalman_step(gka_arith *A, gka_kalman *K, const double *k, const double *v,
+                             double gamma);
 /* x = Phi q [D]. Information: GKA_BREAKDOWN and NaN at a pivot that is not positive. */
-gka_event gka_kalman_solve(gka_arith *A, gka_kalman *K, const double *q, double *x);
+GKA_API gka_event gka_kalman_solve(gka_arith *A, gka_kalman *K, const double *q, double *x);
 /* o = S q [V] */
-gka_event gka_kalman_predict(gka_arith *A, gka_kalman *K, const double *q, double *o);
+GKA_API gka_event gka_kalman_predict(gka_arith *A, gka_kalman *K, const double *q, double *o);
 /* The Phi that the filter stands for, in binary64; phi [D,D]. */
-void gka_kalman_phi(const gka_kalman *K, double *phi);
+GKA_API void gka_kalman_phi(const gka_kalman *K, double *phi);
 
 /* ---- 6 traces ------------------------------------------------------------------------------ */
 
@@ -183,8 +186,8 @@ typedef struct gka_quality {
     double eta;      /* |q - (H + lambda I) x| / ((f + lambda) |x| + |q|), the backward error */
     double error;    /* |x - truth| / |truth|; NaN without a truth */
 } gka_quality;
-gka_quality gka_measure(int64_t D, const double *H, double lambda, double f, const double *q,
-                        const double *x, const double *truth);
+GKA_API gka_quality gka_measure(int64_t D, const double *H, double lambda, double f,
+                                const double *q, const double *x, const double *truth);
 
 typedef struct gka_trace_point {
     int step;
@@ -200,17 +203,17 @@ typedef struct gka_trace {
     gka_trace_point *points;
     int capacity, count;
 } gka_trace;
-gka_observe gka_trace_observe;
+GKA_API gka_observe gka_trace_observe;
 
 /* ---- 7 eigenvalues ------------------------------------------------------------------------- */
 
 /* |M - M^T|_F / |M|_F; 0 for M = 0 */
-double gka_symmetry_defect(int64_t D, const double *M);
+GKA_API double gka_symmetry_defect(int64_t D, const double *M);
 /* Smallest and largest eigenvalue of (M + M^T)/2 in binary64, by tridiagonalisation and bisection,
  * each to about 2^-50 of the largest in modulus; NaN when M is not finite. workspace: D (D + 4)
  * doubles. */
-void gka_extreme_eigenvalues(int64_t D, const double *M, double *smallest, double *largest,
-                             double *workspace);
+GKA_API void gka_extreme_eigenvalues(int64_t D, const double *M, double *smallest, double *largest,
+                                     double *workspace);
 
 #ifdef __cplusplus
 }

@@ -122,43 +122,43 @@ static mma_packed layout(const gka_device *device, gka_mma_input input, int64_t 
     return packed;
 }
 
-mma_packed mma_left_layout(const gka_device *device, gka_mma_input input, int64_t M, int64_t K,
-                           void *memory) {
+mma_packed gka_mma_left_layout(const gka_device *device, gka_mma_input input, int64_t M, int64_t K,
+                               void *memory) {
     return layout(device, input, M, 1, K, memory);
 }
 
-mma_packed mma_right_layout(const gka_device *device, gka_mma_input input, int64_t K, int64_t N,
-                            void *memory) {
+mma_packed gka_mma_right_layout(const gka_device *device, gka_mma_input input, int64_t K, int64_t N,
+                                void *memory) {
     return layout(device, input, (N + MMA_BLOCK - 1) / MMA_BLOCK, MMA_BLOCK, K, memory);
 }
 
 size_t gka_mma_left_size(const gka_device *device, gka_mma_input input, int64_t M, int64_t K) {
-    return mma_left_layout(device, input, M, K, NULL).size;
+    return gka_mma_left_layout(device, input, M, K, NULL).size;
 }
 
 size_t gka_mma_right_size(const gka_device *device, gka_mma_input input, int64_t K, int64_t N) {
-    return mma_right_layout(device, input, K, N, NULL).size;
+    return gka_mma_right_layout(device, input, K, N, NULL).size;
 }
 
 /* ---- instruction sets ---------------------------------------------------------------------- */
 
-void mma_kernels_all(const mma_kernels *tables[4]) {
+void gka_mma_kernels_all(const mma_kernels *tables[4]) {
     int n = 0;
 #ifdef __x86_64__
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw") &&
         __builtin_cpu_supports("fma"))
-        tables[n++] = &mma_kernels_avx512;
+        tables[n++] = &gka_mma_kernels_avx512;
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-        tables[n++] = &mma_kernels_avx2;
+        tables[n++] = &gka_mma_kernels_avx2;
 #endif
-    tables[n++] = &mma_kernels_baseline;
+    tables[n++] = &gka_mma_kernels_baseline;
     tables[n] = NULL;
 }
 
 static const mma_kernels *best(void) {
     const mma_kernels *tables[4];
-    mma_kernels_all(tables);
+    gka_mma_kernels_all(tables);
     return tables[0];
 }
 
@@ -166,21 +166,21 @@ static const mma_kernels *best(void) {
 
 void gka_mma_pack_left(const gka_device *device, gka_mma_input input, int64_t M, int64_t K,
                        gka_matrix a, void *memory) {
-    const mma_packed left = mma_left_layout(device, input, M, K, memory);
+    const mma_packed left = gka_mma_left_layout(device, input, M, K, memory);
     best()->pack_left(device, input, M, K, a, &left);
 }
 
 void gka_mma_pack_right(const gka_device *device, gka_mma_input input, int64_t K, int64_t N,
                         gka_matrix b, void *memory) {
-    const mma_packed right = mma_right_layout(device, input, K, N, memory);
+    const mma_packed right = gka_mma_right_layout(device, input, K, N, memory);
     best()->pack_right(device, input, K, N, b, &right);
 }
 
 void gka_mma_packed(const gka_device *device, gka_mma_input input, int64_t M, int64_t N, int64_t K,
                     const void *left, const void *right, double *c, int64_t ldc) {
     /* the layout serves packing too; here nothing is written through it */
-    const mma_packed l = mma_left_layout(device, input, M, K, (void *)(uintptr_t)left);
-    const mma_packed r = mma_right_layout(device, input, K, N, (void *)(uintptr_t)right);
+    const mma_packed l = gka_mma_left_layout(device, input, M, K, (void *)(uintptr_t)left);
+    const mma_packed r = gka_mma_right_layout(device, input, K, N, (void *)(uintptr_t)right);
     best()->product(device, input, M, N, K, &l, &r, c, ldc);
 }
 

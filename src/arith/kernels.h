@@ -5,8 +5,8 @@
 
 #include "arith/policy.h"
 
-/* instance: of arith_instance(policy); at: position in the random stream. Otherwise the arguments
- * of the public functions. The bits do not depend on the table. */
+/* instance: of gka_arith_instance(policy); at: position in the random stream. Otherwise the
+ * arguments of the public functions. The bits do not depend on the table. */
 typedef struct arith_kernels {
     const char *name;
     void (*store)(const gka_policy *policy, int instance, uint64_t at, int64_t n, const double *x,
@@ -28,14 +28,14 @@ typedef struct arith_kernels {
                   double c, double *M, double a, const double *x, const double *y);
 } arith_kernels;
 
-extern const arith_kernels arith_kernels_baseline;
+extern const arith_kernels gka_arith_kernels_baseline;
 #ifdef __x86_64__
-extern const arith_kernels arith_kernels_avx2, arith_kernels_avx512;
+extern const arith_kernels gka_arith_kernels_avx2, gka_arith_kernels_avx512;
 #endif
 
 /* The fastest table this processor can run. */
-const arith_kernels *arith_kernels_best(void);
+const arith_kernels *gka_arith_kernels_best(void);
 /* Every table it can run, ended by NULL: for the tests. room for 4. */
-void arith_kernels_all(const arith_kernels *tables[4]);
+void gka_arith_kernels_all(const arith_kernels *tables[4]);
 
 #endif

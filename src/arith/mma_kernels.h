@@ -29,10 +29,10 @@ typedef struct mma_packed {
 } mma_packed;
 
 /* Where the parts of an operand lie in memory; memory may be NULL (then only sizes are set). */
-mma_packed mma_left_layout(const gka_device *device, gka_mma_input input, int64_t M, int64_t K,
-                           void *memory);
-mma_packed mma_right_layout(const gka_device *device, gka_mma_input input, int64_t K, int64_t N,
-                            void *memory);
+mma_packed gka_mma_left_layout(const gka_device *device, gka_mma_input input, int64_t M, int64_t K,
+                               void *memory);
+mma_packed gka_mma_right_layout(const gka_device *device, gka_mma_input input, int64_t K, int64_t N,
+                                void *memory);
 
 typedef struct mma_kernels {
     const char *name;
@@ -45,12 +45,12 @@ typedef struct mma_kernels {
                     const mma_packed *left, const mma_packed *right, double *c, int64_t ldc);
 } mma_kernels;
 
-extern const mma_kernels mma_kernels_baseline;
+extern const mma_kernels gka_mma_kernels_baseline;
 #ifdef __x86_64__
-extern const mma_kernels mma_kernels_avx2, mma_kernels_avx512;
+extern const mma_kernels gka_mma_kernels_avx2, gka_mma_kernels_avx512;
 #endif
 
 /* Every table this processor can run, the fastest first, ended by NULL. */
-void mma_kernels_all(const mma_kernels *tables[4]);
+void gka_mma_kernels_all(const mma_kernels *tables[4]);
 
 #endif

@@ -110,7 +110,7 @@ gka_status gka_policy_check(const gka_policy *policy, gka_error *error) {
     return GKA_OK;
 }
 
-int arith_instance(const gka_policy *policy) {
+int gka_arith_instance(const gka_policy *policy) {
     if (policy->rounding != GKA_NEAREST_EVEN || policy->order != GKA_SEQUENTIAL)
         return ARITH_GENERIC;
     for (int i = 0; i < ARITH_GENERIC; i++)

@@ -61,7 +61,7 @@ enum {
 };
 
 /* The instance whose constant equals the policy but for name and seed. */
-int arith_instance(const gka_policy *policy);
+int gka_arith_instance(const gka_policy *policy);
 
 static inline bool arith_same_format(const gka_format *a, const gka_format *b) {
     return a->p == b->p && a->emin == b->emin && a->emax == b->emax &&

@@ -5,27 +5,27 @@
 
 #include <assert.h>
 
-const arith_kernels *arith_kernels_best(void) {
+const arith_kernels *gka_arith_kernels_best(void) {
 #ifdef __x86_64__
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw") &&
         __builtin_cpu_supports("fma"))
-        return &arith_kernels_avx512;
+        return &gka_arith_kernels_avx512;
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-        return &arith_kernels_avx2;
+        return &gka_arith_kernels_avx2;
 #endif
-    return &arith_kernels_baseline;
+    return &gka_arith_kernels_baseline;
 }
 
-void arith_kernels_all(const arith_kernels *tables[4]) {
+void gka_arith_kernels_all(const arith_kernels *tables[4]) {
     int count = 0;
-    tables[count++] = &arith_kernels_baseline;
+    tables[count++] = &gka_arith_kernels_baseline;
 #ifdef __x86_64__
-    const arith_kernels *const best = arith_kernels_best();
-    if (best != &arith_kernels_baseline)
-        tables[count++] = &arith_kernels_avx2;
-    if (best == &arith_kernels_avx512)
-        tables[count++] = &arith_kernels_avx512;
+    const arith_kernels *const best = gka_arith_kernels_best();
+    if (best != &gka_arith_kernels_baseline)
+        tables[count++] = &gka_arith_kernels_avx2;
+    if (best == &gka_arith_kernels_avx512)
+        tables[count++] = &gka_arith_kernels_avx512;
 #endif
     tables[count] = NULL;
 }
@@ -33,7 +33,7 @@ void arith_kernels_all(const arith_kernels *tables[4]) {
 void gka_arith_start(gka_arith *A, const gka_policy *policy, uint64_t stream) {
     assert(stream < UINT64_C(1) << 24);
     A->policy = *policy;
-    A->kernel = arith_instance(policy);
+    A->kernel = gka_arith_instance(policy);
     A->count = stream << 40;
 }
 
@@ -73,28 +73,28 @@ double gka_arith_fma(gka_arith *A, double a, double b, double c) {
 }
 
 void gka_arith_store(gka_arith *A, int64_t n, const double *x, double *out) {
-    arith_kernels_best()->store(&A->policy, A->kernel, take(A, 4 * n), n, x, out);
+    gka_arith_kernels_best()->store(&A->policy, A->kernel, take(A, 4 * n), n, x, out);
 }
 
 void gka_arith_operand(gka_arith *A, int64_t n, const double *x, double *out) {
-    arith_kernels_best()->operand(&A->policy, A->kernel, take(A, 4 * n), n, x, out);
+    gka_arith_kernels_best()->operand(&A->policy, A->kernel, take(A, 4 * n), n, x, out);
 }
 
 void gka_arith_scale(gka_arith *A, int64_t n, double a, const double *x, double *out) {
-    arith_kernels_best()->scale(&A->policy, A->kernel, take(A, 4 * n), n, a, x, out);
+    gka_arith_kernels_best()->scale(&A->policy, A->kernel, take(A, 4 * n), n, a, x, out);
 }
 
 void gka_arith_axpby(gka_arith *A, int64_t n, double a, const double *x, double b, const double *y,
                      double *out) {
-    arith_kernels_best()->axpby(&A->policy, A->kernel, take(A, 4 * n), n, a, x, b, y, out);
+    gka_arith_kernels_best()->axpby(&A->policy, A->kernel, take(A, 4 * n), n, a, x, b, y, out);
 }
 
 void gka_arith_divide(gka_arith *A, int64_t n, const double *x, const double *y, double *out) {
-    arith_kernels_best()->divide(&A->policy, A->kernel, take(A, 4 * n), n, x, y, out);
+    gka_arith_kernels_best()->divide(&A->policy, A->kernel, take(A, 4 * n), n, x, y, out);
 }
 
 double gka_arith_dot(gka_arith *A, int64_t n, const double *x, const double *y) {
-    return arith_kernels_best()->dot(&A->policy, A->kernel, take(A, 4 * n + 4), n, x, y);
+    return gka_arith_kernels_best()->dot(&A->policy, A->kernel, take(A, 4 * n + 4), n, x, y);
 }
 
 double gka_arith_norm(gka_arith *A, int64_t n, const double *x) {
@@ -103,18 +103,18 @@ double gka_arith_norm(gka_arith *A, int64_t n, const double *x) {
 
 void gka_arith_matvec(gka_arith *A, int64_t n, int64_t m, const double *M, const double *x,
                       double *y) {
-    arith_kernels_best()->matvec(&A->policy, A->kernel, take(A, n * (4 * m + 4) + m), n, m, M, m, 1,
-                                 x, y);
+    gka_arith_kernels_best()->matvec(&A->policy, A->kernel, take(A, n * (4 * m + 4) + m), n, m, M,
+                                     m, 1, x, y);
 }
 
 void gka_arith_matvec_t(gka_arith *A, int64_t n, int64_t m, const double *M, const double *x,
                         double *y) {
-    arith_kernels_best()->matvec(&A->policy, A->kernel, take(A, m * (4 * n + 4) + n), m, n, M, 1, m,
-                                 x, y);
+    gka_arith_kernels_best()->matvec(&A->policy, A->kernel, take(A, m * (4 * n + 4) + n), m, n, M,
+                                     1, m, x, y);
 }
 
 void gka_arith_rank1(gka_arith *A, int64_t n, int64_t m, double c, double *M, double a,
                      const double *x, const double *y) {
-    arith_kernels_best()->rank1(&A->policy, A->kernel, take(A, 4 * (n + n * m)), n, m, c, M, a, x,
-                                y);
+    gka_arith_kernels_best()->rank1(&A->policy, A->kernel, take(A, 4 * (n + n * m)), n, m, c, M, a,
+                                    x, y);
 }

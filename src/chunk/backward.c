@@ -8,13 +8,13 @@
 /* ---- workspace ----------------------------------------------------------------------------- */
 
 static double *take(chunk_bump *bump, int64_t rows, int64_t columns) {
-    return chunk_take(bump, (size_t)rows * (size_t)columns, sizeof(double));
+    return gka_chunk_take(bump, (size_t)rows * (size_t)columns, sizeof(double));
 }
 
 static void layout(const backward *run, chunk_bump *bump, backward_work *work) {
     const chunk_plan *const plan = run->plan;
     const int64_t D = plan->D, V = plan->V, W = max_of(D, V), C = max_of(plan->C, plan->C_out);
-    chunk_work_layout(plan, bump, &work->base);
+    gka_chunk_work_layout(plan, bump, &work->base);
     double **const squares[] = {&work->E, &work->Z, &work->E0, &work->Z0, &work->DD};
     for (size_t i = 0; i < sizeof squares / sizeof *squares; i++)
         *squares[i] = take(bump, D, D);
@@ -40,14 +40,15 @@ static void layout(const backward *run, chunk_bump *bump, backward_work *work) {
 
 /* ---- what both steps use ------------------------------------------------------------------- */
 
-void backward_load(const chunk_plan *plan, const backward_cut *c, int64_t t, int64_t n,
-                   chunk_work *work) {
-    chunk_load(plan, c->b, t, n, c->h, c->C, chunk_restarts(plan, c->b, t, c->h), &work->tile);
-    chunk_gates(plan, false, &work->tile, work->row);
+void gka_backward_load(const chunk_plan *plan, const backward_cut *c, int64_t t, int64_t n,
+                       chunk_work *work) {
+    gka_chunk_load(plan, c->b, t, n, c->h, c->C, gka_chunk_restarts(plan, c->b, t, c->h),
+                   &work->tile);
+    gka_chunk_gates(plan, false, &work->tile, work->row);
 }
 
-void backward_add_rows(const backward *run, const backward_cut *c, int64_t t, int64_t n,
-                       int64_t width, double *to, const double *rows, bool round) {
+void gka_backward_add_rows(const backward *run, const backward_cut *c, int64_t t, int64_t n,
+                           int64_t width, double *to, const double *rows, bool round) {
     const chunk_plan *const plan = run->plan;
     const gka_problem *const problem = plan->problem;
     if (!to)
@@ -63,8 +64,8 @@ void backward_add_rows(const backward *run, const backward_cut *c, int64_t t, in
     }
 }
 
-void backward_suffix_sum(const chunk_plan *plan, int64_t C, const double *dG, double *scratch,
-                         double *dg) {
+void gka_backward_suffix_sum(const chunk_plan *plan, int64_t C, const double *dG, double *scratch,
+                             double *dg) {
     const bool f32 = plan->f32;
     if (plan->order != SUM_WARP) {
         double sum = 0;
@@ -73,7 +74,7 @@ void backward_suffix_sum(const chunk_plan *plan, int64_t C, const double *dG, do
         return;
     }
     const double total = sum_rows(plan, C, dG);
-    scan_sum(plan->order, C, dG, scratch);
+    gka_scan_sum(plan->order, C, dG, scratch);
     for (int64_t i = 0; i < C; i++)
         dg[i] = w(f32, w(f32, total - scratch[i]) + dG[i]);
 }
@@ -82,7 +83,7 @@ void backward_suffix_sum(const chunk_plan *plan, int64_t C, const double *dG, do
 
 static int64_t next_tile(const chunk_plan *plan, const backward_cut *c, int64_t t) {
     const int64_t whole = c->begin + ((t - c->begin) / c->C + 1) * c->C;
-    return chunk_cut(plan, c->b, t, whole < c->end ? whole : c->end, c->h);
+    return gka_chunk_cut(plan, c->b, t, whole < c->end ? whole : c->end, c->h);
 }
 
 static int64_t count_tiles(const chunk_plan *plan, const backward_cut *c) {
@@ -95,10 +96,11 @@ static int64_t count_tiles(const chunk_plan *plan, const backward_cut *c) {
 /* One step of the state to the right: S after tile [t, t + n). */
 static void advance(const chunk_plan *plan, const backward_cut *c, int64_t t, int64_t n,
                     bool values, chunk_work *work, double *S) {
-    if (chunk_restarts(plan, c->b, t, c->h))
+    if (gka_chunk_restarts(plan, c->b, t, c->h))
         zero(S, plan->D * (values ? plan->V : plan->D));
-    backward_load(plan, c, t, n, work);
-    chunk_state(plan, work, S, values ? work->tile.v : work->tile.k, values ? plan->V : plan->D);
+    gka_backward_load(plan, c, t, n, work);
+    gka_chunk_state(plan, work, S, values ? work->tile.v : work->tile.k,
+                    values ? plan->V : plan->D);
 }
 
 /* Calls step(tile, state before it) for each tile from the last to the first, with O(sqrt(tiles))
@@ -132,7 +134,7 @@ static void from_the_right(const backward *run, backward_work *work, const backw
         int64_t t = starts[0];
         for (int64_t i = 0; i < count; i++) {
             const int64_t end = next_tile(plan, c, t);
-            if (chunk_restarts(plan, c->b, t, c->h))
+            if (gka_chunk_restarts(plan, c->b, t, c->h))
                 zero(S, size);
             copy(work->segment + i * size, S, size);
             if (i + 1 < count)
@@ -210,7 +212,7 @@ static void backward_head(const backward *run, backward_work *work, int64_t sequ
     start_carry(run, work, sequence, h);
     if (run->of == GKA_CHUNK_LAYER) {
         gka_problem_u0(problem, sequence, h, work->part);
-        from_the_right(run, work, &c, true, work->part, backward_output_step);
+        from_the_right(run, work, &c, true, work->part, gka_backward_output_step);
         if (run->out->du0)
             copy(run->out->du0 + (sequence * problem->H + h) * D * V, work->dU, D * V);
     } else {
@@ -218,9 +220,9 @@ static void backward_head(const backward *run, backward_work *work, int64_t sequ
             gka_problem_dx(problem, span.b, t, h, work->dx_all + (t - span.begin) * D);
     }
     c.C = plan->C;
-    chunk_initial_state(plan, sequence, h, work->DD);
+    gka_chunk_initial_state(plan, sequence, h, work->DD);
     copy(work->part, work->DD, D * D);
-    from_the_right(run, work, &c, false, work->part, backward_solve_step);
+    from_the_right(run, work, &c, false, work->part, gka_backward_solve_step);
     leave_carry(run, work, sequence, h);
     if (!run->out->dh0)
         return;
@@ -258,7 +260,7 @@ gka_status gka_chunk_backward(const gka_problem *problem, const gka_profile *pro
                  keys = (size_t)(problem->B * problem->T * problem->G);
     const size_t D = (size_t)problem->D, V = (size_t)problem->V;
     chunk_plan plan;
-    chunk_plan_init(&plan, problem, profile);
+    gka_chunk_plan_init(&plan, problem, profile);
     backward run = {.plan = &plan, .of = of, .bp_lambda = bp_lambda, .out = out};
     double *const x = out->x ? NULL : gka_alloc(rows * D, sizeof *x);
     double *const fro = out->fro ? NULL : gka_alloc(rows, sizeof *fro);
@@ -266,7 +268,7 @@ gka_status gka_chunk_backward(const gka_problem *problem, const gka_profile *pro
     forward.x = x ? x : out->x;
     forward.fro = fro ? fro : out->fro;
     if (given && given->carry.E)
-        chunk_plan_piece(&plan, given->carry.T);
+        gka_chunk_plan_piece(&plan, given->carry.T);
     int64_t tiles = 1;
     for (int64_t n = 0; n < problem->N; n++) {
         const gka_span span = gka_problem_span(problem, n);

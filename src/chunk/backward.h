@@ -72,7 +72,7 @@ static inline bool merged(const chunk_plan *plan) {
 }
 
 static inline double sum_rows(const chunk_plan *plan, int64_t n, const double *a) {
-    return lane_sum(plan->order, n, a);
+    return gka_lane_sum(plan->order, n, a);
 }
 
 /* Row of token t in a [B,T,H] tensor. */
@@ -82,24 +82,24 @@ static inline int64_t backward_row(const backward *run, const backward_cut *c, i
 }
 
 /* The tile's tokens and gates into work. */
-void backward_load(const chunk_plan *plan, const backward_cut *c, int64_t t, int64_t n,
-                   chunk_work *work);
+void gka_backward_load(const chunk_plan *plan, const backward_cut *c, int64_t t, int64_t n,
+                       chunk_work *work);
 
 /* Adds to the gradient of a key or value, a [B,T,G,width] tensor or NULL: parts are rounded one by
  * one where stored. */
-void backward_add_rows(const backward *run, const backward_cut *c, int64_t t, int64_t n,
-                       int64_t width, double *to, const double *rows, bool round);
+void gka_backward_add_rows(const backward *run, const backward_cut *c, int64_t t, int64_t n,
+                           int64_t width, double *to, const double *rows, bool round);
 
 /* dg_i = sum_{t >= i} dG_t within a tile, as (-scan + total) + own. */
-void backward_suffix_sum(const chunk_plan *plan, int64_t C, const double *dG, double *scratch,
-                         double *dg);
+void gka_backward_suffix_sum(const chunk_plan *plan, int64_t C, const double *dG, double *scratch,
+                             double *dg);
 
 /* Everything of tile [t, t + n), from the state before it. */
 typedef void backward_step(const backward *run, backward_work *work, const backward_cut *c,
                            int64_t t, int64_t n, const double *state);
 /* dalpha, dv, parts of dk and dg; dx_all and dq_all of its tokens; dU carried on. */
-backward_step backward_output_step;
+backward_step gka_backward_output_step;
 /* dq, dk, dg of its tokens from dx_all and dq_all; E and Z carried on. */
-backward_step backward_solve_step;
+backward_step gka_backward_solve_step;
 
 #endif

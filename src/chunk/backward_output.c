@@ -15,7 +15,7 @@ static void mixed_tile(const backward *run, backward_work *work, const backward_
         work->alpha[i] = gka_problem_alpha(plan->problem, c->b, t + i, c->h);
         copy(work->x + i * D, run->x + backward_row(run, c, t + i) * D, D);
     }
-    chunk_mix(plan, n, work->base.tile.q, work->alpha, work->x, work->mix);
+    gka_chunk_mix(plan, n, work->base.tile.q, work->alpha, work->x, work->mix);
 }
 
 /* dq', the part of dk, dG and the carried dU; columns of keys in blocks of 64, as the kernel has
@@ -53,20 +53,20 @@ static void attention_keys(const backward *run, backward_work *work, const doubl
         for (int64_t from = 0; from < D; from += width) {
             double *const S = work->S, *const part = work->t1;
             zero(S, C * C);
-            chunk_multiply(plan, base, plan->mixed, plan->low, C, C, width,
-                           (gka_matrix){work->mix + from, D, 1}, (gka_matrix){tile->k + from, 1, D},
-                           S, C);
+            gka_chunk_multiply(plan, base, plan->mixed, plan->low, C, C, width,
+                               (gka_matrix){work->mix + from, D, 1},
+                               (gka_matrix){tile->k + from, 1, D}, S, C);
             for (int64_t t = 0; t < C; t++) {
                 const int64_t i = t * D + from;
-                const double kk = row_dot(plan->order, C, width, dk + i, tile->k + i);
-                const double qq = row_dot(plan->order, C, width, dq + i, work->mix + i);
-                const double row = row_dot(plan->order, C, C, dS + t * C, S + t * C);
+                const double kk = gka_row_dot(plan->order, C, width, dk + i, tile->k + i);
+                const double qq = gka_row_dot(plan->order, C, width, dq + i, work->mix + i);
+                const double row = gka_row_dot(plan->order, C, C, dS + t * C, S + t * C);
                 part[t] = w(f32, w(f32, w(f32, qq - kk) + row) -
-                                     column_products(plan->order, C, dS + t, S + t, C));
+                                     gka_column_products(plan->order, C, dS + t, S + t, C));
             }
             const double UdU =
-                block_dot(plan->order, width, V, U + from * V, work->dU + from * V, V);
-            const double kk = tile_dot(plan->order, C, width, dk + from, tile->k + from, D);
+                gka_block_dot(plan->order, width, V, U + from * V, work->dU + from * V, V);
+            const double kk = gka_tile_dot(plan->order, C, width, dk + from, tile->k + from, D);
             const double all = fma_w(f32, UdU, tile->decay, kk);
             part[tile->n - 1] = w(f32, part[tile->n - 1] + all);
             for (int64_t t = 0; t < C; t++)
@@ -81,18 +81,19 @@ static void attention_keys(const backward *run, backward_work *work, const doubl
     const chunk_kind scores = bf ? plan->low : CHUNK_WORKING;
     chunk_product(plan, base, bf, C, D, C, (gka_matrix){dS, C, 1}, K, dq, D);
     if (plan->gated) {
-        chunk_multiply(plan, base, scores, plan->mixed, C, D, C, (gka_matrix){dS, 1, C}, Q, dk, D);
+        gka_chunk_multiply(plan, base, scores, plan->mixed, C, D, C, (gka_matrix){dS, 1, C}, Q, dk,
+                           D);
     } else { /* the ungated kernel scales afterwards */
         zero(work->rows, C * D);
-        chunk_multiply(plan, base, scores, plan->mixed, C, D, C, (gka_matrix){dS, 1, C}, Q,
-                       work->rows, D);
+        gka_chunk_multiply(plan, base, scores, plan->mixed, C, D, C, (gka_matrix){dS, 1, C}, Q,
+                           work->rows, D);
         for (int64_t i = 0; i < C * D; i++) {
             dk[i] = fma_w(f32, work->rows[i], plan->s, dk[i]);
             dq[i] = w(f32, dq[i] * plan->s);
         }
     }
     for (int64_t i = 0; i < C * D; i++) {
-        dq[i] = chunk_round(plan->cotangent, dq[i]);
+        dq[i] = gka_chunk_round(plan->cotangent, dq[i]);
         dk[i] = chunk_low(plan, GKA_POINT_STORE_GRAD, dk[i]);
     }
 }
@@ -109,8 +110,8 @@ static void attention_values(const backward *run, backward_work *work, const dou
     const gka_matrix K = {tile->k, D, 1};
     zero(A, C * C);
     zero(dv, C * V);
-    chunk_multiply(plan, base, plan->low, plan->mixed, C, C, D, K, (gka_matrix){work->mix, 1, D}, A,
-                   C);
+    gka_chunk_multiply(plan, base, plan->low, plan->mixed, C, C, D, K,
+                       (gka_matrix){work->mix, 1, D}, A, C);
     for (int64_t j = 0; j < C; j++)
         for (int64_t t = 0; t < C; t++) {
             const double m = tile->M[t * C + j];
@@ -138,35 +139,36 @@ static void carry_values(const chunk_plan *plan, backward_work *work, const doub
     const chunk_kind kind = chunk_has(plan, GKA_POINT_GRAD_STATE) ? parts : CHUNK_WORKING;
     for (int64_t t = 0; t < C; t++)
         for (int64_t i = t * D; i < (t + 1) * D; i++) {
-            const double q = chunk_round(kind, w(plan->f32, work->mix[i] * plan->s));
-            work->rows[i] = plan->gated ? chunk_round(kind, w(plan->f32, q * tile->expG[t])) : q;
+            const double q = gka_chunk_round(kind, w(plan->f32, work->mix[i] * plan->s));
+            work->rows[i] =
+                plan->gated ? gka_chunk_round(kind, w(plan->f32, q * tile->expG[t])) : q;
         }
     if (plan->gated)
         for (int64_t i = 0; i < D * V; i++)
             work->dU[i] = w(plan->f32, work->dU[i] * tile->decay);
-    chunk_multiply(plan, base, kind, plan->low, D, V, C, (gka_matrix){work->rows, 1, D},
-                   (gka_matrix){dout, V, 1}, work->dU, V);
+    gka_chunk_multiply(plan, base, kind, plan->low, D, V, C, (gka_matrix){work->rows, 1, D},
+                       (gka_matrix){dout, V, 1}, work->dU, V);
 }
 
 /* Everything of one tile of the output stage: dx of its tokens, the direct part of dq. */
-void backward_output_step(const backward *run, backward_work *work, const backward_cut *c,
-                          int64_t t, int64_t n, const double *U) {
+void gka_backward_output_step(const backward *run, backward_work *work, const backward_cut *c,
+                              int64_t t, int64_t n, const double *U) {
     const chunk_plan *const plan = run->plan;
     const int64_t D = plan->D, V = plan->V, C = c->C;
     const bool f32 = plan->f32;
     double *const dout = work->base.grad, *const dv = work->rows2;
-    chunk_handed(plan, D * V, work->dU);
-    backward_load(plan, c, t, n, &work->base);
+    gka_chunk_handed(plan, D * V, work->dU);
+    gka_backward_load(plan, c, t, n, &work->base);
     mixed_tile(run, work, c, t, n);
     zero(dout, C * V);
     for (int64_t i = 0; i < n; i++)
         gka_problem_dout(plan->problem, c->b, t + i, c->h, dout + i * V);
     attention_keys(run, work, dout, U);
     attention_values(run, work, dout, dv);
-    backward_add_rows(run, c, t, n, D, run->out->dk, work->dk, true);
-    backward_add_rows(run, c, t, n, V, run->out->dv, dv, true);
-    backward_suffix_sum(plan, C, work->dG, work->t1, work->t2);
-    const bool restart = chunk_restarts(plan, c->b, t, c->h);
+    gka_backward_add_rows(run, c, t, n, D, run->out->dk, work->dk, true);
+    gka_backward_add_rows(run, c, t, n, V, run->out->dv, dv, true);
+    gka_backward_suffix_sum(plan, C, work->dG, work->t1, work->t2);
+    const bool restart = gka_chunk_restarts(plan, c->b, t, c->h);
     for (int64_t i = 0; i < n; i++) {
         const double *const q = work->base.tile.q + i * D, *const x = work->x + i * D,
                             *const dq = work->dq + i * D;
@@ -180,12 +182,12 @@ void backward_output_step(const backward *run, backward_work *work, const backwa
             terms[j] = two ? w(f32, dq[j] * difference)
                            : chunk_low(plan, GKA_POINT_STORE_GRAD,
                                        w(f32, dq[j] * chunk_low(plan, GKA_POINT_MIX, difference)));
-            dx[j] = chunk_round(plan->cotangent, w(f32, dq[j] * work->alpha[i]));
+            dx[j] = gka_chunk_round(plan->cotangent, w(f32, dq[j] * work->alpha[i]));
             direct[j] = chunk_low(plan, GKA_POINT_STORE_GRAD, w(f32, dq[j] - dx[j]));
         }
         if (run->out->dalpha)
             run->out->dalpha[backward_row(run, c, t + i)] =
-                chunk_low(plan, GKA_POINT_STORE_GRAD, torch_sum(plan->order, D, terms));
+                chunk_low(plan, GKA_POINT_STORE_GRAD, gka_torch_sum(plan->order, D, terms));
         work->g_all[t - c->begin + i] = restart && i == 0 ? 0 : work->t2[i];
     }
     carry_values(plan, work, dout);

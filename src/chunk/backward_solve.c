@@ -26,11 +26,11 @@ static void solve_tile(const backward *run, backward_work *work, const backward_
         for (int64_t i = 0; i < n; i++)
             copy(work->p + i * D, run->p + backward_row(run, c, t + i) * D, D);
     } else {
-        chunk_gates(plan, chunk_has(plan, GKA_POINT_MASK), &base->tile, base->row);
-        chunk_solve(plan, base, work->dx, work->f);
-        chunk_gates(plan, false, &base->tile, base->row);
+        gka_chunk_gates(plan, chunk_has(plan, GKA_POINT_MASK), &base->tile, base->row);
+        gka_chunk_solve(plan, base, work->dx, work->f);
+        gka_chunk_gates(plan, false, &base->tile, base->row);
         for (int64_t i = 0; i < C * D; i++)
-            work->p[i] = i < n * D ? chunk_round(plan->stored, base->x[i]) : 0;
+            work->p[i] = i < n * D ? gka_chunk_round(plan->stored, base->x[i]) : 0;
     }
     if (run->out->p)
         for (int64_t i = 0; i < n; i++)
@@ -62,10 +62,10 @@ static void through_outer(const backward *run, backward_work *work) {
     zero(S, C * C);
     zero(dS, C * C);
     zero(work->dk, C * D);
-    chunk_multiply(plan, base, plan->low, plan->stored, C, C, D, K, (gka_matrix){work->x, 1, D}, S,
-                   C);
-    chunk_multiply(plan, base, plan->low, plan->stored, C, C, D, K, (gka_matrix){work->p, 1, D}, dS,
-                   C);
+    gka_chunk_multiply(plan, base, plan->low, plan->stored, C, C, D, K, (gka_matrix){work->x, 1, D},
+                       S, C);
+    gka_chunk_multiply(plan, base, plan->low, plan->stored, C, C, D, K, (gka_matrix){work->p, 1, D},
+                       dS, C);
     for (int64_t j = 0; j < C; j++)
         for (int64_t t = 0; t < C; t++) {
             const int64_t i = j * C + t;
@@ -74,8 +74,8 @@ static void through_outer(const backward *run, backward_work *work) {
             work->CC[i] = t >= j ? w(f32, S[i] * dS[i]) : 0;
         }
     for (int64_t t = 0; t < C; t++)
-        dG[t] = w(f32, column_sum(plan->order, C, work->CC + t, C) -
-                           row_sum(plan->order, C, C, work->CC + t * C));
+        dG[t] = w(f32, gka_column_sum(plan->order, C, work->CC + t, C) -
+                           gka_row_sum(plan->order, C, C, work->CC + t * C));
 
     /* dk = (k tail) (E + E^T) + S p + (dS . M) x */
     double *const E2 = work->DD, *const k2 = work->rows;
@@ -91,31 +91,31 @@ static void through_outer(const backward *run, backward_work *work) {
         S[i] = chunk_low(plan, GKA_POINT_GRAD_OPERAND, S[i]);
     }
     const chunk_kind scores = bf ? plan->low : CHUNK_WORKING;
-    chunk_multiply(plan, base, scores, plan->stored, C, D, C, (gka_matrix){S, C, 1}, P, work->dk,
-                   D);
-    chunk_multiply(plan, base, scores, plan->stored, C, D, C, (gka_matrix){work->CC, C, 1}, X,
-                   work->dk, D);
+    gka_chunk_multiply(plan, base, scores, plan->stored, C, D, C, (gka_matrix){S, C, 1}, P,
+                       work->dk, D);
+    gka_chunk_multiply(plan, base, scores, plan->stored, C, D, C, (gka_matrix){work->CC, C, 1}, X,
+                       work->dk, D);
 
     /* dG_t += exp(G_t) <p_t, H_0 x_t>;  dG_j -= <tail_j E^T k_j, k_j>, and at the end all of it */
     double *const y = work->rows2, *const last = work->t1;
     zero(y, C * D);
-    chunk_multiply(plan, base, plan->stored, plan->snapshot, C, D, D, P,
-                   (gka_matrix){base->H0, D, 1}, y, D);
+    gka_chunk_multiply(plan, base, plan->stored, plan->snapshot, C, D, D, P,
+                       (gka_matrix){base->H0, D, 1}, y, D);
     for (int64_t t = 0; t < C; t++) {
         for (int64_t i = t * D; i < (t + 1) * D; i++)
             y[i] = plan->gated ? w(f32, y[i] * tile->expG[t]) : y[i];
-        dG[t] = w(f32, dG[t] + row_dot(plan->order, C, D, y + t * D, work->x + t * D));
+        dG[t] = w(f32, dG[t] + gka_row_dot(plan->order, C, D, y + t * D, work->x + t * D));
     }
     zero(y, C * D);
     chunk_product(plan, base, bf && chunk_has(plan, GKA_POINT_GRAD_STATE), C, D, D,
                   (gka_matrix){k2, D, 1}, (gka_matrix){work->E0, D, 1}, y, D);
     for (int64_t j = 0; j < C; j++) {
-        last[j] = row_dot(plan->order, C, D, y + j * D, tile->k + j * D);
+        last[j] = gka_row_dot(plan->order, C, D, y + j * D, tile->k + j * D);
         dG[j] = w(f32, dG[j] - last[j]);
     }
     const bool low_dot = chunk_has(plan, GKA_POINT_GRAD_DOT) && D >= 32 && plan->hardware;
-    const double EH = low_dot ? dot_low(plan->profile.fp16, D, work->E0, base->H0)
-                              : dot_state(plan->order, D, work->E0, base->H0);
+    const double EH = low_dot ? gka_dot_low(plan->profile.fp16, D, work->E0, base->H0)
+                              : gka_dot_state(plan->order, D, work->E0, base->H0);
     const double all = fma_w(f32, tile->decay, EH, sum_rows(plan, C, last));
     const int64_t end = plan->hardware ? C - 1 : tile->n - 1;
     dG[end] = w(f32, dG[end] + all);
@@ -132,11 +132,11 @@ static void ridge_weights(const backward *run, backward_work *work) {
         const double *const p = work->p + t * D, *const x = work->x + t * D;
         const double a = low_dot ? low_of(fp16, plan->a) : plan->a;
         const double px =
-            low_dot ? row_dot_low(fp16, D, p, x) : row_dot(plan->order, tile->C, D, p, x);
+            low_dot ? gka_row_dot_low(fp16, D, p, x) : gka_row_dot(plan->order, tile->C, D, p, x);
         const double apx = low_dot ? low_of(fp16, a * px) : w(plan->f32, a * px);
         work->t2[t] = apx;
         work->w[t] = t < tile->n || (plan->hardware && !plan->gated)
-                         ? chunk_div(plan, w(plan->f32, 2 * apx), work->f[t])
+                         ? gka_chunk_div(plan, w(plan->f32, 2 * apx), work->f[t])
                          : 0;
         if (!plan->hardware && work->f[t] == 0)
             work->w[t] = 0;
@@ -165,28 +165,29 @@ static void through_ridge(const backward *run, backward_work *work) {
         double *const ew = base->row, *const e2 = base->row2;
         for (int64_t t = 0; t < C; t++) {
             ew[t] = w(f32, tile->expG[t] * work->w[t]);
-            e2[t] = t < tile->n || plan->hardware ? chunk_exp(plan, w(f32, tile->G[t] + tile->G[t]))
-                                                  : 0;
+            e2[t] = t < tile->n || plan->hardware
+                        ? gka_chunk_exp(plan, w(f32, tile->G[t] + tile->G[t]))
+                        : 0;
         }
         for (int upper = 0; upper < 2; upper++)
-            total[upper] = lane_dot_in(upper == 1, plan->order, C, work->w, e2);
+            total[upper] = gka_lane_dot_in(upper == 1, plan->order, C, work->w, e2);
         for (int64_t j = 0; j < C; j++) {
-            weights1[j] = lane_dot(plan->order, C, Mt + j * C, ew);
+            weights1[j] = gka_lane_dot(plan->order, C, Mt + j * C, ew);
             for (int64_t t = 0; t < C; t++) {
                 const double m = w(f32, Mt[j * C + t] * work->w[t]);
-                A[j * C + t] = weight == CHUNK_TF32 ? cut_tf32(m) : m;
+                A[j * C + t] = weight == CHUNK_TF32 ? gka_cut_tf32(m) : m;
             }
         }
         zero(weights2, C * C);
         if (weight == CHUNK_TF32)
             for (int64_t i = 0; i < C * C; i++)
-                Mt[i] = cut_tf32(Mt[i]);
-        chunk_multiply(plan, base, weight, weight, C, C, C, (gka_matrix){A, C, 1},
-                       (gka_matrix){Mt, 1, C}, weights2, C);
+                Mt[i] = gka_cut_tf32(Mt[i]);
+        gka_chunk_multiply(plan, base, weight, weight, C, C, C, (gka_matrix){A, C, 1},
+                           (gka_matrix){Mt, 1, C}, weights2, C);
     } else {
         for (int64_t j = 0; j < C; j++)
             base->row[j] = work->w[C - 1 - j];
-        scan_sum(plan->order, C, base->row, base->row2);
+        gka_scan_sum(plan->order, C, base->row, base->row2);
         for (int64_t j = 0; j < C; j++)
             weights1[j] = base->row2[C - 1 - j];
         for (int64_t j = 0; j < C; j++)
@@ -206,8 +207,8 @@ static void through_ridge(const backward *run, backward_work *work) {
     chunk_product(plan, base, bf && chunk_has(plan, GKA_POINT_STATE_SNAPSHOT), C, D, D,
                   (gka_matrix){kw, D, 1}, (gka_matrix){base->H0, D, 1}, tmp, D);
     for (int64_t j = 0; j < C; j++) {
-        work->dG[j] =
-            fma_w(f32, row_dot(plan->order, C, D, tmp + j * D, tile->k + j * D), -0.5, work->dG[j]);
+        work->dG[j] = fma_w(f32, gka_row_dot(plan->order, C, D, tmp + j * D, tile->k + j * D), -0.5,
+                            work->dG[j]);
         for (int64_t i = j * D; i < (j + 1) * D; i++)
             work->dk[i] = w(f32, work->dk[i] + tmp[i]);
     }
@@ -246,10 +247,10 @@ static void through_later(const backward *run, backward_work *work, double *dk2)
     for (int64_t i = 0; i < C * D; i++)
         dk2[i] = 0 - dk2[i];
     for (int64_t j = 0; j < C; j++)
-        dG2[j] = w(f32, row_dot(plan->order, C, D, dk2 + j * D, tile->k + j * D) / 2);
+        dG2[j] = w(f32, gka_row_dot(plan->order, C, D, dk2 + j * D, tile->k + j * D) / 2);
     for (int64_t i = 0; i < D * D; i++) /* rounded here, but fused where Z is carried on */
         work->DD[i] = w(f32, work->Z[i] * tile->decay);
-    const double ZH = dot_state(plan->order, D, work->DD, base->H0);
+    const double ZH = gka_dot_state(plan->order, D, work->DD, base->H0);
     const double all = w(f32, ZH / 2 - sum_rows(plan, C, dG2));
     dG2[tile->n - 1] = w(f32, dG2[tile->n - 1] + all);
     for (int64_t j = 0; j < C; j++)
@@ -269,12 +270,12 @@ static void carry_outer(const chunk_plan *plan, backward_work *work) {
     for (int64_t t = 0; t < C; t++)
         for (int64_t i = t * D; i < (t + 1) * D; i++)
             pe[i] = plan->gated ? w(plan->f32, work->p[i] * tile->expG[t]) : work->p[i];
-    chunk_round_rows(kind, C * D, pe, pe);
+    gka_chunk_round_rows(kind, C * D, pe, pe);
     if (plan->gated)
         for (int64_t i = 0; i < D * D; i++)
             work->E[i] = w(plan->f32, work->E[i] * tile->decay);
-    chunk_multiply(plan, base, kind, plan->stored, D, D, C, (gka_matrix){pe, 1, D},
-                   (gka_matrix){work->x, D, 1}, work->E, D);
+    gka_chunk_multiply(plan, base, kind, plan->stored, D, D, C, (gka_matrix){pe, 1, D},
+                       (gka_matrix){work->x, D, 1}, work->E, D);
     for (int64_t i = 0; merged(plan) && i < D * D; i++) {
         work->E[i] = fma_w(plan->f32, .5, work->Z[i], work->E[i]);
         work->Z[i] = 0;
@@ -282,13 +283,13 @@ static void carry_outer(const chunk_plan *plan, backward_work *work) {
 }
 
 /* Everything of one chunk of the solve. */
-void backward_solve_step(const backward *run, backward_work *work, const backward_cut *c, int64_t t,
-                         int64_t n, const double *H) {
+void gka_backward_solve_step(const backward *run, backward_work *work, const backward_cut *c,
+                             int64_t t, int64_t n, const double *H) {
     const chunk_plan *const plan = run->plan;
     const int64_t D = plan->D, C = c->C;
-    chunk_handed(plan, D * D, work->E);
-    chunk_handed(plan, D * D, work->Z);
-    backward_load(plan, c, t, n, &work->base);
+    gka_chunk_handed(plan, D * D, work->E);
+    gka_chunk_handed(plan, D * D, work->Z);
+    gka_backward_load(plan, c, t, n, &work->base);
     solve_tile(run, work, c, t, n, H);
     for (int64_t i = 0; i < D * D; i++)
         work->E0[i] = chunk_low(plan, GKA_POINT_GRAD_STATE, work->E[i]);
@@ -307,8 +308,8 @@ void backward_solve_step(const backward *run, backward_work *work, const backwar
         const double second = plan->gated ? chunk_low(plan, GKA_POINT_STORE_GRAD, dk2[i]) : dk2[i];
         work->dk[i] = chunk_low(plan, GKA_POINT_STORE_GRAD, w(plan->f32, first + second));
     }
-    backward_add_rows(run, c, t, n, D, run->out->dk, work->dk, true);
-    backward_suffix_sum(plan, C, work->dG, work->t1, work->t2);
+    gka_backward_add_rows(run, c, t, n, D, run->out->dk, work->dk, true);
+    gka_backward_suffix_sum(plan, C, work->dG, work->t1, work->t2);
     for (int64_t i = 0; i < n; i++) {
         const int64_t row = backward_row(run, c, t + i);
         double *const all = work->g_all + (t - c->begin + i);
@@ -322,7 +323,7 @@ void backward_solve_step(const backward *run, backward_work *work, const backwar
         }
     }
     carry_outer(plan, work);
-    if (chunk_restarts(plan, c->b, t, c->h)) { /* nothing passes a gate that is zero */
+    if (gka_chunk_restarts(plan, c->b, t, c->h)) { /* nothing passes a gate that is zero */
         zero(work->E, D * D);
         zero(work->Z, D * D);
         if (run->out->dg)

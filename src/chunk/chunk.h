@@ -72,12 +72,12 @@ typedef struct chunk_bump {
     char *base;
     size_t used;
 } chunk_bump;
-void *chunk_take(chunk_bump *bump, size_t count, size_t size);
+void *gka_chunk_take(chunk_bump *bump, size_t count, size_t size);
 
-void chunk_plan_init(chunk_plan *plan, const gka_problem *problem, const gka_profile *profile);
+void gka_chunk_plan_init(chunk_plan *plan, const gka_problem *problem, const gka_profile *profile);
 /* The problem is a piece of a sequence of T tokens. */
-void chunk_plan_piece(chunk_plan *plan, int64_t T);
-void chunk_work_layout(const chunk_plan *plan, chunk_bump *bump, chunk_work *work);
+void gka_chunk_plan_piece(chunk_plan *plan, int64_t T);
+void gka_chunk_work_layout(const chunk_plan *plan, chunk_bump *bump, chunk_work *work);
 
 static inline bool chunk_has(const chunk_plan *plan, gka_point point) {
     return gka_profile_has(&plan->profile, point);
@@ -88,39 +88,39 @@ static inline double chunk_low(const chunk_plan *plan, gka_point point, double x
     return chunk_has(plan, point) ? low_of(plan->profile.fp16, x) : x;
 }
 
-double chunk_exp(const chunk_plan *plan, double x);
-double chunk_div(const chunk_plan *plan, double x, double y);
-double chunk_sqrt(const chunk_plan *plan, double x);
+double gka_chunk_exp(const chunk_plan *plan, double x);
+double gka_chunk_div(const chunk_plan *plan, double x, double y);
+double gka_chunk_sqrt(const chunk_plan *plan, double x);
 
 /* x rounded to a kind, to nearest even; two parts: bf16(x) + bf16(x - bf16(x)). */
-double chunk_round(chunk_kind kind, double x);
+double gka_chunk_round(chunk_kind kind, double x);
 /* ... n of them; out may be x. */
-void chunk_round_rows(chunk_kind kind, int64_t n, const double *x, double *out);
+void gka_chunk_round_rows(chunk_kind kind, int64_t n, const double *x, double *out);
 
 /* C += A B, elements of A and B of the kinds left and right (which they must be). The tensor core
  * multiplies where both fit it, the fp32 units where one is of the working precision. Of an operand
  * in two parts the low one is multiplied first; low times low is left out. */
-void chunk_multiply(const chunk_plan *plan, const chunk_work *work, chunk_kind left,
-                    chunk_kind right, int64_t M, int64_t N, int64_t K, gka_matrix a, gka_matrix b,
-                    double *c, int64_t ldc);
+void gka_chunk_multiply(const chunk_plan *plan, const chunk_work *work, chunk_kind left,
+                        chunk_kind right, int64_t M, int64_t N, int64_t K, gka_matrix a,
+                        gka_matrix b, double *c, int64_t ldc);
 
 /* C += A B; `rounded`: both operands are numbers of the 16-bit type. */
 static inline void chunk_product(const chunk_plan *plan, const chunk_work *work, bool rounded,
                                  int64_t M, int64_t N, int64_t K, gka_matrix a, gka_matrix b,
                                  double *c, int64_t ldc) {
     const chunk_kind kind = rounded ? plan->low : CHUNK_WORKING;
-    chunk_multiply(plan, work, kind, kind, M, N, K, a, b, c, ldc);
+    gka_chunk_multiply(plan, work, kind, kind, M, N, K, a, b, c, ldc);
 }
 
 /* h0 of a sequence and head: as given on hardware, else its symmetric part. */
-void chunk_initial_state(const chunk_plan *plan, int64_t sequence, int64_t h, double *H);
+void gka_chunk_initial_state(const chunk_plan *plan, int64_t sequence, int64_t h, double *H);
 
 /* Tokens [t, t + n) of head h as a tile of C rows; `restart`: the first token forgets everything
  * before it, its own gate counts as 1. */
-void chunk_load(const chunk_plan *plan, int64_t b, int64_t t, int64_t n, int64_t h, int64_t C,
-                bool restart, chunk_tile *tile);
+void gka_chunk_load(const chunk_plan *plan, int64_t b, int64_t t, int64_t n, int64_t h, int64_t C,
+                    bool restart, chunk_tile *tile);
 /* G, exp(G), tail, decay and M (rounded to the 16-bit type where `round_mask`). */
-void chunk_gates(const chunk_plan *plan, bool round_mask, chunk_tile *tile, double *row);
+void gka_chunk_gates(const chunk_plan *plan, bool round_mask, chunk_tile *tile, double *row);
 
 /* ---- the Chebyshev recurrence of one row (NUMERICS 3, three-term) --------------------------- */
 
@@ -138,15 +138,15 @@ typedef struct chebyshev_row {
 static inline void chebyshev_start(const chunk_plan *plan, double f, chebyshev_row *c) {
     c->lambda = w(plan->f32, plan->a * f);
     const double width = w(plan->f32, plan->width * f), sum = fma_w(plan->f32, c->lambda, 2, width);
-    c->step = chunk_div(plan, 2, sum);
-    const double half_rho = chunk_div(plan, chunk_div(plan, width, sum), 2);
+    c->step = gka_chunk_div(plan, 2, sum);
+    const double half_rho = gka_chunk_div(plan, gka_chunk_div(plan, width, sum), 2);
     c->rho_sq_4 = w(plan->f32, half_rho * half_rho);
     c->omega = plan->profile.form == GKA_FORM_MISPRINTED ? 0 : 2;
 }
 
 /* omega = 1/(1 - (rho/2)^2 omega) */
 static inline void chebyshev_next(const chunk_plan *plan, chebyshev_row *c) {
-    c->omega = chunk_div(plan, 1, fma_w(plan->f32, -c->rho_sq_4, c->omega, 1));
+    c->omega = gka_chunk_div(plan, 1, fma_w(plan->f32, -c->rho_sq_4, c->omega, 1));
 }
 
 /* (x, x_prev) = (omega x - (step omega (y + lambda x - q) + (omega - 1) x_prev), x), y = H x; the
@@ -175,24 +175,25 @@ static inline void chebyshev_row_step(bool f32, int64_t D, const chebyshev_row *
 /* ---- the steps on a tile -------------------------------------------------------------------- */
 
 /* f_t of the tile from H0, tile. */
-void chunk_norm(const chunk_plan *plan, chunk_work *work, double *f);
+void gka_chunk_norm(const chunk_plan *plan, chunk_work *work, double *f);
 
 /* x = num_iter steps of the profile's form on (H_t + lambda_t I) x = rhs, unrounded, in work->x. */
-void chunk_solve(const chunk_plan *plan, chunk_work *work, const double *rhs, const double *f);
+void gka_chunk_solve(const chunk_plan *plan, chunk_work *work, const double *rhs, const double *f);
 
 /* S = exp(G_n) S + K^T diag(tail) W, S [D,N], W [C,N]. */
-void chunk_state(const chunk_plan *plan, chunk_work *work, double *S, const double *W, int64_t N);
+void gka_chunk_state(const chunk_plan *plan, chunk_work *work, double *S, const double *W,
+                     int64_t N);
 
 /* n numbers of a state as the chunk before handed them on: rounded where the profile's low_states
  * says so. */
-void chunk_handed(const chunk_plan *plan, int64_t n, double *S);
+void gka_chunk_handed(const chunk_plan *plan, int64_t n, double *S);
 
 /* q' of n rows. */
-void chunk_mix(const chunk_plan *plan, int64_t n, const double *q, const double *alpha,
-               const double *x, double *mixed);
+void gka_chunk_mix(const chunk_plan *plan, int64_t n, const double *q, const double *alpha,
+                   const double *x, double *mixed);
 
 /* The first token after t, before end, whose gate is 0 (exact profiles), else end. */
-int64_t chunk_cut(const chunk_plan *plan, int64_t b, int64_t t, int64_t end, int64_t h);
-bool chunk_restarts(const chunk_plan *plan, int64_t b, int64_t t, int64_t h);
+int64_t gka_chunk_cut(const chunk_plan *plan, int64_t b, int64_t t, int64_t end, int64_t h);
+bool gka_chunk_restarts(const chunk_plan *plan, int64_t b, int64_t t, int64_t h);
 
 #endif

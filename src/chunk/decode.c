@@ -97,13 +97,13 @@ static void decode_head(void *context, int64_t index, int worker) {
     gka_problem_k(problem, span.b, span.begin, h, k);
     gka_problem_h0(problem, n, h, P);
     const double g = gka_problem_g(problem, span.b, span.begin, h);
-    const double gamma = plan->gated ? chunk_exp(plan, g) : 1;
+    const double gamma = plan->gated ? gka_chunk_exp(plan, g) : 1;
     for (int64_t i = 0; i < D; i++)
         for (int64_t j = 0; j < D; j++) {
             O[i * D + j] = chunk_low(plan, GKA_POINT_DECODE_OUTER, w(f32, k[i] * k[j]));
             H[i * D + j] = fma_w(f32, P[i * D + j], gamma, O[i * D + j]);
         }
-    const double f = chunk_sqrt(plan, norm(plan->order, D, H));
+    const double f = gka_chunk_sqrt(plan, norm(plan->order, D, H));
     chebyshev_row c;
     chebyshev_start(plan, f, &c);
     for (int64_t i = 0; i < D; i++) {
@@ -126,7 +126,7 @@ static void decode_head(void *context, int64_t index, int worker) {
         run->out->fro[row] = f;
     if (run->out->x)
         for (int64_t i = 0; i < D; i++)
-            run->out->x[row * D + i] = chunk_round(plan->stored, x[i]);
+            run->out->x[row * D + i] = gka_chunk_round(plan->stored, x[i]);
     if (run->out->h_final)
         memcpy(run->out->h_final + index * D * D, H, (size_t)(D * D) * sizeof(double));
 }
@@ -149,7 +149,7 @@ gka_status gka_chunk_decode(const gka_problem *problem, const gka_profile *profi
     if (status != GKA_OK)
         return status;
     chunk_plan plan;
-    chunk_plan_init(&plan, &one, profile);
+    gka_chunk_plan_init(&plan, &one, profile);
     if (plan.hardware && plan.D < 32)
         return gka_fail(error, GKA_UNSUPPORTED, "decode: D = %lld: expected at least 32",
                         (long long)plan.D);

@@ -61,8 +61,8 @@ size_t gka_chunk_workspace(const gka_problem *problem, const gka_profile *profil
     chunk_plan plan;
     chunk_work work;
     chunk_bump bump = {NULL, 0};
-    chunk_plan_init(&plan, problem, profile);
-    chunk_work_layout(&plan, &bump, &work);
+    gka_chunk_plan_init(&plan, problem, profile);
+    gka_chunk_work_layout(&plan, &bump, &work);
     return bump.used * (size_t)workers;
 }
 
@@ -98,16 +98,16 @@ static void solve_tile(forward *run, chunk_work *work, int64_t b, int64_t t, int
     const chunk_plan *const plan = run->plan;
     const gka_problem *const problem = plan->problem;
     const int64_t D = plan->D;
-    const bool restart = chunk_restarts(plan, b, t, h);
-    chunk_load(plan, b, t, n, h, plan->C, restart, &work->tile);
+    const bool restart = gka_chunk_restarts(plan, b, t, h);
+    gka_chunk_load(plan, b, t, n, h, plan->C, restart, &work->tile);
     if (restart)
         memset(work->H, 0, (size_t)(D * D) * sizeof(double));
-    chunk_gates(plan, chunk_has(plan, GKA_POINT_MASK), &work->tile, work->row);
+    gka_chunk_gates(plan, chunk_has(plan, GKA_POINT_MASK), &work->tile, work->row);
     snapshot(plan, GKA_POINT_STATE_SNAPSHOT, D * D, work->H, work->H0);
-    chunk_norm(plan, work, work->f);
-    chunk_solve(plan, work, work->tile.q, work->f);
+    gka_chunk_norm(plan, work, work->f);
+    gka_chunk_solve(plan, work, work->tile.q, work->f);
     for (int64_t i = 0; i < n * D; i++) {
-        x_out[i] = chunk_round(plan->stored, work->x[i]);
+        x_out[i] = gka_chunk_round(plan->stored, work->x[i]);
         report->nonfinite += !isfinite(x_out[i]);
     }
     for (int64_t i = 0; i < n; i++)
@@ -115,7 +115,7 @@ static void solve_tile(forward *run, chunk_work *work, int64_t b, int64_t t, int
     store_rows(run->out->x, problem, b, t, h, n, D, x_out);
     store_rows(run->out->fro, problem, b, t, h, n, 1, work->f);
     store_rows(run->out->g_cumsum, problem, b, t, h, n, 1, work->tile.G);
-    chunk_state(plan, work, work->H, work->tile.k, D);
+    gka_chunk_state(plan, work, work->H, work->tile.k, D);
 }
 
 /* o_t = s exp(G_t) U_0^T q' + s sum_j M_tj <q'_t, k_j> v_j */
@@ -125,28 +125,29 @@ static void output_tile(forward *run, chunk_work *work, int64_t b, int64_t t, in
     const gka_problem *const problem = plan->problem;
     const int64_t D = plan->D, V = plan->V, C = plan->C_out;
     const bool f32 = plan->f32, rounded = chunk_has(plan, GKA_POINT_OUTPUT_SCORE);
-    const bool restart = chunk_restarts(plan, b, t, h);
+    const bool restart = gka_chunk_restarts(plan, b, t, h);
     chunk_tile *const tile = &work->tile;
-    chunk_load(plan, b, t, n, h, C, restart, tile);
+    gka_chunk_load(plan, b, t, n, h, C, restart, tile);
     if (restart)
         memset(work->U, 0, (size_t)(D * V) * sizeof(double));
-    chunk_gates(plan, false, tile, work->row);
+    gka_chunk_gates(plan, false, tile, work->row);
     snapshot(plan, GKA_POINT_OUTPUT_STATE, D * V, work->U, work->U0);
     for (int64_t i = 0; i < n; i++)
         work->row[i] = gka_problem_alpha(problem, b, t + i, h);
     double *const mixed = work->y, *const o = work->z, *const A = work->score,
                   *const inner = work->grad;
     memset(mixed, 0, (size_t)(C * D) * sizeof(double));
-    chunk_mix(plan, n, tile->q, work->row, x, mixed);
+    gka_chunk_mix(plan, n, tile->q, work->row, x, mixed);
 
     memset(o, 0, (size_t)(C * V) * sizeof(double));
     memset(A, 0, (size_t)(C * C) * sizeof(double));
     memset(inner, 0, (size_t)(C * V) * sizeof(double));
     const gka_matrix Q = {mixed, D, 1};
     const chunk_kind state = chunk_has(plan, GKA_POINT_OUTPUT_STATE) ? plan->low : CHUNK_WORKING;
-    chunk_multiply(plan, work, plan->mixed, state, C, V, D, Q, (gka_matrix){work->U0, V, 1}, o, V);
-    chunk_multiply(plan, work, plan->mixed, plan->low, C, C, D, Q, (gka_matrix){tile->k, 1, D}, A,
-                   C);
+    gka_chunk_multiply(plan, work, plan->mixed, state, C, V, D, Q, (gka_matrix){work->U0, V, 1}, o,
+                       V);
+    gka_chunk_multiply(plan, work, plan->mixed, plan->low, C, C, D, Q, (gka_matrix){tile->k, 1, D},
+                       A, C);
     for (int64_t i = 0; i < C * C; i++) {
         const double a = plan->gated ? w(f32, A[i] * tile->M[i]) : tile->M[i] != 0 ? A[i] : 0;
         A[i] = chunk_low(plan, GKA_POINT_OUTPUT_SCORE, a);
@@ -160,7 +161,7 @@ static void output_tile(forward *run, chunk_work *work, int64_t b, int64_t t, in
                              fma_w(f32, plan->s, outer, w(f32, plan->s * inner[j])));
         }
     store_rows(run->out->o, problem, b, t, h, n, V, o);
-    chunk_state(plan, work, work->U, tile->v, V);
+    gka_chunk_state(plan, work, work->U, tile->v, V);
 }
 
 /* Runs `tile_of` over [begin, end) cut at tiles of C and at gates that are zero. */
@@ -172,9 +173,9 @@ static void forward_head(void *context, int64_t index, int worker) {
     const gka_span span = gka_problem_span(problem, sequence);
     chunk_work work;
     chunk_bump bump = {run->workspace + (size_t)worker * run->each, 0};
-    chunk_work_layout(plan, &bump, &work);
+    gka_chunk_work_layout(plan, &bump, &work);
     work.multiply_adds = &run->reports[worker].multiply_adds;
-    chunk_initial_state(plan, sequence, h, work.H);
+    gka_chunk_initial_state(plan, sequence, h, work.H);
     if (V)
         gka_problem_u0(problem, sequence, h, work.U);
     const bool output = V && (run->out->o || run->out->u_final);
@@ -188,7 +189,7 @@ static void forward_head(void *context, int64_t index, int worker) {
                    work.H0, (size_t)(D * D) * sizeof(double));
         }
         for (int64_t from = t, to; from < end; from = to) {
-            to = chunk_cut(plan, span.b, from, end, h);
+            to = gka_chunk_cut(plan, span.b, from, end, h);
             solve_tile(run, &work, span.b, from, to - from, h,
                        work.x_wait + (waiting + from - t) * D, &run->reports[worker]);
         }
@@ -196,7 +197,7 @@ static void forward_head(void *context, int64_t index, int worker) {
         while (output && waiting > 0 && (waiting >= plan->C_out || end == span.end)) {
             const int64_t rows = waiting < plan->C_out ? waiting : plan->C_out;
             for (int64_t from = 0, to; from < rows; from = to) {
-                to = chunk_cut(plan, span.b, out_t + from, out_t + rows, h) - out_t;
+                to = gka_chunk_cut(plan, span.b, out_t + from, out_t + rows, h) - out_t;
                 output_tile(run, &work, span.b, out_t + from, to - from, h, work.x_wait + from * D);
             }
             out_t += rows;
@@ -220,7 +221,7 @@ gka_status gka_chunk_forward(const gka_problem *problem, const gka_profile *prof
     if (status != GKA_OK)
         return status;
     chunk_plan plan;
-    chunk_plan_init(&plan, problem, profile);
+    gka_chunk_plan_init(&plan, problem, profile);
     const int workers = gka_threads();
     const size_t bytes = gka_chunk_workspace(problem, profile, workers);
     void *const taken = workspace ? NULL : gka_alloc(bytes, 1);

@@ -98,8 +98,8 @@ static replay_head head_of(const replay *run) {
                          .form = run->form};
 }
 
-void replay_read_rows(const gka_problem *problem, replay_reader *reader, int64_t b, int64_t h,
-                      int64_t width, float *to) {
+void gka_replay_read_rows(const gka_problem *problem, replay_reader *reader, int64_t b, int64_t h,
+                          int64_t width, float *to) {
     double row[MAX_D];
     for (int64_t t = 0; t < problem->T; t++) {
         reader(problem, b, t, h, row);
@@ -108,18 +108,18 @@ void replay_read_rows(const gka_problem *problem, replay_reader *reader, int64_t
     }
 }
 
-void replay_read_state(const gka_problem *problem, bool u, int64_t b, int64_t h, double *scratch,
-                       float *to) {
+void gka_replay_read_state(const gka_problem *problem, bool u, int64_t b, int64_t h,
+                           double *scratch, float *to) {
     (u ? gka_problem_u0 : gka_problem_h0)(problem, b, h, scratch);
     for (int64_t i = 0; i < problem->D * problem->D; i++)
         to[i] = (float)scratch[i];
 }
 
 static void load_head(replay_head *w, const gka_problem *problem, int64_t b, int64_t h) {
-    replay_read_rows(problem, gka_problem_q, b, h, w->D, w->q);
-    replay_read_rows(problem, gka_problem_k, b, h, w->D, w->k);
+    gka_replay_read_rows(problem, gka_problem_q, b, h, w->D, w->q);
+    gka_replay_read_rows(problem, gka_problem_k, b, h, w->D, w->k);
     if (problem->V > 0)
-        replay_read_rows(problem, gka_problem_v, b, h, w->D, w->v);
+        gka_replay_read_rows(problem, gka_problem_v, b, h, w->D, w->v);
     for (int64_t t = 0; t < w->T; t++) {
         w->alpha[t] = (float)gka_problem_alpha(problem, b, t, h);
         w->g[t] = (float)gka_problem_g(problem, b, t, h);
@@ -134,8 +134,8 @@ static void store(const gka_problem *problem, int64_t b, int64_t h, int64_t widt
             to[((b * problem->T + t) * problem->H + h) * width + i] = from[t * width + i];
 }
 
-void replay_store_state(const gka_problem *problem, int64_t b, int64_t h, float factor,
-                        const float *from, double *to) {
+void gka_replay_store_state(const gka_problem *problem, int64_t b, int64_t h, float factor,
+                            const float *from, double *to) {
     const int64_t DD = problem->D * problem->D;
     for (int64_t i = 0; to != NULL && i < DD; i++)
         to[(b * problem->H + h) * DD + i] = factor * from[i];
@@ -146,19 +146,19 @@ static void forward_head(replay_head *w, const replay *run, int64_t b, int64_t h
     const int64_t DD = w->D * w->D;
     const bool output = problem->V > 0 && (run->out->o != NULL || run->out->u_final != NULL);
     float *const o = w->gradient;
-    replay_read_state(problem, false, b, h, w->da, w->state);
-    replay_walk(w, w->k, w->h_chunk);
-    replay_store_state(problem, b, h, 1, w->state, run->out->h_final);
+    gka_replay_read_state(problem, false, b, h, w->da, w->state);
+    gka_replay_walk(w, w->k, w->h_chunk);
+    gka_replay_store_state(problem, b, h, 1, w->state, run->out->h_final);
     for (int64_t i = 0; run->out->h_chunk != NULL && i < w->chunks * DD; i++)
         run->out->h_chunk[((b * w->chunks + i / DD) * problem->H + h) * DD + i % DD] =
             w->h_chunk[i];
     if (output) {
-        replay_read_state(problem, true, b, h, w->da, w->state);
-        replay_walk(w, w->v, w->u_chunk);
-        replay_store_state(problem, b, h, 1, w->state, run->out->u_final);
+        gka_replay_read_state(problem, true, b, h, w->da, w->state);
+        gka_replay_walk(w, w->v, w->u_chunk);
+        gka_replay_store_state(problem, b, h, 1, w->state, run->out->u_final);
     }
     for (int64_t chunk = 0; chunk < w->chunks; chunk++)
-        replay_forward_chunk(w, chunk, output, o);
+        gka_replay_forward_chunk(w, chunk, output, o);
     store(problem, b, h, w->D, w->x, run->out->x);
     store(problem, b, h, 1, w->fro, run->out->fro);
     if (output)
@@ -176,35 +176,35 @@ static void backward_head(replay_head *w, const replay *run, int64_t b, int64_t 
         for (int64_t i = 0; i < D; i++)
             w->x[t * D + i] = (float)run->x[((b * T + t) * H + h) * D + i];
     }
-    replay_read_state(problem, false, b, h, w->da, w->state);
-    replay_walk(w, w->k, w->h_chunk);
+    gka_replay_read_state(problem, false, b, h, w->da, w->state);
+    gka_replay_walk(w, w->k, w->h_chunk);
     if (run->layer) {
-        replay_read_rows(problem, gka_problem_dout, b, h, D, w->dout);
-        replay_read_state(problem, true, b, h, w->da, w->state);
-        replay_walk(w, w->v, w->u_chunk);
+        gka_replay_read_rows(problem, gka_problem_dout, b, h, D, w->dout);
+        gka_replay_read_state(problem, true, b, h, w->da, w->state);
+        gka_replay_walk(w, w->v, w->u_chunk);
         for (int64_t chunk = 0; chunk < w->chunks; chunk++)
-            replay_output_gradient(w, chunk, dalpha);
+            gka_replay_output_gradient(w, chunk, dalpha);
     } else {
-        replay_read_rows(problem, gka_problem_dx, b, h, D, w->dx);
+        gka_replay_read_rows(problem, gka_problem_dx, b, h, D, w->dx);
     }
     for (int64_t chunk = 0; chunk < w->chunks; chunk++) {
         float fro[C] = {0};
         const int64_t n = rows_of(w, chunk), first = chunk * C;
-        replay_gates(w, chunk);
-        replay_tile(w, w->k, chunk, w->t1);
-        replay_tile(w, w->dx, chunk, w->t2);
+        gka_replay_gates(w, chunk);
+        gka_replay_tile(w, w->k, chunk, w->t1);
+        gka_replay_tile(w, w->dx, chunk, w->t2);
         memcpy(fro, w->fro + first, (size_t)n * sizeof *fro);
-        replay_solve(w, w->t2, w->h_chunk + chunk * D * D, w->t1, fro, w->t3);
+        gka_replay_solve(w, w->t2, w->h_chunk + chunk * D * D, w->t1, fro, w->t3);
         for (int64_t i = 0; i < n * D; i++)
             w->p[first * D + i] = low(w->t3[i]);
-        replay_weights(w, chunk);
+        gka_replay_weights(w, chunk);
     }
-    replay_suffix(w, true, w->h_chunk, w->n_chunk, w->n_inner, w->state);
-    replay_store_state(problem, b, h, -1, w->state, run->out->dh0);
+    gka_replay_suffix(w, true, w->h_chunk, w->n_chunk, w->n_inner, w->state);
+    gka_replay_store_state(problem, b, h, -1, w->state, run->out->dh0);
     if (run->layer)
-        replay_suffix(w, false, w->u_chunk, w->e_chunk, w->e_inner, w->state);
+        gka_replay_suffix(w, false, w->u_chunk, w->e_chunk, w->e_inner, w->state);
     for (int64_t chunk = 0; chunk < w->chunks; chunk++)
-        replay_gradients(w, chunk, run->layer, dq, dk, dv, dg);
+        gka_replay_gradients(w, chunk, run->layer, dq, dk, dv, dg);
     store(problem, b, h, D, w->p, run->out->p);
     store(problem, b, h, D, run->layer ? dq : w->p, run->out->dq);
     store(problem, b, h, 1, dg, run->out->dg);
@@ -242,7 +242,7 @@ static void sum_groups(const gka_problem *problem, const float *by_head, double 
                 }
 }
 
-gka_status replay_check(const gka_problem *problem, gka_error *error) {
+gka_status gka_replay_check(const gka_problem *problem, gka_error *error) {
     const gka_view *const views[] = {&problem->q,     &problem->k,    &problem->v,
                                      &problem->alpha, &problem->dout, &problem->dx};
     if ((problem->D != 64 && problem->D != 128) || (problem->V != 0 && problem->V != problem->D))
@@ -262,7 +262,7 @@ gka_status replay_check(const gka_problem *problem, gka_error *error) {
 }
 
 static gka_status run_all(replay *run, gka_error *error) {
-    gka_status status = replay_check(run->problem, error);
+    gka_status status = gka_replay_check(run->problem, error);
     if (status == GKA_OK && run->form != GKA_TWO_TERM && run->form != GKA_THREE_TERM)
         status =
             gka_fail(error, GKA_UNSUPPORTED, "gka-cuda has no form %s", gka_form_name(run->form));

@@ -5,20 +5,20 @@
 #include "arith/pinned.h"
 
 /* dq' of a chunk: dalpha, along, dx, rest. */
-void replay_output_gradient(replay_head *w, int64_t chunk, float *dalpha) {
+void gka_replay_output_gradient(replay_head *w, int64_t chunk, float *dalpha) {
     const int64_t D = w->D, n = rows_of(w, chunk), first = chunk * C;
-    replay_gates(w, chunk);
-    replay_tile(w, w->dout, chunk, w->t1);
-    replay_tile(w, w->v, chunk, w->t2);
-    replay_tile(w, w->k, chunk, w->t3);
-    replay_masked_scores(w, w->t1, w->t2, false);
+    gka_replay_gates(w, chunk);
+    gka_replay_tile(w, w->dout, chunk, w->t1);
+    gka_replay_tile(w, w->v, chunk, w->t2);
+    gka_replay_tile(w, w->k, chunk, w->t3);
+    gka_replay_masked_scores(w, w->t1, w->t2, false);
     zero(w->c, C * D);
-    replay_product(w, C, D, D, w->t1, D, 1, w->u_chunk + chunk * D * D, 1, D, w->c);
+    gka_replay_product(w, C, D, D, w->t1, D, 1, w->u_chunk + chunk * D * D, 1, D, w->c);
     for (int64_t t = 0; t < C; t++)
         for (int64_t i = 0; i < D; i++)
             w->c[t * D + i] = w->c[t * D + i] * w->eg[t];
-    replay_product(w, C, D, C, w->score, C, 1, w->t3, D, 1, w->c);
-    replay_mix(w, chunk, w->y);
+    gka_replay_product(w, C, D, C, w->score, C, 1, w->t3, D, 1, w->c);
+    gka_replay_mix(w, chunk, w->y);
     for (int64_t t = 0; t < n; t++) {
         float *const c = w->c + t * D;
         const float alpha = w->alpha[first + t];
@@ -30,14 +30,14 @@ void replay_output_gradient(replay_head *w, int64_t chunk, float *dalpha) {
             w->dx[at] = low(alpha * c[i]);
             w->rest[at] = low(fmaf(-alpha, c[i], c[i]));
         }
-        dalpha[first + t] = low(replay_row_dot(D, c, difference));
-        w->along[first + t] = replay_row_dot(D, c, w->y + t * D);
+        dalpha[first + t] = low(gka_replay_row_dot(D, c, difference));
+        w->along[first + t] = gka_replay_row_dot(D, c, w->y + t * D);
     }
 }
 
-void replay_weights(replay_head *w, int64_t chunk) {
+void gka_replay_weights(replay_head *w, int64_t chunk) {
     const int64_t D = w->D, n = rows_of(w, chunk), first = chunk * C;
-    replay_gates(w, chunk);
+    gka_replay_gates(w, chunk);
     for (int64_t t = 0; t < n; t++) {
         float quarter[4] = {0};
         for (int64_t i = 0; i < D; i++) {
@@ -66,7 +66,7 @@ static void suffix_add(replay_head *w, const float *left, const float *right, co
         for (int64_t i = 0; i < D; i++)
             w->more[t * D + i] =
                 weight != NULL ? low(right[t * D + i] * weight[t]) : right[t * D + i];
-    replay_product(w, D, D, C, left, 1, D, w->more, D, 1, R);
+    gka_replay_product(w, D, D, C, left, 1, D, w->more, D, 1, R);
 }
 
 /* R <- fma(beta, S, R) and <R, S> of one 64 x 64 tile, as its block adds them. */
@@ -93,14 +93,14 @@ static float suffix_inner(const replay_head *w, int64_t row0, int64_t col0, bool
     return total;
 }
 
-void replay_suffix(replay_head *w, bool normal, const float *states, float *snapshots, float *inner,
-                   float *R) {
+void gka_replay_suffix(replay_head *w, bool normal, const float *states, float *snapshots,
+                       float *inner, float *R) {
     const int64_t D = w->D, tiles = D / 64;
     zero(R, D * D);
     for (int64_t chunk = w->chunks - 1; chunk >= 0; chunk--) {
         const int64_t n = rows_of(w, chunk);
-        replay_gates(w, chunk);
-        replay_snapshot(w, R, snapshots + chunk * D * D);
+        gka_replay_gates(w, chunk);
+        gka_replay_snapshot(w, R, snapshots + chunk * D * D);
         if (w->gated) {
             const float decay = gka_pinned_exp(w->G[n - 1]);
             for (int64_t i = 0; i < D * D; i++)
@@ -110,14 +110,14 @@ void replay_suffix(replay_head *w, bool normal, const float *states, float *snap
             float half[C] = {0};
             for (int64_t j = 0; j < n; j++)
                 half[j] = 0.5f * w->carry[chunk * C + j];
-            replay_tile(w, w->p, chunk, w->t1);
-            replay_tile(w, w->x, chunk, w->t2);
+            gka_replay_tile(w, w->p, chunk, w->t1);
+            gka_replay_tile(w, w->x, chunk, w->t2);
             suffix_add(w, w->t1, w->t2, w->gated ? w->eg : NULL, R);
-            replay_tile(w, w->k, chunk, w->t1);
+            gka_replay_tile(w, w->k, chunk, w->t1);
             suffix_add(w, w->t1, w->t1, half, R);
         } else {
-            replay_mix(w, chunk, w->t1);
-            replay_tile(w, w->dout, chunk, w->t2);
+            gka_replay_mix(w, chunk, w->t1);
+            gka_replay_tile(w, w->dout, chunk, w->t2);
             suffix_add(w, w->t1, w->t2, w->gated ? w->eg : NULL, R);
         }
         for (int64_t block = 0; block < tiles * tiles; block++)
@@ -128,13 +128,13 @@ void replay_suffix(replay_head *w, bool normal, const float *states, float *snap
 }
 
 /* dk, dv, dg, dq of a chunk; dk, dv, dq, dg [T,..] of the head. */
-void replay_gradients(replay_head *w, int64_t chunk, bool layer, float *dq, float *dk, float *dv,
-                      float *dg) {
+void gka_replay_gradients(replay_head *w, int64_t chunk, bool layer, float *dq, float *dk,
+                          float *dv, float *dg) {
     const int64_t D = w->D, n = rows_of(w, chunk), first = chunk * C, tiles = (D / 64) * (D / 64);
     const float *const S = w->h_chunk + chunk * D * D, *const N = w->n_chunk + chunk * D * D;
     float carry[C] = {0}, decay[C], weight[C] = {0};
     float *const k = w->t1, *const x = w->t2, *const p = w->t3, *const sum = w->r;
-    replay_gates(w, chunk);
+    gka_replay_gates(w, chunk);
     for (int64_t j = 0; j < C; j++) {
         decay[j] = w->gated && j < n ? gka_pinned_exp(w->G[n - 1] - w->G[j]) : 1.0f;
         if (j < n) {
@@ -142,16 +142,16 @@ void replay_gradients(replay_head *w, int64_t chunk, bool layer, float *dq, floa
             weight[j] = w->w[first + j];
         }
     }
-    replay_tile(w, w->k, chunk, k);
-    replay_tile(w, w->x, chunk, x);
-    replay_tile(w, w->p, chunk, p);
+    gka_replay_tile(w, w->k, chunk, k);
+    gka_replay_tile(w, w->x, chunk, x);
+    gka_replay_tile(w, w->p, chunk, p);
     zero(sum, C * D);
-    replay_masked_scores(w, k, x, true);
-    replay_product(w, C, D, C, w->score, C, 1, p, D, 1, sum);
-    replay_masked_scores(w, k, p, true);
-    replay_product(w, C, D, C, w->score, C, 1, x, D, 1, sum);
+    gka_replay_masked_scores(w, k, x, true);
+    gka_replay_product(w, C, D, C, w->score, C, 1, p, D, 1, sum);
+    gka_replay_masked_scores(w, k, p, true);
+    gka_replay_product(w, C, D, C, w->score, C, 1, x, D, 1, sum);
     zero(w->score, SQUARE);
-    replay_product(w, C, C, D, k, D, 1, k, 1, D, w->score);
+    gka_replay_product(w, C, C, D, k, D, 1, k, 1, D, w->score);
     for (int64_t j = 0; j < C; j++)
         for (int64_t i = 0; i < C; i++) {
             float both = 0;
@@ -159,20 +159,20 @@ void replay_gradients(replay_head *w, int64_t chunk, bool layer, float *dq, floa
                 both = fmaf(w->mask[t * C + j] * weight[t], w->mask[t * C + i], both);
             w->score[j * C + i] = low(w->score[j * C + i] * both);
         }
-    replay_product(w, C, D, C, w->score, C, 1, k, D, 1, sum);
+    gka_replay_product(w, C, D, C, w->score, C, 1, k, D, 1, sum);
     zero(w->more, C * D);
-    replay_product(w, C, D, D, k, D, 1, S, 1, D, w->more);
+    gka_replay_product(w, C, D, D, k, D, 1, S, 1, D, w->more);
     for (int64_t i = 0; i < C * D; i++)
         sum[i] = fmaf(carry[i / D], w->more[i], sum[i]);
     zero(w->more, C * D);
-    replay_product(w, C, D, D, k, D, 1, N, D, 1, w->more);
-    replay_product(w, C, D, D, k, D, 1, N, 1, D, w->more);
+    gka_replay_product(w, C, D, D, k, D, 1, N, D, 1, w->more);
+    gka_replay_product(w, C, D, D, k, D, 1, N, 1, D, w->more);
     for (int64_t i = 0; i < C * D; i++)
         sum[i] = -fmaf(decay[i / D], w->more[i], sum[i]);
     for (int64_t t = 0; t < n; t++) {
         const float *const q = w->q + (first + t) * D;
-        w->local[t] = -0.5f * replay_row_dot(D, sum + t * D, k + t * D);
-        w->local[t] = w->local[t] - replay_row_dot(D, p + t * D, q);
+        w->local[t] = -0.5f * gka_replay_row_dot(D, sum + t * D, k + t * D);
+        w->local[t] = w->local[t] - gka_replay_row_dot(D, p + t * D, q);
         if (layer)
             for (int64_t i = 0; i < D; i++)
                 dq[(first + t) * D + i] = low(w->rest[(first + t) * D + i] + p[t * D + i]);
@@ -180,27 +180,27 @@ void replay_gradients(replay_head *w, int64_t chunk, bool layer, float *dq, floa
     if (layer) {
         const float *const E = w->e_chunk + chunk * D * D;
         float *const grad = w->t2, *const mixed = w->y, *const v = w->t3;
-        replay_mix(w, chunk, mixed);
-        replay_tile(w, w->dout, chunk, grad);
-        replay_masked_scores(w, k, mixed, true);
+        gka_replay_mix(w, chunk, mixed);
+        gka_replay_tile(w, w->dout, chunk, grad);
+        gka_replay_masked_scores(w, k, mixed, true);
         zero(w->c, C * D);
-        replay_product(w, C, D, C, w->score, C, 1, grad, D, 1, w->c);
+        gka_replay_product(w, C, D, C, w->score, C, 1, grad, D, 1, w->c);
         zero(w->more, C * D);
-        replay_product(w, C, D, D, k, D, 1, E, D, 1, w->more);
-        replay_tile(w, w->v, chunk, v);
+        gka_replay_product(w, C, D, D, k, D, 1, E, D, 1, w->more);
+        gka_replay_tile(w, w->v, chunk, v);
         for (int64_t i = 0; i < C * D; i++)
             w->c[i] = w->s * fmaf(decay[i / D], w->more[i], w->c[i]);
         for (int64_t t = 0; t < n; t++) {
             w->local[t] =
-                w->local[t] - replay_row_dot(D, w->c + t * D, v + t * D) + w->along[first + t];
+                w->local[t] - gka_replay_row_dot(D, w->c + t * D, v + t * D) + w->along[first + t];
             for (int64_t i = 0; i < D; i++)
                 dv[(first + t) * D + i] = low(w->c[t * D + i]);
         }
-        replay_masked_scores(w, v, grad, true);
+        gka_replay_masked_scores(w, v, grad, true);
         zero(w->c, C * D);
-        replay_product(w, C, D, C, w->score, C, 1, mixed, D, 1, w->c);
+        gka_replay_product(w, C, D, C, w->score, C, 1, mixed, D, 1, w->c);
         zero(w->more, C * D);
-        replay_product(w, C, D, D, v, D, 1, E, 1, D, w->more);
+        gka_replay_product(w, C, D, D, v, D, 1, E, 1, D, w->more);
         for (int64_t i = 0; i < C * D; i++)
             sum[i] = sum[i] + w->s * fmaf(decay[i / D], w->more[i], w->c[i]);
     }

@@ -20,14 +20,14 @@ static void decode_head(const gka_problem *problem, int64_t b, int64_t h, float 
         problem->g.data != NULL ? gka_pinned_exp((float)gka_problem_g(problem, b, 0, h)) : 1.0f;
     const float a = (float)problem->ridge_ratio, alpha = (float)gka_problem_alpha(problem, b, 0, h);
     float q[MAX_D], k[MAX_D], v[MAX_D], r[MAX_D], d[MAX_D], x[MAX_D];
-    replay_read_rows(problem, gka_problem_q, b, h, D, q);
-    replay_read_rows(problem, gka_problem_k, b, h, D, k);
-    replay_read_state(problem, false, b, h, scratch, S);
+    gka_replay_read_rows(problem, gka_problem_q, b, h, D, q);
+    gka_replay_read_rows(problem, gka_problem_k, b, h, D, k);
+    gka_replay_read_state(problem, false, b, h, scratch, S);
     const bool before = problem->h0.data != NULL;
     for (int64_t i = 0; i < D; i++)
         for (int64_t j = 0; j < D; j++)
             S[i * D + j] = fmaf(k[i], k[j], before ? gamma * S[i * D + j] : 0.0f);
-    replay_store_state(problem, b, h, 1, S, out->h_final);
+    gka_replay_store_state(problem, b, h, 1, S, out->h_final);
     float f2 = 0;
     for (int64_t warp = 0; warp < D / 32; warp++) {
         float lane[32];
@@ -69,21 +69,21 @@ static void decode_head(const gka_problem *problem, int64_t b, int64_t h, float 
         out->x[head_at * D + j] = low(x[j]);
     if (problem->V == 0 || (out->o == NULL && out->u_final == NULL))
         return;
-    replay_read_rows(problem, gka_problem_v, b, h, D, v);
-    replay_read_state(problem, true, b, h, scratch, S);
+    gka_replay_read_rows(problem, gka_problem_v, b, h, D, v);
+    gka_replay_read_state(problem, true, b, h, scratch, S);
     const bool had = problem->u0.data != NULL;
     for (int64_t i = 0; i < D; i++) {
         d[i] = fmaf(alpha, x[i] - q[i], q[i]);
         for (int64_t j = 0; j < D; j++)
             S[i * D + j] = fmaf(k[i], v[j], had ? gamma * S[i * D + j] : 0.0f);
     }
-    replay_store_state(problem, b, h, 1, S, out->u_final);
+    gka_replay_store_state(problem, b, h, 1, S, out->u_final);
     for (int64_t j = 0; out->o != NULL && j < D; j++)
         out->o[head_at * D + j] = low((float)problem->scale * column_dot(D, S, j, d));
 }
 
 gka_status gka_replay_decode(const gka_problem *problem, gka_chunk *out, gka_error *error) {
-    gka_status status = replay_check(problem, error);
+    gka_status status = gka_replay_check(problem, error);
     if (status != GKA_OK)
         return status;
     if (problem->T != 1)

@@ -18,11 +18,11 @@ static void norm(replay_head *w, const float *S, const float *k, float *fro) {
         f0 = i == 0 ? warp[0] : f0 + warp[i];
     }
     zero(w->c, C * D);
-    replay_product(w, C, D, D, k, D, 1, S, D, 1, w->c);
+    gka_replay_product(w, C, D, D, k, D, 1, S, D, 1, w->c);
     zero(w->score, SQUARE);
-    replay_product(w, C, C, D, k, D, 1, k, 1, D, w->score);
+    gka_replay_product(w, C, C, D, k, D, 1, k, 1, D, w->score);
     for (int64_t t = 0; t < C; t++) {
-        float sum = w->eg[t] * replay_row_dot(D, w->c + t * D, k + t * D);
+        float sum = w->eg[t] * gka_replay_row_dot(D, w->c + t * D, k + t * D);
         for (int64_t j = 0; j < t; j++) {
             const float s = w->score[t * C + j];
             sum = fmaf(w->mask[t * C + j], s * s, sum);
@@ -41,8 +41,8 @@ static void norm(replay_head *w, const float *S, const float *k, float *fro) {
 }
 
 /* x of one chunk for the right-hand sides q [C,D]; x [C,D] unrounded. */
-void replay_solve(replay_head *w, const float *q, const float *S, const float *k, const float *fro,
-                  float *x) {
+void gka_replay_solve(replay_head *w, const float *q, const float *S, const float *k,
+                      const float *fro, float *x) {
     const int64_t D = w->D;
     const bool two = w->form == GKA_TWO_TERM;
     float lambda[C], theta[C], weight[C], scale[C];
@@ -73,7 +73,7 @@ void replay_solve(replay_head *w, const float *q, const float *S, const float *k
         }
     }
     for (int iteration = 0; iteration < w->num_iter; iteration++) {
-        replay_apply(w, w->y, S, k, k);
+        gka_replay_apply(w, w->y, S, k, k);
         for (int64_t t = 0; t < C; t++) {
             const bool empty = !(lambda[t] > 0);
             if (two) {
@@ -115,37 +115,37 @@ static void advance(replay_head *w, int64_t chunk, const float *k, const float *
     if (w->gated)
         for (int64_t i = 0; i < D * D; i++)
             S[i] = S[i] * decay;
-    replay_product(w, D, D, C, k, 1, D, w->more, D, 1, S);
+    gka_replay_product(w, D, D, C, k, 1, D, w->more, D, 1, S);
 }
 
 /* All snapshots of a state, and its final value in w->state. */
-void replay_walk(replay_head *w, const float *v, float *snapshots) {
+void gka_replay_walk(replay_head *w, const float *v, float *snapshots) {
     for (int64_t chunk = 0; chunk < w->chunks; chunk++) {
-        replay_gates(w, chunk);
-        replay_snapshot(w, w->state, snapshots + chunk * w->D * w->D);
-        replay_tile(w, w->k, chunk, w->t1);
-        replay_tile(w, v, chunk, w->t2);
+        gka_replay_gates(w, chunk);
+        gka_replay_snapshot(w, w->state, snapshots + chunk * w->D * w->D);
+        gka_replay_tile(w, w->k, chunk, w->t1);
+        gka_replay_tile(w, v, chunk, w->t2);
         advance(w, chunk, w->t1, w->t2, w->state);
     }
 }
 
-void replay_forward_chunk(replay_head *w, int64_t chunk, bool output, float *o) {
+void gka_replay_forward_chunk(replay_head *w, int64_t chunk, bool output, float *o) {
     const int64_t D = w->D, n = rows_of(w, chunk), first = chunk * C;
     const float *const S = w->h_chunk + chunk * D * D;
     float fro[C];
-    replay_gates(w, chunk);
-    replay_tile(w, w->k, chunk, w->t1);
-    replay_tile(w, w->q, chunk, w->t2);
+    gka_replay_gates(w, chunk);
+    gka_replay_tile(w, w->k, chunk, w->t1);
+    gka_replay_tile(w, w->q, chunk, w->t2);
     norm(w, S, w->t1, fro);
-    replay_solve(w, w->t2, S, w->t1, fro, w->t3);
+    gka_replay_solve(w, w->t2, S, w->t1, fro, w->t3);
     memcpy(w->fro + first, fro, (size_t)n * sizeof *fro);
     for (int64_t i = 0; i < n * D; i++)
         w->x[first * D + i] = low(w->t3[i]);
     if (!output)
         return;
-    replay_mix(w, chunk, w->y);
-    replay_tile(w, w->v, chunk, w->t2);
-    replay_apply(w, w->y, w->u_chunk + chunk * D * D, w->t1, w->t2);
+    gka_replay_mix(w, chunk, w->y);
+    gka_replay_tile(w, w->v, chunk, w->t2);
+    gka_replay_apply(w, w->y, w->u_chunk + chunk * D * D, w->t1, w->t2);
     for (int64_t i = 0; i < n * D; i++)
         o[first * D + i] = low(w->s * w->c[i]);
 }

@@ -58,56 +58,58 @@ static inline int64_t rows_of(const replay_head *w, int64_t chunk) {
 
 /* c[m,n] += a b on the tensor core; the element (i, j) of an operand stands at i * row + j *
  * column. */
-void replay_product(replay_head *w, int64_t m, int64_t n, int64_t k, const float *a, int64_t a_row,
-                    int64_t a_column, const float *b, int64_t b_row, int64_t b_column, float *c);
+void gka_replay_product(replay_head *w, int64_t m, int64_t n, int64_t k, const float *a,
+                        int64_t a_row, int64_t a_column, const float *b, int64_t b_row,
+                        int64_t b_column, float *c);
 /* sum_i a_i b_i over a row of D in the order of a tile's threads, then column groups in order. */
-float replay_row_dot(int64_t D, const float *a, const float *b);
+float gka_replay_row_dot(int64_t D, const float *a, const float *b);
 /* G, exp(G) and M of a chunk. */
-void replay_gates(replay_head *w, int64_t chunk);
+void gka_replay_gates(replay_head *w, int64_t chunk);
 /* Rows [chunk C, chunk C + C) of a [T,D] tensor, zero beyond T. */
-void replay_tile(const replay_head *w, const float *from, int64_t chunk, float *to);
+void gka_replay_tile(const replay_head *w, const float *from, int64_t chunk, float *to);
 /* score = bf16((left right^T) . M), or . M^T. */
-void replay_masked_scores(replay_head *w, const float *left, const float *right, bool transposed);
+void gka_replay_masked_scores(replay_head *w, const float *left, const float *right,
+                              bool transposed);
 /* c = exp(G) (y S) + bf16((y K^T) . M) right */
-void replay_apply(replay_head *w, const float *y, const float *S, const float *k,
-                  const float *right);
+void gka_replay_apply(replay_head *w, const float *y, const float *S, const float *k,
+                      const float *right);
 /* q' = bf16(fma(alpha, x - q, q)) of a chunk's tokens. */
-void replay_mix(const replay_head *w, int64_t chunk, float *to);
-void replay_snapshot(const replay_head *w, const float *S, float *to);
+void gka_replay_mix(const replay_head *w, int64_t chunk, float *to);
+void gka_replay_snapshot(const replay_head *w, const float *S, float *to);
 
 /* ---- kernels, a chunk or a state at a time (replay_forward.c, replay_backward.c) ------------ */
 
 /* x of one chunk for the right-hand sides q [C,D]; x [C,D] unrounded. */
-void replay_solve(replay_head *w, const float *q, const float *S, const float *k, const float *fro,
-                  float *x);
+void gka_replay_solve(replay_head *w, const float *q, const float *S, const float *k,
+                      const float *fro, float *x);
 /* All snapshots of a state, and its final value in w->state. */
-void replay_walk(replay_head *w, const float *v, float *snapshots);
+void gka_replay_walk(replay_head *w, const float *v, float *snapshots);
 /* fro, x and, where asked, o of a chunk from the snapshots. */
-void replay_forward_chunk(replay_head *w, int64_t chunk, bool output, float *o);
+void gka_replay_forward_chunk(replay_head *w, int64_t chunk, bool output, float *o);
 /* dq' of a chunk: dalpha, along, dx, rest. */
-void replay_output_gradient(replay_head *w, int64_t chunk, float *dalpha);
+void gka_replay_output_gradient(replay_head *w, int64_t chunk, float *dalpha);
 /* w_t = 2 a <p, x>/f, the ridge carried to each key, and beta of a chunk. */
-void replay_weights(replay_head *w, int64_t chunk);
+void gka_replay_weights(replay_head *w, int64_t chunk);
 /* The state R = N (normal) or E from right to left: a snapshot at the end of each chunk, <R, S> of
  * each 64 x 64 tile. */
-void replay_suffix(replay_head *w, bool normal, const float *states, float *snapshots, float *inner,
-                   float *R);
+void gka_replay_suffix(replay_head *w, bool normal, const float *states, float *snapshots,
+                       float *inner, float *R);
 /* dk, dv, dg, dq of a chunk; dk, dv, dq, dg [T,..] of the head. */
-void replay_gradients(replay_head *w, int64_t chunk, bool layer, float *dq, float *dk, float *dv,
-                      float *dg);
+void gka_replay_gradients(replay_head *w, int64_t chunk, bool layer, float *dq, float *dk,
+                          float *dv, float *dg);
 
 /* ---- a problem's tensors (replay.c) --------------------------------------------------------- */
 
-gka_status replay_check(const gka_problem *problem, gka_error *error);
+gka_status gka_replay_check(const gka_problem *problem, gka_error *error);
 typedef void replay_reader(const gka_problem *, int64_t, int64_t, int64_t, double *);
 /* A head's rows of a tensor, [T, width]. */
-void replay_read_rows(const gka_problem *problem, replay_reader *reader, int64_t b, int64_t h,
-                      int64_t width, float *to);
+void gka_replay_read_rows(const gka_problem *problem, replay_reader *reader, int64_t b, int64_t h,
+                          int64_t width, float *to);
 /* A head's u0 (u) or h0; scratch [D,D]. */
-void replay_read_state(const gka_problem *problem, bool u, int64_t b, int64_t h, double *scratch,
-                       float *to);
+void gka_replay_read_state(const gka_problem *problem, bool u, int64_t b, int64_t h,
+                           double *scratch, float *to);
 /* factor * from into a [B,H,D,D] tensor; to may be NULL. */
-void replay_store_state(const gka_problem *problem, int64_t b, int64_t h, float factor,
-                        const float *from, double *to);
+void gka_replay_store_state(const gka_problem *problem, int64_t b, int64_t h, float factor,
+                            const float *from, double *to);
 
 #endif

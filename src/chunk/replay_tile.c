@@ -9,8 +9,9 @@
 
 /* c[m,n] += a b on the tensor core; the element (i, j) of an operand stands at i * row + j *
  * column. */
-void replay_product(replay_head *w, int64_t m, int64_t n, int64_t k, const float *a, int64_t a_row,
-                    int64_t a_column, const float *b, int64_t b_row, int64_t b_column, float *c) {
+void gka_replay_product(replay_head *w, int64_t m, int64_t n, int64_t k, const float *a,
+                        int64_t a_row, int64_t a_column, const float *b, int64_t b_row,
+                        int64_t b_column, float *c) {
     for (int64_t i = 0; i < m; i++)
         for (int64_t j = 0; j < k; j++)
             w->da[i * k + j] = a[i * a_row + j * a_column];
@@ -26,7 +27,7 @@ void replay_product(replay_head *w, int64_t m, int64_t n, int64_t k, const float
 }
 
 /* sum_i a_i b_i over a row of D in the order of a tile's threads, then column groups in order. */
-float replay_row_dot(int64_t D, const float *a, const float *b) {
+float gka_replay_row_dot(int64_t D, const float *a, const float *b) {
     float total = 0;
     for (int64_t group = 0; group < 4; group++) {
         float quad[4];
@@ -46,7 +47,7 @@ float replay_row_dot(int64_t D, const float *a, const float *b) {
 }
 
 /* G, exp(G) and M of a chunk. */
-void replay_gates(replay_head *w, int64_t chunk) {
+void gka_replay_gates(replay_head *w, int64_t chunk) {
     const int64_t n = rows_of(w, chunk);
     float sum = 0;
     for (int64_t t = 0; t < C; t++) {
@@ -65,16 +66,17 @@ void replay_gates(replay_head *w, int64_t chunk) {
 }
 
 /* Rows [chunk C, chunk C + C) of a [T,D] tensor, zero beyond T. */
-void replay_tile(const replay_head *w, const float *from, int64_t chunk, float *to) {
+void gka_replay_tile(const replay_head *w, const float *from, int64_t chunk, float *to) {
     const int64_t n = rows_of(w, chunk);
     memcpy(to, from + chunk * C * w->D, (size_t)(n * w->D) * sizeof *to);
     zero(to + n * w->D, (C - n) * w->D);
 }
 
 /* score = bf16((left right^T) . M), or . M^T. */
-void replay_masked_scores(replay_head *w, const float *left, const float *right, bool transposed) {
+void gka_replay_masked_scores(replay_head *w, const float *left, const float *right,
+                              bool transposed) {
     zero(w->score, SQUARE);
-    replay_product(w, C, C, w->D, left, w->D, 1, right, 1, w->D, w->score);
+    gka_replay_product(w, C, C, w->D, left, w->D, 1, right, 1, w->D, w->score);
     for (int64_t i = 0; i < C; i++)
         for (int64_t j = 0; j < C; j++)
             w->score[i * C + j] =
@@ -82,20 +84,20 @@ void replay_masked_scores(replay_head *w, const float *left, const float *right,
 }
 
 /* c = exp(G) (y S) + bf16((y K^T) . M) right */
-void replay_apply(replay_head *w, const float *y, const float *S, const float *k,
-                  const float *right) {
+void gka_replay_apply(replay_head *w, const float *y, const float *S, const float *k,
+                      const float *right) {
     const int64_t D = w->D;
-    replay_masked_scores(w, y, k, false);
+    gka_replay_masked_scores(w, y, k, false);
     zero(w->c, C * D);
-    replay_product(w, C, D, D, y, D, 1, S, D, 1, w->c);
+    gka_replay_product(w, C, D, D, y, D, 1, S, D, 1, w->c);
     for (int64_t t = 0; t < C; t++)
         for (int64_t i = 0; i < D; i++)
             w->c[t * D + i] = w->c[t * D + i] * w->eg[t];
-    replay_product(w, C, D, C, w->score, C, 1, right, D, 1, w->c);
+    gka_replay_product(w, C, D, C, w->score, C, 1, right, D, 1, w->c);
 }
 
 /* q' = bf16(fma(alpha, x - q, q)) of a chunk's tokens. */
-void replay_mix(const replay_head *w, int64_t chunk, float *to) {
+void gka_replay_mix(const replay_head *w, int64_t chunk, float *to) {
     const int64_t D = w->D, n = rows_of(w, chunk), first = chunk * C;
     zero(to, C * D);
     for (int64_t t = 0; t < n; t++)
@@ -105,7 +107,7 @@ void replay_mix(const replay_head *w, int64_t chunk, float *to) {
         }
 }
 
-void replay_snapshot(const replay_head *w, const float *S, float *to) {
+void gka_replay_snapshot(const replay_head *w, const float *S, float *to) {
     for (int64_t i = 0; i < w->D * w->D; i++)
         to[i] = low(S[i]);
 }

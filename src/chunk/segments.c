@@ -253,7 +253,7 @@ static void start(segmented *s) {
     const size_t last = (size_t)s->count;
     for (int64_t head = 0; head < p->N * p->H; head++) {
         const int64_t n = head / p->H, h = head % p->H;
-        chunk_initial_state(&s->plan, n, h, s->h + head * p->D * p->D);
+        gka_chunk_initial_state(&s->plan, n, h, s->h + head * p->D * p->D);
         gka_problem_dh_final(p, n, h, s->A + last * h_size(s) + (size_t)(head * p->D * p->D));
         if (p->V > 0)
             gka_problem_u0(p, n, h, s->u + head * p->D * p->V);
@@ -289,7 +289,7 @@ gka_status gka_chunk_by_segments(const gka_problem *problem, const gka_profile *
     gka_status status = check(&s);
     if (status != GKA_OK)
         return status;
-    chunk_plan_init(&s.plan, problem, profile);
+    gka_chunk_plan_init(&s.plan, problem, profile);
     if (!take_all(&s)) {
         status =
             gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory: %lld segments", (long long)count);

@@ -27,11 +27,11 @@ static chunk_kind kind_at(const chunk_plan *plan, gka_point point, chunk_kind ki
     return chunk_has(plan, point) ? kind : CHUNK_WORKING;
 }
 
-void chunk_plan_piece(chunk_plan *plan, int64_t T) {
+void gka_chunk_plan_piece(chunk_plan *plan, int64_t T) {
     plan->C_out = plan->hardware ? output_tile(T) : plan->C;
 }
 
-void chunk_plan_init(chunk_plan *plan, const gka_problem *problem, const gka_profile *profile) {
+void gka_chunk_plan_init(chunk_plan *plan, const gka_problem *problem, const gka_profile *profile) {
     const bool hardware = profile->device->core[GKA_MMA_BF16].group > 0;
     *plan = (chunk_plan){.problem = problem,
                          .profile = *profile,
@@ -41,7 +41,7 @@ void chunk_plan_init(chunk_plan *plan, const gka_problem *problem, const gka_pro
                          .hardware = hardware,
                          .gated = problem->g.data != NULL,
                          .exact = gka_device_find("exact64")};
-    chunk_plan_piece(plan, problem->T);
+    gka_chunk_plan_piece(plan, problem->T);
     plan->f32 = profile->device->binary32 && chunk_has(plan, GKA_POINT_ARITHMETIC);
     const bool powers = is_power_of_two(plan->C) && is_power_of_two(plan->D) &&
                         (plan->V == 0 || is_power_of_two(plan->V));
@@ -67,14 +67,14 @@ void chunk_plan_init(chunk_plan *plan, const gka_problem *problem, const gka_pro
     plan->s = w(chunk_has(plan, GKA_POINT_PARAMETERS), problem->scale);
 }
 
-void *chunk_take(chunk_bump *bump, size_t count, size_t size) {
+void *gka_chunk_take(chunk_bump *bump, size_t count, size_t size) {
     void *const memory = bump->base ? bump->base + bump->used : NULL;
     bump->used += (count * size + 63) & ~(size_t)63;
     return memory;
 }
 
 static double *take(chunk_bump *bump, int64_t rows, int64_t columns) {
-    return chunk_take(bump, (size_t)rows * (size_t)columns, sizeof(double));
+    return gka_chunk_take(bump, (size_t)rows * (size_t)columns, sizeof(double));
 }
 
 static size_t max_size(size_t a, size_t b) {
@@ -82,7 +82,7 @@ static size_t max_size(size_t a, size_t b) {
 }
 
 /* Packed operands have at most max(C,D,V) rows of max(C,D,V) numbers in binary64. */
-void chunk_work_layout(const chunk_plan *plan, chunk_bump *bump, chunk_work *work) {
+void gka_chunk_work_layout(const chunk_plan *plan, chunk_bump *bump, chunk_work *work) {
     const int64_t D = plan->D, V = plan->V, C = max_of(plan->C, plan->C_out);
     const int64_t most = (max_of(C, max_of(D, V)) + 15) / 16 * 16;
     const size_t packed = gka_mma_right_size(plan->exact, GKA_MMA_WORKING, most, most);
@@ -103,7 +103,7 @@ void chunk_work_layout(const chunk_plan *plan, chunk_bump *bump, chunk_work *wor
     work->U0 = take(bump, D, V);
     work->f = take(bump, C, 1);
     work->lambda = take(bump, C, 1);
-    work->rows = chunk_take(bump, (size_t)C, sizeof *work->rows);
+    work->rows = gka_chunk_take(bump, (size_t)C, sizeof *work->rows);
     work->sigma = take(bump, C, 1);
     work->delta = take(bump, C, 1);
     work->x = take(bump, C, D);
@@ -119,29 +119,29 @@ void chunk_work_layout(const chunk_plan *plan, chunk_bump *bump, chunk_work *wor
     work->x_wait = take(bump, plan->C + plan->C_out, D);
     work->DD = take(bump, max_of(D, V), D);
     work->part = take(bump, most, most);
-    work->left = chunk_take(bump, pack, 1);
-    work->right = chunk_take(bump, pack, 1);
-    work->pack_H = chunk_take(bump, pack, 1);
-    work->pack_K = chunk_take(bump, pack, 1);
-    work->pack_Kt = chunk_take(bump, pack, 1);
+    work->left = gka_chunk_take(bump, pack, 1);
+    work->right = gka_chunk_take(bump, pack, 1);
+    work->pack_H = gka_chunk_take(bump, pack, 1);
+    work->pack_K = gka_chunk_take(bump, pack, 1);
+    work->pack_Kt = gka_chunk_take(bump, pack, 1);
     work->multiply_adds = NULL;
 }
 
 /* ---- functions and products ---------------------------------------------------------------- */
 
-double chunk_exp(const chunk_plan *plan, double x) {
+double gka_chunk_exp(const chunk_plan *plan, double x) {
     if (chunk_has(plan, GKA_POINT_EXP))
         return gka_device_exp(plan->profile.device, x);
     return w(plan->f32, gka_device_exp(plan->exact, x));
 }
 
-double chunk_div(const chunk_plan *plan, double x, double y) {
+double gka_chunk_div(const chunk_plan *plan, double x, double y) {
     if (chunk_has(plan, GKA_POINT_DIVIDE))
         return gka_device_div(plan->profile.device, x, y);
     return w(plan->f32, x / y);
 }
 
-double chunk_sqrt(const chunk_plan *plan, double x) {
+double gka_chunk_sqrt(const chunk_plan *plan, double x) {
     if (chunk_has(plan, GKA_POINT_SQRT))
         return gka_device_sqrt(plan->profile.device, x);
     return w(plan->f32, sqrt(x));
@@ -162,7 +162,7 @@ static inline double round_of(chunk_kind kind, double x) {
     }
 }
 
-double chunk_round(chunk_kind kind, double x) {
+double gka_chunk_round(chunk_kind kind, double x) {
     return round_of(kind, x);
 }
 
@@ -171,7 +171,7 @@ static inline void round_rows_to(chunk_kind kind, int64_t n, const double *x, do
         out[i] = round_of(kind, x[i]);
 }
 
-void chunk_round_rows(chunk_kind kind, int64_t n, const double *x, double *out) {
+void gka_chunk_round_rows(chunk_kind kind, int64_t n, const double *x, double *out) {
     switch (kind) {
     case CHUNK_BF16: round_rows_to(CHUNK_BF16, n, x, out); break;
     case CHUNK_SPLIT: round_rows_to(CHUNK_SPLIT, n, x, out); break;
@@ -266,9 +266,9 @@ static void multiply_packed(const chunk_plan *plan, const chunk_work *work, chun
     round_rows(u.round, M, N, c, N);
 }
 
-void chunk_multiply(const chunk_plan *plan, const chunk_work *work, chunk_kind left,
-                    chunk_kind right, int64_t M, int64_t N, int64_t K, gka_matrix a, gka_matrix b,
-                    double *c, int64_t ldc) {
+void gka_chunk_multiply(const chunk_plan *plan, const chunk_work *work, chunk_kind left,
+                        chunk_kind right, int64_t M, int64_t N, int64_t K, gka_matrix a,
+                        gka_matrix b, double *c, int64_t ldc) {
     const unit u = product_unit(plan, left, right);
     for (int i = parts_of(u, left) - 1; i >= 0; i--)
         for (int j = parts_of(u, right) - 1; j >= 0; j--) {
@@ -284,18 +284,18 @@ void chunk_multiply(const chunk_plan *plan, const chunk_work *work, chunk_kind l
 
 /* ---- tiles --------------------------------------------------------------------------------- */
 
-bool chunk_restarts(const chunk_plan *plan, int64_t b, int64_t t, int64_t h) {
+bool gka_chunk_restarts(const chunk_plan *plan, int64_t b, int64_t t, int64_t h) {
     return !plan->hardware && plan->gated && isinf(gka_problem_g(plan->problem, b, t, h));
 }
 
-int64_t chunk_cut(const chunk_plan *plan, int64_t b, int64_t t, int64_t end, int64_t h) {
+int64_t gka_chunk_cut(const chunk_plan *plan, int64_t b, int64_t t, int64_t end, int64_t h) {
     for (t++; t < end; t++)
-        if (chunk_restarts(plan, b, t, h))
+        if (gka_chunk_restarts(plan, b, t, h))
             return t;
     return end;
 }
 
-void chunk_initial_state(const chunk_plan *plan, int64_t sequence, int64_t h, double *H) {
+void gka_chunk_initial_state(const chunk_plan *plan, int64_t sequence, int64_t h, double *H) {
     const int64_t D = plan->D;
     gka_problem_h0(plan->problem, sequence, h, H);
     for (int64_t i = 0; !plan->hardware && i < D; i++)
@@ -303,8 +303,8 @@ void chunk_initial_state(const chunk_plan *plan, int64_t sequence, int64_t h, do
             H[i * D + j] = H[j * D + i] = w(plan->f32, (H[i * D + j] + H[j * D + i]) / 2);
 }
 
-void chunk_load(const chunk_plan *plan, int64_t b, int64_t t, int64_t n, int64_t h, int64_t C,
-                bool restart, chunk_tile *tile) {
+void gka_chunk_load(const chunk_plan *plan, int64_t b, int64_t t, int64_t n, int64_t h, int64_t C,
+                    bool restart, chunk_tile *tile) {
     const gka_problem *const problem = plan->problem;
     const int64_t D = plan->D, V = plan->V;
     tile->C = C;
@@ -324,7 +324,7 @@ void chunk_load(const chunk_plan *plan, int64_t b, int64_t t, int64_t n, int64_t
         tile->g[0] = 0;
 }
 
-void chunk_gates(const chunk_plan *plan, bool round_mask, chunk_tile *tile, double *row) {
+void gka_chunk_gates(const chunk_plan *plan, bool round_mask, chunk_tile *tile, double *row) {
     const int64_t C = tile->C, n = tile->n;
     memset(tile->M, 0, (size_t)(C * C) * sizeof(double));
     if (!plan->gated) {
@@ -337,16 +337,16 @@ void chunk_gates(const chunk_plan *plan, bool round_mask, chunk_tile *tile, doub
         tile->decay = 1;
         return;
     }
-    scan_sum(plan->order, C, tile->g, tile->G);
+    gka_scan_sum(plan->order, C, tile->g, tile->G);
     const double last = tile->G[n - 1];
-    tile->decay = chunk_exp(plan, last);
+    tile->decay = gka_chunk_exp(plan, last);
     for (int64_t t = 0; t < C; t++) {
-        tile->expG[t] = chunk_exp(plan, tile->G[t]);
-        tile->tail[t] = t < n ? chunk_exp(plan, w(plan->f32, last - tile->G[t])) : 0;
+        tile->expG[t] = gka_chunk_exp(plan, tile->G[t]);
+        tile->tail[t] = t < n ? gka_chunk_exp(plan, w(plan->f32, last - tile->G[t])) : 0;
     }
     for (int64_t t = 0; t < n; t++) {
         for (int64_t j = 0; j <= t; j++)
-            row[j] = chunk_exp(plan, w(plan->f32, tile->G[t] - tile->G[j]));
+            row[j] = gka_chunk_exp(plan, w(plan->f32, tile->G[t] - tile->G[j]));
         for (int64_t j = 0; j <= t; j++)
             tile->M[t * C + j] = round_mask ? low_of(plan->profile.fp16, row[j]) : row[j];
     }
@@ -359,15 +359,15 @@ void chunk_gates(const chunk_plan *plan, bool round_mask, chunk_tile *tile, doub
 static double solver_row(const chunk_plan *plan, int64_t C, int64_t n, const double *a,
                          const double *b) {
     if (plan->warps == 4)
-        return row_dot(plan->order, C, n, a, b);
+        return gka_row_dot(plan->order, C, n, a, b);
     const int64_t shared = plan->warps == 8 ? (C < 64 ? 8 : 1) : (plan->D > C ? 2 : 1);
-    return row_dot_shared(plan->order, shared < n / 8 ? shared : n / 8, n, a, b);
+    return gka_row_dot_shared(plan->order, shared < n / 8 ? shared : n / 8, n, a, b);
 }
 
 /* A sum over the columns of [C,C], spread over lanes; two warps and 64 columns: one thread's. */
 static double cross_sum(const chunk_plan *plan, int64_t C, const double *a, const double *b) {
-    return plan->warps == 2 && C >= 64 ? row_dot_thread(plan->order, C, a, b)
-                                       : lane_dot(plan->order, C, a, b);
+    return plan->warps == 2 && C >= 64 ? gka_row_dot_thread(plan->order, C, a, b)
+                                       : gka_lane_dot(plan->order, C, a, b);
 }
 
 /* f_t^2 = exp(2 G_t) ||H_0||^2 + 2 exp(G_t) sum_j M_tj k_j^T H_0 k_j
@@ -381,7 +381,7 @@ static double norm_of_state(const chunk_plan *plan, const chunk_work *work) {
             work->DD[i] = low_of(fp16, work->H0[i]);
             sum += work->DD[i] * work->DD[i];
         }
-        return plan->D >= 32 && plan->hardware ? norm_low(fp16, plan->D, plan->warps, work->DD)
+        return plan->D >= 32 && plan->hardware ? gka_norm_low(fp16, plan->D, plan->warps, work->DD)
                                                : low_of(fp16, sum);
     }
     for (int64_t i = 0; i < size; i++)
@@ -389,7 +389,7 @@ static double norm_of_state(const chunk_plan *plan, const chunk_work *work) {
     return w(plan->f32, sum);
 }
 
-void chunk_norm(const chunk_plan *plan, chunk_work *work, double *f) {
+void gka_chunk_norm(const chunk_plan *plan, chunk_work *work, double *f) {
     const chunk_tile *const tile = &work->tile;
     const int64_t C = tile->C, D = plan->D;
     const bool f32 = plan->f32, square = chunk_has(plan, GKA_POINT_NORM_SQUARE);
@@ -415,7 +415,7 @@ void chunk_norm(const chunk_plan *plan, chunk_work *work, double *f) {
 
     const double state = norm_of_state(plan, work);
     if (!plan->gated)
-        scan_sum(plan->order, C, cross, cross);
+        gka_scan_sum(plan->order, C, cross, cross);
     for (int64_t t = 0; t < C; t++) {
         const double within = solver_row(plan, C, C, MS + t * C, tile->M + t * C);
         double square_t;
@@ -428,7 +428,7 @@ void chunk_norm(const chunk_plan *plan, chunk_work *work, double *f) {
         }
         if (!plan->hardware && square_t < 0) /* rounding of a sum that is zero */
             square_t = 0;
-        f[t] = chunk_sqrt(plan, square_t);
+        f[t] = gka_chunk_sqrt(plan, square_t);
     }
 }
 
@@ -452,7 +452,7 @@ static void apply(const chunk_plan *plan, const chunk_work *work, const double *
     multiply_packed(plan, work, plan->operand, plan->low, C, C, D, rows, work->pack_Kt, score);
     for (int64_t i = 0; i < C * C; i++)
         score[i] = w(plan->f32, score[i] * tile->M[i]);
-    chunk_round_rows(plan->score, C * C, score, score);
+    gka_chunk_round_rows(plan->score, C * C, score, score);
     multiply_packed(plan, work, plan->score, plan->low, C, D, C, score, work->pack_K, y);
 }
 
@@ -475,8 +475,8 @@ static void round_operands(const chunk_plan *plan, const chunk_work *work, const
     for (int64_t t = 0; t < C; t++)
         for (int64_t i = t * D; i < (t + 1) * D; i++)
             scaled[i] = plan->gated ? w(plan->f32, tile->expG[t] * x[i]) : x[i];
-    chunk_round_rows(plan->operand, C * D, scaled, scaled);
-    chunk_round_rows(plan->operand, C * D, x, rows);
+    gka_chunk_round_rows(plan->operand, C * D, scaled, scaled);
+    gka_chunk_round_rows(plan->operand, C * D, x, rows);
 }
 
 static void three_term(const chunk_plan *plan, chunk_work *work, const double *rhs,
@@ -514,26 +514,26 @@ static void two_term(const chunk_plan *plan, chunk_work *work, const double *rhs
         lambda[t] = w(f32, plan->a * f[t]);
         delta[t] = w(f32, 0.5 * w(f32, plan->width * f[t]));
         const double theta = fma_w(f32, plan->a, f[t], delta[t]);
-        sigma[t] = chunk_div(plan, theta, delta[t]);
-        tau[t] = chunk_div(plan, delta[t], theta);
+        sigma[t] = gka_chunk_div(plan, theta, delta[t]);
+        tau[t] = gka_chunk_div(plan, delta[t], theta);
         for (int64_t i = t * D; i < (t + 1) * D; i++) {
             residual[i] = rhs[i];
-            d[i] = chunk_div(plan, rhs[i], theta);
+            d[i] = gka_chunk_div(plan, rhs[i], theta);
         }
     }
-    chunk_round_rows(plan->operand, C * D, d, d);
+    gka_chunk_round_rows(plan->operand, C * D, d, d);
     memcpy(x, d, (size_t)(C * D) * sizeof(double));
     for (int r = 0; r < plan->num_iter; r++) {
         apply(plan, work, d, d, plan->gated, y);
         for (int64_t t = 0; t < C; t++) {
-            const double next = chunk_div(plan, 1, fma_w(f32, 2, sigma[t], -tau[t]));
+            const double next = gka_chunk_div(plan, 1, fma_w(f32, 2, sigma[t], -tau[t]));
             const double keep = w(f32, next * tau[t]);
-            const double gain = chunk_div(plan, w(f32, 2 * next), delta[t]);
+            const double gain = gka_chunk_div(plan, w(f32, 2 * next), delta[t]);
             for (int64_t i = t * D; i < (t + 1) * D; i++) {
                 residual[i] = w(f32, residual[i] - fma_w(f32, lambda[t], d[i], y[i]));
                 d[i] = fma_w(f32, keep, d[i], w(f32, gain * residual[i]));
             }
-            chunk_round_rows(plan->operand, D, d + t * D, d + t * D);
+            gka_chunk_round_rows(plan->operand, D, d + t * D, d + t * D);
             for (int64_t i = t * D; i < (t + 1) * D; i++)
                 x[i] = w(f32, x[i] + d[i]);
             tau[t] = next;
@@ -549,18 +549,18 @@ static void cg_row(const chunk_plan *plan, int64_t C, double lambda, double leas
     const bool f32 = plan->f32;
     for (int64_t i = 0; i < D; i++)
         y[i] = fma_w(f32, lambda, p[i], y[i]);
-    const double pw = row_dot(plan->order, C, D, p, y);
+    const double pw = gka_row_dot(plan->order, C, D, p, y);
     double next = 0;
     if (!(pw <= 0)) {
-        const double alpha = chunk_div(plan, *rho, pw);
+        const double alpha = gka_chunk_div(plan, *rho, pw);
         for (int64_t i = 0; i < D; i++) {
             x[i] = fma_w(f32, alpha, p[i], x[i]);
             r[i] = fma_w(f32, -alpha, y[i], r[i]);
         }
-        next = row_dot(plan->order, C, D, r, r);
+        next = gka_row_dot(plan->order, C, D, r, r);
     }
     const bool ends = next <= least;
-    const double beta = ends ? 0 : chunk_div(plan, next, *rho);
+    const double beta = ends ? 0 : gka_chunk_div(plan, next, *rho);
     for (int64_t i = 0; i < D; i++)
         p[i] = ends ? 0 : fma_w(f32, beta, p[i], r[i]);
     *rho = ends ? 0 : next;
@@ -601,13 +601,13 @@ static void conjugate_gradients(const chunk_plan *plan, chunk_work *work, const 
     memcpy(residual, rhs, (size_t)(C * D) * sizeof(double));
     memcpy(p, rhs, (size_t)(C * D) * sizeof(double));
     for (int64_t t = 0; t < C; t++) {
-        rho[t] = row_dot(plan->order, C, D, rhs + t * D, rhs + t * D);
+        rho[t] = gka_row_dot(plan->order, C, D, rhs + t * D, rhs + t * D);
         least[t] = w(plan->f32, w(plan->f32, u2 * rho[t]) * u2);
     }
     for (int r = 0; r < plan->num_iter; r++) {
         scale_rows(plan, C, p, scale);
         if (consistent) {
-            chunk_round_rows(plan->operand, C * D, p, p);
+            gka_chunk_round_rows(plan->operand, C * D, p, p);
             apply(plan, work, p, p, plan->gated, y);
         } else {
             round_operands(plan, work, p, scaled, rows);
@@ -621,7 +621,7 @@ static void conjugate_gradients(const chunk_plan *plan, chunk_work *work, const 
     }
 }
 
-void chunk_solve(const chunk_plan *plan, chunk_work *work, const double *rhs, const double *f) {
+void gka_chunk_solve(const chunk_plan *plan, chunk_work *work, const double *rhs, const double *f) {
     pack_solver(plan, work);
     switch (plan->profile.form) {
     case GKA_THREE_TERM:
@@ -639,12 +639,13 @@ void chunk_solve(const chunk_plan *plan, chunk_work *work, const double *rhs, co
 
 /* ---- state --------------------------------------------------------------------------------- */
 
-void chunk_state(const chunk_plan *plan, chunk_work *work, double *S, const double *W, int64_t N) {
+void gka_chunk_state(const chunk_plan *plan, chunk_work *work, double *S, const double *W,
+                     int64_t N) {
     const chunk_tile *const tile = &work->tile;
     const int64_t C = tile->C, D = plan->D;
     const bool f32 = plan->f32, rounded = chunk_has(plan, GKA_POINT_STATE_OPERAND);
     double *const scaled = work->z;
-    chunk_handed(plan, D * N, S);
+    gka_chunk_handed(plan, D * N, S);
     if (plan->gated)
         for (int64_t i = 0; i < D * N; i++)
             S[i] = w(f32, S[i] * tile->decay);
@@ -662,20 +663,21 @@ void chunk_state(const chunk_plan *plan, chunk_work *work, double *S, const doub
             S[i * D + j] = S[j * D + i];
 }
 
-void chunk_handed(const chunk_plan *plan, int64_t n, double *S) {
+void gka_chunk_handed(const chunk_plan *plan, int64_t n, double *S) {
     if (plan->profile.low_states)
-        chunk_round_rows(plan->low, n, S, S);
+        gka_chunk_round_rows(plan->low, n, S, S);
 }
 
 /* q' = q + alpha (x - q), in three 16-bit operations as released, or rounded once to two parts. */
-void chunk_mix(const chunk_plan *plan, int64_t n, const double *q, const double *alpha,
-               const double *x, double *mixed) {
+void gka_chunk_mix(const chunk_plan *plan, int64_t n, const double *q, const double *alpha,
+                   const double *x, double *mixed) {
     const int64_t D = plan->D;
     for (int64_t t = 0; t < n; t++)
         for (int64_t i = t * D; i < (t + 1) * D; i++) {
             if (plan->mixed == CHUNK_SPLIT) {
                 const double difference = w(plan->f32, x[i] - q[i]);
-                mixed[i] = chunk_round(CHUNK_SPLIT, fma_w(plan->f32, alpha[t], difference, q[i]));
+                mixed[i] =
+                    gka_chunk_round(CHUNK_SPLIT, fma_w(plan->f32, alpha[t], difference, q[i]));
                 continue;
             }
             double y = chunk_low(plan, GKA_POINT_MIX, w(plan->f32, x[i] - q[i]));

@@ -3,7 +3,7 @@
 
 /* ---- 16 bits ------------------------------------------------------------------------------- */
 
-double low_fma(bool fp16, double x, double y, double z) {
+double gka_low_fma(bool fp16, double x, double y, double z) {
     return fp16 ? gka_fma_round(&gka_fp16, GKA_NEAREST_EVEN, x, y, z, 0)
                 : gka_fma_round(&gka_bf16, GKA_NEAREST_EVEN, x, y, z, 0);
 }
@@ -49,15 +49,16 @@ static int64_t column_warps(int64_t rows, int64_t n) {
     return rows >= 64 ? 1 : n >= 32 ? 4 : n / 8;
 }
 
-double row_dot(sum_order order, int64_t rows, int64_t n, const double *a, const double *b) {
-    return row_dot_shared(order, column_warps(rows, n), n, a, b);
+double gka_row_dot(sum_order order, int64_t rows, int64_t n, const double *a, const double *b) {
+    return gka_row_dot_shared(order, column_warps(rows, n), n, a, b);
 }
 
-double row_dot_thread(sum_order order, int64_t n, const double *a, const double *b) {
+double gka_row_dot_thread(sum_order order, int64_t n, const double *a, const double *b) {
     return order == SUM_WARP ? chain(true, n, 0, 2, a, b) : dot_in_order(order != SUM64, n, a, b);
 }
 
-double row_dot_shared(sum_order order, int64_t warps, int64_t n, const double *a, const double *b) {
+double gka_row_dot_shared(sum_order order, int64_t warps, int64_t n, const double *a,
+                          const double *b) {
     const bool f32 = order != SUM64;
     if (order != SUM_WARP)
         return dot_in_order(f32, n, a, b);
@@ -70,7 +71,7 @@ double row_dot_shared(sum_order order, int64_t warps, int64_t n, const double *a
     return butterfly(f32, warps, warp);
 }
 
-double row_sum(sum_order order, int64_t rows, int64_t n, const double *a) {
+double gka_row_sum(sum_order order, int64_t rows, int64_t n, const double *a) {
     const bool f32 = order != SUM64;
     if (order != SUM_WARP)
         return sum_in_order(f32, n, a);
@@ -93,7 +94,7 @@ double row_sum(sum_order order, int64_t rows, int64_t n, const double *a) {
 /* In the first exchange a lane keeps its own product unrounded and receives the rounded one of the
  * lane half a warp away, so that the lower and the upper half end with different sums. Several
  * warps to a row: lane 0 stores, and every lane reads that. */
-double lane_dot_in(bool upper, sum_order order, int64_t n, const double *a, const double *b) {
+double gka_lane_dot_in(bool upper, sum_order order, int64_t n, const double *a, const double *b) {
     const bool f32 = order != SUM64;
     if (order != SUM_WARP)
         return dot_in_order(f32, n, a, b);
@@ -109,11 +110,11 @@ double lane_dot_in(bool upper, sum_order order, int64_t n, const double *a, cons
     return butterfly(f32, warps, warp);
 }
 
-double lane_dot(sum_order order, int64_t n, const double *a, const double *b) {
-    return lane_dot_in(true, order, n, a, b);
+double gka_lane_dot(sum_order order, int64_t n, const double *a, const double *b) {
+    return gka_lane_dot_in(true, order, n, a, b);
 }
 
-double lane_sum(sum_order order, int64_t n, const double *a) {
+double gka_lane_sum(sum_order order, int64_t n, const double *a) {
     const bool f32 = order != SUM64;
     if (order != SUM_WARP)
         return sum_in_order(f32, n, a);
@@ -132,8 +133,8 @@ double lane_sum(sum_order order, int64_t n, const double *a) {
  * product and rounds the odd one's first. */
 static inline double pair_low(bool fp16, bool first, double sum, const double *a, const double *b) {
     const double odd = low_of(fp16, a[1] * b[1]);
-    return first ? low_fma(fp16, a[0], b[0], odd)
-                 : low_of(fp16, low_fma(fp16, a[0], b[0], sum) + odd);
+    return first ? gka_low_fma(fp16, a[0], b[0], odd)
+                 : low_of(fp16, gka_low_fma(fp16, a[0], b[0], sum) + odd);
 }
 
 static double lanes_low(bool fp16, int64_t width, double *lane) {
@@ -165,15 +166,15 @@ static double dot_low_by(bool fp16, int64_t warps, int64_t D, const double *A, c
     return lanes_low(fp16, warps, warp);
 }
 
-double dot_low(bool fp16, int64_t D, const double *A, const double *B) {
+double gka_dot_low(bool fp16, int64_t D, const double *A, const double *B) {
     return dot_low_by(fp16, 4, D, A, B);
 }
 
-double norm_low(bool fp16, int64_t D, int warps, const double *H) {
+double gka_norm_low(bool fp16, int64_t D, int warps, const double *H) {
     return dot_low_by(fp16, warps, D, H, H);
 }
 
-double dot_state(sum_order order, int64_t D, const double *A, const double *B) {
+double gka_dot_state(sum_order order, int64_t D, const double *A, const double *B) {
     const bool f32 = order != SUM64;
     if (order != SUM_WARP || D < 32)
         return dot_in_order(f32, D * D, A, B);
@@ -198,7 +199,7 @@ double dot_state(sum_order order, int64_t D, const double *A, const double *B) {
     return butterfly(true, 4, warp);
 }
 
-double row_dot_low(bool fp16, int64_t n, const double *a, const double *b) {
+double gka_row_dot_low(bool fp16, int64_t n, const double *a, const double *b) {
     const int64_t across = n / 8 < 32 ? n / 8 : 32;
     double lane[32];
     for (int64_t t = 0; t < across; t++) {
@@ -213,7 +214,7 @@ double row_dot_low(bool fp16, int64_t n, const double *a, const double *b) {
     return lanes_low(fp16, across, lane);
 }
 
-double column_sum(sum_order order, int64_t n, const double *a, int64_t stride) {
+double gka_column_sum(sum_order order, int64_t n, const double *a, int64_t stride) {
     const bool f32 = order != SUM64;
     double sum = 0, warp[4], lane[8];
     if (order != SUM_WARP) {
@@ -238,8 +239,8 @@ double column_sum(sum_order order, int64_t n, const double *a, int64_t stride) {
     return butterfly(f32, warps, warp);
 }
 
-double column_products(sum_order order, int64_t n, const double *a, const double *b,
-                       int64_t stride) {
+double gka_column_products(sum_order order, int64_t n, const double *a, const double *b,
+                           int64_t stride) {
     const bool f32 = order != SUM64;
     double sum = 0, warp[4], lane[8];
     if (order != SUM_WARP) {
@@ -264,8 +265,8 @@ double column_products(sum_order order, int64_t n, const double *a, const double
     return butterfly(f32, warps, warp);
 }
 
-double tile_dot(sum_order order, int64_t rows, int64_t columns, const double *A, const double *B,
-                int64_t ld) {
+double gka_tile_dot(sum_order order, int64_t rows, int64_t columns, const double *A,
+                    const double *B, int64_t ld) {
     const bool f32 = order != SUM64;
     double sum = 0, warp[4], lane[32];
     if (order != SUM_WARP || rows != 64) {
@@ -290,8 +291,8 @@ double tile_dot(sum_order order, int64_t rows, int64_t columns, const double *A,
     return butterfly(f32, 4, warp);
 }
 
-double block_dot(sum_order order, int64_t rows, int64_t columns, const double *A, const double *B,
-                 int64_t ld) {
+double gka_block_dot(sum_order order, int64_t rows, int64_t columns, const double *A,
+                     const double *B, int64_t ld) {
     const bool f32 = order != SUM64;
     double sum = 0, total = 0, warp[4], lane[32];
     if (order != SUM_WARP || rows != 64 || columns % 64 != 0) {
@@ -320,7 +321,7 @@ double block_dot(sum_order order, int64_t rows, int64_t columns, const double *A
     return total;
 }
 
-double cut_tf32(double x) {
+double gka_cut_tf32(double x) {
     uint64_t bits;
     if (fabs(x) < 0x1p-126) /* subnormal in tf32: quantum 2^-136 */
         return copysign(trunc(fabs(x) * 0x1p136) * 0x1p-136, x);
@@ -330,7 +331,7 @@ double cut_tf32(double x) {
     return x;
 }
 
-double torch_sum(sum_order order, int64_t n, const double *a) {
+double gka_torch_sum(sum_order order, int64_t n, const double *a) {
     const bool f32 = order != SUM64;
     if (order != SUM_WARP)
         return sum_in_order(f32, n, a);
@@ -348,7 +349,7 @@ double torch_sum(sum_order order, int64_t n, const double *a) {
     return lane[0];
 }
 
-void scan_sum(sum_order order, int64_t n, const double *a, double *out) {
+void gka_scan_sum(sum_order order, int64_t n, const double *a, double *out) {
     const bool f32 = order != SUM64;
     if (order != SUM_WARP) {
         double sum = 0;

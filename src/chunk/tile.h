@@ -35,7 +35,7 @@ static inline double low_of(bool fp16, double x) {
 }
 
 /* x y + z rounded once to that type; x, y, z numbers of it. */
-double low_fma(bool fp16, double x, double y, double z);
+double gka_low_fma(bool fp16, double x, double y, double z);
 
 /* How a sum is taken: in binary64 in order; in binary32 with fused multiply-adds in order; in the
  * order of the released kernels' threads (n a power of two, at least 16). */
@@ -44,47 +44,48 @@ typedef enum sum_order { SUM64, SUM32, SUM_WARP } sum_order;
 /* sum a_i b_i, i < n, as the threads of a tensor-core tile of `rows` rows add along a row: each
  * thread holds the columns 2t, 2t+1 of every eighth (rows >= 64) or 32nd column, chains them with
  * fused multiply-adds, and pairs t, t^2, t^1 are added; below 64 rows four warps share a row. */
-double row_dot(sum_order order, int64_t rows, int64_t n, const double *a, const double *b);
+double gka_row_dot(sum_order order, int64_t rows, int64_t n, const double *a, const double *b);
 /* The same where `warps` (a power of two up to 8) share the row. */
-double row_dot_shared(sum_order order, int64_t warps, int64_t n, const double *a, const double *b);
+double gka_row_dot_shared(sum_order order, int64_t warps, int64_t n, const double *a,
+                          const double *b);
 /* The same where one thread holds the row. */
-double row_dot_thread(sum_order order, int64_t n, const double *a, const double *b);
+double gka_row_dot_thread(sum_order order, int64_t n, const double *a, const double *b);
 /* The same for a plain sum of a_i. */
-double row_sum(sum_order order, int64_t rows, int64_t n, const double *a);
+double gka_row_sum(sum_order order, int64_t rows, int64_t n, const double *a);
 /* sum a_i b_i over a row spread over the lanes of a warp, 32 columns to a warp, as the upper or the
  * lower half of the warp's lanes has it in the end (the same for n > 32); one is stored: the upper
  * half's. */
-double lane_dot_in(bool upper, sum_order order, int64_t n, const double *a, const double *b);
-double lane_dot(sum_order order, int64_t n, const double *a, const double *b);
-double lane_sum(sum_order order, int64_t n, const double *a);
+double gka_lane_dot_in(bool upper, sum_order order, int64_t n, const double *a, const double *b);
+double gka_lane_dot(sum_order order, int64_t n, const double *a, const double *b);
+double gka_lane_sum(sum_order order, int64_t n, const double *a);
 /* ||H||_F^2 squared and added in the 16-bit type by `warps` warps (a power of two up to 8), H [D,D]
  * of numbers of that type. */
-double norm_low(bool fp16, int64_t D, int warps, const double *H);
+double gka_norm_low(bool fp16, int64_t D, int warps, const double *H);
 /* sum_i a[i * stride], i < n rows of a tensor-core tile: within a warp each thread chains the rows
  * 8 apart it holds, lanes 4, 2, 1 rows apart are added, then warps. */
-double column_sum(sum_order order, int64_t n, const double *a, int64_t stride);
+double gka_column_sum(sum_order order, int64_t n, const double *a, int64_t stride);
 /* sum_i a[i * stride] b[i * stride], the same, each thread's first product fused. */
-double column_products(sum_order order, int64_t n, const double *a, const double *b,
-                       int64_t stride);
+double gka_column_products(sum_order order, int64_t n, const double *a, const double *b,
+                           int64_t stride);
 /* sum over rows x columns of a tensor-core tile of A_ij B_ij, rows of ld: threads, lanes, warps. */
-double tile_dot(sum_order order, int64_t rows, int64_t columns, const double *A, const double *B,
-                int64_t ld);
+double gka_tile_dot(sum_order order, int64_t rows, int64_t columns, const double *A,
+                    const double *B, int64_t ld);
 /* sum over [rows, columns] of A_ij B_ij, where a thread holds four neighbours along a row, 16
  * threads lie along it and 8 rows at a time are held: 64 x 64 blocks of a state. */
-double block_dot(sum_order order, int64_t rows, int64_t columns, const double *A, const double *B,
-                 int64_t ld);
-/* <A, B> of [D,D], taken as norm_low takes <H, H> by four warps. */
-double dot_low(bool fp16, int64_t D, const double *A, const double *B);
+double gka_block_dot(sum_order order, int64_t rows, int64_t columns, const double *A,
+                     const double *B, int64_t ld);
+/* <A, B> of [D,D], taken as gka_norm_low takes <H, H> by four warps. */
+double gka_dot_low(bool fp16, int64_t D, const double *A, const double *B);
 /* The same order in binary32 with fused multiply-adds. */
-double dot_state(sum_order order, int64_t D, const double *A, const double *B);
+double gka_dot_state(sum_order order, int64_t D, const double *A, const double *B);
 /* a^T b of n numbers of the 16-bit type, in it: eight neighbours to a thread, then lanes. */
-double row_dot_low(bool fp16, int64_t n, const double *a, const double *b);
+double gka_row_dot_low(bool fp16, int64_t n, const double *a, const double *b);
 /* x cut to the 10 fraction bits that the tensor core reads of a tf32 operand. */
-double cut_tf32(double x);
+double gka_cut_tf32(double x);
 /* sum a_i of a row as PyTorch's reduction takes it: thread t of 32 holds a_t, a_(t+32), ... in four
  * sums, adds these in order, and then threads 1, 2, 4, 8, 16 apart are added. */
-double torch_sum(sum_order order, int64_t n, const double *a);
+double gka_torch_sum(sum_order order, int64_t n, const double *a);
 /* out_i = a_0 + .. + a_i as a warp scan over blocks of 32. out may be a. */
-void scan_sum(sum_order order, int64_t n, const double *a, double *out);
+void gka_scan_sum(sum_order order, int64_t n, const double *a, double *out);
 
 #endif

@@ -29,12 +29,12 @@ static void attribute_item(void *context, int64_t item, int worker) {
     const uint32_t point = UINT32_C(1) << (item - 1) / 2;
     if (item > 0)
         profile.released = item % 2 != 0 ? point : profile.released & ~point;
-    const gka_status status = golden_steps(a->problem, &profile, a->wanted, out, &a->why[item]);
+    const gka_status status = gka_golden_steps(a->problem, &profile, a->wanted, out, &a->why[item]);
     a->status[item] = status;
     for (int i = 0; status == GKA_OK && i < JUDGE_OUTPUTS; i++)
         if (a->wanted >> i & 1)
             a->errors[item][i] =
-                gka_rel_err(judge_count(a->problem, i), out->of[i], a->steps->of[i]);
+                gka_rel_err(gka_judge_count(a->problem, i), out->of[i], a->steps->of[i]);
     if (worker == 0 && !gka_progress_report(a->progress, (double)(item + 1), ITEMS)) {
         a->stop = true;
         a->status[item] = gka_fail(&a->why[item], GKA_INTERRUPTED, "interrupted");
@@ -70,25 +70,25 @@ gka_status gka_attribute(const gka_problem *problem, const gka_profile *profile,
                        .values = values,
                        .progress = progress};
     for (size_t n = 0; n < count; n++) {
-        const int output = judge_find(names[n]);
+        const int output = gka_judge_find(names[n]);
         if (output < 0) {
             status = gka_fail(error, GKA_BAD_ARGUMENT, "no output tensor '%s'", names[n]);
             goto done;
         }
-        attributions[n] = (gka_attribution){.defined = golden_possible(problem, output)};
+        attributions[n] = (gka_attribution){.defined = gka_golden_possible(problem, output)};
         a->wanted |= (attributions[n].defined ? 1u : 0u) << output;
     }
     exact.device = gka_device_find("exact64");
     exact.released = 0;
     status = gka_chunk_check(problem, profile, error);
     if (status == GKA_OK)
-        status = golden_steps(problem, &exact, a->wanted, &steps, error);
+        status = gka_golden_steps(problem, &exact, a->wanted, &steps, error);
     if (status == GKA_OK) {
         gka_parallel(ITEMS, attribute_item, a);
         status = first_failure(a, error);
     }
     for (size_t n = 0; status == GKA_OK && n < count; n++) {
-        const int output = judge_find(names[n]);
+        const int output = gka_judge_find(names[n]);
         attributions[n].released = a->errors[0][output];
         for (int i = 0; i < GKA_POINT_COUNT; i++) {
             attributions[n].only[i] = a->errors[2 * i + 1][output];
@@ -97,8 +97,8 @@ gka_status gka_attribute(const gka_problem *problem, const gka_profile *profile,
     }
 done:
     for (int i = 0; values != NULL && i < workers; i++)
-        golden_free(&values[i]);
-    golden_free(&steps);
+        gka_golden_free(&values[i]);
+    gka_golden_free(&steps);
     gka_free(values);
     gka_free(a);
     return status;

@@ -11,16 +11,16 @@
 /* ---- members ------------------------------------------------------------------------------- */
 
 size_t gka_audit_count(void) {
-    return audit_member_count();
+    return gka_audit_panel_count();
 }
 
 const gka_audit_member *gka_audit_member_at(size_t i) {
-    return &audit_member_at(i)->is;
+    return &gka_audit_panel_at(i)->is;
 }
 
 int gka_audit_find(const char *name) {
-    for (size_t i = 0; i < audit_member_count(); i++)
-        if (strcmp(audit_member_at(i)->is.name, name) == 0)
+    for (size_t i = 0; i < gka_audit_panel_count(); i++)
+        if (strcmp(gka_audit_panel_at(i)->is.name, name) == 0)
             return (int)i;
     return -1;
 }
@@ -36,7 +36,7 @@ typedef struct job {
 } job;
 
 static gka_status open_case(job *j, const gka_file *golden, gka_error *error) {
-    gka_status status = golden_read(golden, &j->golden, error);
+    gka_status status = gka_golden_read(golden, &j->golden, error);
     if (status == GKA_OK && j->golden.stage)
         status =
             gka_fail(error, GKA_BAD_FILE, "%s: of one stage; a golden of all of them was expected",
@@ -44,7 +44,7 @@ static gka_status open_case(job *j, const gka_file *golden, gka_error *error) {
     const gka_problem *const problem = &j->golden.problem;
     unsigned wanted = j->golden.wanted | 1u << JUDGE_X | 1u << JUDGE_FRO;
     for (int i = 0; i < JUDGE_OUTPUTS && status == GKA_OK; i++) {
-        const unsigned upstream = judge_outputs[i].upstream;
+        const unsigned upstream = gka_judge_outputs[i].upstream;
         if (!(j->golden.wanted >> i & 1))
             continue;
         if (!isnan(j->golden.tolerance[i].rel) && (upstream & ~j->golden.wanted) == 0)
@@ -55,14 +55,14 @@ static gka_status open_case(job *j, const gka_file *golden, gka_error *error) {
     if (status == GKA_OK)
         status = gka_profile_find("exact64", &exact64, error);
     if (status == GKA_OK)
-        status = golden_steps(problem, &exact64, wanted, &j->right, error);
+        status = gka_golden_steps(problem, &exact64, wanted, &j->right, error);
     j->subject = (audit_case){problem, wanted, &j->right, &j->golden.exact};
     return status;
 }
 
 static void close_case(job *j) {
-    golden_free(&j->right);
-    golden_reference_free(&j->golden);
+    gka_golden_free(&j->right);
+    gka_golden_reference_free(&j->golden);
 }
 
 /* A mistake that moves no tensor by more than exact64's own rounding is none here (7.9e-14 is the
@@ -70,7 +70,7 @@ static void close_case(job *j) {
 static bool changes_something(const job *j, const golden_values *out) {
     for (int i = 0; i < JUDGE_OUTPUTS; i++)
         if (j->golden.wanted >> i & 1 && out->of[i] != NULL &&
-            !(gka_rel_err(judge_count(j->subject.problem, i), out->of[i], j->right.of[i]) <
+            !(gka_rel_err(gka_judge_count(j->subject.problem, i), out->of[i], j->right.of[i]) <
               0x1p-40))
             return true;
     return false;
@@ -84,13 +84,13 @@ static gka_status run_member(const job *j, const audit_member *m, golden_values 
     for (int i = 0; i < JUDGE_OUTPUTS; i++)
         some |= j->golden.wanted >> i & 1 && out->of[i] != NULL;
     if (status == GKA_OK && some && !m->is.accept && !changes_something(j, out)) {
-        golden_free(out);
+        gka_golden_free(out);
         (void)snprintf(note, AUDIT_NOTE, "changes nothing here");
         return GKA_OK;
     }
     if (!some)
-        golden_free(out);
-    golden_store(j->subject.problem, j->subject.wanted, out);
+        gka_golden_free(out);
+    gka_golden_store(j->subject.problem, j->subject.wanted, out);
     return status;
 }
 
@@ -103,8 +103,8 @@ static bool above(double error, double tolerance) {
 static gka_status judge_member(const job *j, const golden_values *out, gka_audit *audit,
                                gka_audit_row *row, gka_error *error) {
     golden_error errors[JUDGE_OUTPUTS];
-    const gka_status status =
-        golden_errors(j->subject.problem, j->golden.wanted, out, &j->golden.steps, errors, error);
+    const gka_status status = gka_golden_errors(j->subject.problem, j->golden.wanted, out,
+                                                &j->golden.steps, errors, error);
     row->good = row->member->accept;
     for (size_t t = 0; t < audit->tensor_count && status == GKA_OK; t++) {
         const int o = j->output[t];
@@ -125,7 +125,7 @@ static gka_status judge_member(const job *j, const golden_values *out, gka_audit
 static gka_status run_row(const job *j, size_t i, gka_audit *audit, gka_error *error) {
     gka_audit_row *const row = &audit->rows[i];
     golden_values out = {0};
-    gka_status status = run_member(j, audit_member_at(i), &out, row->note, error);
+    gka_status status = run_member(j, gka_audit_panel_at(i), &out, row->note, error);
     bool some = false;
     for (int o = 0; o < JUDGE_OUTPUTS; o++)
         some |= out.of[o] != NULL;
@@ -133,7 +133,7 @@ static gka_status run_row(const job *j, size_t i, gka_audit *audit, gka_error *e
         status = judge_member(j, &out, audit, row, error);
     if (status == GKA_OK && some && !row->applies && row->note[0] == '\0')
         (void)snprintf(row->note, AUDIT_NOTE, "no tensor that is judged");
-    golden_free(&out);
+    gka_golden_free(&out);
     return status;
 }
 
@@ -199,7 +199,7 @@ static void count_members(gka_audit *audit) {
 
 static gka_status start_record(job *j, gka_audit *audit, gka_error *error) {
     audit->tensors = gka_alloc(JUDGE_OUTPUTS, sizeof *audit->tensors);
-    audit->rows = gka_alloc(audit_member_count(), sizeof *audit->rows);
+    audit->rows = gka_alloc(gka_audit_panel_count(), sizeof *audit->rows);
     if (audit->tensors == NULL || audit->rows == NULL)
         return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory for an audit");
     for (int i = 0; i < JUDGE_OUTPUTS; i++) {
@@ -207,7 +207,7 @@ static gka_status start_record(job *j, gka_audit *audit, gka_error *error) {
             continue;
         j->output[audit->tensor_count] = i;
         audit->tensors[audit->tensor_count++] =
-            (gka_audit_tensor){.name = judge_outputs[i].name,
+            (gka_audit_tensor){.name = gka_judge_outputs[i].name,
                                .tolerance = j->golden.tolerance[i].rel,
                                .accepted = NAN,
                                .rejected = NAN,
@@ -215,10 +215,10 @@ static gka_status start_record(job *j, gka_audit *audit, gka_error *error) {
                                .rejected_by = -1,
                                .margin = NAN};
     }
-    for (; audit->row_count < audit_member_count(); audit->row_count++) {
+    for (; audit->row_count < gka_audit_panel_count(); audit->row_count++) {
         gka_audit_row *const row = &audit->rows[audit->row_count];
         *row = (gka_audit_row){
-            .member = &audit_member_at(audit->row_count)->is, .margin = NAN, .by = -1};
+            .member = &gka_audit_panel_at(audit->row_count)->is, .margin = NAN, .by = -1};
         row->errors = gka_alloc(audit->tensor_count, sizeof *row->errors);
         if (row->errors == NULL)
             return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory for an audit");
@@ -259,16 +259,16 @@ void gka_audit_free(gka_audit *audit) {
 
 static gka_status encode(const gka_problem *problem, int output, const double *values,
                          gka_tensor *tensor, gka_error *error) {
-    const gka_dtype dtype = judge_dtype(problem, output);
-    const size_t count = (size_t)judge_count(problem, output), size = gka_dtype_size(dtype);
+    const gka_dtype dtype = gka_judge_dtype(problem, output);
+    const size_t count = (size_t)gka_judge_count(problem, output), size = gka_dtype_size(dtype);
     unsigned char *const bytes = gka_alloc(count, size);
     if (bytes == NULL)
         return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory storing '%s'",
-                        judge_outputs[output].name);
+                        gka_judge_outputs[output].name);
     for (size_t i = 0; i < count; i++)
         gka_store_le(bytes + i * size, size, gka_encode(gka_format_of_dtype(dtype), values[i]));
-    *tensor = (gka_tensor){.name = judge_outputs[output].name, .dtype = dtype, .data = bytes};
-    tensor->rank = judge_shape(problem, output, tensor->shape);
+    *tensor = (gka_tensor){.name = gka_judge_outputs[output].name, .dtype = dtype, .data = bytes};
+    tensor->rank = gka_judge_shape(problem, output, tensor->shape);
     return GKA_OK;
 }
 
@@ -298,7 +298,7 @@ gka_status gka_golden_audit_write(const gka_file *golden, const char *member, co
     golden_values out = {0};
     gka_status status = open_case(&j, golden, error);
     if (status == GKA_OK)
-        status = run_member(&j, audit_member_at(i), &out, note, error);
+        status = run_member(&j, gka_audit_panel_at(i), &out, note, error);
     bool some = false;
     for (int o = 0; o < JUDGE_OUTPUTS; o++)
         some |= out.of[o] != NULL;
@@ -307,7 +307,7 @@ gka_status gka_golden_audit_write(const gka_file *golden, const char *member, co
                           gka_file_path(golden), note);
     if (status == GKA_OK)
         status = write_values(&j, &out, member, path, error);
-    golden_free(&out);
+    gka_golden_free(&out);
     close_case(&j);
     return status;
 }

@@ -2,8 +2,8 @@
  *
  *   audit_case       the golden's problem, its outputs, their right values
  *   audit_copy       a problem in doubles of its own, to be changed
- *   audit_states     H and U before each piece of a sequence, by the recurrence
- *   audit_right, audit_wrong    the panels: name, what, function
+ *   gka_audit_states     H and U before each piece of a sequence, by the recurrence
+ *   gka_audit_right, gka_audit_wrong    the panels: name, what, function
  */
 #ifndef GKA_JUDGE_AUDIT_H
 #define GKA_JUDGE_AUDIT_H
@@ -50,30 +50,30 @@ struct audit_member {
 };
 
 /* The panels, right before wrong. */
-extern const audit_member audit_right[], audit_wrong[];
-extern const size_t audit_right_count, audit_wrong_count;
-const audit_member *audit_member_at(size_t i);
-size_t audit_member_count(void);
+extern const audit_member gka_audit_right[], gka_audit_wrong[];
+extern const size_t gka_audit_right_count, gka_audit_wrong_count;
+const audit_member *gka_audit_panel_at(size_t i);
+size_t gka_audit_panel_count(void);
 /* The recurrence token by token in the member's arithmetic (`profile`). */
-audit_run audit_run_tokens;
+audit_run gka_audit_run_tokens;
 
 /* ---- what members are made of -------------------------------------------------------------- */
 
-gka_status audit_does_not_apply(char note[AUDIT_NOTE], const char *why);
-gka_profile audit_exact64(void);
+gka_status gka_audit_does_not_apply(char note[AUDIT_NOTE], const char *why);
+gka_profile gka_audit_exact64(void);
 /* out.of[i] of `which` as the right values are. */
-gka_status audit_copy_right(const audit_case *c, unsigned which, golden_values *out,
-                            gka_error *error);
+gka_status gka_audit_copy_right(const audit_case *c, unsigned which, golden_values *out,
+                                gka_error *error);
 /* Whatever is still missing, by the exact formulas at out's own x f and dq; what has no upstream
  * tensors, as it is right. */
-gka_status audit_follow(const audit_case *c, golden_values *out, gka_error *error);
+gka_status gka_audit_follow(const audit_case *c, golden_values *out, gka_error *error);
 /* Everything of a problem that differs from the case's in its inputs alone. */
-gka_status audit_run_problem(const audit_case *c, const gka_problem *problem, golden_values *out,
-                             gka_error *error);
+gka_status gka_audit_run_problem(const audit_case *c, const gka_problem *problem,
+                                 golden_values *out, gka_error *error);
 
 /* ---- a problem to change ------------------------------------------------------------------- */
 
-/* Row-major, in the host's byte order until audit_seal. */
+/* Row-major, in the host's byte order until gka_audit_seal. */
 struct audit_copy {
     gka_problem problem; /* its views are of F64 */
     double *q, *k, *v, *alpha, *g, *h0, *u0, *dout, *dx, *dh_final, *du_final; /* NULL: absent */
@@ -92,13 +92,13 @@ typedef struct audit_shape {
     bool states;          /* h0 and u0, zero where the original has none */
 } audit_shape;
 
-gka_status audit_copy_make(const gka_problem *from, const audit_shape *shape, audit_copy *copy,
-                           gka_error *error);
+gka_status gka_audit_copy_make(const gka_problem *from, const audit_shape *shape, audit_copy *copy,
+                               gka_error *error);
 /* dh_final and du_final of the original's sequence n become those of the copy's sequence `to`. */
-void audit_copy_ends(const gka_problem *from, int64_t n, int64_t to, audit_copy *copy);
+void gka_audit_copy_ends(const gka_problem *from, int64_t n, int64_t to, audit_copy *copy);
 /* To little-endian: from here on the problem can be read and the arrays cannot. */
-void audit_seal(audit_copy *copy);
-void audit_copy_free(audit_copy *copy);
+void gka_audit_seal(audit_copy *copy);
+void gka_audit_copy_free(audit_copy *copy);
 
 /* ---- pieces of sequences ------------------------------------------------------------------- */
 
@@ -109,8 +109,9 @@ typedef struct audit_pieces {
     int64_t *bounds, *sequence;
 } audit_pieces;
 
-gka_status audit_pieces_make(const gka_problem *problem, audit_pieces *pieces, gka_error *error);
-void audit_pieces_free(audit_pieces *pieces);
+gka_status gka_audit_pieces_make(const gka_problem *problem, audit_pieces *pieces,
+                                 gka_error *error);
+void gka_audit_pieces_free(audit_pieces *pieces);
 
 /* What the recurrence of the states does wrong. */
 typedef enum audit_carry {
@@ -121,7 +122,8 @@ typedef enum audit_carry {
 
 /* H [pieces,H,D,D] and U [pieces,H,D,V] before each piece, h_final [N,H,D,D] and u_final [N,H,D,V];
  * any may be NULL, and pieces where H and U are. */
-gka_status audit_states(const gka_problem *problem, const audit_pieces *pieces, audit_carry carry,
-                        double *H, double *U, double *h_final, double *u_final, gka_error *error);
+gka_status gka_audit_states(const gka_problem *problem, const audit_pieces *pieces,
+                            audit_carry carry, double *H, double *U, double *h_final,
+                            double *u_final, gka_error *error);
 
 #endif

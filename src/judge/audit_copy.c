@@ -89,7 +89,7 @@ static void copy_states(const gka_problem *from, int64_t n, int64_t to, audit_co
     }
 }
 
-void audit_copy_ends(const gka_problem *from, int64_t n, int64_t to, audit_copy *c) {
+void gka_audit_copy_ends(const gka_problem *from, int64_t n, int64_t to, audit_copy *c) {
     const int64_t H = from->H, D = from->D, V = from->V;
     for (int64_t h = 0; h < H; h++) {
         if (c->dh_final != NULL)
@@ -99,8 +99,8 @@ void audit_copy_ends(const gka_problem *from, int64_t n, int64_t to, audit_copy 
     }
 }
 
-gka_status audit_copy_make(const gka_problem *from, const audit_shape *shape, audit_copy *copy,
-                           gka_error *error) {
+gka_status gka_audit_copy_make(const gka_problem *from, const audit_shape *shape, audit_copy *copy,
+                               gka_error *error) {
     *copy = (audit_copy){.problem = *from};
     gka_problem *const p = &copy->problem;
     p->owned = NULL;
@@ -134,16 +134,16 @@ gka_status audit_copy_make(const gka_problem *from, const audit_shape *shape, au
         copy_token(from, shape, copy, i);
     for (int64_t n = 0; n < p->N && p->N == from->N; n++) {
         copy_states(from, n, n, copy);
-        audit_copy_ends(from, n, n, copy);
+        gka_audit_copy_ends(from, n, n, copy);
     }
     return GKA_OK;
 }
 
-void audit_seal(audit_copy *copy) {
+void gka_audit_seal(audit_copy *copy) {
     gka_store_doubles(copy->memory, copy->count, copy->memory);
 }
 
-void audit_copy_free(audit_copy *copy) {
+void gka_audit_copy_free(audit_copy *copy) {
     gka_free(copy->memory);
     gka_free(copy->bounds);
     *copy = (audit_copy){0};
@@ -151,7 +151,8 @@ void audit_copy_free(audit_copy *copy) {
 
 /* ---- pieces -------------------------------------------------------------------------------- */
 
-gka_status audit_pieces_make(const gka_problem *problem, audit_pieces *pieces, gka_error *error) {
+gka_status gka_audit_pieces_make(const gka_problem *problem, audit_pieces *pieces,
+                                 gka_error *error) {
     *pieces = (audit_pieces){0};
     for (int64_t n = 0; n < problem->N; n++) {
         const gka_span span = gka_problem_span(problem, n);
@@ -173,7 +174,7 @@ gka_status audit_pieces_make(const gka_problem *problem, audit_pieces *pieces, g
     return GKA_OK;
 }
 
-void audit_pieces_free(audit_pieces *pieces) {
+void gka_audit_pieces_free(audit_pieces *pieces) {
     gka_free(pieces->bounds);
     gka_free(pieces->sequence);
     *pieces = (audit_pieces){0};
@@ -246,8 +247,9 @@ static void run_states(void *context, int64_t h, int worker) {
     }
 }
 
-gka_status audit_states(const gka_problem *problem, const audit_pieces *pieces, audit_carry carry,
-                        double *H, double *U, double *h_final, double *u_final, gka_error *error) {
+gka_status gka_audit_states(const gka_problem *problem, const audit_pieces *pieces,
+                            audit_carry carry, double *H, double *U, double *h_final,
+                            double *u_final, gka_error *error) {
     const int64_t D = problem->D, V = problem->V;
     states s = {
         problem, pieces, carry, H, U, h_final, u_final, NULL, (size_t)(D * D + D * V + D + V)};

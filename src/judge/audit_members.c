@@ -4,59 +4,60 @@
 #include <stdio.h>
 #include <string.h>
 
-size_t audit_member_count(void) {
-    return audit_right_count + audit_wrong_count;
+size_t gka_audit_panel_count(void) {
+    return gka_audit_right_count + gka_audit_wrong_count;
 }
 
-const audit_member *audit_member_at(size_t i) {
-    return i < audit_right_count ? &audit_right[i] : &audit_wrong[i - audit_right_count];
+const audit_member *gka_audit_panel_at(size_t i) {
+    return i < gka_audit_right_count ? &gka_audit_right[i]
+                                     : &gka_audit_wrong[i - gka_audit_right_count];
 }
 
-gka_status audit_does_not_apply(char note[AUDIT_NOTE], const char *why) {
+gka_status gka_audit_does_not_apply(char note[AUDIT_NOTE], const char *why) {
     (void)snprintf(note, AUDIT_NOTE, "%.*s", AUDIT_NOTE - 1, why);
     return GKA_OK;
 }
 
-gka_profile audit_exact64(void) {
+gka_profile gka_audit_exact64(void) {
     gka_profile profile;
     (void)gka_profile_find("exact64", &profile, NULL);
     return profile;
 }
 
 /* out.of[i] of `which` as the right values are. */
-gka_status audit_copy_right(const audit_case *c, unsigned which, golden_values *out,
-                            gka_error *error) {
+gka_status gka_audit_copy_right(const audit_case *c, unsigned which, golden_values *out,
+                                gka_error *error) {
     which &= c->wanted;
-    const gka_status status = golden_allocate(c->problem, which, out, error);
+    const gka_status status = gka_golden_allocate(c->problem, which, out, error);
     for (int i = 0; i < JUDGE_OUTPUTS && status == GKA_OK; i++)
         if (which >> i & 1)
             memcpy(out->of[i], c->right->of[i],
-                   (size_t)judge_count(c->problem, i) * sizeof *out->of[i]);
+                   (size_t)gka_judge_count(c->problem, i) * sizeof *out->of[i]);
     return status;
 }
 
 /* Whatever is still missing, by the exact formulas at out's own x f and dq; what has no upstream
  * tensors, as it is right. */
-gka_status audit_follow(const audit_case *c, golden_values *out, gka_error *error) {
+gka_status gka_audit_follow(const audit_case *c, golden_values *out, gka_error *error) {
     unsigned missing = 0, local = 0;
     for (int i = 0; i < JUDGE_OUTPUTS; i++)
         if (c->wanted >> i & 1 && out->of[i] == NULL) {
             missing |= 1u << i;
-            local |= judge_outputs[i].upstream != 0 ? 1u << i : 0;
+            local |= gka_judge_outputs[i].upstream != 0 ? 1u << i : 0;
         }
-    gka_status status = audit_copy_right(c, missing & ~local, out, error);
+    gka_status status = gka_audit_copy_right(c, missing & ~local, out, error);
     golden_values given = {0};
     static const int upstream[] = {JUDGE_X, JUDGE_FRO, JUDGE_SOLVE_DQ, JUDGE_LAYER_DQ};
     for (size_t i = 0; i < sizeof upstream / sizeof *upstream; i++)
         given.of[upstream[i]] = out->of[upstream[i]];
     if (status == GKA_OK)
-        status = golden_local(c->problem, local, &given, out, error);
+        status = gka_golden_local(c->problem, local, &given, out, error);
     return status;
 }
 
 /* Everything of a problem that differs from the case's in its inputs alone. */
-gka_status audit_run_problem(const audit_case *c, const gka_problem *problem, golden_values *out,
-                             gka_error *error) {
-    const gka_profile profile = audit_exact64();
-    return golden_steps(problem, &profile, c->wanted, out, error);
+gka_status gka_audit_run_problem(const audit_case *c, const gka_problem *problem,
+                                 golden_values *out, gka_error *error) {
+    const gka_profile profile = gka_audit_exact64();
+    return gka_golden_steps(problem, &profile, c->wanted, out, error);
 }

@@ -14,7 +14,7 @@
 static gka_status run_steps(const audit_case *c, const audit_member *m, golden_values *out,
                             char note[AUDIT_NOTE], gka_error *error) {
     (void)m, (void)note;
-    return audit_copy_right(c, c->wanted, out, error);
+    return gka_audit_copy_right(c, c->wanted, out, error);
 }
 
 /* Whether r steps are the exact solution to within the rounding of the stored type; if not, exact
@@ -27,11 +27,11 @@ static bool steps_converge(const audit_case *c, char note[AUDIT_NOTE]) {
         if (c->exact->of[o] == NULL)
             continue;
         const double left =
-            gka_rel_err(judge_count(c->problem, o), c->exact->of[o], c->right->of[o]);
+            gka_rel_err(gka_judge_count(c->problem, o), c->exact->of[o], c->right->of[o]);
         if (left <= u)
             continue;
         (void)snprintf(note, AUDIT_NOTE, "%d steps leave %.1e of %s, more than a rounding",
-                       c->problem->num_iter, left, judge_outputs[o].name);
+                       c->problem->num_iter, left, gka_judge_outputs[o].name);
         return false;
     }
     return true;
@@ -46,7 +46,7 @@ static gka_status run_exact(const audit_case *c, const audit_member *m, golden_v
     for (int i = 0; i < JUDGE_OUTPUTS; i++)
         there |= (c->exact->of[i] != NULL ? 1u : 0u) << i;
     const audit_case exact = {c->problem, there, c->exact, c->exact};
-    return audit_copy_right(&exact, there, out, error);
+    return gka_audit_copy_right(&exact, there, out, error);
 }
 
 /* ---- profiles ------------------------------------------------------------------------------ */
@@ -67,13 +67,13 @@ static bool all_finite(int64_t n, const double *values) {
 static void leave_out_nan(const audit_case *c, golden_values *out, char note[AUDIT_NOTE]) {
     int used = 0;
     for (int i = 0; i < JUDGE_OUTPUTS; i++) {
-        if (out->of[i] == NULL || all_finite(judge_count(c->problem, i), out->of[i]))
+        if (out->of[i] == NULL || all_finite(gka_judge_count(c->problem, i), out->of[i]))
             continue;
         gka_free(out->of[i]);
         out->of[i] = NULL;
         if (used < AUDIT_NOTE)
             used += snprintf(note + used, (size_t)(AUDIT_NOTE - used), "%s%s",
-                             used == 0 ? "not finite: " : " ", judge_outputs[i].name);
+                             used == 0 ? "not finite: " : " ", gka_judge_outputs[i].name);
     }
 }
 
@@ -101,21 +101,21 @@ static gka_status run_profile(const audit_case *c, const audit_member *m, golden
         problem.chunk_size = m->chunk;
     gka_error why = {0};
     if (status == GKA_OK && gka_chunk_check(&problem, &profile, &why) != GKA_OK)
-        return audit_does_not_apply(note, why.text);
+        return gka_audit_does_not_apply(note, why.text);
     if (m->chunk == c->problem->chunk_size)
-        return audit_does_not_apply(note, "the golden's own chunk size");
+        return gka_audit_does_not_apply(note, "the golden's own chunk size");
     const bool rounds = (profile.released & ~(1u << GKA_POINT_ARITHMETIC)) != 0;
     if (rounds && !sixteen_bits(c->problem))
-        return audit_does_not_apply(note, "rounds to 16 bits; the inputs have more");
+        return gka_audit_does_not_apply(note, "rounds to 16 bits; the inputs have more");
     if (profile.low_states && !profile.fp16)
-        return audit_does_not_apply(note, "states in bf16 are a mistake: see bf16");
+        return gka_audit_does_not_apply(note, "states in bf16 are a mistake: see bf16");
     /* The states before each chunk are others when chunks are. */
     const unsigned wanted = m->chunk != 0 ? c->wanted & ~BIT(H_CHUNK) : c->wanted;
     const bool cg = profile.form == GKA_FORM_CG || profile.form == GKA_FORM_CG_CONSISTENT;
     if (cg && !steps_converge(c, note))
         return GKA_OK;
     if (status == GKA_OK)
-        status = golden_steps(&problem, &profile, wanted, out, error);
+        status = gka_golden_steps(&problem, &profile, wanted, out, error);
     if (status == GKA_OK && rounds)
         leave_out_nan(c, out, note);
     return status;
@@ -125,9 +125,9 @@ static gka_status run_profile(const audit_case *c, const audit_member *m, golden
 
 /* The recurrence over tokens in an arithmetic, the member's `profile`. Of room layer, which has no
  * h_chunk. */
-gka_status audit_run_tokens(const audit_case *c, const audit_member *m, golden_values *out,
-                            char note[AUDIT_NOTE], gka_error *error) {
-    const gka_status status = golden_by_tokens(c->problem, m->profile, c->wanted, out, error);
+gka_status gka_audit_run_tokens(const audit_case *c, const audit_member *m, golden_values *out,
+                                char note[AUDIT_NOTE], gka_error *error) {
+    const gka_status status = gka_golden_by_tokens(c->problem, m->profile, c->wanted, out, error);
     if (status == GKA_OK && m->is.accept)
         leave_out_nan(c, out, note);
     return status;
@@ -141,18 +141,19 @@ static gka_status run_cuda(const audit_case *c, const audit_member *m, golden_va
                            char note[AUDIT_NOTE], gka_error *error) {
     const gka_problem *const p = c->problem;
     if (p->dh_final.data != NULL || p->du_final.data != NULL)
-        return audit_does_not_apply(note, "src/cuda reads no cotangents of the final states");
+        return gka_audit_does_not_apply(note, "src/cuda reads no cotangents of the final states");
     if (!steps_converge(c, note))
         return GKA_OK;
     enum { FORWARD, SOLVE, LAYER, PASSES };
     gka_chunk passes[PASSES] = {0};
     bool some[PASSES] = {true, false, false};
     const unsigned of_one = BIT(X) | BIT(FRO) | BIT(O) | BIT(H_FINAL) | BIT(U_FINAL);
-    gka_status status = golden_allocate(p, p->T == 1 ? c->wanted & of_one : c->wanted, out, error);
+    gka_status status =
+        gka_golden_allocate(p, p->T == 1 ? c->wanted & of_one : c->wanted, out, error);
     for (int i = 0; i < JUDGE_OUTPUTS; i++) {
-        const judge_part part = judge_outputs[i].part;
+        const judge_part part = gka_judge_outputs[i].part;
         const int pass = part == JUDGE_SOLVE ? SOLVE : part == JUDGE_LAYER ? LAYER : FORWARD;
-        *judge_chunk(&passes[pass], i) = out->of[i];
+        *gka_judge_chunk(&passes[pass], i) = out->of[i];
         some[pass] |= out->of[i] != NULL;
     }
     gka_error why = {0};
@@ -163,8 +164,8 @@ static gka_status run_cuda(const audit_case *c, const audit_member *m, golden_va
                          : gka_replay_backward(p, m->form, pass == LAYER, out->of[JUDGE_X],
                                                out->of[JUDGE_FRO], &passes[pass], &why);
     if (status == GKA_UNSUPPORTED) {
-        golden_free(out);
-        return audit_does_not_apply(note, why.text);
+        gka_golden_free(out);
+        return gka_audit_does_not_apply(note, why.text);
     }
     if (status != GKA_OK)
         return why.text[0] == '\0' ? status : gka_fail(error, status, "%s", why.text);
@@ -180,10 +181,10 @@ static gka_status run_decode(const audit_case *c, const audit_member *m, golden_
     for (int64_t n = 0; n < c->problem->N; n++) {
         const gka_span span = gka_problem_span(c->problem, n);
         if (span.end - span.begin != 1)
-            return audit_does_not_apply(note, "more than one token, or none");
+            return gka_audit_does_not_apply(note, "more than one token, or none");
     }
     gka_status status =
-        golden_allocate(c->problem, c->wanted & (BIT(X) | BIT(FRO) | BIT(H_FINAL)), out, error);
+        gka_golden_allocate(c->problem, c->wanted & (BIT(X) | BIT(FRO) | BIT(H_FINAL)), out, error);
     if (status == GKA_OK)
         status = make_profile(c, m, &profile, error);
     if (status != GKA_OK)
@@ -194,8 +195,8 @@ static gka_status run_decode(const audit_case *c, const audit_member *m, golden_
     if (status == GKA_OUT_OF_MEMORY)
         return gka_fail(error, status, "%s", why.text);
     if (status != GKA_OK) {
-        golden_free(out);
-        return audit_does_not_apply(note, why.text);
+        gka_golden_free(out);
+        return gka_audit_does_not_apply(note, why.text);
     }
     leave_out_nan(c, out, note);
     return GKA_OK;
@@ -205,7 +206,7 @@ static gka_status run_decode(const audit_case *c, const audit_member *m, golden_
 
 #define RIGHT(name, what) .is = {name, what, true}
 
-const audit_member audit_right[] = {
+const audit_member gka_audit_right[] = {
     {RIGHT("steps", "num_iter iterations in binary64, rounded once"), run_steps},
     {RIGHT("exact", "the exact solution, rounded once"), run_exact},
     {RIGHT("h100", "the released kernels on an H100"), run_profile, .profile = "h100"},
@@ -241,10 +242,11 @@ const audit_member audit_right[] = {
     {RIGHT("ieee32-c128", "... in chunks of 128"), run_profile, .profile = "ieee32", .chunk = 128},
     {RIGHT("ieee32-two-term", "... with the two-term form"), run_profile, .profile = "ieee32",
      .form = GKA_TWO_TERM},
-    {RIGHT("tokens", "the recurrence token by token in binary32, nothing fused"), audit_run_tokens,
-     .profile = "fp32"},
-    {RIGHT("tokens-fma", "... fused"), audit_run_tokens, .profile = "fp32/fma"},
-    {RIGHT("tokens-pairwise", "... sums by halves"), audit_run_tokens, .profile = "fp32/pairwise"},
+    {RIGHT("tokens", "the recurrence token by token in binary32, nothing fused"),
+     gka_audit_run_tokens, .profile = "fp32"},
+    {RIGHT("tokens-fma", "... fused"), gka_audit_run_tokens, .profile = "fp32/fma"},
+    {RIGHT("tokens-pairwise", "... sums by halves"), gka_audit_run_tokens,
+     .profile = "fp32/pairwise"},
 };
 
-const size_t audit_right_count = sizeof audit_right / sizeof *audit_right;
+const size_t gka_audit_right_count = sizeof gka_audit_right / sizeof *gka_audit_right;

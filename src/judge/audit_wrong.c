@@ -2,7 +2,7 @@
  * ways, everything else being exact:
  *
  *   in the problem     inputs or parameters are changed, the formulas are right
- *   upstream           x f and p are wrong, what follows from them is right (golden_local)
+ *   upstream           x f and p are wrong, what follows from them is right (gka_golden_local)
  *   in the outputs     right values are changed
  */
 #include "judge/audit.h"
@@ -19,15 +19,15 @@
 static gka_status run_changed(const audit_case *c, const audit_member *m, golden_values *out,
                               char note[AUDIT_NOTE], gka_error *error) {
     audit_copy copy;
-    gka_status status = audit_copy_make(c->problem, &(audit_shape){0}, &copy, error);
+    gka_status status = gka_audit_copy_make(c->problem, &(audit_shape){0}, &copy, error);
     const bool applies = status == GKA_OK && m->change(c, m, &copy);
     if (applies) {
-        audit_seal(&copy);
-        status = audit_run_problem(c, &copy.problem, out, error);
+        gka_audit_seal(&copy);
+        status = gka_audit_run_problem(c, &copy.problem, out, error);
     } else if (status == GKA_OK) {
-        status = audit_does_not_apply(note, m->unless);
+        status = gka_audit_does_not_apply(note, m->unless);
     }
-    audit_copy_free(&copy);
+    gka_audit_copy_free(&copy);
     return status;
 }
 
@@ -165,7 +165,7 @@ static gka_status run_head_map(const audit_case *c, const audit_member *m, golde
     (void)m;
     const gka_problem *const p = c->problem;
     if (p->G == 1 || p->G == p->H)
-        return audit_does_not_apply(note, "no groups of heads that could be mixed up");
+        return gka_audit_does_not_apply(note, "no groups of heads that could be mixed up");
     int64_t *const group = gka_alloc((size_t)p->H, sizeof *group);
     for (int64_t h = 0; group != NULL && h < p->H; h++)
         group[h] = h % p->G;
@@ -173,14 +173,14 @@ static gka_status run_head_map(const audit_case *c, const audit_member *m, golde
     golden_values each = {0};
     gka_status status = group == NULL
                             ? gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory for the heads")
-                            : audit_copy_make(p, &(audit_shape){.group = group}, &copy, error);
+                            : gka_audit_copy_make(p, &(audit_shape){.group = group}, &copy, error);
     const unsigned summed = BIT(SOLVE_DK) | BIT(LAYER_DK) | BIT(LAYER_DV);
     if (status == GKA_OK) {
-        audit_seal(&copy);
-        status = audit_run_problem(c, &copy.problem, &each, error);
+        gka_audit_seal(&copy);
+        status = gka_audit_run_problem(c, &copy.problem, &each, error);
     }
     if (status == GKA_OK)
-        status = golden_allocate(p, c->wanted & summed, out, error);
+        status = gka_golden_allocate(p, c->wanted & summed, out, error);
     for (int i = 0; i < JUDGE_OUTPUTS && status == GKA_OK; i++) {
         if (out->of[i] != NULL) {
             sum_heads(p, group, i == JUDGE_LAYER_DV ? p->V : p->D, each.of[i], out->of[i]);
@@ -189,8 +189,8 @@ static gka_status run_head_map(const audit_case *c, const audit_member *m, golde
             each.of[i] = NULL;
         }
     }
-    golden_free(&each);
-    audit_copy_free(&copy);
+    gka_golden_free(&each);
+    gka_audit_copy_free(&copy);
     gka_free(group);
     return status;
 }
@@ -207,7 +207,7 @@ static gka_status run_ragged_mask(const audit_case *c, const audit_member *m, go
         tokens += (span.end - span.begin + C - 1) / C * C;
     }
     if (tokens == all)
-        return audit_does_not_apply(note, "no sequence ends inside a chunk");
+        return gka_audit_does_not_apply(note, "no sequence ends inside a chunk");
     int64_t *const from = gka_alloc((size_t)tokens, sizeof *from), *const bounds =
                                                                        gka_alloc((size_t)p->N + 1,
                                                                                  sizeof *bounds);
@@ -226,32 +226,32 @@ static gka_status run_ragged_mask(const audit_case *c, const audit_member *m, go
                 from[used++] = (span.b * p->T + span.begin + i) % all;
         }
         bounds[p->N] = used;
-        status = audit_copy_make(
+        status = gka_audit_copy_make(
             p, &(audit_shape){.tokens = tokens, .N = p->N, .from = from, .bounds = bounds}, &copy,
             error);
     }
     if (status == GKA_OK) {
-        audit_seal(&copy);
-        status = audit_run_problem(c, &copy.problem, &longer, error);
+        gka_audit_seal(&copy);
+        status = gka_audit_run_problem(c, &copy.problem, &longer, error);
     }
     if (status == GKA_OK)
-        status = golden_allocate(p, c->wanted, out, error);
+        status = gka_golden_allocate(p, c->wanted, out, error);
     for (int o = 0; o < JUDGE_OUTPUTS && status == GKA_OK; o++) {
         if (!(c->wanted >> o & 1))
             continue;
-        if (!judge_has_tokens(o)) { /* states: as many, in the same order */
-            memcpy(out->of[o], longer.of[o], (size_t)judge_count(p, o) * sizeof *out->of[o]);
+        if (!gka_judge_has_tokens(o)) { /* states: as many, in the same order */
+            memcpy(out->of[o], longer.of[o], (size_t)gka_judge_count(p, o) * sizeof *out->of[o]);
             continue;
         }
-        const int64_t row = judge_count(p, o) / all;
+        const int64_t row = gka_judge_count(p, o) / all;
         for (int64_t n = 0; n < p->N; n++) {
             const gka_span span = gka_problem_span(p, n);
             memcpy(out->of[o] + (span.b * p->T + span.begin) * row, longer.of[o] + bounds[n] * row,
                    (size_t)((span.end - span.begin) * row) * sizeof *out->of[o]);
         }
     }
-    golden_free(&longer);
-    audit_copy_free(&copy);
+    gka_golden_free(&longer);
+    gka_audit_copy_free(&copy);
     gka_free(bounds);
     gka_free(from);
     return status;
@@ -263,7 +263,7 @@ static gka_status run_leak(const audit_case *c, const audit_member *m, golden_va
     (void)m;
     const gka_problem *const p = c->problem;
     if (p->N < 2)
-        return audit_does_not_apply(note, "one sequence");
+        return gka_audit_does_not_apply(note, "one sequence");
     const size_t h_size = (size_t)(p->H * p->D * p->D), u_size = (size_t)(p->H * p->D * p->V);
     double *const H = gka_alloc((size_t)p->N * h_size, sizeof *H), *const U = gka_alloc(
                                                                        (size_t)p->N * u_size,
@@ -271,18 +271,18 @@ static gka_status run_leak(const audit_case *c, const audit_member *m, golden_va
     audit_copy copy = {0};
     gka_status status = H == NULL || U == NULL
                             ? gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory for the states")
-                            : audit_states(p, NULL, AUDIT_CARRY_LEAK, NULL, NULL, H, U, error);
+                            : gka_audit_states(p, NULL, AUDIT_CARRY_LEAK, NULL, NULL, H, U, error);
     if (status == GKA_OK)
-        status = audit_copy_make(p, &(audit_shape){.states = true}, &copy, error);
+        status = gka_audit_copy_make(p, &(audit_shape){.states = true}, &copy, error);
     if (status == GKA_OK) {
         const size_t later = (size_t)p->N - 1;
         memcpy(copy.h0 + h_size, H, later * h_size * sizeof *H);
         if (copy.u0 != NULL)
             memcpy(copy.u0 + u_size, U, later * u_size * sizeof *U);
-        audit_seal(&copy);
-        status = audit_run_problem(c, &copy.problem, out, error);
+        gka_audit_seal(&copy);
+        status = gka_audit_run_problem(c, &copy.problem, out, error);
     }
-    audit_copy_free(&copy);
+    gka_audit_copy_free(&copy);
     gka_free(U);
     gka_free(H);
     return status;
@@ -306,20 +306,20 @@ static gka_status split_states(const audit_case *c, audit_carry carry, split *s,
     s->u_final = gka_alloc(N * (size_t)(p->D * p->V), sizeof *s->u_final);
     if (s->h_final == NULL || s->u_final == NULL)
         return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory for the states");
-    return audit_states(p, &s->pieces, carry, s->copy.h0, s->copy.u0, s->h_final, s->u_final,
-                        error);
+    return gka_audit_states(p, &s->pieces, carry, s->copy.h0, s->copy.u0, s->h_final, s->u_final,
+                            error);
 }
 
 static gka_status split_start(const audit_case *c, audit_carry carry, split *s, gka_error *error) {
     const gka_problem *const p = c->problem;
-    gka_status status = audit_pieces_make(p, &s->pieces, error);
+    gka_status status = gka_audit_pieces_make(p, &s->pieces, error);
     if (status == GKA_OK)
-        status = audit_copy_make(p,
-                                 &(audit_shape){.tokens = p->B * p->T,
-                                                .N = s->pieces.count,
-                                                .bounds = s->pieces.bounds,
-                                                .states = true},
-                                 &s->copy, error);
+        status = gka_audit_copy_make(p,
+                                     &(audit_shape){.tokens = p->B * p->T,
+                                                    .N = s->pieces.count,
+                                                    .bounds = s->pieces.bounds,
+                                                    .states = true},
+                                     &s->copy, error);
     return status == GKA_OK ? split_states(c, carry, s, error) : status;
 }
 
@@ -327,10 +327,10 @@ static gka_status split_run(const audit_case *c, split *s, gka_error *error) {
     const audit_pieces *const pieces = &s->pieces;
     for (int64_t i = 0; i < pieces->count; i++) /* the last piece of a sequence has its end */
         if (i + 1 == pieces->count || pieces->sequence[i + 1] != pieces->sequence[i])
-            audit_copy_ends(c->problem, pieces->sequence[i], i, &s->copy);
-    audit_seal(&s->copy);
-    const gka_profile profile = audit_exact64();
-    return golden_steps(&s->copy.problem, &profile, c->wanted, &s->values, error);
+            gka_audit_copy_ends(c->problem, pieces->sequence[i], i, &s->copy);
+    gka_audit_seal(&s->copy);
+    const gka_profile profile = gka_audit_exact64();
+    return gka_golden_steps(&s->copy.problem, &profile, c->wanted, &s->values, error);
 }
 
 /* out.of[i] of `which` from the split run: the tokens are the same. */
@@ -343,9 +343,9 @@ static void split_give(split *s, unsigned which, golden_values *out) {
 }
 
 static void split_end(split *s) {
-    golden_free(&s->values);
-    audit_copy_free(&s->copy);
-    audit_pieces_free(&s->pieces);
+    gka_golden_free(&s->values);
+    gka_audit_copy_free(&s->copy);
+    gka_audit_pieces_free(&s->pieces);
     gka_free(s->h_final);
     gka_free(s->u_final);
 }
@@ -374,7 +374,7 @@ static gka_status run_chunk_state(const audit_case *c, const audit_member *m, go
     (void)m;
     const gka_problem *const p = c->problem;
     if (one_chunk_each(p))
-        return audit_does_not_apply(note, "no sequence is longer than a chunk");
+        return gka_audit_does_not_apply(note, "no sequence is longer than a chunk");
     split s = {0};
     gka_status status = split_start(c, AUDIT_CARRY_RIGHT, &s, error);
     if (status == GKA_OK) {
@@ -386,7 +386,7 @@ static gka_status run_chunk_state(const audit_case *c, const audit_member *m, go
     }
     if (status == GKA_OK) {
         split_give(&s, reads_states, out);
-        status = audit_follow(c, out, error);
+        status = gka_audit_follow(c, out, error);
     }
     split_end(&s);
     return status;
@@ -394,7 +394,7 @@ static gka_status run_chunk_state(const audit_case *c, const audit_member *m, go
 
 static void take_states(const audit_case *c, int output, const double *S, golden_values *out) {
     if (c->wanted >> output & 1)
-        memcpy(out->of[output], S, (size_t)judge_count(c->problem, output) * sizeof *S);
+        memcpy(out->of[output], S, (size_t)gka_judge_count(c->problem, output) * sizeof *S);
 }
 
 /* States are carried from chunk to chunk with 2^g, within a chunk exp(g) is right. */
@@ -402,11 +402,11 @@ static gka_status run_state_exp2(const audit_case *c, const audit_member *m, gol
                                  char note[AUDIT_NOTE], gka_error *error) {
     (void)m;
     if (c->problem->g.data == NULL)
-        return audit_does_not_apply(note, "no gates");
+        return gka_audit_does_not_apply(note, "no gates");
     split s = {0};
     gka_status status = split_start(c, AUDIT_CARRY_EXP2, &s, error);
     if (status == GKA_OK)
-        status = golden_allocate(
+        status = gka_golden_allocate(
             c->problem, c->wanted & (BIT(H_CHUNK) | BIT(H_FINAL) | BIT(U_FINAL)), out, error);
     if (status == GKA_OK) {
         take_states(c, JUDGE_H_CHUNK, s.copy.h0, out);
@@ -416,7 +416,7 @@ static gka_status run_state_exp2(const audit_case *c, const audit_member *m, gol
     }
     if (status == GKA_OK) {
         split_give(&s, reads_states, out);
-        status = audit_follow(c, out, error);
+        status = gka_audit_follow(c, out, error);
     }
     split_end(&s);
     return status;
@@ -431,16 +431,16 @@ static gka_status run_chunk_gradient(const audit_case *c, const audit_member *m,
                           BIT(LAYER_DG),
                    dh0 = BIT(SOLVE_DH0);
     if (one_chunk_each(p))
-        return audit_does_not_apply(note, "no sequence is longer than a chunk");
+        return gka_audit_does_not_apply(note, "no sequence is longer than a chunk");
     if ((c->wanted & (lost | dh0)) == 0)
-        return audit_does_not_apply(note, "no gradients");
+        return gka_audit_does_not_apply(note, "no gradients");
     split s = {0};
     gka_status status = split_start(c, AUDIT_CARRY_RIGHT, &s, error);
     if (status == GKA_OK)
         status = split_run(c, &s, error);
     if (status == GKA_OK) {
         split_give(&s, lost, out);
-        status = audit_copy_right(c, c->wanted & ~lost, out, error);
+        status = gka_audit_copy_right(c, c->wanted & ~lost, out, error);
     }
     for (int64_t i = 0; status == GKA_OK && out->of[JUDGE_SOLVE_DH0] != NULL && i < s.pieces.count;
          i++)
@@ -459,9 +459,9 @@ static gka_status run_chunk_gradient(const audit_case *c, const audit_member *m,
 static gka_status run_omega(const audit_case *c, const audit_member *m, golden_values *out,
                             char note[AUDIT_NOTE], gka_error *error) {
     (void)m, (void)note;
-    gka_profile profile = audit_exact64();
+    gka_profile profile = gka_audit_exact64();
     profile.form = GKA_FORM_MISPRINTED;
-    return golden_steps(c->problem, &profile, c->wanted, out, error);
+    return gka_golden_steps(c->problem, &profile, c->wanted, out, error);
 }
 
 /* f of the token before; a sequence's first token has its own. */
@@ -479,7 +479,7 @@ static void make_stale(const gka_problem *p, const double *fro, double *stale) {
 /* x solves for q with the given f: the p of a cotangent q. */
 static gka_status solve_with(const audit_case *c, const double *fro, double *x, gka_error *error) {
     gka_problem problem = *c->problem;
-    const gka_profile profile = audit_exact64();
+    const gka_profile profile = gka_audit_exact64();
     problem.dx = problem.q;
     gka_chunk out = {.p = x};
     const gka_chunk_given given = {.x = c->right->of[JUDGE_X], .fro = fro};
@@ -489,17 +489,17 @@ static gka_status solve_with(const audit_case *c, const double *fro, double *x, 
 /* The gradients of `of` at the given x and f, p computed there. */
 static gka_status gradients(const audit_case *c, gka_chunk_of of, bool bp_lambda,
                             const gka_chunk_given *given, golden_values *out, gka_error *error) {
-    const gka_profile profile = audit_exact64();
+    const gka_profile profile = gka_audit_exact64();
     const judge_part part = of == GKA_CHUNK_SOLVE ? JUDGE_SOLVE : JUDGE_LAYER;
     gka_chunk arrays = {0};
     unsigned which = 0;
     for (int i = 0; i < JUDGE_OUTPUTS; i++)
-        which |= (judge_outputs[i].part == part ? 1u : 0u) << i;
+        which |= (gka_judge_outputs[i].part == part ? 1u : 0u) << i;
     which &= c->wanted;
-    gka_status status = golden_allocate(c->problem, which, out, error);
+    gka_status status = gka_golden_allocate(c->problem, which, out, error);
     for (int i = 0; i < JUDGE_OUTPUTS; i++)
         if (which >> i & 1)
-            *judge_chunk(&arrays, i) = out->of[i];
+            *gka_judge_chunk(&arrays, i) = out->of[i];
     return status == GKA_OK && which != 0
                ? gka_chunk_backward(c->problem, &profile, of, bp_lambda, given, &arrays, error)
                : status;
@@ -536,7 +536,7 @@ static gka_status run_other_f(const audit_case *c, const audit_member *m, golden
                               char note[AUDIT_NOTE], gka_error *error) {
     (void)note;
     const double *const right = c->right->of[JUDGE_FRO];
-    gka_status status = golden_allocate(c->problem, BIT(X) | BIT(FRO), out, error);
+    gka_status status = gka_golden_allocate(c->problem, BIT(X) | BIT(FRO), out, error);
     double *const fro = out->of[JUDGE_FRO];
     if (status == GKA_OK && m->parameter & F_STALE)
         make_stale(c->problem, right, fro);
@@ -550,8 +550,8 @@ static gka_status run_other_f(const audit_case *c, const audit_member *m, golden
     if (status == GKA_OK)
         status = gradients(c, GKA_CHUNK_LAYER, true, &given, out, error);
     if (status == GKA_OK && m->parameter & F_STORED_RIGHT)
-        memcpy(fro, right, (size_t)judge_count(c->problem, JUDGE_FRO) * sizeof *fro);
-    return status == GKA_OK ? audit_follow(c, out, error) : status;
+        memcpy(fro, right, (size_t)gka_judge_count(c->problem, JUDGE_FRO) * sizeof *fro);
+    return status == GKA_OK ? gka_audit_follow(c, out, error) : status;
 }
 
 /* The gate decays U alone: H, f and the solve forget nothing. */
@@ -559,33 +559,33 @@ static gka_status run_ungated_h(const audit_case *c, const audit_member *m, gold
                                 char note[AUDIT_NOTE], gka_error *error) {
     (void)m;
     if (c->problem->g.data == NULL)
-        return audit_does_not_apply(note, "no gates");
+        return gka_audit_does_not_apply(note, "no gates");
     gka_problem ungated = *c->problem;
     ungated.g = (gka_view){0};
-    const gka_profile profile = audit_exact64();
+    const gka_profile profile = gka_audit_exact64();
     const unsigned of_h = BIT(X) | BIT(FRO) | BIT(H_CHUNK) | BIT(H_FINAL) | BIT(SOLVE_DQ);
-    const gka_status status = golden_steps(&ungated, &profile, c->wanted & of_h, out, error);
-    return status == GKA_OK ? audit_follow(c, out, error) : status;
+    const gka_status status = gka_golden_steps(&ungated, &profile, c->wanted & of_h, out, error);
+    return status == GKA_OK ? gka_audit_follow(c, out, error) : status;
 }
 
 static gka_status run_ridge(const audit_case *c, const audit_member *m, golden_values *out,
                             char note[AUDIT_NOTE], gka_error *error) {
     (void)m;
     if ((c->wanted & (BIT(SOLVE_DK) | BIT(LAYER_DK))) == 0)
-        return audit_does_not_apply(note, "no gradients");
+        return gka_audit_does_not_apply(note, "no gradients");
     const gka_chunk_given given = {.x = c->right->of[JUDGE_X], .fro = c->right->of[JUDGE_FRO]};
     gka_status status = gradients(c, GKA_CHUNK_SOLVE, false, &given, out, error);
     if (status == GKA_OK)
         status = gradients(c, GKA_CHUNK_LAYER, false, &given, out, error);
-    return status == GKA_OK ? audit_follow(c, out, error) : status;
+    return status == GKA_OK ? gka_audit_follow(c, out, error) : status;
 }
 
 /* An arithmetic too coarse for the inputs; `unless`: for inputs of type `parameter`. */
 static gka_status run_coarse(const audit_case *c, const audit_member *m, golden_values *out,
                              char note[AUDIT_NOTE], gka_error *error) {
     if (m->unless != NULL && c->problem->q.dtype != (gka_dtype)m->parameter)
-        return audit_does_not_apply(note, m->unless);
-    return audit_run_tokens(c, m, out, note, error);
+        return gka_audit_does_not_apply(note, m->unless);
+    return gka_audit_run_tokens(c, m, out, note, error);
 }
 
 /* The output stage reads U_t the wrong way round: o = s U_t q'. The same as keys for values and
@@ -596,19 +596,19 @@ static gka_status run_transposed(const audit_case *c, const audit_member *m, gol
     const gka_problem *const p = c->problem;
     const int64_t D = p->D, V = p->V;
     if (p->v.data == NULL || D != V)
-        return audit_does_not_apply(note, V == 0 ? "no v, so no state U"
-                                                 : "V is not D: it would not fit");
+        return gka_audit_does_not_apply(note, V == 0 ? "no v, so no state U"
+                                                     : "V is not D: it would not fit");
     if ((c->wanted & (BIT(O) | BIT(U_FINAL))) == 0)
-        return audit_does_not_apply(note, "neither o nor u_final");
+        return gka_audit_does_not_apply(note, "neither o nor u_final");
     gka_problem turned = *p;
     turned.k = p->v;
     turned.v = p->k;
     turned.u0.stride[2] = p->u0.stride[3];
     turned.u0.stride[3] = p->u0.stride[2];
     const golden_values x = {.of[JUDGE_X] = c->right->of[JUDGE_X]};
-    gka_status status = audit_copy_right(c, c->wanted & ~BIT(O), out, error);
+    gka_status status = gka_audit_copy_right(c, c->wanted & ~BIT(O), out, error);
     if (status == GKA_OK)
-        status = golden_local(&turned, c->wanted & BIT(O), &x, out, error);
+        status = gka_golden_local(&turned, c->wanted & BIT(O), &x, out, error);
     double *const U = out->of[JUDGE_U_FINAL];
     for (int64_t n = 0; status == GKA_OK && U != NULL && n < p->N * p->H; n++)
         for (int64_t i = 0; i < D; i++)
@@ -628,11 +628,11 @@ static gka_status run_multiplied(const audit_case *c, const audit_member *m, gol
                                  char note[AUDIT_NOTE], gka_error *error) {
     const unsigned which = c->wanted & (unsigned)m->parameter;
     if (which == 0)
-        return audit_does_not_apply(note, "no such tensor");
-    const gka_status status = audit_copy_right(c, c->wanted, out, error);
+        return gka_audit_does_not_apply(note, "no such tensor");
+    const gka_status status = gka_audit_copy_right(c, c->wanted, out, error);
     for (int o = 0; o < JUDGE_OUTPUTS && status == GKA_OK; o++)
         if (which >> o & 1)
-            scale_row(judge_count(c->problem, o), m->factor, out->of[o]);
+            scale_row(gka_judge_count(c->problem, o), m->factor, out->of[o]);
     return status;
 }
 
@@ -644,8 +644,8 @@ static gka_status run_exclusive_dg(const audit_case *c, const audit_member *m, g
     const gka_problem *const p = c->problem;
     const unsigned which = c->wanted & (BIT(SOLVE_DG) | BIT(LAYER_DG));
     if (which == 0)
-        return audit_does_not_apply(note, "no such tensor");
-    const gka_status status = audit_copy_right(c, c->wanted, out, error);
+        return gka_audit_does_not_apply(note, "no such tensor");
+    const gka_status status = gka_audit_copy_right(c, c->wanted, out, error);
     for (int o = 0; o < JUDGE_OUTPUTS && status == GKA_OK; o++)
         for (int64_t n = 0; which >> o & 1 && n < p->N; n++) {
             const gka_span span = gka_problem_span(p, n);
@@ -664,10 +664,10 @@ static gka_status run_direct_lost(const audit_case *c, const audit_member *m, go
                                   char note[AUDIT_NOTE], gka_error *error) {
     (void)m;
     if ((c->wanted & BIT(LAYER_DQ)) == 0)
-        return audit_does_not_apply(note, "no such tensor");
-    const gka_status status = audit_copy_right(c, c->wanted, out, error);
-    return status == GKA_OK ? golden_layer_p(c->problem, c->right->of[JUDGE_LAYER_DQ],
-                                             out->of[JUDGE_LAYER_DQ], error)
+        return gka_audit_does_not_apply(note, "no such tensor");
+    const gka_status status = gka_audit_copy_right(c, c->wanted, out, error);
+    return status == GKA_OK ? gka_golden_layer_p(c->problem, c->right->of[JUDGE_LAYER_DQ],
+                                                 out->of[JUDGE_LAYER_DQ], error)
                             : status;
 }
 
@@ -677,7 +677,7 @@ static gka_status run_direct_lost(const audit_case *c, const audit_member *m, go
 
 enum { DK = BIT(SOLVE_DK) | BIT(LAYER_DK) };
 
-const audit_member audit_wrong[] = {
+const audit_member gka_audit_wrong[] = {
     {WRONG("exp2", "gamma = 2^g, the gate being a natural logarithm"), run_changed,
      .change = exp2_gates, .unless = "no gates"},
     {WRONG("state_exp2", "... only where states pass from chunk to chunk"), run_state_exp2},
@@ -732,4 +732,4 @@ const audit_member audit_wrong[] = {
     {WRONG("dk_minus", "-dk"), run_multiplied, .parameter = DK, .factor = -1},
 };
 
-const size_t audit_wrong_count = sizeof audit_wrong / sizeof *audit_wrong;
+const size_t gka_audit_wrong_count = sizeof gka_audit_wrong / sizeof *gka_audit_wrong;

@@ -54,8 +54,8 @@ const char *const gka_condition_names[] = {
     "layer.dk", "layer.dv", "layer.dalpha", "layer.dg", NULL};
 
 static gka_cotangent cotangent_of(judge_output_id id) {
-    return id == JUDGE_X || judge_outputs[id].part == JUDGE_SOLVE ? GKA_COTANGENT_X
-                                                                  : GKA_COTANGENT_O;
+    return id == JUDGE_X || gka_judge_outputs[id].part == JUDGE_SOLVE ? GKA_COTANGENT_X
+                                                                      : GKA_COTANGENT_O;
 }
 
 static double **slot_of(gka_direction *d, int slot) {
@@ -205,14 +205,15 @@ static gka_status load(job *j, gka_error *error) {
     for (int i = 0; i < GKA_CONDITION_ROWS; i++) {
         const int id = (int)rows_of[i].id;
         const gka_tensor *const tensor =
-            file != NULL ? gka_file_find(file, judge_outputs[id].name) : NULL;
-        if (!golden_possible(j->problem, id) || (file != NULL && tensor == NULL) ||
-            !asked_for(j->options, judge_outputs[id].name))
+            file != NULL ? gka_file_find(file, gka_judge_outputs[id].name) : NULL;
+        if (!gka_golden_possible(j->problem, id) || (file != NULL && tensor == NULL) ||
+            !asked_for(j->options, gka_judge_outputs[id].name))
             continue;
         j->wanted |= 1u << id;
-        const gka_status status = tensor == NULL ? GKA_OK
-                                                 : golden_load(j->problem, file, tensor, id, false,
-                                                               &j->candidate.of[id], error);
+        const gka_status status =
+            tensor == NULL
+                ? GKA_OK
+                : gka_golden_load(j->problem, file, tensor, id, false, &j->candidate.of[id], error);
         if (status != GKA_OK)
             return status;
     }
@@ -224,7 +225,7 @@ static gka_status load(job *j, gka_error *error) {
             file != NULL ? gka_file_path(file) : "problem");
     return file != NULL
                ? GKA_OK
-               : golden_steps(j->problem, j->options->emulate, j->wanted, &j->candidate, error);
+               : gka_golden_steps(j->problem, j->options->emulate, j->wanted, &j->candidate, error);
 }
 
 /* The exact values, with x, f and both p. */
@@ -232,17 +233,17 @@ static gka_status compute_exact(job *j, gka_error *error) {
     const gka_problem *const problem = j->problem;
     const unsigned forward = 1u << JUDGE_X | 1u << JUDGE_FRO;
     gka_exact out[JUDGE_PARTS] = {{0}};
-    gka_status status = golden_allocate(problem, j->wanted | forward, &j->exact, error);
+    gka_status status = gka_golden_allocate(problem, j->wanted | forward, &j->exact, error);
     bool part[JUDGE_PARTS] = {true};
     for (int i = 0; status == GKA_OK && i < JUDGE_OUTPUTS; i++)
         if (has(j->wanted | forward, i)) {
-            part[judge_outputs[i].part] = true;
-            *judge_exact(&out[judge_outputs[i].part], i) = j->exact.of[i];
+            part[gka_judge_outputs[i].part] = true;
+            *gka_judge_exact(&out[gka_judge_outputs[i].part], i) = j->exact.of[i];
         }
     for (int i = 0; status == GKA_OK && i < 2; i++)
         if (part[JUDGE_SOLVE + i]) {
             out[JUDGE_SOLVE + i].p = j->p[i] =
-                gka_alloc((size_t)judge_count(problem, JUDGE_X), sizeof(double));
+                gka_alloc((size_t)gka_judge_count(problem, JUDGE_X), sizeof(double));
             if (j->p[i] == NULL)
                 status = out_of_memory(error);
         }
@@ -259,22 +260,22 @@ static gka_status compute_exact(job *j, gka_error *error) {
  * own storage. */
 static gka_status compute_floor(job *j, gka_error *error) {
     const gka_problem *const problem = j->problem;
-    const gka_format *const format = gka_format_of_dtype(judge_dtype(problem, JUDGE_X));
-    const size_t rows = (size_t)judge_count(problem, JUDGE_X);
+    const gka_format *const format = gka_format_of_dtype(gka_judge_dtype(problem, JUDGE_X));
+    const size_t rows = (size_t)gka_judge_count(problem, JUDGE_X);
     const unsigned forward = 1u << JUDGE_X | 1u << JUDGE_FRO;
     gka_profile exact64;
     gka_status status = gka_profile_find("exact64", &exact64, error);
     if (status == GKA_OK)
-        status = golden_allocate(problem, j->wanted | forward, &j->floor, error);
+        status = gka_golden_allocate(problem, j->wanted | forward, &j->floor, error);
     if (status != GKA_OK)
         return status;
     for (int i = 0; i < JUDGE_OUTPUTS; i++)
         if (has(forward, i))
             memcpy(j->floor.of[i], j->exact.of[i],
-                   (size_t)judge_count(problem, i) * sizeof(double));
-    golden_store(problem, forward, &j->floor);
+                   (size_t)gka_judge_count(problem, i) * sizeof(double));
+    gka_golden_store(problem, forward, &j->floor);
     const golden_values upstream = {{[JUDGE_X] = j->floor.of[JUDGE_X]}};
-    status = golden_local(problem, j->wanted & 1u << JUDGE_O, &upstream, &j->floor, error);
+    status = gka_golden_local(problem, j->wanted & 1u << JUDGE_O, &upstream, &j->floor, error);
     for (int i = 0; status == GKA_OK && i < 2; i++) {
         const gka_chunk_given given = {
             .x = j->floor.of[JUDGE_X], .fro = j->floor.of[JUDGE_FRO], .p = j->p[i]};
@@ -283,12 +284,12 @@ static gka_status compute_floor(job *j, gka_error *error) {
             continue;
         gka_round_array(format, GKA_NEAREST_EVEN, 0, 0, rows, j->p[i], j->p[i]);
         for (int k = 0; k < JUDGE_OUTPUTS; k++)
-            if (has(j->wanted, k) && (int)judge_outputs[k].part == JUDGE_SOLVE + i)
-                *judge_chunk(&out, k) = j->floor.of[k];
+            if (has(j->wanted, k) && (int)gka_judge_outputs[k].part == JUDGE_SOLVE + i)
+                *gka_judge_chunk(&out, k) = j->floor.of[k];
         status = gka_chunk_backward(problem, &exact64, i == 0 ? GKA_CHUNK_SOLVE : GKA_CHUNK_LAYER,
                                     true, &given, &out, error);
     }
-    golden_store(problem, j->wanted, &j->floor);
+    gka_golden_store(problem, j->wanted, &j->floor);
     return status;
 }
 
@@ -308,7 +309,7 @@ static gka_status read_inputs(job *j, gka_error *error) {
     }
     for (int i = 0; i < JUDGE_OUTPUTS; i++)
         if (has(j->wanted, i)) {
-            const int64_t count = judge_count(j->problem, i);
+            const int64_t count = gka_judge_count(j->problem, i);
             most_out = count > most_out ? count : most_out;
             j->total += inputs;
         }
@@ -343,10 +344,10 @@ static void judge(gka_condition_row *row) {
 static gka_status fill(job *j, int number, gka_condition_row *row, gka_error *error) {
     const gka_problem *const problem = j->problem;
     const int id = (int)rows_of[number].id;
-    const int64_t count = judge_count(problem, id);
+    const int64_t count = gka_judge_count(problem, id);
     const double *const exact = j->exact.of[id];
-    *row = (gka_condition_row){.name = judge_outputs[id].name,
-                               .dtype = judge_dtype(problem, id),
+    *row = (gka_condition_row){.name = gka_judge_outputs[id].name,
+                               .dtype = gka_judge_dtype(problem, id),
                                .error = gka_rel_err(count, j->candidate.of[id], exact),
                                .floor = gka_rel_err(count, j->floor.of[id], exact)};
     for (int i = 0; i < GKA_INPUTS; i++) {
@@ -389,9 +390,9 @@ gka_status gka_condition(const gka_problem *problem, const gka_condition_options
         if (has(j.wanted, (int)rows_of[i].id))
             status = fill(&j, i, &rows[(*row_count)++], error);
     gka_oracle_let_go();
-    golden_free(&j.exact);
-    golden_free(&j.candidate);
-    golden_free(&j.floor);
+    gka_golden_free(&j.exact);
+    gka_golden_free(&j.candidate);
+    gka_golden_free(&j.floor);
     for (int i = 0; i < GKA_INPUTS; i++)
         gka_free(j.Z[i]);
     gka_free(j.p[0]);

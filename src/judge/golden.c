@@ -24,43 +24,43 @@
 
 /* ---- the outputs --------------------------------------------------------------------------- */
 
-bool golden_possible(const gka_problem *problem, int output) {
+bool gka_golden_possible(const gka_problem *problem, int output) {
     if (output == JUDGE_SOLVE_DH0 && problem->h0.data == NULL)
         return false;
     if ((output == JUDGE_SOLVE_DG || output == JUDGE_LAYER_DG) && problem->g.data == NULL)
         return false;
     if (output == JUDGE_LAYER_DALPHA && problem->alpha.data == NULL)
         return false;
-    return judge_missing(problem, output) == NULL;
+    return gka_judge_missing(problem, output) == NULL;
 }
 
 /* ---- arrays -------------------------------------------------------------------------------- */
 
-gka_status golden_allocate(const gka_problem *problem, unsigned wanted, golden_values *values,
-                           gka_error *error) {
+gka_status gka_golden_allocate(const gka_problem *problem, unsigned wanted, golden_values *values,
+                               gka_error *error) {
     for (int i = 0; i < JUDGE_OUTPUTS; i++) {
         if (!(wanted >> i & 1) || values->of[i] != NULL)
             continue;
-        const size_t count = (size_t)judge_count(problem, i);
+        const size_t count = (size_t)gka_judge_count(problem, i);
         values->of[i] = gka_alloc(count, sizeof(double));
         if (values->of[i] == NULL)
             return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory: %zu numbers of '%s'", count,
-                            judge_outputs[i].name);
+                            gka_judge_outputs[i].name);
     }
     return GKA_OK;
 }
 
-void golden_free(golden_values *values) {
+void gka_golden_free(golden_values *values) {
     for (int i = 0; i < JUDGE_OUTPUTS; i++)
         gka_free(values->of[i]);
     *values = (golden_values){0};
 }
 
-void golden_store(const gka_problem *problem, unsigned wanted, golden_values *values) {
+void gka_golden_store(const gka_problem *problem, unsigned wanted, golden_values *values) {
     for (int i = 0; i < JUDGE_OUTPUTS; i++)
         if (wanted >> i & 1 && values->of[i] != NULL)
-            gka_round_array(gka_format_of_dtype(judge_dtype(problem, i)), GKA_NEAREST_EVEN, 0, 0,
-                            (size_t)judge_count(problem, i), values->of[i], values->of[i]);
+            gka_round_array(gka_format_of_dtype(gka_judge_dtype(problem, i)), GKA_NEAREST_EVEN, 0,
+                            0, (size_t)gka_judge_count(problem, i), values->of[i], values->of[i]);
 }
 
 /* ---- a profile's outputs ------------------------------------------------------------------- */
@@ -70,16 +70,16 @@ static bool set_members(unsigned wanted, unsigned parts, const golden_values *va
                         gka_chunk *out) {
     bool some = false;
     for (int i = 0; i < JUDGE_OUTPUTS; i++)
-        if (wanted >> i & 1 && parts >> judge_outputs[i].part & 1) {
-            *judge_chunk(out, i) = values->of[i];
+        if (wanted >> i & 1 && parts >> gka_judge_outputs[i].part & 1) {
+            *gka_judge_chunk(out, i) = values->of[i];
             some = true;
         }
     return some;
 }
 
-gka_status golden_steps(const gka_problem *problem, const gka_profile *profile, unsigned wanted,
-                        golden_values *values, gka_error *error) {
-    gka_status status = golden_allocate(problem, wanted, values, error);
+gka_status gka_golden_steps(const gka_problem *problem, const gka_profile *profile, unsigned wanted,
+                            golden_values *values, gka_error *error) {
+    gka_status status = gka_golden_allocate(problem, wanted, values, error);
     gka_chunk forward = {0}, solve = {0}, layer = {0};
     /* The backward passes need x and f; where the forward pass has left both, they read these. */
     const bool both = (wanted >> JUDGE_X & 1) != 0 && (wanted >> JUDGE_FRO & 1) != 0;
@@ -95,7 +95,7 @@ gka_status golden_steps(const gka_problem *problem, const gka_profile *profile, 
     return status;
 }
 
-gka_layer_options golden_by_tokens_options(const gka_problem *problem, const char *policy) {
+gka_layer_options gka_golden_by_tokens_options(const gka_problem *problem, const char *policy) {
     gka_layer_options options = {0};
     (void)gka_policy_find(policy, &options.policy);
     (void)gka_solver_find("chebyshev", &options.solver);
@@ -103,10 +103,11 @@ gka_layer_options golden_by_tokens_options(const gka_problem *problem, const cha
     return options;
 }
 
-gka_status golden_by_tokens(const gka_problem *problem, const char *policy, unsigned wanted,
-                            golden_values *values, gka_error *error) {
-    const gka_layer_options options = golden_by_tokens_options(problem, policy);
-    gka_status status = golden_allocate(problem, wanted & ~(1u << JUDGE_H_CHUNK), values, error);
+gka_status gka_golden_by_tokens(const gka_problem *problem, const char *policy, unsigned wanted,
+                                golden_values *values, gka_error *error) {
+    const gka_layer_options options = gka_golden_by_tokens_options(problem, policy);
+    gka_status status =
+        gka_golden_allocate(problem, wanted & ~(1u << JUDGE_H_CHUNK), values, error);
     double **const of = values->of;
     if (status == GKA_OK) {
         gka_layer forward = {.x = of[JUDGE_X],
@@ -221,13 +222,13 @@ static gka_status recur(recurrence *r, gka_error *error) {
     return GKA_OK;
 }
 
-gka_status golden_layer_p(const gka_problem *problem, const double *layer_dq, double *p,
-                          gka_error *error) {
+gka_status gka_golden_layer_p(const gka_problem *problem, const double *layer_dq, double *p,
+                              gka_error *error) {
     recurrence r = {.problem = problem, .dq = layer_dq, .p = p};
     return recur(&r, error);
 }
 
-gka_status golden_values_after(const gka_problem *problem, double *u, gka_error *error) {
+gka_status gka_golden_values_after(const gka_problem *problem, double *u, gka_error *error) {
     recurrence r = {.problem = problem, .after = u};
     return recur(&r, error);
 }
@@ -244,7 +245,7 @@ static unsigned judged_locally(unsigned wanted, const golden_values *given) {
     for (int i = 0; i < JUDGE_OUTPUTS; i++)
         there |= (given->of[i] != NULL ? 1u : 0u) << i;
     for (int i = 0; i < JUDGE_OUTPUTS; i++) {
-        const unsigned upstream = judge_outputs[i].upstream;
+        const unsigned upstream = gka_judge_outputs[i].upstream;
         if (has(wanted, i) && upstream != 0 && (upstream & ~there) == 0)
             local |= 1u << i;
     }
@@ -266,21 +267,22 @@ static gka_status local_backward(const gka_problem *problem, judge_part part, un
                               &out, error);
 }
 
-gka_status golden_local(const gka_problem *problem, unsigned wanted, const golden_values *given,
-                        golden_values *values, gka_error *error) {
+gka_status gka_golden_local(const gka_problem *problem, unsigned wanted, const golden_values *given,
+                            golden_values *values, gka_error *error) {
     const golden_piece whole = {.problem = problem, .by_tokens = problem};
-    return golden_local_of(&whole, wanted, given, values, error);
+    return gka_golden_local_of(&whole, wanted, given, values, error);
 }
 
-gka_status golden_local_of(const golden_piece *piece, unsigned wanted, const golden_values *given,
-                           golden_values *values, gka_error *error) {
+gka_status gka_golden_local_of(const golden_piece *piece, unsigned wanted,
+                               const golden_values *given, golden_values *values,
+                               gka_error *error) {
     const gka_problem *const problem = piece->problem;
     const unsigned local = judged_locally(wanted, given);
     const unsigned needs_p = BIT(LAYER_DK) | BIT(LAYER_DG);
-    gka_status status = golden_allocate(problem, local, values, error);
+    gka_status status = gka_golden_allocate(problem, local, values, error);
     double *p = NULL;
     if (status == GKA_OK && (local & needs_p) != 0) {
-        p = gka_alloc((size_t)judge_count(problem, JUDGE_X), sizeof *p);
+        p = gka_alloc((size_t)gka_judge_count(problem, JUDGE_X), sizeof *p);
         if (p == NULL)
             status = gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory for p");
     }

@@ -1,11 +1,11 @@
 /* golden.h - what generating, judging and auditing goldens share inside the room.
  *
  *   golden_values    one array for each output, in doubles
- *   golden_steps     the r-step iteration in exact64, or another profile's outputs
- *   golden_by_tokens the recurrence over tokens in an emulated arithmetic
- *   golden_local     the exact formulas of each later stage at given upstream tensors
- *   golden_errors    what a set of outputs is worth, tensor by tensor
- *   golden_read      a golden's problem, references and tolerances
+ *   gka_golden_steps     the r-step iteration in exact64, or another profile's outputs
+ *   gka_golden_by_tokens the recurrence over tokens in an emulated arithmetic
+ *   gka_golden_local     the exact formulas of each later stage at given upstream tensors
+ *   gka_golden_errors    what a set of outputs is worth, tensor by tensor
+ *   gka_golden_read      a golden's problem, references and tolerances
  */
 #ifndef GKA_JUDGE_GOLDEN_H
 #define GKA_JUDGE_GOLDEN_H
@@ -17,38 +17,38 @@
 
 /* Whether the problem has what the output needs (v, dx, do, h0; alpha and g for their gradients).
  */
-bool golden_possible(const gka_problem *problem, int output);
+bool gka_golden_possible(const gka_problem *problem, int output);
 
 /* of[i]: owned, or NULL. */
 typedef struct golden_values {
     double *of[JUDGE_OUTPUTS];
 } golden_values;
 
-gka_status golden_allocate(const gka_problem *problem, unsigned wanted, golden_values *values,
-                           gka_error *error);
-void golden_free(golden_values *values);
+gka_status gka_golden_allocate(const gka_problem *problem, unsigned wanted, golden_values *values,
+                               gka_error *error);
+void gka_golden_free(golden_values *values);
 
 /* Fills `wanted` (bits) as the profile computes them; an array that is there already is reused. */
-gka_status golden_steps(const gka_problem *problem, const gka_profile *profile, unsigned wanted,
-                        golden_values *values, gka_error *error);
+gka_status gka_golden_steps(const gka_problem *problem, const gka_profile *profile, unsigned wanted,
+                            golden_values *values, gka_error *error);
 
 /* The same by the recurrence over tokens in the arithmetic `policy` (gka_policy_find): no chunks,
  * so no h_chunk. */
-gka_layer_options golden_by_tokens_options(const gka_problem *problem, const char *policy);
-gka_status golden_by_tokens(const gka_problem *problem, const char *policy, unsigned wanted,
-                            golden_values *values, gka_error *error);
+gka_layer_options gka_golden_by_tokens_options(const gka_problem *problem, const char *policy);
+gka_status gka_golden_by_tokens(const gka_problem *problem, const char *policy, unsigned wanted,
+                                golden_values *values, gka_error *error);
 
 /* For every output of `wanted` that has upstream tensors, all of them among those given: its value
  * by the exact formulas (exact64) at the given tensors. The others stay NULL. */
-gka_status golden_local(const gka_problem *problem, unsigned wanted, const golden_values *given,
-                        golden_values *local, gka_error *error);
+gka_status gka_golden_local(const gka_problem *problem, unsigned wanted, const golden_values *given,
+                            golden_values *local, gka_error *error);
 
 /* p = layer.dq - (1 - alpha) s U do [B,T,H,D] */
-gka_status golden_layer_p(const gka_problem *problem, const double *layer_dq, double *p,
-                          gka_error *error);
+gka_status gka_golden_layer_p(const gka_problem *problem, const double *layer_dq, double *p,
+                              gka_error *error);
 
 /* U after the last token by the recurrence over tokens that gives local values of o, and p. */
-gka_status golden_values_after(const gka_problem *problem, double *u, gka_error *error);
+gka_status gka_golden_values_after(const gka_problem *problem, double *u, gka_error *error);
 
 /* A piece of one sequence: the same tokens from the states that the exact64 chunks have before
  * them, and from the U that the recurrence over tokens has; what the tokens on their right send
@@ -58,12 +58,12 @@ typedef struct golden_piece {
     gka_chunk_carry solve, layer;
 } golden_piece;
 
-/* golden_local of the piece: the bits that it has in the whole. */
-gka_status golden_local_of(const golden_piece *piece, unsigned wanted, const golden_values *given,
-                           golden_values *local, gka_error *error);
+/* gka_golden_local of the piece: the bits that it has in the whole. */
+gka_status gka_golden_local_of(const golden_piece *piece, unsigned wanted,
+                               const golden_values *given, golden_values *local, gka_error *error);
 
 /* Rounds to the stored type, in place. */
-void golden_store(const gka_problem *problem, unsigned wanted, golden_values *values);
+void gka_golden_store(const gka_problem *problem, unsigned wanted, golden_values *values);
 
 /* rel_err over the tensor, and the row error of gka/golden.h. */
 typedef struct golden_error {
@@ -72,35 +72,36 @@ typedef struct golden_error {
 
 /* The error that judges output i: of the candidate against `steps`, or against its local value
  * where there is one that is nearer by rel. NaN where there is none. */
-gka_status golden_errors(const gka_problem *problem, unsigned wanted,
-                         const golden_values *candidate, const golden_values *steps,
-                         golden_error errors[JUDGE_OUTPUTS], gka_error *error);
+gka_status gka_golden_errors(const gka_problem *problem, unsigned wanted,
+                             const golden_values *candidate, const golden_values *steps,
+                             golden_error errors[JUDGE_OUTPUTS], gka_error *error);
 
 /* The same of one output; local may be NULL. */
-golden_error golden_error_of(const gka_problem *problem, int output, const double *out,
-                             const double *steps, const double *local);
+golden_error gka_golden_error_of(const gka_problem *problem, int output, const double *out,
+                                 const double *steps, const double *local);
 
 /* *row: the number of the first row that has it; may be NULL. */
-double golden_row_error(const gka_problem *problem, int output, const double *out,
-                        const double *ref, int64_t *row);
+double gka_golden_row_error(const gka_problem *problem, int output, const double *out,
+                            const double *ref, int64_t *row);
 
-/* What golden_errors adds up (golden_error.c), for rows that are not in memory at once. */
+/* What gka_golden_errors adds up (golden_error.c), for rows that are not in memory at once. */
 typedef struct golden_sums {
     double d, r; /* of squares: out - ref, ref */
 } golden_sums;
 
 /* The largest of `most` and the finite |values|; the power of two by which numbers up to that are
  * divided. */
-double golden_most(int64_t n, const double *values, double most);
-double golden_scale(double most);
-int64_t golden_row_length(const gka_problem *problem, int output);
-golden_sums golden_row_sums(int64_t n, double scale, const double *out, const double *ref);
-void golden_add_row(golden_sums *all, golden_sums row);
-double golden_rel(golden_sums all, double scale);
+double gka_golden_most(int64_t n, const double *values, double most);
+double gka_golden_scale(double most);
+int64_t gka_golden_row_length(const gka_problem *problem, int output);
+golden_sums gka_golden_row_sums(int64_t n, double scale, const double *out, const double *ref);
+void gka_golden_add_row(golden_sums *all, golden_sums row);
+double gka_golden_rel(golden_sums all, double scale);
 /* Raises *most, -1 at first, to the row error of a row among `rows` that add up to `all`; whether
  * it rose. */
-bool golden_worse_row(golden_sums all, int64_t rows, double scale, golden_sums row, double *most);
-golden_error golden_nearer(golden_error steps, golden_error local);
+bool gka_golden_worse_row(golden_sums all, int64_t rows, double scale, golden_sums row,
+                          double *most);
+golden_error gka_golden_nearer(golden_error steps, golden_error local);
 
 /* What a golden says. */
 typedef struct golden_reference {
@@ -113,24 +114,25 @@ typedef struct golden_reference {
 } golden_reference;
 
 /* GKA_BAD_FILE where the file is no golden or its inputs do not hash to what it says. Freed by
- * golden_reference_free, also after a failure. */
-gka_status golden_read(const gka_file *file, golden_reference *reference, gka_error *error);
-void golden_reference_free(golden_reference *reference);
+ * gka_golden_reference_free, also after a failure. */
+gka_status gka_golden_read(const gka_file *file, golden_reference *reference, gka_error *error);
+void gka_golden_reference_free(golden_reference *reference);
 
 /* A tensor that has the output's shape as doubles, in the golden's layout; *values is the caller's
  * to free. */
-gka_status golden_load(const gka_problem *problem, const gka_file *file, const gka_tensor *tensor,
-                       int output, bool heads_first, double **values, gka_error *error);
+gka_status gka_golden_load(const gka_problem *problem, const gka_file *file,
+                           const gka_tensor *tensor, int output, bool heads_first, double **values,
+                           gka_error *error);
 
 /* What metadata 'golden' says. */
-extern const char *const golden_version;
+extern const char *const gka_golden_version;
 
 /* In hex. */
-void golden_digest_text(const unsigned char digest[32], char text[65]);
+void gka_golden_digest_text(const unsigned char digest[32], char text[65]);
 
 /* SHA-256 of the inputs (gka/golden.h, section 1), in hex. Where they are `inputs` (may be NULL)
  * their pages are let go of. */
-void golden_hash_inputs(const gka_tensor *tensors, size_t count, const golden_inputs *inputs,
-                        char text[65]);
+void gka_golden_hash_inputs(const gka_tensor *tensors, size_t count, const golden_inputs *inputs,
+                            char text[65]);
 
 #endif

@@ -11,7 +11,7 @@
 
 #include <math.h>
 
-double golden_scale(double most) {
+double gka_golden_scale(double most) {
     int exponent;
     if (!(most > 0))
         return 1;
@@ -19,22 +19,22 @@ double golden_scale(double most) {
     return ldexp(1, exponent - 1);
 }
 
-double golden_most(int64_t n, const double *values, double most) {
+double gka_golden_most(int64_t n, const double *values, double most) {
     for (int64_t i = 0; i < n; i++)
         if (isfinite(values[i]))
             most = fmax(most, fabs(values[i]));
     return most;
 }
 
-int64_t golden_row_length(const gka_problem *problem, int output) {
+int64_t gka_golden_row_length(const gka_problem *problem, int output) {
     int64_t shape[GKA_MAX_RANK], n = 1;
-    const int rank = judge_shape(problem, output, shape);
-    for (int i = rank - judge_outputs[output].row_rank; i < rank; i++)
+    const int rank = gka_judge_shape(problem, output, shape);
+    for (int i = rank - gka_judge_outputs[output].row_rank; i < rank; i++)
         n *= shape[i];
     return n;
 }
 
-golden_sums golden_row_sums(int64_t n, double scale, const double *out, const double *ref) {
+golden_sums gka_golden_row_sums(int64_t n, double scale, const double *out, const double *ref) {
     golden_sums sum = {0, 0};
     for (int64_t i = 0; i < n; i++) {
         const double d = out[i] / scale - ref[i] / scale, r = ref[i] / scale;
@@ -44,16 +44,17 @@ golden_sums golden_row_sums(int64_t n, double scale, const double *out, const do
     return sum;
 }
 
-void golden_add_row(golden_sums *all, golden_sums row) {
+void gka_golden_add_row(golden_sums *all, golden_sums row) {
     all->d += row.d;
     all->r += row.r;
 }
 
-double golden_rel(golden_sums all, double scale) {
+double gka_golden_rel(golden_sums all, double scale) {
     return all.r > 0 ? sqrt(all.d / all.r) : scale * sqrt(all.d);
 }
 
-bool golden_worse_row(golden_sums all, int64_t rows, double scale, golden_sums row, double *most) {
+bool gka_golden_worse_row(golden_sums all, int64_t rows, double scale, golden_sums row,
+                          double *most) {
     const double mean = all.r / (double)rows, size = fmax(mean, row.r),
                  e = size > 0 ? sqrt(row.d / size) : scale * sqrt(row.d);
     if (isnan(mean))
@@ -68,50 +69,52 @@ bool golden_worse_row(golden_sums all, int64_t rows, double scale, golden_sums r
 
 static golden_error measure(const gka_problem *problem, int output, double scale, const double *out,
                             const double *ref, int64_t *worst) {
-    const int64_t n = golden_row_length(problem, output), count = judge_count(problem, output),
-                  rows = n > 0 ? count / n : 0;
+    const int64_t n = gka_golden_row_length(problem, output),
+                  count = gka_judge_count(problem, output), rows = n > 0 ? count / n : 0;
     golden_sums all = {0, 0};
     double most = -1;
     int64_t at = 0;
     for (int64_t i = 0; i < rows; i++)
-        golden_add_row(&all, golden_row_sums(n, scale, out + i * n, ref + i * n));
+        gka_golden_add_row(&all, gka_golden_row_sums(n, scale, out + i * n, ref + i * n));
     for (int64_t i = 0; i < rows; i++)
-        if (golden_worse_row(all, rows, scale, golden_row_sums(n, scale, out + i * n, ref + i * n),
-                             &most))
+        if (gka_golden_worse_row(all, rows, scale,
+                                 gka_golden_row_sums(n, scale, out + i * n, ref + i * n), &most))
             at = i;
     if (worst != NULL)
         *worst = at;
-    return (golden_error){golden_rel(all, scale), rows > 0 ? most : 0};
+    return (golden_error){gka_golden_rel(all, scale), rows > 0 ? most : 0};
 }
 
-double golden_row_error(const gka_problem *problem, int output, const double *out,
-                        const double *ref, int64_t *row) {
-    const double most = golden_most(judge_count(problem, output), ref, 0);
-    return measure(problem, output, golden_scale(most), out, ref, row).row;
+double gka_golden_row_error(const gka_problem *problem, int output, const double *out,
+                            const double *ref, int64_t *row) {
+    const double most = gka_golden_most(gka_judge_count(problem, output), ref, 0);
+    return measure(problem, output, gka_golden_scale(most), out, ref, row).row;
 }
 
-golden_error golden_error_of(const gka_problem *problem, int output, const double *out,
-                             const double *steps, const double *local) {
-    const double scale = golden_scale(golden_most(judge_count(problem, output), steps, 0));
+golden_error gka_golden_error_of(const gka_problem *problem, int output, const double *out,
+                                 const double *steps, const double *local) {
+    const double scale =
+        gka_golden_scale(gka_golden_most(gka_judge_count(problem, output), steps, 0));
     const golden_error e = measure(problem, output, scale, out, steps, NULL);
-    return local == NULL ? e : golden_nearer(e, measure(problem, output, scale, out, local, NULL));
+    return local == NULL ? e
+                         : gka_golden_nearer(e, measure(problem, output, scale, out, local, NULL));
 }
 
-golden_error golden_nearer(golden_error steps, golden_error local) {
+golden_error gka_golden_nearer(golden_error steps, golden_error local) {
     return local.rel < steps.rel || isnan(steps.rel) ? local : steps;
 }
 
-gka_status golden_errors(const gka_problem *problem, unsigned wanted,
-                         const golden_values *candidate, const golden_values *steps,
-                         golden_error errors[JUDGE_OUTPUTS], gka_error *error) {
+gka_status gka_golden_errors(const gka_problem *problem, unsigned wanted,
+                             const golden_values *candidate, const golden_values *steps,
+                             golden_error errors[JUDGE_OUTPUTS], gka_error *error) {
     golden_values local = {0};
-    const gka_status status = golden_local(problem, wanted, candidate, &local, error);
+    const gka_status status = gka_golden_local(problem, wanted, candidate, &local, error);
     for (int i = 0; i < JUDGE_OUTPUTS; i++) {
         errors[i] = (golden_error){NAN, NAN};
         if (status != GKA_OK || !(wanted >> i & 1) || candidate->of[i] == NULL)
             continue;
-        errors[i] = golden_error_of(problem, i, candidate->of[i], steps->of[i], local.of[i]);
+        errors[i] = gka_golden_error_of(problem, i, candidate->of[i], steps->of[i], local.of[i]);
     }
-    golden_free(&local);
+    gka_golden_free(&local);
     return status;
 }

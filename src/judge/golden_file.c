@@ -41,15 +41,15 @@ static json_t *profile_json(const golden_job *j, int output) {
     int64_t chunks[5];
     int n = snprintf(text, sizeof text, "%s, the worst of C = %lld", j->profile[output],
                      (long long)j->problem.chunk_size);
-    for (const int64_t *C = golden_panel_chunks(&j->problem, chunks); *C != 0; C++)
+    for (const int64_t *C = gka_golden_panel_chunks(&j->problem, chunks); *C != 0; C++)
         n += snprintf(text + n, sizeof text - (size_t)n, " %lld", (long long)*C);
-    const bool h100 = golden_is_h100(j->profile[output]);
+    const bool h100 = gka_golden_is_h100(j->profile[output]);
     (void)snprintf(text + n, sizeof text - (size_t)n, ", two-term%s%s%s",
                    strcmp(j->profile[output], "ieee32") == 0
                        ? ", token by token without fused multiply-adds"
                        : "",
                    h100 && output == JUDGE_FRO ? ", 2 and 8 warps" : "",
-                   h100 && golden_few_pairs(&j->problem)
+                   h100 && gka_golden_few_pairs(&j->problem)
                        ? ", binary32 states, binary32 norm, ieee32 with all points and none"
                        : "");
     return json_string(text);
@@ -62,10 +62,10 @@ static json_t *tolerances_json(const golden_job *j, bool *good) {
             continue;
         builder o = {json_object(), true};
         const golden_error floor = j->floor[i], stage = j->stage[i];
-        const double least = golden_least_tolerance(j, i);
-        put(&o, "value", real_or_null(golden_tolerance_of(floor.rel, stage.rel, least)));
-        put(&o, "row", real_or_null(golden_tolerance_of(floor.row, stage.row, least)));
-        const bool local = j->spec->stage == GKA_STAGE_ALL && judge_outputs[i].upstream != 0;
+        const double least = gka_golden_least_tolerance(j, i);
+        put(&o, "value", real_or_null(gka_golden_tolerance_of(floor.rel, stage.rel, least)));
+        put(&o, "row", real_or_null(gka_golden_tolerance_of(floor.row, stage.row, least)));
+        const bool local = j->spec->stage == GKA_STAGE_ALL && gka_judge_outputs[i].upstream != 0;
         put(&o, "judged", json_string(local ? "local" : "steps"));
         put(&o, "floor", rounded_up(floor.rel));
         put(&o, "stage", rounded_up(stage.rel));
@@ -73,7 +73,7 @@ static json_t *tolerances_json(const golden_job *j, bool *good) {
         put(&o, "stage_row", rounded_up(stage.row));
         put(&o, "stage_profile", profile_json(j, i));
         put(&o, "rule", json_string("2^ceil(log2(max(2 floor, 2 stage, u))); null from 1/2 on"));
-        put(&all, judge_outputs[i].name, o.value);
+        put(&all, gka_judge_outputs[i].name, o.value);
         all.good &= o.good;
     }
     *good &= all.good;
@@ -96,7 +96,7 @@ static void put_proof(const golden_job *j, builder *o) {
     builder bounds = {json_object(), true};
     for (int i = 0; i < JUDGE_OUTPUTS; i++)
         if (j->proven[i] > 0)
-            put(&bounds, judge_outputs[i].name, real_or_null(two_digits_up(j->proven[i])));
+            put(&bounds, gka_judge_outputs[i].name, real_or_null(two_digits_up(j->proven[i])));
     o->good &= bounds.good;
     put(o, "gradient_elements", json_integer(j->report.elements));
     put(o, "gradients_in_mpfr", json_integer(j->report.elements_mpfr));
@@ -131,7 +131,7 @@ static gka_status add_json(golden_job *j, const char *key, json_t *root, bool go
     size_t i = 0;
     while (j->metadata[i] != NULL)
         i++;
-    const gka_status status = golden_dump(root, good, key, &j->metadata[i], error);
+    const gka_status status = gka_golden_dump(root, good, key, &j->metadata[i], error);
     if (status == GKA_OK)
         j->pairs[j->pair_count++] = (gka_text_pair){key, j->metadata[i]};
     return status;
@@ -152,7 +152,7 @@ typedef struct list {
 static gka_status add_tensor(list *l, const gka_problem *problem, int output, const char *base,
                              const char *suffix, gka_dtype dtype, const double *values,
                              gka_error *error) {
-    const size_t count = (size_t)judge_count(problem, output);
+    const size_t count = (size_t)gka_judge_count(problem, output);
     char *const name = l->names[l->named];
     unsigned char *const bytes = gka_alloc(values == NULL ? 0 : count, gka_dtype_size(dtype));
     (void)snprintf(name, NAME, "%s%s", base, suffix);
@@ -163,7 +163,7 @@ static gka_status add_tensor(list *l, const gka_problem *problem, int output, co
     l->bytes[l->named++] = bytes;
     gka_tensor *const tensor = &l->tensors[l->count++];
     *tensor = (gka_tensor){.name = name, .dtype = dtype, .data = bytes};
-    tensor->rank = judge_shape(problem, output, tensor->shape);
+    tensor->rank = gka_judge_shape(problem, output, tensor->shape);
     return GKA_OK;
 }
 
@@ -185,9 +185,9 @@ static gka_status add_given(list *l, const golden_job *j, gka_error *error) {
     gka_status status = GKA_OK;
     for (int i = 0; i < GIVEN_TENSORS && status == GKA_OK; i++)
         if (j->given.of[i] != NULL)
-            status = add_tensor(l, &j->problem, golden_given_tensors[i].output,
-                                golden_given_tensors[i].name, "", j->given.dtype[i], j->given.of[i],
-                                error);
+            status = add_tensor(l, &j->problem, gka_golden_given_tensors[i].output,
+                                gka_golden_given_tensors[i].name, "", j->given.dtype[i],
+                                j->given.of[i], error);
     l->inputs = l->count;
     return status;
 }
@@ -198,7 +198,7 @@ static gka_status list_tensors(const golden_job *j, list *l, gka_error *error) {
         status = add_given(l, j, error);
     for (int i = 0; i < JUDGE_OUTPUTS && status == GKA_OK; i++) {
         const gka_problem *const p = &j->problem;
-        const char *const name = judge_outputs[i].name;
+        const char *const name = gka_judge_outputs[i].name;
         if (!golden_wants(j, i))
             continue;
         status = add_tensor(l, p, i, name, ".exact", GKA_F64, j->exact.of[i], error);
@@ -208,7 +208,7 @@ static gka_status list_tensors(const golden_job *j, list *l, gka_error *error) {
             status = add_tensor(l, p, i, name, ".steps", GKA_F64, j->steps.of[i], error);
         if (status == GKA_OK && j->spec->emulate)
             status =
-                add_tensor(l, p, i, name, ".h100", judge_dtype(p, i), j->emulated.of[i], error);
+                add_tensor(l, p, i, name, ".h100", gka_judge_dtype(p, i), j->emulated.of[i], error);
     }
     return status;
 }
@@ -219,9 +219,9 @@ static void free_list(list *l) {
     gka_free(l->bounds);
 }
 
-const char *const golden_version = "1";
+const char *const gka_golden_version = "1";
 
-void golden_digest_text(const unsigned char digest[32], char text[65]) {
+void gka_golden_digest_text(const unsigned char digest[32], char text[65]) {
     for (int i = 0; i < 32; i++)
         (void)snprintf(text + 2 * i, 3, "%02x", digest[i]);
 }
@@ -229,8 +229,8 @@ void golden_digest_text(const unsigned char digest[32], char text[65]) {
 /* How much of an input is looked at before its pages are let go of. */
 enum { MUCH = 1 << 22 };
 
-void golden_hash_inputs(const gka_tensor *tensors, size_t count, const golden_inputs *inputs,
-                        char text[65]) {
+void gka_golden_hash_inputs(const gka_tensor *tensors, size_t count, const golden_inputs *inputs,
+                            char text[65]) {
     SHA2_CTX context;
     uint8_t digest[SHA256_DIGEST_LENGTH];
     SHA256Init(&context);
@@ -248,24 +248,24 @@ void golden_hash_inputs(const gka_tensor *tensors, size_t count, const golden_in
             SHA256Update(&context, (const uint8_t *)t->data + at,
                          size - at < MUCH ? size - at : MUCH);
             if (inputs != NULL)
-                golden_inputs_forget(inputs);
+                gka_golden_inputs_forget(inputs);
         }
     }
     SHA256Final(digest, &context);
-    golden_digest_text(digest, text);
+    gka_golden_digest_text(digest, text);
 }
 
 /* ---- all ----------------------------------------------------------------------------------- */
 
 static gka_status describe(golden_job *j, const list *l, char hash[65], gka_error *error) {
-    golden_hash_inputs(l->tensors, l->inputs, j->stream != NULL ? &j->streamed : NULL, hash);
+    gka_golden_hash_inputs(l->tensors, l->inputs, j->stream != NULL ? &j->streamed : NULL, hash);
     const gka_problem *const p = &j->problem;
     bool good = true;
-    j->pairs[j->pair_count++] = (gka_text_pair){"golden", golden_version};
+    j->pairs[j->pair_count++] = (gka_text_pair){"golden", gka_golden_version};
     j->pairs[j->pair_count++] = (gka_text_pair){"gka_version", gka_version()};
     j->pairs[j->pair_count++] = (gka_text_pair){"inputs_sha256", hash};
     j->pairs[j->pair_count++] = (gka_text_pair){"stage", gka_golden_stage_name(j->spec->stage)};
-    gka_status status = golden_spec_text(j->spec, j->inputs != NULL, &j->metadata[0], error);
+    gka_status status = gka_golden_spec_text(j->spec, j->inputs != NULL, &j->metadata[0], error);
     if (status == GKA_OK)
         j->pairs[j->pair_count++] = (gka_text_pair){"spec", j->metadata[0]};
     if (status == GKA_OK) {
@@ -304,19 +304,19 @@ static gka_status write_stream(const golden_job *j, const list *l, const char *p
         for (size_t at = 0; at < size && status == GKA_OK; at += MUCH) {
             status = gka_writer_append(writer, (const char *)t->data + at,
                                        size - at < MUCH ? size - at : MUCH, error);
-            golden_inputs_forget(&j->streamed);
+            gka_golden_inputs_forget(&j->streamed);
         }
     }
     for (int i = 0; i < JUDGE_OUTPUTS; i++)
         for (int kind = 0; kind < kinds && golden_wants(j, i) && status == GKA_OK; kind++)
-            status = golden_stream_write(j->stream, i, (golden_kind)kind, writer, error);
+            status = gka_golden_stream_write(j->stream, i, (golden_kind)kind, writer, error);
     if (status == GKA_OK)
         return gka_writer_close(writer, error);
     gka_writer_abandon(writer);
     return status;
 }
 
-gka_status golden_job_write(golden_job *j, const char *path, gka_error *error) {
+gka_status gka_golden_job_write(golden_job *j, const char *path, gka_error *error) {
     char hash[65];
     list *const l = gka_alloc(1, sizeof *l);
     if (l == NULL)

@@ -16,16 +16,16 @@ static unsigned wanted_outputs(const gka_golden_spec *spec, unsigned given,
                                const gka_problem *problem) {
     unsigned wanted = 0;
     for (int i = 0; i < JUDGE_OUTPUTS && spec->stage != GKA_STAGE_ALL; i++)
-        if (golden_stage_outputs(spec->stage) >> i & 1 && golden_possible(problem, i))
+        if (gka_golden_stage_outputs(spec->stage) >> i & 1 && gka_golden_possible(problem, i))
             wanted |= 1u << i;
     if (spec->stage != GKA_STAGE_ALL)
         return given & GKA_GIVEN_F ? wanted & ~(1u << JUDGE_FRO) : wanted;
     for (int i = 0; i < JUDGE_OUTPUTS; i++) {
-        const judge_part part = judge_outputs[i].part;
+        const judge_part part = gka_judge_outputs[i].part;
         const bool asked = part == JUDGE_FORWARD  ? spec->forward
                            : part == JUDGE_STATES ? spec->states
                                                   : spec->backward;
-        if (asked && golden_possible(problem, i))
+        if (asked && gka_golden_possible(problem, i))
             wanted |= 1u << i;
     }
     return wanted;
@@ -33,7 +33,7 @@ static unsigned wanted_outputs(const gka_golden_spec *spec, unsigned given,
 
 static bool may_stream(const golden_job *j, const gka_problem *problem) {
     return j->spec->stage == GKA_STAGE_ALL && !j->spec->lo && j->spec->sequences == 0 &&
-           j->spec->oracle == GKA_ORACLE_CERTIFIED && golden_streams(problem, j->limits);
+           j->spec->oracle == GKA_ORACLE_CERTIFIED && gka_golden_streams(problem, j->limits);
 }
 
 /* Inputs, and five arrays of doubles for each output: exact, steps, emulated, two to judge with. Or
@@ -47,7 +47,7 @@ static gka_status check_memory(const golden_job *j, const gka_problem *p, const 
     const double all =
         8 * 5 *
         (B * T * (H * (4 * D + V + 4) + G * (2 * D + V)) + H * D * (D * (chunks + 2 * N) + N * V));
-    const double bytes = may_stream(j, p) ? golden_stream_bytes(p, j->limits) : all;
+    const double bytes = may_stream(j, p) ? gka_golden_stream_bytes(p, j->limits) : all;
     const double there = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
     if (bytes <= there)
         return GKA_OK;
@@ -77,7 +77,7 @@ static gka_status make_problem(golden_job *j, const gka_file *inputs, const char
         return status == GKA_OK ? check_memory(j, &j->problem, gka_file_path(inputs), error)
                                 : status;
     }
-    const gka_generator g = golden_generator(j->spec);
+    const gka_generator g = gka_golden_generator(j->spec);
     if (g.H % g.G != 0)
         return gka_fail(error, GKA_BAD_ARGUMENT, "G is %lld: a divisor of H = %lld was expected",
                         (long long)g.G, (long long)g.H);
@@ -94,8 +94,8 @@ static gka_status make_problem(golden_job *j, const gka_file *inputs, const char
                                  .chunk_size = g.chunk_size};
     status = check_memory(j, &extents, NULL, error);
     if (status == GKA_OK && may_stream(j, &extents))
-        return golden_inputs_make(&g, golden_window(j->limits, g.chunk_size), path, &j->streamed,
-                                  &j->problem, error);
+        return gka_golden_inputs_make(&g, gka_golden_window(j->limits, g.chunk_size), path,
+                                      &j->streamed, &j->problem, error);
     if (status == GKA_OK)
         status = gka_problem_generate(&g, &j->problem, error);
     return status == GKA_OK && j->spec->sequences > 0 ? pack(j, error) : status;
@@ -117,7 +117,7 @@ static double profile_work(const golden_job *j) {
 
 /* The chunk sizes of the panel beside the problem's own: 16, 32, 64, 128, up to the first that
  * holds the longest sequence, for all beyond give the same bits. Ends with 0. */
-const int64_t *golden_panel_chunks(const gka_problem *problem, int64_t chunks[5]) {
+const int64_t *gka_golden_panel_chunks(const gka_problem *problem, int64_t chunks[5]) {
     int64_t longest = 0;
     int n = 0;
     for (int64_t i = 0; i < problem->N; i++) {
@@ -138,17 +138,18 @@ const int64_t *golden_panel_chunks(const gka_problem *problem, int64_t chunks[5]
  * sum alike have it alike (the relative spread of an error over n pairs is about 1/sqrt(2 n)). */
 enum { FEW_PAIRS = 256 };
 
-bool golden_few_pairs(const gka_problem *problem) {
+bool gka_golden_few_pairs(const gka_problem *problem) {
     return problem->B * problem->T * problem->H < FEW_PAIRS;
 }
 
 static void start_meter(golden_job *j) {
     int64_t chunks[5];
     int profiles = 2 + j->spec->emulate; /* the problem's own chunk size, and two-term */
-    for (const int64_t *C = golden_panel_chunks(&j->problem, chunks); *C != 0; C++)
+    for (const int64_t *C = gka_golden_panel_chunks(&j->problem, chunks); *C != 0; C++)
         profiles++;
     const gka_dtype dtype = j->problem.q.dtype;
-    profiles += golden_few_pairs(&j->problem) && (dtype == GKA_BF16 || dtype == GKA_F16) ? 6 : 0;
+    profiles +=
+        gka_golden_few_pairs(&j->problem) && (dtype == GKA_BF16 || dtype == GKA_F16) ? 6 : 0;
     j->meter.total = 1 + (has_gradients(j) ? 2 * GRADIENT : 0) + profiles * profile_work(j);
 }
 
@@ -177,8 +178,8 @@ static bool set_exact(const golden_job *j, unsigned parts, const golden_values *
                       gka_exact *out) {
     bool some = false;
     for (int i = 0; i < JUDGE_OUTPUTS; i++)
-        if (golden_wants(j, i) && parts >> judge_outputs[i].part & 1) {
-            *judge_exact(out, i) = values->of[i];
+        if (golden_wants(j, i) && parts >> gka_judge_outputs[i].part & 1) {
+            *gka_judge_exact(out, i) = values->of[i];
             some = true;
         }
     return some;
@@ -206,7 +207,8 @@ static gka_gradient gradient_of(int output) {
 static void note_proven(golden_job *j, judge_part part, const gka_oracle_report *report) {
     for (int i = 0; i < JUDGE_OUTPUTS; i++) {
         const gka_gradient tensor = gradient_of(i);
-        const bool own = judge_outputs[i].part == part || judge_outputs[i].part == JUDGE_FORWARD;
+        const bool own =
+            gka_judge_outputs[i].part == part || gka_judge_outputs[i].part == JUDGE_FORWARD;
         if (golden_wants(j, i) && own && tensor < GKA_GRADIENTS && report->largest[tensor] > 0)
             j->proven[i] = fmax(j->proven[i], report->bound[tensor] / report->largest[tensor]);
     }
@@ -231,7 +233,7 @@ static gka_status make_exact_stream(golden_job *j, gka_error *error) {
     for (int i = 0; i < (has_gradients(j) ? 3 : 1) && status == GKA_OK; i++) {
         gka_oracle_report report = {0};
         j->meter.step = i == 0 ? 1 : GRADIENT;
-        status = golden_stream_exact(j->stream, parts[i], j->wanted, &progress, &report, error);
+        status = gka_golden_stream_exact(j->stream, parts[i], j->wanted, &progress, &report, error);
         add_report(&j->report, &report);
         note_proven(j, parts[i], &report);
         if (status == GKA_OK)
@@ -251,9 +253,9 @@ static gka_status make_exact(golden_job *j, gka_error *error) {
     } rounds[] = {{1u << JUDGE_FORWARD | 1u << JUDGE_STATES, GKA_COTANGENT_X},
                   {1u << JUDGE_SOLVE, GKA_COTANGENT_X},
                   {1u << JUDGE_LAYER, GKA_COTANGENT_O}};
-    gka_status status = golden_allocate(&j->problem, j->wanted, &j->exact, error);
+    gka_status status = gka_golden_allocate(&j->problem, j->wanted, &j->exact, error);
     if (status == GKA_OK && j->spec->lo)
-        status = golden_allocate(&j->problem, j->wanted, &j->lo, error);
+        status = gka_golden_allocate(&j->problem, j->wanted, &j->lo, error);
     for (int i = 0; i < 3 && status == GKA_OK; i++) {
         gka_exact out = {0}, lo = {0};
         gka_oracle_report report = {0};
@@ -281,7 +283,7 @@ static unsigned with_upstream(const gka_problem *problem, unsigned wanted) {
     for (int i = 0; i < JUDGE_OUTPUTS; i++)
         if (wanted >> i & 1)
             for (int u = 0; u < JUDGE_OUTPUTS; u++)
-                if (judge_outputs[i].upstream >> u & 1 && golden_possible(problem, u))
+                if (gka_judge_outputs[i].upstream >> u & 1 && gka_golden_possible(problem, u))
                     all |= 1u << u;
     return all;
 }
@@ -292,18 +294,18 @@ static gka_status make_floor(golden_job *j, unsigned all, const golden_values *s
     golden_values rounded = {0};
     const gka_progress progress = only_stopped(j);
     if (j->stream != NULL)
-        return golden_stream_errors(j->stream, (golden_kernel){0}, &j->problem, j->wanted,
-                                    &progress, j->floor, error);
-    gka_status status = golden_allocate(&j->problem, all, &rounded, error);
+        return gka_golden_stream_errors(j->stream, (golden_kernel){0}, &j->problem, j->wanted,
+                                        &progress, j->floor, error);
+    gka_status status = gka_golden_allocate(&j->problem, all, &rounded, error);
     for (int i = 0; i < JUDGE_OUTPUTS && status == GKA_OK; i++)
         if (all >> i & 1)
             memcpy(rounded.of[i], steps->of[i],
-                   (size_t)judge_count(&j->problem, i) * sizeof(double));
+                   (size_t)gka_judge_count(&j->problem, i) * sizeof(double));
     if (status == GKA_OK) {
-        golden_store(&j->problem, all, &rounded);
-        status = golden_errors(&j->problem, j->wanted, &rounded, steps, j->floor, error);
+        gka_golden_store(&j->problem, all, &rounded);
+        status = gka_golden_errors(&j->problem, j->wanted, &rounded, steps, j->floor, error);
     }
-    golden_free(&rounded);
+    gka_golden_free(&rounded);
     return status;
 }
 
@@ -336,18 +338,19 @@ static gka_status raise_stage(golden_job *j, const gka_problem *problem, const g
     const unsigned wanted = own ? j->open : independent_of_chunks(j->open);
     const gka_progress progress = {.report = report_step, .context = &j->meter};
     j->meter.step = profile_work(j);
-    gka_status status = j->stream != NULL
-                            ? golden_stream_errors(j->stream, (golden_kernel){.profile = profile},
-                                                   problem, wanted, &progress, errors, error)
-                            : golden_steps(problem, profile, own ? all : independent_of_chunks(all),
-                                           &values, error);
+    gka_status status =
+        j->stream != NULL
+            ? gka_golden_stream_errors(j->stream, (golden_kernel){.profile = profile}, problem,
+                                       wanted, &progress, errors, error)
+            : gka_golden_steps(problem, profile, own ? all : independent_of_chunks(all), &values,
+                               error);
     if (status == GKA_OK && j->stream == NULL) {
-        golden_store(problem, all, &values);
-        status = golden_errors(problem, wanted, &values, &j->steps, errors, error);
+        gka_golden_store(problem, all, &values);
+        status = gka_golden_errors(problem, wanted, &values, &j->steps, errors, error);
     }
     if (status == GKA_OK)
         raise_to(j, wanted, errors, own ? 1u : 0u);
-    golden_free(&values);
+    gka_golden_free(&values);
     return status == GKA_OK ? end_step(j, profile_work(j), error) : status;
 }
 
@@ -359,16 +362,16 @@ static gka_status raise_stage_by_tokens(golden_job *j, unsigned all, gka_error *
     const gka_progress progress = only_stopped(j);
     gka_status status =
         j->stream != NULL
-            ? golden_stream_errors(j->stream, (golden_kernel){.policy = "fp32"}, &j->problem,
-                                   wanted, &progress, errors, error)
-            : golden_by_tokens(&j->problem, "fp32", independent_of_chunks(all), &values, error);
+            ? gka_golden_stream_errors(j->stream, (golden_kernel){.policy = "fp32"}, &j->problem,
+                                       wanted, &progress, errors, error)
+            : gka_golden_by_tokens(&j->problem, "fp32", independent_of_chunks(all), &values, error);
     if (status == GKA_OK && j->stream == NULL) {
-        golden_store(&j->problem, independent_of_chunks(all), &values);
-        status = golden_errors(&j->problem, wanted, &values, &j->steps, errors, error);
+        gka_golden_store(&j->problem, independent_of_chunks(all), &values);
+        status = gka_golden_errors(&j->problem, wanted, &values, &j->steps, errors, error);
     }
     if (status == GKA_OK)
         raise_to(j, wanted, errors, 0);
-    golden_free(&values);
+    gka_golden_free(&values);
     return status;
 }
 
@@ -387,15 +390,15 @@ static gka_status raise_fro_by_warps(golden_job *j, const gka_profile *h100, gka
         golden_error errors[JUDGE_OUTPUTS];
         status = gka_profile_set(&profile, settings[i], error);
         if (status == GKA_OK && j->stream != NULL)
-            status = golden_stream_errors(j->stream, (golden_kernel){.profile = &profile}, &problem,
-                                          fro, &progress, errors, error);
+            status = gka_golden_stream_errors(j->stream, (golden_kernel){.profile = &profile},
+                                              &problem, fro, &progress, errors, error);
         else if (status == GKA_OK)
-            status = golden_steps(&problem, &profile, fro, &values, error);
+            status = gka_golden_steps(&problem, &profile, fro, &values, error);
         if (status == GKA_OK && j->stream == NULL)
-            status = golden_errors(&problem, fro, &values, &j->steps, errors, error);
+            status = gka_golden_errors(&problem, fro, &values, &j->steps, errors, error);
         if (status == GKA_OK)
             raise_to(j, fro, errors, 0);
-        golden_free(&values);
+        gka_golden_free(&values);
     }
     return status;
 }
@@ -407,7 +410,7 @@ static gka_status raise_stage_by_decode(golden_job *j, const gka_profile *profil
     golden_error errors[JUDGE_OUTPUTS];
     golden_values values = {0};
     gka_error why = {0};
-    gka_status status = golden_allocate(&j->problem, wanted, &values, error);
+    gka_status status = gka_golden_allocate(&j->problem, wanted, &values, error);
     gka_chunk one = {
         .x = values.of[JUDGE_X], .fro = values.of[JUDGE_FRO], .h_final = values.of[JUDGE_H_FINAL]};
     bool runs = true;
@@ -417,12 +420,12 @@ static gka_status raise_stage_by_decode(golden_job *j, const gka_profile *profil
         status = status == GKA_OUT_OF_MEMORY ? gka_fail(error, status, "%s", why.text) : GKA_OK;
     }
     if (status == GKA_OK && runs) {
-        golden_store(&j->problem, wanted, &values);
-        status = golden_errors(&j->problem, wanted, &values, &j->steps, errors, error);
+        gka_golden_store(&j->problem, wanted, &values);
+        status = gka_golden_errors(&j->problem, wanted, &values, &j->steps, errors, error);
         if (status == GKA_OK)
             raise_to(j, wanted, errors, 0);
     }
-    golden_free(&values);
+    gka_golden_free(&values);
     return status;
 }
 
@@ -464,7 +467,7 @@ static gka_status raise_stage_by_others(golden_job *j, const gka_profile *h100, 
     return status;
 }
 
-bool golden_is_h100(const char *panel) {
+bool gka_golden_is_h100(const char *panel) {
     return strncmp(panel, "h100", 4) == 0;
 }
 
@@ -481,22 +484,22 @@ static gka_status raise_stage_by_panel(golden_job *j, gka_profile profile, unsig
         }
     gka_status status = raise_stage(j, &problem, &profile, all, error);
     int64_t chunks[5];
-    for (const int64_t *C = golden_panel_chunks(&j->problem, chunks); *C != 0 && status == GKA_OK;
-         C++) {
+    for (const int64_t *C = gka_golden_panel_chunks(&j->problem, chunks);
+         *C != 0 && status == GKA_OK; C++) {
         problem.chunk_size = *C;
         status = raise_stage(j, &problem, &profile, all, error);
     }
     problem.chunk_size = j->problem.chunk_size;
-    if (status == GKA_OK && golden_is_h100(name) && one_token_each(&problem))
+    if (status == GKA_OK && gka_golden_is_h100(name) && one_token_each(&problem))
         status = raise_stage_by_decode(j, &profile, error);
     profile.form = GKA_TWO_TERM;
     if (status == GKA_OK)
         status = raise_stage(j, &problem, &profile, all, error);
     profile.form = GKA_THREE_TERM;
-    const bool h100 = golden_is_h100(name);
+    const bool h100 = gka_golden_is_h100(name);
     if (status == GKA_OK && h100 && j->open >> JUDGE_FRO & 1)
         status = raise_fro_by_warps(j, &profile, error);
-    if (status == GKA_OK && h100 && golden_few_pairs(&problem))
+    if (status == GKA_OK && h100 && gka_golden_few_pairs(&problem))
         status = raise_stage_by_others(j, &profile, all, error);
     if (status == GKA_OK && strcmp(name, "ieee32") == 0)
         status = raise_stage_by_tokens(j, all, error);
@@ -586,9 +589,9 @@ static gka_status emulate(golden_job *j, gka_error *error) {
     const gka_progress progress = {.report = report_step, .context = &j->meter};
     j->meter.step = profile_work(j);
     if (status == GKA_OK && j->stream != NULL)
-        status = golden_stream_emulate(j->stream, &profile, &progress, error);
+        status = gka_golden_stream_emulate(j->stream, &profile, &progress, error);
     else if (status == GKA_OK)
-        status = golden_steps(&j->problem, &profile, j->wanted, &j->emulated, error);
+        status = gka_golden_steps(&j->problem, &profile, j->wanted, &j->emulated, error);
     return status == GKA_OK ? end_step(j, profile_work(j), error) : status;
 }
 
@@ -600,16 +603,17 @@ static bool all_zero(int64_t n, const double *values) {
 }
 
 /* What one rounding to the stored type may do; nothing to a tensor that is zero. */
-double golden_least_tolerance(const golden_job *j, int output) {
+double gka_golden_least_tolerance(const golden_job *j, int output) {
     const bool zero = j->stream != NULL
-                          ? golden_stream_zero(j->stream, output)
-                          : all_zero(judge_count(&j->problem, output), j->steps.of[output]);
+                          ? gka_golden_stream_zero(j->stream, output)
+                          : all_zero(gka_judge_count(&j->problem, output), j->steps.of[output]);
     return zero ? 0x1p-52
-                : gka_format_unit_roundoff(gka_format_of_dtype(judge_dtype(&j->problem, output)));
+                : gka_format_unit_roundoff(
+                      gka_format_of_dtype(gka_judge_dtype(&j->problem, output)));
 }
 
 /* 2^ceil(log2(max(2 floor, 2 stage, least))); NaN where nothing can be told. */
-double golden_tolerance_of(double floor, double stage, double least) {
+double gka_golden_tolerance_of(double floor, double stage, double least) {
     const double most = fmax(2 * fmax(floor, stage), least);
     if (!isfinite(floor) || !isfinite(stage))
         return NAN;
@@ -621,13 +625,13 @@ double golden_tolerance_of(double floor, double stage, double least) {
 
 static gka_status make_tolerances(golden_job *j, gka_error *error) {
     const unsigned all =
-        with_upstream(&j->problem, j->wanted) | golden_given_outputs(j->given_bits, j->wanted);
+        with_upstream(&j->problem, j->wanted) | gka_golden_given_outputs(j->given_bits, j->wanted);
     const gka_progress progress = only_stopped(j);
     gka_profile exact64;
     gka_status status = gka_profile_find("exact64", &exact64, error);
     if (status == GKA_OK)
-        status = j->stream != NULL ? golden_stream_steps(j->stream, &progress, error)
-                                   : golden_steps(&j->problem, &exact64, all, &j->steps, error);
+        status = j->stream != NULL ? gka_golden_stream_steps(j->stream, &progress, error)
+                                   : gka_golden_steps(&j->problem, &exact64, all, &j->steps, error);
     if (status == GKA_OK)
         status = make_floor(j, all, &j->steps, error);
     if (status == GKA_OK)
@@ -646,35 +650,35 @@ static gka_status make_stage_references(golden_job *j, gka_error *error) {
     gka_oracle_report reports[2] = {{0}, {0}};
     gka_status status;
     if (j->inputs != NULL)
-        status = golden_given_read(&j->problem, j->given_bits, j->wanted, j->inputs, false,
-                                   &j->given, error);
+        status = gka_golden_given_read(&j->problem, j->given_bits, j->wanted, j->inputs, false,
+                                       &j->given, error);
     else
-        status = golden_given_take(&j->problem, j->given_bits, j->wanted, &j->steps, true,
-                                   &j->given, error);
+        status = gka_golden_given_take(&j->problem, j->given_bits, j->wanted, &j->steps, true,
+                                       &j->given, error);
     if (status == GKA_OK)
-        status = golden_allocate(&j->problem, j->wanted, &j->exact, error);
+        status = gka_golden_allocate(&j->problem, j->wanted, &j->exact, error);
     if (status == GKA_OK && j->spec->lo)
-        status = golden_allocate(&j->problem, j->wanted, &j->lo, error);
+        status = gka_golden_allocate(&j->problem, j->wanted, &j->lo, error);
     const gka_progress progress = {.report = report_step, .context = &j->meter};
     j->meter.step = 2 * GRADIENT;
     if (status == GKA_OK)
-        status = golden_exact_at(&j->problem, j->wanted, &j->given, &progress, &j->exact,
-                                 j->spec->lo ? &j->lo : NULL, reports, error);
+        status = gka_golden_exact_at(&j->problem, j->wanted, &j->given, &progress, &j->exact,
+                                     j->spec->lo ? &j->lo : NULL, reports, error);
     for (int i = 0; i < 2; i++) {
         add_report(&j->report, &reports[i]);
         note_proven(j, i == 0 ? JUDGE_SOLVE : JUDGE_LAYER, &reports[i]);
     }
     if (status == GKA_OK && stage == GKA_STAGE_SOLVE && j->given_bits != 0)
-        status = golden_steps_at(&j->problem, j->wanted, &j->given, &j->steps, error);
+        status = gka_golden_steps_at(&j->problem, j->wanted, &j->given, &j->steps, error);
     for (int i = 0; i < JUDGE_OUTPUTS && status == GKA_OK && stage != GKA_STAGE_SOLVE; i++)
         if (golden_wants(j, i))
             memcpy(j->steps.of[i], j->exact.of[i],
-                   (size_t)judge_count(&j->problem, i) * sizeof(double));
+                   (size_t)gka_judge_count(&j->problem, i) * sizeof(double));
     return status;
 }
 
 /* Decode is the layer itself, one token of it; so it has the forward pass's proof. */
-bool golden_whole_layer(const golden_job *j) {
+bool gka_golden_whole_layer(const golden_job *j) {
     return j->spec->stage == GKA_STAGE_ALL || j->spec->stage == GKA_STAGE_DECODE;
 }
 
@@ -694,23 +698,24 @@ static gka_status check_emulation(const golden_job *j, gka_error *error) {
 static gka_status open_stream(golden_job *j, const char *path, gka_error *error) {
     if (!may_stream(j, &j->problem))
         return GKA_OK;
-    return golden_stream_open(&j->problem, &j->streamed, with_upstream(&j->problem, j->wanted),
-                              j->limits, path, &j->stream, error);
+    return gka_golden_stream_open(&j->problem, &j->streamed, with_upstream(&j->problem, j->wanted),
+                                  j->limits, path, &j->stream, error);
 }
 
 gka_status gka_golden_generate(const gka_golden_spec *spec, const gka_file *inputs,
                                const char *path, const gka_progress *progress, gka_error *error) {
-    return golden_generate(spec, inputs, &golden_limits_default, path, progress, error);
+    return gka_golden_generate_within(spec, inputs, &gka_golden_limits_default, path, progress,
+                                      error);
 }
 
-gka_status golden_generate(const gka_golden_spec *spec, const gka_file *inputs,
-                           const golden_limits *limits, const char *path,
-                           const gka_progress *progress, gka_error *error) {
+gka_status gka_golden_generate_within(const gka_golden_spec *spec, const gka_file *inputs,
+                                      const golden_limits *limits, const char *path,
+                                      const gka_progress *progress, gka_error *error) {
     golden_job j = {.spec = spec, .limits = limits, .meter = {.progress = progress}};
-    j.given_bits = golden_stage_given(spec->stage, spec->given);
+    j.given_bits = gka_golden_stage_given(spec->stage, spec->given);
     gka_status status = make_problem(&j, inputs, path, error);
     if (status == GKA_OK)
-        status = golden_stage_check(spec->stage, j.given_bits, &j.problem, error);
+        status = gka_golden_stage_check(spec->stage, j.given_bits, &j.problem, error);
     if (status == GKA_OK && spec->emulate)
         status = check_emulation(&j, error);
     if (status == GKA_OK) {
@@ -723,23 +728,23 @@ gka_status golden_generate(const gka_golden_spec *spec, const gka_file *inputs,
         start_meter(&j);
     if (status == GKA_OK)
         status = open_stream(&j, path, error);
-    if (status == GKA_OK && golden_whole_layer(&j))
+    if (status == GKA_OK && gka_golden_whole_layer(&j))
         status = make_exact(&j, error);
     if (status == GKA_OK)
         status = make_tolerances(&j, error);
-    if (status == GKA_OK && !golden_whole_layer(&j))
+    if (status == GKA_OK && !gka_golden_whole_layer(&j))
         status = make_stage_references(&j, error);
     if (status == GKA_OK)
-        status = golden_job_write(&j, path, error);
-    golden_stream_close(j.stream);
+        status = gka_golden_job_write(&j, path, error);
+    gka_golden_stream_close(j.stream);
     for (size_t i = 0; i < sizeof j.metadata / sizeof *j.metadata; i++)
         gka_free(j.metadata[i]);
-    golden_free(&j.exact);
-    golden_free(&j.lo);
-    golden_free(&j.steps);
-    golden_free(&j.emulated);
-    golden_given_free(&j.given);
+    gka_golden_free(&j.exact);
+    gka_golden_free(&j.lo);
+    gka_golden_free(&j.steps);
+    gka_golden_free(&j.emulated);
+    gka_golden_given_free(&j.given);
     gka_problem_free(&j.problem);
-    golden_inputs_free(&j.streamed);
+    gka_golden_inputs_free(&j.streamed);
     return status;
 }

@@ -39,8 +39,8 @@ static gka_status write_part(const golden_inputs *in, const gka_problem *part, i
             p->end += (bytes_of(&p->tensors[i]) + 63) / 64 * 64;
         }
         const size_t row = tokens ? bytes_of(&p->tensors[i]) / (size_t)T : 0;
-        status = golden_spool_put_bytes(&in->spool, (int64_t)(p->at[i] + (size_t)begin * row),
-                                        bytes_of(tensor), tensor->data, error);
+        status = gka_golden_spool_put_bytes(&in->spool, (int64_t)(p->at[i] + (size_t)begin * row),
+                                            bytes_of(tensor), tensor->data, error);
     }
     return status;
 }
@@ -64,14 +64,14 @@ static gka_status map(golden_inputs *in, const places *p, gka_problem *problem, 
     return GKA_OK;
 }
 
-gka_status golden_inputs_make(const gka_generator *generator, int64_t window, const char *path,
-                              golden_inputs *inputs, gka_problem *problem, gka_error *error) {
+gka_status gka_golden_inputs_make(const gka_generator *generator, int64_t window, const char *path,
+                                  golden_inputs *inputs, gka_problem *problem, gka_error *error) {
     const int64_t T = generator->T;
     places p = {0};
     bool asymmetric = false;
     *inputs = (golden_inputs){0};
     *problem = (gka_problem){0};
-    gka_status status = golden_spool_open(path, &inputs->spool, error);
+    gka_status status = gka_golden_spool_open(path, &inputs->spool, error);
     for (int64_t begin = 0; begin < T && status == GKA_OK; begin += window) {
         const int64_t end = begin + window < T ? begin + window : T;
         gka_problem part;
@@ -93,16 +93,16 @@ gka_status golden_inputs_make(const gka_generator *generator, int64_t window, co
     return status;
 }
 
-void golden_inputs_forget(const golden_inputs *inputs) {
+void gka_golden_inputs_forget(const golden_inputs *inputs) {
     if (inputs->file != NULL)
         gka_file_forget(inputs->file);
     else if (inputs->bytes != NULL)
         gka_pages_forget(inputs->bytes, inputs->size);
 }
 
-void golden_inputs_free(golden_inputs *inputs) {
+void gka_golden_inputs_free(golden_inputs *inputs) {
     if (inputs->bytes != NULL)
         gka_pages_unmap(inputs->bytes, inputs->size);
-    golden_spool_close(&inputs->spool);
+    gka_golden_spool_close(&inputs->spool);
     *inputs = (golden_inputs){0};
 }

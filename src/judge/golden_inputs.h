@@ -15,10 +15,10 @@ typedef struct golden_inputs {
 
 /* Makes the generator's problem (B = 1) by windows of `window` tokens into a file without a name
  * beside path, byte for byte what gka_problem_generate makes. The problem owns nothing and its
- * views end with golden_inputs_free, which also frees after a failure. */
-gka_status golden_inputs_make(const gka_generator *generator, int64_t window, const char *path,
-                              golden_inputs *inputs, gka_problem *problem, gka_error *error);
-void golden_inputs_forget(const golden_inputs *inputs);
-void golden_inputs_free(golden_inputs *inputs);
+ * views end with gka_golden_inputs_free, which also frees after a failure. */
+gka_status gka_golden_inputs_make(const gka_generator *generator, int64_t window, const char *path,
+                                  golden_inputs *inputs, gka_problem *problem, gka_error *error);
+void gka_golden_inputs_forget(const golden_inputs *inputs);
+void gka_golden_inputs_free(golden_inputs *inputs);
 
 #endif

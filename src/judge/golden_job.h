@@ -43,14 +43,14 @@ static inline bool golden_wants(const golden_job *j, int output) {
 /* Of golden_generate.c: the chunk sizes of the panel, ending with 0; below how many pairs of token
  * and head more kernels join it; whether it is the h100's; tolerances; whether the golden is of the
  * whole layer. */
-const int64_t *golden_panel_chunks(const gka_problem *problem, int64_t chunks[5]);
-bool golden_few_pairs(const gka_problem *problem);
-bool golden_is_h100(const char *panel);
-double golden_least_tolerance(const golden_job *j, int output);
-double golden_tolerance_of(double floor, double stage, double least);
-bool golden_whole_layer(const golden_job *j);
+const int64_t *gka_golden_panel_chunks(const gka_problem *problem, int64_t chunks[5]);
+bool gka_golden_few_pairs(const gka_problem *problem);
+bool gka_golden_is_h100(const char *panel);
+double gka_golden_least_tolerance(const golden_job *j, int output);
+double gka_golden_tolerance_of(double floor, double stage, double least);
+bool gka_golden_whole_layer(const golden_job *j);
 
 /* Tensors and metadata, from memory or from the stream, to path. */
-gka_status golden_job_write(golden_job *j, const char *path, gka_error *error);
+gka_status gka_golden_job_write(golden_job *j, const char *path, gka_error *error);
 
 #endif

@@ -36,15 +36,15 @@ static gka_status load_all(job *j, gka_error *error) {
         if (!(j->golden.wanted >> i & 1))
             continue;
         gka_golden_row *const row = &v->rows[v->row_count++];
-        *row = (gka_golden_row){.name = judge_outputs[i].name,
+        *row = (gka_golden_row){.name = gka_judge_outputs[i].name,
                                 .tolerance = j->golden.tolerance[i].rel,
                                 .row_tolerance = j->golden.tolerance[i].row};
         row->tensor = find_theirs(j, row->name);
         if (row->tensor == NULL)
             v->missing++;
         else
-            status = golden_load(&v->problem, j->candidate, row->tensor, i, j->options->heads_first,
-                                 &j->out.of[i], error);
+            status = gka_golden_load(&v->problem, j->candidate, row->tensor, i,
+                                     j->options->heads_first, &j->out.of[i], error);
     }
     if (status == GKA_OK && v->missing == v->row_count)
         return gka_fail(error, GKA_BAD_FILE,
@@ -62,19 +62,19 @@ static gka_status load_upstream(job *j, unsigned outputs, gka_error *error) {
     for (int i = 0; i < JUDGE_OUTPUTS && status == GKA_OK; i++) {
         if (!(outputs >> i & 1) || j->out.of[i] != NULL)
             continue;
-        const gka_tensor *const tensor = find_theirs(j, judge_outputs[i].name);
+        const gka_tensor *const tensor = find_theirs(j, gka_judge_outputs[i].name);
         if (tensor == NULL)
             return gka_fail(error, GKA_BAD_FILE, "%s: tensor '%s', which is given, is missing",
-                            gka_file_path(j->candidate), judge_outputs[i].name);
-        status = golden_load(&j->verdict->problem, j->candidate, tensor, i, j->options->heads_first,
-                             &j->out.of[i], error);
+                            gka_file_path(j->candidate), gka_judge_outputs[i].name);
+        status = gka_golden_load(&j->verdict->problem, j->candidate, tensor, i,
+                                 j->options->heads_first, &j->out.of[i], error);
     }
     return status;
 }
 
 static gka_status local_at_given(job *j, gka_error *error) {
     const unsigned given = j->options->given;
-    unsigned wanted = j->golden.wanted & golden_given_decides(given);
+    unsigned wanted = j->golden.wanted & gka_golden_given_decides(given);
     for (int i = 0; i < JUDGE_OUTPUTS; i++)
         if (j->out.of[i] == NULL)
             wanted &= ~(1u << i);
@@ -86,17 +86,17 @@ static gka_status local_at_given(job *j, gka_error *error) {
     golden_given at = {0};
     gka_status status;
     if (from != NULL) {
-        status = golden_given_read(problem, given, wanted, from, false, &at, error);
+        status = gka_golden_given_read(problem, given, wanted, from, false, &at, error);
     } else {
-        status = load_upstream(j, golden_given_outputs(given, wanted), error);
+        status = load_upstream(j, gka_golden_given_outputs(given, wanted), error);
         if (status == GKA_OK)
-            status = golden_given_take(problem, given, wanted, &j->out, false, &at, error);
+            status = gka_golden_given_take(problem, given, wanted, &j->out, false, &at, error);
     }
     if (status == GKA_OK)
-        status = golden_allocate(problem, wanted, &j->local, error);
+        status = gka_golden_allocate(problem, wanted, &j->local, error);
     if (status == GKA_OK)
-        status = golden_exact_at(problem, wanted, &at, NULL, &j->local, NULL, NULL, error);
-    golden_given_free(&at);
+        status = gka_golden_exact_at(problem, wanted, &at, NULL, &j->local, NULL, NULL, error);
+    gka_golden_given_free(&at);
     return status;
 }
 
@@ -122,10 +122,10 @@ static void symmetrise(int64_t n, int64_t D, double *a) {
 /* The gradient by h0, of which the symmetric part alone is read: that part, or one that has it. */
 static void meet_symmetric(job *j) {
     const int64_t D = j->verdict->problem.D;
-    const int64_t n = judge_count(&j->verdict->problem, JUDGE_SOLVE_DH0) / (D * D);
+    const int64_t n = gka_judge_count(&j->verdict->problem, JUDGE_SOLVE_DH0) / (D * D);
     for (size_t i = 0; i < j->verdict->row_count; i++) {
         gka_golden_row *const row = &j->verdict->rows[i];
-        if (row->tensor == NULL || judge_find(row->name) != JUDGE_SOLVE_DH0)
+        if (row->tensor == NULL || gka_judge_find(row->name) != JUDGE_SOLVE_DH0)
             continue;
         row->symmetric = are_symmetric(n, D, j->out.of[JUDGE_SOLVE_DH0]);
         if (row->symmetric) {
@@ -142,16 +142,16 @@ static void meet_symmetric(job *j) {
 static gka_status as_tensor(const job *j, int output, gka_dtype dtype, unsigned char **bytes,
                             gka_tensor *tensor, gka_error *error) {
     const gka_format *const format = gka_format_of_dtype(dtype);
-    const int64_t count = judge_count(&j->verdict->problem, output);
+    const int64_t count = gka_judge_count(&j->verdict->problem, output);
     const size_t size = gka_dtype_size(dtype);
     *bytes = gka_alloc((size_t)count, size);
     if (*bytes == NULL)
         return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory judging '%s'",
-                        judge_outputs[output].name);
+                        gka_judge_outputs[output].name);
     for (int64_t i = 0; i < count; i++)
         gka_store_le(*bytes + (size_t)i * size, size, gka_encode(format, j->out.of[output][i]));
-    *tensor = (gka_tensor){.name = judge_outputs[output].name, .dtype = dtype, .data = *bytes};
-    tensor->rank = judge_shape(&j->verdict->problem, output, tensor->shape);
+    *tensor = (gka_tensor){.name = gka_judge_outputs[output].name, .dtype = dtype, .data = *bytes};
+    tensor->rank = gka_judge_shape(&j->verdict->problem, output, tensor->shape);
     return GKA_OK;
 }
 
@@ -227,8 +227,8 @@ static void other_words(gka_golden_row *row, gka_dtype dtype, int64_t n, const d
 static void find_row_error(const gka_problem *problem, int output, const double *out,
                            const double *ref, gka_golden_row *row) {
     int64_t shape[GKA_MAX_RANK], number = 0;
-    row->row_rank = judge_shape(problem, output, shape) - judge_outputs[output].row_rank;
-    row->row_error = golden_row_error(problem, output, out, ref, &number);
+    row->row_rank = gka_judge_shape(problem, output, shape) - gka_judge_outputs[output].row_rank;
+    row->row_error = gka_golden_row_error(problem, output, out, ref, &number);
     for (int a = row->row_rank - 1; a >= 0; a--) {
         row->row_at[a] = shape[a] > 0 ? number % shape[a] : 0;
         number /= shape[a] > 0 ? shape[a] : 1;
@@ -241,8 +241,8 @@ static gka_status judge(job *j, int output, gka_golden_row *row, gka_error *erro
     const gka_status status = as_tensor(j, output, row->tensor->dtype, &bytes, &tensor, error);
     if (status != GKA_OK)
         return status;
-    const judge_output *const o = &judge_outputs[output];
-    const int64_t n = judge_count(&j->verdict->problem, output);
+    const judge_output *const o = &gka_judge_outputs[output];
+    const int64_t n = gka_judge_count(&j->verdict->problem, output);
     const double *const out = j->out.of[output], *const local = j->local.of[output],
                         *const steps = j->golden.steps.of[output],
                         *const exact = j->golden.exact.of[output],
@@ -251,7 +251,7 @@ static gka_status judge(job *j, int output, gka_golden_row *row, gka_error *erro
         /* Where x alone is given, what wants p too has nothing to be judged by. */
         const bool given = j->options->given != 0 ? u <= JUDGE_FRO : j->out.of[u] != NULL;
         if (o->upstream >> u & 1 && !given)
-            row->lacking = judge_outputs[u].name;
+            row->lacking = gka_judge_outputs[u].name;
     }
     gka_comparison c;
     gka_compare(&tensor, exact, o->row_rank, &c);
@@ -293,7 +293,7 @@ gka_status gka_golden_judge(const gka_file *candidate, const gka_file *golden,
     static const gka_golden_options none = {0};
     job j = {
         .candidate = candidate, .options = options == NULL ? &none : options, .verdict = verdict};
-    gka_status status = golden_read(golden, &j.golden, error);
+    gka_status status = gka_golden_read(golden, &j.golden, error);
     verdict->problem = j.golden.problem;
     if (status == GKA_OK)
         status = load_all(&j, error);
@@ -304,16 +304,16 @@ gka_status gka_golden_judge(const gka_file *candidate, const gka_file *golden,
     else if (status == GKA_OK && j.options->given != 0)
         status = local_at_given(&j, error);
     else if (status == GKA_OK && !j.golden.stage)
-        status = golden_local(&verdict->problem, j.golden.wanted, &j.out, &j.local, error);
+        status = gka_golden_local(&verdict->problem, j.golden.wanted, &j.out, &j.local, error);
     if (status == GKA_OK)
         meet_symmetric(&j);
     for (size_t i = 0; i < verdict->row_count && status == GKA_OK; i++)
         if (verdict->rows[i].tensor != NULL)
-            status = judge(&j, judge_find(verdict->rows[i].name), &verdict->rows[i], error);
-    golden_free(&j.out);
-    golden_free(&j.local);
+            status = judge(&j, gka_judge_find(verdict->rows[i].name), &verdict->rows[i], error);
+    gka_golden_free(&j.out);
+    gka_golden_free(&j.local);
     j.golden.problem = (gka_problem){0}; /* the verdict's now */
-    golden_reference_free(&j.golden);
+    gka_golden_reference_free(&j.golden);
     return status;
 }
 

@@ -35,7 +35,7 @@ struct pass {
 };
 
 static gka_status step(golden_stream *s, pass *p, gka_error *error) {
-    golden_inputs_forget(s->inputs);
+    gka_golden_inputs_forget(s->inputs);
     p->done++;
     return gka_progress_report(p->progress, p->done, p->total)
                ? GKA_OK
@@ -46,8 +46,8 @@ static gka_status step(golden_stream *s, pass *p, gka_error *error) {
 static bool set_members(const golden_stream *s, unsigned outputs, judge_part part, gka_chunk *out) {
     bool some = false;
     for (int i = 0; i < JUDGE_OUTPUTS; i++)
-        if (outputs >> i & 1 && judge_outputs[i].part == part) {
-            *judge_chunk(out, i) = s->part.of[i];
+        if (outputs >> i & 1 && gka_judge_outputs[i].part == part) {
+            *gka_judge_chunk(out, i) = s->part.of[i];
             some = true;
         }
     return some;
@@ -57,7 +57,7 @@ static gka_status read_steps(golden_stream *s, unsigned outputs, int64_t begin, 
     gka_status status = GKA_OK;
     for (int i = 0; i < JUDGE_OUTPUTS && status == GKA_OK; i++)
         if (outputs & GOLDEN_TOKENS & 1u << i)
-            status = golden_get_window(s, s->steps, i, begin, s->part.of[i], error);
+            status = gka_golden_get_window(s, s->steps, i, begin, s->part.of[i], error);
     return status;
 }
 
@@ -67,13 +67,13 @@ static bool computes(const pass *p) {
 
 /* The forward outputs of a window, from s->h and s->u on to those after it. */
 static gka_status forward(golden_stream *s, const pass *p, int64_t begin, gka_error *error) {
-    const gka_problem part = golden_window_of(s, p->problem, begin, s->h, s->u, s->bytes);
+    const gka_problem part = gka_golden_window_of(s, p->problem, begin, s->h, s->u, s->bytes);
     gka_chunk out = {.h_final = s->h, .u_final = part.V > 0 ? s->u : NULL};
     (void)set_members(s, p->outputs & GOLDEN_RIGHT, JUDGE_FORWARD, &out);
     (void)set_members(s, p->outputs & GOLDEN_RIGHT, JUDGE_STATES, &out);
     if (p->kernel.profile != NULL)
         return gka_chunk_forward(&part, p->kernel.profile, &out, NULL, NULL, error);
-    const gka_layer_options options = golden_by_tokens_options(p->problem, p->kernel.policy);
+    const gka_layer_options options = gka_golden_by_tokens_options(p->problem, p->kernel.policy);
     gka_layer tokens = {
         .x = out.x, .fro = out.fro, .o = out.o, .h_final = out.h_final, .u_final = out.u_final};
     return gka_layer_forward(&part, &options, &tokens, NULL, error);
@@ -83,7 +83,7 @@ static gka_status forward(golden_stream *s, const pass *p, int64_t begin, gka_er
  * sends back: token by token the cotangents of its initial states. */
 static gka_status backward(golden_stream *s, const pass *p, bool layer, int64_t begin,
                            gka_error *error) {
-    gka_problem part = golden_window_of(s, p->problem, begin, s->h, s->u, s->bytes);
+    gka_problem part = gka_golden_window_of(s, p->problem, begin, s->h, s->u, s->bytes);
     const gka_chunk_carry carry = s->carry[0][layer];
     gka_chunk out = {0};
     if (!set_members(s, p->outputs, layer ? JUDGE_LAYER : JUDGE_SOLVE, &out))
@@ -95,7 +95,7 @@ static gka_status backward(golden_stream *s, const pass *p, bool layer, int64_t 
                                   layer ? GKA_CHUNK_LAYER : GKA_CHUNK_SOLVE, true, &given, &out,
                                   error);
     }
-    const gka_layer_options options = golden_by_tokens_options(p->problem, p->kernel.policy);
+    const gka_layer_options options = gka_golden_by_tokens_options(p->problem, p->kernel.policy);
     gka_layer tokens = {.dq = out.dq,
                         .dk = out.dk,
                         .dv = out.dv,
@@ -103,9 +103,9 @@ static gka_status backward(golden_stream *s, const pass *p, bool layer, int64_t 
                         .dg = out.dg,
                         .dh0 = carry.E,
                         .du0 = layer ? carry.dU : NULL};
-    part.dh_final = golden_state_view(part.D, part.D, carry.E, s->bytes[3]);
+    part.dh_final = gka_golden_state_view(part.D, part.D, carry.E, s->bytes[3]);
     if (layer)
-        part.du_final = golden_state_view(part.D, part.V, carry.dU, s->bytes[4]);
+        part.du_final = gka_golden_state_view(part.D, part.V, carry.dU, s->bytes[4]);
     const gka_status status = gka_layer_gradient(&part, layer ? GKA_LAYER_OF_O : GKA_LAYER_OF_X,
                                                  &options, &tokens, NULL, error);
     if (out.dh0 != NULL)
@@ -136,11 +136,11 @@ static gka_status go_right(golden_stream *s, pass *p, gka_error *error) {
         if (!computes(p)) {
             status = read_steps(s, outputs, begin, error);
         } else {
-            status = golden_put_states(s, p->states, begin, error);
+            status = gka_golden_put_states(s, p->states, begin, error);
             if (status == GKA_OK)
                 status = forward(s, p, begin, error);
             for (int i = JUDGE_X; i <= JUDGE_FRO && status == GKA_OK && back; i++)
-                status = golden_put_window(s, s->kept, i, begin, error);
+                status = gka_golden_put_window(s, s->kept, i, begin, error);
         }
         if (status == GKA_OK)
             status = p->sink(s, p, outputs, begin, error);
@@ -154,16 +154,16 @@ static gka_status go_right(golden_stream *s, pass *p, gka_error *error) {
                                                 : s->u;
         if (p->outputs >> output & 1)
             memcpy(s->ends[p->ends].of[output], from,
-                   (size_t)judge_count(problem, output) * sizeof *from);
+                   (size_t)gka_judge_count(problem, output) * sizeof *from);
     }
     return status;
 }
 
 /* The gradients of one window, at the kernel's own x and f. */
 static gka_status gradients(golden_stream *s, const pass *p, int64_t begin, gka_error *error) {
-    gka_status status = golden_get_states(s, p->states, begin, error);
+    gka_status status = gka_golden_get_states(s, p->states, begin, error);
     for (int i = JUDGE_X; i <= JUDGE_FRO && status == GKA_OK; i++)
-        status = golden_get_window(s, s->kept, i, begin, s->part.of[i], error);
+        status = gka_golden_get_window(s, s->kept, i, begin, s->part.of[i], error);
     for (int layer = 0; layer < 2 && status == GKA_OK; layer++)
         status = backward(s, p, layer == 1, begin, error);
     return status;
@@ -174,7 +174,7 @@ static gka_status go_left(golden_stream *s, pass *p, gka_error *error) {
     const unsigned outputs = p->outputs & GOLDEN_LEFT;
     gka_status status = GKA_OK;
     start_carry(s, p);
-    for (int64_t i = golden_windows(s) - 1; i >= 0 && status == GKA_OK; i--) {
+    for (int64_t i = gka_golden_windows(s) - 1; i >= 0 && status == GKA_OK; i--) {
         const int64_t begin = i * s->window;
         status = computes(p)
                      ? gradients(s, p, begin, error)
@@ -188,13 +188,13 @@ static gka_status go_left(golden_stream *s, pass *p, gka_error *error) {
         memcpy(s->ends[p->ends].of[JUDGE_SOLVE_DH0],
                computes(p) ? s->part.of[JUDGE_SOLVE_DH0]
                            : s->ends[GOLDEN_STEPS].of[JUDGE_SOLVE_DH0],
-               (size_t)judge_count(s->problem, JUDGE_SOLVE_DH0) * sizeof(double));
+               (size_t)gka_judge_count(s->problem, JUDGE_SOLVE_DH0) * sizeof(double));
     return status;
 }
 
 static gka_status run(golden_stream *s, pass *p, gka_error *error) {
     const bool left = (p->outputs & (GOLDEN_LEFT | GOLDEN_LEFT_END)) != 0;
-    p->total = (double)(golden_windows(s) * (left ? 2 : 1));
+    p->total = (double)(gka_golden_windows(s) * (left ? 2 : 1));
     gka_status status = go_right(s, p, error);
     if (status == GKA_OK && left)
         status = go_left(s, p, error);
@@ -203,13 +203,13 @@ static gka_status run(golden_stream *s, pass *p, gka_error *error) {
 
 /* ---- steps --------------------------------------------------------------------------------- */
 
-bool golden_stream_zero(const golden_stream *s, int output) {
+bool gka_golden_stream_zero(const golden_stream *s, int output) {
     return !(s->nonzero >> output & 1);
 }
 
 static void look(golden_stream *s, int output, int64_t count, const double *values) {
-    s->most[output] = golden_most(count, values, s->most[output]);
-    for (int64_t i = 0; i < count && golden_stream_zero(s, output); i++)
+    s->most[output] = gka_golden_most(count, values, s->most[output]);
+    for (int64_t i = 0; i < count && gka_golden_stream_zero(s, output); i++)
         s->nonzero |= (values[i] < 0 || values[i] > 0 ? 1u : 0u) << output;
 }
 
@@ -220,8 +220,9 @@ static gka_status take_steps(golden_stream *s, const pass *p, unsigned outputs, 
     for (int i = 0; i < JUDGE_OUTPUTS && status == GKA_OK; i++) {
         if (!(outputs >> i & 1))
             continue;
-        look(s, i, golden_window_count(s, i, golden_window_end(s, begin) - begin), s->part.of[i]);
-        status = golden_put_window(s, s->steps, i, begin, error);
+        look(s, i, gka_golden_window_count(s, i, gka_golden_window_end(s, begin) - begin),
+             s->part.of[i]);
+        status = gka_golden_put_window(s, s->steps, i, begin, error);
     }
     return status;
 }
@@ -232,17 +233,18 @@ static gka_status make_values(golden_stream *s, gka_error *error) {
     const int64_t DV = p->D * p->V;
     gka_status status = GKA_OK;
     for (int64_t begin = 0; begin < p->T && status == GKA_OK && DV > 0; begin += s->window) {
-        const gka_problem part = golden_window_of(s, p, begin, s->h, s->u, s->bytes);
-        status = golden_values_after(&part, s->u, error);
+        const gka_problem part = gka_golden_window_of(s, p, begin, s->h, s->u, s->bytes);
+        status = gka_golden_values_after(&part, s->u, error);
         if (status == GKA_OK)
-            status = golden_spool_put(&s->spool, s->values + (begin / s->window + 1) * DV, DV, s->u,
-                                      error);
-        golden_inputs_forget(s->inputs);
+            status = gka_golden_spool_put(&s->spool, s->values + (begin / s->window + 1) * DV, DV,
+                                          s->u, error);
+        gka_golden_inputs_forget(s->inputs);
     }
     return status;
 }
 
-gka_status golden_stream_steps(golden_stream *s, const gka_progress *progress, gka_error *error) {
+gka_status gka_golden_stream_steps(golden_stream *s, const gka_progress *progress,
+                                   gka_error *error) {
     gka_profile exact64;
     gka_status status = gka_profile_find("exact64", &exact64, error);
     pass p = {.problem = s->problem,
@@ -259,28 +261,30 @@ gka_status golden_stream_steps(golden_stream *s, const gka_progress *progress, g
         status = run(s, &p, error);
     for (int i = 0; i < JUDGE_OUTPUTS && status == GKA_OK; i++)
         if (s->all & GOLDEN_ENDS & 1u << i)
-            look(s, i, judge_count(s->problem, i), s->ends[GOLDEN_STEPS].of[i]);
+            look(s, i, gka_judge_count(s->problem, i), s->ends[GOLDEN_STEPS].of[i]);
     return status;
 }
 
 /* ---- errors -------------------------------------------------------------------------------- */
 
 static void store(const golden_stream *s, int output, int64_t count, double *values) {
-    gka_round_array(gka_format_of_dtype(judge_dtype(s->problem, output)), GKA_NEAREST_EVEN, 0, 0,
-                    (size_t)count, values, values);
+    gka_round_array(gka_format_of_dtype(gka_judge_dtype(s->problem, output)), GKA_NEAREST_EVEN, 0,
+                    0, (size_t)count, values, values);
 }
 
 /* The sums of one output's rows in a window, to their place. */
 static gka_status add_rows(golden_stream *s, int which, int output, int64_t begin,
                            const double *ref, gka_error *error) {
-    const int64_t n = golden_row_length(s->problem, output),
-                  rows = golden_window_count(s, output, golden_window_end(s, begin) - begin) / n,
-                  first = golden_window_count(s, output, begin) / n;
-    const double scale = golden_scale(s->most[output]);
+    const int64_t n = gka_golden_row_length(s->problem, output),
+                  rows =
+                      gka_golden_window_count(s, output, gka_golden_window_end(s, begin) - begin) /
+                      n,
+                  first = gka_golden_window_count(s, output, begin) / n;
+    const double scale = gka_golden_scale(s->most[output]);
     for (int64_t i = 0; i < rows; i++)
-        s->sums[i] = golden_row_sums(n, scale, s->part.of[output] + i * n, ref + i * n);
-    return golden_spool_put_bytes(&s->spool, 8 * (s->rows[which][output] + 2 * first),
-                                  (size_t)rows * sizeof *s->sums, s->sums, error);
+        s->sums[i] = gka_golden_row_sums(n, scale, s->part.of[output] + i * n, ref + i * n);
+    return gka_golden_spool_put_bytes(&s->spool, 8 * (s->rows[which][output] + 2 * first),
+                                      (size_t)rows * sizeof *s->sums, s->sums, error);
 }
 
 /* H and U of exact64 before each window at another chunk size: states alone, one iteration. */
@@ -291,12 +295,12 @@ static gka_status make_exact_states(golden_stream *s, const gka_problem *problem
     p.num_iter = 1;
     gka_status status = gka_profile_find("exact64", &exact64, error);
     for (int64_t begin = 0; begin < p.T && status == GKA_OK; begin += s->window) {
-        const gka_problem part = golden_window_of(s, &p, begin, s->h, s->u, s->bytes);
+        const gka_problem part = gka_golden_window_of(s, &p, begin, s->h, s->u, s->bytes);
         gka_chunk out = {.h_final = s->h, .u_final = p.V > 0 ? s->u : NULL};
-        status = golden_put_states(s, s->exact_states, begin, error);
+        status = gka_golden_put_states(s, s->exact_states, begin, error);
         if (status == GKA_OK)
             status = gka_chunk_forward(&part, &exact64, &out, NULL, NULL, error);
-        golden_inputs_forget(s->inputs);
+        gka_golden_inputs_forget(s->inputs);
     }
     s->exact_chunk = p.chunk_size;
     return status;
@@ -310,19 +314,20 @@ static gka_status make_local(golden_stream *s, const pass *p, unsigned outputs, 
     /* On the way right s->h and s->u are the pass's own, and nothing but U by tokens is needed. */
     const bool left = (outputs & (GOLDEN_LEFT | GOLDEN_LEFT_END)) != 0;
     if (left)
-        status = golden_get_states(s, s->exact_states, begin, error);
+        status = gka_golden_get_states(s, s->exact_states, begin, error);
     const gka_problem part =
-        left ? golden_window_of(s, p->problem, begin, s->h, s->u, s->bytes)
-             : gka_problem_tokens(p->problem, begin, golden_window_end(s, begin));
+        left ? gka_golden_window_of(s, p->problem, begin, s->h, s->u, s->bytes)
+             : gka_problem_tokens(p->problem, begin, gka_golden_window_end(s, begin));
     gka_problem by_tokens = part;
     if (status == GKA_OK && V > 0 && begin > 0)
-        status = golden_spool_get(&s->spool, s->values + begin / s->window * D * V, D * V, s->ref,
-                                  error);
+        status = gka_golden_spool_get(&s->spool, s->values + begin / s->window * D * V, D * V,
+                                      s->ref, error);
     by_tokens.u0 = begin == 0 ? p->problem->u0
-                   : V > 0    ? golden_state_view(D, V, s->ref, s->bytes[2])
+                   : V > 0    ? gka_golden_state_view(D, V, s->ref, s->bytes[2])
                               : (gka_view){0};
     const golden_piece piece = {&part, &by_tokens, s->carry[1][0], s->carry[1][1]};
-    return status == GKA_OK ? golden_local_of(&piece, outputs, &s->part, &s->local, error) : status;
+    return status == GKA_OK ? gka_golden_local_of(&piece, outputs, &s->part, &s->local, error)
+                            : status;
 }
 
 static gka_status take_errors(golden_stream *s, const pass *p, unsigned outputs, int64_t begin,
@@ -332,16 +337,16 @@ static gka_status take_errors(golden_stream *s, const pass *p, unsigned outputs,
                    wanted = p->wanted & (left ? GOLDEN_LEFT | GOLDEN_LEFT_END : GOLDEN_RIGHT);
     for (int i = 0; i < JUDGE_OUTPUTS; i++)
         if (stored >> i & 1)
-            store(s, i, golden_window_count(s, i, golden_window_end(s, begin) - begin),
+            store(s, i, gka_golden_window_count(s, i, gka_golden_window_end(s, begin) - begin),
                   s->part.of[i]);
     gka_status status = make_local(s, p, wanted, begin, error);
     for (int i = 0; i < JUDGE_OUTPUTS && status == GKA_OK; i++) {
         if (!(wanted & GOLDEN_TOKENS & 1u << i))
             continue;
-        status = golden_get_window(s, s->steps, i, begin, s->ref, error);
+        status = gka_golden_get_window(s, s->steps, i, begin, s->ref, error);
         if (status == GKA_OK)
             status = add_rows(s, GOLDEN_AT_STEPS, i, begin, s->ref, error);
-        if (status == GKA_OK && judge_outputs[i].upstream != 0)
+        if (status == GKA_OK && gka_judge_outputs[i].upstream != 0)
             status = add_rows(s, GOLDEN_AT_LOCAL, i, begin, s->local.of[i], error);
     }
     return status;
@@ -351,19 +356,20 @@ static gka_status take_errors(golden_stream *s, const pass *p, unsigned outputs,
  * `all`. */
 static gka_status all_rows(golden_stream *s, int which, int output, golden_sums *all, double *most,
                            gka_error *error) {
-    const int64_t rows = judge_count(s->problem, output) / golden_row_length(s->problem, output);
-    const double scale = golden_scale(s->most[output]);
+    const int64_t rows =
+        gka_judge_count(s->problem, output) / gka_golden_row_length(s->problem, output);
+    const double scale = gka_golden_scale(s->most[output]);
     golden_sums block[BLOCK];
     gka_status status = GKA_OK;
     for (int64_t i = 0; i < rows && status == GKA_OK; i += BLOCK) {
         const int64_t n = rows - i < BLOCK ? rows - i : BLOCK;
-        status = golden_spool_get_bytes(&s->spool, 8 * (s->rows[which][output] + 2 * i),
-                                        (size_t)n * sizeof *block, block, error);
+        status = gka_golden_spool_get_bytes(&s->spool, 8 * (s->rows[which][output] + 2 * i),
+                                            (size_t)n * sizeof *block, block, error);
         for (int64_t j = 0; j < n && status == GKA_OK; j++)
             if (most == NULL)
-                golden_add_row(all, block[j]);
+                gka_golden_add_row(all, block[j]);
             else
-                (void)golden_worse_row(*all, rows, scale, block[j], most);
+                (void)gka_golden_worse_row(*all, rows, scale, block[j], most);
     }
     return status;
 }
@@ -375,7 +381,7 @@ static gka_status total(golden_stream *s, int which, int output, golden_error *e
     gka_status status = all_rows(s, which, output, &all, NULL, error);
     if (status == GKA_OK)
         status = all_rows(s, which, output, &all, &e->row, error);
-    e->rel = golden_rel(all, golden_scale(s->most[output]));
+    e->rel = gka_golden_rel(all, gka_golden_scale(s->most[output]));
     return status;
 }
 
@@ -383,22 +389,24 @@ static gka_status error_of(golden_stream *s, int output, golden_error *e, gka_er
     golden_error local;
     if (GOLDEN_ENDS >> output & 1) {
         double *const own = s->ends[GOLDEN_EMULATED].of[output];
-        store(s, output, judge_count(s->problem, output), own);
-        *e = golden_error_of(s->problem, output, own, s->ends[GOLDEN_STEPS].of[output],
-                             judge_outputs[output].upstream != 0 ? s->local.of[output] : NULL);
+        store(s, output, gka_judge_count(s->problem, output), own);
+        *e = gka_golden_error_of(s->problem, output, own, s->ends[GOLDEN_STEPS].of[output],
+                                 gka_judge_outputs[output].upstream != 0 ? s->local.of[output]
+                                                                         : NULL);
         return GKA_OK;
     }
     gka_status status = total(s, GOLDEN_AT_STEPS, output, e, error);
-    if (status != GKA_OK || judge_outputs[output].upstream == 0)
+    if (status != GKA_OK || gka_judge_outputs[output].upstream == 0)
         return status;
     status = total(s, GOLDEN_AT_LOCAL, output, &local, error);
-    *e = golden_nearer(*e, local);
+    *e = gka_golden_nearer(*e, local);
     return status;
 }
 
-gka_status golden_stream_errors(golden_stream *s, golden_kernel kernel, const gka_problem *problem,
-                                unsigned wanted, const gka_progress *progress,
-                                golden_error errors[JUDGE_OUTPUTS], gka_error *error) {
+gka_status gka_golden_stream_errors(golden_stream *s, golden_kernel kernel,
+                                    const gka_problem *problem, unsigned wanted,
+                                    const gka_progress *progress,
+                                    golden_error errors[JUDGE_OUTPUTS], gka_error *error) {
     unsigned outputs = s->all;
     if (problem->chunk_size != s->problem->chunk_size || kernel.policy != NULL)
         outputs &= ~GOLDEN_BIT(H_CHUNK);
@@ -436,12 +444,12 @@ static gka_status take_own(golden_stream *s, const pass *p, unsigned outputs, in
     (void)p;
     for (int i = 0; i < JUDGE_OUTPUTS && status == GKA_OK; i++)
         if (outputs >> i & 1)
-            status = golden_put_window(s, s->kept, i, begin, error);
+            status = gka_golden_put_window(s, s->kept, i, begin, error);
     return status;
 }
 
-gka_status golden_stream_emulate(golden_stream *s, const gka_profile *profile,
-                                 const gka_progress *progress, gka_error *error) {
+gka_status gka_golden_stream_emulate(golden_stream *s, const gka_profile *profile,
+                                     const gka_progress *progress, gka_error *error) {
     pass p = {.problem = s->problem,
               .kernel = {.profile = profile},
               .outputs = s->all,

@@ -24,12 +24,12 @@ static gka_status check_hash(const gka_file *golden, gka_error *error) {
             tensors[count++] = *tensor;
     }
     for (int i = 0; i < GIVEN_TENSORS; i++) {
-        const gka_tensor *const tensor = gka_file_find(golden, golden_given_tensors[i].name);
+        const gka_tensor *const tensor = gka_file_find(golden, gka_golden_given_tensors[i].name);
         if (tensor != NULL)
             tensors[count++] = *tensor;
     }
     char is[65];
-    golden_hash_inputs(tensors, count, NULL, is);
+    gka_golden_hash_inputs(tensors, count, NULL, is);
     const char *const said = gka_file_metadata(golden, "inputs_sha256");
     if (said != NULL && strcmp(said, is) == 0)
         return GKA_OK;
@@ -49,7 +49,7 @@ static gka_status read_tolerances(golden_reference *r, gka_error *error) {
     if (!json_is_object(root))
         status = not_golden(r->file, "'tolerances' is no JSON object", error);
     for (int i = 0; i < JUDGE_OUTPUTS && status == GKA_OK; i++) {
-        const json_t *const one = json_object_get(root, judge_outputs[i].name);
+        const json_t *const one = json_object_get(root, gka_judge_outputs[i].name);
         const json_t *const value = json_object_get(one, "value"), *const row =
                                                                        json_object_get(one, "row");
         r->tolerance[i].rel = json_is_number(value) ? json_number_value(value) : NAN;
@@ -67,9 +67,11 @@ static double element(const gka_format *format, const gka_tensor *tensor, int64_
     return gka_decode(format, gka_load_le((const char *)tensor->data + (size_t)i * size, size));
 }
 
-gka_status golden_load(const gka_problem *problem, const gka_file *file, const gka_tensor *tensor,
-                       int output, bool heads_first, double **values, gka_error *error) {
-    const gka_status status = judge_check_tensor(problem, file, tensor, output, heads_first, error);
+gka_status gka_golden_load(const gka_problem *problem, const gka_file *file,
+                           const gka_tensor *tensor, int output, bool heads_first, double **values,
+                           gka_error *error) {
+    const gka_status status =
+        gka_judge_check_tensor(problem, file, tensor, output, heads_first, error);
     if (status != GKA_OK)
         return status;
     const gka_format *const format = gka_format_of_dtype(tensor->dtype);
@@ -78,7 +80,7 @@ gka_status golden_load(const gka_problem *problem, const gka_file *file, const g
     if (*values == NULL)
         return gka_fail(error, GKA_OUT_OF_MEMORY, "%s: out of memory reading '%s'",
                         gka_file_path(file), tensor->name);
-    const bool turn = heads_first && judge_has_tokens(output);
+    const bool turn = heads_first && gka_judge_has_tokens(output);
     const int64_t H = turn ? tensor->shape[1] : 1, T = turn ? tensor->shape[2] : 1,
                   n = turn && tensor->rank > 3 ? tensor->shape[3] : 1;
     for (int64_t i = 0; i < count; i++) {
@@ -92,17 +94,17 @@ gka_status golden_load(const gka_problem *problem, const gka_file *file, const g
 static gka_status load_reference(const golden_reference *r, int output, const char *suffix,
                                  double **values, gka_error *error) {
     char name[48];
-    (void)snprintf(name, sizeof name, "%s%s", judge_outputs[output].name, suffix);
+    (void)snprintf(name, sizeof name, "%s%s", gka_judge_outputs[output].name, suffix);
     const gka_tensor *const tensor = gka_file_find(r->file, name);
     if (tensor == NULL)
         return gka_fail(error, GKA_BAD_FILE, "%s: tensor '%s' is missing", gka_file_path(r->file),
                         name);
-    return golden_load(&r->problem, r->file, tensor, output, false, values, error);
+    return gka_golden_load(&r->problem, r->file, tensor, output, false, values, error);
 }
 
 /* ---- all ----------------------------------------------------------------------------------- */
 
-gka_status golden_read(const gka_file *file, golden_reference *reference, gka_error *error) {
+gka_status gka_golden_read(const gka_file *file, golden_reference *reference, gka_error *error) {
     *reference = (golden_reference){.file = file};
     const char *const stage = gka_file_metadata(file, "stage");
     reference->stage = stage != NULL && strcmp(stage, gka_golden_stage_name(GKA_STAGE_ALL)) != 0;
@@ -121,9 +123,9 @@ gka_status golden_read(const gka_file *file, golden_reference *reference, gka_er
     return status;
 }
 
-void golden_reference_free(golden_reference *reference) {
-    golden_free(&reference->steps);
-    golden_free(&reference->exact);
+void gka_golden_reference_free(golden_reference *reference) {
+    gka_golden_free(&reference->steps);
+    gka_golden_free(&reference->exact);
     gka_problem_free(&reference->problem);
     *reference = (golden_reference){0};
 }

@@ -105,7 +105,7 @@ void gka_golden_spec_start(gka_golden_spec *spec) {
                               .oracle = GKA_ORACLE_CERTIFIED};
 }
 
-gka_generator golden_generator(const gka_golden_spec *spec) {
+gka_generator gka_golden_generator(const gka_golden_spec *spec) {
     gka_generator g = spec->generator;
     for (int i = 0; i < spec->sequences; i++)
         g.T = i == 0 ? spec->lengths[i] : g.T + spec->lengths[i];
@@ -418,8 +418,8 @@ static json_t *json_of(const key *k, const gka_golden_spec *spec) {
 
 static json_t *golden_spec_json(const gka_golden_spec *spec, bool own_inputs, bool *good) {
     gka_golden_spec resolved = *spec;
-    resolved.generator = golden_generator(spec);
-    resolved.given = golden_stage_given(spec->stage, spec->given);
+    resolved.generator = gka_golden_generator(spec);
+    resolved.given = gka_golden_stage_given(spec->stage, spec->given);
     json_t *const object = json_object();
     for (int i = 0; i < KEYS; i++)
         if (!own_inputs || keys[i].kind == OUTPUTS || keys[i].offset >= AT(emulate))
@@ -427,7 +427,8 @@ static json_t *golden_spec_json(const gka_golden_spec *spec, bool own_inputs, bo
     return object;
 }
 
-gka_status golden_dump(json_t *root, bool good, const char *what, char **text, gka_error *error) {
+gka_status gka_golden_dump(json_t *root, bool good, const char *what, char **text,
+                           gka_error *error) {
     const size_t flags = JSON_COMPACT | JSON_REAL_PRECISION(17) | JSON_SORT_KEYS | JSON_ENCODE_ANY;
     const size_t size = root == NULL || !good ? 0 : json_dumpb(root, NULL, 0, flags);
     *text = size == 0 ? NULL : gka_alloc(size + 1, 1);
@@ -440,9 +441,9 @@ gka_status golden_dump(json_t *root, bool good, const char *what, char **text, g
     return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory writing metadata '%s'", what);
 }
 
-gka_status golden_spec_text(const gka_golden_spec *spec, bool own_inputs, char **text,
-                            gka_error *error) {
+gka_status gka_golden_spec_text(const gka_golden_spec *spec, bool own_inputs, char **text,
+                                gka_error *error) {
     bool good = true;
     json_t *const root = golden_spec_json(spec, own_inputs, &good);
-    return golden_dump(root, good, "spec", text, error);
+    return gka_golden_dump(root, good, "spec", text, error);
 }

@@ -7,14 +7,15 @@
 #include <jansson.h>
 
 /* The generator with T, G, V, scale, alpha and gate as they follow from the other keys. */
-gka_generator golden_generator(const gka_golden_spec *spec);
+gka_generator gka_golden_generator(const gka_golden_spec *spec);
 
 /* Every key, resolved, as JSON text to be gka_free'd; with own_inputs, for a user's own tensors,
  * those that do not make tensors up. The same spec has the same text. */
-gka_status golden_spec_text(const gka_golden_spec *spec, bool own_inputs, char **text,
-                            gka_error *error);
+gka_status gka_golden_spec_text(const gka_golden_spec *spec, bool own_inputs, char **text,
+                                gka_error *error);
 
 /* Takes root; its text on one line, keys sorted. root NULL or good false: no memory. */
-gka_status golden_dump(json_t *root, bool good, const char *what, char **text, gka_error *error);
+gka_status gka_golden_dump(json_t *root, bool good, const char *what, char **text,
+                           gka_error *error);
 
 #endif

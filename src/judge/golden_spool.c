@@ -7,25 +7,25 @@
 #include <string.h>
 #include <unistd.h>
 
-gka_status golden_spool_open(const char *path, golden_spool *spool, gka_error *error) {
+gka_status gka_golden_spool_open(const char *path, golden_spool *spool, gka_error *error) {
     *spool = (golden_spool){0};
     return gka_spool_open(path, &spool->file, error);
 }
 
-void golden_spool_close(golden_spool *spool) {
+void gka_golden_spool_close(golden_spool *spool) {
     if (spool->file != NULL)
         (void)fclose(spool->file);
     *spool = (golden_spool){0};
 }
 
-int64_t golden_spool_take(golden_spool *spool, int64_t count) {
+int64_t gka_golden_spool_take(golden_spool *spool, int64_t count) {
     const int64_t at = spool->taken;
     spool->taken += count;
     return at;
 }
 
-gka_status golden_spool_put_bytes(const golden_spool *spool, int64_t at, size_t size,
-                                  const void *bytes, gka_error *error) {
+gka_status gka_golden_spool_put_bytes(const golden_spool *spool, int64_t at, size_t size,
+                                      const void *bytes, gka_error *error) {
     const char *from = bytes;
     off_t place = (off_t)at;
     while (size > 0) {
@@ -40,8 +40,8 @@ gka_status golden_spool_put_bytes(const golden_spool *spool, int64_t at, size_t 
     return GKA_OK;
 }
 
-gka_status golden_spool_get_bytes(const golden_spool *spool, int64_t at, size_t size, void *bytes,
-                                  gka_error *error) {
+gka_status gka_golden_spool_get_bytes(const golden_spool *spool, int64_t at, size_t size,
+                                      void *bytes, gka_error *error) {
     char *to = bytes;
     off_t place = (off_t)at;
     while (size > 0) {
@@ -56,12 +56,12 @@ gka_status golden_spool_get_bytes(const golden_spool *spool, int64_t at, size_t 
     return GKA_OK;
 }
 
-gka_status golden_spool_put(const golden_spool *spool, int64_t at, int64_t count,
-                            const double *values, gka_error *error) {
-    return golden_spool_put_bytes(spool, 8 * at, (size_t)count * sizeof *values, values, error);
+gka_status gka_golden_spool_put(const golden_spool *spool, int64_t at, int64_t count,
+                                const double *values, gka_error *error) {
+    return gka_golden_spool_put_bytes(spool, 8 * at, (size_t)count * sizeof *values, values, error);
 }
 
-gka_status golden_spool_get(const golden_spool *spool, int64_t at, int64_t count, double *values,
-                            gka_error *error) {
-    return golden_spool_get_bytes(spool, 8 * at, (size_t)count * sizeof *values, values, error);
+gka_status gka_golden_spool_get(const golden_spool *spool, int64_t at, int64_t count,
+                                double *values, gka_error *error) {
+    return gka_golden_spool_get_bytes(spool, 8 * at, (size_t)count * sizeof *values, values, error);
 }

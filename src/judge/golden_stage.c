@@ -17,7 +17,7 @@
 #include <math.h>
 #include <string.h>
 
-const golden_given_tensor golden_given_tensors[GIVEN_TENSORS] = {
+const golden_given_tensor gka_golden_given_tensors[GIVEN_TENSORS] = {
     {"given.x", JUDGE_X, GKA_GIVEN_X},
     {"given.fro", JUDGE_FRO, GKA_GIVEN_F},
     {"given.h_chunk", JUDGE_H_CHUNK, GKA_GIVEN_H_CHUNK},
@@ -25,7 +25,7 @@ const golden_given_tensor golden_given_tensors[GIVEN_TENSORS] = {
     {"given.layer.p", JUDGE_LAYER_DQ, GKA_GIVEN_P},
 };
 
-unsigned golden_stage_outputs(gka_golden_stage stage) {
+unsigned gka_golden_stage_outputs(gka_golden_stage stage) {
     switch (stage) {
     case GKA_STAGE_SOLVE: return BIT(X) | BIT(FRO) | BIT(SOLVE_DQ);
     case GKA_STAGE_OUTPUT: return BIT(O) | BIT(LAYER_DALPHA) | BIT(LAYER_DV);
@@ -37,7 +37,7 @@ unsigned golden_stage_outputs(gka_golden_stage stage) {
     return (1u << JUDGE_OUTPUTS) - 1;
 }
 
-unsigned golden_stage_given(gka_golden_stage stage, unsigned given) {
+unsigned gka_golden_stage_given(gka_golden_stage stage, unsigned given) {
     if (given != 0)
         return given;
     switch (stage) {
@@ -48,8 +48,8 @@ unsigned golden_stage_given(gka_golden_stage stage, unsigned given) {
     }
 }
 
-gka_status golden_stage_check(gka_golden_stage stage, unsigned given, const gka_problem *problem,
-                              gka_error *error) {
+gka_status gka_golden_stage_check(gka_golden_stage stage, unsigned given,
+                                  const gka_problem *problem, gka_error *error) {
     static const struct {
         unsigned least, most;
         const char *what;
@@ -80,60 +80,60 @@ gka_status golden_stage_check(gka_golden_stage stage, unsigned given, const gka_
 static bool is_given(unsigned given, unsigned wanted, int i) {
     const unsigned solve = BIT(SOLVE_DK) | BIT(SOLVE_DG) | BIT(SOLVE_DH0),
                    layer = BIT(LAYER_DK) | BIT(LAYER_DG);
-    return (given & golden_given_tensors[i].bit) != 0 &&
+    return (given & gka_golden_given_tensors[i].bit) != 0 &&
            (i != GIVEN_SOLVE_P || (wanted & solve) != 0) &&
            (i != GIVEN_LAYER_P || (wanted & layer) != 0);
 }
 
-unsigned golden_given_outputs(unsigned given, unsigned wanted) {
+unsigned gka_golden_given_outputs(unsigned given, unsigned wanted) {
     unsigned outputs = 0;
     for (int i = 0; i < GIVEN_TENSORS; i++)
         if (is_given(given, wanted, i))
-            outputs |= 1u << golden_given_tensors[i].output;
+            outputs |= 1u << gka_golden_given_tensors[i].output;
     return outputs;
 }
 
-unsigned golden_given_decides(unsigned given) {
+unsigned gka_golden_given_decides(unsigned given) {
     unsigned outputs = 0;
     if (given & GKA_GIVEN_X)
-        outputs |= golden_stage_outputs(GKA_STAGE_OUTPUT);
+        outputs |= gka_golden_stage_outputs(GKA_STAGE_OUTPUT);
     if ((given & GKA_GIVEN_X) && (given & GKA_GIVEN_P))
-        outputs |= golden_stage_outputs(GKA_STAGE_DK) | golden_stage_outputs(GKA_STAGE_DG);
+        outputs |= gka_golden_stage_outputs(GKA_STAGE_DK) | gka_golden_stage_outputs(GKA_STAGE_DG);
     return outputs;
 }
 
 static gka_status allocate(const gka_problem *problem, int i, golden_given *given,
                            gka_error *error) {
-    const int64_t count = judge_count(problem, golden_given_tensors[i].output);
+    const int64_t count = gka_judge_count(problem, gka_golden_given_tensors[i].output);
     given->of[i] = gka_alloc((size_t)count, sizeof(double));
     given->dtype[i] = GKA_F64;
     return given->of[i] != NULL ? GKA_OK
                                 : gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory for '%s'",
-                                           golden_given_tensors[i].name);
+                                           gka_golden_given_tensors[i].name);
 }
 
-gka_status golden_given_take(const gka_problem *problem, unsigned given, unsigned wanted,
-                             const golden_values *values, bool round, golden_given *out,
-                             gka_error *error) {
+gka_status gka_golden_given_take(const gka_problem *problem, unsigned given, unsigned wanted,
+                                 const golden_values *values, bool round, golden_given *out,
+                                 gka_error *error) {
     gka_status status = GKA_OK;
     for (int i = 0; i < GIVEN_TENSORS && status == GKA_OK; i++) {
-        const int output = golden_given_tensors[i].output;
+        const int output = gka_golden_given_tensors[i].output;
         const double *const from = values->of[output];
         if (!is_given(given, wanted, i) || out->of[i] != NULL)
             continue;
         if (from == NULL)
             return gka_fail(error, GKA_BAD_FILE, "given: tensor '%s' is missing",
-                            judge_outputs[output].name);
+                            gka_judge_outputs[output].name);
         status = allocate(problem, i, out, error);
         if (status != GKA_OK)
             break;
-        const size_t count = (size_t)judge_count(problem, output);
+        const size_t count = (size_t)gka_judge_count(problem, output);
         if (i == GIVEN_LAYER_P)
-            status = golden_layer_p(problem, from, out->of[i], error);
+            status = gka_golden_layer_p(problem, from, out->of[i], error);
         else
             memcpy(out->of[i], from, count * sizeof *from);
         if (round) {
-            out->dtype[i] = judge_dtype(problem, output);
+            out->dtype[i] = gka_judge_dtype(problem, output);
             gka_round_array(gka_format_of_dtype(out->dtype[i]), GKA_NEAREST_EVEN, 0, 0, count,
                             out->of[i], out->of[i]);
         }
@@ -141,37 +141,37 @@ gka_status golden_given_take(const gka_problem *problem, unsigned given, unsigne
     return status;
 }
 
-gka_status golden_given_read(const gka_problem *problem, unsigned given, unsigned wanted,
-                             const gka_file *file, bool heads_first, golden_given *out,
-                             gka_error *error) {
+gka_status gka_golden_given_read(const gka_problem *problem, unsigned given, unsigned wanted,
+                                 const gka_file *file, bool heads_first, golden_given *out,
+                                 gka_error *error) {
     golden_values values = {0};
     gka_dtype dtype[GIVEN_TENSORS];
     gka_status status = GKA_OK;
     for (int i = 0; i < GIVEN_TENSORS && status == GKA_OK; i++) {
-        const int output = golden_given_tensors[i].output;
+        const int output = gka_golden_given_tensors[i].output;
         if (!is_given(given, wanted, i))
             continue;
         const gka_tensor *const own = i == GIVEN_LAYER_P ? gka_file_find(file, "layer.p") : NULL;
         const gka_tensor *const tensor =
-            own != NULL ? own : gka_file_find(file, judge_outputs[output].name);
+            own != NULL ? own : gka_file_find(file, gka_judge_outputs[output].name);
         if (tensor == NULL)
             status = gka_fail(error, GKA_BAD_FILE, "%s: tensor '%s', which is given, is missing",
-                              gka_file_path(file), judge_outputs[output].name);
+                              gka_file_path(file), gka_judge_outputs[output].name);
         else
-            status = golden_load(problem, file, tensor, output, heads_first,
-                                 own != NULL ? &out->of[i] : &values.of[output], error);
+            status = gka_golden_load(problem, file, tensor, output, heads_first,
+                                     own != NULL ? &out->of[i] : &values.of[output], error);
         dtype[i] = tensor == NULL || (i == GIVEN_LAYER_P && own == NULL) ? GKA_F64 : tensor->dtype;
     }
     if (status == GKA_OK)
-        status = golden_given_take(problem, given, wanted, &values, false, out, error);
+        status = gka_golden_given_take(problem, given, wanted, &values, false, out, error);
     for (int i = 0; i < GIVEN_TENSORS && status == GKA_OK; i++)
         if (is_given(given, wanted, i))
             out->dtype[i] = dtype[i];
-    golden_free(&values);
+    gka_golden_free(&values);
     return status;
 }
 
-void golden_given_free(golden_given *given) {
+void gka_golden_given_free(golden_given *given) {
     for (int i = 0; i < GIVEN_TENSORS; i++)
         gka_free(given->of[i]);
     *given = (golden_given){0};
@@ -185,15 +185,16 @@ static bool members(unsigned wanted, unsigned outputs, const golden_values *valu
     bool some = false;
     for (int i = 0; i < JUDGE_OUTPUTS && values != NULL; i++)
         if (wanted >> i & 1 && outputs >> i & 1) {
-            *judge_exact(out, i) = values->of[i];
+            *gka_judge_exact(out, i) = values->of[i];
             some = true;
         }
     return some;
 }
 
-gka_status golden_exact_at(const gka_problem *problem, unsigned wanted, const golden_given *given,
-                           const gka_progress *progress, golden_values *values, golden_values *lo,
-                           gka_oracle_report reports[2], gka_error *error) {
+gka_status gka_golden_exact_at(const gka_problem *problem, unsigned wanted,
+                               const golden_given *given, const gka_progress *progress,
+                               golden_values *values, golden_values *lo,
+                               gka_oracle_report reports[2], gka_error *error) {
     const unsigned solve = BIT(SOLVE_DQ) | BIT(SOLVE_DK) | BIT(SOLVE_DG) | BIT(SOLVE_DH0),
                    layer = BIT(O) | BIT(LAYER_DQ) | BIT(LAYER_DK) | BIT(LAYER_DV) |
                            BIT(LAYER_DALPHA) | BIT(LAYER_DG),
@@ -312,8 +313,8 @@ static void step_head(void *context, int64_t index, int worker) {
     }
 }
 
-gka_status golden_steps_at(const gka_problem *problem, unsigned wanted, const golden_given *given,
-                           golden_values *values, gka_error *error) {
+gka_status gka_golden_steps_at(const gka_problem *problem, unsigned wanted,
+                               const golden_given *given, golden_values *values, gka_error *error) {
     stepper s = {.problem = problem,
                  .given = given,
                  .x = wanted >> JUDGE_X & 1 ? values->of[JUDGE_X] : NULL,

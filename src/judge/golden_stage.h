@@ -20,7 +20,7 @@ typedef struct golden_given_tensor {
     unsigned bit;     /* of gka_given */
 } golden_given_tensor;
 
-extern const golden_given_tensor golden_given_tensors[GIVEN_TENSORS];
+extern const golden_given_tensor gka_golden_given_tensors[GIVEN_TENSORS];
 
 /* of[i]: owned, or NULL: not given. */
 typedef struct golden_given {
@@ -29,40 +29,41 @@ typedef struct golden_given {
 } golden_given;
 
 /* What a stage makes (bits of outputs), and what it is handed when the spec does not say. */
-unsigned golden_stage_outputs(gka_golden_stage stage);
-unsigned golden_stage_given(gka_golden_stage stage, unsigned given);
+unsigned gka_golden_stage_outputs(gka_golden_stage stage);
+unsigned gka_golden_stage_given(gka_golden_stage stage, unsigned given);
 /* GKA_BAD_ARGUMENT where the stage cannot be handed that, or the problem not be that of a stage. */
-gka_status golden_stage_check(gka_golden_stage stage, unsigned given, const gka_problem *problem,
-                              gka_error *error);
+gka_status gka_golden_stage_check(gka_golden_stage stage, unsigned given,
+                                  const gka_problem *problem, gka_error *error);
 
 /* The outputs that hold what is given for `wanted`: x, fro, h_chunk, solve.dq, layer.dq. */
-unsigned golden_given_outputs(unsigned given, unsigned wanted);
+unsigned gka_golden_given_outputs(unsigned given, unsigned wanted);
 
 /* Those given for `wanted`, from outputs; p of the layer follows from layer.dq. round: to the types
  * in which kernels keep them. */
-gka_status golden_given_take(const gka_problem *problem, unsigned given, unsigned wanted,
-                             const golden_values *values, bool round, golden_given *out,
-                             gka_error *error);
+gka_status gka_golden_given_take(const gka_problem *problem, unsigned given, unsigned wanted,
+                                 const golden_values *values, bool round, golden_given *out,
+                                 gka_error *error);
 /* The same from a file's tensors x, fro, h_chunk, solve.dq, layer.dq or layer.p. */
-gka_status golden_given_read(const gka_problem *problem, unsigned given, unsigned wanted,
-                             const gka_file *file, bool heads_first, golden_given *out,
-                             gka_error *error);
-void golden_given_free(golden_given *given);
+gka_status gka_golden_given_read(const gka_problem *problem, unsigned given, unsigned wanted,
+                                 const gka_file *file, bool heads_first, golden_given *out,
+                                 gka_error *error);
+void gka_golden_given_free(golden_given *given);
 
 /* The outputs that follow from what is given alone: o layer.dv layer.dalpha from x, dk dg dh0 from
  * x and p. */
-unsigned golden_given_decides(unsigned given);
+unsigned gka_golden_given_decides(unsigned given);
 
 /* The exact formulas at what is given, by the certified oracle, for those of `wanted` that are x,
  * fro, o or gradients. lo may be NULL; reports: of the cotangents of x and of o; NULL: for a
  * judgement, where no last bit counts. */
-gka_status golden_exact_at(const gka_problem *problem, unsigned wanted, const golden_given *given,
-                           const gka_progress *progress, golden_values *values, golden_values *lo,
-                           gka_oracle_report reports[2], gka_error *error);
+gka_status gka_golden_exact_at(const gka_problem *problem, unsigned wanted,
+                               const golden_given *given, const gka_progress *progress,
+                               golden_values *values, golden_values *lo,
+                               gka_oracle_report reports[2], gka_error *error);
 
 /* x and solve.dq (of `wanted`) by num_iter steps in binary64 from given f and h_chunk; fro is what
  * is given, or ||H_t||_F. */
-gka_status golden_steps_at(const gka_problem *problem, unsigned wanted, const golden_given *given,
-                           golden_values *values, gka_error *error);
+gka_status gka_golden_steps_at(const gka_problem *problem, unsigned wanted,
+                               const golden_given *given, golden_values *values, gka_error *error);
 
 #endif

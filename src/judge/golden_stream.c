@@ -9,22 +9,22 @@
 #include <string.h>
 
 enum { BLOCK = 4096 };
-const golden_limits golden_limits_default = {.least = 1 << 14, .tokens = 2048};
+const golden_limits gka_golden_limits_default = {.least = 1 << 14, .tokens = 2048};
 
-int64_t golden_window(const golden_limits *limits, int64_t chunk_size) {
+int64_t gka_golden_window(const golden_limits *limits, int64_t chunk_size) {
     int64_t common = 128;
     while (common % chunk_size != 0)
         common += 128;
     return (limits->tokens + common - 1) / common * common;
 }
 
-bool golden_streams(const gka_problem *p, const golden_limits *limits) {
+bool gka_golden_streams(const gka_problem *p, const golden_limits *limits) {
     return p->N == 1 && p->H == 1 && p->B == 1 && p->cu_seqlens == NULL && p->T > limits->least &&
-           p->chunk_size <= golden_limits_default.tokens;
+           p->chunk_size <= gka_golden_limits_default.tokens;
 }
 
-double golden_stream_bytes(const gka_problem *p, const golden_limits *limits) {
-    const double W = (double)golden_window(limits, p->chunk_size), D = (double)p->D,
+double gka_golden_stream_bytes(const gka_problem *p, const golden_limits *limits) {
+    const double W = (double)gka_golden_window(limits, p->chunk_size), D = (double)p->D,
                  V = (double)p->V;
     return 8 * W * (7 * D + 4 * V + 9) + 16 * (W / (double)p->chunk_size) * D * D +
            32 * (sqrt(W) + 2) * D * (D + V) + 16 * W * (D + V) + (double)p->T;
@@ -32,67 +32,71 @@ double golden_stream_bytes(const gka_problem *p, const golden_limits *limits) {
 
 /* ---- windows ------------------------------------------------------------------------------- */
 
-int64_t golden_windows(const golden_stream *s) {
+int64_t gka_golden_windows(const golden_stream *s) {
     return (s->problem->T + s->window - 1) / s->window;
 }
 
-int64_t golden_window_end(const golden_stream *s, int64_t begin) {
+int64_t gka_golden_window_end(const golden_stream *s, int64_t begin) {
     return begin + s->window < s->problem->T ? begin + s->window : s->problem->T;
 }
 
 /* Elements of an output in n tokens. */
-int64_t golden_window_count(const golden_stream *s, int output, int64_t n) {
+int64_t gka_golden_window_count(const golden_stream *s, int output, int64_t n) {
     gka_problem part = *s->problem;
     part.T = n;
-    return judge_count(&part, output);
+    return gka_judge_count(&part, output);
 }
 
-gka_status golden_put_window(const golden_stream *s, const int64_t places[JUDGE_OUTPUTS],
-                             int output, int64_t begin, gka_error *error) {
-    return golden_spool_put(&s->spool, places[output] + golden_window_count(s, output, begin),
-                            golden_window_count(s, output, golden_window_end(s, begin) - begin),
-                            s->part.of[output], error);
+gka_status gka_golden_put_window(const golden_stream *s, const int64_t places[JUDGE_OUTPUTS],
+                                 int output, int64_t begin, gka_error *error) {
+    return gka_golden_spool_put(
+        &s->spool, places[output] + gka_golden_window_count(s, output, begin),
+        gka_golden_window_count(s, output, gka_golden_window_end(s, begin) - begin),
+        s->part.of[output], error);
 }
 
-gka_status golden_get_window(const golden_stream *s, const int64_t places[JUDGE_OUTPUTS],
-                             int output, int64_t begin, double *values, gka_error *error) {
-    return golden_spool_get(&s->spool, places[output] + golden_window_count(s, output, begin),
-                            golden_window_count(s, output, golden_window_end(s, begin) - begin),
-                            values, error);
+gka_status gka_golden_get_window(const golden_stream *s, const int64_t places[JUDGE_OUTPUTS],
+                                 int output, int64_t begin, double *values, gka_error *error) {
+    return gka_golden_spool_get(
+        &s->spool, places[output] + gka_golden_window_count(s, output, begin),
+        gka_golden_window_count(s, output, gka_golden_window_end(s, begin) - begin), values, error);
 }
 
 /* ---- states -------------------------------------------------------------------------------- */
 
-gka_view golden_state_view(int64_t D, int64_t columns, const double *state, unsigned char *bytes) {
+gka_view gka_golden_state_view(int64_t D, int64_t columns, const double *state,
+                               unsigned char *bytes) {
     const int64_t shape[4] = {1, 1, D, columns};
     return gka_view_of_doubles(4, shape, state, bytes);
 }
 
 /* The window's tokens from the states h, u; the first window has the problem's own. */
-gka_problem golden_window_of(const golden_stream *s, const gka_problem *p, int64_t begin,
-                             const double *h, const double *u, unsigned char *const bytes[2]) {
-    gka_problem part = gka_problem_tokens(p, begin, golden_window_end(s, begin));
-    part.h0 = begin == 0 ? p->h0 : golden_state_view(p->D, p->D, h, bytes[0]);
+gka_problem gka_golden_window_of(const golden_stream *s, const gka_problem *p, int64_t begin,
+                                 const double *h, const double *u, unsigned char *const bytes[2]) {
+    gka_problem part = gka_problem_tokens(p, begin, gka_golden_window_end(s, begin));
+    part.h0 = begin == 0 ? p->h0 : gka_golden_state_view(p->D, p->D, h, bytes[0]);
     if (p->V > 0)
-        part.u0 = begin == 0 ? p->u0 : golden_state_view(p->D, p->V, u, bytes[1]);
+        part.u0 = begin == 0 ? p->u0 : gka_golden_state_view(p->D, p->V, u, bytes[1]);
     return part;
 }
 
-gka_status golden_put_states(const golden_stream *s, int64_t place, int64_t begin,
-                             gka_error *error) {
+gka_status gka_golden_put_states(const golden_stream *s, int64_t place, int64_t begin,
+                                 gka_error *error) {
     const int64_t D = s->problem->D, V = s->problem->V, at = place + begin / s->window * s->size;
-    gka_status status = begin == 0 ? GKA_OK : golden_spool_put(&s->spool, at, D * D, s->h, error);
+    gka_status status =
+        begin == 0 ? GKA_OK : gka_golden_spool_put(&s->spool, at, D * D, s->h, error);
     if (status == GKA_OK && begin > 0 && V > 0)
-        status = golden_spool_put(&s->spool, at + D * D, D * V, s->u, error);
+        status = gka_golden_spool_put(&s->spool, at + D * D, D * V, s->u, error);
     return status;
 }
 
-gka_status golden_get_states(const golden_stream *s, int64_t place, int64_t begin,
-                             gka_error *error) {
+gka_status gka_golden_get_states(const golden_stream *s, int64_t place, int64_t begin,
+                                 gka_error *error) {
     const int64_t D = s->problem->D, V = s->problem->V, at = place + begin / s->window * s->size;
-    gka_status status = begin == 0 ? GKA_OK : golden_spool_get(&s->spool, at, D * D, s->h, error);
+    gka_status status =
+        begin == 0 ? GKA_OK : gka_golden_spool_get(&s->spool, at, D * D, s->h, error);
     if (status == GKA_OK && begin > 0 && V > 0)
-        status = golden_spool_get(&s->spool, at + D * D, D * V, s->u, error);
+        status = gka_golden_spool_get(&s->spool, at + D * D, D * V, s->u, error);
     return status;
 }
 
@@ -127,13 +131,13 @@ static bool allocate(golden_stream *s) {
         if (!(s->all >> i & 1))
             continue;
         const bool end = GOLDEN_ENDS >> i & 1;
-        const int64_t count =
-                          end ? judge_count(s->problem, i) : golden_window_count(s, i, s->window),
-                      n = count / golden_row_length(s->problem, i);
+        const int64_t count = end ? gka_judge_count(s->problem, i)
+                                  : gka_golden_window_count(s, i, s->window),
+                      n = count / gka_golden_row_length(s->problem, i);
         longest = count > longest ? count : longest;
         rows = n > rows ? n : rows;
         good = take(&s->part.of[i], count) &&
-               (judge_outputs[i].upstream == 0 || take(&s->local.of[i], count));
+               (gka_judge_outputs[i].upstream == 0 || take(&s->local.of[i], count));
         for (int kind = 0; kind < 3 && end && good; kind++)
             good = take(&s->ends[kind].of[i], count);
     }
@@ -143,28 +147,28 @@ static bool allocate(golden_stream *s) {
 
 /* Cuts the spool into arrays; what is never written takes no room on the disk. */
 static void place(golden_stream *s) {
-    const int64_t D = s->problem->D, V = s->problem->V, n = golden_windows(s) + 1;
+    const int64_t D = s->problem->D, V = s->problem->V, n = gka_golden_windows(s) + 1;
     for (int i = 0; i < JUDGE_OUTPUTS; i++) {
         if (!((s->all & GOLDEN_TOKENS) >> i & 1))
             continue;
-        const int64_t count = judge_count(s->problem, i);
+        const int64_t count = gka_judge_count(s->problem, i);
         int64_t *const places[] = {&s->exact[i], &s->steps[i], &s->kept[i]};
         for (int k = 0; k < 3; k++)
-            *places[k] = golden_spool_take(&s->spool, count);
+            *places[k] = gka_golden_spool_take(&s->spool, count);
         for (int k = 0; k < 2; k++)
             s->rows[k][i] =
-                golden_spool_take(&s->spool, 2 * count / golden_row_length(s->problem, i));
+                gka_golden_spool_take(&s->spool, 2 * count / gka_golden_row_length(s->problem, i));
     }
     s->size = D * D + D * V;
-    s->states = golden_spool_take(&s->spool, n * s->size);
-    s->exact_states = golden_spool_take(&s->spool, n * s->size);
-    s->values = golden_spool_take(&s->spool, n * D * V);
+    s->states = gka_golden_spool_take(&s->spool, n * s->size);
+    s->exact_states = gka_golden_spool_take(&s->spool, n * s->size);
+    s->values = gka_golden_spool_take(&s->spool, n * D * V);
     s->oracle = s->spool.taken; /* the last: how much a state takes is the oracle's to say */
 }
 
-gka_status golden_stream_open(const gka_problem *problem, const golden_inputs *inputs, unsigned all,
-                              const golden_limits *limits, const char *path, golden_stream **stream,
-                              gka_error *error) {
+gka_status gka_golden_stream_open(const gka_problem *problem, const golden_inputs *inputs,
+                                  unsigned all, const golden_limits *limits, const char *path,
+                                  golden_stream **stream, gka_error *error) {
     golden_stream *const s = *stream = gka_alloc(1, sizeof *s);
     if (s == NULL)
         return no_memory(error);
@@ -173,23 +177,23 @@ gka_status golden_stream_open(const gka_problem *problem, const golden_inputs *i
     s->all = all;
     if ((all & (GOLDEN_LEFT | GOLDEN_LEFT_END)) != 0)
         s->all |= GOLDEN_BIT(X) | GOLDEN_BIT(FRO);
-    s->window = golden_window(limits, problem->chunk_size);
+    s->window = gka_golden_window(limits, problem->chunk_size);
     if (!allocate(s))
         return no_memory(error);
-    const gka_status status = golden_spool_open(path, &s->spool, error);
+    const gka_status status = gka_golden_spool_open(path, &s->spool, error);
     if (status == GKA_OK)
         place(s);
     return status;
 }
 
-void golden_stream_close(golden_stream *s) {
+void gka_golden_stream_close(golden_stream *s) {
     if (s == NULL)
         return;
-    golden_spool_close(&s->spool);
+    gka_golden_spool_close(&s->spool);
     for (int kind = 0; kind < 3; kind++)
-        golden_free(&s->ends[kind]);
-    golden_free(&s->part);
-    golden_free(&s->local);
+        gka_golden_free(&s->ends[kind]);
+    gka_golden_free(&s->part);
+    gka_golden_free(&s->local);
     for (int i = 0; i < 4; i++) {
         const gka_chunk_carry *const c = &s->carry[i / 2][i % 2];
         gka_free(c->E);
@@ -221,8 +225,8 @@ static bool exact_window(void *context, int64_t begin, int64_t end) {
     (void)end;
     for (int i = 0; i < JUDGE_OUTPUTS && status == GKA_OK; i++)
         if (pass->outputs >> i & 1)
-            status = golden_put_window(s, s->exact, i, begin, pass->error);
-    golden_inputs_forget(s->inputs);
+            status = gka_golden_put_window(s, s->exact, i, begin, pass->error);
+    gka_golden_inputs_forget(s->inputs);
     return status == GKA_OK;
 }
 
@@ -233,36 +237,36 @@ static int64_t oracle_state(const golden_stream *s, int64_t window, size_t size)
 static bool keep_state(void *context, int64_t window, const void *state, size_t size) {
     const exact_pass *const pass = context;
     const golden_stream *const s = pass->stream;
-    golden_inputs_forget(s->inputs);
-    return golden_spool_put_bytes(&s->spool, oracle_state(s, window, size), size, state,
-                                  pass->error) == GKA_OK;
+    gka_golden_inputs_forget(s->inputs);
+    return gka_golden_spool_put_bytes(&s->spool, oracle_state(s, window, size), size, state,
+                                      pass->error) == GKA_OK;
 }
 
 static bool fetch_state(void *context, int64_t window, void *state, size_t size) {
     const exact_pass *const pass = context;
     const golden_stream *const s = pass->stream;
-    return golden_spool_get_bytes(&s->spool, oracle_state(s, window, size), size, state,
-                                  pass->error) == GKA_OK;
+    return gka_golden_spool_get_bytes(&s->spool, oracle_state(s, window, size), size, state,
+                                      pass->error) == GKA_OK;
 }
 
 static void passed_window(void *context) {
     const exact_pass *const pass = context;
-    golden_inputs_forget(pass->stream->inputs);
+    gka_golden_inputs_forget(pass->stream->inputs);
 }
 
-gka_status golden_stream_exact(golden_stream *s, judge_part part, unsigned wanted,
-                               const gka_progress *progress, gka_oracle_report *report,
-                               gka_error *error) {
+gka_status gka_golden_stream_exact(golden_stream *s, judge_part part, unsigned wanted,
+                                   const gka_progress *progress, gka_oracle_report *report,
+                                   gka_error *error) {
     gka_error why = {0};
     gka_exact out = {0};
     unsigned outputs = 0;
     for (int i = 0; i < JUDGE_OUTPUTS; i++) {
         const judge_part own =
-            judge_outputs[i].part == JUDGE_STATES ? JUDGE_FORWARD : judge_outputs[i].part;
+            gka_judge_outputs[i].part == JUDGE_STATES ? JUDGE_FORWARD : gka_judge_outputs[i].part;
         if (!(wanted >> i & 1) || own != part)
             continue;
         outputs |= 1u << i;
-        *judge_exact(&out, i) =
+        *gka_judge_exact(&out, i) =
             GOLDEN_TOKENS >> i & 1 ? s->part.of[i] : s->ends[GOLDEN_EXACT].of[i];
     }
     if (outputs == 0)
@@ -282,25 +286,25 @@ gka_status golden_stream_exact(golden_stream *s, judge_part part, unsigned wante
             : gka_oracle_gradient(s->problem,
                                   part == JUDGE_SOLVE ? GKA_COTANGENT_X : GKA_COTANGENT_O, &options,
                                   &out, NULL, report, error);
-    golden_inputs_forget(s->inputs);
+    gka_golden_inputs_forget(s->inputs);
     return why.status == GKA_OK ? status : gka_fail(error, why.status, "%s", why.text);
 }
 
 /* ---- writing ------------------------------------------------------------------------------- */
 
-gka_status golden_stream_write(golden_stream *s, int output, golden_kind kind, gka_writer *writer,
-                               gka_error *error) {
-    const int64_t count = judge_count(s->problem, output);
+gka_status gka_golden_stream_write(golden_stream *s, int output, golden_kind kind,
+                                   gka_writer *writer, gka_error *error) {
+    const int64_t count = gka_judge_count(s->problem, output);
     const int64_t *const places[] = {s->exact, s->steps, s->kept};
     const bool spooled = GOLDEN_TOKENS >> output & 1;
-    const gka_dtype dtype = kind == GOLDEN_EMULATED ? judge_dtype(s->problem, output) : GKA_F64;
+    const gka_dtype dtype = kind == GOLDEN_EMULATED ? gka_judge_dtype(s->problem, output) : GKA_F64;
     gka_status status = GKA_OK;
     for (int64_t i = 0; i < count && status == GKA_OK; i += BLOCK) {
         const int64_t n = count - i < BLOCK ? count - i : BLOCK;
         double block[BLOCK];
         unsigned char bytes[8 * BLOCK];
         if (spooled)
-            status = golden_spool_get(&s->spool, places[kind][output] + i, n, block, error);
+            status = gka_golden_spool_get(&s->spool, places[kind][output] + i, n, block, error);
         else
             memcpy(block, s->ends[kind].of[output] + i, (size_t)n * sizeof *block);
         if (status != GKA_OK)

@@ -26,62 +26,62 @@ typedef struct golden_stream golden_stream;
 typedef struct golden_limits {
     int64_t least, tokens;
 } golden_limits;
-extern const golden_limits golden_limits_default;
+extern const golden_limits gka_golden_limits_default;
 
 /* gka_golden_generate with other limits. */
-gka_status golden_generate(const gka_golden_spec *spec, const gka_file *inputs,
-                           const golden_limits *limits, const char *path,
-                           const gka_progress *progress, gka_error *error);
+gka_status gka_golden_generate_within(const gka_golden_spec *spec, const gka_file *inputs,
+                                      const golden_limits *limits, const char *path,
+                                      const gka_progress *progress, gka_error *error);
 
 /* Tokens of a window: the smallest multiple of 128 and of the chunk size from limits->tokens on. */
-int64_t golden_window(const golden_limits *limits, int64_t chunk_size);
+int64_t gka_golden_window(const golden_limits *limits, int64_t chunk_size);
 
 /* Whether the problem can be streamed: one sequence of one head, and many tokens. */
-bool golden_streams(const gka_problem *problem, const golden_limits *limits);
+bool gka_golden_streams(const gka_problem *problem, const golden_limits *limits);
 
 /* Bytes of memory that this takes. */
-double golden_stream_bytes(const gka_problem *problem, const golden_limits *limits);
+double gka_golden_stream_bytes(const gka_problem *problem, const golden_limits *limits);
 
 /* all: every output that is computed. Problem and inputs must stay. */
-gka_status golden_stream_open(const gka_problem *problem, const golden_inputs *inputs, unsigned all,
-                              const golden_limits *limits, const char *path, golden_stream **stream,
-                              gka_error *error);
-void golden_stream_close(golden_stream *stream);
+gka_status gka_golden_stream_open(const gka_problem *problem, const golden_inputs *inputs,
+                                  unsigned all, const golden_limits *limits, const char *path,
+                                  golden_stream **stream, gka_error *error);
+void gka_golden_stream_close(golden_stream *stream);
 
 /* NAME.exact of those outputs that belong to one pass: JUDGE_FORWARD (with JUDGE_STATES),
  * JUDGE_SOLVE, JUDGE_LAYER. */
-gka_status golden_stream_exact(golden_stream *stream, judge_part part, unsigned wanted,
-                               const gka_progress *progress, gka_oracle_report *report,
-                               gka_error *error);
+gka_status gka_golden_stream_exact(golden_stream *stream, judge_part part, unsigned wanted,
+                                   const gka_progress *progress, gka_oracle_report *report,
+                                   gka_error *error);
 /* NAME.steps of every output. */
-gka_status golden_stream_steps(golden_stream *stream, const gka_progress *progress,
-                               gka_error *error);
+gka_status gka_golden_stream_steps(golden_stream *stream, const gka_progress *progress,
+                                   gka_error *error);
 
 /* Whether all of NAME.steps is zero. */
-bool golden_stream_zero(const golden_stream *stream, int output);
+bool gka_golden_stream_zero(const golden_stream *stream, int output);
 
 /* What computes outputs: a profile, by chunks, or an arithmetic, token by token (as
- * golden_by_tokens); neither: nothing. */
+ * gka_golden_by_tokens); neither: nothing. */
 typedef struct golden_kernel {
     const gka_profile *profile;
     const char *policy;
 } golden_kernel;
 
-/* golden_errors of a kernel at the problem's chunk size and num_iter (which may differ from the
+/* gka_golden_errors of a kernel at the problem's chunk size and num_iter (which may differ from the
  * stream's problem in these alone), or of the steps values as stored. */
-gka_status golden_stream_errors(golden_stream *stream, golden_kernel kernel,
-                                const gka_problem *problem, unsigned wanted,
-                                const gka_progress *progress, golden_error errors[JUDGE_OUTPUTS],
-                                gka_error *error);
+gka_status gka_golden_stream_errors(golden_stream *stream, golden_kernel kernel,
+                                    const gka_problem *problem, unsigned wanted,
+                                    const gka_progress *progress,
+                                    golden_error errors[JUDGE_OUTPUTS], gka_error *error);
 
-/* A profile's own outputs, for golden_stream_write. */
-gka_status golden_stream_emulate(golden_stream *stream, const gka_profile *profile,
-                                 const gka_progress *progress, gka_error *error);
+/* A profile's own outputs, for gka_golden_stream_write. */
+gka_status gka_golden_stream_emulate(golden_stream *stream, const gka_profile *profile,
+                                     const gka_progress *progress, gka_error *error);
 
 /* All of an output in its type (F64, or of the emulated that in which kernels store it),
  * little-endian. */
 typedef enum golden_kind { GOLDEN_EXACT, GOLDEN_STEPS, GOLDEN_EMULATED } golden_kind;
-gka_status golden_stream_write(golden_stream *stream, int output, golden_kind kind,
-                               gka_writer *writer, gka_error *error);
+gka_status gka_golden_stream_write(golden_stream *stream, int output, golden_kind kind,
+                                   gka_writer *writer, gka_error *error);
 
 #endif

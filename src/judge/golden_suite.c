@@ -36,7 +36,7 @@ static gka_status hash_of_file(const char *path, char text[SHA256_DIGEST_STRING_
     const bool failed = ferror(file) != 0;
     (void)fclose(file);
     SHA256Final(digest, &context);
-    golden_digest_text(digest, text);
+    gka_golden_digest_text(digest, text);
     return failed ? gka_fail(error, GKA_IO, "%s: cannot be read", path) : GKA_OK;
 }
 
@@ -44,7 +44,7 @@ static gka_status hash_of_file(const char *path, char text[SHA256_DIGEST_STRING_
 
 /* What a case costs: tokens and heads, times that of a token as it grows with D. */
 static double work_of(const gka_golden_spec *spec) {
-    const gka_generator g = golden_generator(spec);
+    const gka_generator g = gka_golden_generator(spec);
     const double D = (double)g.D;
     return (double)g.B * (double)g.T * (double)g.H * (D * D * D + 1e4);
 }
@@ -57,14 +57,14 @@ static gka_status stands(const char *path, const gka_golden_spec *spec, bool *go
     *good = false;
     if (access(path, F_OK) != 0)
         return GKA_OK;
-    gka_status status = golden_spec_text(spec, false, &text, error);
+    gka_status status = gka_golden_spec_text(spec, false, &text, error);
     if (status == GKA_OK)
         status = gka_file_open(path, &file, error);
     if (status == GKA_OK) {
         const char *const version = gka_file_metadata(file, "golden"),
                           *const gka = gka_file_metadata(file, "gka_version"),
                           *const made = gka_file_metadata(file, "spec");
-        *good = version != NULL && strcmp(version, golden_version) == 0 && gka != NULL &&
+        *good = version != NULL && strcmp(version, gka_golden_version) == 0 && gka != NULL &&
                 strcmp(gka, gka_version()) == 0 && made != NULL && strcmp(made, text) == 0;
     }
     gka_file_close(file);
@@ -122,10 +122,10 @@ static gka_status write_index(const char *suite, const char *folder, gka_error *
             status = no_memory(folder, error);
         gka_free(path);
     }
-    json_t *const root =
-        status == GKA_OK ? json_pack("{s:s,s:s,s:s,s:O}", "suite", suite, "golden", golden_version,
-                                     "gka_version", gka_version(), "cases", cases)
-                         : NULL;
+    json_t *const root = status == GKA_OK ? json_pack("{s:s,s:s,s:s,s:O}", "suite", suite, "golden",
+                                                      gka_golden_version, "gka_version",
+                                                      gka_version(), "cases", cases)
+                                          : NULL;
     char *const path = path_in(folder, "index.json", "");
     if (status == GKA_OK)
         status =

@@ -2,7 +2,7 @@
  *
  *   part       a window's outputs, and x and f of the forward pass where gradients read them
  *   states     H and U before each window, as a pass has left them
- *   values     U before each window by the recurrence over tokens (golden_local)
+ *   values     U before each window by the recurrence over tokens (gka_golden_local)
  *   kept       a kernel's own outputs: x and f on the way left, all of what is emulated
  *   rows       sums of squares of each row, against the steps values and against local values
  */
@@ -47,25 +47,26 @@ struct golden_stream {
 
 /* How many windows there are; where the one from begin on ends; elements of an output in n tokens.
  */
-int64_t golden_windows(const golden_stream *s);
-int64_t golden_window_end(const golden_stream *s, int64_t begin);
-int64_t golden_window_count(const golden_stream *s, int output, int64_t n);
+int64_t gka_golden_windows(const golden_stream *s);
+int64_t gka_golden_window_end(const golden_stream *s, int64_t begin);
+int64_t gka_golden_window_count(const golden_stream *s, int output, int64_t n);
 
 /* A window of s->part to the spool; from there. */
-gka_status golden_put_window(const golden_stream *s, const int64_t places[JUDGE_OUTPUTS],
-                             int output, int64_t begin, gka_error *error);
-gka_status golden_get_window(const golden_stream *s, const int64_t places[JUDGE_OUTPUTS],
-                             int output, int64_t begin, double *values, gka_error *error);
+gka_status gka_golden_put_window(const golden_stream *s, const int64_t places[JUDGE_OUTPUTS],
+                                 int output, int64_t begin, gka_error *error);
+gka_status gka_golden_get_window(const golden_stream *s, const int64_t places[JUDGE_OUTPUTS],
+                                 int output, int64_t begin, double *values, gka_error *error);
 
 /* A state as a view; the window's tokens from the states h, u, the first from the problem's own. */
-gka_view golden_state_view(int64_t D, int64_t columns, const double *state, unsigned char *bytes);
-gka_problem golden_window_of(const golden_stream *s, const gka_problem *p, int64_t begin,
-                             const double *h, const double *u, unsigned char *const bytes[2]);
+gka_view gka_golden_state_view(int64_t D, int64_t columns, const double *state,
+                               unsigned char *bytes);
+gka_problem gka_golden_window_of(const golden_stream *s, const gka_problem *p, int64_t begin,
+                                 const double *h, const double *u, unsigned char *const bytes[2]);
 
 /* s->h and s->u before the window at begin to the spool; from there. Nothing for the first. */
-gka_status golden_put_states(const golden_stream *s, int64_t place, int64_t begin,
-                             gka_error *error);
-gka_status golden_get_states(const golden_stream *s, int64_t place, int64_t begin,
-                             gka_error *error);
+gka_status gka_golden_put_states(const golden_stream *s, int64_t place, int64_t begin,
+                                 gka_error *error);
+gka_status gka_golden_get_states(const golden_stream *s, int64_t place, int64_t begin,
+                                 gka_error *error);
 
 #endif

@@ -8,7 +8,7 @@
 #define BOTH(member) offsetof(gka_exact, member), offsetof(gka_chunk, member)
 
 /* A local judgement of a gradient reads x, f and p; solve.dq is p, layer.dq gives it. */
-const judge_output judge_outputs[JUDGE_OUTPUTS] = {
+const judge_output gka_judge_outputs[JUDGE_OUTPUTS] = {
     {"x", JUDGE_FORWARD, "BTHD", 1, BOTH(x), false, 0},
     {"fro", JUDGE_FORWARD, "BTH", 0, BOTH(fro), true, 0},
     {"h_chunk", JUDGE_STATES, "BCHDD", 2, BOTH(h_chunk), false, 0},
@@ -31,23 +31,23 @@ const char *const gka_verify_names[] = {
     "solve.dq", "solve.dk",     "solve.dg", "solve.dh0", "layer.dq", "layer.dk",
     "layer.dv", "layer.dalpha", "layer.dg", NULL};
 
-int judge_find(const char *name) {
+int gka_judge_find(const char *name) {
     for (int i = 0; i < JUDGE_OUTPUTS; i++)
-        if (strcmp(judge_outputs[i].name, name) == 0)
+        if (strcmp(gka_judge_outputs[i].name, name) == 0)
             return i;
     return -1;
 }
 
-double **judge_exact(gka_exact *exact, int output) {
-    return (double **)(void *)((char *)exact + judge_outputs[output].exact);
+double **gka_judge_exact(gka_exact *exact, int output) {
+    return (double **)(void *)((char *)exact + gka_judge_outputs[output].exact);
 }
 
-double **judge_chunk(gka_chunk *chunk, int output) {
-    return (double **)(void *)((char *)chunk + judge_outputs[output].chunk);
+double **gka_judge_chunk(gka_chunk *chunk, int output) {
+    return (double **)(void *)((char *)chunk + gka_judge_outputs[output].chunk);
 }
 
-const char *judge_missing(const gka_problem *problem, int output) {
-    const judge_output *const o = &judge_outputs[output];
+const char *gka_judge_missing(const gka_problem *problem, int output) {
+    const judge_output *const o = &gka_judge_outputs[output];
     const bool needs_v = o->part == JUDGE_LAYER || strchr(o->shape, 'V') != NULL;
     if (needs_v && problem->v.data == NULL)
         return "v";
@@ -73,30 +73,30 @@ static int64_t extent(const gka_problem *problem, char letter) {
     }
 }
 
-int judge_shape(const gka_problem *problem, int output, int64_t shape[GKA_MAX_RANK]) {
-    const char *const letters = judge_outputs[output].shape;
+int gka_judge_shape(const gka_problem *problem, int output, int64_t shape[GKA_MAX_RANK]) {
+    const char *const letters = gka_judge_outputs[output].shape;
     const int rank = (int)strlen(letters);
     for (int i = 0; i < rank; i++)
         shape[i] = extent(problem, letters[i]);
     return rank;
 }
 
-int64_t judge_count(const gka_problem *problem, int output) {
+int64_t gka_judge_count(const gka_problem *problem, int output) {
     int64_t shape[GKA_MAX_RANK], count = 1;
-    const int rank = judge_shape(problem, output, shape);
+    const int rank = gka_judge_shape(problem, output, shape);
     for (int i = 0; i < rank; i++)
         count *= shape[i];
     return count;
 }
 
-gka_dtype judge_dtype(const gka_problem *problem, int output) {
+gka_dtype gka_judge_dtype(const gka_problem *problem, int output) {
     if (problem->q.dtype == GKA_F64)
         return GKA_F64;
-    return judge_outputs[output].wide ? GKA_F32 : problem->q.dtype;
+    return gka_judge_outputs[output].wide ? GKA_F32 : problem->q.dtype;
 }
 
-bool judge_has_tokens(int output) {
-    return strncmp(judge_outputs[output].shape, "BT", 2) == 0;
+bool gka_judge_has_tokens(int output) {
+    return strncmp(gka_judge_outputs[output].shape, "BT", 2) == 0;
 }
 
 enum { SHAPE_TEXT = 200 };
@@ -135,19 +135,19 @@ static void turn(int64_t *shape, char *letters) {
     letters[1] = letters[2], letters[2] = letter;
 }
 
-gka_status judge_check_tensor(const gka_problem *problem, const gka_file *file,
-                              const gka_tensor *tensor, int output, bool heads_first,
-                              gka_error *error) {
+gka_status gka_judge_check_tensor(const gka_problem *problem, const gka_file *file,
+                                  const gka_tensor *tensor, int output, bool heads_first,
+                                  gka_error *error) {
     const char *const path = gka_file_path(file);
     if (gka_format_of_dtype(tensor->dtype) == NULL)
         return gka_fail(error, GKA_BAD_FILE,
                         "%s: tensor '%s': dtype %s; a floating-point type was expected", path,
                         tensor->name, gka_dtype_name(tensor->dtype));
     int64_t shape[GKA_MAX_RANK];
-    const int rank = judge_shape(problem, output, shape);
+    const int rank = gka_judge_shape(problem, output, shape);
     char letters[8] = {0};
-    memcpy(letters, judge_outputs[output].shape, (size_t)rank);
-    const bool tokens = judge_has_tokens(output);
+    memcpy(letters, gka_judge_outputs[output].shape, (size_t)rank);
+    const bool tokens = gka_judge_has_tokens(output);
     if (heads_first && tokens)
         turn(shape, letters);
     if (is_shape(tensor, rank, shape))

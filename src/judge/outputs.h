@@ -49,28 +49,28 @@ typedef struct judge_output {
     unsigned upstream;   /* bit i: output i, read by its local judgement; 0: judged as it is */
 } judge_output;
 
-extern const judge_output judge_outputs[JUDGE_OUTPUTS];
+extern const judge_output gka_judge_outputs[JUDGE_OUTPUTS];
 
 /* -1: none */
-int judge_find(const char *name);
+int gka_judge_find(const char *name);
 /* The members of a result, by output. */
-double **judge_exact(gka_exact *exact, int output);
-double **judge_chunk(gka_chunk *chunk, int output);
+double **gka_judge_exact(gka_exact *exact, int output);
+double **gka_judge_chunk(gka_chunk *chunk, int output);
 
 /* The input tensor (v, dx or do) without which the output is not defined; NULL: all are there. */
-const char *judge_missing(const gka_problem *problem, int output);
+const char *gka_judge_missing(const gka_problem *problem, int output);
 
-int judge_shape(const gka_problem *problem, int output, int64_t shape[GKA_MAX_RANK]);
-int64_t judge_count(const gka_problem *problem, int output);
+int gka_judge_shape(const gka_problem *problem, int output, int64_t shape[GKA_MAX_RANK]);
+int64_t gka_judge_count(const gka_problem *problem, int output);
 /* The type in which kernels store it. */
-gka_dtype judge_dtype(const gka_problem *problem, int output);
+gka_dtype gka_judge_dtype(const gka_problem *problem, int output);
 
 /* GKA_BAD_FILE with file, tensor, shape and expected shape; heads_first: token tensors are
  * [B,H,T,..] there. Numbers of a floating-point type only. */
-gka_status judge_check_tensor(const gka_problem *problem, const gka_file *file,
-                              const gka_tensor *tensor, int output, bool heads_first,
-                              gka_error *error);
+gka_status gka_judge_check_tensor(const gka_problem *problem, const gka_file *file,
+                                  const gka_tensor *tensor, int output, bool heads_first,
+                                  gka_error *error);
 /* Whether an output's second and third axes are tokens and heads. */
-bool judge_has_tokens(int output);
+bool gka_judge_has_tokens(int output);
 
 #endif

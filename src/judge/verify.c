@@ -13,7 +13,7 @@
 enum { FORWARD, SOLVE, LAYER, PASSES };
 
 static int pass_of(int output) {
-    const judge_part part = judge_outputs[output].part;
+    const judge_part part = gka_judge_outputs[output].part;
     return part == JUDGE_SOLVE ? SOLVE : part == JUDGE_LAYER ? LAYER : FORWARD;
 }
 
@@ -26,7 +26,7 @@ static bool is_input(const char *name) {
 
 /* "ref.NAME", NAME an output */
 static bool is_ref(const char *name) {
-    return strncmp(name, "ref.", 4) == 0 && judge_find(name + 4) >= 0;
+    return strncmp(name, "ref.", 4) == 0 && gka_judge_find(name + 4) >= 0;
 }
 
 /* ---- one verification ---------------------------------------------------------------------- */
@@ -43,16 +43,16 @@ typedef struct job {
 } job;
 
 static double **array_of(job *j, int output) {
-    return judge_exact(&j->exact[pass_of(output)], output);
+    return gka_judge_exact(&j->exact[pass_of(output)], output);
 }
 
 static double **emulated_of(job *j, int output) {
-    return judge_exact(&j->emulated[pass_of(output)], output);
+    return gka_judge_exact(&j->emulated[pass_of(output)], output);
 }
 
 static void add_row(job *j, const char *prefix, int output) {
     char name[32];
-    (void)snprintf(name, sizeof name, "%s%s", prefix, judge_outputs[output].name);
+    (void)snprintf(name, sizeof name, "%s%s", prefix, gka_judge_outputs[output].name);
     const gka_tensor *const tensor = gka_file_find(j->file, name);
     if (tensor == NULL)
         return;
@@ -80,7 +80,7 @@ static gka_status sort_tensors(job *j, gka_error *error) {
         const gka_tensor *const tensor = gka_file_tensor(j->file, i);
         if (is_ref(tensor->name))
             v->ref_count++;
-        else if (judge_find(tensor->name) < 0 && !is_input(tensor->name))
+        else if (gka_judge_find(tensor->name) < 0 && !is_input(tensor->name))
             v->others[v->other_count++] = tensor;
     }
     if (v->row_count == 0)
@@ -96,13 +96,13 @@ static gka_status sort_tensors(job *j, gka_error *error) {
 static gka_status check_tensors(const job *j, gka_error *error) {
     for (size_t i = 0; i < j->v->row_count; i++) {
         const gka_tensor *const tensor = j->v->rows[i].tensor;
-        const char *const missing = judge_missing(&j->v->problem, j->outputs[i]);
+        const char *const missing = gka_judge_missing(&j->v->problem, j->outputs[i]);
         if (missing != NULL)
             return gka_fail(error, GKA_BAD_FILE,
                             "%s: tensor '%s' cannot be judged: its input '%s' is missing",
                             gka_file_path(j->file), tensor->name, missing);
         const gka_status status =
-            judge_check_tensor(&j->v->problem, j->file, tensor, j->outputs[i], false, error);
+            gka_judge_check_tensor(&j->v->problem, j->file, tensor, j->outputs[i], false, error);
         if (status != GKA_OK)
             return status;
     }
@@ -193,7 +193,7 @@ static gka_status allocate(job *j, gka_error *error) {
             *emulated = gka_alloc((size_t)gka_tensor_count(j->v->rows[i].tensor), sizeof **array);
         if (*array == NULL || (j->options->emulate != NULL && *emulated == NULL))
             return gka_fail(error, GKA_OUT_OF_MEMORY, "%s: out of memory computing the exact '%s'",
-                            gka_file_path(j->file), judge_outputs[o].name);
+                            gka_file_path(j->file), gka_judge_outputs[o].name);
     }
     return GKA_OK;
 }
@@ -293,11 +293,11 @@ static gka_verdict verdict_of(const gka_verify_options *options, const char *nam
 static void compare(job *j) {
     for (size_t i = 0; i < j->v->row_count; i++) {
         gka_verdict_row *const row = &j->v->rows[i];
-        gka_compare(row->tensor, *array_of(j, j->outputs[i]), judge_outputs[j->outputs[i]].row_rank,
-                    &row->comparison);
+        gka_compare(row->tensor, *array_of(j, j->outputs[i]),
+                    gka_judge_outputs[j->outputs[i]].row_rank, &row->comparison);
         if (j->options->emulate != NULL) {
             const double *const emulated = *emulated_of(j, j->outputs[i]);
-            gka_compare(row->tensor, emulated, judge_outputs[j->outputs[i]].row_rank,
+            gka_compare(row->tensor, emulated, gka_judge_outputs[j->outputs[i]].row_rank,
                         &row->emulated);
             row->predicted =
                 gka_rel_err(gka_tensor_count(row->tensor), emulated, *array_of(j, j->outputs[i]));
@@ -324,10 +324,10 @@ static double dot(int64_t n, const double *a, const double *b) {
 
 /* A tensor of the file as doubles; NULL where there is none. */
 static gka_status load(const job *j, int output, double **values, gka_error *error) {
-    const gka_tensor *const tensor = gka_file_find(j->file, judge_outputs[output].name);
+    const gka_tensor *const tensor = gka_file_find(j->file, gka_judge_outputs[output].name);
     return tensor == NULL
                ? GKA_OK
-               : golden_load(&j->v->problem, j->file, tensor, output, false, values, error);
+               : gka_golden_load(&j->v->problem, j->file, tensor, output, false, values, error);
 }
 
 typedef struct dh0_arrays {
@@ -368,7 +368,8 @@ static void describe_dh0(int64_t count, const dh0_arrays *a, gka_dh0 *dh0) {
 static gka_status judge_dh0(job *j, gka_error *error) {
     const gka_problem *const problem = &j->v->problem;
     const double *const exact = *array_of(j, JUDGE_SOLVE_DH0);
-    const int64_t matrices = problem->N * problem->H, count = judge_count(problem, JUDGE_SOLVE_DH0);
+    const int64_t matrices = problem->N * problem->H,
+                  count = gka_judge_count(problem, JUDGE_SOLVE_DH0);
     dh0_arrays a = {0};
     j->v->dh0 = (gka_dh0){.with = NAN, .without = NAN, .ridge = NAN};
     gka_status status = load(j, JUDGE_SOLVE_DH0, &a.out, error);

@@ -46,14 +46,14 @@ static const double *iterate(const chebyshev *S, int i) {
 static void run_chebyshev(gka_arith *A, chebyshev *S, bool reversible, double *x) {
     row *const c = &S->c;
     const int r = c->solver->iterations;
-    solve_chebyshev.start(A, c);
+    gka_solve_chebyshev.start(A, c);
     S->square = c->s[SQUARE];
     S->step = c->s[STEP];
     S->omega[0] = c->s[OMEGA];
     copy(c->D, x, S->X);
     for (int i = 1; i <= r; i++) {
         gka_arith_matvec(A, c->D, c->D, c->system->H, x, c->w);
-        solve_chebyshev.step(A, c);
+        gka_solve_chebyshev.step(A, c);
         S->omega[i] = c->s[OMEGA];
         if (!reversible)
             copy(c->D, x, S->X + i * c->D);
@@ -160,12 +160,12 @@ enum { TAU, TWICE_SIGMA, DELTA }; /* the row's scalars, as in chebyshev.c */
 static void run_two_term(gka_arith *A, two_term *S, bool reversible) {
     row *const c = &S->c;
     const int64_t D = c->D;
-    solve_chebyshev_two_term.start(A, c);
+    gka_solve_chebyshev_two_term.start(A, c);
     S->delta = c->s[DELTA];
     for (int i = 0; i <= c->solver->iterations; i++) {
         if (i > 0) {
             gka_arith_matvec(A, D, D, c->system->H, c->p, c->w);
-            solve_chebyshev_two_term.step(A, c);
+            gka_solve_chebyshev_two_term.step(A, c);
         }
         S->tau[i] = c->s[TAU];
         copy(D, c->p, S->d + (reversible ? 0 : i * D));
@@ -257,7 +257,7 @@ typedef struct cg {
 static void run_cg(gka_arith *A, cg *S, double *x) {
     row *const c = &S->c;
     const int64_t D = c->D;
-    const method *const M = c->solver->jacobi ? &solve_cg_jacobi : &solve_cg;
+    const method *const M = c->solver->jacobi ? &gka_solve_cg_jacobi : &gka_solve_cg;
     M->start(A, c);
     copy(D, x, S->x0);
     if (M->residual != NULL) {
@@ -350,21 +350,21 @@ void gka_solve_adjoint(gka_arith *A, const gka_system *system, const gka_solver 
     double *const memory = workspace, *const own = memory + ROW_VECTORS * D,
                   *const x = own + OWN_VECTORS * D, *const saved = x + D;
     if (solver->method == GKA_CHEBYSHEV) {
-        chebyshev S = {.c = solve_row(A, system, solver, q, x, true, memory), .X = saved};
+        chebyshev S = {.c = gka_solve_row(A, system, solver, q, x, true, memory), .X = saved};
         S.omega = saved + 3 * (r + 1) * D;
         run_chebyshev(A, &S, reversible, x);
         chebyshev_adjoint(A, &S, reversible, dx, dq, dH, dlambda, df, own);
         return;
     }
     if (solver->method == GKA_CHEBYSHEV_TWO_TERM) {
-        two_term S = {.c = solve_row(A, system, solver, q, x, false, memory), .d = saved};
+        two_term S = {.c = gka_solve_row(A, system, solver, q, x, false, memory), .d = saved};
         S.r = saved + (r + 1) * D;
         S.tau = saved + 3 * (r + 1) * D;
         run_two_term(A, &S, reversible);
         two_term_adjoint(A, &S, reversible, dx, dq, dH, dlambda, df, own);
         return;
     }
-    cg S = {.c = solve_row(A, system, solver, q, x, false, memory), .P = saved};
+    cg S = {.c = gka_solve_row(A, system, solver, q, x, false, memory), .P = saved};
     S.R = S.P + r * D;
     S.W = S.R + (r + 1) * D;
     S.x0 = S.W + r * D;

@@ -65,7 +65,7 @@ static void step(gka_arith *A, row *c) {
     check(c);
 }
 
-const method solve_cg = {false, start, NULL, step};
+const method gka_solve_cg = {false, start, NULL, step};
 
 /* x_0 = q / diag(H + lambda I), and p = x_0 for the product that gives its residual */
 static void start_jacobi(gka_arith *A, row *c) {
@@ -86,4 +86,4 @@ static void residual_jacobi(gka_arith *A, row *c) {
     begin(A, c);
 }
 
-const method solve_cg_jacobi = {false, start_jacobi, residual_jacobi, step};
+const method gka_solve_cg_jacobi = {false, start_jacobi, residual_jacobi, step};

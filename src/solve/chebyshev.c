@@ -48,7 +48,7 @@ static void step(gka_arith *A, row *c) {
     axpby(A, c->D, omega, c->x, -1, g, c->x);
 }
 
-const method solve_chebyshev = {true, start, NULL, step};
+const method gka_solve_chebyshev = {true, start, NULL, step};
 
 /* ---- two-term ------------------------------------------------------------------------------ */
 
@@ -81,4 +81,4 @@ static void step_two_term(gka_arith *A, row *c) {
     c->s[TAU] = tau;
 }
 
-const method solve_chebyshev_two_term = {false, start_two_term, NULL, step_two_term};
+const method gka_solve_chebyshev_two_term = {false, start_two_term, NULL, step_two_term};

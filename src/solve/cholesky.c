@@ -5,13 +5,13 @@
  */
 #include "solve/row.h"
 
-size_t solve_cholesky_workspace(int64_t D) {
+size_t gka_solve_cholesky_workspace(int64_t D) {
     return (size_t)(D * D + 3 * D) * sizeof(double);
 }
 
 /* L_ij = (h_ij - sum_(l<j) L_il L_jl)/L_jj, L_ii = sqrt(h_ii - sum_(l<i) L_il^2). Returns the
  * first pivot that is not positive, D if all are. */
-int64_t solve_factor(gka_arith *A, int64_t D, const double *H, double lambda, double *L) {
+int64_t gka_solve_factor(gka_arith *A, int64_t D, const double *H, double lambda, double *L) {
     for (int64_t i = 0; i < D; i++) {
         double *const Li = L + i * D;
         for (int64_t j = 0; j < i; j++) {
@@ -28,7 +28,7 @@ int64_t solve_factor(gka_arith *A, int64_t D, const double *H, double lambda, do
 }
 
 /* L y = b, then L^T x = y, in place */
-void solve_substitute(gka_arith *A, int64_t D, const double *L, double *b) {
+void gka_solve_substitute(gka_arith *A, int64_t D, const double *L, double *b) {
     for (int64_t i = 0; i < D; i++) {
         const double *const Li = L + i * D;
         b[i] = stored(A, quo(A, sub(A, b[i], dot(A, i, Li, b)), Li[i]));
@@ -63,18 +63,18 @@ static void correct(gka_arith *A, int64_t D, const double *L, double *r, double 
     for (int64_t i = 0; i < D; i++)
         d[i] = ldexp(r[i], -e);
     gka_arith_store(A, D, d, d);
-    solve_substitute(A, D, L, d);
+    gka_solve_substitute(A, D, L, d);
     for (int64_t i = 0; i < D; i++)
         x[i] += ldexp(d[i], e);
 }
 
-void solve_cholesky(gka_arith *A, const gka_system *system, const gka_solver *solver,
-                    const double *q, double *x, gka_outcome *outcome, const gka_observer *observer,
-                    void *workspace) {
+void gka_solve_cholesky(gka_arith *A, const gka_system *system, const gka_solver *solver,
+                        const double *q, double *x, gka_outcome *outcome,
+                        const gka_observer *observer, void *workspace) {
     const int64_t D = system->D;
     double *const L = workspace, *const b = L + D * D, *const r = b + D, *const d = r + D;
     const double lambda = gka_arith_scalar(A, system->lambda[0]);
-    const int64_t pivot = solve_factor(A, D, system->H, lambda, L);
+    const int64_t pivot = gka_solve_factor(A, D, system->H, lambda, L);
     copy(D, q, b);
     *outcome = (gka_outcome){GKA_BREAKDOWN, (int)pivot};
     if (pivot < D) {
@@ -83,7 +83,7 @@ void solve_cholesky(gka_arith *A, const gka_system *system, const gka_solver *so
         return;
     }
     copy(D, b, x);
-    solve_substitute(A, D, L, x);
+    gka_solve_substitute(A, D, L, x);
     if (observer->call != NULL)
         observer->call(observer->context, 0, x);
     const int steps = solver->refined ? solver->iterations : 0;

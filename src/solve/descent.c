@@ -26,7 +26,7 @@ static void step(gka_arith *A, row *c) {
     axpby(A, c->D, -c->s[ALPHA], c->w, 1, c->x, c->x);
 }
 
-const method solve_gradient = {true, start, NULL, step};
+const method gka_solve_gradient = {true, start, NULL, step};
 
 /* ---- Nesterov: x' = y - alpha g(y), y = x' + beta (x' - x); y in p ------------------------- */
 
@@ -52,4 +52,4 @@ static void step_nesterov(gka_arith *A, row *c) {
     copy(c->D, next, c->x);
 }
 
-const method solve_nesterov = {false, start_nesterov, NULL, step_nesterov};
+const method gka_solve_nesterov = {false, start_nesterov, NULL, step_nesterov};

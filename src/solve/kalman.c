@@ -217,13 +217,13 @@ static void solve_ud(gka_arith *A, gka_kalman *K, const double *q, double *x) {
 static gka_event solve_information(gka_arith *A, gka_kalman *K, const double *q, double *x) {
     const int64_t D = K->D;
     double *const L = K->scratch + VECTORS * D + K->V;
-    if (solve_factor(A, D, K->Phi, 0, L) < D) {
+    if (gka_solve_factor(A, D, K->Phi, 0, L) < D) {
         for (int64_t i = 0; i < D; i++)
             x[i] = NAN;
         return GKA_BREAKDOWN;
     }
     copy(D, q, x);
-    solve_substitute(A, D, L, x);
+    gka_solve_substitute(A, D, L, x);
     return GKA_RAN;
 }
 

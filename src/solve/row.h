@@ -30,19 +30,19 @@ typedef struct method {
     void (*step)(gka_arith *A, row *c);
 } method;
 
-extern const method solve_chebyshev, solve_chebyshev_two_term, solve_cg, solve_cg_jacobi,
-    solve_gradient, solve_nesterov;
+extern const method gka_solve_chebyshev, gka_solve_chebyshev_two_term, gka_solve_cg,
+    gka_solve_cg_jacobi, gka_solve_gradient, gka_solve_nesterov;
 
-/* The direct solver. workspace of solve_cholesky_workspace(D) bytes. */
-size_t solve_cholesky_workspace(int64_t D);
-void solve_cholesky(gka_arith *A, const gka_system *system, const gka_solver *solver,
-                    const double *q, double *x, gka_outcome *outcome, const gka_observer *observer,
-                    void *workspace);
+/* The direct solver. workspace of gka_solve_cholesky_workspace(D) bytes. */
+size_t gka_solve_cholesky_workspace(int64_t D);
+void gka_solve_cholesky(gka_arith *A, const gka_system *system, const gka_solver *solver,
+                        const double *q, double *x, gka_outcome *outcome,
+                        const gka_observer *observer, void *workspace);
 
 /* L_ij of H + lambda I = L L^T, lower triangle of L [D,D]; D, or the first pivot that is not
  * positive. Then L y = b and L^T x = y in place. */
-int64_t solve_factor(gka_arith *A, int64_t D, const double *H, double lambda, double *L);
-void solve_substitute(gka_arith *A, int64_t D, const double *L, double *b);
+int64_t gka_solve_factor(gka_arith *A, int64_t D, const double *H, double lambda, double *L);
+void gka_solve_substitute(gka_arith *A, int64_t D, const double *L, double *b);
 
 /* One element on its way to memory. */
 static inline double stored(gka_arith *A, double x) {
@@ -53,8 +53,8 @@ static inline double stored(gka_arith *A, double x) {
 
 /* The row of a system with n = 1 whose bounds are set, vectors from `memory`, 5 D doubles: p w r z
  * and a copy of q. */
-row solve_row(gka_arith *A, const gka_system *system, const gka_solver *solver, const double *q,
-              double *x, bool multiplies_x, double *memory);
+row gka_solve_row(gka_arith *A, const gka_system *system, const gka_solver *solver, const double *q,
+                  double *x, bool multiplies_x, double *memory);
 
 /* The row ends here. */
 static inline void stop(row *c, gka_event event) {

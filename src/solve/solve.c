@@ -52,11 +52,11 @@ const char *gka_event_name(gka_event event) {
 
 static const method *method_of(const gka_solver *solver) {
     switch (solver->method) {
-    case GKA_CHEBYSHEV: return &solve_chebyshev;
-    case GKA_CHEBYSHEV_TWO_TERM: return &solve_chebyshev_two_term;
-    case GKA_CG: return solver->jacobi ? &solve_cg_jacobi : &solve_cg;
-    case GKA_GRADIENT: return &solve_gradient;
-    case GKA_NESTEROV: return &solve_nesterov;
+    case GKA_CHEBYSHEV: return &gka_solve_chebyshev;
+    case GKA_CHEBYSHEV_TWO_TERM: return &gka_solve_chebyshev_two_term;
+    case GKA_CG: return solver->jacobi ? &gka_solve_cg_jacobi : &gka_solve_cg;
+    case GKA_GRADIENT: return &gka_solve_gradient;
+    case GKA_NESTEROV: return &gka_solve_nesterov;
     case GKA_CHOLESKY: break;
     }
     return NULL;
@@ -66,7 +66,7 @@ enum { TILES = 5 }; /* of [n,D]: q, p, w, r, z */
 
 size_t gka_solve_workspace(const gka_solver *solver, int64_t n, int64_t D) {
     if (solver->method == GKA_CHOLESKY)
-        return solve_cholesky_workspace(D);
+        return gka_solve_cholesky_workspace(D);
     return (size_t)n * sizeof(row) + (size_t)(TILES * n * D) * sizeof(double);
 }
 
@@ -92,8 +92,8 @@ static void set_bounds(gka_arith *A, const gka_system *system, row *c) {
     }
 }
 
-row solve_row(gka_arith *A, const gka_system *system, const gka_solver *solver, const double *q,
-              double *x, bool multiplies_x, double *memory) {
+row gka_solve_row(gka_arith *A, const gka_system *system, const gka_solver *solver, const double *q,
+                  double *x, bool multiplies_x, double *memory) {
     const int64_t D = system->D;
     row c = {.solver = solver,
              .system = system,
@@ -132,7 +132,8 @@ void gka_solve(gka_arith *A, const gka_system *system, const gka_solver *solver,
     if (solver->method == GKA_CHOLESKY) {
         assert(system->H != NULL);
         gka_outcome own;
-        solve_cholesky(A, system, solver, q, x, outcome != NULL ? outcome : &own, watch, workspace);
+        gka_solve_cholesky(A, system, solver, q, x, outcome != NULL ? outcome : &own, watch,
+                           workspace);
         return;
     }
     const method *const M = method_of(solver);

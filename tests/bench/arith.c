@@ -73,7 +73,7 @@ int main(void) {
     subjects[count++] = (subject){"plain double, rows", "", .plain = rows, .best = INFINITY};
     subjects[count++] = (subject){"plain double, lanes", "", .plain = lanes, .best = INFINITY};
     const arith_kernels *tables[4];
-    arith_kernels_all(tables);
+    gka_arith_kernels_all(tables);
     static const char *const more[] = {"fp32/fma", "bf16/fma", "bf16/pairwise", "bf16/stochastic",
                                        NULL};
     for (int t = 0; tables[t] != NULL; t++)

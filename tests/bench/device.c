@@ -42,8 +42,8 @@ typedef struct subject {
 } subject;
 
 static void multiply(const subject *s) {
-    const mma_packed left = mma_left_layout(s->device, s->input, M, K, s->left);
-    const mma_packed right = mma_right_layout(s->device, s->input, K, N, s->right);
+    const mma_packed left = gka_mma_left_layout(s->device, s->input, M, K, s->left);
+    const mma_packed right = gka_mma_right_layout(s->device, s->input, K, N, s->right);
     if (s->what >= WITH_LEFT)
         s->kernels->pack_left(s->device, s->input, M, K, (gka_matrix){a, K, 1}, &left);
     if (s->what >= ALL)
@@ -97,7 +97,7 @@ int main(int argc, char **argv) {
         b32[i] = (float)(b[i] = draw((uint64_t)(i + M * K)));
 
     const mma_kernels *tables[4];
-    mma_kernels_all(tables);
+    gka_mma_kernels_all(tables);
     const gka_device *const h100 = gka_device_find("h100");
     subject subjects[32] = {{.name = "OpenBLAS sgemm", .what = SGEMM}};
     int count = 1;
@@ -126,8 +126,8 @@ int main(int argc, char **argv) {
         it->right = gka_alloc(gka_mma_right_size(it->device, it->input, K, N), 1);
         if (!it->left || !it->right)
             return 1;
-        const mma_packed left = mma_left_layout(it->device, it->input, M, K, it->left);
-        const mma_packed right = mma_right_layout(it->device, it->input, K, N, it->right);
+        const mma_packed left = gka_mma_left_layout(it->device, it->input, M, K, it->left);
+        const mma_packed right = gka_mma_right_layout(it->device, it->input, K, N, it->right);
         it->kernels->pack_left(it->device, it->input, M, K, (gka_matrix){a, K, 1}, &left);
         it->kernels->pack_right(it->device, it->input, K, N, (gka_matrix){b, N, 1}, &right);
     }

@@ -532,7 +532,7 @@ static void tables_agree(const gka_policy *policy) {
     enum { W = 33 };
     static double M[W * W], x[W], y[W], reference[W], matrix[W * W], again[W * W];
     const arith_kernels *tables[4];
-    arith_kernels_all(tables);
+    gka_arith_kernels_all(tables);
     stream s = {9, 0};
     T.P = policy;
     for (int i = 0; i < W * W; i++)
@@ -541,7 +541,7 @@ static void tables_agree(const gka_policy *policy) {
         x[i] = draw(&s, &policy->storage, true);
     for (int i = 0; tables[i] != NULL; i++)
         for (int generic = 0; generic < 2; generic++) {
-            const int instance = generic ? ARITH_GENERIC : arith_instance(policy);
+            const int instance = generic ? ARITH_GENERIC : gka_arith_instance(policy);
             double *const into = i + generic == 0 ? reference : y;
             double *const update = i + generic == 0 ? matrix : again;
             memcpy(update, M, sizeof M);

@@ -4,8 +4,8 @@
  *
  * Who adds what is a matter of layout and the same here as in the released kernels. What is fused
  * is the compiler's choice per kernel: the probe's bf16 norm is a chain of fused multiply-adds,
- * where the released solver rounds every other product first (norm_low); and the probe's tiles of
- * 32 rows have one warp to a row, as tiles of 64 have, where the solver has four. */
+ * where the released solver rounds every other product first (gka_norm_low); and the probe's tiles
+ * of 32 rows have one warp to a row, as tiles of 64 have, where the solver has four. */
 #include "probes.h"
 
 #include "chunk/tile.h"
@@ -27,7 +27,7 @@ static void assert_same(const char *what, int64_t i, double got, double want) {
         fail_msg("%s: result %lld is %a, not %a", what, (long long)i, want, got);
 }
 
-/* ||H||_F^2 in bf16 in the order of norm_low, every product but the first fused. */
+/* ||H||_F^2 in bf16 in the order of gka_norm_low, every product but the first fused. */
 static double fused_norm_bf16(int64_t D, const double *H) {
     const int64_t across = D / 8, down = 32 / across;
     double thread[128];
@@ -36,10 +36,10 @@ static double fused_norm_bf16(int64_t D, const double *H) {
         for (int64_t row = t / across; row < D; row += 4 * down) {
             const double *const a = H + row * D + t % across * 8;
             const bool first = row == t / across;
-            sum = first ? low_fma(false, a[0], a[0], bf16(a[1] * a[1]))
-                        : low_fma(false, a[0], a[0], sum);
+            sum = first ? gka_low_fma(false, a[0], a[0], bf16(a[1] * a[1]))
+                        : gka_low_fma(false, a[0], a[0], sum);
             for (int64_t i = 1; i < 8; i++)
-                sum = first && i == 1 ? sum : low_fma(false, a[i], a[i], sum);
+                sum = first && i == 1 ? sum : gka_low_fma(false, a[i], a[i], sum);
         }
         thread[t] = sum;
     }
@@ -59,7 +59,7 @@ static void check_norm(const gka_file *file, int64_t D) {
     for (int64_t i = 0; i < n; i++) {
         const double *const H = h + i * D * D;
         assert_same(name, i, fused_norm_bf16(D, H), low[i]);
-        assert_same(name, i, dot_state(SUM_WARP, D, H, H), wide[i]);
+        assert_same(name, i, gka_dot_state(SUM_WARP, D, H, H), wide[i]);
     }
     gka_free(h), gka_free(low), gka_free(wide);
 }
@@ -98,9 +98,9 @@ static void check_rows(const gka_file *file, int64_t C, int64_t D) {
             double mask[64];
             for (int64_t j = 0; j < C; j++)
                 mask[j] = j <= t;
-            assert_same(name, i * C + t, row_dot(SUM_WARP, 64, D, K + t * D, product + t * D),
+            assert_same(name, i * C + t, gka_row_dot(SUM_WARP, 64, D, K + t * D, product + t * D),
                         s[i * C + t]);
-            assert_same(name, i * C + t, row_dot(SUM_WARP, 64, C, square + t * C, mask),
+            assert_same(name, i * C + t, gka_row_dot(SUM_WARP, 64, C, square + t * C, mask),
                         p[i * C + t]);
         }
     }
@@ -129,7 +129,7 @@ static void test_scans(void **state) {
         const int64_t count = gka_tensor_count(probe(file, name, "x"));
         for (int64_t i = 0; i < count; i += N) {
             double out[128];
-            scan_sum(SUM_WARP, N, x + i, out);
+            gka_scan_sum(SUM_WARP, N, x + i, out);
             for (int64_t t = 0; t < N; t++)
                 assert_same(name, i + t, out[t], want[i + t]);
         }

@@ -64,7 +64,7 @@ static void put(candidate *c, int output, int64_t i, double x) {
 /* A reference of the golden, as doubles, into the candidate. */
 static void put_reference(candidate *c, int output, const char *suffix, gka_rounding rounding) {
     char name[40];
-    (void)snprintf(name, sizeof name, "%s%s", judge_outputs[output].name, suffix);
+    (void)snprintf(name, sizeof name, "%s%s", gka_judge_outputs[output].name, suffix);
     const gka_tensor *const from = gka_file_find(golden, name);
     assert_true(from != NULL && from->dtype == GKA_F64);
     for (int64_t i = 0; i < gka_tensor_count(from); i++)
@@ -76,12 +76,12 @@ static void put_reference(candidate *c, int output, const char *suffix, gka_roun
 
 static void start(candidate *c) {
     for (int i = 0; i < JUDGE_OUTPUTS; i++) {
-        (void)snprintf(c->names[i], sizeof c->names[i], "%s.h100", judge_outputs[i].name);
+        (void)snprintf(c->names[i], sizeof c->names[i], "%s.h100", gka_judge_outputs[i].name);
         const gka_tensor *const tensor = gka_file_find(golden, c->names[i]);
         assert_non_null(tensor);
         const size_t size = (size_t)gka_tensor_count(tensor) * gka_dtype_size(tensor->dtype);
         c->tensors[i] = *tensor;
-        c->tensors[i].name = judge_outputs[i].name;
+        c->tensors[i].name = gka_judge_outputs[i].name;
         c->tensors[i].data = c->bytes[i] = gka_alloc(size, 1);
         assert_non_null(c->bytes[i]);
         memcpy(c->bytes[i], tensor->data, size);
@@ -217,7 +217,7 @@ static void test_wrong_tensors_fail(void **state) {
     static mutation *const mutations[] = {zero, half, minus, not_a_number, unwritten};
     unsigned upstream = 0;
     for (int o = 0; o < JUDGE_OUTPUTS; o++)
-        upstream |= judge_outputs[o].upstream;
+        upstream |= gka_judge_outputs[o].upstream;
     for (size_t m = 0; m < sizeof mutations / sizeof *mutations; m++) {
         for (int o = 0; o < JUDGE_OUTPUTS; o++)
             if (upstream >> o & 1)
@@ -284,7 +284,7 @@ static void test_names_and_heads_first(void **state) {
     gka_file_close(file);
     for (int i = 0; i < JUDGE_OUTPUTS; i++) {
         gka_tensor *const t = &c.tensors[i];
-        if (strncmp(judge_outputs[i].shape, "BT", 2) != 0)
+        if (strncmp(gka_judge_outputs[i].shape, "BT", 2) != 0)
             continue;
         const gka_tensor from = *gka_file_find(golden, c.names[i]);
         const int64_t T = from.shape[1], H = from.shape[2], n = from.rank > 3 ? from.shape[3] : 1;

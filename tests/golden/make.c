@@ -121,8 +121,8 @@ static void test_inputs_of_ones_own(void **state) {
                         gka_file_metadata(second, "tolerances"));
     for (int i = 0; i < JUDGE_OUTPUTS; i++) {
         int64_t n = 0, m = 0;
-        double *const a = doubles(first, judge_outputs[i].name, ".exact", &n);
-        double *const b = doubles(second, judge_outputs[i].name, ".exact", &m);
+        double *const a = doubles(first, gka_judge_outputs[i].name, ".exact", &n);
+        double *const b = doubles(second, gka_judge_outputs[i].name, ".exact", &m);
         assert_true(a != NULL && b != NULL && n == m);
         assert_memory_equal(a, b, (size_t)n * sizeof *a);
         gka_free(a);
@@ -140,7 +140,7 @@ static void test_hash_of_inputs(void **state) {
     const gka_tensor tensors[] = {{"q", GKA_BF16, 2, {1, 3}, "abcdef"},
                                   {"g", GKA_F32, 1, {0}, ""},
                                   {"k", GKA_F32, 0, {0}, "wxyz"}};
-    golden_hash_inputs(tensors, 3, NULL, text);
+    gka_golden_hash_inputs(tensors, 3, NULL, text);
     assert_string_equal(text, "9443e4de2d9566ddf18b0bffa3703b7370a250d974f03c1a30d15a67185e3d83");
 }
 
@@ -154,12 +154,12 @@ static void test_steps_converge_to_exact(void **state) {
     gka_file *const file = make(GROUPED ", \"ridge\": 0.3, \"iters\": 60}");
     for (int i = 0; i < JUDGE_OUTPUTS; i++) {
         int64_t n = 0;
-        double *const exact = doubles(file, judge_outputs[i].name, ".exact", &n);
-        double *const steps = doubles(file, judge_outputs[i].name, ".steps", &n);
+        double *const exact = doubles(file, gka_judge_outputs[i].name, ".exact", &n);
+        double *const steps = doubles(file, gka_judge_outputs[i].name, ".steps", &n);
         assert_true(exact != NULL && steps != NULL);
         const double distance = gka_rel_err(n, steps, exact);
         if (!(distance < 1e-11))
-            fail_msg("%s: %.3g", judge_outputs[i].name, distance);
+            fail_msg("%s: %.3g", gka_judge_outputs[i].name, distance);
         gka_free(exact);
         gka_free(steps);
     }

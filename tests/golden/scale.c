@@ -48,7 +48,7 @@ static void test_memory_does_not_grow(void **state) {
     gka_golden_spec_start(&spec);
     const gka_problem p = {
         .T = tokens, .D = size, .V = size, .chunk_size = spec.generator.chunk_size};
-    const double expected = golden_stream_bytes(&p, &golden_limits_default),
+    const double expected = gka_golden_stream_bytes(&p, &gka_golden_limits_default),
                  few = memory_of(tokens / 4), many = memory_of(tokens);
     print_message(
         "D = %lld: T = %lld %.1f MB, T = %lld %.1f MB; expected %.1f MB and the program\n",

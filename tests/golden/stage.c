@@ -36,24 +36,25 @@ static double *load(const gka_problem *p, const gka_file *file, const char *name
     double *values = NULL;
     const gka_tensor *const tensor = gka_file_find(file, name);
     if (tensor != NULL)
-        assert_int_equal(golden_load(p, file, tensor, output, false, &values, &error), GKA_OK);
+        assert_int_equal(gka_golden_load(p, file, tensor, output, false, &values, &error), GKA_OK);
     return values;
 }
 
 static golden_given load_given(const gka_problem *p, const gka_file *file) {
     golden_given given = {0};
     for (int i = 0; i < GIVEN_TENSORS; i++)
-        given.of[i] = load(p, file, golden_given_tensors[i].name, golden_given_tensors[i].output);
+        given.of[i] =
+            load(p, file, gka_golden_given_tensors[i].name, gka_golden_given_tensors[i].output);
     return given;
 }
 
 static double distance(const gka_problem *p, const gka_file *file, int output, const char *suffix,
                        const double *values) {
     char name[48];
-    (void)snprintf(name, sizeof name, "%s%s", judge_outputs[output].name, suffix);
+    (void)snprintf(name, sizeof name, "%s%s", gka_judge_outputs[output].name, suffix);
     double *const ref = load(p, file, name, output);
     assert_non_null(ref);
-    const double d = gka_rel_err(judge_count(p, output), values, ref);
+    const double d = gka_rel_err(gka_judge_count(p, output), values, ref);
     gka_free(ref);
     return d;
 }
@@ -67,12 +68,12 @@ static void later_stages(const gka_problem *p, const gka_file *golden, const cha
     unsigned wanted = 0;
     for (int i = 0; i < JUDGE_OUTPUTS; i++) {
         char name[48];
-        (void)snprintf(name, sizeof name, "%s.exact", judge_outputs[i].name);
+        (void)snprintf(name, sizeof name, "%s.exact", gka_judge_outputs[i].name);
         wanted |= (gka_file_find(golden, name) != NULL ? 1u : 0u) << i;
     }
     assert_int_equal(gka_profile_find(profile_name, &profile, &error), GKA_OK);
     assert_int_equal(gka_profile_set(&profile, "h0_sign=exact", &error), GKA_OK);
-    assert_int_equal(golden_allocate(p, wanted, out, &error), GKA_OK);
+    assert_int_equal(gka_golden_allocate(p, wanted, out, &error), GKA_OK);
     for (int part = JUDGE_SOLVE; part <= JUDGE_LAYER; part++) {
         gka_chunk chunk = {0};
         const gka_chunk_given at = {
@@ -80,8 +81,8 @@ static void later_stages(const gka_problem *p, const gka_file *golden, const cha
             .fro = given.of[GIVEN_FRO],
             .p = given.of[part == JUDGE_SOLVE ? GIVEN_SOLVE_P : GIVEN_LAYER_P]};
         for (int i = 0; i < JUDGE_OUTPUTS; i++)
-            if (wanted >> i & 1 && (int)judge_outputs[i].part == part)
-                *judge_chunk(&chunk, i) = out->of[i];
+            if (wanted >> i & 1 && (int)gka_judge_outputs[i].part == part)
+                *gka_judge_chunk(&chunk, i) = out->of[i];
         assert_int_equal(gka_chunk_backward(p, &profile,
                                             part == JUDGE_SOLVE ? GKA_CHUNK_SOLVE : GKA_CHUNK_LAYER,
                                             true, &at, &chunk, &error),
@@ -90,13 +91,14 @@ static void later_stages(const gka_problem *p, const gka_file *golden, const cha
     golden_values x = {0}, o = {0};
     x.of[JUDGE_X] = given.of[GIVEN_X];
     if (wanted >> JUDGE_O & 1) {
-        assert_int_equal(golden_local(p, 1u << JUDGE_O, &x, &o, &error), GKA_OK);
-        memcpy(out->of[JUDGE_O], o.of[JUDGE_O], (size_t)judge_count(p, JUDGE_O) * sizeof(double));
+        assert_int_equal(gka_golden_local(p, 1u << JUDGE_O, &x, &o, &error), GKA_OK);
+        memcpy(out->of[JUDGE_O], o.of[JUDGE_O],
+               (size_t)gka_judge_count(p, JUDGE_O) * sizeof(double));
     }
-    golden_free(&o);
+    gka_golden_free(&o);
     if (store)
-        golden_store(p, wanted, out);
-    golden_given_free(&given);
+        gka_golden_store(p, wanted, out);
+    gka_golden_given_free(&given);
 }
 
 static gka_problem problem_of(const gka_file *file) {
@@ -129,11 +131,11 @@ static void test_exact_is_the_formulas(void **state) {
                 continue;
             const double exact = distance(&p, golden, i, ".exact", out.of[i]);
             if (!(exact < 1e-12))
-                fail_msg("%s, %s: %.3g", later[s], judge_outputs[i].name, exact);
+                fail_msg("%s, %s: %.3g", later[s], gka_judge_outputs[i].name, exact);
             compared++;
         }
         assert_in_range(compared, 2, 3);
-        golden_free(&out);
+        gka_golden_free(&out);
         gka_problem_free(&p);
         gka_file_close(golden);
     }
@@ -156,12 +158,12 @@ static void test_kernels_are_judged(void **state) {
             for (int i = 0; i < JUDGE_OUTPUTS; i++) {
                 if (out.of[i] == NULL)
                     continue;
-                for (int64_t n = 0; wrong && n < judge_count(&p, i); n++)
+                for (int64_t n = 0; wrong && n < gka_judge_count(&p, i); n++)
                     out.of[i][n] = -out.of[i][n];
                 gka_tensor *const t = &tensors[count++];
                 *t = (gka_tensor){
-                    .name = judge_outputs[i].name, .dtype = GKA_F64, .data = out.of[i]};
-                t->rank = judge_shape(&p, i, t->shape);
+                    .name = gka_judge_outputs[i].name, .dtype = GKA_F64, .data = out.of[i]};
+                t->rank = gka_judge_shape(&p, i, t->shape);
             }
             gka_golden_verdict v;
             assert_int_equal(gka_file_write(CANDIDATE, tensors, count, NULL, 0, &error), GKA_OK);
@@ -171,7 +173,7 @@ static void test_kernels_are_judged(void **state) {
             assert_int_equal(v.failed, wrong ? count : 0);
             gka_golden_verdict_free(&v);
             gka_file_close(candidate);
-            golden_free(&out);
+            gka_golden_free(&out);
             gka_problem_free(&p);
             gka_file_close(golden);
         }
@@ -196,7 +198,7 @@ static void test_solve(void **state) {
         const int outputs[] = {JUDGE_X, JUDGE_SOLVE_DQ, JUDGE_FRO};
         for (int i = 0; i < (s == 2 ? 2 : 3); i++) {
             char name[48];
-            (void)snprintf(name, sizeof name, "%s.steps", judge_outputs[outputs[i]].name);
+            (void)snprintf(name, sizeof name, "%s.steps", gka_judge_outputs[outputs[i]].name);
             double *const steps = load(&p, golden, name, outputs[i]);
             assert_non_null(steps);
             const double d = distance(&p, golden, outputs[i], ".exact", steps);
@@ -208,14 +210,14 @@ static void test_solve(void **state) {
         golden_given none = {0};
         gka_error error = {0};
         const unsigned wanted = 1u << JUDGE_X | 1u << JUDGE_SOLVE_DQ | 1u << JUDGE_FRO;
-        assert_int_equal(golden_allocate(&p, wanted, &own, &error), GKA_OK);
-        assert_int_equal(golden_steps_at(&p, wanted, &none, &own, &error), GKA_OK);
+        assert_int_equal(gka_golden_allocate(&p, wanted, &own, &error), GKA_OK);
+        assert_int_equal(gka_golden_steps_at(&p, wanted, &none, &own, &error), GKA_OK);
         if (s == 0)
             for (int i = 0; i < 3; i++)
                 assert_true(distance(&p, golden, outputs[i], ".steps", own.of[outputs[i]]) < 1e-12);
         else /* a state in bf16 is another one */
             assert_true(distance(&p, golden, JUDGE_X, ".steps", own.of[JUDGE_X]) > 1e-5);
-        golden_free(&own);
+        gka_golden_free(&own);
         gka_problem_free(&p);
         gka_file_close(golden);
     }
@@ -231,7 +233,7 @@ static void test_decode(void **state) {
     gka_error error = {0};
     golden_values out = {0};
     const unsigned wanted = 1u << JUDGE_X | 1u << JUDGE_FRO | 1u << JUDGE_H_FINAL;
-    assert_int_equal(golden_allocate(&p, wanted, &out, &error), GKA_OK);
+    assert_int_equal(gka_golden_allocate(&p, wanted, &out, &error), GKA_OK);
     assert_int_equal(gka_profile_find("h100", &h100, &error), GKA_OK);
     gka_chunk chunk = {
         .x = out.of[JUDGE_X], .fro = out.of[JUDGE_FRO], .h_final = out.of[JUDGE_H_FINAL]};
@@ -239,15 +241,15 @@ static void test_decode(void **state) {
     assert_true(distance(&p, golden, JUDGE_X, ".exact", out.of[JUDGE_X]) < 0x1p-8);
     assert_true(distance(&p, golden, JUDGE_FRO, ".exact", out.of[JUDGE_FRO]) < 0x1p-9);
     assert_true(distance(&p, golden, JUDGE_H_FINAL, ".exact", out.of[JUDGE_H_FINAL]) < 0x1p-9);
-    golden_store(&p, wanted, &out);
+    gka_golden_store(&p, wanted, &out);
     gka_tensor tensors[3];
     size_t count = 0;
     for (int i = 0; i < JUDGE_OUTPUTS; i++) {
         if (!(wanted >> i & 1))
             continue;
         gka_tensor *const t = &tensors[count++];
-        *t = (gka_tensor){.name = judge_outputs[i].name, .dtype = GKA_F64, .data = out.of[i]};
-        t->rank = judge_shape(&p, i, t->shape);
+        *t = (gka_tensor){.name = gka_judge_outputs[i].name, .dtype = GKA_F64, .data = out.of[i]};
+        t->rank = gka_judge_shape(&p, i, t->shape);
     }
     gka_file *candidate = NULL;
     gka_golden_verdict v;
@@ -259,7 +261,7 @@ static void test_decode(void **state) {
     gka_golden_verdict_free(&v);
     gka_file_close(candidate);
     assert_int_equal(unlink(CANDIDATE), 0);
-    golden_free(&out);
+    gka_golden_free(&out);
     gka_problem_free(&p);
     gka_file_close(golden);
 }

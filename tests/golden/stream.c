@@ -31,7 +31,7 @@ static gka_golden_spec spec_of(const char *json) {
 static void make(const gka_golden_spec *spec, const gka_file *inputs, const golden_limits *limits,
                  const char *path) {
     gka_error error = {0};
-    if (golden_generate(spec, inputs, limits, path, NULL, &error) != GKA_OK)
+    if (gka_golden_generate_within(spec, inputs, limits, path, NULL, &error) != GKA_OK)
         fail_msg("%s", error.text);
 }
 
@@ -125,7 +125,7 @@ static void test_same_bytes_of_inputs(void **state) {
     gka_problem problem;
     gka_file *inputs = NULL;
     gka_error error = {0};
-    gka_generator generator = golden_generator(&made);
+    gka_generator generator = gka_golden_generator(&made);
     generator.cotangents = true;
     assert_int_equal(gka_problem_generate(&generator, &problem, &error), GKA_OK);
     assert_int_equal(gka_problem_write(&problem, NULL, 0, INPUTS, &error), GKA_OK);
@@ -151,7 +151,7 @@ static void test_same_errors(void **state) {
     gka_golden_spec spec = spec_of(specs[0]);
     gka_problem p;
     gka_error error = {0};
-    gka_generator generator = golden_generator(&spec);
+    gka_generator generator = gka_golden_generator(&spec);
     generator.cotangents = true;
     generator.chunk_size = 32;
     assert_int_equal(gka_problem_generate(&generator, &p, &error), GKA_OK);
@@ -161,10 +161,10 @@ static void test_same_errors(void **state) {
     gka_profile exact64;
     const golden_inputs inputs = {0};
     assert_int_equal(gka_profile_find("exact64", &exact64, &error), GKA_OK);
-    assert_int_equal(golden_steps(&p, &exact64, all, &steps, &error), GKA_OK);
-    assert_int_equal(golden_stream_open(&p, &inputs, all, &always, STREAMED, &stream, &error),
+    assert_int_equal(gka_golden_steps(&p, &exact64, all, &steps, &error), GKA_OK);
+    assert_int_equal(gka_golden_stream_open(&p, &inputs, all, &always, STREAMED, &stream, &error),
                      GKA_OK);
-    assert_int_equal(golden_stream_steps(stream, NULL, &error), GKA_OK);
+    assert_int_equal(gka_golden_stream_steps(stream, NULL, &error), GKA_OK);
     for (size_t k = 0; k < sizeof kernels / sizeof *kernels; k++) {
         golden_error a[JUDGE_OUTPUTS], b[JUDGE_OUTPUTS];
         golden_values own = {0};
@@ -178,23 +178,24 @@ static void test_same_errors(void **state) {
             assert_int_equal(gka_profile_find(kernels[k].profile, &profile, &error), GKA_OK);
             kernel.profile = &profile;
         }
-        assert_int_equal(kernel.profile != NULL ? golden_steps(&q, &profile, wanted, &own, &error)
-                         : kernel.policy != NULL
-                             ? golden_by_tokens(&q, kernel.policy, wanted, &own, &error)
-                             : golden_steps(&q, &exact64, wanted, &own, &error),
+        assert_int_equal(
+            kernel.profile != NULL  ? gka_golden_steps(&q, &profile, wanted, &own, &error)
+            : kernel.policy != NULL ? gka_golden_by_tokens(&q, kernel.policy, wanted, &own, &error)
+                                    : gka_golden_steps(&q, &exact64, wanted, &own, &error),
+            GKA_OK);
+        gka_golden_store(&q, wanted, &own);
+        assert_int_equal(gka_golden_errors(&q, wanted, &own, &steps, a, &error), GKA_OK);
+        assert_int_equal(gka_golden_stream_errors(stream, kernel, &q, wanted, NULL, b, &error),
                          GKA_OK);
-        golden_store(&q, wanted, &own);
-        assert_int_equal(golden_errors(&q, wanted, &own, &steps, a, &error), GKA_OK);
-        assert_int_equal(golden_stream_errors(stream, kernel, &q, wanted, NULL, b, &error), GKA_OK);
         for (int i = 0; i < JUDGE_OUTPUTS; i++)
             if (wanted >> i & 1 &&
                 (bits_of(a[i].rel) != bits_of(b[i].rel) || bits_of(a[i].row) != bits_of(b[i].row)))
-                fail_msg("kernel %zu, %s: %a %a, streamed %a %a", k, judge_outputs[i].name,
+                fail_msg("kernel %zu, %s: %a %a, streamed %a %a", k, gka_judge_outputs[i].name,
                          a[i].rel, a[i].row, b[i].rel, b[i].row);
-        golden_free(&own);
+        gka_golden_free(&own);
     }
-    golden_stream_close(stream);
-    golden_free(&steps);
+    gka_golden_stream_close(stream);
+    gka_golden_free(&steps);
     gka_problem_free(&p);
 }
 
@@ -203,15 +204,15 @@ static void test_same_errors(void **state) {
 static void test_which_are_streamed(void **state) {
     (void)state;
     gka_problem p = {.B = 1, .T = 16385, .H = 1, .G = 1, .D = 8, .V = 8, .N = 1, .chunk_size = 64};
-    assert_true(golden_streams(&p, &golden_limits_default));
+    assert_true(gka_golden_streams(&p, &gka_golden_limits_default));
     p.T = 16384;
-    assert_false(golden_streams(&p, &golden_limits_default));
+    assert_false(gka_golden_streams(&p, &gka_golden_limits_default));
     p.T = 20000;
     p.H = 2;
-    assert_false(golden_streams(&p, &golden_limits_default));
-    assert_int_equal(golden_window(&golden_limits_default, 64), 2048);
-    assert_int_equal(golden_window(&golden_limits_default, 24), 2304);
-    assert_int_equal(golden_window(&always, 24), 384);
+    assert_false(gka_golden_streams(&p, &gka_golden_limits_default));
+    assert_int_equal(gka_golden_window(&gka_golden_limits_default, 64), 2048);
+    assert_int_equal(gka_golden_window(&gka_golden_limits_default, 24), 2304);
+    assert_int_equal(gka_golden_window(&always, 24), 384);
 }
 
 /* ---- memory -------------------------------------------------------------------------------- */
@@ -243,8 +244,9 @@ static void test_memory(void **state) {
     limit.rlim_cur = now + 5 * (1 << 20);
     assert_int_equal(setrlimit(RLIMIT_AS, &limit), 0);
     gka_error error = {0};
-    const gka_status good = golden_generate(&spec, NULL, &windows, STREAMED, NULL, &error);
-    const gka_status bad = golden_generate(&spec, NULL, &at_once, WHOLE, NULL, NULL);
+    const gka_status good =
+        gka_golden_generate_within(&spec, NULL, &windows, STREAMED, NULL, &error);
+    const gka_status bad = gka_golden_generate_within(&spec, NULL, &at_once, WHOLE, NULL, NULL);
     assert_int_equal(setrlimit(RLIMIT_AS, &before), 0);
     gka_set_threads(0);
     if (good != GKA_OK)
@@ -278,8 +280,9 @@ static void test_interrupted(void **state) {
     for (size_t i = 0; i < sizeof shares / sizeof *shares; i++) {
         const gka_progress progress = {.report = stop_at, .context = &shares[i]};
         gka_error error = {0};
-        assert_int_equal(golden_generate(&spec, NULL, &always, STREAMED, &progress, &error),
-                         GKA_INTERRUPTED);
+        assert_int_equal(
+            gka_golden_generate_within(&spec, NULL, &always, STREAMED, &progress, &error),
+            GKA_INTERRUPTED);
         assert_int_equal(files(), before);
     }
 }
@@ -308,7 +311,7 @@ static void test_signals(void **state) {
             (void)sigaction(SIGTERM, &action, NULL);
             gka_set_threads(1);
             (void)!write(ready[1], "", 1);
-            while (golden_generate(&spec, NULL, &always, STREAMED, NULL, NULL) == GKA_OK)
+            while (gka_golden_generate_within(&spec, NULL, &always, STREAMED, NULL, NULL) == GKA_OK)
                 (void)unlink(STREAMED);
             _exit(1);
         }
@@ -342,7 +345,7 @@ static void test_survives_failing_allocations(void **state) {
         for (; status != GKA_OK; n += 1 + n / 12) {
             gka_error error = {0};
             gka_alloc_fail_at(n, false);
-            status = golden_generate(&spec, NULL, &always, STREAMED, NULL, &error);
+            status = gka_golden_generate_within(&spec, NULL, &always, STREAMED, NULL, &error);
             (void)gka_alloc_fail_at(-1, false);
             if (status != GKA_OK && status != GKA_OUT_OF_MEMORY)
                 fail_msg("allocation %lld: %s", (long long)n, error.text);

@@ -138,11 +138,11 @@ static void check(const mma_kernels *table, const gka_device *device, gka_mma_in
         a = (gka_matrix){turned, 1, m->M};
         b = (gka_matrix){b_turned, 1, m->K};
     }
-    mma_packed left = mma_left_layout(device, input, m->M, m->K, NULL);
-    mma_packed right = mma_right_layout(device, input, m->K, m->N, NULL);
+    mma_packed left = gka_mma_left_layout(device, input, m->M, m->K, NULL);
+    mma_packed right = gka_mma_right_layout(device, input, m->K, m->N, NULL);
     void *const l = gka_alloc(left.size, 1), *const r = gka_alloc(right.size, 1);
-    left = mma_left_layout(device, input, m->M, m->K, l);
-    right = mma_right_layout(device, input, m->K, m->N, r);
+    left = gka_mma_left_layout(device, input, m->M, m->K, l);
+    right = gka_mma_right_layout(device, input, m->K, m->N, r);
     table->pack_left(device, input, m->M, m->K, a, &left);
     table->pack_right(device, input, m->K, m->N, b, &right);
     table->product(device, input, m->M, m->N, m->K, &left, &right, c, m->N);
@@ -166,7 +166,7 @@ static void check_device(const gka_device *device) {
     static const int64_t shapes[][3] = {
         {3, 33, 16}, {5, 64, 50}, {9, 7, 1}, {1, 40, 128}, {2, 1, 0}};
     const mma_kernels *tables[4];
-    mma_kernels_all(tables);
+    gka_mma_kernels_all(tables);
     assert_int_equal(gka_device_check(device, NULL), GKA_OK);
     for (gka_mma_input input = 0; input < GKA_MMA_INPUT_COUNT; input++)
         for (kind k = 0; k < KINDS; k++)

@@ -628,10 +628,10 @@ static void test_bf16(void **state) {
         assert_true(bits_of(bf16(cases[i].x)) == bits_of(cases[i].want));
     assert_true(isnan(bf16(NAN)));
     /* a bf16 fma through a binary64 sum rounds twice */
-    assert_true(bits_of(low_fma(false, 1, 1, 0x1p-8)) == bits_of(1));
-    assert_true(bits_of(low_fma(false, 0x1p-4, 0x1p-4, 1)) == bits_of(1));
-    assert_true(bits_of(low_fma(false, 9, 29, 0x1p-60)) == bits_of(262));
-    assert_true(bits_of(low_fma(false, 0x1p-30, 0x1p-30, 1 + 0x1p-7)) == bits_of(1 + 0x1p-7));
+    assert_true(bits_of(gka_low_fma(false, 1, 1, 0x1p-8)) == bits_of(1));
+    assert_true(bits_of(gka_low_fma(false, 0x1p-4, 0x1p-4, 1)) == bits_of(1));
+    assert_true(bits_of(gka_low_fma(false, 9, 29, 0x1p-60)) == bits_of(262));
+    assert_true(bits_of(gka_low_fma(false, 0x1p-30, 0x1p-30, 1 + 0x1p-7)) == bits_of(1 + 0x1p-7));
 }
 
 /* ---- repairs ------------------------------------------------------------------------------- */
@@ -656,12 +656,12 @@ static void test_kinds(void **state) {
                  {CHUNK_TF32, 65520, 65536},
                  {CHUNK_WORKING, 1 + 0x1p-52, 1 + 0x1p-52}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        assert_true(bits_of(chunk_round(cases[i].kind, cases[i].x)) == bits_of(cases[i].want));
+        assert_true(bits_of(gka_chunk_round(cases[i].kind, cases[i].x)) == bits_of(cases[i].want));
         double x = cases[i].x;
-        chunk_round_rows(cases[i].kind, 1, &x, &x);
+        gka_chunk_round_rows(cases[i].kind, 1, &x, &x);
         assert_true(bits_of(x) == bits_of(cases[i].want));
     }
-    assert_true(isnan(chunk_round(CHUNK_SPLIT, NAN)));
+    assert_true(isnan(gka_chunk_round(CHUNK_SPLIT, NAN)));
 }
 
 enum { WIDE = 16, SQUARED = WIDE * WIDE };
@@ -669,7 +669,7 @@ enum { WIDE = 16, SQUARED = WIDE * WIDE };
 /* Draws of a kind, of many sizes; their high and low parts. */
 static void draw_kind(chunk_kind of, uint64_t *counter, double *x, double *high, double *low) {
     for (int i = 0; i < SQUARED; i++) {
-        x[i] = chunk_round(of, ldexp(draw(counter), (int)(12 * uniform(counter)) - 6));
+        x[i] = gka_chunk_round(of, ldexp(draw(counter), (int)(12 * uniform(counter)) - 6));
         high[i] = bf16(x[i]);
         low[i] = x[i] - high[i];
     }
@@ -691,11 +691,11 @@ static void prop_products_by_parts(void **state) {
     chunk_work work;
     chunk_bump count = {NULL, 0};
     assert_int_equal(gka_profile_find("h100", &profile, NULL), GKA_OK);
-    chunk_plan_init(&plan, &p, &profile);
-    chunk_work_layout(&plan, &count, &work);
+    gka_chunk_plan_init(&plan, &p, &profile);
+    gka_chunk_work_layout(&plan, &count, &work);
     chunk_bump bump = {gka_alloc(count.used, 1), 0};
     assert_non_null(bump.base);
-    chunk_work_layout(&plan, &bump, &work);
+    gka_chunk_work_layout(&plan, &bump, &work);
     uint64_t counter = 5;
     for (size_t n = 0; n < 20 * sizeof cases / sizeof *cases; n++) {
         const chunk_kind left = cases[n / 20].left, right = cases[n / 20].right;
@@ -712,10 +712,10 @@ static void prop_products_by_parts(void **state) {
             got[i] = want[i] = w(true, draw(&counter));
             b[i] = working ? w(true, b[i]) : b[i];
         }
-        chunk_multiply(&plan, &work, left, right, WIDE, WIDE, WIDE, (gka_matrix){a, WIDE, 1},
-                       (gka_matrix){b, 1, WIDE}, got, WIDE);
+        gka_chunk_multiply(&plan, &work, left, right, WIDE, WIDE, WIDE, (gka_matrix){a, WIDE, 1},
+                           (gka_matrix){b, 1, WIDE}, got, WIDE);
         if (input == GKA_MMA_FP16)
-            chunk_round_rows(CHUNK_FP16, SQUARED, b, b);
+            gka_chunk_round_rows(CHUNK_FP16, SQUARED, b, b);
         const bool two_a = left == CHUNK_SPLIT && !working, two_b = right == CHUNK_SPLIT;
         const struct {
             const double *a, *b;
@@ -795,8 +795,8 @@ static void test_two_parts_are_stored(void **state) {
         }
         int rounded = 0;
         for (int i = 0; i < N; i++) {
-            assert_true(bits_of(x[1][i]) == bits_of(chunk_round(CHUNK_SPLIT, x[0][i])));
-            assert_true(bits_of(dp[1][i]) == bits_of(chunk_round(CHUNK_SPLIT, dp[0][i])));
+            assert_true(bits_of(x[1][i]) == bits_of(gka_chunk_round(CHUNK_SPLIT, x[0][i])));
+            assert_true(bits_of(dp[1][i]) == bits_of(gka_chunk_round(CHUNK_SPLIT, dp[0][i])));
             assert_true(fabs(x[1][i] - x[0][i]) <= 0x1p-17 * fabs(x[0][i]));
             rounded += bits_of(x[1][i]) != bits_of(bf16(x[1][i]));
         }
@@ -925,7 +925,8 @@ static void test_fp16_kernels(void **state) {
         int finer = 0;
         for (int t = 0; t < FP16_TENSORS - 1; t++) /* dg is stored in binary32 */
             for (int i = 0; i < FP16_N; i++) {
-                assert_true(bits_of(with[t][i]) == bits_of(chunk_round(CHUNK_FP16, with[t][i])));
+                assert_true(bits_of(with[t][i]) ==
+                            bits_of(gka_chunk_round(CHUNK_FP16, with[t][i])));
                 finer += bits_of(with[t][i]) != bits_of(bf16(with[t][i]));
             }
         assert_true(finer > FP16_N);
@@ -1007,12 +1008,12 @@ static void test_every_order_adds_every_term(void **state) {
             sum += a[i] * b[i];
         }
         for (int warps = 1; warps <= 8; warps *= 2) {
-            assert_true(bits_of(norm_low(false, D, warps, H)) == bits_of(200.0));
-            assert_true(bits_of(norm_low(true, D, warps, H)) == bits_of(200.0));
+            assert_true(bits_of(gka_norm_low(false, D, warps, H)) == bits_of(200.0));
+            assert_true(bits_of(gka_norm_low(true, D, warps, H)) == bits_of(200.0));
             if (D / 8 >= warps)
-                assert_true(row_dot_shared(SUM_WARP, warps, D, a, b) - sum == 0);
+                assert_true(gka_row_dot_shared(SUM_WARP, warps, D, a, b) - sum == 0);
         }
-        assert_true(row_dot_thread(SUM_WARP, D, a, b) - sum == 0);
+        assert_true(gka_row_dot_thread(SUM_WARP, D, a, b) - sum == 0);
     }
     free(H);
 }
@@ -1101,11 +1102,11 @@ static void test_parameters_are_rounded(void **state) {
     assert_int_equal(gka_profile_find("h100", &profile, NULL), GKA_OK);
     p.ridge_ratio = 0.02;
     p.scale = 0.3;
-    chunk_plan_init(&plan, &p, &profile);
+    gka_chunk_plan_init(&plan, &p, &profile);
     assert_true(bits_of(plan.a) == bits_of(0x1.47ae14p-6));
     assert_true(bits_of(plan.s) == bits_of(0x1.333334p-2));
     assert_int_equal(gka_profile_set(&profile, "parameters=exact", NULL), GKA_OK);
-    chunk_plan_init(&plan, &p, &profile);
+    gka_chunk_plan_init(&plan, &p, &profile);
     assert_true(bits_of(plan.a) == bits_of(0.02));
     assert_true(bits_of(plan.s) == bits_of(0.3));
     drop(&p);

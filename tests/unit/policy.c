@@ -33,20 +33,20 @@ static void test_every_name_is_found(void **state) {
     for (const char *const *name = gka_policy_names(); *name != NULL; name++, i++) {
         assert_true(gka_policy_find(*name, &policy));
         assert_string_equal(policy.name, *name);
-        assert_int_equal(arith_instance(&policy), i);
+        assert_int_equal(gka_arith_instance(&policy), i);
     }
     assert_true(gka_policy_find("fp32/fma", &policy));
     assert_true(policy.fused);
-    assert_int_equal(arith_instance(&policy), ARITH_FP32_FMA);
+    assert_int_equal(gka_arith_instance(&policy), ARITH_FP32_FMA);
     assert_true(gka_policy_find("bf16-mixed/stochastic/fma/blocks16", &policy));
     assert_int_equal(policy.rounding, GKA_STOCHASTIC);
     assert_int_equal(policy.order, GKA_BLOCKS);
     assert_int_equal(policy.block, 16);
     assert_string_equal(policy.storage.name, "fp32");
     assert_string_equal(policy.operand.name, "bf16");
-    assert_int_equal(arith_instance(&policy), ARITH_GENERIC);
+    assert_int_equal(gka_arith_instance(&policy), ARITH_GENERIC);
     assert_true(gka_policy_find("bf16/pairwise", &policy));
-    assert_int_equal(arith_instance(&policy), ARITH_GENERIC);
+    assert_int_equal(gka_arith_instance(&policy), ARITH_GENERIC);
 }
 
 static void test_other_names_are_refused(void **state) {
