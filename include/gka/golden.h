@@ -39,7 +39,7 @@ extern "C" {
  *                    rounded, over the largest element}, rounded up
  *
  * Tolerances are on rel_err. NAME is judged "steps" (against NAME.steps) or "local": against
- * NAME.steps or the exact formulas at the candidate's own upstream tensors (src/judge/golden.c),
+ * NAME.steps or the exact formulas at the candidate's own upstream tensors (src/judge/values.c),
  * whichever is nearer, since backward stages amplify what those have lost. floor is what the steps
  * values rounded once to the stored types come to under that judgement; stage what a panel of
  * right kernels comes to, at worst: the h100 (with the right sign of dh0 and dh_final) at several

@@ -1,6 +1,6 @@
 /* attribute.c - what each rounding of the released kernels costs each output. */
 #include "gka/judge.h"
-#include "judge/golden.h"
+#include "judge/values.h"
 
 #include <math.h>
 

@@ -1,6 +1,6 @@
 /* verify.c - every output tensor of a file against the oracle. Only the passes and arrays that the
  * tensors present need are computed. */
-#include "judge/golden.h"
+#include "judge/values.h"
 
 #include <jansson.h>
 #include <math.h>

@@ -1,8 +1,8 @@
 /* audit.c - goldens tell right kernels from known mistakes; what each mistake is. */
 #include "test.h"
 
+#include "audit/audit.h"
 #include "gka/audit.h"
-#include "judge/audit.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -2,8 +2,8 @@
 #include "test.h"
 
 #include "gka/golden.h"
+#include "golden/golden.h"
 #include "io/bytes.h"
-#include "judge/golden.h"
 
 #include <math.h>
 #include <stdio.h>

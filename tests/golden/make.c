@@ -2,7 +2,7 @@
 #include "test.h"
 
 #include "gka/golden.h"
-#include "judge/golden.h"
+#include "golden/golden.h"
 
 #include <jansson.h>
 #include <math.h>

@@ -3,8 +3,8 @@
  * Hours of one core. */
 #include "test.h"
 
-#include "judge/golden_spec.h"
-#include "judge/golden_stream.h"
+#include "golden/spec.h"
+#include "golden/stream.h"
 
 #include <stdlib.h>
 #include <sys/resource.h>

@@ -2,7 +2,7 @@
 #include "test.h"
 
 #include "gka/golden.h"
-#include "judge/golden_stage.h"
+#include "golden/stage.h"
 
 #include <math.h>
 #include <unistd.h>

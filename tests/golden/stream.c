@@ -2,8 +2,8 @@
  * grow with the sequence. */
 #include "test.h"
 
-#include "judge/golden_spec.h"
-#include "judge/golden_stream.h"
+#include "golden/spec.h"
+#include "golden/stream.h"
 
 #include <dirent.h>
 #include <signal.h>

@@ -1,6 +1,6 @@
-/* golden_file.c - a golden as a file: its tensors, its metadata, and their writing. */
-#include "judge/golden_job.h"
-#include "judge/golden_spec.h"
+/* file.c - a golden as a file: its tensors, its metadata, and their writing. */
+#include "golden/job.h"
+#include "golden/spec.h"
 
 #include "gka/format.h"
 #include "io/bytes.h"

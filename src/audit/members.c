@@ -1,5 +1,5 @@
-/* audit_members.c - both panels as one list, and what their members are made of (judge/audit.h). */
-#include "judge/audit.h"
+/* members.c - both panels as one list, and what their members are made of (audit.h). */
+#include "audit/audit.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -1,10 +1,10 @@
-/* golden_inputs.h - the inputs of a golden that is streamed: a file's, or made up window by window
+/* inputs.h - the inputs of a golden that is streamed: a file's, or made up window by window
  * and kept on the disk. Either way they are mapped, and what was read is let go of. */
-#ifndef GKA_JUDGE_GOLDEN_INPUTS_H
-#define GKA_JUDGE_GOLDEN_INPUTS_H
+#ifndef GKA_GOLDEN_INPUTS_H
+#define GKA_GOLDEN_INPUTS_H
 
 #include "gka/golden.h"
-#include "judge/golden_spool.h"
+#include "golden/spool.h"
 
 typedef struct golden_inputs {
     const gka_file *file; /* the user's; NULL: they are made up */

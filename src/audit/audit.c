@@ -1,5 +1,5 @@
 /* audit.c - both panels judged by one golden; a member's tensors as a file (gka/audit.h). */
-#include "judge/audit.h"
+#include "audit/audit.h"
 
 #include "gka/format.h"
 #include "io/bytes.h"

@@ -1,13 +1,13 @@
-/* golden_error.c - what a set of outputs is worth: sums of squares, row by row.
+/* error.c - what a set of outputs is worth: sums of squares, row by row.
  *
  *   d_i r_i   ||out_i - ref_i||^2, ||ref_i||^2 of row i, all divided by a power of two
  *   rel       sqrt(sum d / sum r)
  *   row       max over i of sqrt(d_i / max(r_i, mean r))
  *
  * Each row is summed by itself and the rows in their order, so that what is measured window by
- * window (golden_stream.c) has the bits of what is measured at once.
+ * window (stream.c) has the bits of what is measured at once.
  */
-#include "judge/golden.h"
+#include "golden/golden.h"
 
 #include <math.h>
 

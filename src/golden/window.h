@@ -1,4 +1,4 @@
-/* golden_window.h - what the files that stream a golden share: its windows and where things lie.
+/* window.h - what the files that stream a golden share: its windows and where things lie.
  *
  *   part       a window's outputs, and x and f of the forward pass where gradients read them
  *   states     H and U before each window, as a pass has left them
@@ -6,10 +6,10 @@
  *   kept       a kernel's own outputs: x and f on the way left, all of what is emulated
  *   rows       sums of squares of each row, against the steps values and against local values
  */
-#ifndef GKA_JUDGE_GOLDEN_WINDOW_H
-#define GKA_JUDGE_GOLDEN_WINDOW_H
+#ifndef GKA_GOLDEN_WINDOW_H
+#define GKA_GOLDEN_WINDOW_H
 
-#include "judge/golden_stream.h"
+#include "golden/stream.h"
 
 /* Outputs by where a pass over the windows meets them: on its way right, on its way left, at the
  * right end, at the left end. */

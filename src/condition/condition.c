@@ -9,7 +9,7 @@
 
 #include "gka/format.h"
 #include "gka/oracle.h"
-#include "judge/golden.h"
+#include "judge/values.h"
 
 #include <math.h>
 #include <string.h>

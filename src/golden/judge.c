@@ -1,5 +1,5 @@
-/* golden_judge.c - a candidate's tensors judged by a golden (gka/golden.h, section 2). */
-#include "judge/golden_stage.h"
+/* judge.c - a candidate's tensors judged by a golden (gka/golden.h, section 2). */
+#include "golden/stage.h"
 
 #include "gka/format.h"
 #include "io/bytes.h"

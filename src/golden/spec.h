@@ -1,6 +1,6 @@
-/* golden_spec.h - the spec inside the room: resolved, and as JSON. */
-#ifndef GKA_JUDGE_GOLDEN_SPEC_H
-#define GKA_JUDGE_GOLDEN_SPEC_H
+/* spec.h - the spec inside the room: resolved, and as JSON. */
+#ifndef GKA_GOLDEN_SPEC_H
+#define GKA_GOLDEN_SPEC_H
 
 #include "gka/golden.h"
 

@@ -1,6 +1,6 @@
-/* golden_spec.c - what a golden is made of, key by key: one table for options, JSON, metadata. */
-#include "judge/golden_spec.h"
-#include "judge/golden_stage.h"
+/* spec.c - what a golden is made of, key by key: one table for options, JSON, metadata. */
+#include "golden/spec.h"
+#include "golden/stage.h"
 
 #include <math.h>
 #include <stdlib.h>

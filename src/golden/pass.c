@@ -1,10 +1,10 @@
-/* golden_pass.c - a kernel over a long sequence: windows from left to right for the forward
+/* pass.c - a kernel over a long sequence: windows from left to right for the forward
  * outputs, then from right to left for the gradients, each handed to what takes it (`sink`).
  *
  * What the sinks make of them: the steps values, the errors by which tolerances are made, a
- * kernel's own outputs. Symbols: golden_window.h.
+ * kernel's own outputs. Symbols: window.h.
  */
-#include "judge/golden_window.h"
+#include "golden/window.h"
 
 #include "gka/format.h"
 #include "gka/layer.h"

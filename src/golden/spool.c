@@ -1,5 +1,5 @@
-/* golden_spool.c - arrays of doubles on the disk. */
-#include "judge/golden_spool.h"
+/* spool.c - arrays of doubles on the disk. */
+#include "golden/spool.h"
 
 #include "gka/io.h"
 

@@ -1,4 +1,4 @@
-/* golden_stage.c - one stage by itself: what it is handed, and what it should make of that.
+/* stage.c - one stage by itself: what it is handed, and what it should make of that.
  *
  *   solve   q k g, perhaps f and the states before each chunk  ->  x fro solve.dq
  *   output  x                                                  ->  o layer.dalpha layer.dv
@@ -8,7 +8,7 @@
  *
  * Exact values are those of gka/oracle.h at given tensors.
  */
-#include "judge/golden_stage.h"
+#include "golden/stage.h"
 
 #include "gka/arith.h"
 #include "gka/format.h"

@@ -1,8 +1,8 @@
-/* golden_stage.h - one stage by itself: what it is handed, and what it should make of that. */
-#ifndef GKA_JUDGE_GOLDEN_STAGE_H
-#define GKA_JUDGE_GOLDEN_STAGE_H
+/* stage.h - one stage by itself: what it is handed, and what it should make of that. */
+#ifndef GKA_GOLDEN_STAGE_H
+#define GKA_GOLDEN_STAGE_H
 
-#include "judge/golden.h"
+#include "golden/golden.h"
 
 /* The tensors that may be handed to a stage. */
 typedef enum golden_given_id {

@@ -1,5 +1,5 @@
-/* golden_inputs.c - the inputs of a golden that is streamed. */
-#include "judge/golden_inputs.h"
+/* inputs.c - the inputs of a golden that is streamed. */
+#include "golden/inputs.h"
 
 #include "io/pages.h"
 #include "problem/tensors.h"

@@ -1,4 +1,4 @@
-/* golden.c - the values that goldens are made of and judged by.
+/* values.c - the values that goldens are made of and judged by.
  *
  * Local judgement. A backward stage amplifies what its upstream tensors have lost: the released dk
  * is off by .6 of itself, yet within .004 of what the formulas of NUMERICS 2 make of its own x and
@@ -13,11 +13,12 @@
  * or against the steps values, whichever is nearer: what is exact but for its own storage is as
  * right as what follows from x and p as they were stored.
  */
-#include "judge/golden.h"
+#include "judge/values.h"
 
 #include "gka/arith.h"
 #include "gka/format.h"
 #include "gka/layer.h"
+#include "io/bytes.h"
 
 #include <math.h>
 #include <string.h>
@@ -305,4 +306,35 @@ gka_status gka_golden_local_of(const golden_piece *piece, unsigned wanted,
         status = local_backward(problem, JUDGE_LAYER, local, &layer, values, error);
     gka_free(p);
     return status;
+}
+
+/* ---- a tensor of a file ------------------------------------------------------------------- */
+
+static double element(const gka_format *format, const gka_tensor *tensor, int64_t i) {
+    const size_t size = gka_dtype_size(tensor->dtype);
+    return gka_decode(format, gka_load_le((const char *)tensor->data + (size_t)i * size, size));
+}
+
+gka_status gka_golden_load(const gka_problem *problem, const gka_file *file,
+                           const gka_tensor *tensor, int output, bool heads_first, double **values,
+                           gka_error *error) {
+    const gka_status status =
+        gka_judge_check_tensor(problem, file, tensor, output, heads_first, error);
+    if (status != GKA_OK)
+        return status;
+    const gka_format *const format = gka_format_of_dtype(tensor->dtype);
+    const int64_t count = gka_tensor_count(tensor);
+    *values = gka_alloc((size_t)count, sizeof **values);
+    if (*values == NULL)
+        return gka_fail(error, GKA_OUT_OF_MEMORY, "%s: out of memory reading '%s'",
+                        gka_file_path(file), tensor->name);
+    const bool turn = heads_first && gka_judge_has_tokens(output);
+    const int64_t H = turn ? tensor->shape[1] : 1, T = turn ? tensor->shape[2] : 1,
+                  n = turn && tensor->rank > 3 ? tensor->shape[3] : 1;
+    for (int64_t i = 0; i < count; i++) {
+        const int64_t row = i / n, b = row / (H * T), h = row / T % H, t = row % T;
+        const int64_t to = turn ? ((b * T + t) * H + h) * n + i % n : i;
+        (*values)[to] = element(format, tensor, i);
+    }
+    return GKA_OK;
 }

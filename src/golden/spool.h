@@ -1,6 +1,6 @@
-/* golden_spool.h - arrays of doubles on the disk, for what does not fit in memory. */
-#ifndef GKA_JUDGE_GOLDEN_SPOOL_H
-#define GKA_JUDGE_GOLDEN_SPOOL_H
+/* spool.h - arrays of doubles on the disk, for what does not fit in memory. */
+#ifndef GKA_GOLDEN_SPOOL_H
+#define GKA_GOLDEN_SPOOL_H
 
 #include "gka/base.h"
 

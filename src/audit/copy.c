@@ -1,6 +1,6 @@
-/* audit_copy.c - a problem in doubles of its own, to be changed; sequences in pieces; the states
+/* copy.c - a problem in doubles of its own, to be changed; sequences in pieces; the states
  * before each piece. */
-#include "judge/audit.h"
+#include "audit/audit.h"
 
 #include "gka/arith.h"
 #include "io/bytes.h"

@@ -1,7 +1,7 @@
-/* golden_stream.c - goldens of long sequences, by windows of tokens: opening, exact values,
+/* stream.c - goldens of long sequences, by windows of tokens: opening, exact values,
  * writing.
  */
-#include "judge/golden_window.h"
+#include "golden/window.h"
 
 #include "gka/format.h"
 

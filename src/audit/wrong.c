@@ -1,11 +1,11 @@
-/* audit_wrong.c - the panel of known mistakes (gka/audit.h). A mistake is made in one of three
+/* wrong.c - the panel of known mistakes (gka/audit.h). A mistake is made in one of three
  * ways, everything else being exact:
  *
  *   in the problem     inputs or parameters are changed, the formulas are right
  *   upstream           x f and p are wrong, what follows from them is right (gka_golden_local)
  *   in the outputs     right values are changed
  */
-#include "judge/audit.h"
+#include "audit/audit.h"
 
 #include "gka/arith.h"
 

@@ -1,6 +1,6 @@
-/* golden_suite.c - a folder of goldens: made, gone on with, and read (gka/golden.h, section 3). */
-#include "judge/golden.h"
-#include "judge/golden_spec.h"
+/* suite.c - a folder of goldens: made, gone on with, and read (gka/golden.h, section 3). */
+#include "golden/golden.h"
+#include "golden/spec.h"
 
 #include <errno.h>
 #include <math.h>

@@ -1,6 +1,6 @@
-/* audit_right.c - the panel of kernels that are right (gka/audit.h). They differ in roundings,
+/* right.c - the panel of kernels that are right (gka/audit.h). They differ in roundings,
  * orders of sums and forms, and every golden must let them pass. */
-#include "judge/audit.h"
+#include "audit/audit.h"
 
 #include "chunk/replay.h"
 #include "gka/arith.h"

@@ -1,7 +1,7 @@
-/* golden_generate.c - a golden from a spec or from a user's own inputs (gka/golden.h, section 1).
+/* generate.c - a golden from a spec or from a user's own inputs (gka/golden.h, section 1).
  */
-#include "judge/golden_job.h"
-#include "judge/golden_spec.h"
+#include "golden/job.h"
+#include "golden/spec.h"
 
 #include "gka/format.h"
 
@@ -37,7 +37,7 @@ static bool may_stream(const golden_job *j, const gka_problem *problem) {
 }
 
 /* Inputs, and five arrays of doubles for each output: exact, steps, emulated, two to judge with. Or
- * (golden_stream.h) what its windows take. */
+ * (stream.h) what its windows take. */
 static gka_status check_memory(const golden_job *j, const gka_problem *p, const char *where,
                                gka_error *error) {
     const double B = (double)p->B, T = (double)p->T, H = (double)p->H, G = (double)p->G,

@@ -1,6 +1,6 @@
-/* golden_stream.h - goldens of long sequences, by windows of tokens.
+/* stream.h - goldens of long sequences, by windows of tokens.
  *
- * Results go to a spool (golden_spool.h) and from there to the golden. The bits are those of a
+ * Results go to a spool (spool.h) and from there to the golden. The bits are those of a
  * golden made at once: states and what the reverse sends back pass from window to window as they
  * are, and errors add up row by row in the rows' order.
  *
@@ -14,11 +14,11 @@
  * bytes: 90 MB for D = V = 128, C = 64, W = 2048. The spool takes as much as the golden, and the
  * inputs that are made up their own size.
  */
-#ifndef GKA_JUDGE_GOLDEN_STREAM_H
-#define GKA_JUDGE_GOLDEN_STREAM_H
+#ifndef GKA_GOLDEN_STREAM_H
+#define GKA_GOLDEN_STREAM_H
 
-#include "judge/golden.h"
-#include "judge/golden_inputs.h"
+#include "golden/golden.h"
+#include "golden/inputs.h"
 
 typedef struct golden_stream golden_stream;
 

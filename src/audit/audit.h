@@ -5,11 +5,11 @@
  *   gka_audit_states     H and U before each piece of a sequence, by the recurrence
  *   gka_audit_right, gka_audit_wrong    the panels: name, what, function
  */
-#ifndef GKA_JUDGE_AUDIT_H
-#define GKA_JUDGE_AUDIT_H
+#ifndef GKA_AUDIT_AUDIT_H
+#define GKA_AUDIT_AUDIT_H
 
 #include "gka/audit.h"
-#include "judge/golden.h"
+#include "golden/golden.h"
 
 /* ---- cases and members --------------------------------------------------------------------- */
 

@@ -1,10 +1,10 @@
-/* golden_job.h - a golden in the making: what computing it (golden_generate.c) and writing it
- * (golden_file.c) share. */
-#ifndef GKA_JUDGE_GOLDEN_JOB_H
-#define GKA_JUDGE_GOLDEN_JOB_H
+/* job.h - a golden in the making: what computing it (generate.c) and writing it
+ * (file.c) share. */
+#ifndef GKA_GOLDEN_JOB_H
+#define GKA_GOLDEN_JOB_H
 
-#include "judge/golden_stage.h"
-#include "judge/golden_stream.h"
+#include "golden/stage.h"
+#include "golden/stream.h"
 
 /* Work done and to do, in units of a certified forward pass. */
 typedef struct golden_meter {
@@ -40,7 +40,7 @@ static inline bool golden_wants(const golden_job *j, int output) {
     return (j->wanted >> output & 1) != 0;
 }
 
-/* Of golden_generate.c: the chunk sizes of the panel, ending with 0; below how many pairs of token
+/* Of generate.c: the chunk sizes of the panel, ending with 0; below how many pairs of token
  * and head more kernels join it; whether it is the h100's; tolerances; whether the golden is of the
  * whole layer. */
 const int64_t *gka_golden_panel_chunks(const gka_problem *problem, int64_t chunks[5]);
