@@ -15,16 +15,16 @@
  */
 #include "oracle/certified.h"
 
+#include "oracle/bound.h"
 #include "oracle/certified_head.h"
 #include "oracle/dd_exp.h"
 #include "oracle/fp64.h"
+#include "oracle/run.h"
 
 #include <float.h>
 #include <math.h>
 #include <string.h>
 
-#define UP   (1 + 0x1p-40) /* covers the roundings of a bound's own arithmetic */
-#define DOWN (1 - 0x1p-40) /* the same from below */
 #define U2   GKA_U2
 #define TINY 0x1p-1000 /* covers underflow in one token's update of a state */
 enum { MOST_REFINEMENTS = 12 };
@@ -58,21 +58,6 @@ static const forward *forward_of(const gka_run *run) {
 
 /* ---- memory -------------------------------------------------------------------------------- */
 
-static double *take(double *block, int64_t *used, int64_t count) {
-    double *const piece = block == NULL ? NULL : block + *used;
-    *used += gka_panel_size(count);
-    return piece;
-}
-
-static int64_t longest_span(const gka_problem *problem) {
-    int64_t longest = 0;
-    for (int64_t n = 0; n < problem->N; n++) {
-        const gka_span span = gka_problem_span(problem, n);
-        longest = span.end - span.begin > longest ? span.end - span.begin : longest;
-    }
-    return longest;
-}
-
 /* Returns how many doubles it took. */
 static int64_t layout(double *block, const gka_problem *problem, bool with_U, bool window,
                       space *w) {
@@ -80,27 +65,28 @@ static int64_t layout(double *block, const gka_problem *problem, bool with_U, bo
     const int64_t n = gka_panel_size(D), m = gka_panel_size(V);
     int64_t used = 0;
     *w = (space){.D = D, .V = V, .n = n, .m = m};
-    w->head.H = take(block, &used, 2 * n * n);
-    w->head.R = take(block, &used, n * n);
-    w->U = take(block, &used, 2 * n * m);
+    w->head.H = gka_panel_take(block, &used, 2 * n * n);
+    w->head.R = gka_panel_take(block, &used, n * n);
+    w->U = gka_panel_take(block, &used, 2 * n * m);
     double **const rows[] = {&w->k,    &w->q,      &w->x,      &w->x_lo,         &w->y,
                              &w->y_lo, &w->norm_h, &w->head.r, &w->head.inverse, &w->head.d};
     for (int i = 0; i < 10; i++)
-        *rows[i] = take(block, &used, n);
+        *rows[i] = gka_panel_take(block, &used, n);
     double **const columns[] = {&w->v,      &w->o,        &w->o_lo, &w->o_error,
                                 &w->norm_u, &w->column_u, &w->E_u};
     for (int i = 0; i < 7; i++)
-        *columns[i] = take(block, &used, m);
-    w->round = take(block, &used, n + m);
-    w->head.row = take(block, &used, D * (D > V ? D : V) + (D + V) * D + 4 * D);
-    w->kept_H = take(block, &used, window ? 2 * n * n : 0);
-    w->kept_pattern = (unsigned char *)take(block, &used, window ? D * (D + V) / 8 + 1 : 0);
-    const int64_t bytes = longest_span(problem) + 1 + D * (D + V + 1);
-    unsigned char *const flags = (unsigned char *)take(block, &used, bytes / 8 + 1);
+        *columns[i] = gka_panel_take(block, &used, m);
+    w->round = gka_panel_take(block, &used, n + m);
+    w->head.row = gka_panel_take(block, &used, D * (D > V ? D : V) + (D + V) * D + 4 * D);
+    w->kept_H = gka_panel_take(block, &used, window ? 2 * n * n : 0);
+    w->kept_pattern =
+        (unsigned char *)gka_panel_take(block, &used, window ? D * (D + V) / 8 + 1 : 0);
+    const int64_t bytes = gka_longest_span(problem) + 1 + D * (D + V + 1);
+    unsigned char *const flags = (unsigned char *)gka_panel_take(block, &used, bytes / 8 + 1);
     if (block != NULL) {
         w->head.needs = flags;
         w->head.pattern = (gka_pattern){.D = D, .V = V};
-        w->head.pattern.pair = flags + longest_span(problem) + 1;
+        w->head.pattern.pair = flags + gka_longest_span(problem) + 1;
         w->head.pattern.entry = w->head.pattern.pair + D * D;
         w->head.pattern.zero = w->head.pattern.entry + D * V;
     }

@@ -16,15 +16,15 @@
  */
 #include "oracle/certified.h"
 
+#include "oracle/bound.h"
 #include "oracle/certified_gradient.h"
 #include "oracle/dd_exp.h"
 #include "oracle/gradient_bound.h"
+#include "oracle/run.h"
 
 #include <math.h>
 #include <string.h>
 
-#define UP     (1 + 0x1p-40)
-#define DOWN   (1 - 0x1p-40)
 #define V_UNIT 0x1p-106 /* v of gradient_bound.h */
 enum { MOST_REFINEMENTS = 12, STATE_TAIL = 16, LONGEST_MPFR = 1 << 14 };
 
@@ -67,21 +67,6 @@ typedef struct backward {
 
 /* ---- memory -------------------------------------------------------------------------------- */
 
-static double *take(double *block, int64_t *used, int64_t count) {
-    double *const piece = block == NULL ? NULL : block + *used;
-    *used += gka_panel_size(count);
-    return piece;
-}
-
-static int64_t longest_span(const gka_problem *problem) {
-    int64_t longest = 0;
-    for (int64_t n = 0; n < problem->N; n++) {
-        const gka_span span = gka_problem_span(problem, n);
-        longest = span.end - span.begin > longest ? span.end - span.begin : longest;
-    }
-    return longest;
-}
-
 /* Returns how many doubles it took; T: tokens between two kept rows of states and of dk, dv. */
 static int64_t layout(double *block, const gka_problem *problem, int64_t T, bool layer, space *w) {
     const int64_t D = problem->D, V = layer ? problem->V : 0;
@@ -91,35 +76,35 @@ static int64_t layout(double *block, const gka_problem *problem, int64_t T, bool
         length++;
     *w = (space){.D = D, .V = V, .n = n, .m = m, .length = length, .kernels = gka_kernels_best()};
     w->size = 2 * n * (n + m) + n + m + STATE_TAIL;
-    w->marks = take(block, &used, (T + length - 1) / length * w->size);
-    w->states = take(block, &used, (length + 1) * w->size);
-    w->spare = take(block, &used, w->size);
-    w->A = take(block, &used, 2 * n * n);
-    w->E = take(block, &used, 2 * n * m);
+    w->marks = gka_panel_take(block, &used, (T + length - 1) / length * w->size);
+    w->states = gka_panel_take(block, &used, (length + 1) * w->size);
+    w->spare = gka_panel_take(block, &used, w->size);
+    w->A = gka_panel_take(block, &used, 2 * n * n);
+    w->E = gka_panel_take(block, &used, 2 * n * m);
     gka_head *const head = &w->g.head;
-    head->R = take(block, &used, n * n);
+    head->R = gka_panel_take(block, &used, n * n);
     double **const rows[] = {&head->inverse, &head->r, &head->d, &w->q,
                              &w->k,          &w->v,    &w->dout, &w->zero};
     for (int i = 0; i < 8; i++)
-        *rows[i] = take(block, &used, wide);
+        *rows[i] = gka_panel_take(block, &used, wide);
     vector *const vectors[] = {&w->x, &w->p, &w->y, &w->dq, &w->dx, &w->t, &w->u};
     for (int i = 0; i < 7; i++) {
-        vectors[i]->hi = take(block, &used, wide);
-        vectors[i]->lo = take(block, &used, wide);
+        vectors[i]->hi = gka_panel_take(block, &used, wide);
+        vectors[i]->lo = gka_panel_take(block, &used, wide);
     }
-    w->dk = (vector){take(block, &used, T * n), NULL};
-    w->dk.lo = take(block, &used, T * n);
-    w->dv = (vector){take(block, &used, T * m), NULL};
-    w->dv.lo = take(block, &used, T * m);
+    w->dk = (vector){gka_panel_take(block, &used, T * n), NULL};
+    w->dk.lo = gka_panel_take(block, &used, T * n);
+    w->dv = (vector){gka_panel_take(block, &used, T * m), NULL};
+    w->dv.lo = gka_panel_take(block, &used, T * m);
     double **const bounds[] = {&w->e_dk, &w->size_dk, &w->e_dv, &w->size_dv};
     for (int i = 0; i < 4; i++)
-        *bounds[i] = take(block, &used, T);
-    head->row = take(block, &used, D * (D > V ? D : V));
+        *bounds[i] = gka_panel_take(block, &used, T);
+    head->row = gka_panel_take(block, &used, D * (D > V ? D : V));
     head->H = w->spare;
     const int64_t heads = problem->G == 0 ? 1 : problem->H / problem->G;
-    w->g.needs = (uint16_t *)(void *)take(block, &used, heads * (T + 1) / 4 + 1);
+    w->g.needs = (uint16_t *)(void *)gka_panel_take(block, &used, heads * (T + 1) / 4 + 1);
     w->g.stride = T + 1;
-    w->g.rows = (unsigned char *)take(block, &used, (heads + 1) * (D + V) / 8 + 1);
+    w->g.rows = (unsigned char *)gka_panel_take(block, &used, (heads + 1) * (D + V) / 8 + 1);
     w->g.columns = block == NULL ? NULL : w->g.rows + (heads + 1) * D;
     w->b.precision = gka_precision_dd(n, m);
     return used;
@@ -128,7 +113,7 @@ static int64_t layout(double *block, const gka_problem *problem, int64_t T, bool
 static void *new_memory(const gka_run *run, bool layer) {
     space measure;
     const gka_oracle_window *const window = run->options->window;
-    const int64_t longest = longest_span(run->problem),
+    const int64_t longest = gka_longest_span(run->problem),
                   T = window != NULL && window->tokens < longest ? window->tokens : longest;
     const int64_t header = gka_panel_size((int64_t)(sizeof(space) + 7) / 8);
     const int64_t size = layout(NULL, run->problem, T, layer, &measure);

@@ -9,6 +9,7 @@
  */
 #include "oracle/certified_gradient.h"
 
+#include "oracle/bound.h"
 #include "oracle/gradient_bound.h"
 #include "oracle/mp.h"
 #include "oracle/mp_solve.h"
@@ -17,9 +18,7 @@
 #include <math.h>
 #include <string.h>
 
-#define UP   (1 + 0x1p-40)
-#define DOWN (1 - 0x1p-40)
-#define RN   MPFR_RNDN
+#define RN MPFR_RNDN
 
 /* Second words take more than the first. */
 static const int precisions[] = {160, 256, 768, 1536};
@@ -44,12 +43,6 @@ typedef struct numbers {
 
 /* ---- memory -------------------------------------------------------------------------------- */
 
-static mpfr_t *take(mpfr_t *block, size_t *used, int64_t count) {
-    mpfr_t *const piece = block == NULL ? NULL : block + *used;
-    *used += (size_t)count;
-    return piece;
-}
-
 static int64_t tokens_of(const gka_group *g) {
     return g->span.end - g->span.begin;
 }
@@ -61,20 +54,20 @@ static size_t layout(mpfr_t *block, numbers *w) {
     while (w->length * w->length < T)
         w->length++;
     w->size = D * (D + 1) / 2 + D * V;
-    w->marks = take(block, &used, (T + w->length - 1) / w->length * w->size);
-    w->states = take(block, &used, (w->length + 1) * w->size);
-    w->A = take(block, &used, D * D);
-    w->E = take(block, &used, D * V);
-    w->dk = take(block, &used, T * D);
-    w->dv = take(block, &used, T * V);
+    w->marks = gka_mp_take(block, &used, (T + w->length - 1) / w->length * w->size);
+    w->states = gka_mp_take(block, &used, (w->length + 1) * w->size);
+    w->A = gka_mp_take(block, &used, D * D);
+    w->E = gka_mp_take(block, &used, D * V);
+    w->dk = gka_mp_take(block, &used, T * D);
+    w->dv = gka_mp_take(block, &used, T * V);
     mpfr_t **const rows[] = {&w->q,  &w->k, &w->x, &w->p, &w->y,    &w->dq,
                              &w->dx, &w->z, &w->r, &w->v, &w->dout, &w->u};
     for (int i = 0; i < 12; i++)
-        *rows[i] = take(block, &used, i < 9 ? D : V);
+        *rows[i] = gka_mp_take(block, &used, i < 9 ? D : V);
     mpfr_t **const single[] = {&w->gamma, &w->f, &w->own, &w->lambda, &w->excess, &w->weight,
                                &w->t,     &w->s, &w->sum, &w->low,    &w->high};
     for (int i = 0; i < 11; i++)
-        *single[i] = take(block, &used, 1);
+        *single[i] = gka_mp_take(block, &used, 1);
     return used;
 }
 

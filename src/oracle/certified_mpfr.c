@@ -15,6 +15,7 @@
  */
 #include "oracle/certified_head.h"
 
+#include "oracle/bound.h"
 #include "oracle/mp.h"
 #include "oracle/mp_solve.h"
 
@@ -22,9 +23,7 @@
 #include <math.h>
 #include <string.h>
 
-#define UP   (1 + 0x1p-40)
-#define DOWN (1 - 0x1p-40)
-#define RN   MPFR_RNDN
+#define RN MPFR_RNDN
 
 static const int precisions[] = {192, 384, 768, 1536};
 enum { PRECISIONS = sizeof precisions / sizeof *precisions };
@@ -43,24 +42,18 @@ typedef struct numbers {
     bool empty;
 } numbers;
 
-static mpfr_t *take(mpfr_t *block, size_t *used, int64_t count) {
-    mpfr_t *const piece = block == NULL ? NULL : block + *used;
-    *used += (size_t)count;
-    return piece;
-}
-
 static size_t layout(mpfr_t *block, numbers *w) {
     const int64_t D = w->D, V = w->V;
     size_t used = 0;
-    w->H = take(block, &used, D * (D + 1) / 2);
-    w->U = take(block, &used, D * V);
+    w->H = gka_mp_take(block, &used, D * (D + 1) / 2);
+    w->U = gka_mp_take(block, &used, D * V);
     mpfr_t **const rows[] = {&w->x, &w->r, &w->y, &w->k, &w->q};
     for (int i = 0; i < 5; i++)
-        *rows[i] = take(block, &used, D);
-    w->vv = take(block, &used, V);
+        *rows[i] = gka_mp_take(block, &used, D);
+    w->vv = gka_mp_take(block, &used, V);
     mpfr_t **const single[] = {&w->gamma, &w->f, &w->lambda, &w->t, &w->s, &w->low, &w->high};
     for (int i = 0; i < 7; i++)
-        *single[i] = take(block, &used, 1);
+        *single[i] = gka_mp_take(block, &used, 1);
     return used;
 }
 

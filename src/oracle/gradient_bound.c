@@ -30,11 +30,11 @@
  */
 #include "oracle/gradient_bound.h"
 
+#include "oracle/bound.h"
+
 #include <float.h>
 #include <math.h>
 
-#define UP   (1 + 0x1p-40)
-#define DOWN (1 - 0x1p-40)
 #define TINY 0x1p-940
 enum { ADD = 3, MUL = 6, BY = 2, DIV = 16, OUTER = 9, OLD = 13, NEW = 3, MIX = 8, REST = 9 };
 

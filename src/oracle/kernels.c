@@ -8,10 +8,10 @@
  * Derivation of every bound: src/oracle/README.md, section kernels.
  */
 #include "oracle/kernels.h"
+#include "oracle/bound.h"
 #include "oracle/lanes.h"
 
-#define UP        (1 + 0x1p-40) /* covers the roundings of a bound's own arithmetic */
-#define TINY_SUM  0x1p-900      /* keeps anchors normal */
+#define TINY_SUM  0x1p-900 /* keeps anchors normal */
 #define TINY_NORM 0x1p-500
 
 /* ---- anchored sums ------------------------------------------------------------------------- */

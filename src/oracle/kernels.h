@@ -36,6 +36,13 @@ static inline int64_t gka_panel_size(int64_t n) {
     return (n + 7) / 8 * 8;
 }
 
+/* The next count numbers of a block, whose length is a multiple of 8; NULL: only measured. */
+static inline double *gka_panel_take(double *block, int64_t *used, int64_t count) {
+    double *const piece = block == NULL ? NULL : block + *used;
+    *used += gka_panel_size(count);
+    return piece;
+}
+
 static inline size_t gka_panel_at(int64_t n, int64_t i, int64_t j) {
     return (size_t)(((j / 8) * n + i) * 16 + j % 8);
 }

@@ -30,6 +30,13 @@ static inline mpfr_t *gka_mp_new(size_t count, mpfr_prec_t precision) {
     return x;
 }
 
+/* The next count numbers of a block; NULL: only measured. */
+static inline mpfr_t *gka_mp_take(mpfr_t *block, size_t *used, int64_t count) {
+    mpfr_t *const piece = block == NULL ? NULL : block + *used;
+    *used += (size_t)count;
+    return piece;
+}
+
 /* x as two words: hi = fp64(x), lo = fp64(x - hi), both to nearest even. scratch, of at least x's
  * precision, is overwritten (x - hi is exact in it) and may not be x. lo may be NULL. */
 static inline void gka_mp_get(mpfr_srcptr x, mpfr_ptr scratch, double *hi, double *lo) {

@@ -1,11 +1,12 @@
 /* mp_solve.c - what the certified oracle's passes in MPFR share (mp_solve.h). */
 #include "oracle/mp_solve.h"
 
+#include "oracle/bound.h"
+
 #include <float.h>
 #include <math.h>
 #include <string.h>
 
-#define UP (1 + 0x1p-40)
 #define RN MPFR_RNDN
 
 /* ---- norms --------------------------------------------------------------------------------- */

@@ -34,53 +34,38 @@ typedef struct space {
     mpfr_t *t, *sum, *low; /* of one expression; of one sum; of one result's second word */
 } space;
 
-/* Pieces of a block one after the other; block NULL: only counted. */
-static mpfr_t *take(mpfr_t *block, int64_t *used, int64_t count) {
-    mpfr_t *const piece = block == NULL ? NULL : block + *used;
-    *used += count;
-    return piece;
-}
-
-static int64_t longest_span(const gka_problem *problem) {
-    int64_t longest = 0;
-    for (int64_t n = 0; n < problem->N; n++) {
-        const gka_span span = gka_problem_span(problem, n);
-        longest = span.end - span.begin > longest ? span.end - span.begin : longest;
-    }
-    return longest;
-}
-
 /* Returns how many numbers it took. */
-static int64_t layout(mpfr_t *block, const gka_problem *problem, bool gradient, bool with_U,
-                      space *w) {
-    const int64_t D = problem->D, V = with_U ? problem->V : 0, T = longest_span(problem);
-    int64_t used = 0, length = 1;
+static size_t layout(mpfr_t *block, const gka_problem *problem, bool gradient, bool with_U,
+                     space *w) {
+    const int64_t D = problem->D, V = with_U ? problem->V : 0, T = gka_longest_span(problem);
+    size_t used = 0;
+    int64_t length = 1;
     while (gradient && length * length < T)
         length++;
     *w = (space){.D = D, .V = V, .length = length};
-    w->states = take(block, &used, (gradient ? length + 1 : 1) * D * (D + V));
-    w->M = take(block, &used, D * D);
+    w->states = gka_mp_take(block, &used, (gradient ? length + 1 : 1) * D * (D + V));
+    w->M = gka_mp_take(block, &used, D * D);
     mpfr_t **const vectors[] = {&w->k, &w->q, &w->x, &w->p, &w->y, &w->dq, &w->v, &w->o, &w->dout};
     for (int i = 0; i < 9; i++)
-        *vectors[i] = take(block, &used, i < 6 ? D : V);
+        *vectors[i] = gka_mp_take(block, &used, i < 6 ? D : V);
     mpfr_t **const numbers[] = {&w->gamma, &w->f, &w->lambda, &w->a,  &w->s,
                                 &w->alpha, &w->t, &w->sum,    &w->low};
     for (int i = 0; i < 9; i++)
-        *numbers[i] = take(block, &used, 1);
+        *numbers[i] = gka_mp_take(block, &used, 1);
     if (gradient) {
-        w->marks = take(block, &used, (T + length - 1) / length * D * (D + V));
-        w->A = take(block, &used, D * D);
-        w->E = take(block, &used, D * V);
-        w->dk = take(block, &used, T * D);
-        w->dv = take(block, &used, T * V);
+        w->marks = gka_mp_take(block, &used, (T + length - 1) / length * D * (D + V));
+        w->A = gka_mp_take(block, &used, D * D);
+        w->E = gka_mp_take(block, &used, D * V);
+        w->dk = gka_mp_take(block, &used, T * D);
+        w->dv = gka_mp_take(block, &used, T * V);
     }
     return used;
 }
 
 static void *new_block(const gka_run *run, bool gradient, bool with_U) {
     space measure;
-    const int64_t count = layout(NULL, run->problem, gradient, with_U, &measure);
-    return gka_mp_new((size_t)count, run->options->precision);
+    const size_t count = layout(NULL, run->problem, gradient, with_U, &measure);
+    return gka_mp_new(count, run->options->precision);
 }
 
 /* ---- results ------------------------------------------------------------------------------- */

@@ -1,6 +1,7 @@
 /* rounding.c - intervals and MPFR numbers rounded once to a format. */
 #include "oracle/rounding.h"
 
+#include "oracle/bound.h"
 #include "oracle/dd.h"
 
 #include <float.h>
@@ -49,7 +50,7 @@ static double round_sum(gka_target target, double hi, double y) {
 
 bool gka_target_decide(gka_target target, double hi, double lo, double error, double *out) {
     /* wider than what rounding lo - e and lo + e can lose */
-    const double e = error * (1 + 0x1p-40) + fabs(lo) * 0x1p-51 + 0x1p-1073;
+    const double e = error * UP + fabs(lo) * 0x1p-51 + 0x1p-1073;
     if (!(fabs(hi) <= DBL_MAX / 4 && e <= DBL_MAX / 4))
         return false;
     const double below = round_sum(target, hi, lo - e), above = round_sum(target, hi, lo + e);
