@@ -242,7 +242,7 @@ static void give_back(segmented *s) {
         gka_free(s->bytes[i]);
 }
 
-static void copy(double *to, const double *from, size_t count) {
+static void copy(size_t count, const double *from, double *to) {
     if (to)
         memcpy(to, from, count * sizeof *to);
 }
@@ -301,10 +301,10 @@ gka_status gka_chunk_by_segments(const gka_problem *problem, const gka_profile *
             status = gradients_of(&s, i);
     }
     if (status == GKA_OK) {
-        copy(out->h_final, s.h + (size_t)count * h_size(&s), h_size(&s));
-        copy(out->u_final, s.u + (size_t)count * u_size(&s), u_size(&s));
-        copy(out->dh0, s.A, h_size(&s));
-        copy(out->du0, s.E, u_size(&s));
+        copy(h_size(&s), s.h + (size_t)count * h_size(&s), out->h_final);
+        copy(u_size(&s), s.u + (size_t)count * u_size(&s), out->u_final);
+        copy(h_size(&s), s.A, out->dh0);
+        copy(u_size(&s), s.E, out->du0);
     }
     give_back(&s);
     return status;

@@ -60,7 +60,7 @@ int64_t gka_mark_spacing(const gka_problem *problem) {
     return length;
 }
 
-static void zero(double *x, int64_t n) {
+static void zero(int64_t n, double *x) {
     if (x != NULL && n > 0)
         memset(x, 0, (size_t)n * sizeof *x);
 }
@@ -69,31 +69,31 @@ void gka_exact_zero_forward(const gka_problem *problem, const gka_exact *exact) 
     const int64_t D = problem->D, V = problem->V, heads = problem->N * problem->H,
                   tokens = problem->B * problem->T * problem->H,
                   chunks = problem->B * gka_problem_chunks(problem) * problem->H;
-    zero(exact->x, tokens * D);
-    zero(exact->fro, tokens);
-    zero(exact->lambda, tokens);
-    zero(exact->o, tokens * V);
-    zero(exact->kappa, tokens);
-    zero(exact->h_chunk, chunks * D * D);
-    zero(exact->u_chunk, chunks * D * V);
-    zero(exact->h_final, heads * D * D);
-    zero(exact->u_final, heads * D * V);
+    zero(tokens * D, exact->x);
+    zero(tokens, exact->fro);
+    zero(tokens, exact->lambda);
+    zero(tokens * V, exact->o);
+    zero(tokens, exact->kappa);
+    zero(chunks * D * D, exact->h_chunk);
+    zero(chunks * D * V, exact->u_chunk);
+    zero(heads * D * D, exact->h_final);
+    zero(heads * D * V, exact->u_final);
 }
 
 void gka_exact_zero_gradient(const gka_problem *problem, const gka_exact *exact) {
     const int64_t D = problem->D, V = problem->V, heads = problem->N * problem->H,
                   tokens = problem->B * problem->T * problem->H,
                   rows = problem->B * problem->T * problem->G;
-    zero(exact->p, tokens * D);
-    zero(exact->dq, tokens * D);
-    zero(exact->dk, rows * D);
-    zero(exact->dv, rows * V);
-    zero(exact->dalpha, tokens);
-    zero(exact->dg, tokens);
-    zero(exact->dg_h, tokens);
-    zero(exact->dg_u, tokens);
-    zero(exact->dh0, heads * D * D);
-    zero(exact->du0, heads * D * V);
+    zero(tokens * D, exact->p);
+    zero(tokens * D, exact->dq);
+    zero(rows * D, exact->dk);
+    zero(rows * V, exact->dv);
+    zero(tokens, exact->dalpha);
+    zero(tokens, exact->dg);
+    zero(tokens, exact->dg_h);
+    zero(tokens, exact->dg_u);
+    zero(heads * D * D, exact->dh0);
+    zero(heads * D * V, exact->du0);
 }
 
 static int64_t items_per_sequence(const gka_run *run) {
