@@ -100,7 +100,7 @@ double gka_device_exp(const gka_device *device, double x) {
     case GKA_FUNCTIONS_H100: /* log2 e in binary32, as Triton multiplies */
         return (double)gka_ptx_ex2((float)x * 0x1.715476p0f);
     case GKA_FUNCTIONS_PINNED: /* meant for x <= 0; beyond 104 its powers of two would overflow */
-        return x > 104 ? (double)INFINITY : (double)gka_pinned_exp((float)x);
+        return x > 104 ? (double)INFINITY : (double)gka_pinned_expf((float)x);
     default: return exp_correct(device->binary32, x);
     }
 }

@@ -32,7 +32,7 @@ GKA_PINNED float gka_pinned_pow2(int n) {
  * of 12 bits so that n LN2_HI is exact for |n| < 2^12; exp(r) by its Taylor polynomial of degree 7
  * (remainder |r|^8/8! < 2^-27.5); 2^n in two factors, so that a subnormal result is rounded once.
  */
-GKA_PINNED float gka_pinned_exp(float x) {
+GKA_PINNED float gka_pinned_expf(float x) {
     const float log2e = 0x1.715476p+0f, ln2_hi = 0x1.62ep-1f, ln2_lo = 0x1.0bfbe8p-15f;
     if (x != x)
         return x;

@@ -51,7 +51,7 @@ void gka_replay_weights(replay_head *w, int64_t chunk) {
     for (int64_t j = 0; j < n; j++) {
         float carry = 0;
         for (int64_t t = j; t < n; t++)
-            carry = fmaf(w->eg[t] * gka_pinned_exp(w->G[t] - w->G[j]), w->w[first + t], carry);
+            carry = fmaf(w->eg[t] * gka_pinned_expf(w->G[t] - w->G[j]), w->w[first + t], carry);
         w->carry[first + j] = carry;
         beta = fmaf(w->eg[j] * w->eg[j], 0.5f * w->w[first + j], beta);
     }
@@ -102,7 +102,7 @@ void gka_replay_suffix(replay_head *w, bool normal, const float *states, float *
         gka_replay_gates(w, chunk);
         gka_replay_snapshot(w, R, snapshots + chunk * D * D);
         if (w->gated) {
-            const float decay = gka_pinned_exp(w->G[n - 1]);
+            const float decay = gka_pinned_expf(w->G[n - 1]);
             for (int64_t i = 0; i < D * D; i++)
                 R[i] = R[i] * decay;
         }
@@ -136,7 +136,7 @@ void gka_replay_gradients(replay_head *w, int64_t chunk, bool layer, float *dq, 
     float *const k = w->t1, *const x = w->t2, *const p = w->t3, *const sum = w->r;
     gka_replay_gates(w, chunk);
     for (int64_t j = 0; j < C; j++) {
-        decay[j] = w->gated && j < n ? gka_pinned_exp(w->G[n - 1] - w->G[j]) : 1.0f;
+        decay[j] = w->gated && j < n ? gka_pinned_expf(w->G[n - 1] - w->G[j]) : 1.0f;
         if (j < n) {
             carry[j] = w->carry[first + j];
             weight[j] = w->w[first + j];

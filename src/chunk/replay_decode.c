@@ -17,7 +17,7 @@ static void decode_head(const gka_problem *problem, int64_t b, int64_t h, float 
                         gka_chunk *out) {
     const int64_t D = problem->D, head_at = b * problem->H + h;
     const float gamma =
-        problem->g.data != NULL ? gka_pinned_exp((float)gka_problem_g(problem, b, 0, h)) : 1.0f;
+        problem->g.data != NULL ? gka_pinned_expf((float)gka_problem_g(problem, b, 0, h)) : 1.0f;
     const float a = (float)problem->ridge_ratio, alpha = (float)gka_problem_alpha(problem, b, 0, h);
     float q[MAX_D], k[MAX_D], v[MAX_D], r[MAX_D], d[MAX_D], x[MAX_D];
     gka_replay_read_rows(problem, gka_problem_q, b, h, D, q);

@@ -106,9 +106,9 @@ void gka_replay_solve(replay_head *w, const float *q, const float *S, const floa
 /* S <- S exp(G_C) + K^T bf16(v exp(G_C - G_j)); v as a tile. */
 static void advance(replay_head *w, int64_t chunk, const float *k, const float *v, float *S) {
     const int64_t D = w->D, n = rows_of(w, chunk);
-    const float last = w->G[n - 1], decay = gka_pinned_exp(last);
+    const float last = w->G[n - 1], decay = gka_pinned_expf(last);
     for (int64_t j = 0; j < C; j++) {
-        const float weight = w->gated && j < n ? gka_pinned_exp(last - w->G[j]) : 1.0f;
+        const float weight = w->gated && j < n ? gka_pinned_expf(last - w->G[j]) : 1.0f;
         for (int64_t i = 0; i < D; i++)
             w->more[j * D + i] = w->gated ? low(v[j * D + i] * weight) : v[j * D + i];
     }

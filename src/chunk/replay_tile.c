@@ -54,13 +54,13 @@ void gka_replay_gates(replay_head *w, int64_t chunk) {
         if (w->gated && t < n)
             sum = sum + w->g[chunk * C + t];
         w->G[t] = sum;
-        w->eg[t] = w->gated && t < n ? gka_pinned_exp(sum) : 1.0f;
+        w->eg[t] = w->gated && t < n ? gka_pinned_expf(sum) : 1.0f;
     }
     for (int64_t t = 0; t < C; t++)
         for (int64_t j = 0; j < C; j++) {
             float m = j <= t && t < n ? 1.0f : 0.0f;
             if (w->gated && j < t && t < n)
-                m = gka_pinned_exp(w->G[t] - w->G[j]);
+                m = gka_pinned_expf(w->G[t] - w->G[j]);
             w->mask[t * C + j] = m;
         }
 }

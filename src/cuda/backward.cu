@@ -50,13 +50,13 @@ __device__ void load_mask(Shape s, const float *cumulative, int64_t first, int64
         const int t = i / CHUNK, j = i % CHUNK;
         float value = j <= t && t < rows ? 1.0f : 0.0f;
         if (cumulative != nullptr && j < t && t < rows)
-            value = gka_pinned_exp(cumulative[(first + t) * s.H + h] -
-                                   cumulative[(first + j) * s.H + h]);
+            value = gka_pinned_expf(cumulative[(first + t) * s.H + h] -
+                                    cumulative[(first + j) * s.H + h]);
         mask[transposed ? j * STRIDE + t : t * STRIDE + j] = value;
     }
     if (threadIdx.x < CHUNK)
         eg[threadIdx.x] = cumulative != nullptr && threadIdx.x < rows
-                              ? gka_pinned_exp(cumulative[(first + threadIdx.x) * s.H + h])
+                              ? gka_pinned_expf(cumulative[(first + threadIdx.x) * s.H + h])
                               : 1.0f;
 }
 
@@ -190,7 +190,7 @@ __global__ __launch_bounds__(THREADS) void weight_kernel(Shape s, GradArguments 
         const float f = row < rows ? a.fro[at] : 0.0f;
         w[row] = f > 0.0f ? (2.0f * a.ridge_ratio) * sum / f : 0.0f;
         gate[row] = a.cumulative != nullptr && row < rows ? a.cumulative[at] : 0.0f;
-        eg[row] = gka_pinned_exp(gate[row]);
+        eg[row] = gka_pinned_expf(gate[row]);
         if (row < rows)
             a.w[at] = w[row];
     }
@@ -198,7 +198,7 @@ __global__ __launch_bounds__(THREADS) void weight_kernel(Shape s, GradArguments 
     if (threadIdx.x < rows) {
         float carry = 0.0f;
         for (int t = threadIdx.x; t < rows; t++)
-            carry = fmaf(eg[t] * gka_pinned_exp(gate[t] - gate[threadIdx.x]), w[t], carry);
+            carry = fmaf(eg[t] * gka_pinned_expf(gate[t] - gate[threadIdx.x]), w[t], carry);
         a.carry[(first + threadIdx.x) * s.H + h] = carry;
     }
     if (threadIdx.x == 0) {
@@ -248,7 +248,7 @@ __global__ __launch_bounds__(128) void suffix_kernel(Shape s, GradArguments a, c
                 *reinterpret_cast<__nv_bfloat162 *>(
                     snapshot + state_at + (row0 + warp * 16 + fragment_row(e)) * D + col0 + n * 8 +
                     fragment_col(e)) = __floats2bfloat162_rn(c[0][n][e], c[0][n][e + 1]);
-        const float decay = gka_pinned_exp(last);
+        const float decay = gka_pinned_expf(last);
         if (a.cumulative != nullptr)
             for (int n = 0; n < 8; n++)
                 for (int e = 0; e < 4; e++)
@@ -260,7 +260,7 @@ __global__ __launch_bounds__(128) void suffix_kernel(Shape s, GradArguments a, c
                 if (r < rows) {
                     const int64_t query = (first + r) * s.H + h, key = (first + r) * s.Hkv + group;
                     const float eg =
-                        a.cumulative == nullptr ? 1.0f : gka_pinned_exp(a.cumulative[query]);
+                        a.cumulative == nullptr ? 1.0f : gka_pinned_expf(a.cumulative[query]);
                     if (NORMAL && pass == 0) {
                         x = *reinterpret_cast<const uint4 *>(a.p + query * D + row0 + piece * 8);
                         y = *reinterpret_cast<const uint4 *>(a.x + query * D + col0 + piece * 8);
@@ -370,7 +370,7 @@ template <int D> __global__ __launch_bounds__(THREADS) void grad_kernel(Shape s,
             const int64_t at = (first + row) * s.H + h;
             carry[t][half] = row < rows ? a.carry[at] : 0.0f;
             decay[t][half] = row < rows && a.cumulative != nullptr
-                                 ? gka_pinned_exp(last - a.cumulative[at])
+                                 ? gka_pinned_expf(last - a.cumulative[at])
                                  : 1.0f;
         }
 

@@ -36,7 +36,7 @@ template <int D> __global__ __launch_bounds__(D) void decode_kernel(DecodeArgume
     const int64_t h = blockIdx.x % a.H, b = blockIdx.x / a.H, group = h / (a.H / a.Hkv);
     const int j = threadIdx.x;
     const int64_t head = (b * a.H + h), kv = (b * a.Hkv + group) * D;
-    const float gamma = a.g == nullptr ? 1.0f : gka_pinned_exp(a.g[head]);
+    const float gamma = a.g == nullptr ? 1.0f : gka_pinned_expf(a.g[head]);
     const float q = __bfloat162float(a.q[head * D + j]), own = __bfloat162float(a.k[kv + j]);
     key[j] = own;
     __syncthreads();

@@ -100,7 +100,7 @@ __global__ __launch_bounds__(128) void state_kernel(Shape s, const bf16 *k, cons
         for (int i = 0; i < 4; i++) {
             const int r = line + 16 * i;
             if (cumulative != nullptr) {
-                const float weight = gka_pinned_exp(end - gate[i]);
+                const float weight = gka_pinned_expf(end - gate[i]);
                 __nv_bfloat162 *const parts = reinterpret_cast<__nv_bfloat162 *>(&value[i]);
 #pragma unroll
                 for (int j = 0; j < 4; j++) {
@@ -115,7 +115,7 @@ __global__ __launch_bounds__(128) void state_kernel(Shape s, const bf16 *k, cons
         if (chunk + 1 < s.chunks())
             fetch(chunk + 1);
         if (cumulative != nullptr) {
-            const float decay = gka_pinned_exp(end);
+            const float decay = gka_pinned_expf(end);
             for (int n = 0; n < 8; n++)
                 for (int e = 0; e < 4; e++)
                     c[0][n][e] = c[0][n][e] * decay;
@@ -299,7 +299,7 @@ __global__ __launch_bounds__(THREADS, 2) void solve_kernel(Shape s, SolveArgumen
     if (threadIdx.x < CHUNK) {
         const int row = threadIdx.x;
         m.eg[row] =
-            GATED && row < rows ? gka_pinned_exp(a.cumulative[(first + row) * s.H + h]) : 1.0f;
+            GATED && row < rows ? gka_pinned_expf(a.cumulative[(first + row) * s.H + h]) : 1.0f;
         if (a.load_fro)
             m.fro[row] = row < rows ? a.fro[(first + row) * s.H + h] : 0.0f;
     }
@@ -307,8 +307,8 @@ __global__ __launch_bounds__(THREADS, 2) void solve_kernel(Shape s, SolveArgumen
         const int t = i / CHUNK, j = i % CHUNK;
         float value = j <= t && t < rows ? 1.0f : 0.0f;
         if (GATED && j < t && t < rows)
-            value = gka_pinned_exp(a.cumulative[(first + t) * s.H + h] -
-                                   a.cumulative[(first + j) * s.H + h]);
+            value = gka_pinned_expf(a.cumulative[(first + t) * s.H + h] -
+                                    a.cumulative[(first + j) * s.H + h]);
         m.mask[t * MASK + j] = value;
     }
     __syncthreads();
