@@ -136,15 +136,31 @@ typedef enum gka_gradient {
     GKA_GRADIENTS
 } gka_gradient;
 
+/* An element whose rounding stands without a proof: `at` counts the elements of the member called
+ * `tensor`. */
+typedef struct gka_oracle_unproven {
+    const char *tensor;
+    bool second_word;
+    int64_t at;
+} gka_oracle_unproven;
+enum { GKA_ORACLE_LISTED = 8 };
+
 /* What happened on the way; zeroed by the call. */
 typedef struct gka_oracle_report {
     int64_t solves;       /* token solves */
     int64_t empty_states; /* tokens with f = 0: x = 0 by definition */
     int64_t recomputed;   /* certified: tokens that needed MPFR */
     int64_t ties;         /* certified: components decided by the rule for exact ties */
-    int64_t zeros;        /* certified: components that are exactly zero */
-    double worst_bound;   /* certified: largest proven ||x - x_hat||_2 / ||x_hat||_2, before
-                             rounding to a format */
+    int64_t declared;     /* certified: of forward results and second words, those within 2^-768 of
+                             halfway (2^-2048 where gates can break a tie as late as that) and taken
+                             to be a tie without a proof: they may be the other neighbour */
+    /* The first of what is declared or, of gradients, left undecided by MPFR, in order; those of
+     * the others that double-double left are counted alone. */
+    gka_oracle_unproven unproven[GKA_ORACLE_LISTED];
+    int listed;
+    int64_t zeros;      /* certified: components that are exactly zero */
+    double worst_bound; /* certified: largest proven ||x - x_hat||_2 / ||x_hat||_2, before
+                           rounding to a format */
     /* Of certified gradients: */
     int64_t elements;              /* elements of the tensors asked for */
     int64_t elements_mpfr;         /* of these, those that double-double could not decide */
@@ -201,10 +217,11 @@ typedef enum gka_cotangent {
  * million or more; where it does not, the group of heads is computed again in MPFR, with a bound of
  * the same kind, at 160 bits, then 256, 768, 1536: about 20 ms a token at D = V = 128 and 160
  * bits, and as MPFR's memory. Second words are always computed so. report->elements_undecided
- * counts what is rounded without a proof: ties that 1536 bits do not tell apart from their
- * neighbours, rounded there; results of states or gradients outside the range of binary64, in which
- * norms are kept, rounded in MPFR; and where MPFR is not tried - with options->leave_undecided, or
- * for sequences of more than 2^14 tokens - what double-double left: its own rounding, mostly right.
+ * counts what is rounded without a proof: ties that 1536 bits (4096 where gates can break a tie as
+ * late as that) do not tell apart from their neighbours, rounded there; results of states or
+ * gradients outside the range of binary64, in which norms are kept, rounded in MPFR; and where MPFR
+ * is not tried - with options->leave_undecided, or for sequences of more than 2^14 tokens - what
+ * double-double left: its own rounding, mostly right.
  */
 GKA_API gka_status gka_oracle_gradient(const gka_problem *problem, gka_cotangent cotangent,
                                        const gka_oracle_options *options, gka_exact *out,

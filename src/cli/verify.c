@@ -219,6 +219,17 @@ static void tell(const gka_verification *v, const request *r,
                        "certified: worst proven bound %.1e, %lld of %lld token solves in MPFR",
                        bound, (long long)total(v, recomputed), (long long)total(v, solves));
         say(context, line);
+        const gka_oracle_report *const forward = &v->forward;
+        size_t used = (size_t)snprintf(line, sizeof line,
+                                       "certified but for %lld declared ties, halfway between two "
+                                       "numbers as far as is known:",
+                                       (long long)forward->declared);
+        for (int i = 0; i < forward->listed && used < sizeof line; i++)
+            used += (size_t)snprintf(
+                line + used, sizeof line - used, " %s%s element %lld", forward->unproven[i].tensor,
+                forward->unproven[i].second_word ? ".lo" : "", (long long)forward->unproven[i].at);
+        if (forward->declared > 0)
+            say(context, line);
     }
     int stated = 0, agreeing = 0;
     for (size_t i = 0; i < v->row_count; i++) {

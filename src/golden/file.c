@@ -116,7 +116,10 @@ static json_t *oracle_json(const golden_job *j, bool *good) {
     const char *const proven =
         certified ? "correctly rounded, proven" : "256 bits, rounded once; no proof";
     const bool all = !certified || j->report.elements_undecided == 0;
-    put(&o, "forward", json_string(proven));
+    char but[80];
+    (void)snprintf(but, sizeof but, "%s but for %lld declared ties", proven,
+                   (long long)j->report.declared);
+    put(&o, "forward", json_string(j->report.declared > 0 ? but : proven));
     put(&o, "gradients",
         json_string(all ? proven : "correctly rounded, proven but for the undecided"));
     if (certified && j->report.elements > 0)

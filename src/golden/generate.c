@@ -219,6 +219,7 @@ static void add_report(gka_oracle_report *sum, const gka_oracle_report *one) {
     sum->empty_states += one->empty_states;
     sum->recomputed += one->recomputed;
     sum->ties += one->ties;
+    sum->declared += one->declared;
     sum->zeros += one->zeros;
     sum->worst_bound = fmax(sum->worst_bound, one->worst_bound);
     sum->elements += one->elements;

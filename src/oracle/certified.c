@@ -589,6 +589,7 @@ static void report(space *w) {
     gka_run *const run = w->head.run;
     pthread_mutex_lock(&run->lock);
     run->report->ties += w->head.ties;
+    run->report->declared += w->head.declared;
     run->report->zeros += w->head.zeros;
     run->report->recomputed += w->head.recomputed;
     run->report->worst_bound = fmax(run->report->worst_bound, w->head.worst_bound);
@@ -605,7 +606,7 @@ static void begin(space *w, gka_run *run, int64_t n, int64_t h) {
     head->h = h;
     head->span = gka_problem_span(run->problem, n);
     head->with_U = w->V > 0;
-    head->ties = head->zeros = head->recomputed = 0;
+    head->ties = head->declared = head->zeros = head->recomputed = 0;
     head->worst_bound = 0;
     head->base = head->chunk_base = 0;
     memset(head->needs, 0, (size_t)(head->span.end - head->span.begin + 1));

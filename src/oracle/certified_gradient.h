@@ -45,6 +45,9 @@ typedef struct gka_group {
 /* Fills rows and columns. */
 void gka_group_structure(gka_group *g);
 
+/* Its name in gka_exact. */
+const char *gka_gradient_name(gka_gradient tensor);
+
 /* A member; NULL: not wanted. */
 double *gka_gradient_member(const gka_exact *exact, gka_gradient tensor);
 

@@ -21,8 +21,6 @@
 #define RN MPFR_RNDN
 
 /* Second words take more than the first. */
-static const int precisions[] = {160, 256, 768, 1536};
-enum { PRECISIONS = sizeof precisions / sizeof *precisions };
 
 typedef struct numbers {
     gka_group *g;
@@ -138,30 +136,34 @@ static mpfr_ptr dot(const numbers *w, int64_t n, mpfr_t *x, int64_t x_step, mpfr
 
 /* ---- results ------------------------------------------------------------------------------- */
 
-static bool decide(const numbers *w, gka_target target, mpfr_srcptr x, double e, double *out,
-                   int64_t *ties) {
-    return gka_mp_decide(target, x, e, 0, w->P, w->last, *w->low, *w->high, *w->t, out, ties);
+static gka_decision decide(const numbers *w, gka_target target, mpfr_srcptr x, double e,
+                           double *out) {
+    return gka_mp_decide(target, x, e, 0, w->P, w->last, *w->low, *w->high, *w->t, out);
 }
 
 /* One element, within e v; x is neither w->s nor w->t. False: not decided; at the last precision
- * the rounding of x stands all the same. */
-static bool put_element(numbers *w, mpfr_srcptr x, double e, double *out, double *lo) {
+ * the rounding of x stands all the same. *unproven: that it does, in the first word or the second.
+ */
+static bool put_element(numbers *w, mpfr_srcptr x, double e, double *out, double *lo,
+                        bool unproven[2]) {
     gka_group *const g = w->g;
-    const int64_t ties = g->ties;
-    int64_t none = 0;
     double hi, rest = 0;
-    bool decided = decide(w, g->target, x, e, &hi, &g->ties);
+    const gka_decision first = decide(w, g->target, x, e, &hi);
+    bool decided = first != GKA_NOT_DECIDED;
+    unproven[0] = !decided || first == GKA_DECLARED_TIE;
+    unproven[1] = false;
     if (!decided)
         hi = gka_target_round_mp(g->target, x);
-    else if (g->ties > ties && e > 0)
-        g->undecided++; /* by declaration */
+    g->ties += first == GKA_TIE || first == GKA_DECLARED_TIE;
     g->zeros += decided && hi == 0;
     if (fabs(hi) > DBL_MAX) {
         rest = -hi;
     } else if (lo != NULL) {
         const int inexact = mpfr_sub_d(*w->s, x, hi, RN);
         const double off = inexact != 0 ? magnitude(w, *w->s) : 0;
-        if (!decide(w, (gka_target){NULL}, *w->s, (e + off) * UP, &rest, &none)) {
+        const gka_decision second = decide(w, (gka_target){NULL}, *w->s, (e + off) * UP, &rest);
+        unproven[1] = second == GKA_NOT_DECIDED || second == GKA_DECLARED_TIE;
+        if (second == GKA_NOT_DECIDED) {
             rest = mpfr_get_d(*w->s, RN) + 0.0;
             decided = false;
         }
@@ -200,7 +202,9 @@ static void put(numbers *w, gka_gradient tensor, int64_t t, mpfr_t *x, double e)
         return;
     int64_t count;
     const int64_t to = gka_group_place(g, tensor, w->index, t, &count), zeros = g->zeros,
-                  ties = g->ties, undecided = g->undecided;
+                  ties = g->ties;
+    const bool state = tensor == GKA_GRADIENT_DH0 || tensor == GKA_GRADIENT_DU0;
+    const int64_t base = state ? 0 : g->base * count; /* what the caller's window hides */
     double *const out = gka_gradient_member(g->run->out, tensor), *const lo = gka_gradient_member(
                                                                       g->run->lo, tensor);
     const bool last = w->last || !(e <= DBL_MAX); /* no precision helps */
@@ -214,17 +218,22 @@ static void put(numbers *w, gka_gradient tensor, int64_t t, mpfr_t *x, double e)
             *to_out = 0;
         if (nothing && to_lo != NULL)
             *to_lo = 0;
-        if (nothing || put_element(w, x[i], e, to_out, to_lo))
+        bool unproven[2];
+        if (nothing)
             continue;
-        all = false;
-        g->undecided += last;
+        all = put_element(w, x[i], e, to_out, to_lo, unproven) && all;
+        if (!w->last && !last)
+            continue;
+        g->undecided += unproven[0] || unproven[1];
+        for (int word = 0; word < 2; word++)
+            if (unproven[word])
+                gka_run_unproven(g->run, gka_gradient_name(tensor), word == 1, base + to + i);
     }
     if (all || last) {
         *needs &= (uint16_t)~bit;
     } else {
         g->zeros = zeros;
         g->ties = ties;
-        g->undecided = undecided;
     }
 }
 
@@ -291,8 +300,15 @@ static void read_token(numbers *w, int64_t t) {
     mpfr_set_d(*w->gamma, gka_problem_g(problem, b, t, h), RN);
     const bool exact = mpfr_exp(*w->gamma, *w->gamma, RN) == 0;
     w->b.gamma = magnitude(w, *w->gamma);
+    if (!exact && w->b.gamma == 0) /* below MPFR's range, and far within v of it */
+        w->b.gamma = 0x1p-1000;
     w->b.e_gamma = exact ? 0 : w->b.gamma;
     w->b.k = size(w, D, w->k);
+}
+
+/* A gate that is 0 exactly, where a chunk ends. */
+static bool closed(const numbers *w) {
+    return mpfr_zero_p(*w->gamma) && w->b.e_gamma == 0;
 }
 
 /* The state from `before` to `after`; see certified_gradient.c. */
@@ -303,7 +319,7 @@ static void next_state(numbers *w, mpfr_t *before, const gka_state_bound *old, c
     if (after != before)
         copy(w->size, before, after);
     at_state(w, after);
-    if (mpfr_zero_p(*w->gamma))
+    if (closed(w))
         zero(w->size, after);
     else if (given != NULL)
         set_state(w, given, bound);
@@ -336,7 +352,8 @@ static void ridge(numbers *w, gka_state_bound *after, int64_t t) {
     mpfr_sqrt(*w->own, *w->sum, RN);
     b->own = magnitude(w, *w->own);
     after->e_f = after->H == 0 ? 0 : ((double)(w->D * w->D + 2) * b->own + after->e_H) * UP;
-    after->H = after->H == 0 ? 0 : fmin(after->H, b->own * (UP + (double)(w->D * w->D) * 0x1p-90));
+    if (b->own > 0 || after->e_H == 0) /* 0 where nothing is certain: underflow, or by chance */
+        after->H = fmin(after->H, b->own * (UP + (double)(w->D * w->D) * 0x1p-90));
     b->given_f = given != NULL && given->fro != NULL;
     b->e_own = after->e_f;
     if (b->given_f)
@@ -411,10 +428,11 @@ static bool solve_both(numbers *w, const gka_state_bound *after, int64_t t) {
         if (from[i] != NULL) {
             read(w->D, from[i] + at * w->D, unknown[i]);
             *norms[i] = size(w, w->D, unknown[i]);
-        } else if (mpfr_zero_p(*w->f)) {
+        } else if (mpfr_zero_p(*w->f)) { /* exactly; or decayed below MPFR's exponents */
+            if (after->H > 0 && !b->given_f)
+                return false;
             zero(w->D, unknown[i]);
             *norms[i] = 0;
-            *errors[i] = after->H == 0 || b->given_f ? 0 : INFINITY;
         } else {
             const mpfr_exp_t e = mpfr_get_exp(mpfr_zero_p(*w->own) ? *w->lambda : *w->own);
             if (!factored && !factor(w, after, e))
@@ -533,7 +551,7 @@ static void gate(numbers *w, mpfr_t *before, int64_t t, const gka_results_bound 
         for (int64_t j = 0; j < D; j++)
             add_product(w, *w->sum, w->A[i * D + j], gka_mp_at(before, i, j));
     mpfr_mul(w->z[0], *w->gamma, *w->sum, RN);
-    if (w->b.given_f && !mpfr_zero_p(*w->gamma))
+    if (w->b.given_f && !closed(w))
         mpfr_add(w->z[0], w->z[0], *w->excess, RN);
     put(w, GKA_GRADIENT_DG_H, t, w->z, e->dg_h);
     mpfr_mul(*w->weight, *w->gamma, dot(w, D * V, w->E, 1, U, 1), RN);
@@ -628,7 +646,7 @@ static bool reverse_token(numbers *w, int64_t t, int64_t m) {
     query(w, t, &e);
     if (g->run->options->given != NULL)
         forward(w, t, &e);
-    if (mpfr_zero_p(*w->gamma))
+    if (closed(w))
         end_of_chunk(w);
     return true;
 }
@@ -653,7 +671,7 @@ static gka_status fail(const numbers *w, int64_t t, gka_error *error) {
     head->h = w->g->h + w->index;
     return gka_head_fail(head, t, GKA_NO_CERTIFICATE,
                          "H + lambda I is not positive definite and well enough conditioned for a "
-                         "binary64 factor",
+                         "binary64 factor, or the state has decayed below the exponents of MPFR",
                          error);
 }
 
@@ -735,13 +753,16 @@ static gka_status reverse_group(numbers *w, int64_t first, gka_error *error) {
 gka_status gka_group_resolve(gka_group *g, gka_error *error) {
     const int only = g->enclosure->precision;
     gka_status status = GKA_OK;
-    for (int i = g->second_words; i < PRECISIONS && status == GKA_OK; i++) {
+    int precisions[GKA_MP_PRECISIONS];
+    const int steps =
+        gka_mp_precisions(g->run->problem, g->n, g->h, g->heads, 160, 256, precisions);
+    for (int i = g->second_words; i < steps && status == GKA_OK; i++) {
         const int64_t first = first_needed(g);
         if (first < 0)
             break;
         numbers w = {.g = g,
                      .P = only > 0 ? only : precisions[i],
-                     .last = only > 0 || i == PRECISIONS - 1,
+                     .last = only > 0 || i == steps - 1,
                      .D = g->D,
                      .V = g->V};
         w.b.precision = gka_precision_mpfr(w.P, w.D, w.V);

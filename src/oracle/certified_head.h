@@ -46,7 +46,7 @@ typedef struct gka_head {
     gka_pattern pattern;
     double *H;                         /* a panel matrix [n,n], free for use */
     double *R, *inverse, *r, *d, *row; /* binary64 panels [n,n]; [n]; [n]; [n]; [D max(D,V)] */
-    int64_t ties, zeros, recomputed;
+    int64_t ties, declared, zeros, recomputed;
     double worst_bound;
 } gka_head;
 

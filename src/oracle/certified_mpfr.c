@@ -11,7 +11,8 @@
  * scaled H + lambda I and a residual in MPFR, D^2 products a step and about 45 bits each. A state
  * whose every operation was exact (no gate, dyadic inputs) keeps E = 0, so its ties are decided
  * exactly. At the last precision an interval that still holds a boundary of rounding is taken to
- * lie on it: ties to even, counted. Derivation: src/oracle/README.md, section MPFR.
+ * lie on it: ties to even, counted and listed as declared. Derivation: src/oracle/README.md,
+ * section MPFR.
  */
 #include "oracle/certified_head.h"
 
@@ -25,9 +26,6 @@
 
 #define RN MPFR_RNDN
 
-static const int precisions[] = {192, 384, 768, 1536};
-enum { PRECISIONS = sizeof precisions / sizeof *precisions };
-
 typedef struct numbers {
     gka_head *head;
     int P;
@@ -39,7 +37,7 @@ typedef struct numbers {
     mpfr_exp_t S;
     double E_H, E_U, E_f, E_lambda, e_x;
     double h_norm, u_norm, q_norm, x_norm, alpha, least;
-    bool empty;
+    bool empty, gated; /* gated: the token's gate is neither 0 nor 1 */
 } numbers;
 
 static size_t layout(mpfr_t *block, numbers *w) {
@@ -78,16 +76,36 @@ static double norm_up(const numbers *w, int64_t n, mpfr_t *x, mpfr_exp_t e) {
 
 /* ---- rounding ------------------------------------------------------------------------------ */
 
+/* Where a result belongs: element `at` of a member, and of its second words. */
+typedef struct place {
+    const char *tensor;
+    double *out, *lo;
+    int64_t at;
+} place;
+
+static place place_of(const char *tensor, double *out, double *lo, int64_t row, int64_t at,
+                      int64_t hidden) {
+    return (place){tensor, gka_offset(out, row + at), gka_offset(lo, row + at), hidden + row + at};
+}
+
 static bool decide(const numbers *w, gka_target target, mpfr_srcptr x, double e, mpfr_exp_t unit,
-                   double *out, int64_t *ties) {
-    return gka_mp_decide(target, x, e, unit, w->P, w->last, *w->low, *w->high, *w->t, out, ties);
+                   const place *to, bool second_word, double *out) {
+    gka_head *const head = w->head;
+    const gka_decision found =
+        gka_mp_decide(target, x, e, unit, w->P, w->last, *w->low, *w->high, *w->t, out);
+    head->ties += !second_word && (found == GKA_TIE || found == GKA_DECLARED_TIE);
+    if (found == GKA_DECLARED_TIE) {
+        head->declared++;
+        gka_run_unproven(head->run, to->tensor, second_word, to->at);
+    }
+    return found != GKA_NOT_DECIDED;
 }
 
 /* One result, within e v 2^unit, and its second word. x is neither w->s nor w->t. */
-static bool put(numbers *w, mpfr_srcptr x, double e, mpfr_exp_t unit, double *out, double *lo) {
+static bool put(numbers *w, mpfr_srcptr x, double e, mpfr_exp_t unit, place to) {
+    double *const out = to.out, *const lo = to.lo;
     double hi, rest;
-    int64_t none = 0;
-    if (!decide(w, w->head->target, x, e, unit, &hi, &w->head->ties))
+    if (!decide(w, w->head->target, x, e, unit, &to, false, &hi))
         return false;
     w->head->zeros += hi == 0 && mpfr_sgn(*w->low) * mpfr_sgn(*w->high) <= 0;
     if (fabs(hi) > DBL_MAX) {
@@ -95,7 +113,7 @@ static bool put(numbers *w, mpfr_srcptr x, double e, mpfr_exp_t unit, double *ou
     } else if (lo != NULL) {
         const int inexact = mpfr_sub_d(*w->s, x, hi, RN);
         const double off = inexact != 0 ? magnitude(w, *w->s, -unit) : 0;
-        if (!decide(w, (gka_target){NULL}, *w->s, e + off, unit, &rest, &none))
+        if (!decide(w, (gka_target){NULL}, *w->s, e + off, unit, &to, true, &rest))
             return false;
     }
     if (out != NULL)
@@ -165,18 +183,33 @@ static bool next(const numbers *w, bool gated, mpfr_ptr m, mpfr_srcptr a, mpfr_s
     return (mpfr_fma(m, a, b, m, RN) == 0) && exact;
 }
 
+/* Below the exponents of MPFR: an exp(g) that is 0 there though g is finite counts as this. */
+enum { LEAST_EXPONENT = -(1 << 30) };
+/* S stays above this, so that what lies v below it is still a number of MPFR's. */
+static const mpfr_exp_t LEAST_UNIT = MPFR_EMIN_DEFAULT / 4;
+
 /* The bounds of the new state, in units of a new 2^S that puts the larger of gamma ||H||, |k|^2
- * near 1: ||gamma H + k k^T|| <= gamma ||H|| + |k|^2; each entry is rounded twice. */
+ * near 1: ||gamma H + k k^T|| <= gamma ||H|| + |k|^2; each entry is rounded twice. Where exp(g) is
+ * below MPFR's range the old state is lost: 0 in H and U, and of its exact self no more is known
+ * than that it is below 2^LEAST_EXPONENT of what it was, which is within v of that. */
 static void next_bounds(numbers *w, bool exact_H, bool exact_U) {
     long gamma_exponent;
     int h_exponent, k_exponent;
-    const double gamma = mpfr_get_d_2exp(&gamma_exponent, *w->gamma, MPFR_RNDU) * UP;
+    double gamma = mpfr_get_d_2exp(&gamma_exponent, *w->gamma, MPFR_RNDU) * UP;
     const double k = frexp(norm_up(w, w->D, w->k, 0), &k_exponent);
+    if (mpfr_zero_p(*w->gamma) && w->gated) {
+        gamma = 1;
+        gamma_exponent = LEAST_EXPONENT;
+        w->E_H = fmax(w->E_H, w->h_norm);
+        w->E_U = fmax(w->E_U, w->u_norm);
+    }
     (void)frexp(w->h_norm, &h_exponent);
     const mpfr_exp_t old = w->S + gamma_exponent;
     mpfr_exp_t S = 2 * k_exponent;
     if (k == 0 || (w->h_norm > 0 && old + h_exponent > S))
         S = old + h_exponent;
+    if (S < LEAST_UNIT)
+        S = LEAST_UNIT;
     w->h_norm = (shifted(gamma * w->h_norm, old - S) + shifted(k * k, 2 * k_exponent - S)) * UP;
     w->E_H = (shifted(gamma * w->E_H, old - S) + (exact_H ? 0 : 4 * w->h_norm)) * UP;
     w->least = -shifted(gamma * -w->least, old - S);
@@ -209,7 +242,7 @@ static void next_state(numbers *w, int64_t t, bool with_U) {
     w->empty = head->pattern.pairs == 0;
 
     /* gamma to 1 v; 1 exactly without a gate */
-    const bool gated = g != 0 && g != -INFINITY;
+    const bool gated = w->gated = g != 0 && g != -INFINITY;
     mpfr_set_d(*w->gamma, g == -INFINITY ? 0 : g, RN);
     mpfr_exp(*w->gamma, *w->gamma, RN);
     bool exact_H = !gated, exact_U = !gated;
@@ -298,21 +331,23 @@ static bool solve(numbers *w) {
 
 /* ---- results ------------------------------------------------------------------------------- */
 
+static void put_zero(const place *to) {
+    if (to->out != NULL)
+        *to->out = 0;
+    if (to->lo != NULL)
+        *to->lo = 0;
+}
+
 static bool put_x(numbers *w, int64_t at) {
     gka_head *const head = w->head;
     const gka_exact *const out = head->run->out, *const lo = head->run->lo;
     bool all = true;
     for (int64_t i = 0; i < w->D; i++) {
-        double *const x = gka_offset(out->x, at * w->D + i);
-        double *const rest = gka_offset(lo->x, at * w->D + i);
-        if (w->empty || head->pattern.zero[i] != 0) {
-            if (x != NULL)
-                *x = 0;
-            if (rest != NULL)
-                *rest = 0;
-        } else {
-            all = put(w, w->x[i], w->e_x, -w->S, x, rest) && all;
-        }
+        const place to = place_of("x", out->x, lo->x, at * w->D, i, head->base * w->D);
+        if (w->empty || head->pattern.zero[i] != 0)
+            put_zero(&to);
+        else
+            all = put(w, w->x[i], w->e_x, -w->S, to) && all;
     }
     return all;
 }
@@ -347,13 +382,9 @@ static bool put_o(numbers *w, int64_t at, const double *q) {
     const double e_in = w->u_norm * e_y + w->E_U * (y_norm + e_y * 0x1p-100);
     bool all = true;
     for (int64_t j = 0; j < V; j++) {
-        double *const o = gka_offset(out->o, at * V + j), *const rest =
-                                                              gka_offset(lo->o, at * V + j);
+        const place to = place_of("o", out->o, lo->o, at * V, j, head->base * V);
         if (s == 0 || gka_pattern_zero_o(&head->pattern, w->alpha, q, j)) {
-            if (o != NULL)
-                *o = 0;
-            if (rest != NULL)
-                *rest = 0;
+            put_zero(&to);
             continue;
         }
         mpfr_ptr sum = *w->f; /* f is done with */
@@ -364,7 +395,7 @@ static bool put_o(numbers *w, int64_t at, const double *q) {
         const double e_sum = e_in + (exact ? 0 : (double)(D + 2) * w->u_norm * y_norm);
         exact = mpfr_mul_d(sum, sum, s, RN) == 0;
         const double e = fabs(s) * e_sum + (exact ? 0 : magnitude(w, sum, -unit));
-        all = put(w, sum, e * UP, unit, o, rest) && all;
+        all = put(w, sum, e * UP, unit, to) && all;
     }
     return all;
 }
@@ -372,25 +403,31 @@ static bool put_o(numbers *w, int64_t at, const double *q) {
 static bool put_f(numbers *w, int64_t at) {
     const gka_exact *const out = w->head->run->out, *const lo = w->head->run->lo;
     const double E_f = w->empty ? 0 : w->E_f, E_lambda = w->empty ? 0 : w->E_lambda;
-    const bool f = put(w, *w->f, E_f, w->S, gka_offset(out->fro, at), gka_offset(lo->fro, at));
-    return put(w, *w->lambda, E_lambda, w->S, gka_offset(out->lambda, at),
-               gka_offset(lo->lambda, at)) &&
+    const int64_t base = w->head->base;
+    const bool f = put(w, *w->f, E_f, w->S, place_of("fro", out->fro, lo->fro, at, 0, base));
+    return put(w, *w->lambda, E_lambda, w->S,
+               place_of("lambda", out->lambda, lo->lambda, at, 0, base)) &&
            f;
 }
 
-/* H and U to row i of the given arrays */
-static bool put_states(numbers *w, int needs, int64_t i, double *H, double *H_lo, double *U,
-                       double *U_lo) {
+/* H and U to matrix i of the chunks' or the final states */
+static bool put_states(numbers *w, int needs, int64_t i, bool final) {
     const gka_pattern *const p = &w->head->pattern;
-    const int64_t D = w->D, V = w->V;
+    const gka_exact *const out = w->head->run->out, *const lo = w->head->run->lo;
+    double *const H = final ? out->h_final : out->h_chunk, *const H_lo =
+                                                               final ? lo->h_final : lo->h_chunk;
+    double *const U = final ? out->u_final : out->u_chunk, *const U_lo =
+                                                               final ? lo->u_final : lo->u_chunk;
+    const char *const h = final ? "h_final" : "h_chunk", *const u = final ? "u_final" : "u_chunk";
+    const int64_t D = w->D, V = w->V, base = final ? 0 : w->head->chunk_base;
     bool all = true;
     for (int64_t j = 0; (needs & GKA_NEED_H) != 0 && j < D * D; j++)
         all = put(w, H_at(w, j / D, j % D), p->pair[j] != 0 ? w->E_H : 0, w->S,
-                  gka_offset(H, i * D * D + j), gka_offset(H_lo, i * D * D + j)) &&
+                  place_of(h, H, H_lo, i * D * D, j, base * D * D)) &&
               all;
     for (int64_t j = 0; (needs & GKA_NEED_U) != 0 && j < D * V; j++)
-        all = put(w, w->U[j], p->entry[j] != 0 ? w->E_U : 0, w->S, gka_offset(U, i * D * V + j),
-                  gka_offset(U_lo, i * D * V + j)) &&
+        all = put(w, w->U[j], p->entry[j] != 0 ? w->E_U : 0, w->S,
+                  place_of(u, U, U_lo, i * D * V, j, base * D * V)) &&
               all;
     return all;
 }
@@ -442,7 +479,6 @@ static gka_status undecided(const numbers *w, int64_t t, gka_error *error) {
 static gka_status stream(numbers *w, int64_t length, bool with_U, gka_error *error) {
     gka_head *const head = w->head;
     const gka_run *const run = head->run;
-    const gka_exact *const out = run->out, *const lo = run->lo;
     const gka_oracle_window *const window = run->options->window;
     enum { STATES = GKA_NEED_H | GKA_NEED_U };
     first_state(w);
@@ -455,10 +491,7 @@ static gka_status stream(numbers *w, int64_t length, bool with_U, gka_error *err
             const int64_t m =
                 final ? head->n * run->problem->H + head->h
                       : gka_at_chunk(run->problem, head->n, t, head->h) - head->chunk_base;
-            const bool all =
-                put_states(w, states, m, final ? out->h_final : out->h_chunk,
-                           final ? lo->h_final : lo->h_chunk, final ? out->u_final : out->u_chunk,
-                           final ? lo->u_final : lo->u_chunk);
+            const bool all = put_states(w, states, m, final);
             if (!settle(head, i, all, ties, zeros, STATES) && w->last)
                 return undecided(w, t, error);
         }
@@ -477,7 +510,10 @@ static gka_status stream(numbers *w, int64_t length, bool with_U, gka_error *err
 
 gka_status gka_head_resolve(gka_head *head, gka_error *error) {
     gka_status status = GKA_OK;
-    for (int i = 0; i < PRECISIONS && status == GKA_OK; i++) {
+    int precisions[GKA_MP_PRECISIONS];
+    const int count =
+        gka_mp_precisions(head->run->problem, head->n, head->h, 1, 192, 384, precisions);
+    for (int i = 0; i < count && status == GKA_OK; i++) {
         int64_t length = -1;
         bool with_U = false;
         for (int64_t t = 0; t <= head->span.end - head->span.begin; t++)
@@ -489,7 +525,7 @@ gka_status gka_head_resolve(gka_head *head, gka_error *error) {
             break;
         numbers w = {.head = head,
                      .P = precisions[i],
-                     .last = i == PRECISIONS - 1,
+                     .last = i == count - 1,
                      .D = head->run->problem->D,
                      .V = head->with_U ? head->run->problem->V : 0};
         mpfr_t *const block = gka_mp_new(layout(NULL, &w), w.P);

@@ -288,10 +288,11 @@ static gka_status solve(const gka_problem *problem, const token *at, space *w, i
     return status;
 }
 
-/* q' = q + alpha (x - q) */
+/* q' = q + alpha (x - q) as alpha x + (1 - alpha) q: x may be any number of times smaller than q,
+ * and is q' where alpha = 1. |error| <= 3 u (|alpha x| + |(1 - alpha) q|). */
 static void mix(int64_t D, double alpha, const double *q, const double *x, double *y) {
     for (int64_t i = 0; i < D; i++)
-        y[i] = q[i] + alpha * (x[i] - q[i]);
+        y[i] = alpha * x[i] + (1 - alpha) * q[i];
 }
 
 /* ---- forward ------------------------------------------------------------------------------- */

@@ -3,6 +3,12 @@
 
 #include <string.h>
 
+const char *gka_gradient_name(gka_gradient tensor) {
+    static const char *const names[GKA_GRADIENTS] = {
+        "p", "dq", "dk", "dv", "dalpha", "dg", "dg_h", "dg_u", "dh0", "du0", "x", "fro", "o"};
+    return names[tensor];
+}
+
 double *gka_gradient_member(const gka_exact *exact, gka_gradient tensor) {
     switch (tensor) {
     case GKA_GRADIENT_P: return exact->p;

@@ -97,26 +97,48 @@ static bool exact_tie(gka_target target, mpfr_srcptr x, mpfr_ptr low, mpfr_ptr h
     return gka_target_round_mp(target, low) != gka_target_round_mp(target, high);
 }
 
-bool gka_mp_decide(gka_target target, mpfr_srcptr x, double e, mpfr_exp_t unit, int P, bool last,
-                   mpfr_ptr low, mpfr_ptr high, mpfr_ptr t, double *out, int64_t *ties) {
+gka_decision gka_mp_decide(gka_target target, mpfr_srcptr x, double e, mpfr_exp_t unit, int P,
+                           bool last, mpfr_ptr low, mpfr_ptr high, mpfr_ptr t, double *out) {
     if (!(e <= DBL_MAX))
-        return false;
+        return GKA_NOT_DECIDED;
     mpfr_set_d(t, e, MPFR_RNDU);
     mpfr_mul_2si(t, t, unit - P, MPFR_RNDU);
     mpfr_sub(low, x, t, MPFR_RNDD);
     mpfr_add(high, x, t, MPFR_RNDU);
     const double a = gka_target_round_mp(target, low), b = gka_target_round_mp(target, high);
     *out = a;
-    if (a == b) {
-        *ties += e == 0 && exact_tie(target, x, low, high);
-        return true;
-    }
+    if (a == b)
+        return e == 0 && exact_tie(target, x, low, high) ? GKA_TIE : GKA_DECIDED;
     if (!last)
-        return false;
+        return GKA_NOT_DECIDED;
     mpfr_sub(t, high, low, MPFR_RNDU);
     mpfr_mul_2si(t, t, P / 2, MPFR_RNDU);
     if (mpfr_cmpabs(t, x) > 0 || !gka_target_even(target, a, b, out))
-        return false;
-    ++*ties;
-    return true;
+        return GKA_NOT_DECIDED;
+    return GKA_DECLARED_TIE;
+}
+
+/* ---- precisions ---------------------------------------------------------------------------- */
+
+static bool deep(const gka_problem *problem, int64_t n, int64_t h) {
+    enum { DEEP_FROM = 480, DEEP_TO = 2800 };
+    const gka_span span = gka_problem_span(problem, n);
+    double sum = 0;
+    for (int64_t t = span.begin; problem->g.data != NULL && t < span.end; t++) {
+        const double g = gka_problem_g(problem, span.b, t, h);
+        sum = g < -DEEP_TO ? 0 : sum + g;
+        if (sum <= -DEEP_FROM)
+            return true;
+    }
+    return false;
+}
+
+int gka_mp_precisions(const gka_problem *problem, int64_t n, int64_t h, int64_t heads, int first,
+                      int second, int precisions[GKA_MP_PRECISIONS]) {
+    const int all[GKA_MP_PRECISIONS] = {first, second, 768, 1536, 4096};
+    memcpy(precisions, all, sizeof all);
+    for (int64_t i = h; i < h + heads; i++)
+        if (deep(problem, n, i))
+            return GKA_MP_PRECISIONS;
+    return GKA_MP_PRECISIONS - 1;
 }

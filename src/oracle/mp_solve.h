@@ -30,8 +30,22 @@ void gka_mp_correct(gka_head *head, mpfr_t *r, mpfr_exp_t e, mpfr_ptr t, mpfr_t 
 
 /* The value to which everything within e v 2^unit of x rounds; low, high are the interval's ends.
  * At the last precision an interval that still holds a boundary of rounding and is narrower than
- * 2^(-P/2) of the value lies on it by declaration: ties to even, counted. False: not decided. */
-bool gka_mp_decide(gka_target target, mpfr_srcptr x, double e, mpfr_exp_t unit, int P, bool last,
-                   mpfr_ptr low, mpfr_ptr high, mpfr_ptr t, double *out, int64_t *ties);
+ * 2^(-P/2) of the value lies on it by declaration: ties to even. */
+typedef enum gka_decision {
+    GKA_NOT_DECIDED,
+    GKA_DECIDED,
+    GKA_TIE,         /* known to be one */
+    GKA_DECLARED_TIE /* not known */
+} gka_decision;
+gka_decision gka_mp_decide(gka_target target, mpfr_srcptr x, double e, mpfr_exp_t unit, int P,
+                           bool last, mpfr_ptr low, mpfr_ptr high, mpfr_ptr t, double *out);
+
+/* The precisions to go through, one after the other, first to last; returns how many. What stands
+ * halfway between two numbers but for a decayed state is decided by bits as far below it as that
+ * state: exp(-1000) takes 1443. So the last and dearest one is for sequences whose gates take a
+ * state to between exp(-DEEP_FROM) and exp(-DEEP_TO); what is decayed further is not waited for. */
+enum { GKA_MP_PRECISIONS = 5 };
+int gka_mp_precisions(const gka_problem *problem, int64_t n, int64_t h, int64_t heads, int first,
+                      int second, int precisions[GKA_MP_PRECISIONS]);
 
 #endif

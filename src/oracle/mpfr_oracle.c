@@ -87,7 +87,9 @@ static gka_status fail_at(gka_error *error, gka_status status, int64_t n, int64_
                     (long long)n, (long long)t, (long long)h,
                     status == GKA_NOT_POSITIVE_DEFINITE ? "H + lambda I is singular"
                     : status == GKA_NOT_CONVERGED       ? "the eigenvalues did not converge"
-                                                        : gka_status_text(status));
+                    : status == GKA_UNSUPPORTED
+                        ? "the state has decayed below the exponents of MPFR"
+                        : gka_status_text(status));
 }
 
 /* ---- small sums ---------------------------------------------------------------------------- */
@@ -161,12 +163,22 @@ static void read_token(const gka_problem *problem, int64_t b, int64_t t, int64_t
     }
     mpfr_set_d(*w->alpha, w->V > 0 ? gka_problem_alpha(problem, b, t, h) : 1, RN);
     mpfr_set_d(*w->gamma, gka_problem_g(problem, b, t, h), RN);
+    mpfr_clear_underflow();
     mpfr_exp(*w->gamma, *w->gamma, RN);
 }
 
-/* H = gamma H + k k^T, U = gamma U + k v^T, f = ||H||_F, lambda = a f */
-static void next_state(space *w) {
+static bool all_zero(int64_t n, mpfr_t *x) {
+    for (int64_t i = 0; i < n; i++)
+        if (!mpfr_zero_p(x[i]))
+            return false;
+    return true;
+}
+
+/* H = gamma H + k k^T, U = gamma U + k v^T, f = ||H||_F, lambda = a f. False: H has decayed below
+ * the exponents of MPFR, where it would pass for empty. */
+static bool next_state(space *w) {
     const int64_t D = w->D, V = w->V;
+    const bool empty = all_zero(D * D, w->H);
     for (int64_t i = 0; i < D; i++)
         for (int64_t j = 0; j < D; j++) {
             mpfr_mul(w->H[i * D + j], w->H[i * D + j], *w->gamma, RN);
@@ -180,6 +192,7 @@ static void next_state(space *w) {
     dot(w, D * D, w->H, w->H);
     mpfr_sqrt(*w->f, *w->sum, RN);
     mpfr_mul(*w->lambda, *w->a, *w->f, RN);
+    return empty || !mpfr_zero_p(*w->f) || !mpfr_underflow_p();
 }
 
 /* ---- the solve ----------------------------------------------------------------------------- */
@@ -272,12 +285,13 @@ static bool solve(space *w) {
     return eliminate(w, w->x, w->p);
 }
 
-/* y = q + alpha (x - q) */
+/* y = q + alpha (x - q) as alpha x + (1 - alpha) q: x may be any number of times smaller than q,
+ * and is y where alpha = 1. */
 static void mix(space *w) {
     for (int64_t i = 0; i < w->D; i++) {
-        mpfr_sub(w->y[i], w->x[i], w->q[i], RN);
-        mpfr_mul(w->y[i], w->y[i], *w->alpha, RN);
-        mpfr_add(w->y[i], w->y[i], w->q[i], RN);
+        mpfr_ui_sub(*w->sum, 1, *w->alpha, RN);
+        mpfr_mul(w->y[i], *w->sum, w->q[i], RN);
+        add_product(w, w->y[i], *w->alpha, w->x[i]);
     }
 }
 
@@ -345,7 +359,8 @@ static gka_status forward_row(gka_run *run, int64_t n, int64_t h, double *row, s
             put(w, w->U, D * V, out->u_chunk, lo->u_chunk, chunk * D * V);
         }
         read_token(problem, span.b, t, h, row, w);
-        next_state(w);
+        if (!next_state(w))
+            return fail_at(error, GKA_UNSUPPORTED, n, t, h);
         const gka_status status = forward_token(run, gka_at(problem, span.b, t, h), w);
         if (status != GKA_OK)
             return fail_at(error, status, n, t, h);
@@ -480,7 +495,8 @@ static gka_status reverse_head(gka_run *run, int64_t n, int64_t h, double *row, 
         if ((t - span.begin) % length == 0)
             copy(size, w->states, w->marks + (t - span.begin) / length * size);
         read_token(problem, span.b, t, h, row, w);
-        next_state(w);
+        if (!next_state(w))
+            return fail_at(error, GKA_UNSUPPORTED, n, t, h);
     }
     last_cotangents(problem, n, h, row, w);
     for (int64_t t = span.end - 1; t >= span.begin; t--) {
@@ -491,7 +507,7 @@ static gka_status reverse_head(gka_run *run, int64_t n, int64_t h, double *row, 
                 copy(size, w->states + j * size, w->states + (j + 1) * size);
                 at_state(w, j + 1);
                 read_token(problem, span.b, t - m + j, h, row, w);
-                next_state(w);
+                (void)next_state(w); /* as before */
             }
         }
         at_state(w, m + 1);

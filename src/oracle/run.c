@@ -177,3 +177,25 @@ bool gka_run_solved(gka_run *run, int64_t n, int64_t h, bool empty_state) {
 bool gka_run_waits(gka_run *run, int64_t n, int64_t h) {
     return advance(run, n, h, 0, 0);
 }
+
+static bool stands_before(const gka_oracle_unproven *a, const gka_oracle_unproven *b) {
+    const int names = strcmp(a->tensor, b->tensor);
+    if (names != 0 || a->second_word != b->second_word)
+        return names != 0 ? names < 0 : b->second_word;
+    return a->at < b->at;
+}
+
+void gka_run_unproven(gka_run *run, const char *tensor, bool second_word, int64_t at) {
+    gka_oracle_unproven one = {tensor, second_word, at};
+    pthread_mutex_lock(&run->lock);
+    gka_oracle_report *const report = run->report;
+    for (int i = 0; i < report->listed; i++)
+        if (stands_before(&one, &report->unproven[i])) {
+            const gka_oracle_unproven moved = report->unproven[i];
+            report->unproven[i] = one;
+            one = moved;
+        }
+    if (report->listed < GKA_ORACLE_LISTED)
+        report->unproven[report->listed++] = one;
+    pthread_mutex_unlock(&run->lock);
+}

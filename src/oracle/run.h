@@ -83,6 +83,10 @@ gka_status gka_run_all(gka_run *run, gka_error *error);
 /* Counts one token solve and reports progress. False: stop, the result is not wanted any more. */
 bool gka_run_solved(gka_run *run, int64_t n, int64_t h, bool empty_state);
 
+/* Notes an element whose rounding stands without a proof. The first GKA_ORACLE_LISTED are kept, in
+ * an order of their own, whatever the threads. */
+void gka_run_unproven(gka_run *run, const char *tensor, bool second_word, int64_t at);
+
 /* The same on the way through work that counts nothing. */
 bool gka_run_waits(gka_run *run, int64_t n, int64_t h);
 

@@ -314,6 +314,73 @@ static void test_ties_of_states(void **state) {
     lab_free(&lab);
 }
 
+/* 1 + 2^-26 times 1 + 2^-27 is a tie between two numbers, the even one below; a state that has
+ * decayed by exp(g) breaks it, upward or downward: by 2^-1443 and 2^-1587 as bits show, by
+ * 2^-1442695040 as they do not, which is said. */
+static void test_ties_broken_by_decayed_states(void **state) {
+    (void)state;
+    const lab_shape shape = {
+        .B = 1, .T = 1, .H = 1, .G = 1, .D = 1, .V = 1, .gate = true, .states = true, .seed = 9};
+    const double gates[] = {-1000, -1100, -1e9}, even = 1 + 0x1p-26 + 0x1p-27;
+    lab_case lab;
+    lab_new(&lab, &shape);
+    lab.k[0] = 1 + 0x1p-26;
+    lab.v[0] = 1 + 0x1p-27;
+    for (int i = 0; i < 6; i++) {
+        double u_final, u_lo;
+        gka_exact out = {.u_final = &u_final}, lo = {.u_final = &u_lo};
+        gka_oracle_report report;
+        const gka_oracle_options options = {.oracle = GKA_ORACLE_CERTIFIED};
+        lab.u0[0] = i % 2 == 0 ? 1 : -1;
+        lab.g[0] = gates[i / 2];
+        const bool shown = i < 4, up = shown && i % 2 == 0;
+        assert_int_equal(gka_oracle_forward(&lab.problem, &options, &out, &lo, &report, NULL),
+                         GKA_OK);
+        assert_int_equal(bits_of(u_final), bits_of(up ? even + 0x1p-52 : even));
+        assert_int_equal(bits_of(u_lo), bits_of(up ? -0x1p-53 : 0x1p-53));
+        assert_int_equal(report.declared, shown ? 0 : 1);
+        assert_int_equal(report.listed, shown ? 0 : 1);
+        assert_int_equal(report.ties, shown ? 0 : 1);
+        if (!shown) {
+            assert_string_equal(report.unproven[0].tensor, "u_final");
+            assert_int_equal(report.unproven[0].at, 0);
+            assert_false(report.unproven[0].second_word);
+        }
+    }
+    lab_free(&lab);
+}
+
+/* exp(-3.4e38) is below the exponents of MPFR, too. Where a key follows at once, what is left of
+ * the state counts for nothing; without one, x = exp(3.4e38) ... is not 0. */
+static void test_below_mpfr(void **state) {
+    (void)state;
+    const lab_shape shape = {
+        .B = 1, .T = 3, .H = 1, .G = 1, .D = 2, .V = 1, .gate = true, .alpha = true, .seed = 9};
+    lab_case lab;
+    gka_exact out;
+    lab_new(&lab, &shape);
+    lab_exact_new(&lab.problem, &out);
+    lab.g[1] = -3.4e38;
+    for (int oracle = GKA_ORACLE_CERTIFIED; oracle <= GKA_ORACLE_MPFR; oracle++) {
+        const gka_oracle_options options = {.oracle = (gka_oracle)oracle};
+        const gka_status refused =
+            oracle == GKA_ORACLE_CERTIFIED ? GKA_NO_CERTIFICATE : GKA_UNSUPPORTED;
+        gka_error error = {0};
+        lab.k[2] = 1;
+        assert_int_equal(gka_oracle_forward(&lab.problem, &options, &out, NULL, NULL, &error),
+                         GKA_OK);
+        lab.k[2] = lab.k[3] = 0;
+        assert_int_equal(gka_oracle_forward(&lab.problem, &options, &out, NULL, NULL, &error),
+                         refused);
+        for (int of = GKA_COTANGENT_X; of <= GKA_COTANGENT_O; of++)
+            assert_int_equal(gka_oracle_gradient(&lab.problem, (gka_cotangent)of, &options, &out,
+                                                 NULL, NULL, &error),
+                             refused);
+    }
+    lab_exact_free(&lab.problem, &out);
+    lab_free(&lab);
+}
+
 /* No key after the first and gates of e^-700: H decays to e^-7000, f to 0 and x to Inf in binary64;
  * a key then brings the state back. */
 static void test_far_below_binary64(void **state) {
@@ -648,6 +715,8 @@ int main(void) {
         cmocka_unit_test(test_flipped_gamma_is_refused),
         cmocka_unit_test(test_exact_ties_and_zeros),
         cmocka_unit_test(test_ties_of_states),
+        cmocka_unit_test(test_ties_broken_by_decayed_states),
+        cmocka_unit_test(test_below_mpfr),
         cmocka_unit_test(test_far_below_binary64),
         cmocka_unit_test(test_restart_is_empty),
         cmocka_unit_test(test_windows),
