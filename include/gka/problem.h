@@ -6,6 +6,7 @@
  *   4  gka_generator             made up from a seed (src/problem/generate.c)
  *   5  gka_problem_write         to a file
  *   6  gka_problem_tokens        some of the tokens
+ *   7  gka_problem_fold          beta and normalise, multiplied into q, k, v
  *
  * Letters: B batch, T tokens, H query heads, G key/value heads (H a multiple of G; head h reads
  * key/value head h / (H/G)), D key size, V value size, N sequences, C chunk size.
@@ -48,6 +49,24 @@ GKA_API void gka_view_row(const gka_view *view, int64_t i0, int64_t i1, int64_t 
 
 /* ---- 2 the problem ------------------------------------------------------------------------- */
 
+/* What is still to be done to the rows q_t, k_t before they are the layer's. */
+typedef enum gka_normalise {
+    GKA_NORMALISE_NONE,   /* nothing */
+    GKA_NORMALISE_UNIT,   /* N(x) = x/|x|, the real number (0 where x = 0) */
+    GKA_NORMALISE_ROUNDED /* ..., each element rounded once to the type of its tensor */
+} gka_normalise;
+GKA_API const char *gka_normalise_name(gka_normalise normalise); /* "none", "unit", "rounded" */
+GKA_API int gka_normalise_find(const char *name);                /* -1: none */
+
+/* A problem with beta, or with normalise, is not folded yet: it holds q, k, v as a server or a dump
+ * has them, and the layer that it stands for is NUMERICS 1 at
+ *
+ *     q_h = N(q_h)    k_h = (beta_h + 1e-6) N(k_g)    v_h = (beta_h + 1e-6) v_g    g = group(h)
+ *
+ * in real numbers, N as `normalise` says. beta belongs to a query head, as in the released layer,
+ * which repeats k and v before it multiplies; so what is folded has G = H where there is a beta.
+ * gka_problem_fold does it. Everything that computes the layer wants a folded problem and refuses
+ * others, but for the serving kernels, which do it themselves in their own order of roundings. */
 typedef struct gka_problem {
     int64_t B, T, H, G, D, V;
     gka_view q;     /* [B,T,H,D] */
@@ -55,6 +74,7 @@ typedef struct gka_problem {
     gka_view v;     /* [B,T,G,V]; absent in solve-only problems: then V = 0 */
     gka_view alpha; /* [B,T,H]; absent: alpha = 1 */
     gka_view g;     /* [B,T,H], natural log of the gate, <= 0, -inf allowed; absent: gamma = 1 */
+    gka_view beta;  /* [B,T,H]; absent: q, k, v hold it already */
     gka_view h0;    /* [N,H,D,D]; absent: 0 */
     gka_view u0;    /* [N,H,D,V]; absent: 0 */
     gka_view dout;  /* [B,T,H,V], cotangent of o (tensor "do") */
@@ -69,6 +89,7 @@ typedef struct gka_problem {
     double scale;              /* s */
     int num_iter;              /* r >= 1, products with H per solve */
     int64_t chunk_size;        /* C >= 1 */
+    gka_normalise normalise;   /* what is still to be done to q and k */
     bool h0_asymmetric;        /* some h0 differs from its transpose by more than 1e-12 f */
     void *owned;               /* storage freed by gka_problem_free; NULL: nothing */
 } gka_problem;
@@ -89,6 +110,8 @@ GKA_API void gka_problem_k(const gka_problem *problem, int64_t b, int64_t t, int
 GKA_API void gka_problem_v(const gka_problem *problem, int64_t b, int64_t t, int64_t h, double *v);
 GKA_API double gka_problem_alpha(const gka_problem *problem, int64_t b, int64_t t, int64_t h);
 GKA_API double gka_problem_g(const gka_problem *problem, int64_t b, int64_t t, int64_t h);
+/* beta as stored; 1 where absent */
+GKA_API double gka_problem_beta(const gka_problem *problem, int64_t b, int64_t t, int64_t h);
 /* cotangents; zeros where absent */
 GKA_API void gka_problem_dout(const gka_problem *problem, int64_t b, int64_t t, int64_t h,
                               double *dout);
@@ -118,10 +141,11 @@ typedef struct gka_defaults {
     bool ridge_ratio, num_iter, chunk_size, scale;
 } gka_defaults;
 
-/* Tensors q k [v] [alpha] [g] [h0] [u0] [do] [dx] [dh_final] [du_final] [cu_seqlens];
+/* Tensors q k [v] [alpha] [g] [beta] [h0] [u0] [do] [dx] [dh_final] [du_final] [cu_seqlens];
  * metadata ridge_ratio (.02), num_iter (30), chunk_size (64), scale (D^-1/2), numbers written as in
- * JSON. The views point into the file, which must stay open. Calls gka_problem_check. defaults may
- * be NULL. After a failure *problem is all zero; after success gka_problem_free releases it. */
+ * JSON, and normalise (none). The views point into the file, which must stay open. Calls
+ * gka_problem_check. defaults may be NULL. After a failure *problem is all zero; after success
+ * gka_problem_free releases it. */
 GKA_API gka_status gka_problem_from_file(const gka_file *file, gka_problem *problem,
                                          gka_defaults *defaults, gka_error *error);
 
@@ -132,8 +156,12 @@ typedef enum gka_keys {
     GKA_KEYS_POWERLAW,
     GKA_KEYS_LOWRANK,
     GKA_KEYS_REPEAT,
-    GKA_KEYS_RECALL
+    GKA_KEYS_RECALL,
+    GKA_KEYS_MEAN,     /* a common direction in all keys of a head, as language models have */
+    GKA_KEYS_CONVSILU, /* ... through the layer's own short convolution and SiLU */
+    GKA_KEYS_ALIGNED   /* a power law along the coordinates */
 } gka_keys;
+enum { GKA_KEYS_COUNT = GKA_KEYS_ALIGNED + 1 };
 GKA_API const char *gka_keys_name(gka_keys keys);
 GKA_API int gka_keys_find(const char *name); /* -1: none */
 
@@ -141,8 +169,10 @@ typedef enum gka_gate {
     GKA_GATE_NONE, /* ungated: no tensor g */
     GKA_GATE_SLOW, /* released x 0.01 */
     GKA_GATE_RELEASED,
-    GKA_GATE_STRONG /* released x 20 */
+    GKA_GATE_STRONG, /* released x 20 */
+    GKA_GATE_INIT    /* nearly constant within a head, as training starts */
 } gka_gate;
+enum { GKA_GATE_COUNT = GKA_GATE_INIT + 1 };
 GKA_API const char *gka_gate_name(gka_gate gate);
 GKA_API int gka_gate_find(const char *name);
 
@@ -209,9 +239,9 @@ GKA_API gka_status gka_problem_generate_tokens(const gka_generator *generator, i
 
 /* ---- 5 to a file --------------------------------------------------------------------------- */
 
-enum { GKA_PROBLEM_TENSORS = 12 };
+enum { GKA_PROBLEM_TENSORS = 13 };
 
-/* q k v alpha g h0 u0 do dx dh_final du_final cu_seqlens; ends with NULL. */
+/* q k v alpha g beta h0 u0 do dx dh_final du_final cu_seqlens; ends with NULL. */
 GKA_API extern const char *const gka_problem_names[GKA_PROBLEM_TENSORS + 1];
 
 /* The problem's tensors in that order, as many as there are, at most GKA_PROBLEM_TENSORS; returns
@@ -230,6 +260,20 @@ GKA_API gka_status gka_problem_write(const gka_problem *problem, const gka_text_
  * states and their cotangents, and owning nothing. Packed sequences cannot be cut (a programmer
  * error). */
 GKA_API gka_problem gka_problem_tokens(const gka_problem *problem, int64_t begin, int64_t end);
+
+/* ---- 7 folding ----------------------------------------------------------------------------- */
+
+/* Whether there is nothing to fold: no beta, normalise none. */
+GKA_API bool gka_problem_is_folded(const gka_problem *problem);
+
+/* The folded problem, of q, k, v computed in binary64 (each operation to nearest even, sums of
+ * squares in the order of the row) and rounded once more to `dtype`. GKA_F64 is for exact answers:
+ * within a few units of 2^-53 of the definition above. A training kernel gets the type of its
+ * inputs, BF16. *to holds copies of all tensors and depends on nothing else; freed by
+ * gka_problem_free. A folded problem is copied, q, k, v in `dtype`. After a failure (as below) *to
+ * is all zero. */
+GKA_API gka_status gka_problem_fold(const gka_problem *from, gka_dtype dtype, gka_problem *to,
+                                    gka_error *error);
 
 #ifdef __cplusplus
 }

@@ -5,6 +5,7 @@
  * whole tile. Neither forms H_t; memory does not depend on T.
  */
 #include "chunk/chunk.h"
+#include "problem/check.h"
 
 #include <stdlib.h>
 
@@ -26,6 +27,9 @@ static bool is_of(const gka_view *view, gka_dtype dtype) {
 
 gka_status gka_chunk_check(const gka_problem *problem, const gka_profile *profile,
                            gka_error *error) {
+    const gka_status folded = gka_problem_check_folded(problem, error);
+    if (folded != GKA_OK)
+        return folded;
     if (problem->chunk_size < 1)
         return gka_fail(error, GKA_BAD_ARGUMENT, "chunk_size is %lld: expected at least 1",
                         (long long)problem->chunk_size);

@@ -7,6 +7,7 @@
  */
 #include "chunk/replay.h"
 #include "chunk/replay_head.h"
+#include "problem/check.h"
 
 #include <stdlib.h>
 
@@ -245,6 +246,9 @@ static void sum_groups(const gka_problem *problem, const float *by_head, double 
 gka_status gka_replay_check(const gka_problem *problem, gka_error *error) {
     const gka_view *const views[] = {&problem->q,     &problem->k,    &problem->v,
                                      &problem->alpha, &problem->dout, &problem->dx};
+    const gka_status folded = gka_problem_check_folded(problem, error);
+    if (folded != GKA_OK)
+        return folded;
     if ((problem->D != 64 && problem->D != 128) || (problem->V != 0 && problem->V != problem->D))
         return gka_fail(error, GKA_UNSUPPORTED,
                         "D = %lld, V = %lld: profile gka-cuda wants V = D = 64 or 128",

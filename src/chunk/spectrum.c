@@ -1,5 +1,6 @@
 /* spectrum.c - the largest eigenvalue of H_t, and what r Chebyshev steps do to its eigenvector. */
 #include "chunk/chunk.h"
+#include "problem/check.h"
 
 typedef struct spectrum {
     const gka_problem *problem;
@@ -70,6 +71,9 @@ static void spectrum_head(void *context, int64_t index, int worker) {
 
 gka_status gka_chunk_spectrum(const gka_problem *problem, double *lambda_max, double *fro,
                               gka_error *error) {
+    const gka_status status = gka_problem_check_folded(problem, error);
+    if (status != GKA_OK)
+        return status;
     const int64_t each = problem->D * problem->D + 3 * problem->D;
     double *const workspace = gka_alloc((size_t)gka_threads() * (size_t)each, sizeof *workspace);
     if (!workspace)

@@ -12,8 +12,9 @@
 static const struct {
     const char *name, *value, *help;
 } keys[] = {
-    {"problem", "NAME", "keys: iid, powerlaw, lowrank, repeat or recall (iid)"},
-    {"gate", "NAME", "none, slow, released or strong (released)"},
+    {"problem", "NAME",
+     "keys: iid, powerlaw, lowrank, repeat, recall, mean, convsilu or aligned (iid)"},
+    {"gate", "NAME", "none, slow, released, strong or init (released)"},
     {"B", "N", "batch (1)"},
     {"T", "N", "tokens (256)"},
     {"H", "N", "query heads (1)"},

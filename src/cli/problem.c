@@ -4,8 +4,8 @@
 #include <math.h>
 
 /* The words of the choices stand in the order of the library's enums. */
-static const char keys[] = "iid|powerlaw|lowrank|repeat|recall";
-static const char gates[] = "none|slow|released|strong";
+static const char keys[] = "iid|powerlaw|lowrank|repeat|recall|mean|convsilu|aligned";
+static const char gates[] = "none|slow|released|strong|init";
 static const char dtypes[] = "F64|F32|BF16|F16|F8_E4M3|F8_E5M2";
 
 static const char *const extent_names[] = {"B", "T", "H", "G", "D", "V"};

@@ -13,14 +13,13 @@ typedef struct word {
     int value;
 } word;
 
-static const word keys_words[] = {{"iid", GKA_KEYS_IID},         {"powerlaw", GKA_KEYS_POWERLAW},
-                                  {"lowrank", GKA_KEYS_LOWRANK}, {"repeat", GKA_KEYS_REPEAT},
-                                  {"recall", GKA_KEYS_RECALL},   {NULL, 0}};
-static const word gate_words[] = {{"none", GKA_GATE_NONE},
-                                  {"slow", GKA_GATE_SLOW},
-                                  {"released", GKA_GATE_RELEASED},
-                                  {"strong", GKA_GATE_STRONG},
-                                  {NULL, 0}};
+static const word keys_words[] = {
+    {"iid", GKA_KEYS_IID},           {"powerlaw", GKA_KEYS_POWERLAW}, {"lowrank", GKA_KEYS_LOWRANK},
+    {"repeat", GKA_KEYS_REPEAT},     {"recall", GKA_KEYS_RECALL},     {"mean", GKA_KEYS_MEAN},
+    {"convsilu", GKA_KEYS_CONVSILU}, {"aligned", GKA_KEYS_ALIGNED},   {NULL, 0}};
+static const word gate_words[] = {{"none", GKA_GATE_NONE},         {"slow", GKA_GATE_SLOW},
+                                  {"released", GKA_GATE_RELEASED}, {"strong", GKA_GATE_STRONG},
+                                  {"init", GKA_GATE_INIT},         {NULL, 0}};
 static const word dtype_words[] = {
     {"bf16", GKA_BF16}, {"fp16", GKA_F16}, {"fp32", GKA_F32}, {NULL, 0}};
 static const word oracle_words[] = {

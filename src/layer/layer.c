@@ -13,6 +13,7 @@
  */
 #include "gka/layer.h"
 
+#include "problem/check.h"
 #include "problem/functions.h"
 
 #include <math.h>
@@ -481,7 +482,9 @@ static void do_group(void *context, int64_t i, int worker) {
 
 static gka_status check(const gka_problem *P, const gka_layer_options *options, bool gradient,
                         gka_layer_of of, gka_error *error) {
-    const gka_status status = gka_policy_check(&options->policy, error);
+    gka_status status = gka_problem_check_folded(P, error);
+    if (status == GKA_OK)
+        status = gka_policy_check(&options->policy, error);
     if (status != GKA_OK)
         return status;
     if (options->kalman && !(options->lambda > 0 && isfinite(options->lambda)))

@@ -5,6 +5,7 @@
 #include "oracle/environment.h"
 #include "oracle/fp64.h"
 #include "oracle/mpfr_oracle.h"
+#include "problem/check.h"
 
 #include <string.h>
 
@@ -50,7 +51,10 @@ static gka_status prepare(request *r, const gka_problem *problem, const gka_orac
     if (r->options.precision < 2 || r->options.precision > MAX_PRECISION)
         return gka_fail(error, GKA_BAD_ARGUMENT, "oracle: precision %d, expected 2..%d bits",
                         r->options.precision, MAX_PRECISION);
-    return r->options.window != NULL ? GKA_OK : gka_problem_check(&r->problem, NULL, error);
+    const gka_status status = gka_problem_check_folded(problem, error);
+    if (status != GKA_OK || r->options.window != NULL)
+        return status;
+    return gka_problem_check(&r->problem, NULL, error);
 }
 
 /* Windows are for the certified oracle and one head. */

@@ -40,6 +40,8 @@ static gka_status check_parameters(const gka_problem *p, const context *c) {
         return bad(c, "scale %g: a finite number was expected", p->scale);
     if (p->num_iter < 1)
         return bad(c, "num_iter %d: an integer >= 1 was expected", p->num_iter);
+    if (gka_normalise_name(p->normalise) == NULL)
+        return bad(c, "normalise %d: none, unit or rounded was expected", (int)p->normalise);
     if (p->chunk_size < 1)
         return bad(c, "chunk_size %lld: an integer >= 1 was expected", (long long)p->chunk_size);
     return GKA_OK;

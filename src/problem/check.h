@@ -12,4 +12,7 @@ gka_status gka_problem_check_numbers(const gka_problem *problem, const char *whe
 gka_status gka_problem_check_file(gka_problem *problem, const char *where, const gka_file *file,
                                   gka_error *error);
 
+/* GKA_BAD_ARGUMENT with a line unless the problem is folded: what computes the layer asks. */
+gka_status gka_problem_check_folded(const gka_problem *problem, gka_error *error);
+
 #endif

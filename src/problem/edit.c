@@ -142,8 +142,8 @@ gka_status gka_problem_edit(const gka_generator *generator, int64_t begin,
                           edit == GKA_EDIT_GAMMA_TINY;
         if (gate && problem->g.data == NULL)
             return gka_fail(error, GKA_BAD_ARGUMENT,
-                            "edit is '%s' without a gate: gate slow, released or strong was "
-                            "expected",
+                            "edit is '%s' without a gate: gate slow, released, strong or init "
+                            "was expected",
                             names[edit]);
         for (int64_t b = 0; b < problem->B && problem->H > 0 && problem->T > 0; b++)
             for (int64_t t = 0; t < problem->T; t++)

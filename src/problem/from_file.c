@@ -72,6 +72,17 @@ static gka_status read_integer(const context *c, const char *key, int64_t otherw
     return status;
 }
 
+static gka_status read_normalise(const context *c, gka_problem *problem) {
+    const char *const text = gka_file_metadata(c->file, "normalise");
+    const int normalise = text == NULL ? GKA_NORMALISE_NONE : gka_normalise_find(text);
+    if (normalise < 0)
+        return gka_fail(c->error, GKA_BAD_FILE,
+                        "%s: metadata 'normalise' is '%.64s'; none, unit or rounded was expected",
+                        c->path, text);
+    problem->normalise = (gka_normalise)normalise;
+    return GKA_OK;
+}
+
 static gka_status read_parameters(const context *c, gka_problem *problem, gka_defaults *defaults) {
     const double scale = problem->D > 0 ? 1 / sqrt((double)problem->D) : 1;
     gka_status status =
@@ -85,7 +96,7 @@ static gka_status read_parameters(const context *c, gka_problem *problem, gka_de
     if (status == GKA_OK)
         status = read_integer(c, "chunk_size", 64, INT64_MAX, &problem->chunk_size,
                               &defaults->chunk_size);
-    return status;
+    return status == GKA_OK ? read_normalise(c, problem) : status;
 }
 
 /* ---- tensors ------------------------------------------------------------------------------- */

@@ -8,20 +8,27 @@
  *     lowrank     x_d = sum_{j<8} n(MAP; 0,j,g,d) n(K; b,t,g,j) + 0.01 n(NOISE; b,t,g,d)
  *     repeat      x_d = n(MAP; 0,0,g,d) + 1e-3 n(K; b,t,g,d)
  *     recall      x_d = n(K; b,t,g,d) for the first `pairs` tokens, then 0: a question stores none
+ *     aligned     x_d = n(K; b,t,g,d)/(d + 1)
+ *     mean        x_d = m n(MAP; 0,0,g,d) + n(K; b,t,g,d), m = 1.33
+ *     convsilu    x_d = silu(sum_{i<4} c_i (m n(MAP; 0,0,g,d) + n(K; b,t-i,g,d))), tokens before
+ *                 the first left out; c_i = u(CONV; 0,i,g,d) - 1/2; silu(y) = y sigmoid(y)
  *
  *   q          before normalisation n(Q; b,t,h,d); recall: a stored key x of its head, uniformly
- *              among those stored so far, + 0.1 n(Q; b,t,h,d)
+ *              among those stored so far, + 0.1 n(Q; b,t,h,d); mean, convsilu: as the keys, with
+ *              n(Q; ..), n(MAP; 1,0,h,d), m = 1, u(CONV; 1,i,h,d)
  *
  *   k, q       x / (|x| + 1e-6)
  *
  *   beta       sigmoid(n(BETA; b,t,g,0)); k and v are multiplied by (beta + 1e-6)
  *
- *   v          n(V; b,t,g,d)
+ *   v          n(V; b,t,g,d); mean, convsilu: as the keys, with n(V; ..), n(MAP; 2,0,g,d), m = 1/2,
+ *              u(CONV; 2,i,g,d)
  *
  *   alpha      sigmoid(n(ALPHA; b,t,h,0))
  *
  *   g          -(c A) softplus(n(GATE; b,t,h,0) + ln(e^dt - 1)), A = 16 u(RATE; 0,0,h,0), c the
- *              gate's scale, dt = exp(ln 1e-3 + u(STEP; 0,0,h,0) (ln 1e-1 - ln 1e-3))
+ *              gate's scale, dt = exp(ln 1e-3 + u(STEP; 0,0,h,0) (ln 1e-1 - ln 1e-3)); init: with
+ *              (0.02 + 0.1 u(SPREAD; 0,0,h,0)) n(GATE; b,t,h,0) in the place of n(GATE; b,t,h,0)
  *
  *   do, dx     n(DOUT; b,t,h,d), n(DX; b,t,h,d)
  *
@@ -47,41 +54,36 @@
 #include <string.h>
 
 enum { RANK = 8 }; /* of lowrank */
+enum { TAPS = 4 }; /* of convsilu's convolution */
 static const double EPSILON = 1e-6;
 
+/* In the order of the enums. */
+static const char *const keys_names[GKA_KEYS_COUNT] = {"iid",    "powerlaw", "lowrank",  "repeat",
+                                                       "recall", "mean",     "convsilu", "aligned"};
+static const char *const gate_names[GKA_GATE_COUNT] = {"none", "slow", "released", "strong",
+                                                       "init"};
+
+static int find(const char *const *names, int count, const char *name) {
+    for (int i = 0; i < count; i++)
+        if (strcmp(name, names[i]) == 0)
+            return i;
+    return -1;
+}
+
 const char *gka_keys_name(gka_keys keys) {
-    switch (keys) {
-    case GKA_KEYS_IID: return "iid";
-    case GKA_KEYS_POWERLAW: return "powerlaw";
-    case GKA_KEYS_LOWRANK: return "lowrank";
-    case GKA_KEYS_REPEAT: return "repeat";
-    case GKA_KEYS_RECALL: return "recall";
-    }
-    return NULL;
+    return (unsigned)keys < GKA_KEYS_COUNT ? keys_names[keys] : NULL;
 }
 
 int gka_keys_find(const char *name) {
-    for (int i = GKA_KEYS_IID; i <= GKA_KEYS_RECALL; i++)
-        if (strcmp(name, gka_keys_name((gka_keys)i)) == 0)
-            return i;
-    return -1;
+    return find(keys_names, GKA_KEYS_COUNT, name);
 }
 
 const char *gka_gate_name(gka_gate gate) {
-    switch (gate) {
-    case GKA_GATE_NONE: return "none";
-    case GKA_GATE_SLOW: return "slow";
-    case GKA_GATE_RELEASED: return "released";
-    case GKA_GATE_STRONG: return "strong";
-    }
-    return NULL;
+    return (unsigned)gate < GKA_GATE_COUNT ? gate_names[gate] : NULL;
 }
 
 int gka_gate_find(const char *name) {
-    for (int i = GKA_GATE_NONE; i <= GKA_GATE_STRONG; i++)
-        if (strcmp(name, gka_gate_name((gka_gate)i)) == 0)
-            return i;
-    return -1;
+    return find(gate_names, GKA_GATE_COUNT, name);
 }
 
 static double gate_scale(gka_gate gate) {
@@ -95,12 +97,18 @@ typedef struct target {
     unsigned char *q, *k, *v, *alpha, *g, *h0, *u0, *dout, *dx, *dh_final, *du_final;
 } target;
 
+/* The three that a layer projects and convolves; the numbers are MAP's and CONV's first index. */
+typedef enum stream { KEYS, QUERIES, VALUES, STREAMS } stream;
+static const double mean_of[STREAMS] = {1.33, 1, .5};
+static const gka_draw draw_of[STREAMS] = {GKA_DRAW_K, GKA_DRAW_Q, GKA_DRAW_V};
+
 typedef struct maker {
     const gka_generator *spec;
     int64_t begin, tokens; /* which are made, of each batch row */
     int64_t pairs;         /* recall */
-    double *map;           /* [G, D, D] basis; [G, RANK, D]; [G, D]; by spec->keys */
+    double *map[STREAMS];  /* what belongs to a head: map_rows(spec, stream) vectors for each */
     double *rate, *step;   /* [H]: c A and ln(e^dt - 1) */
+    double *spread;        /* [H]: what the gate's normal number is multiplied by */
     double *work;          /* [threads, work_size] */
     size_t work_size;
     target to;
@@ -128,24 +136,54 @@ static void normalise(int64_t n, double *x) {
 
 /* ---- what belongs to a head ---------------------------------------------------------------- */
 
-static int64_t map_rows(const gka_generator *spec) {
+/* Keys: the basis of powerlaw, the map of lowrank, the one key of repeat. All: the mean, then the
+ * taps. */
+static int64_t map_rows(const gka_generator *spec, stream which) {
     switch (spec->keys) {
-    case GKA_KEYS_POWERLAW: return spec->D;
-    case GKA_KEYS_LOWRANK: return RANK;
-    case GKA_KEYS_REPEAT: return 1;
+    case GKA_KEYS_POWERLAW: return which == KEYS ? spec->D : 0;
+    case GKA_KEYS_LOWRANK: return which == KEYS ? RANK : 0;
+    case GKA_KEYS_REPEAT: return which == KEYS ? 1 : 0;
+    case GKA_KEYS_MEAN: return 1;
+    case GKA_KEYS_CONVSILU: return 1 + TAPS;
     default: return 0;
     }
 }
 
-static void make_map(void *context, int64_t g, int worker) {
+static int64_t heads_of(const gka_generator *spec, stream which) {
+    return which == QUERIES ? spec->H : spec->G;
+}
+
+static int64_t size_of(const gka_generator *spec, stream which) {
+    return which == VALUES ? spec->V : spec->D;
+}
+
+static double *map_of(const maker *m, stream which, int64_t head) {
+    return m->map[which] + head * map_rows(m->spec, which) * size_of(m->spec, which);
+}
+
+static void make_map(const maker *m, stream which, int64_t head) {
+    const int64_t n = size_of(m->spec, which), rows = map_rows(m->spec, which);
+    double *const map = map_of(m, which, head);
+    const bool taps = m->spec->keys == GKA_KEYS_CONVSILU;
+    for (int64_t i = 0; i < (taps ? 1 : rows); i++)
+        normals(m, GKA_DRAW_MAP, which, i, head, n, map + i * n);
+    for (int64_t i = 0; taps && i < TAPS; i++)
+        for (int64_t d = 0; d < n; d++)
+            map[(1 + i) * n + d] =
+                gka_draw_uniform(m->spec->seed, GKA_DRAW_CONV, which, i, head, d) - 0.5;
+    if (m->spec->keys == GKA_KEYS_POWERLAW)
+        gka_make_basis(n, map);
+}
+
+/* Head i of keys, then of queries, then of values. */
+static void make_maps(void *context, int64_t i, int worker) {
     (void)worker;
     const maker *const m = context;
-    const int64_t D = m->spec->D, rows = map_rows(m->spec);
-    double *const map = m->map + g * rows * D;
-    for (int64_t i = 0; i < rows; i++)
-        normals(m, GKA_DRAW_MAP, 0, i, g, D, map + i * D);
-    if (m->spec->keys == GKA_KEYS_POWERLAW)
-        gka_make_basis(D, map);
+    int which = KEYS;
+    for (; i >= heads_of(m->spec, (stream)which); which++)
+        i -= heads_of(m->spec, (stream)which);
+    if (map_rows(m->spec, (stream)which) > 0)
+        make_map(m, (stream)which, i);
 }
 
 static void make_gate(const maker *m) {
@@ -155,6 +193,9 @@ static void make_gate(const maker *m) {
         const double dt = gka_pinned_exp(least + gka_draw_uniform(seed, GKA_DRAW_STEP, 0, 0, h, 0) *
                                                      (most - least));
         m->step[h] = gka_pinned_softplus_inverse(dt);
+        m->spread[h] = m->spec->gate == GKA_GATE_INIT
+                           ? 0.02 + 0.1 * gka_draw_uniform(seed, GKA_DRAW_SPREAD, 0, 0, h, 0)
+                           : 1;
         m->rate[h] =
             gate_scale(m->spec->gate) * (16 * gka_draw_uniform(seed, GKA_DRAW_RATE, 0, 0, h, 0));
     }
@@ -162,11 +203,47 @@ static void make_gate(const maker *m) {
 
 /* ---- what belongs to a token --------------------------------------------------------------- */
 
+/* A row about the mean of its head: mean_of M + n. */
+static void make_mean(const maker *m, stream which, int64_t b, int64_t t, int64_t head, double *x) {
+    const int64_t n = size_of(m->spec, which);
+    const double *const mean = map_of(m, which, head);
+    for (int64_t d = 0; d < n; d++)
+        x[d] = mean_of[which] * mean[d] +
+               gka_draw_normal(m->spec->seed, draw_of[which], b, t, head, d);
+}
+
+/* silu(sum_i c_i x_{t-i}), x as in make_mean. */
+static void make_convsilu(const maker *m, stream which, int64_t b, int64_t t, int64_t head,
+                          double *x) {
+    const int64_t n = size_of(m->spec, which);
+    const double *const mean = map_of(m, which, head), *const taps = mean + n;
+    for (int64_t d = 0; d < n; d++) {
+        double y = 0;
+        for (int64_t i = 0; i < TAPS && i <= t; i++)
+            y += taps[i * n + d] *
+                 (mean_of[which] * mean[d] +
+                  gka_draw_normal(m->spec->seed, draw_of[which], b, t - i, head, d));
+        x[d] = y * gka_pinned_sigmoid(y);
+    }
+}
+
+/* A row of the kinds that treat keys, queries and values alike; false for the other kinds. */
+static bool make_stream(const maker *m, stream which, int64_t b, int64_t t, int64_t head,
+                        double *x) {
+    if (m->spec->keys == GKA_KEYS_MEAN)
+        make_mean(m, which, b, t, head, x);
+    else if (m->spec->keys == GKA_KEYS_CONVSILU)
+        make_convsilu(m, which, b, t, head, x);
+    else
+        return false;
+    return true;
+}
+
 /* A key before normalisation. */
 static void make_key(const maker *m, int64_t b, int64_t t, int64_t g, double *x) {
     const uint64_t seed = m->spec->seed;
-    const int64_t D = m->spec->D, rows = map_rows(m->spec);
-    const double *const map = m->map + g * rows * D;
+    const int64_t D = m->spec->D;
+    const double *const map = map_of(m, KEYS, g);
     switch (m->spec->keys) {
     case GKA_KEYS_IID: normals(m, GKA_DRAW_K, b, t, g, D, x); break;
     case GKA_KEYS_POWERLAW:
@@ -192,12 +269,20 @@ static void make_key(const maker *m, int64_t b, int64_t t, int64_t g, double *x)
         else
             memset(x, 0, (size_t)D * sizeof *x);
         break;
+    case GKA_KEYS_ALIGNED:
+        for (int64_t d = 0; d < D; d++)
+            x[d] = gka_draw_normal(seed, GKA_DRAW_K, b, t, g, d) / (double)(d + 1);
+        break;
+    case GKA_KEYS_MEAN:
+    case GKA_KEYS_CONVSILU: (void)make_stream(m, KEYS, b, t, g, x); break;
     }
 }
 
 static void make_query(const maker *m, int64_t b, int64_t t, int64_t h, double *x) {
     const gka_generator *const spec = m->spec;
     const int64_t stored = t < m->pairs ? t + 1 : m->pairs;
+    if (make_stream(m, QUERIES, b, t, h, x))
+        return;
     if (spec->keys != GKA_KEYS_RECALL || stored == 0) {
         normals(m, GKA_DRAW_Q, b, t, h, spec->D, x);
         return;
@@ -239,7 +324,8 @@ static void make_keys_and_values(const maker *m, place at, double *x) {
         store(m->to.k, spec->dtype, row * spec->D, spec->D, x);
         if (m->to.v == NULL)
             continue;
-        normals(m, GKA_DRAW_V, b, t, g, spec->V, x);
+        if (!make_stream(m, VALUES, b, t, g, x))
+            normals(m, GKA_DRAW_V, b, t, g, spec->V, x);
         vector_scale(spec->V, beta, x);
         store(m->to.v, spec->dtype, row * spec->V, spec->V, x);
     }
@@ -263,7 +349,8 @@ static void make_token(void *context, int64_t i, int worker) {
         }
         if (m->to.g != NULL) {
             x[0] = -m->rate[h] *
-                   gka_pinned_softplus(gka_draw_normal(spec->seed, GKA_DRAW_GATE, b, t, h, 0) +
+                   gka_pinned_softplus(m->spread[h] *
+                                           gka_draw_normal(spec->seed, GKA_DRAW_GATE, b, t, h, 0) +
                                        m->step[h]);
             store(m->to.g, GKA_F32, row, 1, x);
         }
@@ -386,16 +473,21 @@ static bool product(int64_t a, int64_t b, int64_t c, size_t *count) {
 static gka_status allocate_work(maker *m, gka_error *error) {
     const gka_generator *const s = m->spec;
     const int64_t longest = s->D > s->V ? s->D : s->V;
-    size_t map, state, row;
-    if (!product(s->G, map_rows(s), s->D, &map) || !product(1, 2, longest, &row) ||
-        !product(1, s->h0 ? s->D : 0, longest, &state))
+    size_t map[STREAMS], state, row;
+    bool good = product(1, 2, longest, &row) && product(1, s->h0 ? s->D : 0, longest, &state);
+    for (int i = 0; i < STREAMS; i++)
+        good = good && product(heads_of(s, (stream)i), map_rows(s, (stream)i),
+                               size_of(s, (stream)i), &map[i]);
+    if (!good)
         return gka_fail(error, GKA_BAD_ARGUMENT, "the tensors would not fit in memory");
     m->work_size = row + state;
-    m->map = gka_alloc(map, sizeof *m->map);
+    for (int i = 0; i < STREAMS; i++)
+        good = (m->map[i] = gka_alloc(map[i], sizeof *m->map[i])) != NULL && good;
     m->rate = gka_alloc((size_t)s->H, sizeof *m->rate);
     m->step = gka_alloc((size_t)s->H, sizeof *m->step);
+    m->spread = gka_alloc((size_t)s->H, sizeof *m->spread);
     m->work = gka_alloc((size_t)gka_threads(), m->work_size * sizeof *m->work);
-    if (m->map == NULL || m->rate == NULL || m->step == NULL || m->work == NULL)
+    if (!good || m->rate == NULL || m->step == NULL || m->spread == NULL || m->work == NULL)
         return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory making a problem");
     return GKA_OK;
 }
@@ -445,8 +537,8 @@ static gka_status make(maker *m, gka_problem *problem, gka_error *error) {
     if (status != GKA_OK || s->B == 0 || s->H == 0)
         return status;
     if (m->tokens > 0) {
-        if (map_rows(s) > 0)
-            gka_parallel(s->G, make_map, m);
+        if (map_rows(s, KEYS) > 0)
+            gka_parallel(s->G + s->H + s->G, make_maps, m);
         make_gate(m);
         gka_parallel(s->B * m->tokens, make_token, m);
     }
@@ -488,7 +580,9 @@ gka_status gka_problem_generate_tokens(const gka_generator *generator, int64_t b
     problem->T = m.tokens;
     if (status == GKA_OK)
         status = make(&m, problem, error);
-    gka_free(m.map);
+    for (int i = 0; i < STREAMS; i++)
+        gka_free(m.map[i]);
+    gka_free(m.spread);
     gka_free(m.rate);
     gka_free(m.step);
     gka_free(m.work);

@@ -59,6 +59,10 @@ double gka_problem_g(const gka_problem *problem, int64_t b, int64_t t, int64_t h
     return scalar(&problem->g, b, t, h, 0.0);
 }
 
+double gka_problem_beta(const gka_problem *problem, int64_t b, int64_t t, int64_t h) {
+    return scalar(&problem->beta, b, t, h, 1.0);
+}
+
 void gka_problem_dout(const gka_problem *problem, int64_t b, int64_t t, int64_t h, double *dout) {
     row(&problem->dout, b, t, h, problem->V, dout);
 }

@@ -9,6 +9,7 @@ const problem_tensor gka_problem_views[PROBLEM_VIEWS] = {
     {"v", AT(v), "BTGV", true},
     {"alpha", AT(alpha), "BTH", false},
     {"g", AT(g), "BTH", false},
+    {"beta", AT(beta), "BTH", false},
     {"h0", AT(h0), "NHDD", false},
     {"u0", AT(u0), "NHDV", true},
     {"do", AT(dout), "BTHV", true},
@@ -18,8 +19,8 @@ const problem_tensor gka_problem_views[PROBLEM_VIEWS] = {
 };
 
 const char *const gka_problem_names[GKA_PROBLEM_TENSORS + 1] = {
-    "q",  "k",  "v",        "alpha",    "g",          "h0", "u0",
-    "do", "dx", "dh_final", "du_final", "cu_seqlens", NULL};
+    "q",  "k",  "v",  "alpha",    "g",        "beta",       "h0",
+    "u0", "do", "dx", "dh_final", "du_final", "cu_seqlens", NULL};
 
 const gka_view *gka_problem_view_const(const gka_problem *problem, int i) {
     return (const gka_view *)(const void *)((const char *)problem + gka_problem_views[i].offset);

@@ -30,7 +30,7 @@ size_t gka_problem_tensors(const gka_problem *problem, gka_tensor *tensors) {
 
 /* ---- parameters ---------------------------------------------------------------------------- */
 
-enum { NUMBER = 40 };
+enum { NUMBER = 40, PARAMETERS = 5 };
 
 /* The shortest of 15, 16 or 17 digits that is read back as the same double; by Jansson, whose
  * numbers do not depend on the locale. */
@@ -72,7 +72,7 @@ gka_status gka_problem_write(const gka_problem *problem, const gka_text_pair *mo
     }
 
     char ridge_ratio[NUMBER], num_iter[NUMBER], chunk_size[NUMBER], scale[NUMBER];
-    gka_text_pair *const pairs = gka_alloc(more_count + 4, sizeof *pairs);
+    gka_text_pair *const pairs = gka_alloc(more_count + PARAMETERS, sizeof *pairs);
     unsigned char *const bounds =
         problem->cu_seqlens != NULL ? bounds_as_bytes(problem) : gka_alloc(0, 1);
     gka_status status;
@@ -86,11 +86,15 @@ gka_status gka_problem_write(const gka_problem *problem, const gka_text_pair *mo
         pairs[1] = (gka_text_pair){"num_iter", num_iter};
         pairs[2] = (gka_text_pair){"chunk_size", chunk_size};
         pairs[3] = (gka_text_pair){"scale", scale};
+        size_t parameters = 4;
+        if (problem->normalise != GKA_NORMALISE_NONE)
+            pairs[parameters++] =
+                (gka_text_pair){"normalise", gka_normalise_name(problem->normalise)};
         if (more_count > 0)
-            memcpy(pairs + 4, more, more_count * sizeof *more);
+            memcpy(pairs + parameters, more, more_count * sizeof *more);
         if (problem->cu_seqlens != NULL)
             tensors[count - 1].data = bounds;
-        status = gka_file_write(path, tensors, count, pairs, more_count + 4, error);
+        status = gka_file_write(path, tensors, count, pairs, more_count + parameters, error);
     }
     gka_free(bounds);
     gka_free(pairs);

@@ -336,8 +336,9 @@ static void test_problem_of_a_file(void **state) {
         {"--T=5", "gka try: --T is for a problem that is made up, not for the file " D64 "\n"},
         {"--h0", "gka try: --h0 is for a problem that is made up, not for the file " D64 "\n"},
         {"--ridge=0", "gka try: " D64 ": ridge_ratio 0: a finite number > 0 was expected\n"},
-        {"--problem=repaet", "gka try: --problem=repaet: expected one of "
-                             "iid|powerlaw|lowrank|repeat|recall (did you mean 'repeat'?)\n"},
+        {"--problem=repaet",
+         "gka try: --problem=repaet: expected one of "
+         "iid|powerlaw|lowrank|repeat|recall|mean|convsilu|aligned (did you mean 'repeat'?)\n"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         assert_false(OPEN(&p, &code, text, "try", D64, bad[i].argument));

@@ -63,6 +63,12 @@ static const struct {
       .dtype = GKA_F64,
       .seed = 8},
      0x33fdcbb93282002c},
+    {{SHAPE, .keys = GKA_KEYS_MEAN, .gate = GKA_GATE_INIT, .dtype = GKA_BF16, .seed = 9},
+     0xa4323e037b47102b},
+    {{SHAPE, .keys = GKA_KEYS_CONVSILU, .gate = GKA_GATE_INIT, .dtype = GKA_F64, .seed = 10},
+     0xf32bead97496a8a8},
+    {{SHAPE, .keys = GKA_KEYS_ALIGNED, .gate = GKA_GATE_SLOW, .dtype = GKA_F32, .seed = 11},
+     0xfc39286438631335},
 #undef SHAPE
 };
 

@@ -196,7 +196,8 @@ static void test_bad_keys(void **state) {
         const char *key, *text, *line;
     } bad[] = {
         {"problem", "iidd",
-         "problem is 'iidd': iid, powerlaw, lowrank, repeat or recall was expected"},
+         "problem is 'iidd': iid, powerlaw, lowrank, repeat, recall, mean, convsilu or aligned was "
+         "expected"},
         {"B", "0", "B is '0': an integer from 1 to 1073741824 was expected"},
         {"H", "1.5", "H is '1.5': an integer from 1 to 1073741824 was expected"},
         {"G", "", "G is '': an integer from 1 to 1073741824 was expected"},
@@ -217,7 +218,7 @@ static void test_bad_keys(void **state) {
         {"T", "0", "T is '0': an integer from 1 to 1073741824 was expected"},
         {"T", "3x", "T is '3x': an integer from 1 to 1073741824 was expected"},
         {"V", "-1", "V is '-1': an integer from 0 to 1073741824 was expected"},
-        {"gate", "weak", "gate is 'weak': none, slow, released or strong was expected"},
+        {"gate", "weak", "gate is 'weak': none, slow, released, strong or init was expected"},
         {"h0", "yes", "h0 is 'yes': false or true was expected"},
         {"emulate", "a100", "emulate is 'a100': none or h100 was expected"},
         {"ridge", "nan", "ridge is 'nan': a finite number > 0 was expected"},

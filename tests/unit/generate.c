@@ -210,7 +210,7 @@ static void test_places_differ(void **state) {
 /* What was there before keeps its bytes when B, T, and H with G grow. */
 static void prop_prefix(void **state) {
     (void)state;
-    for (int keys = GKA_KEYS_IID; keys <= GKA_KEYS_RECALL; keys++) {
+    for (int keys = 0; keys < GKA_KEYS_COUNT; keys++) {
         gka_generator spec = SMALL;
         spec.keys = (gka_keys)keys;
         spec.pairs = 2;
@@ -285,15 +285,16 @@ static size_t assert_part(const gka_problem *whole, const gka_problem *part, int
 }
 
 /* Tokens made alone have the bytes that they have in the whole: by steps of 7 every pair of keys
- * and gate (i mod 20), and every edit at least twice. */
+ * and gate (i mod PAIRS), and every edit at least twice. */
 static void prop_tokens(void **state) {
     (void)state;
     static const int64_t cuts[] = {0, 1, 6, 6, 7, 13};
-    for (int i = 0; i < 5 * 4 * (GKA_EDIT_COUNT + 2); i += 7) {
-        const int edit = i / 20;
+    enum { PAIRS = GKA_KEYS_COUNT * GKA_GATE_COUNT };
+    for (int i = 0; i < PAIRS * (GKA_EDIT_COUNT + 2); i += 7) {
+        const int edit = i / PAIRS;
         gka_generator spec = SMALL;
-        spec.keys = (gka_keys)(i % 5);
-        spec.gate = (gka_gate)(i / 5 % 4);
+        spec.keys = (gka_keys)(i % GKA_KEYS_COUNT);
+        spec.gate = (gka_gate)(i / GKA_KEYS_COUNT % GKA_GATE_COUNT);
         spec.T = 13;
         spec.pairs = i % 2 == 0 ? 0 : 9;
         spec.final = edit % 2 == 0;
@@ -325,7 +326,7 @@ static void prop_tokens(void **state) {
 
 static void prop_threads(void **state) {
     (void)state;
-    for (int keys = GKA_KEYS_IID; keys <= GKA_KEYS_RECALL; keys++) {
+    for (int keys = 0; keys < GKA_KEYS_COUNT; keys++) {
         gka_generator spec = SMALL;
         spec.keys = (gka_keys)keys;
         gka_set_threads(1);
@@ -481,6 +482,137 @@ static void prop_powerlaw(void **state) {
     /* the leading direction is no coordinate axis: the basis is rotated */
     for (int d = 0; d < D; d++)
         assert_true(fabs(y[d]) < 0.9);
+    gka_problem_free(&p);
+}
+
+/* The length of the mean of the unit keys of one head: .05 for iid keys of 64 dimensions and 400
+ * tokens, near 1 for keys with a common direction. */
+static double mean_length(const gka_problem *p, int64_t h) {
+    enum { MOST = 64 };
+    double sum[MOST] = {0}, x[MOST];
+    for (int64_t t = 0; t < p->T; t++) {
+        gka_problem_k(p, 0, t, h, x);
+        const double size = norm(p->D, x);
+        for (int64_t d = 0; d < p->D; d++)
+            sum[d] += x[d] / size / (double)p->T;
+    }
+    return norm(p->D, sum);
+}
+
+/* mean: a unit key is about (1.33 M + n)/sqrt((1.33^2 + 1) D), so the mean has length
+ * 1.33/sqrt(1.33^2 + 1) = .80, give or take 1/sqrt(2 D). convsilu: the same order, other heads
+ * more, others less, since a head's taps may cancel. */
+static void prop_mean(void **state) {
+    (void)state;
+    enum { D = 64, T = 400 };
+    gka_generator spec = SMALL;
+    spec.dtype = GKA_F64;
+    spec.D = D;
+    spec.T = T;
+    for (int kind = 0; kind < 3; kind++) {
+        spec.keys = kind == 0 ? GKA_KEYS_IID : kind == 1 ? GKA_KEYS_MEAN : GKA_KEYS_CONVSILU;
+        gka_problem p = make(&spec);
+        const double first = mean_length(&p, 0), second = mean_length(&p, 2);
+        if (kind == 0)
+            assert_true(first < .1 && second < .1);
+        else if (kind == 1)
+            assert_true(fabs(first - .8) < .1 && fabs(second - .8) < .1);
+        else
+            assert_true(first > .5 && second > .5);
+        double a[D], b[D];
+        gka_problem_k(&p, 0, 7, 0, a); /* queries have a mean of their own, heads too */
+        gka_problem_q(&p, 0, 7, 0, b);
+        assert_true(fabs(cosine_between(D, a, b)) < .6);
+        gka_problem_free(&p);
+    }
+}
+
+/* convsilu written a second time: rows from the draws alone, by libm. */
+static void prop_convsilu(void **state) {
+    (void)state;
+    gka_generator spec = SMALL;
+    spec.keys = GKA_KEYS_CONVSILU;
+    spec.dtype = GKA_F64;
+    spec.plain = true;
+    spec.B = 1;
+    gka_problem p = make(&spec);
+    for (int which = 0; which < 3; which++)
+        for (int64_t t = 0; t < 5; t++) {
+            static const gka_draw draws[] = {GKA_DRAW_K, GKA_DRAW_Q, GKA_DRAW_V};
+            static const double means[] = {1.33, 1, .5};
+            const int64_t head = 1, n = which == 2 ? 3 : 6;
+            double x[6], y[6];
+            for (int64_t d = 0; d < n; d++) {
+                double sum = 0;
+                for (int64_t i = 0; i < 4; i++) {
+                    const double tap =
+                        gka_draw_uniform(spec.seed, GKA_DRAW_CONV, which, i, head, d) - .5;
+                    if (i <= t)
+                        sum += tap * (means[which] * gka_draw_normal(spec.seed, GKA_DRAW_MAP, which,
+                                                                     0, head, d) +
+                                      gka_draw_normal(spec.seed, draws[which], 0, t - i, head, d));
+                }
+                x[d] = sum / (1 + exp(-sum));
+            }
+            const double size = which == 2 ? 1 : norm(n, x) + 1e-6;
+            if (which == 0)
+                gka_problem_k(&p, 0, t, 2, y); /* head 2 reads key head 1 */
+            else if (which == 1)
+                gka_problem_q(&p, 0, t, 1, y);
+            else
+                gka_problem_v(&p, 0, t, 2, y);
+            for (int64_t d = 0; d < n; d++)
+                assert_true(fabs(x[d] / size - y[d]) <= 64 * 0x1p-53);
+        }
+    gka_problem_free(&p);
+}
+
+/* aligned: the first coordinate carries what powerlaw's leading direction does. */
+static void prop_aligned(void **state) {
+    (void)state;
+    enum { D = 32, T = 400 };
+    gka_generator spec = SMALL;
+    spec.keys = GKA_KEYS_ALIGNED;
+    spec.dtype = GKA_F64;
+    spec.plain = true;
+    spec.D = D;
+    spec.T = T;
+    gka_problem p = make(&spec);
+    double energy[D] = {0}, x[D];
+    for (int64_t t = 0; t < T; t++) {
+        gka_problem_k(&p, 0, t, 0, x);
+        for (int d = 0; d < D; d++)
+            energy[d] += x[d] * x[d] / T;
+    }
+    assert_true(energy[0] > .4 && energy[0] < .7 && energy[0] > energy[1] && energy[1] > energy[3]);
+    assert_true(energy[31] < 1e-2);
+    gka_problem_free(&p);
+}
+
+/* init: over the tokens the gate of a head moves by less than released ones do: ln g by the spread,
+ * .02 to .12, since softplus is nearly exp that far below 0. */
+static void prop_gate_init(void **state) {
+    (void)state;
+    gka_generator spec = SMALL;
+    spec.T = 2000;
+    spec.B = 1;
+    spec.V = 0;
+    spec.D = 1;
+    spec.gate = GKA_GATE_INIT;
+    gka_problem p = make(&spec);
+    double least = 1, most = 0;
+    for (int64_t h = 0; h < 4; h++) {
+        double sum = 0, square = 0;
+        for (int64_t t = 0; t < 2000; t++) {
+            const double y = log(-gka_problem_g(&p, 0, t, h));
+            sum += y / 2000;
+            square += y * y / 2000;
+        }
+        const double spread = sqrt(square - sum * sum);
+        least = fmin(least, spread);
+        most = fmax(most, spread);
+    }
+    assert_true(least > .017 && most < .125 && most > 1.3 * least);
     gka_problem_free(&p);
 }
 
@@ -747,16 +879,16 @@ static void test_gate_edits_want_a_gate(void **state) {
     gka_problem p;
     gka_error error = {0};
     assert_int_equal(gka_problem_generate(&spec, &p, &error), GKA_BAD_ARGUMENT);
-    assert_string_equal(error.text, "edit is 'gamma-zero' without a gate: gate slow, released or "
-                                    "strong was expected");
+    assert_string_equal(error.text, "edit is 'gamma-zero' without a gate: gate slow, released, "
+                                    "strong or init was expected");
     assert_null(p.q.data);
 }
 
 static void test_names(void **state) {
     (void)state;
-    for (int i = GKA_KEYS_IID; i <= GKA_KEYS_RECALL; i++)
+    for (int i = 0; i < GKA_KEYS_COUNT; i++)
         assert_int_equal(gka_keys_find(gka_keys_name((gka_keys)i)), i);
-    for (int i = GKA_GATE_NONE; i <= GKA_GATE_STRONG; i++)
+    for (int i = 0; i < GKA_GATE_COUNT; i++)
         assert_int_equal(gka_gate_find(gka_gate_name((gka_gate)i)), i);
     assert_int_equal(gka_keys_find("none"), -1);
     assert_int_equal(gka_gate_find("iid"), -1);
@@ -894,6 +1026,10 @@ int main(void) {
         cmocka_unit_test(prop_repeat),
         cmocka_unit_test(prop_basis),
         cmocka_unit_test(prop_powerlaw),
+        cmocka_unit_test(prop_mean),
+        cmocka_unit_test(prop_convsilu),
+        cmocka_unit_test(prop_aligned),
+        cmocka_unit_test(prop_gate_init),
         cmocka_unit_test(prop_recall),
         cmocka_unit_test(prop_gates),
         cmocka_unit_test(prop_h0_positive_definite),

@@ -77,7 +77,7 @@ $ gka golden --input=golden -o golden
 ! gka golden: -o golden: that is the input file
 = 2
 $ gka golden --edit=gamma-one --ungated -o x
-! gka golden: edit is 'gamma-one' without a gate: gate slow, released or strong was expected
+! gka golden: edit is 'gamma-one' without a gate: gate slow, released, strong or init was expected
 = 2
 $ gka golden --suite=slow -o x
 ! gka golden: no suite 'slow': quick, kernel or edge was expected
