@@ -148,7 +148,10 @@ typedef struct gka_golden_row {
     bool local;                   /* against its own upstream tensors, for they are nearer */
     bool symmetric;               /* solve.dh0 that is: judged by the references' symmetric part */
     const char *lacking;          /* upstream tensor that was not there to judge by; NULL: none */
-    double tolerance;             /* NaN: none */
+    bool required;                /* a verdict is asked for: it fails where there is none */
+    bool turned;                  /* it fails, and its bytes would pass in the other layout */
+    int64_t non_finite;           /* elements that are NaN or Inf where the reference is finite */
+    double tolerance;             /* of the candidate's stored type; NaN: none */
     double row_error;             /* section 1, against the reference that judges */
     double row_tolerance;         /* NaN: none */
     int row_rank;                 /* of row_at, */
@@ -175,6 +178,12 @@ typedef struct gka_golden_options {
     const char *const *theirs, *const *ours; /* map_count pairs: the candidate's name of a tensor */
     size_t map_count;
     bool heads_first; /* the candidate's token tensors are [B,H,T,..], not [B,T,H,..] */
+    /* Outputs that must be judged: names, or all that the golden has. One that is missing, or that
+     * cannot be judged for want of an upstream tensor, fails. A name the golden lacks is passed
+     * over, since goldens of a suite differ in what they hold. */
+    const char *const *required;
+    size_t required_count;
+    bool all_required;
     bool by_exact;    /* the reference is NAME.exact, not NAME.steps: for a solver that converges,
                          which is not to compute what num_iter Chebyshev steps do. Tolerances are
                          the same, for they are made of roundings */
@@ -190,11 +199,19 @@ typedef struct gka_golden_verdict {
     gka_problem problem;
     gka_golden_row *rows; /* one for each output of the golden */
     size_t row_count;
-    size_t judged, failed, missing;
+    size_t judged;   /* rows with a verdict, */
+    size_t failed;   /* ... of which these do not pass; a required output that is missing counts */
+    size_t missing;  /* rows without a tensor */
+    size_t unjudged; /* rows with a tensor and without a verdict: no tolerance, or nothing to judge
+                        them by */
 } gka_golden_verdict;
 
-/* Judges a candidate's tensors by a golden (section 1). A tensor that the candidate lacks is a row
- * without a tensor and no failure; GKA_BAD_FILE where it has none of them, where a shape is
+/* Judges a candidate's tensors by a golden (section 1). An element that is NaN or Inf where the
+ * golden's reference is finite fails its tensor, whatever else is known of it. A candidate may
+ * store an output in a narrower type than the golden's kernels do (a state in bf16): its tolerance
+ * is then at least the golden's rule with what rounding the reference to that type comes to. A
+ * tensor that the candidate lacks is a row without a tensor, and a failure only where it is
+ * required; GKA_BAD_FILE where it has none of them, where a shape is
  * another, or where the golden is none or its inputs do not hash to what it says. A solve.dh0 all
  * of whose matrices are symmetric is judged by the symmetric part of the references: h0 is taken as
  * (h0 + h0^T)/2 (gka/problem.h), so both are its gradient along symmetric directions. The result is

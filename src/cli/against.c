@@ -14,7 +14,9 @@ typedef struct request {
     const cli_against *options;
     gka_golden_options how;
     bool *found; /* of each map: a candidate has that tensor */
+    char **required; /* names of --require, cut up */
     bool by_suite, failed;
+    size_t judged; /* tensors, over all candidates */
     cli_json json;
     json_t *list;
     bool good;
@@ -30,7 +32,7 @@ static const char *against_text(const gka_golden_row *row, bool by_exact) {
 
 static const char *verdict_text(const gka_golden_row *row) {
     if (row->tensor == NULL)
-        return "missing";
+        return row->required ? "NO: missing" : "missing";
     return row->judged.ok == GKA_MEASURED ? "-" : row->judged.ok == GKA_PASS ? "yes" : "NO";
 }
 
@@ -140,22 +142,7 @@ static void print_failure(FILE *out, const gka_golden_row *row) {
 }
 
 static bool fails(const gka_golden_row *row) {
-    return row->tensor != NULL && row->judged.ok == GKA_FAIL;
-}
-
-static void print_failures(const request *r, FILE *out, const gka_golden_verdict *v) {
-    bool converged = false;
-    for (size_t i = 0; i < v->row_count; i++) {
-        const gka_golden_row *const row = &v->rows[i];
-        if (!fails(row))
-            continue;
-        print_failure(out, row);
-        converged |= !r->how.by_exact && !row->local && row->total <= row->tolerance;
-    }
-    if (converged)
-        fputs("note: as near as asked to the exact value, not to num_iter steps; a solver that "
-              "converges: --reference=exact\n",
-              out);
+    return row->judged.ok == GKA_FAIL;
 }
 
 /* What the candidate calls the golden's tensor. */
@@ -164,6 +151,34 @@ static const char *their_name(const request *r, const char *ours) {
         if (strcmp(r->how.ours[i], ours) == 0)
             return r->how.theirs[i];
     return ours;
+}
+
+static void print_failures(const request *r, FILE *out, const gka_golden_verdict *v) {
+    bool converged = false;
+    for (size_t i = 0; i < v->row_count; i++) {
+        const gka_golden_row *const row = &v->rows[i];
+        if (!fails(row))
+            continue;
+        if (row->tensor == NULL) {
+            fprintf(out, "%s: required, and missing\n", their_name(r, row->name));
+            continue;
+        }
+        print_failure(out, row);
+        if (row->non_finite > 0)
+            fprintf(out, "  %lld elements are NaN or infinite where the reference is finite\n",
+                    (long long)row->non_finite);
+        if (row->required && row->lacking != NULL)
+            fprintf(out, "  required, and cannot be judged without '%s'\n", row->lacking);
+        if (row->turned)
+            fprintf(out, "  its bytes fit as %s (%s)\n",
+                    r->how.heads_first ? "[B,T,H,..]" : "[B,H,T,..]",
+                    r->how.heads_first ? "without --layout=bhtd" : "--layout=bhtd, or store a contiguous tensor");
+        converged |= !r->how.by_exact && !row->local && row->total <= row->tolerance;
+    }
+    if (converged)
+        fputs("note: as near as asked to the exact value, not to num_iter steps; a solver that "
+              "converges: --reference=exact\n",
+              out);
 }
 
 static bool is_input(const char *name) {
@@ -214,14 +229,17 @@ static void print_notes(const request *r, const gka_file *file, const gka_golden
         if (row->judged.ok == GKA_MEASURED && row->lacking != NULL)
             fprintf(out, "note: tensor '%s' cannot be judged without '%s'\n", row->name,
                     row->lacking);
-        else if (isnan(row->tolerance))
-            fprintf(out, "note: tensor '%s': right kernels are too far apart here to judge it\n",
+        else if (row->judged.ok == GKA_MEASURED)
+            fprintf(out,
+                    "note: tensor '%s' is not judged: right kernels are too far apart here for a "
+                    "tolerance\n",
                     row->name);
         if (row->symmetric)
             fprintf(out, "note: tensor '%s' is symmetric, so judged by the symmetric part\n",
                     row->name);
     }
-    fprintf(out, "%zu judged, %zu failed, %zu missing\n", v->judged, v->failed, v->missing);
+    fprintf(out, "%zu judged, %zu failed, %zu missing, %zu not judged\n", v->judged, v->failed,
+            v->missing, v->unjudged);
 }
 
 /* ---- JSON ---------------------------------------------------------------------------------- */
@@ -249,10 +267,10 @@ static json_t *json_row(const gka_golden_row *row, bool by_exact, bool *good) {
     cli_put(&o, "tolerance", cli_json_real_or_null(row->tolerance));
     cli_put(&o, "row_tolerance", cli_json_real_or_null(row->row_tolerance));
     cli_put(&o, "ok",
-            row->tensor == NULL || row->judged.ok == GKA_MEASURED
-                ? json_null()
-                : json_boolean(row->judged.ok == GKA_PASS));
+            row->judged.ok == GKA_MEASURED ? json_null()
+                                           : json_boolean(row->judged.ok == GKA_PASS));
     cli_put(&o, "missing", json_boolean(row->tensor == NULL));
+    cli_put(&o, "required", json_boolean(row->required));
     if (row->tensor != NULL) {
         cli_builder distances = {json_array(), true};
         for (int i = 0; i < GKA_DISTANCES; i++)
@@ -268,6 +286,8 @@ static json_t *json_row(const gka_golden_row *row, bool by_exact, bool *good) {
         cli_put(&o, "inherited", cli_json_real_or_null(row->inherited));
         cli_put(&o, "total", cli_json_real(row->total));
         cli_put(&o, "max_ulp", cli_json_count(row->judged.max_ulp));
+        cli_put(&o, "non_finite", json_integer(row->non_finite));
+        cli_put(&o, "turned", json_boolean(row->turned));
         cli_put(&o, "mismatches", json_integer(row->mismatches));
         if (row->mismatches > 0) {
             cli_put(&o, "first", json_mismatch(row, &row->first, &o.good));
@@ -298,6 +318,7 @@ static void add_json(request *r, const char *path, const char *golden,
     cli_put(&o, "judged", json_integer((json_int_t)v->judged));
     cli_put(&o, "failed", json_integer((json_int_t)v->failed));
     cli_put(&o, "missing", json_integer((json_int_t)v->missing));
+    cli_put(&o, "unjudged", json_integer((json_int_t)v->unjudged));
     r->good = r->good && o.good && rows.good;
     r->good &= json_array_append_new(r->list, o.value) == 0;
 }
@@ -335,9 +356,13 @@ static void add_junit(const request *r, const char *path, const gka_golden_verdi
     for (size_t i = 0; i < v->row_count; i++) {
         const gka_golden_row *const row = &v->rows[i];
         fprintf(out, "    <testcase classname=\"gka\" name=\"%s\"", row->name);
-        if (row->tensor == NULL || row->judged.ok == GKA_MEASURED)
+        if (row->tensor == NULL)
+            fprintf(out, "><%s message=\"%s\"/></testcase>\n", row->required ? "failure" : "skipped",
+                    row->required ? "required, and missing" : "missing");
+        else if (row->judged.ok == GKA_MEASURED)
             fprintf(out, "><skipped message=\"%s\"/></testcase>\n",
-                    row->tensor == NULL ? "missing" : "no tolerance");
+                    row->lacking != NULL ? "cannot be judged without its upstream tensors"
+                                         : "no tolerance");
         else if (row->judged.ok == GKA_FAIL)
             fprintf(out,
                     "><failure message=\"error %.3g, tolerance %.3g; row error "
@@ -388,6 +413,7 @@ static int judge_one(request *r, const gka_file *golden, const char *path) {
     gka_golden_verdict v;
     int code = judge_file(r, golden, path, &file, &v);
     r->failed |= v.failed > 0;
+    r->judged += v.judged;
     if (code == CLI_GOOD && !cli_json_takes_stdout(&r->json)) {
         fprintf(c->out, "%s against %s\n\n", path, r->options->golden);
         code = print_errors(r, &v);
@@ -410,7 +436,7 @@ typedef struct summary {
     char *notes; /* memory stream */
     size_t notes_size;
     FILE *stream;
-    size_t cases, judged, failed, missing, absent;
+    size_t cases, judged, failed, missing, unjudged, absent;
 } summary;
 
 /* The judged tensor with the largest error / tolerance; NULL: none is judged. */
@@ -445,6 +471,7 @@ static void add_case(summary *s, const char *name, const gka_golden_verdict *v) 
     s->judged += v->judged;
     s->failed += v->failed;
     s->missing += v->missing;
+    s->unjudged += v->unjudged;
 }
 
 static void add_absent(summary *s, const char *name) {
@@ -516,8 +543,9 @@ static int print_summary(const request *r, summary *s, const char *folder) {
     const int code = cli_table_print(&s->table, c->out) == GKA_OK ? CLI_GOOD : cli_out_of_memory(c);
     (void)fwrite(s->notes, 1, s->notes_size, c->out);
     fprintf(c->out,
-            "\n%zu cases, %zu of them missing; %zu tensors judged, %zu failed, %zu missing\n",
-            s->cases, s->absent, s->judged, s->failed, s->missing);
+            "\n%zu cases, %zu of them missing; %zu tensors judged, %zu failed, %zu missing, %zu not "
+            "judged\n",
+            s->cases, s->absent, s->judged, s->failed, s->missing, s->unjudged);
     return code;
 }
 
@@ -543,11 +571,24 @@ static int judge_folder(request *r, const gka_suite *suite, const char *folder) 
     else
         cli_table_drop(&s.table);
     r->failed |= s.failed > 0;
+    r->judged += s.judged;
     free(s.notes);
     return code;
 }
 
 /* ---- the command --------------------------------------------------------------------------- */
+
+/* A line unless outputs have that name; what: where it was said. */
+static int check_output(cli *c, const char *what, const char *said) {
+    cli_nearest nearest = cli_nearest_to(said);
+    for (const char *const *name = gka_verify_names; *name != NULL; name++) {
+        if (strcmp(*name, said) == 0)
+            return CLI_GOOD;
+        cli_nearest_try(&nearest, *name);
+    }
+    char hint[96];
+    return cli_fail(c, "%s: no output has that name%s", what, cli_nearest_hint(&nearest, hint));
+}
 
 /* THEIRS=OURS, OURS an output of the golden */
 static int parse_maps(cli *c, const cli_texts *texts, const char **theirs, const char **ours) {
@@ -558,22 +599,59 @@ static int parse_maps(cli *c, const cli_texts *texts, const char **theirs, const
         *equals = '\0';
         theirs[i] = texts->text[i];
         ours[i] = equals + 1;
-        cli_nearest nearest = cli_nearest_to(ours[i]);
-        bool known = false;
-        for (const char *const *name = gka_verify_names; *name != NULL; name++) {
-            known |= strcmp(*name, ours[i]) == 0;
-            cli_nearest_try(&nearest, *name);
-        }
-        char hint[96];
-        if (!known)
-            return cli_fail(c, "--map %.80s=%.80s: no output has that name%s", theirs[i], ours[i],
-                            cli_nearest_hint(&nearest, hint));
+        char what[200];
+        (void)snprintf(what, sizeof what, "--map %.80s=%.80s", theirs[i], ours[i]);
+        const int code = check_output(c, what, ours[i]);
+        if (code != CLI_GOOD)
+            return code;
         for (size_t j = 0; j < i; j++)
             if (strcmp(ours[j], ours[i]) == 0)
                 return cli_fail(c, "--map %.80s=%.80s: %s is mapped twice", theirs[i], ours[i],
                                 ours[i]);
     }
     return CLI_GOOD;
+}
+
+/* --require=NAME,..|all */
+static int parse_required(request *r) {
+    cli *const c = r->c;
+    if (r->options->require == NULL)
+        return CLI_GOOD;
+    r->how.all_required = strcmp(r->options->require, "all") == 0;
+    if (r->how.all_required)
+        return CLI_GOOD;
+    size_t count = 1;
+    for (const char *at = r->options->require; *at != '\0'; at++)
+        count += *at == ',';
+    r->required = gka_alloc(count, sizeof *r->required);
+    if (r->required == NULL)
+        return cli_out_of_memory(c);
+    for (size_t i = 0; i < count; i++)
+        r->required[i] = NULL;
+    const char *from = r->options->require;
+    for (size_t i = 0; i < count; i++) {
+        const size_t length = strcspn(from, ",");
+        r->required[i] = gka_alloc(length + 1, 1);
+        if (r->required[i] == NULL)
+            return cli_out_of_memory(c);
+        memcpy(r->required[i], from, length);
+        r->required[i][length] = '\0';
+        from += length + (from[length] != '\0');
+        r->how.required_count = i + 1;
+        char what[100];
+        (void)snprintf(what, sizeof what, "--require %.80s", r->required[i]);
+        const int code = check_output(c, what, r->required[i]);
+        if (code != CLI_GOOD)
+            return code;
+    }
+    r->how.required = (const char *const *)r->required;
+    return CLI_GOOD;
+}
+
+static void free_required(request *r) {
+    for (size_t i = 0; r->required != NULL && i < r->how.required_count; i++)
+        gka_free(r->required[i]);
+    gka_free(r->required);
 }
 
 /* A name that no candidate has was probably mistyped. */
@@ -686,6 +764,8 @@ int cli_verify_against(cli *c, const cli_against *options, const char *json) {
                                  .by_exact = options->reference == 1};
     gka_file *given_from = NULL;
     if (code == CLI_GOOD)
+        code = parse_required(&r);
+    if (code == CLI_GOOD)
         code = read_given(&r, &given_from);
     if (code == CLI_GOOD)
         code = start(&r, json);
@@ -693,6 +773,9 @@ int cli_verify_against(cli *c, const cli_against *options, const char *json) {
         code = r.by_suite ? judge_by_suite(&r) : judge_by_golden(&r);
     if (code == CLI_GOOD)
         code = check_maps(&r);
+    if (code == CLI_GOOD && r.judged == 0 && !r.failed)
+        code = cli_fail(c, "%s: nothing was judged: no tensor of the candidate has a tolerance there",
+                        options->golden);
     if (code == CLI_GOOD)
         code = finish(&r);
     json_decref(r.list);
@@ -702,5 +785,6 @@ int cli_verify_against(cli *c, const cli_against *options, const char *json) {
     gka_free(theirs);
     gka_free(ours);
     gka_free(r.found);
+    free_required(&r);
     return code != CLI_GOOD ? code : r.failed ? CLI_FAILS : CLI_GOOD;
 }

@@ -8,6 +8,7 @@
 typedef struct cli_against {
     const char *golden, *junit;
     cli_texts maps;                 /* THEIRS=OURS */
+    const char *require;            /* NAME,.. or all; NULL: none */
     int layout;                     /* 0: bthd, 1: bhtd */
     int reference;                  /* 0: steps, 1: exact */
     const char *given, *given_from; /* --given=LIST, and the file that has them; NULL */

@@ -181,6 +181,23 @@ static void tell_dh0(const gka_dh0 *dh0, void (*say)(void *context, const char *
     say(context, line);
 }
 
+/* What has no verdict: all, where none was asked for; else what no tolerance names. */
+static void tell_unjudged(const gka_verification *v, const request *r,
+                          void (*say)(void *context, const char *line), void *context) {
+    char line[320];
+    if (r->tolerance_texts.count == 0 && v->row_count > 0) {
+        say(context, "measured, no verdict: --tolerance=NAME=VALUE or --against=GOLDEN asks for one");
+        return;
+    }
+    int n = snprintf(line, sizeof line, "not judged, for want of a tolerance:");
+    const int start = n;
+    for (size_t i = 0; i < v->row_count; i++)
+        if (v->rows[i].comparison.ok == GKA_MEASURED && n < (int)sizeof line - 48)
+            n += snprintf(line + n, sizeof line - (size_t)n, " %.40s", v->rows[i].tensor->name);
+    if (n > start)
+        say(context, line);
+}
+
 /* Calls say(context, line) for each thing a reader of the figures should know. */
 static void tell(const gka_verification *v, const request *r,
                  void (*say)(void *context, const char *line), void *context) {
@@ -243,6 +260,7 @@ static void tell(const gka_verification *v, const request *r,
         say(context, line);
     }
     tell_dh0(&v->dh0, say, context);
+    tell_unjudged(v, r, say, context);
     for (size_t i = 0; i < v->other_count; i++) {
         (void)snprintf(line, sizeof line, "tensor '%.200s' is not judged", v->others[i]->name);
         say(context, line);
@@ -573,6 +591,8 @@ int cli_verify(cli *c) {
          .help = "axes of FILE's token tensors (bthd)"},
         {"reference", 0, CLI_CHOICE, &against.reference, .choices = "steps|exact",
          .help = "exact: for a solver that converges (steps)"},
+        {"require", 0, CLI_TEXT, &against.require, .value = "NAME,..|all",
+         .help = "these outputs, or all of the golden's, must be there and be judged"},
         {"given", 0, CLI_TEXT, &against.given, .value = "LIST",
          .help = "judge later stages only locally, at FILE's own x, p, f, h_chunk"},
         {"given-from", 0, CLI_TEXT, &against.given_from, .value = "OTHER",
@@ -605,8 +625,9 @@ int cli_verify(cli *c) {
         return needless(&r) ? cli_fail(c, "--%s has no meaning with --against", needless(&r))
                             : cli_verify_against(c, &against, json);
     if (against.junit != NULL || against.maps.count > 0 || against.layout != 0 ||
-        against.reference != 0 || against.given != NULL || against.given_from != NULL)
-        return cli_fail(c, "--junit, --map, --layout, --reference and --given need "
+        against.reference != 0 || against.given != NULL || against.given_from != NULL ||
+        against.require != NULL)
+        return cli_fail(c, "--junit, --map, --layout, --reference, --require and --given need "
                            "--against=GOLDEN");
     if (json != NULL)
         r.list = json_array();

@@ -172,6 +172,7 @@ static void count_element(gka_comparison *c, double o, double r, uint64_t o_bits
     c->inf_out += isinf(o) != 0;
     c->nan_ref += isnan(r) != 0;
     c->inf_ref += isinf(r) != 0;
+    c->non_finite += !isfinite(o) && isfinite(r);
     if (isnan(o) || isnan(r)) {
         c->equal += isnan(o) && isnan(r);
         c->distances[GKA_DISTANCES - 1]++;

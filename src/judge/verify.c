@@ -282,11 +282,15 @@ static gka_status emulate(job *j, gka_error *error) {
 
 /* ---- the verdict --------------------------------------------------------------------------- */
 
-static gka_verdict verdict_of(const gka_verify_options *options, const char *name, double rel_err) {
-    gka_verdict ok = GKA_MEASURED;
+/* Where a verdict is asked for at all, NaN and Inf where the exact value is finite fail by themselves.
+ */
+static gka_verdict verdict_of(const gka_verify_options *options, const char *name,
+                              const gka_comparison *c) {
+    gka_verdict ok =
+        options->tolerance_count > 0 && c->non_finite > 0 ? GKA_FAIL : GKA_MEASURED;
     for (size_t i = 0; i < options->tolerance_count; i++)
         if (strcmp(options->tolerances[i].name, name) == 0)
-            ok = rel_err <= options->tolerances[i].value ? GKA_PASS : GKA_FAIL;
+            ok = c->rel_err <= options->tolerances[i].value ? GKA_PASS : GKA_FAIL;
     return ok;
 }
 
@@ -302,7 +306,7 @@ static void compare(job *j) {
             row->predicted =
                 gka_rel_err(gka_tensor_count(row->tensor), emulated, *array_of(j, j->outputs[i]));
         }
-        row->comparison.ok = verdict_of(j->options, row->tensor->name, row->comparison.rel_err);
+        row->comparison.ok = verdict_of(j->options, row->tensor->name, &row->comparison);
     }
 }
 
