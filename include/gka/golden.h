@@ -184,9 +184,9 @@ typedef struct gka_golden_options {
     const char *const *required;
     size_t required_count;
     bool all_required;
-    bool by_exact;    /* the reference is NAME.exact, not NAME.steps: for a solver that converges,
-                         which is not to compute what num_iter Chebyshev steps do. Tolerances are
-                         the same, for they are made of roundings */
+    bool by_exact; /* the reference is NAME.exact, not NAME.steps: for a solver that converges,
+                      which is not to compute what num_iter Chebyshev steps do. Tolerances are
+                      the same, for they are made of roundings */
     /* Bits of gka_given; 0: outputs are judged as section 1 says. Else each later stage is judged
      * by its local value alone: the exact formulas at these tensors, x with or without p (then f
      * and h_chunk too), what is not given being exact. They are the candidate's own, or those of

@@ -51,7 +51,8 @@ typedef struct gka_comparison {
     int64_t at[GKA_MAX_RANK];
     uint64_t max_ulp;
     int64_t nan_out, inf_out, nan_ref, inf_ref;
-    int64_t non_finite; /* elements of out that are NaN or Inf where ref is finite: no right kernel */
+    int64_t
+        non_finite; /* elements of out that are NaN or Inf where ref is finite: no right kernel */
     int64_t equal;
     int64_t count;
     bool bits_equal; /* equal == count */

@@ -1,15 +1,17 @@
 """gka_check.py - what `gka verify CANDIDATE --against GOLDEN` says, on a machine that has only Python and numpy or torch.
 
-    python3 gka_check.py CANDIDATE GOLDEN [--map THEIRS=OURS] [--layout bhtd] [--reference exact] [--json OUT]
+    python3 gka_check.py CANDIDATE GOLDEN [--map THEIRS=OURS] [--layout bhtd] [--reference exact] [--require NAME,..|all]
+                         [--json OUT]
 
     import gka_check                                    # from a test
     out = kernel(**gka_check.inputs("golden.safetensors", "cuda"))   # {"x": ..., "o": ...}, on whatever device
     assert gka_check.passes(out, "golden.safetensors")
 
 CANDIDATE and GOLDEN are safetensors files, or two folders: a candidate for every golden of that name. Exit code: 0 nothing
-fails, 1 a tensor fails, 2 bad input. check() gives a Row for each output of the golden; row.ok is True, False, or None (the
-tensor is missing, or nothing here can judge it); passes() is that none is False, and prints all rows where one is. The golden
-says all that is needed: inputs, references, tolerances.
+fails, 1 a tensor fails, 2 bad input, or nothing could be judged. check() gives a Row for each output of the golden; row.ok is
+True, False, or None (the tensor is missing, or nothing here can judge it). passes() is that none is False, and prints all rows
+where one is. It requires x and o, and, where the layer's inputs require gradients, every gradient of the golden; require="o",
+or any names, asks for less. The golden says all that is needed: inputs, references, tolerances.
 
 How a tensor is judged (gka/judge.h): error = ||out - ref|| / ||ref|| against NAME.steps, or, for an output that other outputs
 of the candidate enter, against the exact formulas at those, whichever is nearer. Those formulas are in local() below. A solver
@@ -43,9 +45,11 @@ OUTPUTS = ("x fro h_chunk h_final u_final o solve.dq solve.dk solve.dg solve.dh0
 UPSTREAM = {"o": ["x"], "layer.dv": ["x"], "layer.dalpha": ["x"],
             "solve.dk": ["x", "fro", "solve.dq"], "solve.dg": ["x", "fro", "solve.dq"], "solve.dh0": ["x", "fro", "solve.dq"],
             "layer.dk": ["x", "fro", "layer.dq"], "layer.dg": ["x", "fro", "layer.dq"]}
+WIDE = {"fro", "h_final", "u_final", "solve.dg", "solve.dh0", "layer.dg"}  # stored in F32 whatever the inputs' type
 STATES = {"h_chunk", "h_final", "u_final", "solve.dh0"}  # all others are [B,T,H,..]
 # dtype -> bytes, significant bits, least and largest exponent (2^emin the least normal number)
-FORMATS = {"F64": (8, 53, -1022, 1023), "F32": (4, 24, -126, 127), "F16": (2, 11, -14, 15), "BF16": (2, 8, -126, 127)}
+FORMATS = {"F64": (8, 53, -1022, 1023), "F32": (4, 24, -126, 127), "F16": (2, 11, -14, 15), "BF16": (2, 8, -126, 127),
+           "F8_E4M3": (1, 4, -6, 8), "F8_E5M2": (1, 3, -14, 15)}
 SIZES = {**{name: one[0] for name, one in FORMATS.items()}, "I64": 8, "I32": 4}
 
 
@@ -82,6 +86,8 @@ class File:
         dtype, shape, data = self.tensors[name]
         if math.prod(shape) == 0:
             return xp.zeros(shape, dtype=xp.float64)
+        if dtype.startswith("F8"):
+            return xp.asarray([byte_value(dtype, byte) for byte in range(256)], dtype=xp.float64)[list(data)].reshape(shape)
         if NUMPY:
             a = xp.frombuffer(data, {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4"}[dtype])
             if dtype == "BF16":  # the upper half of a binary32
@@ -90,18 +96,56 @@ class File:
         return xp.frombuffer(data, dtype=torch_dtype(xp, dtype)).to(xp.float64).reshape(shape)
 
 
+def byte_value(dtype, byte):
+    """What an 8-bit encoding means: e4m3 has no infinities and one NaN of each sign, e5m2 is as IEEE 754 has it."""
+    _, p, emin, emax = FORMATS[dtype]
+    exponent, fraction = (byte & 127) >> p - 1, byte & (1 << p - 1) - 1
+    if byte & 127 == 127 or (dtype == "F8_E5M2" and exponent == 31 and fraction):
+        return math.nan
+    size = math.inf if dtype == "F8_E5M2" and exponent == 31 else \
+        math.ldexp(fraction, emin - p + 1) if exponent == 0 else \
+        math.ldexp((1 << p - 1) + fraction, emin + exponent - 1 - p + 1)
+    return -size if byte & 128 else size
+
+
+def rounded(a, dtype):
+    """Each number rounded to nearest even to the type."""
+    _, p, emin, emax = FORMATS[dtype]
+    if dtype == "F64":
+        return a
+    exponent = xp.frexp(abs(a))[1] - 1
+    exponent = xp.where(exponent < emin, xp.full_like(exponent, emin), exponent) - p + 1
+    unit = xp.ldexp(xp.ones_like(a), exponent)
+    near = (xp.rint(a / unit) if NUMPY else xp.round(a / unit)) * unit
+    most = math.ldexp(2 - 2.0 ** (1 - p), emax) if dtype != "F8_E4M3" else 448.0
+    return xp.where(abs(near) > most, xp.copysign(xp.full_like(a, math.inf), a), near)
+
+
+def tolerance_of(floor, u):
+    """2^ceil(log2(max(2 floor, u))), None from 1/2 on: the golden's rule."""
+    value = max(2 * floor, u)
+    if not value < math.inf:
+        return None
+    m, e = math.frexp(value)
+    value = math.ldexp(1, e if m > .5 else e - 1)
+    return value if value < .5 else None
+
+
 def torch_dtype(torch, dtype):
-    names = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64", "I32": "int32"}
+    names = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64", "I32": "int32",
+             "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2"}
     return getattr(torch, names[dtype])
 
 
 class Tensors:
     """The same face over a dictionary of torch tensors or numpy arrays."""
     path = "candidate"
-    dtypes = {"float64": "F64", "float32": "F32", "float16": "F16", "bfloat16": "BF16"}
+    dtypes = {"float64": "F64", "float32": "F32", "float16": "F16", "bfloat16": "BF16", "float8_e4m3fn": "F8_E4M3",
+              "float8_e5m2": "F8_E5M2"}
 
     def __init__(self, tensors):
         self.given = {name: t.detach() if hasattr(t, "detach") else t for name, t in tensors.items() if t is not None}
+        self.differentiable = any(getattr(t, "requires_grad", False) for t in tensors.values())
         self.tensors = {name: (self.dtypes.get(str(t.dtype).split(".")[-1], str(t.dtype)), tuple(t.shape), None)
                         for name, t in self.given.items()}
 
@@ -312,33 +356,67 @@ def row_error(out, ref, axes):
 
 
 class Row:
-    """name; ok; dtype, against ('steps', 'exact' or 'local'), error, tolerance, steps, local, inherited, total (None: not known);
-    lacking (an upstream tensor that was not there); mismatches, and the first and worst of them: dicts with at, out, expected,
-    out_hex, expected_hex. An element is a mismatch where |out - ref| > tolerance * rms(ref), or it is not finite."""
+    """name; ok; dtype, against ('steps', 'exact' or 'local'), error, tolerance (of the stored type), steps, local, inherited, total
+    (None: not known); lacking (an upstream tensor that was not there); required (it fails where there is no verdict); turned (it
+    fails, and its bytes would pass in the other layout); non_finite (elements that are NaN or Inf where the reference is finite:
+    it fails); mismatches, and the first and worst of them: dicts with at, out, expected, out_hex, expected_hex. An element is a
+    mismatch where |out - ref| > tolerance * rms(ref), or it is not finite."""
 
-    def __init__(self, name, tolerance, row_tolerance):
+    def __init__(self, name, tolerance, row_tolerance, stored, required):
         self.name, self.tolerance, self.row_tolerance, self.ok, self.missing = name, tolerance, row_tolerance, None, True
+        self.required = required
+        self._stored = stored  # the type in which the golden's kernels store it
+        if required:
+            self.ok = False
 
     def __repr__(self):
-        return json.dumps(plain(self.__dict__))
+        return json.dumps(self.figures())
 
-    def judge(self, out, dtype, steps, exact, own, lacking, reference):
-        self.missing, self.dtype, self.lacking = False, dtype, lacking
+    def figures(self):
+        return plain({key: value for key, value in self.__dict__.items() if not key.startswith("_")})
+
+    def judge(self, out, dtype, steps, exact, own, lacking, reference, heads_first):
+        self.missing, self.dtype, self.lacking, self.turned = False, dtype, lacking, False
         self.steps, self.total = relative(out, steps), relative(out, exact)
         self.local = self.inherited = None
         self.error, self.against, ref = self.steps, "steps", steps
         if reference == "exact":
             self.error, self.against, ref = self.total, "exact", exact
+        whole = ref
+        self.non_finite = int((~xp.isfinite(out) & xp.isfinite(whole)).sum())
+        self.know_stored_type(dtype, steps)
         if own is not None:
             self.local, self.inherited = relative(out, own), relative(own, ref)
             if self.local < self.error or math.isnan(self.error):
                 self.error, self.against, ref = self.local, "local", own
-        self.row_error = row_error(out, ref, {"h_chunk": 2, "fro": 0}.get(self.name, 2 if self.name in STATES else
-                                                                          out.ndim == 4))
-        good = (self.tolerance is not None and self.error <= self.tolerance and
-                (self.row_tolerance is None or self.row_error <= self.row_tolerance))
-        self.ok = True if good else False if self.tolerance is not None and lacking is None else None
+        self.row_error = row_error(out, ref, self.axes(out))
+        good = self.near(self.error, self.row_error) and self.non_finite == 0
+        known = self.tolerance is not None and lacking is None
+        self.ok = True if good else False if known or self.non_finite or (self.required and lacking) else None
         self.look(out, ref)
+        if self.ok is False and self.name not in STATES and min(out.shape[1:3]) > 1:
+            B, T, H = out.shape[:3]
+            rest = out.shape[3:]
+            other = out.swapaxes(1, 2).reshape(B, T, H, *rest) if heads_first else out.reshape(B, H, T, *rest).swapaxes(1, 2)
+            self.turned = self.near(relative(other, whole), row_error(other, whole, self.axes(out)))
+
+    def axes(self, out):
+        """How many trailing axes make a row."""
+        return {"h_chunk": 2, "fro": 0}.get(self.name, 2 if self.name in STATES else out.ndim == 4)
+
+    def near(self, error, by_row):
+        return (self.tolerance is not None and error <= self.tolerance and
+                (self.row_tolerance is None or by_row <= self.row_tolerance))
+
+    def know_stored_type(self, dtype, steps):
+        """Where the candidate stores a narrower type than the golden's kernels, rounding to it counts."""
+        u = lambda name: 2.0 ** -FORMATS[name][1]
+        if self.tolerance is None or u(dtype) <= u(self._stored) or not norm(steps) > 0:
+            return
+        near = rounded(steps, dtype)
+        by_all, by_row = (tolerance_of(e, u(dtype)) for e in (relative(near, steps), row_error(near, steps, self.axes(steps))))
+        self.tolerance = None if by_all is None else max(self.tolerance, by_all)
+        self.row_tolerance = None if None in (by_row, self.row_tolerance) else max(self.row_tolerance, by_row)
 
     def look(self, out, ref):
         count = math.prod(out.shape)
@@ -401,10 +479,32 @@ def unjudged(file, golden, names=None):
     return [name for name in file.tensors if name not in there and not name.startswith(("ref.", "given."))]
 
 
-def check(candidate, golden, names=None, heads_first=False, reference="steps"):
+def needed(require, names):
+    """The outputs among `names` that must be judged: require is None, "all", or names (a list, or text with commas)."""
+    if require is None:
+        return set()
+    if require == "all":
+        return set(names)
+    require = [name for name in require.split(",") if name] if isinstance(require, str) else list(require)
+    for name in require:
+        if name not in OUTPUTS:
+            raise Bad(f"require {name}: no output has that name{meant(name, OUTPUTS)}")
+    return set(require)
+
+
+def expected_of(out, golden, differentiable=None):
+    """What a test requires by default: x and o, and where the layer's inputs require gradients every gradient of the golden."""
+    names = open_golden(golden)[1]
+    if differentiable is None:
+        differentiable = Tensors(out).differentiable if isinstance(out, dict) else False
+    return [name for name in names if name in ("x", "o") or (differentiable and "." in name)]
+
+
+def check(candidate, golden, names=None, heads_first=False, reference="steps", require=None):
     """Rows of a candidate (a path, or a dictionary of tensors) judged by the golden file of that path. names: {their name: the
-    golden's}; heads_first: the candidate's token tensors are [B,H,T,..]; reference: steps, or exact for a solver that converges.
-    A dictionary may hold outputs alone; what else a file holds is passed over (unjudged())."""
+    golden's}; heads_first: the candidate's token tensors are [B,H,T,..]; reference: steps, or exact for a solver that converges;
+    require: outputs that fail where they are missing or cannot be judged ("all", or names; one that the golden lacks is passed
+    over). A dictionary may hold outputs alone; what else a file holds is passed over (unjudged())."""
     file = Tensors(candidate) if isinstance(candidate, dict) else File(candidate)
     judge_by, (golden_file, tolerances) = reference, open_golden(golden)
     theirs = {ours: their for their, ours in (names or {}).items()}
@@ -434,26 +534,37 @@ def check(candidate, golden, names=None, heads_first=False, reference="steps"):
     with xp.errstate(all="ignore") if NUMPY else contextlib.nullcontext():
         stage = golden_file.metadata.get("stage", "all") != "all"  # of one stage: judged as it stands
         own = {} if stage else local(Problem(golden_file), out, list(out))
-        rows = []
+        rows, required, inputs_dtype = [], needed(require, tolerances), golden_file.tensors["q"][0]
         for name in (n for n in OUTPUTS if n in tolerances):
-            rows.append(Row(name, *tolerances[name]))
+            wide = name in WIDE and inputs_dtype != "F64"
+            rows.append(Row(name, *tolerances[name], "F32" if wide else inputs_dtype, name in required))
             if name in out:
                 lacking = [u for u in UPSTREAM.get(name, []) if u not in out and not stage]
                 refs = [golden_file.values(name + ".steps"), golden_file.values(name + ".exact"), own.get(name)]
                 if name == "solve.dh0" and bool((out[name] == out[name].swapaxes(2, 3)).all()):
                     refs = [None if r is None else (r + r.swapaxes(2, 3)) / 2 for r in refs]
-                rows[-1].judge(out[name], dtypes[name], *refs, lacking[-1] if lacking else None, judge_by)
+                rows[-1].judge(out[name], dtypes[name], *refs, lacking[-1] if lacking else None, judge_by, heads_first)
     return rows
 
 
-def passes(candidate, golden, **how):
-    """Whether no tensor fails; otherwise says which, and where."""
-    rows = check(candidate, golden, **how)
+def passes(candidate, golden, require=None, **how):
+    """Whether no tensor fails; otherwise says which, and where. require: as in check(); by default expected_of(). Where nothing
+    could be judged there is no verdict, and Bad is raised."""
+    rows = check(candidate, golden, require=expected_of(candidate, golden) if require is None else require, **how)
     failed = any(row.ok is False for row in rows)
     if failed:
         print(golden)
         show(rows)
+    elif not any(row.ok for row in rows):
+        raise Bad(f"{golden}: nothing was judged: no tensor of the candidate has a tolerance there")
+    count_unjudged(rows, golden)
     return not failed
+
+
+def count_unjudged(rows, golden):
+    names = [row.name for row in rows if row.ok is None]
+    if names:
+        print(f"{golden}: {len(names)} of {len(rows)} outputs not judged: {' '.join(names)}")
 
 
 def inputs(golden, device="cpu", cotangents=False):
@@ -528,17 +639,24 @@ def show(rows):
     print(f"{'tensor':<13} {'dtype':<5} {'error':>9} {'against':<7} {'tolerance':>9} {'total':>9}  ok")
     for r in rows:
         if r.missing:
-            print(f"{r.name:<13} {'-':<5} {'-':>9} {'-':<7} {number(r.tolerance):>9} {'-':>9}  missing")
+            print(f"{r.name:<13} {'-':<5} {'-':>9} {'-':<7} {number(r.tolerance):>9} {'-':>9}  "
+                  f"{'NO: missing, and required' if r.required else 'missing'}")
             continue
         print(f"{r.name:<13} {r.dtype:<5} {number(r.error):>9} {r.against:<7} {number(r.tolerance):>9} {number(r.total):>9}  "
               f"{word[r.ok]}")
-        if r.ok is None and r.lacking:
-            print(f"  cannot be judged without '{r.lacking}'")
+        if r.ok is None or (r.ok is False and r.required and r.lacking):
+            print(f"  cannot be judged without '{r.lacking}'" if r.lacking else
+                  "  not judged: right kernels are too far apart here for a tolerance")
+        if r.ok is False and r.non_finite:
+            print(f"  {r.non_finite} elements are NaN or infinite where the reference is finite")
+        if r.ok is False and r.turned:
+            print("  its bytes fit in the other of the layouts [B,T,H,..] and [B,H,T,..]")
         for which in ("first", "worst") if r.ok is False and r.mismatches else ():
             m = getattr(r, which)
             print(f"  {which} {r.name}{m['at']}: {m['out']:.9g} ({m['out_hex']}), {m['expected']:.9g} ({m['expected_hex']}) "
                   "was expected")
-    if any(r.ok is False and r.against == "steps" and r.total <= r.tolerance for r in rows):
+    if any(r.ok is False and not r.missing and r.against == "steps" and r.tolerance is not None and r.total <= r.tolerance
+           for r in rows):
         print("as near as asked to the exact value, not to num_iter steps; a solver that converges: --reference exact")
 
 
@@ -557,11 +675,13 @@ def read_map(texts):
 
 
 def run(options):
-    names, found, failed, files = read_map(options.map), set(), False, []
+    names, found, failed, judged, files = read_map(options.map), set(), False, False, []
+    needed(options.require, ())
     for candidate, golden in pairs(options.candidate, options.golden):
-        rows = check(candidate, golden, names, options.layout == "bhtd", options.reference)
+        rows = check(candidate, golden, names, options.layout == "bhtd", options.reference, options.require)
         failed |= any(row.ok is False for row in rows)
-        files.append({"file": candidate, "against": golden, "tensors": [plain(row.__dict__) for row in rows]})
+        judged |= any(row.ok is not None for row in rows)
+        files.append({"file": candidate, "against": golden, "tensors": [row.figures() for row in rows]})
         print(f"{candidate} against {golden}")
         show(rows)
         file = File(candidate)
@@ -571,6 +691,8 @@ def run(options):
     for their, ours in names.items():
         if their not in found:
             raise Bad(f"--map {their}={ours}: no candidate has a tensor '{their}'{meant(their, found)}")
+    if not judged:
+        raise Bad(f"{options.golden}: nothing was judged: no tensor of the candidate has a tolerance there")
     if options.json:
         try:
             with open(options.json, "w") as file:
@@ -587,6 +709,7 @@ def main(arguments=None):
     parser.add_argument("--map", action="append", default=[], metavar="THEIRS=OURS")
     parser.add_argument("--layout", choices=["bthd", "bhtd"], default="bthd")
     parser.add_argument("--reference", choices=["steps", "exact"], default="steps")
+    parser.add_argument("--require", metavar="NAME,..|all", help="outputs that must be there and be judged")
     parser.add_argument("--json", metavar="OUT", help="all figures")
     try:
         return run(parser.parse_args(arguments))

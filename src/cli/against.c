@@ -13,7 +13,7 @@ typedef struct request {
     cli *c;
     const cli_against *options;
     gka_golden_options how;
-    bool *found; /* of each map: a candidate has that tensor */
+    bool *found;     /* of each map: a candidate has that tensor */
     char **required; /* names of --require, cut up */
     bool by_suite, failed;
     size_t judged; /* tensors, over all candidates */
@@ -170,9 +170,9 @@ static void print_failures(const request *r, FILE *out, const gka_golden_verdict
         if (row->required && row->lacking != NULL)
             fprintf(out, "  required, and cannot be judged without '%s'\n", row->lacking);
         if (row->turned)
-            fprintf(out, "  its bytes fit as %s (%s)\n",
+            fprintf(out, "  its bytes fit as %s: %s\n",
                     r->how.heads_first ? "[B,T,H,..]" : "[B,H,T,..]",
-                    r->how.heads_first ? "without --layout=bhtd" : "--layout=bhtd, or store a contiguous tensor");
+                    "axes in another order, or a view stored without its strides");
         converged |= !r->how.by_exact && !row->local && row->total <= row->tolerance;
     }
     if (converged)
@@ -357,7 +357,8 @@ static void add_junit(const request *r, const char *path, const gka_golden_verdi
         const gka_golden_row *const row = &v->rows[i];
         fprintf(out, "    <testcase classname=\"gka\" name=\"%s\"", row->name);
         if (row->tensor == NULL)
-            fprintf(out, "><%s message=\"%s\"/></testcase>\n", row->required ? "failure" : "skipped",
+            fprintf(out, "><%s message=\"%s\"/></testcase>\n",
+                    row->required ? "failure" : "skipped",
                     row->required ? "required, and missing" : "missing");
         else if (row->judged.ok == GKA_MEASURED)
             fprintf(out, "><skipped message=\"%s\"/></testcase>\n",
@@ -542,10 +543,11 @@ static int print_summary(const request *r, summary *s, const char *folder) {
     fprintf(c->out, "%s against %s\n\n", folder, r->options->golden);
     const int code = cli_table_print(&s->table, c->out) == GKA_OK ? CLI_GOOD : cli_out_of_memory(c);
     (void)fwrite(s->notes, 1, s->notes_size, c->out);
-    fprintf(c->out,
-            "\n%zu cases, %zu of them missing; %zu tensors judged, %zu failed, %zu missing, %zu not "
-            "judged\n",
-            s->cases, s->absent, s->judged, s->failed, s->missing, s->unjudged);
+    fprintf(
+        c->out,
+        "\n%zu cases, %zu of them missing; %zu tensors judged, %zu failed, %zu missing, %zu not "
+        "judged\n",
+        s->cases, s->absent, s->judged, s->failed, s->missing, s->unjudged);
     return code;
 }
 
@@ -774,8 +776,9 @@ int cli_verify_against(cli *c, const cli_against *options, const char *json) {
     if (code == CLI_GOOD)
         code = check_maps(&r);
     if (code == CLI_GOOD && r.judged == 0 && !r.failed)
-        code = cli_fail(c, "%s: nothing was judged: no tensor of the candidate has a tolerance there",
-                        options->golden);
+        code =
+            cli_fail(c, "%s: nothing was judged: no tensor of the candidate has a tolerance there",
+                     options->golden);
     if (code == CLI_GOOD)
         code = finish(&r);
     json_decref(r.list);

@@ -186,7 +186,8 @@ static void tell_unjudged(const gka_verification *v, const request *r,
                           void (*say)(void *context, const char *line), void *context) {
     char line[320];
     if (r->tolerance_texts.count == 0 && v->row_count > 0) {
-        say(context, "measured, no verdict: --tolerance=NAME=VALUE or --against=GOLDEN asks for one");
+        say(context,
+            "measured, no verdict: --tolerance=NAME=VALUE or --against=GOLDEN asks for one");
         return;
     }
     int n = snprintf(line, sizeof line, "not judged, for want of a tolerance:");

@@ -1,4 +1,5 @@
 /* judge.c - a candidate's tensors judged by a golden (gka/golden.h, section 2). */
+#include "golden/job.h"
 #include "golden/stage.h"
 
 #include "gka/format.h"
@@ -254,6 +255,8 @@ static gka_status know_stored_type(const job *j, int output, gka_golden_row *row
     if (isnan(row->tolerance) || gka_format_unit_roundoff(theirs) <= gka_format_unit_roundoff(ours))
         return GKA_OK;
     const size_t count = (size_t)gka_judge_count(problem, output);
+    if (!(gka_golden_most((int64_t)count, steps, 0) > 0)) /* zero is zero in every type */
+        return GKA_OK;
     double *const rounded = gka_alloc(count, sizeof *rounded);
     if (rounded == NULL)
         return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory judging '%s'", row->name);

@@ -282,12 +282,12 @@ static gka_status emulate(job *j, gka_error *error) {
 
 /* ---- the verdict --------------------------------------------------------------------------- */
 
-/* Where a verdict is asked for at all, NaN and Inf where the exact value is finite fail by themselves.
+/* Where a verdict is asked for at all, NaN and Inf where the exact value is finite fail by
+ * themselves.
  */
 static gka_verdict verdict_of(const gka_verify_options *options, const char *name,
                               const gka_comparison *c) {
-    gka_verdict ok =
-        options->tolerance_count > 0 && c->non_finite > 0 ? GKA_FAIL : GKA_MEASURED;
+    gka_verdict ok = options->tolerance_count > 0 && c->non_finite > 0 ? GKA_FAIL : GKA_MEASURED;
     for (size_t i = 0; i < options->tolerance_count; i++)
         if (strcmp(options->tolerances[i].name, name) == 0)
             ok = c->rel_err <= options->tolerances[i].value ? GKA_PASS : GKA_FAIL;
