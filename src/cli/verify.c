@@ -261,11 +261,11 @@ static void tell(const gka_verification *v, const request *r,
         say(context, line);
     }
     tell_dh0(&v->dh0, say, context);
-    tell_unjudged(v, r, say, context);
     for (size_t i = 0; i < v->other_count; i++) {
         (void)snprintf(line, sizeof line, "tensor '%.200s' is not judged", v->others[i]->name);
         say(context, line);
     }
+    tell_unjudged(v, r, say, context);
 }
 
 /* ---- the table ----------------------------------------------------------------------------- */

@@ -311,6 +311,102 @@ static void test_names_and_heads_first(void **state) {
     end(&c, &turned, file);
 }
 
+/* Bytes of [B,H,T,D] under the shape [B,T,H,D]: wrong, and the row says what would be right. */
+static void test_bytes_in_the_other_layout(void **state) {
+    (void)state;
+    candidate c;
+    gka_golden_verdict v;
+    gka_file *file;
+    start(&c);
+    const gka_tensor from = *gka_file_find(golden, c.names[JUDGE_X]);
+    const int64_t T = from.shape[1], H = from.shape[2];
+    const size_t size = gka_dtype_size(from.dtype) * (size_t)from.shape[3];
+    for (int64_t r = 0; r < from.shape[0] * T * H; r++) {
+        const int64_t b = r / (T * H), s = r / H % T, h = r % H;
+        memcpy(c.bytes[JUDGE_X] + (size_t)((b * H + h) * T + s) * size,
+               (const unsigned char *)from.data + (size_t)r * size, size);
+    }
+    put(&c, JUDGE_FRO, 0, 1e9); /* wrong by itself: no layout mends it */
+    assert_int_equal(judge(&c, 1u << JUDGE_X | 1u << JUDGE_FRO, NULL, &v, &file), GKA_OK);
+    assert_true(v.rows[JUDGE_X].judged.ok == GKA_FAIL && v.rows[JUDGE_X].turned);
+    assert_true(v.rows[JUDGE_FRO].judged.ok == GKA_FAIL && !v.rows[JUDGE_FRO].turned);
+    end(&c, &v, file);
+}
+
+/* NaN and Inf fail also where nothing else could be judged: o without the x that it came from, its
+ * own value being too far off. Without them such a tensor has no verdict, and is counted. */
+static void test_non_finite_fails_without_a_tolerance(void **state) {
+    (void)state;
+    static const double bad[] = {1e30, NAN, -INFINITY};
+    for (int i = 0; i < 3; i++) {
+        candidate c;
+        gka_golden_verdict v;
+        gka_file *file;
+        start(&c);
+        put(&c, JUDGE_O, 5, bad[i]);
+        assert_int_equal(judge(&c, 1u << JUDGE_O, NULL, &v, &file), GKA_OK);
+        const gka_golden_row *const o = &v.rows[JUDGE_O];
+        assert_string_equal(o->lacking, "x");
+        assert_int_equal(o->non_finite, i > 0);
+        assert_true(o->judged.ok == (i > 0 ? GKA_FAIL : GKA_MEASURED));
+        assert_int_equal(v.failed, i > 0);
+        assert_int_equal(v.judged, i > 0);
+        assert_int_equal(v.unjudged, i == 0);
+        end(&c, &v, file);
+    }
+}
+
+/* What is required fails where it is missing, and where it cannot be judged. */
+static void test_required(void **state) {
+    (void)state;
+    static const char *const names[] = {"x", "o"};
+    const gka_golden_options some = {.required = names, .required_count = 2},
+                             all = {.all_required = true};
+    candidate c;
+    gka_golden_verdict v;
+    gka_file *file;
+    start(&c);
+    assert_int_equal(judge(&c, 1u << JUDGE_X | 1u << JUDGE_FRO, &some, &v, &file), GKA_OK);
+    assert_true(v.rows[JUDGE_O].required && v.rows[JUDGE_O].judged.ok == GKA_FAIL);
+    assert_true(!v.rows[JUDGE_LAYER_DK].required && v.rows[JUDGE_X].judged.ok == GKA_PASS);
+    assert_int_equal(v.failed, 1);
+    end(&c, &v, file);
+
+    start(&c);
+    put(&c, JUDGE_O, 5, 1e30);
+    assert_int_equal(judge(&c, 1u << JUDGE_O, &some, &v, &file), GKA_OK);
+    assert_int_equal(v.failed, 2); /* x is missing, o cannot be judged without it */
+    end(&c, &v, file);
+
+    start(&c);
+    assert_int_equal(judge(&c, ALL & ~(1u << JUDGE_LAYER_DV), &all, &v, &file), GKA_OK);
+    assert_int_equal(v.failed, 1);
+    assert_true(v.rows[JUDGE_LAYER_DV].judged.ok == GKA_FAIL);
+    end(&c, &v, file);
+}
+
+/* A state kept in a narrower type than the golden's kernels keep it in is judged by that type. */
+static void test_narrower_stored_type(void **state) {
+    (void)state;
+    static const gka_dtype types[] = {GKA_BF16, GKA_F16};
+    for (int i = 0; i < 2; i++)
+        for (int wrong = 0; wrong < 2; wrong++) {
+            candidate c;
+            gka_golden_verdict v;
+            gka_file *file;
+            start(&c);
+            c.tensors[JUDGE_H_FINAL].dtype = types[i];
+            put_reference(&c, JUDGE_H_FINAL, ".exact", GKA_NEAREST_EVEN);
+            for (int64_t n = 0; n < gka_tensor_count(&c.tensors[JUDGE_H_FINAL]) && wrong; n++)
+                put(&c, JUDGE_H_FINAL, n, 1.03 * get(&c, JUDGE_H_FINAL, n));
+            assert_int_equal(judge(&c, 1u << JUDGE_H_FINAL, NULL, &v, &file), GKA_OK);
+            const gka_golden_row *const h = &v.rows[JUDGE_H_FINAL];
+            assert_true(h->judged.ok == (wrong ? GKA_FAIL : GKA_PASS));
+            assert_true(h->tolerance >= gka_format_unit_roundoff(gka_format_of_dtype(types[i])));
+            end(&c, &v, file);
+        }
+}
+
 /* By NAME.exact in place of NAME.steps: a solver that converges. */
 static void test_by_exact(void **state) {
     (void)state;
@@ -463,6 +559,10 @@ int main(void) {
         cmocka_unit_test(test_a_mismatch_and_its_place),
         cmocka_unit_test(test_missing_tensors),
         cmocka_unit_test(test_names_and_heads_first),
+        cmocka_unit_test(test_bytes_in_the_other_layout),
+        cmocka_unit_test(test_non_finite_fails_without_a_tolerance),
+        cmocka_unit_test(test_required),
+        cmocka_unit_test(test_narrower_stored_type),
         cmocka_unit_test(test_by_exact),
         cmocka_unit_test(test_cut_off_not_rounded),
         cmocka_unit_test(test_a_symmetric_dh0),

@@ -39,7 +39,7 @@ $ gka verify --against=golden --junit=junit.xml --json=out.json $DATA/h100/h0.sa
 >   distances in steps of F32:  32768 and more: 16384
 > note: missing: u_final o layer.dq layer.dk layer.dv layer.dalpha layer.dg
 > note: tensor 'g_cumsum' is not judged
-> 8 judged, 1 failed, 7 missing
+> 8 judged, 1 failed, 7 missing, 0 not judged
 = 1
 $ cat junit.xml
 > <?xml version="1.0" encoding="UTF-8"?>
@@ -76,7 +76,7 @@ $ grep -c '"name"' out.json; grep -A 16 '"worst"' out.json | tail -11
 >         0,
 >         0,
 $ gka golden --input=$DATA/h100/d64.safetensors -o golden; gka verify --against=golden $DATA/h100/d64.safetensors | tail -1
-> 14 judged, 0 failed, 0 missing
+> 14 judged, 0 failed, 0 missing, 0 not judged
 
 What is not a golden, what is of another shape, what means nothing.
 
@@ -108,13 +108,13 @@ $ gka verify --against=golden --map=out=o $DATA/h100/d64.safetensors >table; tai
 > note: missing: out
 > note: tensor 'g_cumsum' is not judged
 > note: tensor 'o' is not judged
-> 13 judged, 0 failed, 1 missing
+> 13 judged, 0 failed, 1 missing, 0 not judged
 ! gka verify: --map out=o: no candidate has a tensor 'out'
 $ gka verify --against=golden --oracle=fp64 $DATA/h100/d64.safetensors
 ! gka verify: --oracle has no meaning with --against
 = 2
 $ gka verify --junit=x $DATA/h100/d64.safetensors
-! gka verify: --junit, --map, --layout, --reference and --given need --against=GOLDEN
+! gka verify: --junit, --map, --layout, --reference, --require and --given need --against=GOLDEN
 = 2
 $ gka verify --against=golden golden
 ! gka verify: golden: nothing to judge; a tensor 'x' or another output of golden was expected
@@ -145,7 +145,7 @@ $ gka verify --against=few --map=x.exact=x --map=fro.exact=fro few | grep -v dis
 > note: tensor 'fro.steps' is not judged
 > note: tensor 'o.exact' is not judged
 > note: tensor 'o.steps' is not judged
-> 2 judged, 1 failed, 1 missing
+> 2 judged, 1 failed, 1 missing, 0 not judged
 $ gka verify --against=few --map=x.exact=x --map=fro.exact=fro --reference=exact few | head -5
 > few against few
 >

@@ -114,6 +114,7 @@ $ safetensors odd '{"q": {"dtype": "F32", "shape": [1,2,1,2], "data_offsets": [0
 > note: metadata 'scale' is missing: 0.7071067812 taken
 > note: 2 token solves met an empty state (f = 0): x = 0 there
 > note: tensor 'y' is not judged
+> note: measured, no verdict: --tolerance=NAME=VALUE or --against=GOLDEN asks for one
 $ safetensors odd '{"q": {"dtype": "F32", "shape": [1,0,1,2], "data_offsets": [0,0]}, "k": {"dtype": "F32", "shape": [1,0,1,2], "data_offsets": [0,0]}, "x": {"dtype": "F32", "shape": [1,0,1,2], "data_offsets": [0,0]}}' 0; gka verify odd | grep -v certified:
 > odd: B 1, T 0, H 1, D 2, V 0; ridge_ratio 0.02, chunk_size 64, scale 0.707107; oracle certified
 >
@@ -124,3 +125,4 @@ $ safetensors odd '{"q": {"dtype": "F32", "shape": [1,0,1,2], "data_offsets": [0
 > note: metadata 'num_iter' is missing: 30 taken
 > note: metadata 'chunk_size' is missing: 64 taken
 > note: metadata 'scale' is missing: 0.7071067812 taken
+> note: measured, no verdict: --tolerance=NAME=VALUE or --against=GOLDEN asks for one

@@ -71,6 +71,8 @@ $ gka verify --help
 >       --layout=bthd|bhtd               axes of FILE's token tensors (bthd)
 >       --reference=steps|exact          exact: for a solver that converges
 >                                        (steps)
+>       --require=NAME,..|all            these outputs, or all of the golden's,
+>                                        must be there and be judged
 >       --given=LIST                     judge later stages only locally, at
 >                                        FILE's own x, p, f, h_chunk
 >       --given-from=OTHER               ... or at those of this file

@@ -22,6 +22,7 @@ $ gka verify $DATA/h100/iid_gated.safetensors | grep -v certified:
 >
 > note: 13 of 13 stated figures agree to two digits
 > note: tensor 'g_cumsum' is not judged
+> note: measured, no verdict: --tolerance=NAME=VALUE or --against=GOLDEN asks for one
 > note: 13 tensors ref.* are not shown (--show-ref)
 $ gka verify $DATA/h100/iid_ungated.safetensors | grep -v certified:
 > $DATA/h100/iid_ungated.safetensors: B 1, T 192, H 1, D 128, V 128; ridge_ratio 0.02, chunk_size 64, scale 0.0883883; oracle certified
@@ -41,6 +42,7 @@ $ gka verify $DATA/h100/iid_ungated.safetensors | grep -v certified:
 > layer.dalpha  BF16   1,192,1        2.99e-02  2.99e-02     2.20e+01  0,51,0     30646           0  -
 >
 > note: 11 of 11 stated figures agree to two digits
+> note: measured, no verdict: --tolerance=NAME=VALUE or --against=GOLDEN asks for one
 $ gka verify $DATA/h100/ragged.safetensors | grep -v certified:
 > $DATA/h100/ragged.safetensors: B 1, T 150, H 1, D 128, V 128; ridge_ratio 0.02, chunk_size 64, scale 0.0883883; oracle certified
 >
@@ -62,6 +64,7 @@ $ gka verify $DATA/h100/ragged.safetensors | grep -v certified:
 >
 > note: 13 of 13 stated figures agree to two digits
 > note: tensor 'g_cumsum' is not judged
+> note: measured, no verdict: --tolerance=NAME=VALUE or --against=GOLDEN asks for one
 $ gka verify $DATA/h100/d64.safetensors | grep -v certified:
 > $DATA/h100/d64.safetensors: B 1, T 192, H 1, D 64, V 64; ridge_ratio 0.02, chunk_size 64, scale 0.125; oracle certified
 >
@@ -83,6 +86,7 @@ $ gka verify $DATA/h100/d64.safetensors | grep -v certified:
 >
 > note: 13 of 13 stated figures agree to two digits
 > note: tensor 'g_cumsum' is not judged
+> note: measured, no verdict: --tolerance=NAME=VALUE or --against=GOLDEN asks for one
 > note: 13 tensors ref.* are not shown (--show-ref)
 $ gka verify $DATA/h100/slow.safetensors | grep -v certified:
 > $DATA/h100/slow.safetensors: B 1, T 192, H 1, D 128, V 128; ridge_ratio 0.02, chunk_size 64, scale 0.0883883; oracle certified
@@ -105,6 +109,7 @@ $ gka verify $DATA/h100/slow.safetensors | grep -v certified:
 >
 > note: 13 of 13 stated figures agree to two digits
 > note: tensor 'g_cumsum' is not judged
+> note: measured, no verdict: --tolerance=NAME=VALUE or --against=GOLDEN asks for one
 
 An initial state; its gradient solve.dh0 has the wrong sign in these kernels, so it is off by twice
 itself.
@@ -125,6 +130,7 @@ $ gka verify $DATA/h100/h0.safetensors | grep -v certified:
 > note: solve.dh0 points against the gradient: cosine -1.0000, norm 1.0041 of it (symmetric parts)
 > note: minus solve.dh0 is off by 3.47e-03 from the formula at its own x and p, by 1.69e-03 from that without the ridge term, which is 3.03e-03 of it
 > note: tensor 'g_cumsum' is not judged
+> note: measured, no verdict: --tolerance=NAME=VALUE or --against=GOLDEN asks for one
 
 Tolerances decide the exit code.
 
