@@ -1,6 +1,6 @@
 /* certified.c - NUMERICS 1 in double-double, every result with a proven bound.
  *
- *   H U      the state, panels of double-doubles          E_H      bound of ||H - exact H||_F
+ *   H U      the state, strips of double-doubles          E_H      bound of ||H - exact H||_F
  *   f lambda dd, with f_error, lambda_error               E_u[v]   the same of column v of U
  *   x        x + x_lo; ||x - exact|| <= e_x               N_H      bound of ||H||_F
  *   y        q' = q + alpha (x - q), within e_y           least    all eigenvalues of the decayed
@@ -32,7 +32,7 @@ enum { MOST_REFINEMENTS = 12 };
 /* One worker's memory: one block. */
 typedef struct space {
     gka_head head;
-    int64_t D, V, n, m; /* n, m: D, V rounded up to whole panels; V = m = 0 where U is not wanted */
+    int64_t D, V, n, m; /* n, m: D, V rounded up to whole strips; V = m = 0 where U is not wanted */
     double *kept_H;     /* [n,n] and */
     unsigned char *kept_pattern;                              /* [D, D + V] for a window's MPFR */
     double *U, *k, *q, *x, *x_lo, *y, *y_lo, *norm_h, *round; /* [n] but U [n,m], round [n + m] */
@@ -62,27 +62,27 @@ static const forward *forward_of(const gka_run *run) {
 static int64_t layout(double *block, const gka_problem *problem, bool with_U, bool window,
                       space *w) {
     const int64_t D = problem->D, V = with_U ? problem->V : 0;
-    const int64_t n = gka_panel_size(D), m = gka_panel_size(V);
+    const int64_t n = gka_strip_size(D), m = gka_strip_size(V);
     int64_t used = 0;
     *w = (space){.D = D, .V = V, .n = n, .m = m};
-    w->head.H = gka_panel_take(block, &used, 2 * n * n);
-    w->head.R = gka_panel_take(block, &used, n * n);
-    w->U = gka_panel_take(block, &used, 2 * n * m);
+    w->head.H = gka_strip_take(block, &used, 2 * n * n);
+    w->head.R = gka_strip_take(block, &used, n * n);
+    w->U = gka_strip_take(block, &used, 2 * n * m);
     double **const rows[] = {&w->k,    &w->q,      &w->x,      &w->x_lo,         &w->y,
                              &w->y_lo, &w->norm_h, &w->head.r, &w->head.inverse, &w->head.d};
     for (int i = 0; i < 10; i++)
-        *rows[i] = gka_panel_take(block, &used, n);
+        *rows[i] = gka_strip_take(block, &used, n);
     double **const columns[] = {&w->v,      &w->o,        &w->o_lo, &w->o_error,
                                 &w->norm_u, &w->column_u, &w->E_u};
     for (int i = 0; i < 7; i++)
-        *columns[i] = gka_panel_take(block, &used, m);
-    w->round = gka_panel_take(block, &used, n + m);
-    w->head.row = gka_panel_take(block, &used, D * (D > V ? D : V) + (D + V) * D + 4 * D);
-    w->kept_H = gka_panel_take(block, &used, window ? 2 * n * n : 0);
+        *columns[i] = gka_strip_take(block, &used, m);
+    w->round = gka_strip_take(block, &used, n + m);
+    w->head.row = gka_strip_take(block, &used, D * (D > V ? D : V) + (D + V) * D + 4 * D);
+    w->kept_H = gka_strip_take(block, &used, window ? 2 * n * n : 0);
     w->kept_pattern =
-        (unsigned char *)gka_panel_take(block, &used, window ? D * (D + V) / 8 + 1 : 0);
+        (unsigned char *)gka_strip_take(block, &used, window ? D * (D + V) / 8 + 1 : 0);
     const int64_t bytes = gka_longest_span(problem) + 1 + D * (D + V + 1);
-    unsigned char *const flags = (unsigned char *)gka_panel_take(block, &used, bytes / 8 + 1);
+    unsigned char *const flags = (unsigned char *)gka_strip_take(block, &used, bytes / 8 + 1);
     if (block != NULL) {
         w->head.needs = flags;
         w->head.pattern = (gka_pattern){.D = D, .V = V};
@@ -102,7 +102,7 @@ static bool wants_U(const gka_run *run) {
 static void *new_memory(const gka_run *run) {
     space measure;
     const bool window = run->options->window != NULL;
-    const int64_t header = gka_panel_size((int64_t)(sizeof(space) + 7) / 8);
+    const int64_t header = gka_strip_size((int64_t)(sizeof(space) + 7) / 8);
     const int64_t size = layout(NULL, run->problem, wants_U(run), window, &measure);
     double *const block = gka_alloc((size_t)(header + size), sizeof *block);
     if (block != NULL)
@@ -117,7 +117,7 @@ static void *new_memory(const gka_run *run) {
  * 8 covers the reciprocal pivots and the rounding of the diagonal). So H >= -c - ||dA||. */
 static double proven_least(gka_head *head, const double *H, double c, double trace, double f,
                            double error) {
-    const int64_t n = gka_panel_size(head->run->problem->D);
+    const int64_t n = gka_strip_size(head->run->problem->D);
     const double slack = (2 * (double)(n + 8) * 0x1p-53) * (trace + (double)n * fabs(c)) +
                          0x1p-52 * f + error + TINY;
     return head->kernels->factor(n, H, c, head->R, head->inverse) ? (-c - slack * UP) : -INFINITY;
@@ -126,7 +126,7 @@ static double proven_least(gka_head *head, const double *H, double c, double tra
 static double trace_of(const double *H, int64_t D) {
     double trace = 0;
     for (int64_t i = 0; i < D; i++)
-        trace += fabs(H[gka_panel_at(gka_panel_size(D), i, i)]);
+        trace += fabs(H[gka_strip_at(gka_strip_size(D), i, i)]);
     return trace * UP;
 }
 
@@ -188,8 +188,8 @@ static void first_state(space *w) {
     for (int64_t j = 0; j < D; j++) {
         for (int64_t i = 0; i < D; i++) {
             const dd s = two_sum(h0[i * D + j], h0[j * D + i]);
-            head->H[gka_panel_at(w->n, i, j)] = s.hi / 2;
-            head->H[gka_panel_at(w->n, i, j) + 8] = s.lo / 2;
+            head->H[gka_strip_at(w->n, i, j)] = s.hi / 2;
+            head->H[gka_strip_at(w->n, i, j) + 8] = s.lo / 2;
             w->x[i] = s.hi / 2;
         }
         w->norm_h[j] = K->norm(w->n, w->x) * UP;
@@ -197,7 +197,7 @@ static void first_state(space *w) {
     w->N_H = K->norm(w->n, w->norm_h);
     for (int64_t v = 0; v < V; v++) {
         for (int64_t i = 0; i < D; i++) {
-            w->U[gka_panel_at(w->n, i, v)] = u0[i * V + v];
+            w->U[gka_strip_at(w->n, i, v)] = u0[i * V + v];
             w->x[i] = u0[i * V + v];
         }
         w->norm_u[v] = K->norm(w->n, w->x);
@@ -416,14 +416,14 @@ static void put_o(space *w, int64_t t, double *out) {
         }
 }
 
-/* A state of `columns` columns from its panels, each entry within error[column * step]. */
+/* A state of `columns` columns from its strips, each entry within error[column * step]. */
 static void put_state(space *w, int64_t t, const double *M, int64_t columns, const double *error,
                       int step, const unsigned char *touched, int what, double *out) {
     double *const hi = w->round, *const lo = w->head.row;
     for (int64_t i = 0; out != NULL && i < w->D; i++, out += columns, touched += columns) {
         for (int64_t j = 0; j < columns; j++) {
-            hi[j] = M[gka_panel_at(w->n, i, j)];
-            lo[j] = M[gka_panel_at(w->n, i, j) + 8];
+            hi[j] = M[gka_strip_at(w->n, i, j)];
+            lo[j] = M[gka_strip_at(w->n, i, j) + 8];
         }
         if (round_row(w, columns, hi, lo, error, step, out) == 0)
             continue;
@@ -450,7 +450,7 @@ static gka_status put_kappa(space *w, int64_t t, double *out, gka_error *error) 
         return GKA_OK;
     for (int64_t i = 0; i < D; i++)
         for (int64_t j = 0; j < D; j++)
-            row[i * D + j] = w->head.H[gka_panel_at(w->n, i, j)];
+            row[i * D + j] = w->head.H[gka_strip_at(w->n, i, j)];
     if (gka_fp64_kappa(D, row, w->lambda.hi, row + D * D, out))
         return GKA_OK;
     return gka_head_fail(&w->head, t, GKA_NOT_CONVERGED, "the eigenvalues did not converge", error);
@@ -483,7 +483,7 @@ static void put_final_enclosure(const space *w, int64_t i) {
         return;
     e->h_error[i] = w->E_H;
     for (int64_t j = 0; j < D * D; j++) {
-        const size_t at = gka_panel_at(w->n, j / D, j % D);
+        const size_t at = gka_strip_at(w->n, j / D, j % D);
         e->h[i * D * D + j] = w->head.H[at];
         e->h_lo[i * D * D + j] = w->head.H[at + 8];
     }

@@ -1,6 +1,6 @@
 /* certified_gradient.c - NUMERICS 2 in double-double, every result with a proven bound.
  *
- *   H U      the state, panels of double-doubles     x p    (H + lambda I)^-1 of q and of dx
+ *   H U      the state, strips of double-doubles     x p    (H + lambda I)^-1 of q and of dx
  *   A E      of NUMERICS 2                           y      q' = q + alpha (x - q)
  *   gamma    exp(g), f = ||H||_F, lambda = a f       dq     dq', then dq
  *   b s      norms and errors of a token, of A and E; those of a state lie with it
@@ -70,41 +70,41 @@ typedef struct backward {
 /* Returns how many doubles it took; T: tokens between two kept rows of states and of dk, dv. */
 static int64_t layout(double *block, const gka_problem *problem, int64_t T, bool layer, space *w) {
     const int64_t D = problem->D, V = layer ? problem->V : 0;
-    const int64_t n = gka_panel_size(D), m = gka_panel_size(V), wide = n > m ? n : m;
+    const int64_t n = gka_strip_size(D), m = gka_strip_size(V), wide = n > m ? n : m;
     int64_t used = 0, length = 1;
     while (length * length < T)
         length++;
     *w = (space){.D = D, .V = V, .n = n, .m = m, .length = length, .kernels = gka_kernels_best()};
     w->size = 2 * n * (n + m) + n + m + STATE_TAIL;
-    w->marks = gka_panel_take(block, &used, (T + length - 1) / length * w->size);
-    w->states = gka_panel_take(block, &used, (length + 1) * w->size);
-    w->spare = gka_panel_take(block, &used, w->size);
-    w->A = gka_panel_take(block, &used, 2 * n * n);
-    w->E = gka_panel_take(block, &used, 2 * n * m);
+    w->marks = gka_strip_take(block, &used, (T + length - 1) / length * w->size);
+    w->states = gka_strip_take(block, &used, (length + 1) * w->size);
+    w->spare = gka_strip_take(block, &used, w->size);
+    w->A = gka_strip_take(block, &used, 2 * n * n);
+    w->E = gka_strip_take(block, &used, 2 * n * m);
     gka_head *const head = &w->g.head;
-    head->R = gka_panel_take(block, &used, n * n);
+    head->R = gka_strip_take(block, &used, n * n);
     double **const rows[] = {&head->inverse, &head->r, &head->d, &w->q,
                              &w->k,          &w->v,    &w->dout, &w->zero};
     for (int i = 0; i < 8; i++)
-        *rows[i] = gka_panel_take(block, &used, wide);
+        *rows[i] = gka_strip_take(block, &used, wide);
     vector *const vectors[] = {&w->x, &w->p, &w->y, &w->dq, &w->dx, &w->t, &w->u};
     for (int i = 0; i < 7; i++) {
-        vectors[i]->hi = gka_panel_take(block, &used, wide);
-        vectors[i]->lo = gka_panel_take(block, &used, wide);
+        vectors[i]->hi = gka_strip_take(block, &used, wide);
+        vectors[i]->lo = gka_strip_take(block, &used, wide);
     }
-    w->dk = (vector){gka_panel_take(block, &used, T * n), NULL};
-    w->dk.lo = gka_panel_take(block, &used, T * n);
-    w->dv = (vector){gka_panel_take(block, &used, T * m), NULL};
-    w->dv.lo = gka_panel_take(block, &used, T * m);
+    w->dk = (vector){gka_strip_take(block, &used, T * n), NULL};
+    w->dk.lo = gka_strip_take(block, &used, T * n);
+    w->dv = (vector){gka_strip_take(block, &used, T * m), NULL};
+    w->dv.lo = gka_strip_take(block, &used, T * m);
     double **const bounds[] = {&w->e_dk, &w->size_dk, &w->e_dv, &w->size_dv};
     for (int i = 0; i < 4; i++)
-        *bounds[i] = gka_panel_take(block, &used, T);
-    head->row = gka_panel_take(block, &used, D * (D > V ? D : V));
+        *bounds[i] = gka_strip_take(block, &used, T);
+    head->row = gka_strip_take(block, &used, D * (D > V ? D : V));
     head->H = w->spare;
     const int64_t heads = problem->G == 0 ? 1 : problem->H / problem->G;
-    w->g.needs = (uint16_t *)(void *)gka_panel_take(block, &used, heads * (T + 1) / 4 + 1);
+    w->g.needs = (uint16_t *)(void *)gka_strip_take(block, &used, heads * (T + 1) / 4 + 1);
     w->g.stride = T + 1;
-    w->g.rows = (unsigned char *)gka_panel_take(block, &used, (heads + 1) * (D + V) / 8 + 1);
+    w->g.rows = (unsigned char *)gka_strip_take(block, &used, (heads + 1) * (D + V) / 8 + 1);
     w->g.columns = block == NULL ? NULL : w->g.rows + (heads + 1) * D;
     w->b.precision = gka_precision_dd(n, m);
     return used;
@@ -115,7 +115,7 @@ static void *new_memory(const gka_run *run, bool layer) {
     const gka_oracle_window *const window = run->options->window;
     const int64_t longest = gka_longest_span(run->problem),
                   T = window != NULL && window->tokens < longest ? window->tokens : longest;
-    const int64_t header = gka_panel_size((int64_t)(sizeof(space) + 7) / 8);
+    const int64_t header = gka_strip_size((int64_t)(sizeof(space) + 7) / 8);
     const int64_t size = layout(NULL, run->problem, T, layer, &measure);
     double *const block = gka_alloc((size_t)(header + size), sizeof *block);
     if (block != NULL)
@@ -256,7 +256,7 @@ static void put_matrix(space *w, gka_gradient tensor, const double *M, int64_t c
     double *const hi = w->spare, *const lo = w->spare + w->D * columns;
     for (int64_t i = 0; i < w->D; i++)
         for (int64_t j = 0; j < columns; j++) {
-            const double *const entry = M + gka_panel_at(w->n, i, j);
+            const double *const entry = M + gka_strip_at(w->n, i, j);
             hi[i * columns + j] = entry[0];
             lo[i * columns + j] = entry[8];
         }
@@ -288,8 +288,8 @@ static void set_state(const double *h, const gradient_state *s, space *w) {
     for (int64_t j = 0; j < D; j++) {
         for (int64_t i = 0; i < D; i++) {
             const dd sum = two_sum(h[i * D + j], h[j * D + i]);
-            s->H[gka_panel_at(w->n, i, j)] = column[i] = sum.hi / 2;
-            s->H[gka_panel_at(w->n, i, j) + 8] = sum.lo / 2;
+            s->H[gka_strip_at(w->n, i, j)] = column[i] = sum.hi / 2;
+            s->H[gka_strip_at(w->n, i, j) + 8] = sum.lo / 2;
             nothing = nothing && column[i] == 0;
         }
         s->norm_h[j] = w->kernels->norm(w->n, column);
@@ -319,7 +319,7 @@ static void first_state(const gka_problem *problem, int64_t n, int64_t h, space 
     memset(column, 0, (size_t)w->n * sizeof *column);
     for (int64_t j = 0; j < V; j++) {
         for (int64_t i = 0; i < D; i++)
-            s.U[gka_panel_at(w->n, i, j)] = column[i] = row[i * V + j];
+            s.U[gka_strip_at(w->n, i, j)] = column[i] = row[i * V + j];
         s.norm_u[j] = w->kernels->norm(w->n, column);
     }
     s.bound->U = w->kernels->size(w->n, w->m, s.U);
@@ -634,13 +634,13 @@ static void last_cotangents(const gka_problem *problem, int64_t n, int64_t h, sp
     memset(w->E, 0, (size_t)(2 * w->n * w->m) * sizeof *w->E);
     gka_problem_dh_final(problem, n, h, row);
     for (int64_t i = 0; i < w->D * w->D; i++)
-        w->A[gka_panel_at(w->n, i / w->D, i % w->D)] = row[i];
+        w->A[gka_strip_at(w->n, i / w->D, i % w->D)] = row[i];
     w->s = (gka_suffix_bound){.A = w->kernels->size(w->n, w->n, w->A)};
     if (w->V == 0)
         return;
     gka_problem_du_final(problem, n, h, row);
     for (int64_t i = 0; i < w->D * w->V; i++)
-        w->E[gka_panel_at(w->n, i / w->V, i % w->V)] = row[i];
+        w->E[gka_strip_at(w->n, i / w->V, i % w->V)] = row[i];
     w->s.E = w->kernels->size(w->n, w->m, w->E);
 }
 

@@ -263,7 +263,7 @@ static void set_state(const numbers *w, const double *h, gka_state_bound *bound)
     bound->e_H = exact ? 0 : bound->H;
     bound->least = 0;
     if (some) { /* what binary64 makes of H is off by 2^-53 of it */
-        gka_mp_panels(D, w->H, 0, *w->t, w->g->head.H);
+        gka_mp_strips(D, w->H, 0, *w->t, w->g->head.H);
         bound->least = gka_head_h0_least(&w->g->head, w->g->head.H, bound->H);
     }
 }
@@ -371,9 +371,9 @@ static void ridge(numbers *w, gka_state_bound *after, int64_t t) {
 /* R^T R = (H + lambda I) 2^-e; false: binary64 cannot. */
 static bool factor(numbers *w, const gka_state_bound *after, mpfr_exp_t e) {
     gka_head *const head = &w->g->head;
-    const int64_t n = gka_panel_size(w->D);
+    const int64_t n = gka_strip_size(w->D);
     const double v = w->b.precision.v, e_lambda = gka_bound_lambda(&w->b) * v;
-    gka_mp_panels(w->D, w->H, e, *w->t, head->H);
+    gka_mp_strips(w->D, w->H, e, *w->t, head->H);
     mpfr_mul_2si(*w->t, *w->lambda, -e, RN);
     const double lambda = mpfr_get_d(*w->t, RN), exact = mpfr_get_d(*w->lambda, MPFR_RNDD);
     w->b.least = (exact * DOWN - e_lambda + after->least) * DOWN;

@@ -44,14 +44,14 @@ typedef struct gka_head {
     unsigned char *needs;     /* [end - begin + 1] */
     int64_t base, chunk_base; /* token and chunk that row 0 of the results holds (a window's) */
     gka_pattern pattern;
-    double *H;                         /* a panel matrix [n,n], free for use */
-    double *R, *inverse, *r, *d, *row; /* binary64 panels [n,n]; [n]; [n]; [n]; [D max(D,V)] */
+    double *H;                         /* a strip matrix [n,n], free for use */
+    double *R, *inverse, *r, *d, *row; /* binary64 strips [n,n]; [n]; [n]; [n]; [D max(D,V)] */
     int64_t ties, declared, zeros, recomputed;
     double worst_bound;
 } gka_head;
 
 /* A bound from below, perhaps negative, of the eigenvalues of H + lambda I for a symmetric H, given
- * as panels whose hi words alone count; H is within `error` of what is meant in the Frobenius norm,
+ * as strips whose hi words alone count; H is within `error` of what is meant in the Frobenius norm,
  * f >= ||H||_F. Positive whenever binary64 can prove it. */
 double gka_head_least(gka_head *head, const double *H, double lambda, double f, double error);
 

@@ -279,8 +279,8 @@ static void ridge(numbers *w) {
  * units of 2^S. */
 static double factor(numbers *w, mpfr_exp_t e) {
     gka_head *const head = w->head;
-    const int64_t D = w->D, n = gka_panel_size(D);
-    gka_mp_panels(D, w->H, e, *w->t, head->H);
+    const int64_t D = w->D, n = gka_strip_size(D);
+    gka_mp_strips(D, w->H, e, *w->t, head->H);
     mpfr_mul_2si(*w->t, *w->lambda, -e, RN);
     const double lambda = mpfr_get_d(*w->t, RN), v = ldexp(1, -w->P < -1000 ? -1000 : -w->P);
     mpfr_mul_2si(*w->t, *w->lambda, -w->S, RN);

@@ -19,7 +19,7 @@ typedef struct gka_precision {
     double dot, columns, rows_h, rows_u, inner_h, inner_u, residual;
 } gka_precision;
 
-/* n, m: D and V rounded up to whole panels */
+/* n, m: D and V rounded up to whole strips */
 gka_precision gka_precision_dd(int64_t n, int64_t m);
 gka_precision gka_precision_mpfr(int P, int64_t D, int64_t V);
 

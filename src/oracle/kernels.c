@@ -1,6 +1,6 @@
 /* kernels.c - the inner loops of the certified oracle, compiled once per instruction set.
  *
- *   H, U, R    matrices in panels of eight columns (kernels.h); a lane is a column
+ *   H, U, R    matrices in strips of eight columns (kernels.h); a lane is a column
  *   gamma      gh + gl
  *   s, rest    an anchored sum: s on the anchor's grid, rest below it (kernels.h)
  *   v          a bound of an anchored sum
@@ -57,7 +57,7 @@ GKA_INLINE double sum_error(int64_t n) {
 
 /* ---- small things -------------------------------------------------------------------------- */
 
-GKA_INLINE double *panel(double *M, int64_t n, int64_t j) {
+GKA_INLINE double *strip(double *M, int64_t n, int64_t j) {
     return M + j / LANES * n * (2 * LANES);
 }
 
@@ -97,7 +97,7 @@ static dd update_h(int64_t n, dd gamma, const double *k, double k_norm, double *
         const lanes kj = lanes_load(k + j);
         const lanes column = gh * lanes_load(norms + j) + lanes_abs(kj) * k_norm;
         const lanes v = column * column * UP + TINY_SUM;
-        double *row = panel(H, n, j);
+        double *row = strip(H, n, j);
         anchored sum = anchored_at(v);
         for (int64_t i = 0; i < n; i += LANES) {
             for (int64_t r = 0; r < LANES; r++, row += 2 * LANES) {
@@ -130,7 +130,7 @@ GKA_INLINE void block_load(int64_t n, const double *H, int64_t i0, int64_t j, la
         C[r] = lanes_load(row + r * (2 * LANES));
 }
 
-/* C -= R[.., i0..]^T R[.., j..] over the rows above i0, for `count` panels from j on. */
+/* C -= R[.., i0..]^T R[.., j..] over the rows above i0, for `count` strips from j on. */
 GKA_INLINE void block_subtract(int count, int64_t n, const double *R, int64_t i0, int64_t j,
                                lanes C[][LANES]) {
     const double *left = R + i0 / LANES * n * LANES, *right = R + j / LANES * n * LANES;
@@ -148,7 +148,7 @@ GKA_INLINE void block_store(int64_t n, double *R, int64_t i0, int64_t j, const l
         lanes_store(row + r * LANES, C[r]);
 }
 
-/* Rows i0.. of `count` panels right of the diagonal block D. */
+/* Rows i0.. of `count` strips right of the diagonal block D. */
 GKA_INLINE void panels_factor(int count, int64_t n, const double *H, int64_t i0, int64_t j,
                               const double D[LANES][LANES], const double *inverse, double *R) {
     lanes C[2][LANES];
@@ -252,7 +252,7 @@ static void correct(int64_t n, const double *d, double *x, double *x_lo) {
     }
 }
 
-/* Two or one columns of panels: sum += M^T x. */
+/* Two or one columns of strips: sum += M^T x. */
 GKA_INLINE void product(int count, int64_t n, const double *M, const double *x, const double *x_lo,
                         anchored sum[]) {
     for (int64_t i = 0; i < n; i += LANES) {
@@ -329,7 +329,7 @@ GKA_INLINE void update_u_any(bool apply, int64_t n, int64_t m, dd gamma, const d
     for (int64_t j = 0; j < m; j += LANES) {
         const lanes vj = lanes_load(v + j);
         const lanes column = gh * lanes_load(norms + j) + lanes_abs(vj) * k_norm;
-        double *row = panel(U, n, j);
+        double *row = strip(U, n, j);
         anchored sum = anchored_at(column * (y_norm * UP) + TINY_SUM);
         lanes squares = lanes_all(0);
         for (int64_t i = 0; i < n; i += LANES) {
@@ -394,7 +394,7 @@ static void rank_one(int64_t n, int64_t m, dd gamma, const double *a, const doub
     const lanes_dd g = all_dd(gamma.hi, gamma.lo);
     for (int64_t j = 0; j < m; j += LANES) {
         const lanes_dd bj = pair_dd(b + j, b_lo + j);
-        double *row = panel(M, n, j);
+        double *row = strip(M, n, j);
         for (int64_t i = 0; i < n; i++, row += 2 * LANES)
             store_dd(row, lanes_dd_add(lanes_dd_mul(g, load_dd(row)),
                                        lanes_dd_mul(all_dd(a[i], a_lo[i]), bj)));

@@ -3,7 +3,7 @@
  * kernels.c is compiled for the baseline, for AVX2 with FMA and for AVX-512; all give the same
  * bits, for every sum has one order fixed in the source.
  *
- *   panels    A matrix M [n, m] of double-doubles, n and m multiples of 8, is stored in panels of
+ *   strips    A matrix M [n, m] of double-doubles, n and m multiples of 8, is stored in strips of
  *             eight columns: M_ij.hi at ((j/8) n + i) 16 + j%8, its lo 8 further. A matrix of
  *             binary64 likewise, at ((j/8) n + i) 8 + j%8.
  *   anchored  A sum whose absolute value v bounds (partial sums included) is kept as anchor + sum:
@@ -32,18 +32,18 @@ enum {
     GKA_MIX_ERROR = 8        /* q' : 8 (|q_i| + |alpha| (|x_i| + |q_i|)) */
 };
 
-static inline int64_t gka_panel_size(int64_t n) {
+static inline int64_t gka_strip_size(int64_t n) {
     return (n + 7) / 8 * 8;
 }
 
 /* The next count numbers of a block, whose length is a multiple of 8; NULL: only measured. */
-static inline double *gka_panel_take(double *block, int64_t *used, int64_t count) {
+static inline double *gka_strip_take(double *block, int64_t *used, int64_t count) {
     double *const piece = block == NULL ? NULL : block + *used;
-    *used += gka_panel_size(count);
+    *used += gka_strip_size(count);
     return piece;
 }
 
-static inline size_t gka_panel_at(int64_t n, int64_t i, int64_t j) {
+static inline size_t gka_strip_at(int64_t n, int64_t i, int64_t j) {
     return (size_t)(((j / 8) * n + i) * 16 + j % 8);
 }
 
@@ -56,7 +56,7 @@ typedef struct gka_kernels {
     dd (*update_h)(int64_t n, dd gamma, const double *k, double k_norm, double *norm, double *H,
                    double *error);
 
-    /* R^T R = H.hi + lambda I in binary64, R upper triangular in binary64 panels [n,n]; inverse
+    /* R^T R = H.hi + lambda I in binary64, R upper triangular in binary64 strips [n,n]; inverse
      * [n]: 1/R_ii. False: a pivot is not positive. */
     bool (*factor)(int64_t n, const double *H, double lambda, double *R, double *inverse);
 

@@ -44,13 +44,13 @@ double gka_mp_norm_in_v(int P, int64_t n, mpfr_t *x) {
 
 /* ---- the solve ----------------------------------------------------------------------------- */
 
-void gka_mp_panels(int64_t D, mpfr_t *H, mpfr_exp_t e, mpfr_ptr t, double *panels) {
-    const int64_t n = gka_panel_size(D);
-    memset(panels, 0, (size_t)(2 * n * n) * sizeof *panels);
+void gka_mp_strips(int64_t D, mpfr_t *H, mpfr_exp_t e, mpfr_ptr t, double *strips) {
+    const int64_t n = gka_strip_size(D);
+    memset(strips, 0, (size_t)(2 * n * n) * sizeof *strips);
     for (int64_t i = 0; i < D; i++)
         for (int64_t j = 0; j < D; j++) {
             mpfr_mul_2si(t, gka_mp_at(H, i, j), -e, RN);
-            panels[gka_panel_at(n, i, j)] = mpfr_get_d(t, RN);
+            strips[gka_strip_at(n, i, j)] = mpfr_get_d(t, RN);
         }
 }
 
@@ -69,7 +69,7 @@ void gka_mp_residual(int64_t D, mpfr_t *H, mpfr_srcptr lambda, mpfr_t *b, mpfr_t
 }
 
 void gka_mp_correct(gka_head *head, mpfr_t *r, mpfr_exp_t e, mpfr_ptr t, mpfr_t *x) {
-    const int64_t D = head->run->problem->D, n = gka_panel_size(D);
+    const int64_t D = head->run->problem->D, n = gka_strip_size(D);
     const mpfr_exp_t most = gka_mp_exponent(D, r);
     memset(head->r, 0, (size_t)n * sizeof *head->r);
     for (int64_t i = 0; i < D; i++) {

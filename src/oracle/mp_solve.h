@@ -20,8 +20,8 @@ mpfr_exp_t gka_mp_exponent(int64_t n, mpfr_t *x);
 /* ||x||_2 / v, rounded up by at most sqrt(n) and 2 */
 double gka_mp_norm_in_v(int P, int64_t n, mpfr_t *x);
 
-/* H 2^-e in binary64, as the hi words of panels */
-void gka_mp_panels(int64_t D, mpfr_t *H, mpfr_exp_t e, mpfr_ptr t, double *panels);
+/* H 2^-e in binary64, as the hi words of strips */
+void gka_mp_strips(int64_t D, mpfr_t *H, mpfr_exp_t e, mpfr_ptr t, double *strips);
 /* r = b - H x - lambda x, D + 3 roundings of each term at most */
 void gka_mp_residual(int64_t D, mpfr_t *H, mpfr_srcptr lambda, mpfr_t *b, mpfr_t *x, mpfr_ptr s,
                      mpfr_ptr t, mpfr_t *r);

@@ -187,7 +187,7 @@ static void prop_bounds(void **state) {
         mpfr_set_zero(f2, 1);
         for (int64_t i = 0; i < N; i++)
             for (int64_t j = 0; j < N; j++) {
-                const size_t at = gka_panel_at(N, i, j);
+                const size_t at = gka_strip_at(N, i, j);
                 set_dd(x, old[at], old[at + 8]);
                 mpfr_mul(x, x, gamma, MPFR_RNDN);
                 mpfr_set_d(y, w.k[i], MPFR_RNDN);
@@ -210,7 +210,7 @@ static void prop_bounds(void **state) {
             mpfr_mul(x, x, y, MPFR_RNDN);
             mpfr_d_sub(f2, w.q[i], x, MPFR_RNDN);
             for (int64_t j = 0; j < N; j++) {
-                const size_t at = gka_panel_at(N, j, i);
+                const size_t at = gka_strip_at(N, j, i);
                 set_dd(x, w.H[at], w.H[at + 8]);
                 set_dd(y, w.x[j], w.x_lo[j]);
                 mpfr_mul(x, x, y, MPFR_RNDN);
@@ -232,7 +232,7 @@ static void prop_bounds(void **state) {
         for (int64_t v = 0; v < M; v++) {
             mpfr_set_zero(f2, 1);
             for (int64_t i = 0; i < N; i++) {
-                const size_t at = gka_panel_at(N, i, v);
+                const size_t at = gka_strip_at(N, i, v);
                 set_dd(x, w.U[at], w.U[at + 8]);
                 set_dd(y, w.y[i], w.y_lo[i]);
                 mpfr_mul(x, x, y, MPFR_RNDN);
