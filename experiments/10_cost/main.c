@@ -221,8 +221,7 @@ static lab_stats at(lab *l, const char *column, const char *axis, const char *pr
                         which, (long long)value);
 }
 
-static gka_status judge(lab *l, gka_error *error) {
-    (void)error;
+static void judge_tokens(lab *l) {
     const int64_t T = longest(l), D = lab_pick(l, 16, 32, 128);
     double slope[2], low_slope = INFINITY, high_slope = -INFINITY;
     bool same_count = true, same_memory = true;
@@ -257,9 +256,10 @@ static gka_status judge(lab *l, gka_error *error) {
               "r (D^2 + 2 C D) + norm, states and output (main.c): counted over formula %.10f .. "
               "%.10f in %lld settings of T, r, C, D",
               over.min, over.max, (long long)over.count);
+}
 
-    /* Counts decide; times are judged only where they are long enough to be told from noise. */
-    const bool timed = l->size != LAB_CLAIM;
+/* Counts decide; times are judged only where they are long enough to be told from noise. */
+static void judge_iterations(lab *l, bool timed) {
     double linear = 1, three = 0;
     bool affine = true;
     for (int i = 0; i < 2; i++) {
@@ -287,7 +287,10 @@ static gka_status judge(lab *l, gka_error *error) {
               "three-term at r = 30: at most %.2f (accepted: 2 and 1.5, not judged at the size "
               "claim)",
               linear, three);
+}
 
+static void judge_chunks(lab *l, bool timed) {
+    const int64_t D = lab_pick(l, 16, 32, 128);
     const double small = at(l, "counted", "C", "h100", "C", 16).median,
                  large = at(l, "counted", "C", "h100", "C", 256).median,
                  time_small = at(l, "seconds", "C", "h100", "C", 16).median,
@@ -310,6 +313,14 @@ static gka_status judge(lab *l, gka_error *error) {
               100 * share.median / took.median, by_chunks(30, 64, 128, 64) * 4 * 4096 * 16,
               by_chunks(30, 64, 128, 64) * 4 * 4096 * 16 / 495e12 * 1e3,
               4.0 * 4096 * 16 * 128 * 4 * 2 / 3.35e12 * 1e3);
+}
+
+static gka_status judge(lab *l, gka_error *error) {
+    (void)error;
+    const bool timed = l->size != LAB_CLAIM;
+    judge_tokens(l);
+    judge_iterations(l, timed);
+    judge_chunks(l, timed);
     return GKA_OK;
 }
 
