@@ -133,20 +133,69 @@ typedef enum gka_mma_input {
     GKA_MMA_BF16,
     GKA_MMA_FP16,
     GKA_MMA_TF32,
+    GKA_MMA_E4M3, /* the values of OCP's formats */
+    GKA_MMA_E5M2,
     GKA_MMA_WORKING, /* any numbers of the working precision: fused multiply-adds, k ascending */
     GKA_MMA_INPUT_COUNT
 } gka_mma_input;
+/* "bf16", "fp16", "tf32", "e4m3", "e5m2", "working" and back; NULL and -1 for none. */
+GKA_API const char *gka_mma_input_name(gka_mma_input input);
+GKA_API int gka_mma_input_find(const char *name);
 
-/* The dot product of a tensor core (NUMERICS 6). For each `group` consecutive products and the
- * accumulator c: products are exact, with exponent e_a + e_b; E is the largest exponent among the
- * terms that are not zero, at least floor; every term is truncated toward zero to a multiple of
- * 2^(E - fraction); their exact sum is truncated toward zero to binary32 and is the next c. */
+/* One step of a matrix unit (NUMERICS 6) adds `group` products a_k b_k to the accumulator c. A
+ * product is exact and has the exponent e_k = e_a + e_b; a subnormal number has its format's
+ * smallest exponent; "nearest" is to nearest even. */
+typedef enum gka_sum {
+    /* E is the largest exponent among the terms, c one of them, that are not zero, at least
+     * `floor`; every term is cut toward zero to a multiple of 2^(E - fraction); the exact sum of
+     * these is the result, converted as gka_result says. NVIDIA's tensor cores. */
+    GKA_SUM_CUT,
+    /* The exact sum of c and the products, once to nearest. */
+    GKA_SUM_EXACT,
+    /* ((p_0 + p_1) + (p_2 + p_3)) + c: every product and every sum to nearest; group is a power of
+     * two. */
+    GKA_SUM_PAIRS,
+    /* The products are cut at their own E as in GKA_SUM_CUT; with E2 the larger of E and c's
+     * exponent, their sum is rounded down to a multiple of 2^(E2 - 31) and c to one of
+     * 2^(E2 - 24); the sum of the two to nearest. A product of 2^128 or more is infinite. */
+    GKA_SUM_FLOORED,
+    /* Two chains of fused multiply-adds from +0, one over even and one over odd k; their sum; then
+     * c is added: everything to nearest. */
+    GKA_SUM_CHAINS,
+    GKA_SUM_COUNT
+} gka_sum;
+
+/* What c holds, and what the sum of GKA_SUM_CUT becomes; the other sums give binary32. */
+typedef enum gka_result {
+    GKA_RESULT_FP32,  /* cut toward zero to binary32 */
+    GKA_RESULT_E8M13, /* cut toward zero to 13 fractional bits, in binary32; c is any binary32 */
+    GKA_RESULT_FP16,  /* rounded to nearest in fp16; c is an fp16 number */
+    GKA_RESULT_COUNT
+} gka_result;
+
+/* In which order a unit takes its products. */
+typedef enum gka_k_order {
+    GKA_K_ASCENDING,
+    GKA_K_PAIRS_APART, /* of every 32: 0 1 4 5 8 9 .. 28 29, then 2 3 6 7 .. 30 31 */
+    GKA_K_ODD_FIRST,   /* of every 2: 1 0 */
+    GKA_K_ORDER_COUNT
+} gka_k_order;
+
 enum { GKA_GROUP_MOST = 64, GKA_FRACTION_MOST = 52 };
+/* The fields at the end may be left out: 0 is what NVIDIA's bf16 products have. */
 typedef struct gka_tensor_core {
-    int group;    /* products per step, at most GKA_GROUP_MOST; 0: no tensor core, fused
+    int group;    /* products per step, at most GKA_GROUP_MOST; 0: no unit for this input, fused
                      multiply-adds, k ascending */
     int fraction; /* fractional bits kept below the largest exponent: 0 .. GKA_FRACTION_MOST */
     int floor;    /* E is never below this: -1000 .. 1000 */
+    gka_sum sum;
+    gka_result result;
+    gka_k_order order;
+    int apart;  /* 0: c begins the sum. n: every n products are summed from +0, and c and that sum
+                   are added, to nearest (binary32; fp16 where the result is): what mma.sync does
+                   with FP8 on Hopper, and what programs do that promote FP8 sums. A multiple of
+                   group */
+    bool flush; /* subnormal operands, c and results count as zeros */
 } gka_tensor_core;
 
 typedef enum gka_functions {
@@ -162,18 +211,30 @@ typedef struct gka_device {
     bool binary32; /* working precision: binary32, else binary64 */
     gka_tensor_core core[GKA_MMA_INPUT_COUNT];
     gka_functions functions;
+    /* One line: what the rule of its cores was checked with outside this project, and how many
+     * results differed. NULL: derived from others' descriptions, unchecked. */
+    const char *checked;
+    /* Whether exp, division and root were measured on this device too; if not, `functions` are
+     * those of another one. */
+    bool functions_measured;
 } gka_device;
 
-/* "h100", "a100", "gka-cuda" (the tensor core of an H100 and the functions of the project's own
- * CUDA kernels, GKA_FUNCTIONS_PINNED), "ieee32" (binary32, fused multiply-adds in order),
- * "exact64" (the same in binary64). NULL when there is none. The a100 has the tensor core of an
- * A100 and, for want of measurements, the functions of an H100. */
+/* The neutral ones: "ieee32" (binary32, fused multiply-adds in order), "exact64" (the same in
+ * binary64); "gka-cuda" (the tensor core of an H100 and the functions of the project's own CUDA
+ * kernels, GKA_FUNCTIONS_PINNED). Matrix units by their chip: "v100", "t4", "a100", "l40s", "h100",
+ * "h200", "b200" (wgmma and mma.sync; where they differ, the name without a suffix is wgmma's),
+ * "h100-mma" and "b200-mma" (FP8 by mma.sync), "h100-fp16" and the like (fp16 accumulators),
+ * "mi100", "mi250", "mi300", "avx512-bf16", "amx". `gka devices` prints the table. NULL when there
+ * is none.
+ */
 GKA_API const gka_device *gka_device_find(const char *name);
 /* Every preset; ends with NULL. */
 GKA_API const gka_device *const *gka_device_presets(void);
 
 /* GKA_BAD_ARGUMENT with a line for a device that this room cannot serve. It needs a name; each core
- * must lie within the bounds above, so that a sum of the rule fits in 64 bits; a device in binary64
+ * must lie within the bounds above, so that a sum of the rule fits in 64 bits (the groups of
+ * GKA_SUM_PAIRS are powers of two, those of GKA_SUM_CHAINS even, and `fraction` of
+ * GKA_SUM_FLOORED is at most 31; fp16 results belong to GKA_SUM_CUT); a device in binary64
  * has no tensor core, and GKA_MMA_WORKING never has one; GKA_FUNCTIONS_BINARY64 belong to binary64
  * alone. Whoever makes a device passes it here first: the functions below take checked devices. */
 GKA_API gka_status gka_device_check(const gka_device *device, gka_error *error);
@@ -188,8 +249,9 @@ static inline double gka_device_working(const gka_device *device, double x) {
 /* C += A B, A [M,K], B [K,N], C [M,N], as the device computes it. c has row stride ldc and must
  * overlap neither operand. Elements of a and b are numbers of `input` (after rounding; for
  * GKA_MMA_WORKING and devices without a tensor core any number of the working precision), c of the
- * working precision. Any M, N, K >= 0; K is padded with zeros to whole groups. A zero result of a
- * tensor core is +0 and its only NaN is 0x7FFFFFFF. The bits of C depend neither on the CPU nor on
+ * working precision (fp16 numbers for a core with GKA_RESULT_FP16). Any M, N, K >= 0; K is padded
+ * with zeros to whole groups. A NaN of a matrix unit is always 0x7FFFFFFF; a zero result of
+ * GKA_SUM_CUT is +0. The bits of C depend neither on the CPU nor on
  * how the product is cut into blocks of C. */
 
 /* An operand: element (i, j) is data[i * row + j * column], so a transpose is a view with its

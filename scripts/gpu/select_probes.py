@@ -7,10 +7,12 @@ functions.safetensors   FUNCTION.{x,[y,]o}: the 64 specials and about every 32nd
                         function; exp.{x,o} every 16th of Triton's; encodings as U32
 products.safetensors    TYPE.kK.KIND.{a,b,c,o}: every 32nd tile of each set of mma.sync, and
                         wgmma.TYPE.KIND.{a,b,c,o}: one of Triton's four tiles of each set
+units.safetensors       of probe_units.cu, if DIR holds its file: 16 rows of two tiles of each set
 sums.safetensors        norm.*, rows.*, scan.* of Triton's: 6 states at either end of the range,
                         2 tiles, 16 scans
 """
 import json
+import os
 import struct
 import sys
 
@@ -98,9 +100,35 @@ def sums(triton, every):
     return out
 
 
+def units(path, target, every):
+    """The file itself, or its head: 16 rows of a, c, d and all of b, of two tiles of a set."""
+    data = open(path, "rb").read()
+    size = struct.unpack("<Q", data[:8])[0]
+    header = json.loads(data[8:8 + size])
+    out, kept, at = {"__metadata__": header.pop("__metadata__")}, [], 0
+    for name, v in header.items():
+        width = {"F8_E4M3": 1, "F8_E5M2": 1, "F16": 2, "F32": 4}[v["dtype"]]
+        begin, end = (8 + size + offset for offset in v["data_offsets"])
+        t = np.frombuffer(data[begin:end], "u1").reshape(*v["shape"][:2], v["shape"][2] * width)
+        if not every:
+            t = t[:2, :16]
+        kept.append(t.tobytes())
+        out[name] = {"dtype": v["dtype"], "shape": [*t.shape[:2], v["shape"][2]],
+                     "data_offsets": [at, at + t.size]}
+        at += t.size
+    text = json.dumps(out, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    with open(target, "wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text + b"".join(kept))
+
+
 if __name__ == "__main__":
     source, target = sys.argv[1:3]
     every = "--all" in sys.argv[3:]
+    if os.path.exists(f"{source}/units.safetensors"):
+        units(f"{source}/units.safetensors", f"{target}/units.safetensors", every)
+        if not os.path.exists(f"{source}/triton.safetensors"):
+            sys.exit()
     outputs = read(f"{source}/triton.safetensors")
     write(f"{target}/functions.safetensors", functions(source, outputs, every))
     write(f"{target}/products.safetensors", products(source, outputs, every))

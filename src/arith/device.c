@@ -1,75 +1,84 @@
-/* device.c - the devices, and their matrix product over packed operands. */
+/* device.c - what a device may hold, and the matrix product over packed operands. */
+#include "arith/devices.h"
 #include "arith/mma_kernels.h"
+#include "arith/tensor_core.h"
 
 #include <string.h>
 
 /* ---- devices ------------------------------------------------------------------------------- */
 
-static const gka_device h100 = {
-    .name = "h100",
-    .binary32 = true,
-    .core = {[GKA_MMA_BF16] = {16, 25, -133},
-             [GKA_MMA_FP16] = {16, 25, -133},
-             [GKA_MMA_TF32] = {8, 25, -133}},
-    .functions = GKA_FUNCTIONS_H100,
-};
-static const gka_device a100 = {
-    .name = "a100",
-    .binary32 = true,
-    .core = {[GKA_MMA_BF16] = {8, 24, -133},
-             [GKA_MMA_FP16] = {8, 24, -133},
-             [GKA_MMA_TF32] = {4, 24, -133}},
-    .functions = GKA_FUNCTIONS_H100,
-};
-static const gka_device gka_cuda = {
-    .name = "gka-cuda",
-    .binary32 = true,
-    .core = {[GKA_MMA_BF16] = {16, 25, -133},
-             [GKA_MMA_FP16] = {16, 25, -133},
-             [GKA_MMA_TF32] = {8, 25, -133}},
-    .functions = GKA_FUNCTIONS_PINNED,
-};
-static const gka_device ieee32 = {
-    .name = "ieee32", .binary32 = true, .functions = GKA_FUNCTIONS_BINARY32};
-static const gka_device exact64 = {
-    .name = "exact64", .binary32 = false, .functions = GKA_FUNCTIONS_BINARY64};
-
-static const gka_device *const presets[] = {&h100, &a100, &gka_cuda, &ieee32, &exact64, NULL};
-
 const gka_device *const *gka_device_presets(void) {
-    return presets;
+    return gka_device_table;
 }
 
 const gka_device *gka_device_find(const char *name) {
-    for (const gka_device *const *device = presets; *device; device++)
+    for (const gka_device *const *device = gka_device_table; *device; device++)
         if (!strcmp((*device)->name, name))
             return *device;
     return NULL;
 }
 
-static const char *const input_names[] = {"bf16", "fp16", "tf32", "working"};
+static const char *const input_names[GKA_MMA_INPUT_COUNT] = {
+    [GKA_MMA_BF16] = "bf16", [GKA_MMA_FP16] = "fp16", [GKA_MMA_TF32] = "tf32",
+    [GKA_MMA_E4M3] = "e4m3", [GKA_MMA_E5M2] = "e5m2", [GKA_MMA_WORKING] = "working"};
+
+const char *gka_mma_input_name(gka_mma_input input) {
+    return (unsigned)input < GKA_MMA_INPUT_COUNT ? input_names[input] : NULL;
+}
+
+int gka_mma_input_find(const char *name) {
+    for (int i = 0; i < GKA_MMA_INPUT_COUNT; i++)
+        if (!strcmp(input_names[i], name))
+            return i;
+    return -1;
+}
+
+/* What is wrong with a core, or NULL; *value, the number that is. */
+static const char *fault(const gka_tensor_core *core, int *value) {
+    const struct {
+        bool wrong;
+        int value;
+        const char *text;
+    } faults[] = {
+        {core->group < 0 || core->group > GKA_GROUP_MOST, core->group, "groups, expected 0 .. 64"},
+        {core->fraction < 0 || core->fraction > GKA_FRACTION_MOST, core->fraction,
+         "fractional bits, expected 0 .. 52"},
+        {core->floor < -1000 || core->floor > 1000, core->floor, "floor, expected -1000 .. 1000"},
+        {(unsigned)core->sum >= GKA_SUM_COUNT, (int)core->sum, "sum, which is none"},
+        {(unsigned)core->result >= GKA_RESULT_COUNT, (int)core->result, "result, which is none"},
+        {(unsigned)core->order >= GKA_K_ORDER_COUNT, (int)core->order, "order, which is none"},
+        {core->apart < 0 || core->apart % core->group, core->apart,
+         "products apart, expected a multiple of the group"},
+        {core->sum != GKA_SUM_CUT && core->result != GKA_RESULT_FP32, (int)core->result,
+         "result, expected binary32 of a sum that is not cut"},
+        {core->sum == GKA_SUM_PAIRS && core->group & (core->group - 1), core->group,
+         "groups, expected a power of two of a sum of pairs"},
+        {core->sum == GKA_SUM_CHAINS && core->group % 2, core->group,
+         "groups, expected an even number for two chains"},
+        {core->sum == GKA_SUM_FLOORED && core->fraction > 31, core->fraction,
+         "fractional bits, expected 0 .. 31 of a floored sum"},
+    };
+    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++)
+        if (faults[i].wrong) {
+            *value = faults[i].value;
+            return faults[i].text;
+        }
+    return NULL;
+}
 
 static gka_status check_core(const gka_device *device, gka_mma_input input, gka_error *error) {
     const gka_tensor_core *const core = &device->core[input];
-    const char *const name = device->name, *const of = input_names[input];
     if (core->group == 0)
         return GKA_OK;
     if (!device->binary32 || input == GKA_MMA_WORKING)
         return gka_fail(error, GKA_BAD_ARGUMENT,
-                        "device %s: a tensor core for %s, expected none (group 0)%s", name, of,
-                        device->binary32 ? "" : " in binary64");
-    if (core->group < 0 || core->group > GKA_GROUP_MOST)
-        return gka_fail(error, GKA_BAD_ARGUMENT, "device %s: %s in groups of %d, expected 0 .. %d",
-                        name, of, core->group, GKA_GROUP_MOST);
-    if (core->fraction < 0 || core->fraction > GKA_FRACTION_MOST)
-        return gka_fail(error, GKA_BAD_ARGUMENT,
-                        "device %s: %s with %d fractional bits, expected 0 .. %d", name, of,
-                        core->fraction, GKA_FRACTION_MOST);
-    if (core->floor < -1000 || core->floor > 1000)
-        return gka_fail(error, GKA_BAD_ARGUMENT,
-                        "device %s: %s with the floor %d, expected -1000 .. 1000", name, of,
-                        core->floor);
-    return GKA_OK;
+                        "device %s: a tensor core for %s, expected none (group 0)%s", device->name,
+                        input_names[input], device->binary32 ? "" : " in binary64");
+    int value;
+    const char *const text = fault(core, &value);
+    return text ? gka_fail(error, GKA_BAD_ARGUMENT, "device %s, %s: %d as %s", device->name,
+                           input_names[input], value, text)
+                : GKA_OK;
 }
 
 gka_status gka_device_check(const gka_device *device, gka_error *error) {
@@ -100,8 +109,12 @@ static size_t aligned(size_t bytes) {
 static mma_packed layout(const gka_device *device, gka_mma_input input, int64_t lines, int64_t wide,
                          int64_t K, void *memory) {
     const int64_t group = device->binary32 ? device->core[input].group : 0;
-    mma_packed packed = {.groups = group ? (K + group - 1) / group : 0};
-    packed.K = group ? packed.groups * group : K;
+    mma_packed packed = {.K = K};
+    if (group) {
+        const int64_t unit = gka_k_unit(&device->core[input]);
+        packed.K = (K + unit - 1) / unit * unit;
+        packed.groups = packed.K / group;
+    }
     const size_t numbers = (size_t)lines * (size_t)wide * (size_t)packed.K;
     char *at = memory;
     if (!device->binary32) {

@@ -6,19 +6,22 @@
  *
  *   E      max of e_a + e_b (the packed exponents), e_c and the floor
  *   T      sum over k of trunc(a_k b_k 2^(F-E)) + trunc(c 2^(F-E)), in 32-bit integers
- *   c  <-  T 2^(E-F), truncated to binary32
+ *   c  <-  T 2^(E-F), truncated to binary32, or to 13 fractional bits
  *
  * a_k b_k is exact in binary32 (2 x 11 bits at most) unless it is below 2^-126, and 2^(F-E) only
  * moves its exponent, so that a conversion to integer is the rule's truncation. |a_k b_k| <
- * 2^(E+2), so that a group of them stays below group 2^(F+2), which must not be beyond 2^31. Lanes
- * without any product other than zero keep c. (A core for which this is wrong is served by the rule
- * alone: is_fast.) Some lanes are marked in the sign of `slow`, and their whole sum is taken again
- * by tensor_core.c: E outside [E_LOW, E_HIGH], where 2^(F-E) or the result might leave the normal
- * numbers (this includes all infinities and NaN), and T beyond 31 bits.
+ * 2^(E+2), so that a group of them stays below group 2^(F+2), which must not be beyond 2^31
+ * (is_fast says which cores qualify; the others go by mma_general.h). Some lanes are marked in the
+ * sign of `slow`, and their whole sum is taken again by tensor_core.c: E outside [E_LOW, E_HIGH],
+ * where 2^(F-E) or the result might leave the normal numbers (this includes all infinities and
+ * NaN), and T beyond 31 bits. A group without products leaves c as it is, unless some of c's bits
+ * lie below 2^(E-F) (keeps_c).
  */
 #include "arith/mma_kernels.h"
 #include "arith/tensor_core.h"
+#include "format/round.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -183,10 +186,18 @@ MMA_INLINE vf power(vi n) {
  */
 enum { CORE_ROWS = LANES == 16 ? 2 : 1 };
 
+/* What a step needs to know of a core, as constants where it is called with constants. */
+typedef struct step_of {
+    int group, fraction, floor;
+    bool keeps_c; /* a group without products leaves c as it is */
+    bool short_result;
+} step_of;
+
 /* One group of `rows` rows against a block of columns. a and ea: rows are `stride` apart. */
-MMA_INLINE void group_step(int rows, int group, int fraction, int floor, int64_t stride,
-                           const float *a, const int16_t *ea, const float *b, const int16_t *eb,
-                           vf c[][PARTS], vi slow[][PARTS]) {
+MMA_INLINE void group_step(int rows, const step_of *S, int64_t stride, const float *a,
+                           const int16_t *ea, const float *b, const int16_t *eb, vf c[][PARTS],
+                           vi slow[][PARTS]) {
+    const int group = S->group, fraction = S->fraction;
     int16_t widest[CORE_ROWS][MMA_BLOCK];
     for (int r = 0; r < rows; r++) {
         vs top[HALVES];
@@ -209,7 +220,11 @@ MMA_INLINE void group_step(int rows, int group, int fraction, int floor, int64_t
             none[r][p] = (products - MMA_ZERO / 2) >> 31;
             /* a subnormal c is below E_LOW anyway */
             const vi e_c = (bits_of(c[r][p]) >> 23 & 0xff) - 127;
-            E[r][p] = max_i(max_i(products, e_c), (vi){0} + floor);
+            E[r][p] = max_i(max_i(products, e_c), (vi){0} + S->floor);
+            if (!S->keeps_c) { /* only where c is zero too is there nothing to do */
+                none[r][p] &= ((bits_of(c[r][p]) & INT32_MAX) - 1) >> 31;
+                E[r][p] = select_i(none[r][p], (vi){0}, E[r][p]);
+            }
             slow[r][p] |= (E_HIGH - E[r][p]) | ((E[r][p] - E_LOW) & ~none[r][p]);
             scale[r][p] = power(fraction - E[r][p]);
             T[r][p] = (vu){0};
@@ -225,7 +240,9 @@ MMA_INLINE void group_step(int rows, int group, int fraction, int floor, int64_t
             const vi of_c = truncated(c[r][p] * scale[r][p]), before = (vi)T[r][p];
             const vi sum = (vi)(T[r][p] + (vu)of_c);
             slow[r][p] |= (before ^ sum) & ~(before ^ of_c); /* the sign is wrong: overflow */
-            const vf result = float_toward_zero(sum, &slow[r][p]) * power(E[r][p] - fraction);
+            vf result = float_toward_zero(sum, &slow[r][p]) * power(E[r][p] - fraction);
+            if (S->short_result)
+                result = float_of(bits_of(result) & ~((1 << (23 - 13)) - 1));
             c[r][p] = float_of(select_i(none[r][p], bits_of(c[r][p] + 0.0f), bits_of(result)));
         }
 }
@@ -233,12 +250,7 @@ MMA_INLINE void group_step(int rows, int group, int fraction, int floor, int64_t
 /* c[column] again, from the start, by the rule itself. */
 static void redo(const gka_tensor_core *core, gka_mma_input input, int64_t K, const float *a,
                  const float *b, int column, float *c) {
-    float gathered[GKA_GROUP_MOST];
-    for (int64_t k = 0; k < K; k += core->group) {
-        for (int i = 0; i < core->group; i++)
-            gathered[i] = b[(k + i) * MMA_BLOCK + column];
-        *c = gka_tensor_core_dot(core, input, core->group, a + k, gathered, *c);
-    }
+    *c = gka_tensor_core_dot(core, input, K, a, b + column, MMA_BLOCK, *c);
 }
 
 /* Whether the sign of a lane is set. */
@@ -250,47 +262,67 @@ MMA_INLINE bool any_negative(vi v) {
     return all < 0;
 }
 
+/* The sums kept apart are added to c, to nearest, and begin anew. */
+MMA_INLINE void close_sums(int rows, vf total[][PARTS], vf c[][PARTS], vi slow[][PARTS]) {
+    for (int r = 0; r < rows; r++)
+        for (int p = 0; p < PARTS; p++) {
+            total[r][p] += c[r][p];
+            slow[r][p] |= 254 - (bits_of(total[r][p]) >> 23 & 0xff);
+            c[r][p] = (vf){0};
+        }
+}
+
 /* `rows` rows of C from row i on against a block of columns, of which n are there. */
-MMA_INLINE void rows_core(const gka_tensor_core *core, int group, gka_mma_input input, int rows,
-                          const mma_packed *left, const mma_packed *right, int64_t i, int64_t block,
-                          int n, double *out, int64_t ldc) {
+MMA_INLINE void rows_core(const gka_tensor_core *core, const step_of *S, gka_mma_input input,
+                          int rows, const mma_packed *left, const mma_packed *right, int64_t i,
+                          int64_t block, int n, double *out, int64_t ldc) {
+    const int group = S->group;
     const float *const a = left->f32 + i * left->K;
     const int16_t *const ea = left->e + i * left->K;
     const float *const b = right->f32 + block * right->K * MMA_BLOCK;
     const int16_t *const eb = right->e + block * right->K * MMA_BLOCK;
     const uint8_t *const in_rows = left->flags + i * left->groups;
     const uint8_t *const in_block = right->flags + block * right->groups;
+    const int64_t apart = core->apart ? core->apart / group : INT64_MAX;
 
     float start[CORE_ROWS][MMA_BLOCK] = {{0}};
-    vf c[CORE_ROWS][PARTS];
+    vf c[CORE_ROWS][PARTS], total[CORE_ROWS][PARTS];
     vi slow[CORE_ROWS][PARTS];
     for (int r = 0; r < rows; r++) {
         for (int j = 0; j < n; j++)
             start[r][j] = (float)out[r * ldc + j];
         for (int p = 0; p < PARTS; p++) {
-            c[r][p] = load_f(start[r] + p * LANES);
-            slow[r][p] = 254 - (bits_of(c[r][p]) >> 23 & 0xff); /* negative: infinity or NaN */
+            total[r][p] = load_f(start[r] + p * LANES);
+            c[r][p] = core->apart ? (vf){0} : total[r][p];
+            slow[r][p] = 254 - (bits_of(total[r][p]) >> 23 & 0xff); /* < 0: infinity or NaN */
         }
     }
+    int64_t open = 0; /* groups in the sum that is kept apart */
     for (int64_t g = 0; g < left->groups; g++) {
         int in_row = 0;
         for (int r = 0; r < rows; r++)
             in_row |= in_rows[r * left->groups + g];
-        if (in_row & in_block[g] & MMA_HAS_NUMBER || (in_row | in_block[g]) & MMA_HAS_SPECIAL)
-            group_step(rows, group, core->fraction, core->floor, left->K, a + g * group,
-                       ea + g * group, b + g * group * MMA_BLOCK, eb + g * group * MMA_BLOCK, c,
-                       slow);
+        if (!S->keeps_c || in_row & in_block[g] & MMA_HAS_NUMBER ||
+            (in_row | in_block[g]) & MMA_HAS_SPECIAL)
+            group_step(rows, S, left->K, a + g * group, ea + g * group, b + g * group * MMA_BLOCK,
+                       eb + g * group * MMA_BLOCK, c, slow);
         else
             for (int r = 0; r < rows; r++)
                 for (int p = 0; p < PARTS; p++)
                     c[r][p] += 0.0f; /* -0 becomes +0 */
+        if (++open == apart) {
+            close_sums(rows, total, c, slow);
+            open = 0;
+        }
     }
+    if (core->apart && open)
+        close_sums(rows, total, c, slow);
     for (int r = 0; r < rows; r++) {
         float end[MMA_BLOCK];
         int32_t again[MMA_BLOCK];
         vi any = slow[r][0];
         for (int p = 0; p < PARTS; p++) {
-            store_f(end + p * LANES, c[r][p]);
+            store_f(end + p * LANES, core->apart ? total[r][p] : c[r][p]);
             store_i(again + p * LANES, slow[r][p]);
             any |= slow[r][p];
         }
@@ -379,38 +411,53 @@ static void working_f64(int64_t M, int n, int64_t K, const double *a, const doub
     }
 }
 
-/* ---- cores that the rule alone serves ------------------------------------------------------ */
-
-/* Whether the fast product is right for a core: the sum of a group's products stays within 31 bits
- * and sign, and a group without products leaves c as it is, because no bit of a binary32 number
- * lies below 2^(E - fraction): not for E = e_c, and not for E = floor. */
-static bool is_fast(const gka_tensor_core *core) {
-    return core->fraction >= 23 && core->fraction <= 29 && core->floor <= core->fraction - 149 &&
-           (int64_t)core->group << (core->fraction + 2) <= INT64_C(1) << 31;
-}
-
-static void rows_by_the_rule(const gka_tensor_core *core, gka_mma_input input, int64_t M, int n,
-                             const mma_packed *left, const mma_packed *right, int64_t block,
-                             double *out, int64_t ldc) {
-    const float *const b = right->f32 + block * right->K * MMA_BLOCK;
-    for (int64_t i = 0; i < M; i++)
-        for (int j = 0; j < n; j++) {
-            float c = (float)out[i * ldc + j];
-            redo(core, input, left->K, left->f32 + i * left->K, b, j, &c);
-            out[i * ldc + j] = (double)c;
-        }
-}
-
 /* ---- product ------------------------------------------------------------------------------- */
 
-MMA_INLINE void core_rows(const gka_tensor_core *core, int group, gka_mma_input input, int64_t M,
+#include "arith/mma_general.h"
+
+/* Whether no bit of a binary32 number lies below 2^(E - fraction): not for E = e_c, and not for
+ * E = floor. */
+static bool keeps_c(const gka_tensor_core *core) {
+    return core->result == GKA_RESULT_FP32 && core->fraction >= 23 &&
+           core->floor <= core->fraction - 149;
+}
+
+/* Whether the product in 32 bits serves a core. */
+static bool is_fast(const gka_tensor_core *core) {
+    return core->sum == GKA_SUM_CUT && core->result != GKA_RESULT_FP16 && !core->flush &&
+           core->fraction <= 29 && (int64_t)core->group << (core->fraction + 2) <= INT64_C(1) << 31;
+}
+
+MMA_INLINE void core_rows(const gka_tensor_core *core, step_of S, gka_mma_input input, int64_t M,
                           int n, const mma_packed *left, const mma_packed *right, int64_t block,
                           double *c, int64_t ldc) {
     int64_t i = 0;
     for (; i + CORE_ROWS <= M; i += CORE_ROWS)
-        rows_core(core, group, input, CORE_ROWS, left, right, i, block, n, c + i * ldc, ldc);
+        rows_core(core, &S, input, CORE_ROWS, left, right, i, block, n, c + i * ldc, ldc);
     for (; i < M; i++)
-        rows_core(core, group, input, 1, left, right, i, block, n, c + i * ldc, ldc);
+        rows_core(core, &S, input, 1, left, right, i, block, n, c + i * ldc, ldc);
+}
+
+static void core_block(const gka_tensor_core *core, gka_mma_input input, int64_t M, int n,
+                       const mma_packed *left, const mma_packed *right, int64_t block, double *c,
+                       int64_t ldc) {
+    const bool keeps = keeps_c(core), is_short = core->result == GKA_RESULT_E8M13;
+    const int g = core->group, f = core->fraction, floor_ = core->floor;
+    if (!is_fast(core))
+        for (int64_t i = 0; i < M; i++)
+            general_row(core, input, left, right, i, block, n, c + i * ldc);
+    else if (g == 16 && keeps)
+        core_rows(core, (step_of){16, f, floor_, true, false}, input, M, n, left, right, block, c,
+                  ldc);
+    else if (g == 8 && keeps)
+        core_rows(core, (step_of){8, f, floor_, true, false}, input, M, n, left, right, block, c,
+                  ldc);
+    else if (g == 32 && is_short)
+        core_rows(core, (step_of){32, f, floor_, false, true}, input, M, n, left, right, block, c,
+                  ldc);
+    else
+        core_rows(core, (step_of){g, f, floor_, keeps, is_short}, input, M, n, left, right, block,
+                  c, ldc);
 }
 
 static void product(const gka_device *device, gka_mma_input input, int64_t M, int64_t N, int64_t K,
@@ -422,14 +469,8 @@ static void product(const gka_device *device, gka_mma_input input, int64_t M, in
             working_f64(M, n, K, left->f64, right->f64 + block * K * MMA_BLOCK, c + j, ldc);
         else if (core->group == 0)
             working_f32(M, n, K, left->f32, right->f32 + block * K * MMA_BLOCK, c + j, ldc);
-        else if (!is_fast(core))
-            rows_by_the_rule(core, input, M, n, left, right, block, c + j, ldc);
-        else if (core->group == 16)
-            core_rows(core, 16, input, M, n, left, right, block, c + j, ldc);
-        else if (core->group == 8)
-            core_rows(core, 8, input, M, n, left, right, block, c + j, ldc);
         else
-            core_rows(core, core->group, input, M, n, left, right, block, c + j, ldc);
+            core_block(core, input, M, n, left, right, block, c + j, ldc);
     }
 }
 
@@ -437,7 +478,7 @@ static void product(const gka_device *device, gka_mma_input input, int64_t M, in
 
 /* The exponents of n numbers; a subnormal of the input format has its smallest exponent. */
 static void exponents(gka_mma_input input, int64_t n, const float *x, int16_t *e) {
-    const int smallest = input == GKA_MMA_FP16 ? -14 : -126;
+    const int smallest = gka_mma_input_format(input).emin;
     for (int64_t i = 0; i < n; i++) {
         uint32_t bits;
         memcpy(&bits, &x[i], sizeof bits);
@@ -472,6 +513,28 @@ MMA_INLINE void gather_f64(int64_t n, const double *x, int64_t stride, double *o
         out[i * to] = x[i * stride];
 }
 
+/* What a matrix unit does with n packed numbers that are `step` apart, k = 0 .. n: it takes them in
+ * its own order, and may flush subnormal ones. from: what stood there, in the order of k. */
+static void as_the_unit(const gka_tensor_core *core, gka_mma_input input, int64_t n, int64_t step,
+                        float *x) {
+    if (core->order != GKA_K_ASCENDING) {
+        enum { MOST = 32 };
+        float from[MOST];
+        const int64_t block = core->order == GKA_K_PAIRS_APART ? MOST : 2;
+        for (int64_t k = 0; k < n; k += block) {
+            for (int64_t i = 0; i < block; i++)
+                from[i] = x[(k + i) * step];
+            for (int64_t i = 0; i < block; i++)
+                x[(k + i) * step] = from[gka_k_at(core->order, i)];
+        }
+    }
+    if (core->flush) {
+        const float normal = ldexpf(1, gka_mma_input_format(input).emin);
+        for (int64_t k = 0; k < n; k++)
+            x[k * step] = fabsf(x[k * step]) < normal ? 0 : x[k * step];
+    }
+}
+
 static void pack_left(const gka_device *device, gka_mma_input input, int64_t M, int64_t K,
                       gka_matrix a, const mma_packed *left) {
     const int group = device->core[input].group;
@@ -487,6 +550,7 @@ static void pack_left(const gka_device *device, gka_mma_input input, int64_t M, 
             out[k] = 0;
         if (!group)
             continue;
+        as_the_unit(&device->core[input], input, left->K, 1, out);
         int16_t *const e = left->e + i * left->K;
         exponents(input, left->K, out, e);
         for (int64_t g = 0; g < left->groups; g++)
@@ -516,6 +580,9 @@ static void pack_right(const gka_device *device, gka_mma_input input, int64_t K,
                 gather_f32(n, data + k * b.row, b.column, out + k * MMA_BLOCK, 1);
         if (!group)
             continue;
+        const bool plain = device->core[input].order == GKA_K_ASCENDING;
+        for (int64_t l = 0; l < n && !(plain && !device->core[input].flush); l++)
+            as_the_unit(&device->core[input], input, right->K, MMA_BLOCK, out + l);
         int16_t *const e = right->e + at;
         exponents(input, right->K * MMA_BLOCK, out, e);
         for (int64_t g = 0; g < right->groups; g++)

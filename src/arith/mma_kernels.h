@@ -2,9 +2,10 @@
  * instruction sets, chosen at run time. The bits do not depend on which.
  *
  * A packed left operand [M,K] is row after row, a packed right one [K,N] blocks of MMA_BLOCK
- * columns, each row after row; K is padded with zeros to whole groups, N to whole blocks. For a
- * tensor core the exponents of the encodings stand beside the values, and for each group of a row
- * (of a block) whether it has anything but zeros and whether it has infinities or NaN.
+ * columns, each row after row; K is padded with zeros to gka_k_unit, N to whole blocks. For a
+ * matrix unit k stands in the unit's order, subnormal numbers that it flushes are zeros, the
+ * exponents of the encodings stand beside the values, and for each group of a row (of a block)
+ * whether it has anything but zeros and whether it has infinities or NaN.
  */
 #ifndef ARITH_MMA_KERNELS_H
 #define ARITH_MMA_KERNELS_H

@@ -1,13 +1,25 @@
-/* tensor_core.h - the dot product of a tensor core, as the rule itself (NUMERICS 6). */
+/* tensor_core.h - the sum of a matrix unit, as the rule itself (NUMERICS 6). */
 #ifndef ARITH_TENSOR_CORE_H
 #define ARITH_TENSOR_CORE_H
 
 #include "gka/arith.h"
 
-/* c + sum_k a[k] b[k] for k < K, group after group; K is a multiple of core->group (pad with
- * zeros). a and b hold numbers of the input format. Integer arithmetic throughout: the judge of
- * every faster version. */
+/* The significand's bits and the smallest exponent of what a number is held in. */
+typedef struct gka_term_format {
+    int p, emin;
+} gka_term_format;
+
+gka_term_format gka_mma_input_format(gka_mma_input input);
+
+/* Which k stands at place `at` of the order in which the unit takes its products. */
+int64_t gka_k_at(gka_k_order order, int64_t at);
+/* K is padded with zeros to a multiple of this: whole groups, and whole blocks of the order. */
+int64_t gka_k_unit(const gka_tensor_core *core);
+
+/* c + sum of a[i] b[i stride], i < K, the products in the unit's order already; K is a multiple of
+ * gka_k_unit (pad with zeros). a and b hold numbers of the input format. The judge of every faster
+ * version. */
 float gka_tensor_core_dot(const gka_tensor_core *core, gka_mma_input input, int64_t K,
-                          const float *a, const float *b, float c);
+                          const float *a, const float *b, int64_t stride, float c);
 
 #endif

@@ -39,32 +39,37 @@ static float number(int p, int center, int spread) {
     return decoded((uint32_t)(draw() & 1) << 31 | (uint32_t)field << 23 | fraction);
 }
 
-/* The number cut to what fp16 holds. */
-static float cut_to_fp16(float x) {
+/* The number cut to what a narrower format holds. */
+static float cut_to(gka_term_format format, float most, float x) {
     if (!isfinite(x))
         return x;
-    const float magnitude = fabsf(x) > 65504 ? 65504 : fabsf(x);
-    int exponent = -14;
-    if (magnitude >= 0x1p-14f)
+    const float magnitude = fabsf(x) > most ? most : fabsf(x);
+    int exponent = format.emin;
+    if (magnitude >= ldexpf(1, format.emin))
         exponent = ilogbf(magnitude);
-    const float unit = ldexpf(1, exponent - 10);
+    const float unit = ldexpf(1, exponent - format.p + 1);
     return copysignf(truncf(magnitude / unit) * unit, x);
 }
 
 static float operand(gka_mma_input input, kind k) {
     static const float special[] = {INFINITY, -INFINITY, NAN, 0, -0.0f};
-    const int p = input == GKA_MMA_BF16 ? 8 : input == GKA_MMA_WORKING ? 24 : 11;
+    const gka_term_format format = gka_mma_input_format(input);
     static const int center[KINDS] = {[TINY] = -62, [HUGE_VALUES] = 62},
                      spread[KINDS] = {3, 10, 8, 2, 140, 12, 3, 0};
-    const int low = input == GKA_MMA_FP16 ? -12 : center[TINY];
-    float x = number(p, k == TINY ? low : center[k], spread[k]);
+    const int low = format.emin > -126 ? format.emin + 2 : center[TINY];
+    float x = number(format.p, k == TINY ? low : center[k], spread[k]);
     if (k == SAME)
-        x = (float)(draw() & 7 ? 255 : -255) / 128;
+        x = (float)(draw() & 7 ? 1 : -1) * (2 - ldexpf(1, format.p < 8 ? 1 - format.p : -7));
     if ((k == SPARSE && draw() % 8) || (k == ORDINARY && draw() % 16 == 0))
         x = draw() & 1 ? 0.0f : -0.0f;
     if (k == SPECIAL && draw() % 64 == 0)
         x = special[draw() % 5];
-    return input == GKA_MMA_FP16 ? cut_to_fp16(x) : x;
+    return format.emin > -126 ? cut_to(format,
+                                       input == GKA_MMA_FP16   ? 65504
+                                       : input == GKA_MMA_E4M3 ? 448
+                                                               : 57344,
+                                       x)
+                              : x;
 }
 
 static float accumulator(kind k) {
@@ -107,10 +112,15 @@ static void by_the_rule(const gka_device *device, gka_mma_input input, matrices 
                     sum = (double)fmaf(a[k], b[k], (float)sum);
             }
             if (core->group) {
-                const int64_t padded = (m->K + core->group - 1) / core->group * core->group;
+                const int64_t unit = gka_k_unit(core), padded = (m->K + unit - 1) / unit * unit;
+                float x[256], y[256];
                 for (int64_t k = m->K; k < padded; k++)
                     a[k] = b[k] = 0;
-                sum = (double)gka_tensor_core_dot(core, input, padded, a, b, (float)sum);
+                for (int64_t k = 0; k < padded; k++) {
+                    x[k] = a[gka_k_at(core->order, k)];
+                    y[k] = b[gka_k_at(core->order, k)];
+                }
+                sum = (double)gka_tensor_core_dot(core, input, padded, x, y, 1, (float)sum);
             }
             m->want[i * m->N + j] = sum;
         }
@@ -154,23 +164,45 @@ static void check(const mma_kernels *table, const gka_device *device, gka_mma_in
     gka_free(l), gka_free(r), gka_free(c), gka_free(turned);
 }
 
-/* Cores that are no preset's: groups above 16, sums that 32 bits do not hold, and accumulators of
- * which a group without products cuts bits off. There the fast product leaves the work to the rule.
- */
-static const gka_tensor_core own_cores[] = {{32, 13, -133}, {32, 25, -133}, {64, 35, -133},
-                                            {16, 28, -133}, {64, 0, -133},  {1, 29, 0},
-                                            {3, 52, -1000}, {16, 24, -100}, {8, 22, -133}};
+/* Cores that are no preset's: groups above 16, sums that 32 bits do not hold, accumulators of which
+ * a group without products cuts bits off, and each field beside others. */
+static const struct {
+    int group, fraction, floor;
+    gka_sum sum;
+    gka_result result;
+    gka_k_order order;
+    int apart;
+    bool flush;
+} own_cores[] = {{32, 13, -133, 0, 0, 0, 0, 0},
+                 {32, 25, -133, 0, 0, 0, 64, 0},
+                 {64, 35, -133, 0, 0, 0, 0, 0},
+                 {16, 28, -133, 0, 0, GKA_K_PAIRS_APART, 0, 0},
+                 {64, 0, -133, 0, 0, GKA_K_ODD_FIRST, 0, 0},
+                 {1, 29, 0, 0, 0, 0, 3, 0},
+                 {3, 52, -1000, 0, 0, 0, 0, 0},
+                 {16, 24, -100, 0, 0, 0, 48, 0},
+                 {8, 22, -133, 0, GKA_RESULT_E8M13, GKA_K_PAIRS_APART, 16, 0},
+                 {16, 25, -133, 0, GKA_RESULT_E8M13, 0, 0, 0},
+                 {8, 40, -133, 0, GKA_RESULT_E8M13, 0, 0, 1},
+                 {4, 23, -19, 0, GKA_RESULT_FP16, 0, 0, 0},
+                 {8, 25, -133, 0, 0, 0, 0, 1},
+                 {5, 0, 0, GKA_SUM_EXACT, 0, 0, 25, 0},
+                 {4, 0, 0, GKA_SUM_EXACT, 0, 0, 0, 1},
+                 {8, 0, 0, GKA_SUM_PAIRS, 0, 0, 0, 0},
+                 {4, 12, -20, GKA_SUM_FLOORED, 0, 0, 0, 0},
+                 {6, 0, 0, GKA_SUM_CHAINS, 0, 0, 0, 0}};
 enum { OWN = sizeof own_cores / sizeof *own_cores };
 
-static void check_device(const gka_device *device) {
+static void check_device(const gka_device *device, size_t rounds) {
     static const int64_t shapes[][3] = {
         {3, 33, 16}, {5, 64, 50}, {9, 7, 1}, {1, 40, 128}, {2, 1, 0}};
     const mma_kernels *tables[4];
     gka_mma_kernels_all(tables);
     assert_int_equal(gka_device_check(device, NULL), GKA_OK);
+    const bool neutral = device->core[GKA_MMA_BF16].group + device->core[GKA_MMA_FP16].group == 0;
     for (gka_mma_input input = 0; input < GKA_MMA_INPUT_COUNT; input++)
-        for (kind k = 0; k < KINDS; k++)
-            for (size_t s = 0; s < 3 * (sizeof shapes / sizeof *shapes); s++) {
+        for (kind k = 0; k < KINDS && (neutral || device->core[input].group); k++)
+            for (size_t s = 0; s < rounds * (sizeof shapes / sizeof *shapes); s++) {
                 const int64_t *const shape = shapes[s % (sizeof shapes / sizeof *shapes)];
                 matrices m = {.M = shape[0], .N = shape[1], .K = shape[2]};
                 m.a = room(m.M * m.K), m.b = room(m.K * m.N);
@@ -180,7 +212,10 @@ static void check_device(const gka_device *device) {
                 for (int64_t i = 0; i < m.K * m.N; i++)
                     m.b[i] = (double)operand(input, k);
                 for (int64_t i = 0; i < m.M * m.N; i++)
-                    m.c[i] = (double)accumulator(k);
+                    m.c[i] = (double)(device->core[input].result == GKA_RESULT_FP16
+                                          ? cut_to(gka_mma_input_format(GKA_MMA_FP16), 65504,
+                                                   accumulator(k))
+                                          : accumulator(k));
                 by_the_rule(device, input, &m);
                 for (int t = 0; tables[t]; t++)
                     check(tables[t], device, input, &m, s % 2);
@@ -191,18 +226,20 @@ static void check_device(const gka_device *device) {
 static void prop_products_equal_the_rule(void **state) {
     (void)state;
     for (const gka_device *const *d = gka_device_presets(); *d; d++)
-        check_device(*d);
+        check_device(*d, 2);
 }
 
 static void prop_any_checked_core_equals_the_rule(void **state) {
     (void)state;
     for (int i = 0; i < OWN; i++) {
-        const gka_tensor_core core = own_cores[i];
+        const gka_tensor_core core = {own_cores[i].group, own_cores[i].fraction, own_cores[i].floor,
+                                      own_cores[i].sum,   own_cores[i].result,   own_cores[i].order,
+                                      own_cores[i].apart, own_cores[i].flush};
         const gka_device device = {.name = "own",
                                    .binary32 = true,
-                                   .core = {core, core, core},
+                                   .core = {[GKA_MMA_BF16] = core, [GKA_MMA_E5M2] = core},
                                    .functions = GKA_FUNCTIONS_BINARY32};
-        check_device(&device);
+        check_device(&device, 1);
     }
 }
 

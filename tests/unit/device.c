@@ -98,7 +98,7 @@ static void test_views_and_presets(void **state) {
             assert_int_equal(bits_of(c[i]), bits_of(want[i]));
         assert_ptr_equal(gka_device_find((*d)->name), *d);
     }
-    assert_null(gka_device_find("v100"));
+    assert_null(gka_device_find("v101"));
 }
 
 static void test_exp_at_known_points(void **state) {
@@ -127,11 +127,13 @@ static void test_pinned_exp(void **state) {
  * sum of {32, 25} would need. A 32-bit sum gave -1.996. */
 static void test_wide_cores_go_by_the_rule(void **state) {
     (void)state;
-    static const gka_tensor_core cores[] = {{32, 13, -133}, {32, 25, -133}, {64, 35, -133}};
+    static const int cores[][2] = {{32, 13}, {32, 25}, {64, 35}};
     for (size_t i = 0; i < sizeof cores / sizeof *cores; i++) {
         const gka_device own = {.name = "own",
                                 .binary32 = true,
-                                .core = {[GKA_MMA_BF16] = cores[i]},
+                                .core = {[GKA_MMA_BF16] = {.group = cores[i][0],
+                                                           .fraction = cores[i][1],
+                                                           .floor = -133}},
                                 .functions = GKA_FUNCTIONS_BINARY32};
         assert_int_equal(gka_device_check(&own, NULL), GKA_OK);
         double a[64], sum = 0;
@@ -158,15 +160,15 @@ static void test_check_refuses(void **state) {
     (void)state;
     const gka_device good = {.name = "own",
                              .binary32 = true,
-                             .core = {[GKA_MMA_TF32] = {8, 25, -133}},
+                             .core = {[GKA_MMA_TF32] = {.group = 8, .fraction = 25, .floor = -133}},
                              .functions = GKA_FUNCTIONS_H100};
     gka_error error;
     for (const gka_device *const *d = gka_device_presets(); *d; d++)
         assert_int_equal(gka_device_check(*d, &error), GKA_OK);
     assert_int_equal(gka_device_check(&good, &error), GKA_OK);
     assert_int_equal(gka_device_check(NULL, &error), GKA_BAD_ARGUMENT);
-    gka_device bad[10];
-    for (int i = 0; i < 10; i++)
+    gka_device bad[18];
+    for (int i = 0; i < 18; i++)
         bad[i] = good;
     bad[0].name = NULL;
     bad[1].core[GKA_MMA_TF32].group = 65;
@@ -178,7 +180,20 @@ static void test_check_refuses(void **state) {
     bad[7].binary32 = false;
     bad[8].functions = GKA_FUNCTIONS_BINARY64;
     bad[9].functions = (gka_functions)17;
-    for (int i = 0; i < 10; i++) {
+    bad[10].core[GKA_MMA_TF32].sum = GKA_SUM_COUNT;
+    bad[11].core[GKA_MMA_TF32].result = GKA_RESULT_COUNT;
+    bad[12].core[GKA_MMA_TF32].order = GKA_K_ORDER_COUNT;
+    bad[13].core[GKA_MMA_TF32].apart = 12;
+    for (int i = 14; i < 17; i++)
+        bad[i].core[GKA_MMA_TF32].sum = i == 14   ? GKA_SUM_PAIRS
+                                        : i == 15 ? GKA_SUM_CHAINS
+                                                  : GKA_SUM_EXACT;
+    bad[14].core[GKA_MMA_TF32].group = 6;
+    bad[15].core[GKA_MMA_TF32].group = 5;
+    bad[16].core[GKA_MMA_TF32].result = GKA_RESULT_FP16;
+    bad[17].core[GKA_MMA_TF32].sum = GKA_SUM_FLOORED;
+    bad[17].core[GKA_MMA_TF32].fraction = 32;
+    for (int i = 0; i < 18; i++) {
         error.text[0] = 0;
         assert_int_equal(gka_device_check(&bad[i], &error), GKA_BAD_ARGUMENT);
         assert_true(error.text[0]);
