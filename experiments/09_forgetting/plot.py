@@ -84,27 +84,40 @@ def load(rows):
     finish(figure, all_axes[0][0], "load.svg", .91)
 
 
+KEYS = {"powerlaw": "power-law keys", "mean": "keys with a common direction", "repeat": "one key repeated"}
+FORMS = {"three-term": (style.RED, "o", "three-term, released norm"), "two-term": (style.BLUE, "s", "two-term, released norm"),
+         "three-term fp32 norm": (style.ORANGE, "v", "three-term, fp32 norm"), "two-term fp32 norm": (style.SKY, "D", "two-term, fp32 norm")}
+
+
 def trade(rows):
-    loads = style.distinct(rows, "load")
-    figure, all_axes = plt.subplots(2, len(loads), figsize=(4.4 * len(loads), 6.4), sharex=True, squeeze=False)
-    for n, across in zip(loads, zip(*all_axes)):
-        for axes, column in zip(across, ("error", "loss")):
-            for method in ("exact", "three-term", "two-term"):
-                mine = [r for r in style.select(rows, method=method, load=n) if math.isfinite(r["error"])]
-                if column == "loss" and method == "exact":
+    """Loss of o against a; a vertical line at a = e, the median over heads, for each norm."""
+    keys = [k for k in KEYS if style.select(rows, keys=k)]
+    gates = [g for g in (1.0, "released") if style.select(rows, gate=g)]
+    figure, all_axes = plt.subplots(len(gates), len(keys), figsize=(3.6 * len(keys) + .6, 3.2 * len(gates) + .7), sharex=True, sharey=True, squeeze=False)
+    for i, gate in enumerate(gates):
+        for j, kind in enumerate(keys):
+            axes = all_axes[i][j]
+            for method, (colour, marker, label) in FORMS.items():
+                mine = style.select(rows, method=method, keys=kind, gate=gate)
+                if not mine:
                     continue
-                line(axes, method, sorted({r["a"] for r in mine}), mine, "a", column)
-            axes.axvline(2 * .4247 * 2 ** -8 / math.sqrt(128), **style.THEORY)
+                for r in mine:
+                    r["shown"] = min(r["loss"], 1e3) if r["loss"] == r["loss"] else 1e3
+                xs, middle, low, high = style.median_and_spread(mine, "a", "shown")
+                axes.plot(xs, middle, color=colour, marker=marker, label=label, linewidth=1.2, markersize=5)
+                axes.fill_between(xs, low, high, color=colour, alpha=.12, linewidth=0)
+                if method.startswith("two-term"):
+                    edges = sorted(r["e"] for r in mine)
+                    axes.axvline(max(edges[len(edges) // 2], 1e-4), color=colour, linestyle="--", linewidth=1)
             axes.set_xscale("log")
             axes.set_yscale("log")
-        across[0].set_title(f"{'D/2' if n == .5 else '2 D'} pairs, power-law keys", fontsize=10)
-        across[0].set_ylim(.3, 30)
-        across[1].set_ylim(1e-3, 30)
-        across[0].annotate("rounding of H", (2.6e-4, 4), fontsize=9, rotation=90, ha="right")
-        across[1].set_xlabel("ridge ratio a")
-    all_axes[0][0].set_ylabel("‖o − v‖ / ‖v‖")
-    all_axes[1][0].set_ylabel("‖o − o exact‖ / ‖v‖")
-    finish(figure, all_axes[0][0], "trade.svg", .93)
+            axes.set_ylim(1e-3, 1.5e3)
+            axes.set_title(f"{KEYS[kind]}, {'no gate' if gate == 1.0 else 'released gates'}", fontsize=10)
+    for axes in all_axes[-1]:
+        axes.set_xlabel("ridge ratio a")
+    for axes in all_axes[:, 0]:
+        axes.set_ylabel("‖o − o exact‖ / ‖v‖")
+    finish(figure, all_axes[0][0], "trade.svg", .88)
 
 
 RECALL = style.table("recall.csv")
