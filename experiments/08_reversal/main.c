@@ -255,6 +255,7 @@ typedef struct result {
     course run[SOLVERS];
     double error[SOLVERS][R + 1];
     bool same[SOLVERS];
+    double products; /* three-term: what a product and a residual round, in units of |x_r|^2 */
     double dq[2][2], dH[2][2]; /* [form][stored, reversed] */
 } result;
 
@@ -296,6 +297,22 @@ static void gradients(const bench *b, const memory *m, gka_arith *A, const gka_s
     }
 }
 
+/* The squares of all that H x rounds, products and partial sums, and of lambda x + H x - q, three
+ * times at most |q|; over |x|^2. */
+static double products_of(int64_t D, const double *H, const double *q, const double *x) {
+    const double size = lab_norm(D, x), right = lab_norm(D, q);
+    double sum = 3 * right * right;
+    for (int64_t i = 0; i < D; i++) {
+        double partial = 0;
+        for (int64_t j = 0; j < D; j++) {
+            const double product = H[i * D + j] * x[j];
+            partial += product;
+            sum += product * product + partial * partial;
+        }
+    }
+    return sum / (size * size);
+}
+
 static void one_system(void *context, int64_t n, int number) {
     const bench *const b = context;
     const memory *const m = &b->memories[number];
@@ -312,6 +329,8 @@ static void one_system(void *context, int64_t n, int number) {
         out->run[s] = (course){.A = &A, .m = m, .D = D, .lambda = lambda, .width = 1};
         out->run[s].sum = gka_arith_add(&A, gka_arith_mul(&A, 2, lambda), 1);
         out->same[s] = there_and_back(&out->run[s], s, out->error[s]);
+        if (s == CHEBYSHEV)
+            out->products = products_of(D, m->stored, m->q, iterate(&out->run[s], R));
     }
     const gka_system system = {.n = 1, .D = D, .H = m->stored, .lambda = &b->lambda, .f = &f};
     gradients(b, m, &A, &system, out);
@@ -377,13 +396,14 @@ static void one_spectrum(void *context, int64_t n, int number) {
 }
 
 /* What the three-term iterate met after k steps back is off by, in units of |x_r|. */
-static double predicted(double lambda, double u, int k, const double *spectrum) {
+static double predicted(double lambda, double u, int k, const double *spectrum, double products) {
     const double angle = acosh(1 + 2 * lambda), rho = 1 / (1 + 2 * lambda);
     double omega[R + 1] = {2}, sum = 0;
     for (int i = 1; i <= R; i++)
         omega[i] = 1 / (1 - rho * rho / 4 * omega[i - 1]);
     for (int m = 2; m <= k; m++) {
-        const double w = omega[R - m + 2], S = 2 + 2 * w * w / ((w - 1) * (w - 1)),
+        const double w = omega[R - m + 2], step = 2 * rho * w,
+                     S = 2 + (2 * w * w + step * step * products) / ((w - 1) * (w - 1)),
                      T = cosh((R - m + 1) * angle) / cosh((R - k + 1) * angle);
         sum += S * T * T * spectrum[k - m];
     }
@@ -426,7 +446,8 @@ static void back_rows(const bench *b, int64_t systems, const char *ridge, int fo
                     s != CHEBYSHEV || k < 2
                         ? (double)NAN
                         : b->results[n].error[s][k] / predicted(b->lambda, unit_roundoff(format, s),
-                                                                k, b->spectrum + n * (R + 1));
+                                                                k, b->spectrum + n * (R + 1),
+                                                                b->results[n].products);
             if (s == CHEBYSHEV && k >= 2)
                 qsort(b->sorted, (size_t)systems, sizeof *b->sorted, by_value);
             lab_row(b->l, "%s,%s,%s,%d,%lld,%lld,%.4g,%.4g,%.4g,%.4g,%.4g,%.4g,%.4g", ridge,
