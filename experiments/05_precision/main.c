@@ -7,13 +7,16 @@
  * where it no longer falls delay        how many more steps than binary64 the solver needs to come
  * within 10 of its floor
  *
- * The prediction takes every rounding error for random and independent of all others, and no step
- * of it runs in the emulated arithmetic.
- *   Methods that recompute the residual (three-term Chebyshev, gradient, Nesterov): at the floor
- *   every step makes errors of one size, and an error made j steps ago counts with the gain g_j of
- *   the recurrence: floor^2 = sum over sources of e^2 sum_j ||(H + lambda I) g_j||^2 (noise gain).
- *   Methods that carry it (two-term Chebyshev, CG): the carried r falls without end; what is left
- * is the sum of what x and r lost against each other on the way (residual gap).
+ * The prediction takes every rounding error for random and independent of all others (hence of
+ * those of other steps: an iterate that no longer moves repeats its errors, and the prediction is
+ * too high), and no step of it runs in the emulated arithmetic. An error sits in the coordinate in
+ * which it is made and is as large as the number rounded there: sums go over coordinates, so
+ * nothing is assumed about how eigenvectors lie. Methods that recompute the residual (three-term
+ * Chebyshev, gradient, Nesterov): at the floor every step makes errors of one size, and an error
+ * made j steps ago counts with the gain g_j of the recurrence: floor^2 = sum over sources of e^2
+ * sum_j ||(H + lambda I) g_j||^2 (noise gain). Methods that carry it (two-term Chebyshev, CG): the
+ * carried r falls without end; what is left is the sum of what x and r lost against each other on
+ * the way (residual gap).
  */
 #include "lab/dense.h"
 #include "lab/lab.h"
@@ -24,7 +27,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { FLOORS, MODES, ACCUMULATORS };
+enum { FLOORS, MODES, ACCUMULATORS, SPECTRA, CONDITION };
 enum { D = 64, STEPS = 480 };
 static const double ratio = .02;
 
@@ -109,6 +112,18 @@ static int make_configs(const lab *l, config *list) {
     return n;
 }
 
+/* Off home ground: 8 bits in three places to nearest and stochastically, and 24. */
+static int make_spectra(config *list) {
+    int n = 0;
+    for (place where = OPERANDS; where <= EVERYWHERE; where++) {
+        const gka_format few = format_of(8), many = format_of(24);
+        add(list, &n, SPECTRA, where, &few, GKA_NEAREST_EVEN);
+        add(list, &n, SPECTRA, where, &few, GKA_STOCHASTIC);
+        add(list, &n, SPECTRA, where, &many, GKA_NEAREST_EVEN);
+    }
+    return n;
+}
+
 /* ---- prediction ---------------------------------------------------------------------------- */
 
 /* (H + lambda I) x = q, f = ||H||_F. */
@@ -135,32 +150,40 @@ static double square_of(const double *x) {
     return square(lab_norm(D, x));
 }
 
-/* The squares of all intermediate results that H v rounds, added one after the other: products and
- * partial sums. */
+/* The squares of all intermediate results that one row of H v rounds, added one after the other:
+ * products and partial sums. */
+static double row_squares(const double *row, const double *v) {
+    double sum = 0, partial = 0;
+    for (int j = 0; j < D; j++) {
+        const double product = row[j] * v[j];
+        partial += product;
+        sum += product * product + partial * partial;
+    }
+    return sum;
+}
+
 static double squares(const double *H, const double *v) {
     double sum = 0;
-    for (int i = 0; i < D; i++) {
-        double partial = 0;
-        for (int j = 0; j < D; j++) {
-            const double product = H[i * D + j] * v[j];
-            partial += product;
-            sum += product * product + partial * partial;
-        }
-    }
+    for (int i = 0; i < D; i++)
+        sum += row_squares(H + i * D, v);
     return sum;
 }
 
 /* What the prediction knows of one solver: its run in binary64, and what the run's errors leave. */
 typedef struct exact_run {
     int steps;
-    /* squares, by step: residual r, x, the step dx = x - x_before, w = (H + lambda I) dx, and all
-     * that H dx rounds */
-    double rr[STEPS + 1], xx[STEPS + 1], dd[STEPS + 1], ww[STEPS + 1], sums[STEPS + 1];
-    double qq, hx, hx_sums; /* |q|^2, |H x|^2 and what H x rounds, at the solution */
-    double momentum;        /* omega - 1, omega at its limit (three-term) */
-    double size;            /* |(H + lambda I) e| for a unit vector e in no direction: rms */
-    double operand, product, stored; /* gains: sum_j |(H + lambda I) g_j e|^2, e an error of the
-                                        product's operand, of the residual, of x */
+    /* squares, by step: residual r, w = (H + lambda I) dx, all that H dx rounds; what
+     * errors as large as x, dx in each coordinate leave in the residual (columns of H + lambda I)
+     */
+    double rr[STEPS + 1], ww[STEPS + 1], sums[STEPS + 1];
+    double left_x[STEPS + 1], left_d[STEPS + 1];
+    /* by coordinate, at the solution: x^2, q^2, (H x)^2 and what that row rounds */
+    double xx[D], qs[D], hx[D], rows[D];
+    double qq;       /* |q|^2 */
+    double momentum; /* omega - 1, omega at its limit (three-term) */
+    /* gains: sum_j |(H + lambda I) g_j e|^2, e an error of one coordinate of the product's operand,
+     * of the residual, of x */
+    double operand[D], product[D], stored[D];
 } exact_run;
 
 /* sum_j |(H + lambda I) g_j e|^2: what an error e leaves that enters the residual (or x itself) of
@@ -192,7 +215,7 @@ static double gain(const equation *s, int method, double momentum, const double 
     return sum;
 }
 
-/* The three gains, averaged over all directions: a basis. */
+/* The three gains of every coordinate. */
 static void gains(const equation *s, int method, exact_run *run) {
     double e[D], image[D];
     for (int d = 0; d < D; d++) {
@@ -200,9 +223,9 @@ static void gains(const equation *s, int method, exact_run *run) {
             e[i] = i == d;
             image[i] = s->H[i * D + d]; /* H e */
         }
-        run->operand += gain(s, method, run->momentum, image, false) / D;
-        run->product += gain(s, method, run->momentum, e, false) / D;
-        run->stored += gain(s, method, run->momentum, e, true) / D;
+        run->operand[d] = gain(s, method, run->momentum, image, false);
+        run->product[d] = gain(s, method, run->momentum, e, false);
+        run->stored[d] = gain(s, method, run->momentum, e, true);
     }
 }
 
@@ -211,27 +234,30 @@ static void understand(const equation *s, int method, const double *path, int st
                        const double *truth, exact_run *run) {
     const double rho = s->f / (s->f + 2 * s->lambda), n = sqrt(3 * (s->f / s->lambda + 1) + 1);
     double dx[D], w[D];
-    *run = (exact_run){.steps = steps, .qq = square_of(s->q), .hx_sums = squares(s->H, truth)};
+    double column[D];
+    *run = (exact_run){.steps = steps, .qq = square_of(s->q)};
     run->momentum = method == THREE_TERM ? 2 / (1 + sqrt(1 - rho * rho)) - 1
                     : method == NESTEROV ? (n - 2) / (n + 2)
                                          : 0;
-    for (int i = 0; i < D; i++)
+    for (int i = 0; i < D; i++) {
+        column[i] = 0;
         for (int j = 0; j < D; j++)
-            run->size += square(s->H[i * D + j] + (i == j ? s->lambda : 0)) / D;
-    run->size = sqrt(run->size);
-    for (int i = 0; i < D; i++)
-        w[i] = s->q[i] - s->lambda * truth[i];
-    run->hx = square_of(w);
+            column[i] += square(s->H[i * D + j] + (i == j ? s->lambda : 0));
+        run->xx[i] = square(truth[i]);
+        run->qs[i] = square(s->q[i]);
+        run->hx[i] = square(s->q[i] - s->lambda * truth[i]);
+        run->rows[i] = row_squares(s->H + i * D, truth);
+    }
     for (int i = 0; i <= steps; i++) {
         const double *const x = path + i * D;
         shifted(s, x, w);
         for (int j = 0; j < D; j++) {
             dx[j] = i > 0 ? x[j] - x[j - D] : x[j];
             w[j] -= s->q[j];
+            run->left_x[i] += column[j] * square(x[j]);
+            run->left_d[i] += column[j] * square(dx[j]);
         }
         run->rr[i] = square_of(w);
-        run->xx[i] = square_of(x);
-        run->dd[i] = square_of(dx);
         shifted(s, dx, w);
         run->ww[i] = square_of(w);
         run->sums[i] = squares(s->H, dx);
@@ -261,17 +287,20 @@ static errors errors_of(const gka_policy *policy) {
 /* Noise gain: at the floor, every step errs by the same. Sources: H applied to a rounded operand;
  * the sums of H x, its storing, that of lambda x + H x (of the size of q); the storing of x. */
 static double noise(const exact_run *run, int method, errors u) {
-    const double xx = run->xx[run->steps], momentum = run->momentum;
-    const double operand = square(u.o) * xx;
-    const double product =
-        square(u.a) * run->hx_sums + square(u.s) * (run->qq + (u.apart ? run->hx : 0));
+    const double momentum = run->momentum;
+    double sum = 0, twice = 1;
     /* the three-term update stores twice, and rounds two products where sums are short */
-    double stored = square(u.s) * xx;
     if (method == THREE_TERM)
-        stored *= 1 + square(momentum) + (u.apart ? 0 : square(1 + momentum) + square(momentum));
+        twice += square(momentum) + (u.apart ? 0 : square(1 + momentum) + square(momentum));
     if (method == NESTEROV)
-        stored *= 2;
-    return sqrt((operand * run->operand + product * run->product + stored * run->stored) / run->qq);
+        twice = 2;
+    for (int i = 0; i < D; i++)
+        sum +=
+            square(u.o) * run->xx[i] * run->operand[i] +
+            (square(u.a) * run->rows[i] + square(u.s) * (run->qs[i] + (u.apart ? run->hx[i] : 0))) *
+                run->product[i] +
+            twice * square(u.s) * run->xx[i] * run->stored[i];
+    return sqrt(sum / run->qq);
 }
 
 /* Residual gap: what every step takes from the tie between the carried r and x. Only plain CG
@@ -280,10 +309,10 @@ static double noise(const exact_run *run, int method, errors u) {
 static double gap(const exact_run *run, int method, errors u) {
     double sum = 0;
     for (int i = 1; i <= run->steps; i++) {
-        const double operand = method == CG ? square(u.o * run->size) * run->dd[i] : 0;
+        const double operand = method == CG ? square(u.o) * run->left_d[i] : 0;
         const double product = square(u.a) * run->sums[i] +
                                square(u.s) * ((u.apart ? 2 : 1) * run->ww[i] + run->rr[i]);
-        const double stored = square(run->size) * fmin(square(u.s) * run->xx[i], run->dd[i]);
+        const double stored = fmin(square(u.s) * run->left_x[i], run->left_d[i]);
         sum += operand + product + stored;
     }
     return sqrt(sum / run->qq);
@@ -436,9 +465,10 @@ static const char *order_name(gka_order order) {
     return order == GKA_PAIRWISE ? "pairwise" : "sequential";
 }
 
-static gka_status one_seed(lab *l, const config *list, int configs, uint64_t seed,
+/* The tables that the list fills, for one kind of keys. */
+static gka_status one_seed(lab *l, const config *list, int configs, gka_keys keys, uint64_t seed,
                            gka_error *error) {
-    const gka_generator spec = lab_paper_data(GKA_KEYS_POWERLAW, 1, 2 * D, D, GKA_F32, seed);
+    const gka_generator spec = lab_paper_data(keys, 1, 2 * D, D, GKA_F32, seed);
     gka_problem p = {0};
     job j = {.list = list, .seed = seed};
     j.bytes = (sizeof(memory) + workspace() + 63) / 64 * 64;
@@ -449,8 +479,8 @@ static gka_status one_seed(lab *l, const config *list, int configs, uint64_t see
                             ? gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory")
                             : gka_problem_generate(&spec, &p, error);
     bool computed = false;
-    for (int table = FLOORS; status == GKA_OK && table <= ACCUMULATORS; table++) {
-        if (!lab_unit(l, table, "%llu", (unsigned long long)seed))
+    for (int table = list[0].table; status == GKA_OK && table <= list[configs - 1].table; table++) {
+        if (!lab_unit(l, table, "%s-%llu", gka_keys_name(keys), (unsigned long long)seed))
             continue;
         if (!computed) {
             double k[D];
@@ -464,8 +494,9 @@ static gka_status one_seed(lab *l, const config *list, int configs, uint64_t see
             for (int m = 0; m < METHODS && list[i].table == table; m++) {
                 const config *const c = &list[i];
                 const outcome *const o = &j.results[i * METHODS + m];
-                lab_row(l, "%s,%s,%s,%d,%d,%s,%s,%llu,%.4g,%.4g,%.4g,%.4g,%.4g,%.4g,%g", solvers[m],
-                        places[c->where], c->name[0] != '\0' ? c->name : "-", c->policy.operand.p,
+                lab_row(l, "%s,%s,%s,%s,%d,%d,%s,%s,%llu,%.4g,%.4g,%.4g,%.4g,%.4g,%.4g,%g",
+                        gka_keys_name(keys), solvers[m], places[c->where],
+                        c->name[0] != '\0' ? c->name : "-", c->policy.operand.p,
                         c->policy.accumulator.p, gka_rounding_name(c->policy.rounding),
                         order_name(c->policy.order), (unsigned long long)seed, o->kappa, o->floor,
                         o->predicted, o->floor / o->predicted, fabs(log2(o->floor / o->predicted)),
@@ -480,19 +511,91 @@ static gka_status one_seed(lab *l, const config *list, int configs, uint64_t see
     return status;
 }
 
+/* ---- the condition on u ------------------------------------------------------------------------
+ */
+
+/* States that few bits hold, so that rounding d is all that p bits do; ||H||_F is written to *f. */
+typedef enum state { RANK_ONE, CLUSTERS, DIAGONAL, STATES } state;
+static const char *const states[] = {"rank one", "two clusters", "diagonal"};
+static const double condition_ratios[] = {.02, .001, 5e-5};
+
+static double parity(int bits) {
+    return __builtin_popcount((unsigned)bits) % 2 ? -1 : 1;
+}
+
+static void make_state(state kind, double *H, double *f) {
+    for (int i = 0; i < D; i++)
+        for (int j = 0; j < D; j++) {
+            double *const h = &H[i * D + j];
+            *h = parity((i ^ j) & 21) / D; /* k k^T, |k| = 1 */
+            if (kind == CLUSTERS)          /* and seven more, orthogonal: weights 1 and 1/2 */
+                for (int m = 1; m < 8; m++)
+                    *h += parity((i ^ j) & (21 ^ 8 * m)) / D / (m % 2 ? 1 : 2);
+            if (kind == DIAGONAL)
+                *h = i == j ? ldexp(1, -i / 4) : 0;
+        }
+    *f = lab_norm(D * D, H);
+}
+
+/* What the two-term form's residual is after so many steps that exactly it would be 1e-9. */
+static double end_of(state kind, double a, int p) {
+    static double H[D * D], q[D], x[D]; /* one thread */
+    const gka_format format = format_of(p);
+    const gka_policy policy = policy_of(OPERANDS, &format, GKA_NEAREST_EVEN);
+    const int steps = (int)(log(2e9) / acosh(1 + 2 * a));
+    const gka_solver solver = lab_solver("chebyshev2", steps);
+    double f;
+    make_state(kind, H, &f);
+    f *= 1 + 0x1p-22; /* as fp32 will hold it, not below */
+    const double lambda = a * f;
+    for (int i = 0; i < D; i++)
+        q[i] = 1 + i % 7 / 8.;
+    const gka_system system = {.n = 1, .D = D, .H = H, .lambda = &lambda, .f = &f};
+    void *const memory = gka_alloc(1, gka_solve_workspace(&solver, 1, D));
+    if (memory == NULL)
+        return NAN;
+    gka_arith A;
+    gka_arith_start(&A, &policy, 0);
+    gka_solve(&A, &system, &solver, q, x, NULL, NULL, memory);
+    gka_free(memory);
+    return gka_measure(D, H, lambda, f, q, x, NULL).residual;
+}
+
+static gka_status condition(lab *l, gka_error *error) {
+    static const int bits[] = {3, 4, 5, 6, 8, 11, 13, 16};
+    if (!lab_unit(l, CONDITION, "two-term"))
+        return GKA_OK;
+    for (state kind = RANK_ONE; kind < STATES; kind++)
+        for (int i = 0; i < 3; i++)
+            for (int j = 0; j < 8; j++) {
+                const double a = condition_ratios[i], u = ldexp(1, -bits[j]),
+                             gap = 1 - exp(-acosh(1 + 2 * a)), most = gap * gap / 2;
+                lab_row(l, "%s,%g,%d,%.4g,%.4g,%s,%.4g", states[kind], a, bits[j], u, most,
+                        u < most ? "within" : "beyond", end_of(kind, a, bits[j]));
+            }
+    return lab_unit_end(l, error);
+}
+
 static gka_status run(lab *l, gka_error *error) {
+    static const gka_keys off_home[] = {GKA_KEYS_MEAN, GKA_KEYS_IID, GKA_KEYS_ALIGNED,
+                                        GKA_KEYS_REPEAT};
     config *const list = gka_alloc(CONFIGS, sizeof *list);
     if (list == NULL)
         return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory");
     const int configs = make_configs(l, list);
-    const int64_t seeds = lab_pick(l, 2, 5, 40);
+    const int64_t seeds = lab_pick(l, 2, 5, 40), others = lab_pick(l, 1, 2, 10);
+    const int kinds = l->size == LAB_CLAIM ? 1 : 4;
     gka_status status =
         configs <= CONFIGS ? GKA_OK : gka_fail(error, GKA_INTERNAL, "CONFIGS is %d", configs);
-    l->units_total = (double)(3 * seeds);
+    l->units_total = (double)(3 * seeds + kinds * others + 1);
     for (int64_t s = 0; status == GKA_OK && s < seeds; s++)
-        status = one_seed(l, list, configs, l->seed + (uint64_t)s, error);
+        status = one_seed(l, list, configs, GKA_KEYS_POWERLAW, l->seed + (uint64_t)s, error);
+    const int few = make_spectra(list);
+    for (int kind = 0; kind < kinds; kind++)
+        for (int64_t s = 0; status == GKA_OK && s < others; s++)
+            status = one_seed(l, list, few, off_home[kind], l->seed + (uint64_t)s, error);
     gka_free(list);
-    return status;
+    return status == GKA_OK ? condition(l, error) : status;
 }
 
 /* ---- verdicts ------------------------------------------------------------------------------ */
@@ -519,6 +622,67 @@ static void widen(spread *all, lab_stats one) {
     all->least_median = fmin(all->least_median, one.median);
     all->most_median = fmax(all->most_median, one.median);
     all->runs += one.count;
+}
+
+/* The prediction for other keys: measured over predicted, 8 bits, six solvers, three places. */
+static lab_stats ratio_of(lab *l, gka_keys keys, const char *mode) {
+    lab_stats all = {.min = INFINITY};
+    for (int m = 0; m < CHOLESKY; m++) {
+        const lab_stats s = lab_stats_of(l, SPECTRA, "ratio", "keys=%s,solver=%s,p=8,mode=%s",
+                                         gka_keys_name(keys), solvers[m], mode);
+        all.min = fmin(all.min, s.min);
+        all.max = s.nonfinite > 0 ? INFINITY : fmax(all.max, s.max);
+        all.count += s.count;
+    }
+    all.median =
+        lab_stats_of(l, SPECTRA, "ratio", "keys=%s,p=8,mode=%s", gka_keys_name(keys), mode).median;
+    return all;
+}
+
+static void judge_off_home(lab *l) {
+    const lab_stats mean = ratio_of(l, GKA_KEYS_MEAN, "nearest"),
+                    iid = ratio_of(l, GKA_KEYS_IID, "nearest"),
+                    aligned = ratio_of(l, GKA_KEYS_ALIGNED, "nearest"),
+                    repeat = ratio_of(l, GKA_KEYS_REPEAT, "nearest"),
+                    loose = ratio_of(l, GKA_KEYS_ALIGNED, "stochastic"),
+                    same = ratio_of(l, GKA_KEYS_REPEAT, "stochastic");
+    const bool all = l->size != LAB_CLAIM;
+    lab_claim(
+        l,
+        "The same prediction holds off home ground: random keys, keys with a common direction, "
+        "eigenvectors along coordinates, one key repeated",
+        LAB_QUALIFIED,
+        mean.median > 1 / 4. && mean.median < 4 && mean.max < 8 &&
+            (!all || (iid.median > 1 / 4. && iid.median < 4 && iid.max < 8 && aligned.max < 8 &&
+                      repeat.max < 8)),
+        "measured over predicted in 8 bits, median [least .. largest]: common direction %.2f "
+        "[%.2f .. %.2f], random %.2f [%.2f .. %.2f], along coordinates %.2f [%.2f .. %.2f], one "
+        "key %.2f [%.2f .. %.2f]; with stochastic rounding, along coordinates %.2f [%.2f .. "
+        "%.2f], one key %.2f [%.2f .. %.2f]. Where it is far too high, x stands still and its "
+        "errors repeat",
+        mean.median, mean.min, mean.max, iid.median, iid.min, iid.max, aligned.median, aligned.min,
+        aligned.max, repeat.median, repeat.min, repeat.max, loose.median, loose.min, loose.max,
+        same.median, same.min, same.max);
+}
+
+static void judge_condition(lab *l) {
+    const lab_stats within = lab_stats_of(l, CONDITION, "residual", "side=within"),
+                    three = lab_stats_of(l, CONDITION, "residual", "state=rank one,a=5e-05,p=3"),
+                    four = lab_stats_of(l, CONDITION, "residual", "state=rank one,a=5e-05,p=4"),
+                    few = lab_stats_of(l, CONDITION, "residual", "a=0.02,p=4");
+    lab_claim(
+        l,
+        "Rounding d is free if u < (1 - exp(-theta))^2/2, nearly 2 a, whatever the state "
+        "(THEORY 3); beyond it may not converge",
+        LAB_REPRODUCED,
+        within.nonfinite == 0 && within.max < 1e-2 && (three.nonfinite > 0 || three.max > 1),
+        "two-term form, operands of p bits, the rest fp32, three states, a = .02, .001, 5e-5: "
+        "largest residual at the end %.2g where the condition holds (%lld runs); at a = .02 four "
+        "bits do not meet it and still end at %.2g or below; with one key and a = 5e-5 three bits "
+        "end at %.2g, four at %.2g",
+        within.max, (long long)within.count, few.max,
+        three.nonfinite > 0 ? (double)INFINITY : three.max,
+        four.nonfinite > 0 ? (double)INFINITY : four.max);
 }
 
 static gka_status judge(lab *l, gka_error *error) {
@@ -552,6 +716,8 @@ static gka_status judge(lab *l, gka_error *error) {
         (long long)nearest.runs);
     const lab_stats off = lab_stats_of(l, MODES, "off", "mode=nearest"),
                     off_stochastic = lab_stats_of(l, MODES, "off", "mode=stochastic");
+    judge_off_home(l);
+    judge_condition(l);
     lab_claim(
         l,
         "With stochastic rounding, whose errors are independent as the prediction supposes, "
@@ -639,14 +805,18 @@ static gka_status judge(lab *l, gka_error *error) {
 }
 
 #define HEADING                                                                                    \
-    "solver,where,format,p,acc,mode,order,seed,kappa,floor,predicted,ratio,off,floor_x,delay"
+    "keys,solver,where,format,p,acc,mode,order,seed,kappa,floor,predicted,ratio,off,floor_x,delay"
 
 int main(int argc, char **argv) {
     static const lab_experiment experiment = {
         .name = "05_precision",
         .question =
             "How accurate can each solver become in p bits, and can that be said beforehand?",
-        .tables = {{"floors.csv", HEADING}, {"modes.csv", HEADING}, {"accumulators.csv", HEADING}},
+        .tables = {{"floors.csv", HEADING},
+                   {"modes.csv", HEADING},
+                   {"accumulators.csv", HEADING},
+                   {"spectra.csv", HEADING},
+                   {"condition.csv", "state,a,p,u,most,side,residual"}},
         .run = run,
         .judge = judge};
     return lab_main(argc, argv, &experiment);
