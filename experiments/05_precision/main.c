@@ -551,13 +551,13 @@ static double end_of(state kind, double a, int p) {
     for (int i = 0; i < D; i++)
         q[i] = 1 + i % 7 / 8.;
     const gka_system system = {.n = 1, .D = D, .H = H, .lambda = &lambda, .f = &f};
-    void *const memory = gka_alloc(1, gka_solve_workspace(&solver, 1, D));
-    if (memory == NULL)
+    void *const room = gka_alloc(1, gka_solve_workspace(&solver, 1, D));
+    if (room == NULL)
         return NAN;
     gka_arith A;
     gka_arith_start(&A, &policy, 0);
-    gka_solve(&A, &system, &solver, q, x, NULL, NULL, memory);
-    gka_free(memory);
+    gka_solve(&A, &system, &solver, q, x, NULL, NULL, room);
+    gka_free(room);
     return gka_measure(D, H, lambda, f, q, x, NULL).residual;
 }
 
