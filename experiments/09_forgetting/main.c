@@ -343,21 +343,24 @@ static gka_status unit(lab *l, const question *task, gka_error *error) {
     return status == GKA_OK ? lab_unit_end(l, error) : status;
 }
 
-/* Keys and gates of the trade; the ctest has the first case alone and the one off home ground. */
-static const gka_keys trade_keys[] = {GKA_KEYS_POWERLAW, GKA_KEYS_MEAN, GKA_KEYS_IID,
-                                      GKA_KEYS_ALIGNED, GKA_KEYS_REPEAT};
+/* Keys and gates of the trade: the ctest has the first case and the one off home ground, the quick
+ * size the first three kinds. */
+static const gka_keys trade_keys[] = {GKA_KEYS_POWERLAW, GKA_KEYS_MEAN, GKA_KEYS_REPEAT,
+                                      GKA_KEYS_IID, GKA_KEYS_ALIGNED};
 static const char *const trade_gates[] = {"1", "released"};
 enum { TRADE_KEYS = sizeof trade_keys / sizeof *trade_keys };
 
 static bool trade_here(const lab *l, int keys, int gate) {
-    return l->size != LAB_CLAIM || (keys == 0 && gate == 0) || (keys == 1 && gate == 1);
+    return l->size == LAB_FULL || (l->size == LAB_QUICK && keys < 3) || (keys == 0 && gate == 0) ||
+           (keys == 1 && gate == 1);
 }
 
 static int ratios_of(const lab *l, const double **a) {
     static const double most[] = {.3, .1, .05, .02, .01, .003, .001, .0003, .0001},
+                        quick[] = {.02, .01, .003, .001, .0003, .0001},
                         few[] = {.02, .003, .001, .0001};
-    *a = l->size == LAB_CLAIM ? few : most;
-    return l->size == LAB_CLAIM ? 4 : 9;
+    *a = l->size == LAB_CLAIM ? few : l->size == LAB_QUICK ? quick : most;
+    return (int)lab_pick(l, 4, 6, 9);
 }
 
 static gka_status run(lab *l, gka_error *error) {
