@@ -16,7 +16,8 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { ERRORS, PRICES, PARETO, FLOOR, MARGINS };
+enum { ERRORS, PRICES, PARETO, FLOOR, MARGINS, EDGE };
+#define BEST "two-term all in two parts fp32 norm"
 enum { C = 64, D = LAB_CASE_D, P = D * D + 2 * C * D };
 
 /* ---- repairs ------------------------------------------------------------------------------- */
@@ -47,9 +48,7 @@ static const repair repairs[] = {
     {"two-term fp32 norm", false, {"form=two-term", "norm_reduce=exact"}},
     {"two-term x p in two parts", false, {"form=two-term", "store=2"}},
     {"two-term all in two parts", false, {"form=two-term", "store=2", "handoff=2"}},
-    {"two-term all in two parts fp32 norm",
-     false,
-     {"form=two-term", "store=2", "handoff=2", "norm_reduce=exact"}},
+    {BEST, false, {"form=two-term", "store=2", "handoff=2", "norm_reduce=exact"}},
     {"two-term all in two parts fp32 norm tf32",
      false,
      {"form=two-term", "store=2", "handoff=2", "norm_reduce=exact", "operand=tf32"}},
@@ -207,6 +206,49 @@ static gka_status floor_of(lab *l, const lab_case *c, int64_t heads, room *m, gk
     return status == GKA_OK ? lab_unit_end(l, error) : status;
 }
 
+/* A small ridge ratio with gates: where one per cent is not reached. The ctest has the first two.
+ */
+static const lab_case edges[] = {
+    {"iid_gated_a005", GKA_KEYS_IID, GKA_GATE_RELEASED, .005, 60},
+    {"mean_gated_a005", GKA_KEYS_MEAN, GKA_GATE_RELEASED, .005, 60},
+    {"repeat_gated_a005", GKA_KEYS_REPEAT, GKA_GATE_RELEASED, .005, 60},
+    {"powerlaw_gated_a005", GKA_KEYS_POWERLAW, GKA_GATE_RELEASED, .005, 60},
+    {"iid_strong_a005", GKA_KEYS_IID, GKA_GATE_STRONG, .005, 60},
+    {"mean_gated", GKA_KEYS_MEAN, GKA_GATE_RELEASED, .02, 30},
+};
+static const char *const edge_repairs[] = {"released", "two-term", BEST};
+
+static int64_t edges_of(const lab *l) {
+    return lab_pick(l, 2, 6, 6);
+}
+
+static int repair_find(const char *name) {
+    int i = 0;
+    while (strcmp(repairs[i].name, name) != 0)
+        i++;
+    return i;
+}
+
+static gka_status edge_of(lab *l, const lab_case *c, int64_t heads, gka_error *error) {
+    room m = {0};
+    l->weight = (double)heads;
+    if (!lab_unit(l, EDGE, "%s", c->name))
+        return GKA_OK;
+    gka_status status = open_room(c, heads, l->seed, &m, error);
+    for (int i = 0; status == GKA_OK && i < 3; i++) {
+        gka_profile profile;
+        char key[128];
+        status = profile_of(repairs[repair_find(edge_repairs[i])].settings, c->r, &profile, error);
+        if (status == GKA_OK)
+            status = lab_layer_emulated(&m.problem, &profile, &m.mine, error);
+        (void)snprintf(key, sizeof key, "%s,%s", c->name, edge_repairs[i]);
+        if (status == GKA_OK)
+            error_rows(l, &m, key);
+    }
+    close_room(&m);
+    return status == GKA_OK ? lab_unit_end(l, error) : status;
+}
+
 /* form x operand and storage x r for one ridge ratio and kind of keys. */
 static const char *const ways[][SETTINGS] = {{"operand=bf16"},
                                              {"operand=bf16", "store=2", "handoff=2"},
@@ -294,6 +336,7 @@ static gka_status run(lab *l, gka_error *error) {
             l->units_total += (double)(heads * steps_of(n, &lab_cases[lab_case_find(order[i])]));
         l->units_total += (double)heads;
     }
+    l->units_total += (double)(heads * edges_of(l));
     l->units_total +=
         (double)(g.ratios * g.keys * g.ways) * (sizeof forms / sizeof *forms) * weight_of(&g) + 2;
     for (int64_t i = 0; status == GKA_OK && i < cases; i++) {
@@ -304,6 +347,8 @@ static gka_status run(lab *l, gka_error *error) {
             status = floor_of(l, c, heads, &m, error);
         close_room(&m);
     }
+    for (int64_t i = 0; status == GKA_OK && i < edges_of(l); i++)
+        status = edge_of(l, &edges[i], heads, error);
     l->weight = 1;
     if (status == GKA_OK && lab_unit(l, PRICES, "prices")) {
         for (int i = 0; status == GKA_OK && i < REPAIRS; i++) {
@@ -385,24 +430,60 @@ static void judge_two_term(lab *l) {
         worst_of(l, "two-term all in two parts", "o"), worst_of(l, stored, "o"));
 }
 
+/* The largest error of a repair over all cases of errors.csv but those with a small ridge and
+ * gates. */
+static double worst_at_home(lab *l, const char *of, const char *column) {
+    double worst = 0;
+    for (int64_t i = 0; i < cases_of(l); i++) {
+        const lab_case *const c = &lab_cases[lab_case_find(order[i])];
+        const lab_stats s = lab_stats_of(l, ERRORS, column, "case=%s,repair=%s", c->name, of);
+        if (c->a >= .02 || c->gate == GKA_GATE_NONE)
+            worst = s.nonfinite > 0 ? (double)INFINITY : fmax(worst, s.max);
+    }
+    return worst;
+}
+
 static void judge_all(lab *l) {
     static const char *const columns[] = {"x", "o", "dk", "dalpha"};
     double worst[4], before[4], most = 0;
     for (int i = 0; i < 4; i++) {
-        worst[i] = all_of(l, "two-term all in two parts fp32 norm", columns[i]).max;
-        before[i] = all_of(l, "released", columns[i]).max;
+        worst[i] = worst_at_home(l, BEST, columns[i]);
+        before[i] = worst_at_home(l, "released", columns[i]);
         most = fmax(most, worst[i]);
     }
-    lab_claim(l,
-              "Two-term, x p q' dx in two parts and the norm in fp32: everything the solve and the "
-              "output stage hand out is right to one per cent, for 7 % more multiply-adds",
-              LAB_REPRODUCED, most <= .01,
-              "largest over %lld heads, released -> so repaired: x %.2g -> %.2g, o %.2g -> %.2g, "
-              "dk %.2g -> %.2g, dalpha %.2g -> %.2g; dk of the layer, which has other roundings "
-              "left, %.2g -> %.2g",
-              (long long)all_of(l, "released", "x").count, before[0], worst[0], before[1], worst[1],
-              before[2], worst[2], before[3], worst[3], all_of(l, "released", "layer_dk").max,
-              all_of(l, "two-term all in two parts fp32 norm", "layer_dk").max);
+    lab_claim(
+        l,
+        "Two-term, x p q' dx in two parts and the norm in fp32: everything the solve and the "
+        "output stage hand out is right to one per cent at a = .02, and at .005 without a gate, "
+        "for 7 % more multiply-adds",
+        LAB_REPRODUCED, most <= .01,
+        "largest over the heads, released -> so repaired: x %.2g -> %.2g, o %.2g -> %.2g, "
+        "dk %.2g -> %.2g, dalpha %.2g -> %.2g; dk of the layer, which has other roundings "
+        "left, %.2g -> %.2g",
+        before[0], worst[0], before[1], worst[1], before[2], worst[2], before[3], worst[3],
+        worst_at_home(l, "released", "layer_dk"), worst_at_home(l, BEST, "layer_dk"));
+
+    const double a = .005;
+    lab_stats small = {.min = INFINITY}, bare = {.min = INFINITY};
+    for (int64_t i = 0; i < edges_of(l); i++) {
+        const lab_stats now = lab_stats_of(l, EDGE, "dk", "case=%s,repair=%s", edges[i].name, BEST),
+                        was = lab_stats_of(l, EDGE, "dk", "case=%s,repair=released", edges[i].name);
+        if (edges[i].a > a)
+            continue;
+        small.min = fmin(small.min, now.min);
+        small.max = now.nonfinite > 0 ? (double)INFINITY : fmax(small.max, now.max);
+        bare.min = fmin(bare.min, was.min);
+        bare.max = was.nonfinite > 0 ? (double)INFINITY : fmax(bare.max, was.max);
+        small.count += now.count;
+    }
+    lab_claim(
+        l, "So repaired, dk is right to one per cent at a = .005 with gates too", LAB_REFUTED,
+        small.max > .01 && small.max < .06,
+        "%.2g .. %.2g over %lld heads (released: %.2g .. %.2g), r = 60; one case of these has "
+        "keys with a common direction, with which at a = .02 dk goes from %.2g to %.2g",
+        small.min, small.max, (long long)small.count, bare.min, bare.max,
+        lab_stats_of(l, EDGE, "dk", "case=mean_gated,repair=released").max,
+        lab_stats_of(l, EDGE, "dk", "case=mean_gated,repair=%s", BEST).max);
 }
 
 static void judge_three_term(lab *l) {
@@ -501,7 +582,8 @@ int main(int argc, char **argv) {
                    {"prices.csv", "repair,products,multiply_adds,bytes,registers"},
                    {"pareto.csv", "a,form,way,r,products,case,head,x,o,dk,layer_dk,dalpha"},
                    {"floor.csv", "case,parts,head,x,dk"},
-                   {"margins.csv", "margin,gain,truncation"}},
+                   {"margins.csv", "margin,gain,truncation"},
+                   {"edge.csv", "case,repair,head,x,o,dk,layer_dk,dalpha"}},
         .run = run,
         .judge = judge};
     return lab_main(argc, argv, &experiment);
