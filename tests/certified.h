@@ -67,7 +67,7 @@ static inline double two_word_difference(double a, double a_lo, double b, double
 static inline void sweep_problem(sweep *s, const gka_problem *p) {
     const int64_t tokens = p->B * p->T * p->H, D = p->D, V = p->V;
     const gka_oracle_options options = {.oracle = GKA_ORACLE_CERTIFIED};
-    gka_exact out = {0}, exact = {0}, exact_lo = {0}, nothing = {0};
+    gka_outputs out = {0}, exact = {0}, exact_lo = {0}, nothing = {0};
     gka_enclosure e = {.flip = -1};
     gka_oracle_report report = {0};
     gka_error error = {0};

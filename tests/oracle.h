@@ -127,45 +127,28 @@ static inline void lab_free(lab_case *lab) {
 
 /* ---- results ------------------------------------------------------------------------------- */
 
-enum { LAB_FORWARD = 9, LAB_MEMBERS = 19 };
+enum { LAB_FORWARD = 9, LAB_MEMBERS = GKA_OUTPUTS - 1 };
 
-/* Every member of a gka_exact as (pointer to the member, number of elements). */
+/* Every output that an oracle fills as (pointer to the member, number of elements), forward ones
+ * first; all but g_cumsum. */
 typedef struct lab_member {
     const char *name;
+    int output;
     double **at;
     int64_t count;
 } lab_member;
 
-static inline void lab_members(const gka_problem *p, gka_exact *e, lab_member m[LAB_MEMBERS]) {
-    const int64_t D = p->D, V = p->V, tokens = p->B * p->T * p->H, rows = p->B * p->T * p->G,
-                  chunks = p->B * gka_problem_chunks(p) * p->H, heads = p->N * p->H;
-    const lab_member members[LAB_MEMBERS] = {
-        {"x", &e->x, tokens * D},
-        {"fro", &e->fro, tokens},
-        {"lambda", &e->lambda, tokens},
-        {"o", &e->o, tokens * V},
-        {"kappa", &e->kappa, tokens},
-        {"h_chunk", &e->h_chunk, chunks * D * D},
-        {"u_chunk", &e->u_chunk, chunks * D * V},
-        {"h_final", &e->h_final, heads * D * D},
-        {"u_final", &e->u_final, heads * D * V},
-        {"p", &e->p, tokens * D},
-        {"dq", &e->dq, tokens * D},
-        {"dk", &e->dk, rows * D},
-        {"dv", &e->dv, rows * V},
-        {"dalpha", &e->dalpha, tokens},
-        {"dg", &e->dg, tokens},
-        {"dg_h", &e->dg_h, tokens},
-        {"dg_u", &e->dg_u, tokens},
-        {"dh0", &e->dh0, heads * D * D},
-        {"du0", &e->du0, heads * D * V},
-    };
-    memcpy(m, members, sizeof members);
+static inline void lab_members(const gka_problem *p, gka_outputs *e, lab_member m[LAB_MEMBERS]) {
+    int n = 0;
+    for (int i = 0; i < GKA_OUTPUTS; i++)
+        if (i != GKA_OUT_G_CUMSUM)
+            m[n++] = (lab_member){gka_output_table[i].name, i, &e->of[i], gka_output_count(p, i)};
 }
 
 /* Room for every member, filled with NaN so that what is not written shows. */
-static inline void lab_exact_new(const gka_problem *problem, gka_exact *exact) {
+static inline void lab_exact_new(const gka_problem *problem, gka_outputs *exact) {
     lab_member members[LAB_MEMBERS];
+    *exact = (gka_outputs){0};
     lab_members(problem, exact, members);
     for (int i = 0; i < LAB_MEMBERS; i++) {
         *members[i].at = gka_alloc((size_t)members[i].count, sizeof(double));
@@ -175,7 +158,7 @@ static inline void lab_exact_new(const gka_problem *problem, gka_exact *exact) {
     }
 }
 
-static inline void lab_exact_free(const gka_problem *problem, gka_exact *exact) {
+static inline void lab_exact_free(const gka_problem *problem, gka_outputs *exact) {
     lab_member members[LAB_MEMBERS];
     lab_members(problem, exact, members);
     for (int i = 0; i < LAB_MEMBERS; i++)
@@ -184,16 +167,16 @@ static inline void lab_exact_free(const gka_problem *problem, gka_exact *exact) 
 
 /* ---- calls that must succeed --------------------------------------------------------------- */
 
-static inline void lab_forward(const gka_problem *problem, gka_oracle oracle, gka_exact *out,
-                               gka_exact *lo) {
+static inline void lab_forward(const gka_problem *problem, gka_oracle oracle, gka_outputs *out,
+                               gka_outputs *lo) {
     const gka_oracle_options options = {.oracle = oracle};
     gka_error error = {0};
     if (gka_oracle_forward(problem, &options, out, lo, NULL, &error) != GKA_OK)
         fail_msg("%s", error.text);
 }
 
-static inline void lab_gradient(const gka_problem *problem, gka_cotangent cotangent,
-                                gka_oracle oracle, gka_exact *out, gka_exact *lo) {
+static inline void lab_gradient(const gka_problem *problem, gka_of cotangent, gka_oracle oracle,
+                                gka_outputs *out, gka_outputs *lo) {
     const gka_oracle_options options = {.oracle = oracle};
     gka_error error = {0};
     if (gka_oracle_gradient(problem, cotangent, &options, out, lo, NULL, &error) != GKA_OK)

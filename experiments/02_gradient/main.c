@@ -306,16 +306,17 @@ static gka_status layer(const stack *S, int i, const method *how, bool back, gka
                                  .chunk_size = 64};
     if (how->solver == NULL) {
         const gka_oracle_options options = {.oracle = GKA_ORACLE_FP64};
-        gka_exact ahead = {.o = S->o}, reverse = {.dq = S->dq, .dk = S->dk, .dv = S->dv};
-        return back ? gka_oracle_gradient(&problem, GKA_COTANGENT_O, &options, &reverse, NULL, NULL,
-                                          error)
+        gka_outputs ahead = {.o = S->o},
+                    reverse = {.layer.dq = S->dq, .layer.dk = S->dk, .layer.dv = S->dv};
+        return back ? gka_oracle_gradient(&problem, GKA_OF_O, &options, &reverse, NULL, NULL, error)
                     : gka_oracle_forward(&problem, &options, &ahead, NULL, NULL, error);
     }
     gka_layer_options options = {.solver = lab_solver(how->solver, R),
                                  .through = how->mode == THROUGH};
     (void)gka_policy_find(how->format, &options.policy);
-    gka_layer ahead = {.o = S->o}, reverse = {.dq = S->dq, .dk = S->dk, .dv = S->dv};
-    return back ? gka_layer_gradient(&problem, GKA_LAYER_OF_O, &options, &reverse, NULL, error)
+    gka_outputs ahead = {.o = S->o},
+                reverse = {.layer.dq = S->dq, .layer.dk = S->dk, .layer.dv = S->dv};
+    return back ? gka_layer_gradient(&problem, GKA_OF_O, &options, &reverse, NULL, error)
                 : gka_layer_forward(&problem, &options, &ahead, NULL, error);
 }
 

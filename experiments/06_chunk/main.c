@@ -271,17 +271,15 @@ static gka_status stages(lab *l, const struct file_of *f, const char *path, gka_
                       *const dv_local = memory + 3 * wide;
         const gka_oracle_options options = {.oracle = GKA_ORACLE_FP64};
         const gka_chunk_given own = {.x = x, .fro = fro, .p = dq}, own_x = {.x = x, .fro = fro};
-        gka_exact solve = {.dk = dk}, layer = {.dv = dv};
-        gka_chunk solve_local = {.dk = dk_local}, layer_local = {.dv = dv_local};
-        status = gka_oracle_gradient(&p, GKA_COTANGENT_X, &options, &solve, NULL, NULL, error);
+        gka_outputs solve = {.solve.dk = dk}, layer = {.layer.dv = dv};
+        gka_outputs solve_local = {.solve.dk = dk_local}, layer_local = {.layer.dv = dv_local};
+        status = gka_oracle_gradient(&p, GKA_OF_X, &options, &solve, NULL, NULL, error);
         if (status == GKA_OK)
-            status = gka_oracle_gradient(&p, GKA_COTANGENT_O, &options, &layer, NULL, NULL, error);
+            status = gka_oracle_gradient(&p, GKA_OF_O, &options, &layer, NULL, NULL, error);
         if (status == GKA_OK)
-            status =
-                gka_chunk_backward(&p, &exact, GKA_CHUNK_SOLVE, true, &own, &solve_local, error);
+            status = gka_chunk_backward(&p, &exact, GKA_OF_X, true, &own, &solve_local, error);
         if (status == GKA_OK)
-            status =
-                gka_chunk_backward(&p, &exact, GKA_CHUNK_LAYER, true, &own_x, &layer_local, error);
+            status = gka_chunk_backward(&p, &exact, GKA_OF_O, true, &own_x, &layer_local, error);
         if (status == GKA_OK) {
             stage_row(l, f, file, "solve.dk", dk, dk_local);
             stage_row(l, f, file, "layer.dv", dv, dv_local);

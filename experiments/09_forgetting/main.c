@@ -217,7 +217,7 @@ static void baseline(const test *t, int64_t h, bool delta, double *o) {
 static gka_status emulate(test *t, int m, gka_error *error) {
     const bool fp32 = m >= THREE_FP32;
     gka_profile profile;
-    gka_chunk out = {.o = t->o[m], .fro = t->fro[m]};
+    gka_outputs out = {.o = t->o[m], .fro = t->fro[m]};
     gka_status status = gka_profile_find("h100", &profile, error);
     if (status == GKA_OK && fp32)
         status = gka_profile_set(&profile, "norm_reduce=exact", error);
@@ -228,7 +228,7 @@ static gka_status emulate(test *t, int m, gka_error *error) {
 
 static gka_status answer(test *t, gka_error *error) {
     const gka_oracle_options options = {.oracle = GKA_ORACLE_FP64};
-    gka_exact exact = {.o = t->o[EXACT], .fro = t->fro[EXACT]};
+    gka_outputs exact = {.o = t->o[EXACT], .fro = t->fro[EXACT]};
     gka_status status = gka_oracle_forward(&t->asked, &options, &exact, NULL, NULL, error);
     for (int m = THREE_TERM; status == GKA_OK && m < METHODS; m++)
         if (m <= TWO_TERM || (m >= THREE_FP32 && t->task->table == TRADE))

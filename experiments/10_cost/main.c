@@ -123,7 +123,7 @@ static gka_status measure(lab *l, const setting *s, int repeats, gka_error *erro
     }
     double best = INFINITY, rate = 0;
     for (int i = 0; status == GKA_OK && i < repeats; i++) {
-        gka_chunk out = {.x = x, .o = x + s->T * s->D};
+        gka_outputs out = {.x = x, .o = x + s->T * s->D};
         const double start = seconds();
         status = gka_chunk_forward(&p, &profile, &out, workspace, &report, error);
         best = fmin(best, seconds() - start);

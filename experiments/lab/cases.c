@@ -72,28 +72,28 @@ void lab_layer_drop(lab_layer *layer) {
 
 gka_status lab_layer_exact(const gka_problem *problem, lab_layer *out, gka_error *error) {
     const gka_oracle_options options = {.oracle = GKA_ORACLE_FP64};
-    gka_exact forward = {.x = out->of[LAB_X], .o = out->of[LAB_O], .fro = out->fro},
-              solve = {.dk = out->of[LAB_DK], .p = out->p},
-              layer = {.dk = out->of[LAB_LAYER_DK], .dalpha = out->of[LAB_DALPHA]};
+    gka_outputs forward = {.x = out->of[LAB_X], .o = out->of[LAB_O], .fro = out->fro},
+                solve = {.solve = {.dk = out->of[LAB_DK], .p = out->p}},
+                layer = {.layer = {.dk = out->of[LAB_LAYER_DK], .dalpha = out->of[LAB_DALPHA]}};
     gka_status status = gka_oracle_forward(problem, &options, &forward, NULL, NULL, error);
     if (status == GKA_OK)
-        status = gka_oracle_gradient(problem, GKA_COTANGENT_X, &options, &solve, NULL, NULL, error);
+        status = gka_oracle_gradient(problem, GKA_OF_X, &options, &solve, NULL, NULL, error);
     if (status == GKA_OK)
-        status = gka_oracle_gradient(problem, GKA_COTANGENT_O, &options, &layer, NULL, NULL, error);
+        status = gka_oracle_gradient(problem, GKA_OF_O, &options, &layer, NULL, NULL, error);
     return status;
 }
 
 gka_status lab_layer_emulated(const gka_problem *problem, const gka_profile *profile,
                               lab_layer *out, gka_error *error) {
-    gka_chunk forward = {.x = out->of[LAB_X], .o = out->of[LAB_O], .fro = out->fro},
-              solve = {.dk = out->of[LAB_DK], .p = out->p},
-              layer = {.dk = out->of[LAB_LAYER_DK], .dalpha = out->of[LAB_DALPHA]};
+    gka_outputs forward = {.x = out->of[LAB_X], .o = out->of[LAB_O], .fro = out->fro},
+                solve = {.solve = {.dk = out->of[LAB_DK], .p = out->p}},
+                layer = {.layer = {.dk = out->of[LAB_LAYER_DK], .dalpha = out->of[LAB_DALPHA]}};
     const gka_chunk_given given = {.x = forward.x, .fro = forward.fro};
     gka_status status = gka_chunk_forward(problem, profile, &forward, NULL, NULL, error);
     if (status == GKA_OK)
-        status = gka_chunk_backward(problem, profile, GKA_CHUNK_SOLVE, true, &given, &solve, error);
+        status = gka_chunk_backward(problem, profile, GKA_OF_X, true, &given, &solve, error);
     if (status == GKA_OK)
-        status = gka_chunk_backward(problem, profile, GKA_CHUNK_LAYER, true, &given, &layer, error);
+        status = gka_chunk_backward(problem, profile, GKA_OF_O, true, &given, &layer, error);
     return status;
 }
 
@@ -112,13 +112,13 @@ gka_status lab_layer_stored(const gka_problem *problem, const lab_layer *exact, 
     const size_t wide = (size_t)(problem->T * problem->H * problem->D);
     const gka_format *const bf16 = gka_format_find("bf16");
     gka_profile profile;
-    gka_chunk back = {.dk = out->of[LAB_DK]};
+    gka_outputs back = {.solve.dk = out->of[LAB_DK]};
     const gka_chunk_given given = {.x = out->of[LAB_X], .fro = exact->fro, .p = out->p};
     store(bf16, parts, wide, exact->of[LAB_X], out->of[LAB_X]);
     store(bf16, parts, wide, exact->p, out->p);
     const gka_status status = gka_profile_find("exact64", &profile, error);
     return status == GKA_OK
-               ? gka_chunk_backward(problem, &profile, GKA_CHUNK_SOLVE, true, &given, &back, error)
+               ? gka_chunk_backward(problem, &profile, GKA_OF_X, true, &given, &back, error)
                : status;
 }
 

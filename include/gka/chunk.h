@@ -2,7 +2,7 @@
  *
  *   1  gka_point                every rounding of the released kernels, with its switch
  *   2  gka_profile              device + switches + repairs: exact64, ieee32, h100
- *   3  gka_chunk                what is computed
+ *   3  gka_chunk_check          what is computed, and what a device can run
  *   4  gka_chunk_forward        x f o and the states (NUMERICS 4 and 5)
  *   5  gka_chunk_backward       dq dk dv dalpha dg dh0 of the solve or of the layer
  *   6  gka_chunk_decode         one token (NUMERICS 5)
@@ -68,24 +68,6 @@ GKA_API int gka_point_find(const char *name); /* -1: none */
 
 /* ---- 2 profiles ---------------------------------------------------------------------------- */
 
-/* The iteration: two forms of the same Chebyshev polynomial (NUMERICS 3), and conjugate gradients
- * (NUMERICS 7). num_iter products with H in each. In two-term and cg-consistent the direction is
- * rounded once, and that rounded direction enters both the product and x; in cg only the product
- * reads the rounded one. CG ends a row at |r| <= u^2 |q|, u of the working precision, or where
- * <p, (H + lambda) p> <= 0. Misprinted is three-term from omega_0 = 0, as the paper's Algorithm 1
- * has it: a mistake kept for audits (gka/audit.h). */
-typedef enum gka_form {
-    GKA_THREE_TERM,
-    GKA_TWO_TERM,
-    GKA_FORM_CG,
-    GKA_FORM_CG_CONSISTENT,
-    GKA_FORM_MISPRINTED
-} gka_form;
-enum { GKA_FORM_COUNT = GKA_FORM_CG_CONSISTENT + 1 }; /* those that solve the system */
-GKA_API const char *gka_form_name(gka_form form);     /* "three-term", "two-term", "cg",
-                                                 "cg-consistent",     "misprinted" */
-GKA_API int gka_form_find(const char *name);          /* -1: none */
-
 /* To what the points operand_x and operand_score round, where they are released:
  *   bf16   as the released kernels do
  *   split  two bf16 numbers, high = bf16(x) and low = bf16(x - high): two products, low first
@@ -140,25 +122,8 @@ static inline bool gka_profile_has(const gka_profile *profile, gka_point point) 
 
 /* ---- 3 results ----------------------------------------------------------------------------- */
 
-/* Arrays of the caller, row-major; NULL: not wanted. Letters as in gka/problem.h; chunks as
- * gka_chunk_count. Values are what the kernel would store (bf16 or fp32 numbers in h100). */
-typedef struct gka_chunk {
-    double *x;                 /* [B,T,H,D] */
-    double *fro;               /* [B,T,H] */
-    double *g_cumsum;          /* [B,T,H] chunk-local sum of g */
-    double *o;                 /* [B,T,H,V] */
-    double *h_chunk;           /* [B,chunks,H,D,D] snapshot before each chunk */
-    double *h_final, *u_final; /* [N,H,D,D], [N,H,D,V] */
-    double *p;                 /* [B,T,H,D] the backward's own solve */
-    double *dq;                /* [B,T,H,D] */
-    double *dk;                /* [B,T,G,D] */
-    double *dv;                /* [B,T,G,V] */
-    double *dalpha, *dg;       /* [B,T,H] */
-    double *dh0, *du0;         /* [N,H,D,D], [N,H,D,V]; du0 = 0 for the solve */
-} gka_chunk;
-
-/* Chunks along the second axis of h_chunk: each sequence is cut by itself. */
-GKA_API int64_t gka_chunk_count(const gka_problem *problem);
+/* The values in gka_outputs (gka/problem.h) are what the kernel would store (bf16 or fp32 numbers
+ * in h100). */
 
 /* GKA_BAD_ARGUMENT with a line when the profile's device does not pass gka_device_check;
  * GKA_UNSUPPORTED with one when it cannot run the problem: a tensor core
@@ -187,14 +152,10 @@ GKA_API size_t gka_chunk_workspace(const gka_problem *problem, const gka_profile
  * T. workspace: gka_chunk_workspace bytes for gka_threads() workers, aligned to 64; NULL: taken
  * and given back here. */
 GKA_API gka_status gka_chunk_forward(const gka_problem *problem, const gka_profile *profile,
-                                     gka_chunk *out, void *workspace, gka_chunk_report *report,
+                                     gka_outputs *out, void *workspace, gka_chunk_report *report,
                                      gka_error *error);
 
 /* ---- 5 backward ---------------------------------------------------------------------------- */
-
-/* Of what: of the solve, x with cotangent dx (tensors solve.*), or of the layer, o with cotangent
- * dout (tensors layer.*). */
-typedef enum gka_chunk_of { GKA_CHUNK_SOLVE, GKA_CHUNK_LAYER } gka_chunk_of;
 
 /* What passes from right to left within one sequence, so that it can be computed by pieces: a piece
  * takes what the tokens on its right send back (gka_chunk_carry_start: the cotangents of the final
@@ -218,13 +179,14 @@ typedef struct gka_chunk_given {
     gka_chunk_carry carry; /* read and written; E NULL: none, this is all of the sequence */
 } gka_chunk_given;
 
-/* Fills p dq dk dg dh0, and for the layer dv dalpha du0; forward members that are not NULL are
- * filled too. bp_lambda: differentiate through the ridge lambda = a ||H||_F (the released default).
- * Memory beside the workspace: x, f and, per worker, two rows of T D and 2 sqrt(T/C) states.
- * Grouped heads: dk and dv are summed over the query heads of a group. given may be NULL. */
+/* Fills p dq dk dg dh0 of out->gradient[of], and for the layer dv dalpha du0 (du0 of the solve: 0);
+ * forward members that are not NULL are filled too. bp_lambda: differentiate through the ridge
+ * lambda = a ||H||_F (the released default). Memory beside the workspace: x, f and, per worker, two
+ * rows of T D and 2 sqrt(T/C) states. Grouped heads: dk and dv are summed over the query heads of a
+ * group. given may be NULL. */
 GKA_API gka_status gka_chunk_backward(const gka_problem *problem, const gka_profile *profile,
-                                      gka_chunk_of of, bool bp_lambda, const gka_chunk_given *given,
-                                      gka_chunk *out, gka_error *error);
+                                      gka_of of, bool bp_lambda, const gka_chunk_given *given,
+                                      gka_outputs *out, gka_error *error);
 
 /* ---- 6 decode ------------------------------------------------------------------------------ */
 
@@ -233,7 +195,7 @@ GKA_API gka_status gka_chunk_backward(const gka_problem *problem, const gka_prof
  * Three-term only (GKA_UNSUPPORTED otherwise); of the repairs store, margin and num_iter count.
  * Fills x fro h_final. D a power of two of at least 32 for a device with a tensor core. */
 GKA_API gka_status gka_chunk_decode(const gka_problem *problem, const gka_profile *profile,
-                                    gka_chunk *out, gka_error *error);
+                                    gka_outputs *out, gka_error *error);
 
 /* ---- 7 segments ---------------------------------------------------------------------------- */
 
@@ -258,8 +220,8 @@ typedef enum gka_segments { GKA_SEGMENTS_RELAY, GKA_SEGMENTS_SCAN } gka_segments
  * without decreasing. Fills what gka_chunk_backward fills and h_final, u_final; h_chunk is left.
  * cu_seqlens NULL. Memory: the tensors of the longest segment, 4 states a segment. */
 GKA_API gka_status gka_chunk_by_segments(const gka_problem *problem, const gka_profile *profile,
-                                         gka_chunk_of of, bool bp_lambda, gka_segments segments,
-                                         int64_t count, const int64_t *bounds, gka_chunk *out,
+                                         gka_of of, bool bp_lambda, gka_segments segments,
+                                         int64_t count, const int64_t *bounds, gka_outputs *out,
                                          gka_error *error);
 
 /* ---- 8 spectrum ---------------------------------------------------------------------------- */

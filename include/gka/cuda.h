@@ -12,7 +12,7 @@
 #ifndef GKA_CUDA_H
 #define GKA_CUDA_H
 
-#include "gka/base.h"
+#include "gka/problem.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -20,21 +20,16 @@ extern "C" {
 
 /* ---- 1 the layer --------------------------------------------------------------------------- */
 
-typedef enum gka_cuda_form {
-    GKA_CUDA_TWO_TERM,  /* consistent rounding: the default (NUMERICS 3) */
-    GKA_CUDA_THREE_TERM /* the released iteration */
-} gka_cuda_form;
-
 /* Device pointers, row-major, contiguous, 16-byte aligned. Letters as in gka/problem.h; V = D. */
 typedef struct gka_cuda_layer {
     int64_t B, T, H, G, D;     /* D 64 or 128; H a multiple of G */
     double ridge_ratio, scale; /* used as binary32 */
     int num_iter;
-    gka_cuda_form form;
-    const void *q;        /* bf16 [B,T,H,D] */
-    const void *k, *v;    /* bf16 [B,T,G,D]; v NULL: the solve alone */
-    const void *alpha;    /* bf16 [B,T,H]; NULL: 1 */
-    const float *g;       /* [B,T,H], natural log, finite, <= 0; NULL: ungated */
+    gka_form form;     /* two-term (consistent rounding, NUMERICS 3), or three-term as released */
+    const void *q;     /* bf16 [B,T,H,D] */
+    const void *k, *v; /* bf16 [B,T,G,D]; v NULL: the solve alone */
+    const void *alpha; /* bf16 [B,T,H]; NULL: 1 */
+    const float *g;    /* [B,T,H], natural log, finite, <= 0; NULL: ungated */
     const float *h0, *u0; /* [B,H,D,D]; NULL: 0 */
     /* outputs; NULL: not wanted, except x and fro */
     void *x;                  /* bf16 [B,T,H,D] */

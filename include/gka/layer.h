@@ -2,7 +2,7 @@
  * solver.
  *
  *   1  gka_layer_options        arithmetic, solver, how gradients are taken
- *   2  gka_layer                what is computed
+ *   2  gka_layer_report         what is computed, and how often what happened
  *   3  gka_layer_forward        x f lambda o and the final states
  *   4  gka_layer_gradient       dq dk dv dalpha dg dh0 du0
  *
@@ -24,12 +24,6 @@ extern "C" {
 
 /* ---- 1 options ----------------------------------------------------------------------------- */
 
-/* Which cotangent gradients start from. */
-typedef enum gka_layer_of {
-    GKA_LAYER_OF_X, /* dx of x: the solve alone; E = 0, no dv, dalpha, du0 */
-    GKA_LAYER_OF_O  /* dout of o */
-} gka_layer_of;
-
 typedef struct gka_layer_options {
     gka_policy policy;
     gka_solver solver;
@@ -48,19 +42,8 @@ typedef struct gka_layer_options {
 
 /* ---- 2 results ----------------------------------------------------------------------------- */
 
-/* Arrays of the caller, row-major; NULL: not wanted. Letters as in gka/problem.h. */
-typedef struct gka_layer {
-    double *x;                 /* [B,T,H,D] */
-    double *fro, *lambda;      /* [B,T,H] */
-    double *o;                 /* [B,T,H,V] */
-    double *h_final, *u_final; /* [N,H,D,D], [N,H,D,V] */
-    double *p;                 /* [B,T,H,D]; through: the solver's own q cotangent */
-    double *dq;                /* [B,T,H,D] */
-    double *dk;                /* [B,T,G,D], summed over the query heads of a group, in order */
-    double *dv;                /* [B,T,G,V] */
-    double *dalpha, *dg;       /* [B,T,H] */
-    double *dh0, *du0;         /* [N,H,D,D], [N,H,D,V] */
-} gka_layer;
+/* Of gka_outputs (gka/problem.h) it has no h_chunk, u_chunk, g_cumsum, kappa and halves of dg.
+ * Through the iterations p is the solver's own cotangent of q. Of x: E = 0, no dv, dalpha, du0. */
 
 /* How often what happened, over the forward solves; zeroed by the call. May be NULL. */
 typedef struct gka_layer_report {
@@ -73,15 +56,15 @@ typedef struct gka_layer_report {
 /* GKA_BAD_ARGUMENT for a policy that fails gka_policy_check, a Kalman filter with lambda <= 0 or
  * initial states. */
 GKA_API gka_status gka_layer_forward(const gka_problem *problem, const gka_layer_options *options,
-                                     gka_layer *out, gka_layer_report *report, gka_error *error);
+                                     gka_outputs *out, gka_layer_report *report, gka_error *error);
 
 /* ---- 4 gradients --------------------------------------------------------------------------- */
 
 /* Fills the gradient members, and x fro lambda o where wanted; A and E start from the cotangents of
  * the final states (dh_final; for o du_final too). Memory per worker: 3 T vectors and
  * 2 sqrt(T) states (D + V) D. GKA_UNSUPPORTED for `through` with a solver that has no adjoint. */
-GKA_API gka_status gka_layer_gradient(const gka_problem *problem, gka_layer_of of,
-                                      const gka_layer_options *options, gka_layer *out,
+GKA_API gka_status gka_layer_gradient(const gka_problem *problem, gka_of of,
+                                      const gka_layer_options *options, gka_outputs *out,
                                       gka_layer_report *report, gka_error *error);
 
 #ifdef __cplusplus

@@ -1,7 +1,7 @@
 /* gka/oracle.h - the exact answer.
  *
  *   1  gka_oracle               fp64, certified, MPFR
- *   2  gka_exact                what is computed
+ *   2  gka_oracle_report        what is computed, and what happened on the way
  *   3  gka_oracle_forward       x f lambda o kappa and the states (NUMERICS 1)
  *   4  gka_oracle_gradient      every gradient (NUMERICS 2)
  *   5  gka_oracle_hessian       how x, o and every gradient change along a direction
@@ -67,7 +67,7 @@ typedef struct gka_oracle_given {
  * Gradients come from the last window to the first, each window cut at multiples of `tokens`. On
  * the way right the state before window i is handed to `keep`, to be copied; on the way left
  * `fetch` brings it back. Memory is that of a sequence of `tokens` tokens; a state has about
- * 16 D (D + V) bytes, 16 D^2 for GKA_COTANGENT_X, for which dv and du0 are not filled.
+ * 16 D (D + V) bytes, 16 D^2 for GKA_OF_X, for which dv and du0 are not filled.
  *
  * False from a callback: stop (GKA_INTERRUPTED). */
 typedef struct gka_oracle_window {
@@ -92,49 +92,8 @@ typedef struct gka_oracle_options {
 
 /* ---- 2 results ----------------------------------------------------------------------------- */
 
-/* Arrays of the caller, row-major; NULL: not wanted, and not computed where it costs. Shapes in the
- * problem's letters; chunks = gka_problem_chunks: each sequence is cut into chunks of its own,
- * those of packed sequences numbered one after the other. With V = 0, o and U are empty. With T = 0
- * (or an empty packed sequence) the final states are the initial ones. */
-typedef struct gka_exact {
-    double *x;                 /* [B,T,H,D] */
-    double *fro;               /* [B,T,H]   f_t */
-    double *lambda;            /* [B,T,H] */
-    double *o;                 /* [B,T,H,V] */
-    double *kappa;             /* [B,T,H]   2-norm condition number of H_t + lambda_t I, from fp64
-                                  eigenvalues whatever the oracle; NaN for an empty state */
-    double *h_chunk;           /* [B,chunks,H,D,D] state before each chunk */
-    double *u_chunk;           /* [B,chunks,H,D,V] */
-    double *h_final, *u_final; /* [N,H,D,D], [N,H,D,V] */
-    double *p;                 /* [B,T,H,D] the backward's own solve */
-    double *dq;                /* [B,T,H,D] */
-    double *dk;                /* [B,T,G,D] summed over the query heads of a group */
-    double *dv;                /* [B,T,G,V] */
-    double *dalpha, *dg;       /* [B,T,H] */
-    double *dg_h, *dg_u;       /* [B,T,H] the two halves of dg */
-    double *dh0, *du0;         /* [N,H,D,D], [N,H,D,V] */
-} gka_exact;
-
-/* How many chunks h_chunk has in its second axis: ceil(T/C), or the sum over packed sequences. */
-GKA_API int64_t gka_problem_chunks(const gka_problem *problem);
-
-/* The gradients' members, and what gka_oracle_given adds to them. */
-typedef enum gka_gradient {
-    GKA_GRADIENT_P,
-    GKA_GRADIENT_DQ,
-    GKA_GRADIENT_DK,
-    GKA_GRADIENT_DV,
-    GKA_GRADIENT_DALPHA,
-    GKA_GRADIENT_DG,
-    GKA_GRADIENT_DG_H,
-    GKA_GRADIENT_DG_U,
-    GKA_GRADIENT_DH0,
-    GKA_GRADIENT_DU0,
-    GKA_GRADIENT_X,
-    GKA_GRADIENT_FRO,
-    GKA_GRADIENT_O,
-    GKA_GRADIENTS
-} gka_gradient;
+/* Which members of gka_outputs (gka/problem.h) an oracle fills: all but g_cumsum. kappa comes of
+ * fp64 eigenvalues whatever the oracle is; NaN for an empty state. */
 
 /* An element whose rounding stands without a proof: `at` counts the elements of the member called
  * `tensor`. */
@@ -162,11 +121,11 @@ typedef struct gka_oracle_report {
     double worst_bound; /* certified: largest proven ||x - x_hat||_2 / ||x_hat||_2, before
                            rounding to a format */
     /* Of certified gradients: */
-    int64_t elements;              /* elements of the tensors asked for */
-    int64_t elements_mpfr;         /* of these, those that double-double could not decide */
-    int64_t elements_undecided;    /* of those, rounded without a proof: gka_oracle_gradient */
-    double largest[GKA_GRADIENTS]; /* largest |element| */
-    double bound[GKA_GRADIENTS];   /* largest proven |element - double-double|, before rounding;
+    int64_t elements;            /* elements of the tensors asked for */
+    int64_t elements_mpfr;       /* of these, those that double-double could not decide */
+    int64_t elements_undecided;  /* of those, rounded without a proof: gka_oracle_gradient */
+    double largest[GKA_OUTPUTS]; /* largest |element| */
+    double bound[GKA_OUTPUTS];   /* largest proven |element - double-double|, before rounding;
                                       INFINITY: for some element nothing is proven */
 } gka_oracle_report;
 
@@ -186,20 +145,15 @@ typedef struct gka_oracle_report {
  *
  * error names sequence, token and head. After a failure the members hold anything. */
 GKA_API gka_status gka_oracle_forward(const gka_problem *problem, const gka_oracle_options *options,
-                                      gka_exact *out, gka_exact *lo, gka_oracle_report *report,
+                                      gka_outputs *out, gka_outputs *lo, gka_oracle_report *report,
                                       gka_error *error);
 
 /* ---- 4 gradients --------------------------------------------------------------------------- */
 
-typedef enum gka_cotangent {
-    GKA_COTANGENT_X, /* dx of x: the solve alone (tensors solve.*) */
-    GKA_COTANGENT_O  /* dout of o: the layer (tensors layer.*) */
-} gka_cotangent;
-
 /* Fills the gradient members of out that are wanted, p with them; the problem must have the
- * cotangent. For GKA_COTANGENT_X what belongs to v, alpha, u0 is zero and dq = p. Cotangents of the
+ * cotangent. For GKA_OF_X what belongs to v, alpha, u0 is zero and dq = p. Cotangents of the
  * final states, where the problem has them, are what A and E of NUMERICS 2 start from (for
- * GKA_COTANGENT_X dh_final alone).
+ * GKA_OF_X dh_final alone).
  *
  * dh0 = gamma_1 A_1 is the derivative by the entries of H_0 taken as D^2 independent numbers. The
  * layer sees h0 through (h0 + h0^T)/2, so the change along any direction X is <dh0, (X + X^T)/2>:
@@ -208,7 +162,7 @@ typedef enum gka_cotangent {
  * fp64 and MPFR keep about 2 sqrt(T) states, [D,D+V] numbers each, for every thread; MPFR also the
  * T (D + V) numbers of dk and dv. Numbers of 8 bytes, and of 32 + precision/8 bytes. Certified: as
  * MPFR, numbers of 16 bytes. With options->given (may be all NULL; certified alone) they are those
- * at the given tensors, and the members x, fro and, for GKA_COTANGENT_O, o are filled as well.
+ * at the given tensors, and the members x, fro and, for GKA_OF_O, o are filled as well.
  * Threads: one sequence and one group of heads is one piece of work; results do not depend on their
  * number.
  *
@@ -223,9 +177,10 @@ typedef enum gka_cotangent {
  * is not tried - with options->leave_undecided, or for sequences of more than 2^14 tokens - what
  * double-double left: its own rounding, mostly right.
  */
-GKA_API gka_status gka_oracle_gradient(const gka_problem *problem, gka_cotangent cotangent,
-                                       const gka_oracle_options *options, gka_exact *out,
-                                       gka_exact *lo, gka_oracle_report *report, gka_error *error);
+GKA_API gka_status gka_oracle_gradient(const gka_problem *problem, gka_of cotangent,
+                                       const gka_oracle_options *options, gka_outputs *out,
+                                       gka_outputs *lo, gka_oracle_report *report,
+                                       gka_error *error);
 
 /* ---- 5 second derivatives ------------------------------------------------------------------ */
 
@@ -254,7 +209,7 @@ typedef struct gka_direction {
  * stands for. Costs about two gradients; memory as gka_oracle_gradient's, twice. Of the options
  * only `progress` counts, of the failures of the forward oracle those of fp64. For y = x the slots
  * v and alpha of the product are zero. */
-GKA_API gka_status gka_oracle_hessian(const gka_problem *problem, gka_cotangent cotangent,
+GKA_API gka_status gka_oracle_hessian(const gka_problem *problem, gka_of cotangent,
                                       const gka_oracle_options *options,
                                       const gka_direction *direction, gka_direction *product,
                                       gka_error *error);

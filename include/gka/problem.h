@@ -7,6 +7,9 @@
  *   5  gka_problem_write         to a file
  *   6  gka_problem_tokens        some of the tokens
  *   7  gka_problem_fold          beta and normalise, multiplied into q, k, v
+ *   8  gka_output                what the layer computes: one row of one table for each tensor
+ *   9  gka_outputs               the container of results that every kernel fills
+ *  10  gka_form                  the iteration by which kernels solve
  *
  * Letters: B batch, T tokens, H query heads, G key/value heads (H a multiple of G; head h reads
  * key/value head h / (H/G)), D key size, V value size, N sequences, C chunk size.
@@ -274,6 +277,166 @@ GKA_API bool gka_problem_is_folded(const gka_problem *problem);
  * is all zero. */
 GKA_API gka_status gka_problem_fold(const gka_problem *from, gka_dtype dtype, gka_problem *to,
                                     gka_error *error);
+
+/* ---- 8 outputs ----------------------------------------------------------------------------- */
+
+/* What a gradient is taken of: of x, with the cotangent dx (the solve alone: tensors solve.*), or
+ * of o, with the cotangent dout (the whole layer: tensors layer.*). */
+typedef enum gka_of { GKA_OF_X, GKA_OF_O } gka_of;
+
+/* Which computation fills an output. One pass of a kernel gives forward and states. */
+typedef enum gka_pass {
+    GKA_PASS_FORWARD, /* x f lambda kappa o */
+    GKA_PASS_STATES,  /* the states that tokens leave behind */
+    GKA_PASS_SOLVE,   /* gradients of x */
+    GKA_PASS_LAYER,   /* gradients of o */
+    GKA_PASSES
+} gka_pass;
+
+/* The tensors that the layer computes, as rows of the table below. Both passes of gradients have
+ * the same members in the same order (GKA_GRADIENT_OUTPUT finds one of them). A set of outputs is
+ * an unsigned number: GKA_BIT(X) | GKA_BIT(FRO). */
+typedef enum gka_output_id {
+    GKA_OUT_X,
+    GKA_OUT_FRO,
+    GKA_OUT_H_CHUNK,
+    GKA_OUT_H_FINAL,
+    GKA_OUT_U_FINAL,
+    GKA_OUT_O,
+    GKA_OUT_LAMBDA,
+    GKA_OUT_KAPPA,
+    GKA_OUT_G_CUMSUM,
+    GKA_OUT_U_CHUNK,
+    GKA_OUT_SOLVE_DQ,
+    GKA_OUT_SOLVE_DK,
+    GKA_OUT_SOLVE_DV,
+    GKA_OUT_SOLVE_DALPHA,
+    GKA_OUT_SOLVE_DG,
+    GKA_OUT_SOLVE_DH0,
+    GKA_OUT_SOLVE_DU0,
+    GKA_OUT_SOLVE_P,
+    GKA_OUT_SOLVE_DG_H,
+    GKA_OUT_SOLVE_DG_U,
+    GKA_OUT_LAYER_DQ,
+    GKA_OUT_LAYER_DK,
+    GKA_OUT_LAYER_DV,
+    GKA_OUT_LAYER_DALPHA,
+    GKA_OUT_LAYER_DG,
+    GKA_OUT_LAYER_DH0,
+    GKA_OUT_LAYER_DU0,
+    GKA_OUT_LAYER_P,
+    GKA_OUT_LAYER_DG_H,
+    GKA_OUT_LAYER_DG_U,
+    GKA_OUTPUTS
+} gka_output_id;
+enum { GKA_JUDGED = 15 };
+#define GKA_BIT(id) (1u << GKA_OUT_##id)
+/* GKA_GRADIENT_OUTPUT(of, DK) is GKA_OUT_SOLVE_DK or GKA_OUT_LAYER_DK. */
+#define GKA_GRADIENT_OUTPUT(of, name)                                                              \
+    ((of) == GKA_OF_X ? GKA_OUT_SOLVE_##name : GKA_OUT_LAYER_##name)
+
+typedef struct gka_output {
+    const char *name; /* as tensors of files are called */
+    gka_pass pass;
+    const char *shape; /* in the problem's letters, C = chunks: "BTHD" */
+    int row_rank;      /* how many trailing axes make a row of errors */
+    bool wide;         /* kernels store it in F32 whatever the type of the inputs is */
+    bool judged;       /* verify and goldens know it; the others are for experiments */
+    /* Bit i: output i is read by this one's local judgement (gka/golden.h); 0: it has none. */
+    unsigned upstream;
+} gka_output;
+
+GKA_API extern const gka_output gka_output_table[GKA_OUTPUTS];
+
+GKA_API int gka_output_find(const char *name); /* -1: none */
+
+/* The input tensor (v, dx or do) without which the output is not defined; NULL: all are there. */
+GKA_API const char *gka_output_lacks(const gka_problem *problem, int output);
+
+/* How many chunks h_chunk has in its second axis. Each sequence is cut into chunks of its own:
+ * ceil(T/C), or for packed sequences, whose chunks are numbered one after the other, the sum. */
+GKA_API int64_t gka_problem_chunks(const gka_problem *problem);
+
+/* Rank and extents; how many elements. */
+GKA_API int gka_output_shape(const gka_problem *problem, int output, int64_t shape[GKA_MAX_RANK]);
+GKA_API int64_t gka_output_count(const gka_problem *problem, int output);
+/* The type in which kernels store it. */
+GKA_API gka_dtype gka_output_dtype(const gka_problem *problem, int output);
+
+/* ---- 9 results ----------------------------------------------------------------------------- */
+
+#if defined __cplusplus &&                                                                         \
+    defined __GNUC__ /* C has anonymous structs since 2011, C++ as extension */
+#define GKA_ANONYMOUS __extension__
+#else
+#define GKA_ANONYMOUS
+#endif
+
+/* Arrays of the caller, row-major; NULL: not wanted, and not computed where it costs. With V = 0, o
+ * and U are empty. With T = 0 (or an empty packed sequence) the final states are the initial ones.
+ */
+typedef struct gka_gradients {
+    double *dq;          /* [B,T,H,D] */
+    double *dk;          /* [B,T,G,D] summed over the query heads of a group */
+    double *dv;          /* [B,T,G,V] */
+    double *dalpha, *dg; /* [B,T,H] */
+    double *dh0, *du0;   /* [N,H,D,D], [N,H,D,V] */
+    double *p;           /* [B,T,H,D] the backward's own solve; of x it is dq */
+    double *dg_h, *dg_u; /* [B,T,H] the two halves of dg */
+} gka_gradients;
+
+/* One container for what every kernel computes, by name or by the number of the output: members
+ * and of[] are the same pointers. A kernel fills what it has of those that are not NULL. */
+typedef union gka_outputs {
+    double *of[GKA_OUTPUTS];
+    GKA_ANONYMOUS struct {
+        double *x;                 /* [B,T,H,D] */
+        double *fro;               /* [B,T,H]   f_t */
+        double *h_chunk;           /* [B,chunks,H,D,D] state before each chunk */
+        double *h_final, *u_final; /* [N,H,D,D], [N,H,D,V] */
+        double *o;                 /* [B,T,H,V] */
+        double *lambda;            /* [B,T,H] */
+        double *kappa;             /* [B,T,H]   2-norm condition number of H_t + lambda_t I */
+        double *g_cumsum;          /* [B,T,H]   chunk-local sum of g */
+        double *u_chunk;           /* [B,chunks,H,D,V] */
+        GKA_ANONYMOUS union {
+            gka_gradients gradient[2]; /* by gka_of */
+            GKA_ANONYMOUS struct { gka_gradients solve, layer; };
+        };
+    };
+} gka_outputs;
+
+/* Those of `set` alone; the others NULL. Whether there are any. */
+GKA_API bool gka_outputs_only(const gka_outputs *all, unsigned set, gka_outputs *some);
+/* Which are not NULL. */
+GKA_API unsigned gka_outputs_set(const gka_outputs *outputs);
+/* The outputs of a pass; all gradients of x or of o. */
+GKA_API unsigned gka_pass_outputs(gka_pass pass);
+GKA_API unsigned gka_of_outputs(gka_of of);
+/* Those of a forward pass, states included. */
+GKA_API unsigned gka_forward_outputs(void);
+/* Those that are judged, GKA_JUDGED of them. */
+GKA_API unsigned gka_judged_outputs(void);
+
+/* ---- 10 the iteration----------------------------------------------------------------------- */
+
+/* The iteration: two forms of the same Chebyshev polynomial (NUMERICS 3), and conjugate gradients
+ * (NUMERICS 7). num_iter products with H in each. In two-term and cg-consistent the direction is
+ * rounded once, and that rounded direction enters both the product and x; in cg only the product
+ * reads the rounded one. CG ends a row at |r| <= u^2 |q|, u of the working precision, or where
+ * <p, (H + lambda) p> <= 0. Misprinted is three-term from omega_0 = 0, as the paper's Algorithm 1
+ * has it: a mistake kept for audits (gka/audit.h). */
+typedef enum gka_form {
+    GKA_THREE_TERM,
+    GKA_TWO_TERM,
+    GKA_FORM_CG,
+    GKA_FORM_CG_CONSISTENT,
+    GKA_FORM_MISPRINTED
+} gka_form;
+enum { GKA_FORM_COUNT = GKA_FORM_CG_CONSISTENT + 1 }; /* those that solve the system */
+GKA_API const char *gka_form_name(gka_form form);     /* "three-term", "two-term", "cg",
+                                                 "cg-consistent",     "misprinted" */
+GKA_API int gka_form_find(const char *name);          /* -1: none */
 
 #ifdef __cplusplus
 }

@@ -29,10 +29,10 @@ int gka_audit_find(const char *name) {
 
 typedef struct job {
     golden_reference golden;
-    golden_values right; /* exact64, not rounded */
+    gka_outputs right; /* exact64, not rounded */
     audit_case subject;
-    unsigned judged;           /* outputs with a tolerance and all their upstream tensors */
-    int output[JUDGE_OUTPUTS]; /* of each tensor of the audit */
+    unsigned judged;         /* outputs with a tolerance and all their upstream tensors */
+    int output[GKA_OUTPUTS]; /* of each tensor of the audit */
 } job;
 
 static gka_status open_case(job *j, const gka_file *golden, gka_error *error) {
@@ -42,9 +42,9 @@ static gka_status open_case(job *j, const gka_file *golden, gka_error *error) {
             gka_fail(error, GKA_BAD_FILE, "%s: of one stage; a golden of all of them was expected",
                      gka_file_path(golden));
     const gka_problem *const problem = &j->golden.problem;
-    unsigned wanted = j->golden.wanted | 1u << JUDGE_X | 1u << JUDGE_FRO;
-    for (int i = 0; i < JUDGE_OUTPUTS && status == GKA_OK; i++) {
-        const unsigned upstream = gka_judge_outputs[i].upstream;
+    unsigned wanted = j->golden.wanted | 1u << GKA_OUT_X | 1u << GKA_OUT_FRO;
+    for (int i = 0; i < GKA_OUTPUTS && status == GKA_OK; i++) {
+        const unsigned upstream = gka_output_table[i].upstream;
         if (!(j->golden.wanted >> i & 1))
             continue;
         if (!isnan(j->golden.tolerance[i].rel) && (upstream & ~j->golden.wanted) == 0)
@@ -67,21 +67,21 @@ static void close_case(job *j) {
 
 /* A mistake that moves no tensor by more than exact64's own rounding is none here (7.9e-14 is the
  * worst between two ways to compute the same; tests/conformance/chunk_layer.c). */
-static bool changes_something(const job *j, const golden_values *out) {
-    for (int i = 0; i < JUDGE_OUTPUTS; i++)
+static bool changes_something(const job *j, const gka_outputs *out) {
+    for (int i = 0; i < GKA_OUTPUTS; i++)
         if (j->golden.wanted >> i & 1 && out->of[i] != NULL &&
-            !(gka_rel_err(gka_judge_count(j->subject.problem, i), out->of[i], j->right.of[i]) <
+            !(gka_rel_err(gka_output_count(j->subject.problem, i), out->of[i], j->right.of[i]) <
               0x1p-40))
             return true;
     return false;
 }
 
 /* The member's tensors as stored; all NULL where it does not apply. */
-static gka_status run_member(const job *j, const audit_member *m, golden_values *out,
+static gka_status run_member(const job *j, const audit_member *m, gka_outputs *out,
                              char note[AUDIT_NOTE], gka_error *error) {
     gka_status status = m->run(&j->subject, m, out, note, error);
     bool some = false;
-    for (int i = 0; i < JUDGE_OUTPUTS; i++)
+    for (int i = 0; i < GKA_OUTPUTS; i++)
         some |= j->golden.wanted >> i & 1 && out->of[i] != NULL;
     if (status == GKA_OK && some && !m->is.accept && !changes_something(j, out)) {
         gka_golden_free(out);
@@ -100,9 +100,9 @@ static bool above(double error, double tolerance) {
     return !(error <= tolerance);
 }
 
-static gka_status judge_member(const job *j, const golden_values *out, gka_audit *audit,
+static gka_status judge_member(const job *j, const gka_outputs *out, gka_audit *audit,
                                gka_audit_row *row, gka_error *error) {
-    golden_error errors[JUDGE_OUTPUTS];
+    golden_error errors[GKA_OUTPUTS];
     const gka_status status = gka_golden_errors(j->subject.problem, j->golden.wanted, out,
                                                 &j->golden.steps, errors, error);
     row->good = row->member->accept;
@@ -124,10 +124,10 @@ static gka_status judge_member(const job *j, const golden_values *out, gka_audit
 
 static gka_status run_row(const job *j, size_t i, gka_audit *audit, gka_error *error) {
     gka_audit_row *const row = &audit->rows[i];
-    golden_values out = {0};
+    gka_outputs out = {0};
     gka_status status = run_member(j, gka_audit_panel_at(i), &out, row->note, error);
     bool some = false;
-    for (int o = 0; o < JUDGE_OUTPUTS; o++)
+    for (int o = 0; o < GKA_OUTPUTS; o++)
         some |= out.of[o] != NULL;
     if (status == GKA_OK && some)
         status = judge_member(j, &out, audit, row, error);
@@ -198,16 +198,16 @@ static void count_members(gka_audit *audit) {
 /* ---- audit --------------------------------------------------------------------------------- */
 
 static gka_status start_record(job *j, gka_audit *audit, gka_error *error) {
-    audit->tensors = gka_alloc(JUDGE_OUTPUTS, sizeof *audit->tensors);
+    audit->tensors = gka_alloc(GKA_OUTPUTS, sizeof *audit->tensors);
     audit->rows = gka_alloc(gka_audit_panel_count(), sizeof *audit->rows);
     if (audit->tensors == NULL || audit->rows == NULL)
         return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory for an audit");
-    for (int i = 0; i < JUDGE_OUTPUTS; i++) {
+    for (int i = 0; i < GKA_OUTPUTS; i++) {
         if (!(j->golden.wanted >> i & 1))
             continue;
         j->output[audit->tensor_count] = i;
         audit->tensors[audit->tensor_count++] =
-            (gka_audit_tensor){.name = gka_judge_outputs[i].name,
+            (gka_audit_tensor){.name = gka_output_table[i].name,
                                .tolerance = j->golden.tolerance[i].rel,
                                .accepted = NAN,
                                .rejected = NAN,
@@ -259,25 +259,25 @@ void gka_audit_free(gka_audit *audit) {
 
 static gka_status encode(const gka_problem *problem, int output, const double *values,
                          gka_tensor *tensor, gka_error *error) {
-    const gka_dtype dtype = gka_judge_dtype(problem, output);
-    const size_t count = (size_t)gka_judge_count(problem, output), size = gka_dtype_size(dtype);
+    const gka_dtype dtype = gka_output_dtype(problem, output);
+    const size_t count = (size_t)gka_output_count(problem, output), size = gka_dtype_size(dtype);
     unsigned char *const bytes = gka_alloc(count, size);
     if (bytes == NULL)
         return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory storing '%s'",
-                        gka_judge_outputs[output].name);
+                        gka_output_table[output].name);
     for (size_t i = 0; i < count; i++)
         gka_store_le(bytes + i * size, size, gka_encode(gka_format_of_dtype(dtype), values[i]));
-    *tensor = (gka_tensor){.name = gka_judge_outputs[output].name, .dtype = dtype, .data = bytes};
-    tensor->rank = gka_judge_shape(problem, output, tensor->shape);
+    *tensor = (gka_tensor){.name = gka_output_table[output].name, .dtype = dtype, .data = bytes};
+    tensor->rank = gka_output_shape(problem, output, tensor->shape);
     return GKA_OK;
 }
 
-static gka_status write_values(const job *j, const golden_values *values, const char *member,
+static gka_status write_values(const job *j, const gka_outputs *values, const char *member,
                                const char *path, gka_error *error) {
-    gka_tensor tensors[JUDGE_OUTPUTS] = {0};
+    gka_tensor tensors[GKA_OUTPUTS] = {0};
     size_t count = 0;
     gka_status status = GKA_OK;
-    for (int i = 0; i < JUDGE_OUTPUTS && status == GKA_OK; i++)
+    for (int i = 0; i < GKA_OUTPUTS && status == GKA_OK; i++)
         if (j->golden.wanted >> i & 1 && values->of[i] != NULL)
             status = encode(j->subject.problem, i, values->of[i], &tensors[count++], error);
     const gka_text_pair said[] = {{"audit", member}};
@@ -295,12 +295,12 @@ gka_status gka_golden_audit_write(const gka_file *golden, const char *member, co
         return gka_fail(error, GKA_BAD_ARGUMENT, "no member '%s' in the panels", member);
     job j = {0};
     char note[AUDIT_NOTE] = "";
-    golden_values out = {0};
+    gka_outputs out = {0};
     gka_status status = open_case(&j, golden, error);
     if (status == GKA_OK)
         status = run_member(&j, gka_audit_panel_at(i), &out, note, error);
     bool some = false;
-    for (int o = 0; o < JUDGE_OUTPUTS; o++)
+    for (int o = 0; o < GKA_OUTPUTS; o++)
         some |= out.of[o] != NULL;
     if (status == GKA_OK && !some)
         status = gka_fail(error, GKA_UNSUPPORTED, "%s does not apply to %s: %s", member,

@@ -17,9 +17,9 @@ enum { AUDIT_NOTE = 160 };
 
 typedef struct audit_case {
     const gka_problem *problem;
-    unsigned wanted;            /* the golden's outputs and what those are judged at */
-    const golden_values *right; /* all of `wanted`: exact64, not rounded */
-    const golden_values *exact; /* the golden's outputs by the oracle */
+    unsigned wanted;          /* the golden's outputs and what those are judged at */
+    const gka_outputs *right; /* all of `wanted`: exact64, not rounded */
+    const gka_outputs *exact; /* the golden's outputs by the oracle */
 } audit_case;
 
 typedef struct audit_member audit_member;
@@ -27,7 +27,7 @@ typedef struct audit_member audit_member;
 /* Fills `out` (allocating what it fills; some of `wanted` may stay NULL) with values not yet
  * rounded to their stored types. A member that does not apply leaves all of `out` NULL and its
  * reason in note. */
-typedef gka_status audit_run(const audit_case *c, const audit_member *member, golden_values *out,
+typedef gka_status audit_run(const audit_case *c, const audit_member *member, gka_outputs *out,
                              char note[AUDIT_NOTE], gka_error *error);
 
 typedef struct audit_copy audit_copy;
@@ -62,14 +62,14 @@ audit_run gka_audit_run_tokens;
 gka_status gka_audit_does_not_apply(char note[AUDIT_NOTE], const char *why);
 gka_profile gka_audit_exact64(void);
 /* out.of[i] of `which` as the right values are. */
-gka_status gka_audit_copy_right(const audit_case *c, unsigned which, golden_values *out,
+gka_status gka_audit_copy_right(const audit_case *c, unsigned which, gka_outputs *out,
                                 gka_error *error);
 /* Whatever is still missing, by the exact formulas at out's own x f and dq; what has no upstream
  * tensors, as it is right. */
-gka_status gka_audit_follow(const audit_case *c, golden_values *out, gka_error *error);
+gka_status gka_audit_follow(const audit_case *c, gka_outputs *out, gka_error *error);
 /* Everything of a problem that differs from the case's in its inputs alone. */
-gka_status gka_audit_run_problem(const audit_case *c, const gka_problem *problem,
-                                 golden_values *out, gka_error *error);
+gka_status gka_audit_run_problem(const audit_case *c, const gka_problem *problem, gka_outputs *out,
+                                 gka_error *error);
 
 /* ---- a problem to change ------------------------------------------------------------------- */
 

@@ -25,29 +25,29 @@ gka_profile gka_audit_exact64(void) {
 }
 
 /* out.of[i] of `which` as the right values are. */
-gka_status gka_audit_copy_right(const audit_case *c, unsigned which, golden_values *out,
+gka_status gka_audit_copy_right(const audit_case *c, unsigned which, gka_outputs *out,
                                 gka_error *error) {
     which &= c->wanted;
     const gka_status status = gka_golden_allocate(c->problem, which, out, error);
-    for (int i = 0; i < JUDGE_OUTPUTS && status == GKA_OK; i++)
+    for (int i = 0; i < GKA_OUTPUTS && status == GKA_OK; i++)
         if (which >> i & 1)
             memcpy(out->of[i], c->right->of[i],
-                   (size_t)gka_judge_count(c->problem, i) * sizeof *out->of[i]);
+                   (size_t)gka_output_count(c->problem, i) * sizeof *out->of[i]);
     return status;
 }
 
 /* Whatever is still missing, by the exact formulas at out's own x f and dq; what has no upstream
  * tensors, as it is right. */
-gka_status gka_audit_follow(const audit_case *c, golden_values *out, gka_error *error) {
+gka_status gka_audit_follow(const audit_case *c, gka_outputs *out, gka_error *error) {
     unsigned missing = 0, local = 0;
-    for (int i = 0; i < JUDGE_OUTPUTS; i++)
+    for (int i = 0; i < GKA_OUTPUTS; i++)
         if (c->wanted >> i & 1 && out->of[i] == NULL) {
             missing |= 1u << i;
-            local |= gka_judge_outputs[i].upstream != 0 ? 1u << i : 0;
+            local |= gka_output_table[i].upstream != 0 ? 1u << i : 0;
         }
     gka_status status = gka_audit_copy_right(c, missing & ~local, out, error);
-    golden_values given = {0};
-    static const int upstream[] = {JUDGE_X, JUDGE_FRO, JUDGE_SOLVE_DQ, JUDGE_LAYER_DQ};
+    gka_outputs given = {0};
+    static const int upstream[] = {GKA_OUT_X, GKA_OUT_FRO, GKA_OUT_SOLVE_DQ, GKA_OUT_LAYER_DQ};
     for (size_t i = 0; i < sizeof upstream / sizeof *upstream; i++)
         given.of[upstream[i]] = out->of[upstream[i]];
     if (status == GKA_OK)
@@ -56,8 +56,8 @@ gka_status gka_audit_follow(const audit_case *c, golden_values *out, gka_error *
 }
 
 /* Everything of a problem that differs from the case's in its inputs alone. */
-gka_status gka_audit_run_problem(const audit_case *c, const gka_problem *problem,
-                                 golden_values *out, gka_error *error) {
+gka_status gka_audit_run_problem(const audit_case *c, const gka_problem *problem, gka_outputs *out,
+                                 gka_error *error) {
     const gka_profile profile = gka_audit_exact64();
     return gka_golden_steps(problem, &profile, c->wanted, out, error);
 }

@@ -11,7 +11,7 @@
 
 /* ---- references ---------------------------------------------------------------------------- */
 
-static gka_status run_steps(const audit_case *c, const audit_member *m, golden_values *out,
+static gka_status run_steps(const audit_case *c, const audit_member *m, gka_outputs *out,
                             char note[AUDIT_NOTE], gka_error *error) {
     (void)m, (void)note;
     return gka_audit_copy_right(c, c->wanted, out, error);
@@ -21,29 +21,29 @@ static gka_status run_steps(const audit_case *c, const audit_member *m, golden_v
  * values and conjugate gradients, which are nearer, are right by another measure. */
 static bool steps_converge(const audit_case *c, char note[AUDIT_NOTE]) {
     const double u = gka_format_unit_roundoff(gka_format_of_dtype(c->problem->q.dtype));
-    static const int solved[] = {JUDGE_X, JUDGE_SOLVE_DQ, JUDGE_LAYER_DQ};
+    static const int solved[] = {GKA_OUT_X, GKA_OUT_SOLVE_DQ, GKA_OUT_LAYER_DQ};
     for (size_t i = 0; i < sizeof solved / sizeof *solved; i++) {
         const int o = solved[i];
         if (c->exact->of[o] == NULL)
             continue;
         const double left =
-            gka_rel_err(gka_judge_count(c->problem, o), c->exact->of[o], c->right->of[o]);
+            gka_rel_err(gka_output_count(c->problem, o), c->exact->of[o], c->right->of[o]);
         if (left <= u)
             continue;
         (void)snprintf(note, AUDIT_NOTE, "%d steps leave %.1e of %s, more than a rounding",
-                       c->problem->num_iter, left, gka_judge_outputs[o].name);
+                       c->problem->num_iter, left, gka_output_table[o].name);
         return false;
     }
     return true;
 }
 
-static gka_status run_exact(const audit_case *c, const audit_member *m, golden_values *out,
+static gka_status run_exact(const audit_case *c, const audit_member *m, gka_outputs *out,
                             char note[AUDIT_NOTE], gka_error *error) {
     (void)m;
     if (!steps_converge(c, note))
         return GKA_OK;
     unsigned there = 0;
-    for (int i = 0; i < JUDGE_OUTPUTS; i++)
+    for (int i = 0; i < GKA_OUTPUTS; i++)
         there |= (c->exact->of[i] != NULL ? 1u : 0u) << i;
     const audit_case exact = {c->problem, there, c->exact, c->exact};
     return gka_audit_copy_right(&exact, there, out, error);
@@ -64,16 +64,16 @@ static bool all_finite(int64_t n, const double *values) {
 
 /* NaN and Inf that the hardware gives (an empty state, the ungated backward of a ragged sequence)
  * are defects that are known; such a tensor gets no verdict. */
-static void leave_out_nan(const audit_case *c, golden_values *out, char note[AUDIT_NOTE]) {
+static void leave_out_nan(const audit_case *c, gka_outputs *out, char note[AUDIT_NOTE]) {
     int used = 0;
-    for (int i = 0; i < JUDGE_OUTPUTS; i++) {
-        if (out->of[i] == NULL || all_finite(gka_judge_count(c->problem, i), out->of[i]))
+    for (int i = 0; i < GKA_OUTPUTS; i++) {
+        if (out->of[i] == NULL || all_finite(gka_output_count(c->problem, i), out->of[i]))
             continue;
         gka_free(out->of[i]);
         out->of[i] = NULL;
         if (used < AUDIT_NOTE)
             used += snprintf(note + used, (size_t)(AUDIT_NOTE - used), "%s%s",
-                             used == 0 ? "not finite: " : " ", gka_judge_outputs[i].name);
+                             used == 0 ? "not finite: " : " ", gka_output_table[i].name);
     }
 }
 
@@ -92,7 +92,7 @@ static gka_status make_profile(const audit_case *c, const audit_member *m, gka_p
     return status;
 }
 
-static gka_status run_profile(const audit_case *c, const audit_member *m, golden_values *out,
+static gka_status run_profile(const audit_case *c, const audit_member *m, gka_outputs *out,
                               char note[AUDIT_NOTE], gka_error *error) {
     gka_profile profile;
     gka_problem problem = *c->problem;
@@ -110,7 +110,7 @@ static gka_status run_profile(const audit_case *c, const audit_member *m, golden
     if (profile.low_states && !profile.fp16)
         return gka_audit_does_not_apply(note, "states in bf16 are a mistake: see bf16");
     /* The states before each chunk are others when chunks are. */
-    const unsigned wanted = m->chunk != 0 ? c->wanted & ~BIT(H_CHUNK) : c->wanted;
+    const unsigned wanted = m->chunk != 0 ? c->wanted & ~GKA_BIT(H_CHUNK) : c->wanted;
     const bool cg = profile.form == GKA_FORM_CG || profile.form == GKA_FORM_CG_CONSISTENT;
     if (cg && !steps_converge(c, note))
         return GKA_OK;
@@ -125,7 +125,7 @@ static gka_status run_profile(const audit_case *c, const audit_member *m, golden
 
 /* The recurrence over tokens in an arithmetic, the member's `profile`. Of room layer, which has no
  * h_chunk. */
-gka_status gka_audit_run_tokens(const audit_case *c, const audit_member *m, golden_values *out,
+gka_status gka_audit_run_tokens(const audit_case *c, const audit_member *m, gka_outputs *out,
                                 char note[AUDIT_NOTE], gka_error *error) {
     const gka_status status = gka_golden_by_tokens(c->problem, m->profile, c->wanted, out, error);
     if (status == GKA_OK && m->is.accept)
@@ -137,7 +137,7 @@ gka_status gka_audit_run_tokens(const audit_case *c, const audit_member *m, gold
  * <p, q> for <p, (H + lambda) x>: good for an x that solves, which neither a few steps give nor,
  * with its residual, the three-term form (quick, ragged: layer.dg of a row .32 off where the others
  * have .1). They have no cotangents of the final states. */
-static gka_status run_cuda(const audit_case *c, const audit_member *m, golden_values *out,
+static gka_status run_cuda(const audit_case *c, const audit_member *m, gka_outputs *out,
                            char note[AUDIT_NOTE], gka_error *error) {
     const gka_problem *const p = c->problem;
     if (p->dh_final.data != NULL || p->du_final.data != NULL)
@@ -145,15 +145,16 @@ static gka_status run_cuda(const audit_case *c, const audit_member *m, golden_va
     if (!steps_converge(c, note))
         return GKA_OK;
     enum { FORWARD, SOLVE, LAYER, PASSES };
-    gka_chunk passes[PASSES] = {0};
+    gka_outputs passes[PASSES] = {0};
     bool some[PASSES] = {true, false, false};
-    const unsigned of_one = BIT(X) | BIT(FRO) | BIT(O) | BIT(H_FINAL) | BIT(U_FINAL);
+    const unsigned of_one =
+        GKA_BIT(X) | GKA_BIT(FRO) | GKA_BIT(O) | GKA_BIT(H_FINAL) | GKA_BIT(U_FINAL);
     gka_status status =
         gka_golden_allocate(p, p->T == 1 ? c->wanted & of_one : c->wanted, out, error);
-    for (int i = 0; i < JUDGE_OUTPUTS; i++) {
-        const judge_part part = gka_judge_outputs[i].part;
-        const int pass = part == JUDGE_SOLVE ? SOLVE : part == JUDGE_LAYER ? LAYER : FORWARD;
-        *gka_judge_chunk(&passes[pass], i) = out->of[i];
+    for (int i = 0; i < GKA_OUTPUTS; i++) {
+        const gka_pass part = gka_output_table[i].pass;
+        const int pass = part == GKA_PASS_SOLVE ? SOLVE : part == GKA_PASS_LAYER ? LAYER : FORWARD;
+        passes[pass].of[i] = out->of[i];
         some[pass] |= out->of[i] != NULL;
     }
     gka_error why = {0};
@@ -161,8 +162,8 @@ static gka_status run_cuda(const audit_case *c, const audit_member *m, golden_va
         if (some[pass])
             status = pass == FORWARD
                          ? gka_replay_forward(p, m->form, &passes[pass], &why)
-                         : gka_replay_backward(p, m->form, pass == LAYER, out->of[JUDGE_X],
-                                               out->of[JUDGE_FRO], &passes[pass], &why);
+                         : gka_replay_backward(p, m->form, pass == LAYER, out->of[GKA_OUT_X],
+                                               out->of[GKA_OUT_FRO], &passes[pass], &why);
     if (status == GKA_UNSUPPORTED) {
         gka_golden_free(out);
         return gka_audit_does_not_apply(note, why.text);
@@ -174,7 +175,7 @@ static gka_status run_cuda(const audit_case *c, const audit_member *m, golden_va
 }
 
 /* The released kernel for one token: x fro h_final. */
-static gka_status run_decode(const audit_case *c, const audit_member *m, golden_values *out,
+static gka_status run_decode(const audit_case *c, const audit_member *m, gka_outputs *out,
                              char note[AUDIT_NOTE], gka_error *error) {
     gka_profile profile;
     gka_error why = {0};
@@ -183,14 +184,14 @@ static gka_status run_decode(const audit_case *c, const audit_member *m, golden_
         if (span.end - span.begin != 1)
             return gka_audit_does_not_apply(note, "more than one token, or none");
     }
-    gka_status status =
-        gka_golden_allocate(c->problem, c->wanted & (BIT(X) | BIT(FRO) | BIT(H_FINAL)), out, error);
+    gka_status status = gka_golden_allocate(
+        c->problem, c->wanted & (GKA_BIT(X) | GKA_BIT(FRO) | GKA_BIT(H_FINAL)), out, error);
     if (status == GKA_OK)
         status = make_profile(c, m, &profile, error);
     if (status != GKA_OK)
         return status;
-    gka_chunk one = {
-        .x = out->of[JUDGE_X], .fro = out->of[JUDGE_FRO], .h_final = out->of[JUDGE_H_FINAL]};
+    gka_outputs one = {
+        .x = out->of[GKA_OUT_X], .fro = out->of[GKA_OUT_FRO], .h_final = out->of[GKA_OUT_H_FINAL]};
     status = gka_chunk_decode(c->problem, &profile, &one, &why);
     if (status == GKA_OUT_OF_MEMORY)
         return gka_fail(error, status, "%s", why.text);

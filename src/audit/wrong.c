@@ -16,7 +16,7 @@
 /* ---- in the problem ------------------------------------------------------------------------ */
 
 /* A copy of the problem, changed as the member says. */
-static gka_status run_changed(const audit_case *c, const audit_member *m, golden_values *out,
+static gka_status run_changed(const audit_case *c, const audit_member *m, gka_outputs *out,
                               char note[AUDIT_NOTE], gka_error *error) {
     audit_copy copy;
     gka_status status = gka_audit_copy_make(c->problem, &(audit_shape){0}, &copy, error);
@@ -160,7 +160,7 @@ static void sum_heads(const gka_problem *p, const int64_t *group, int64_t width,
 }
 
 /* Query head h reads key/value head h mod G, not h / (H/G). */
-static gka_status run_head_map(const audit_case *c, const audit_member *m, golden_values *out,
+static gka_status run_head_map(const audit_case *c, const audit_member *m, gka_outputs *out,
                                char note[AUDIT_NOTE], gka_error *error) {
     (void)m;
     const gka_problem *const p = c->problem;
@@ -170,20 +170,20 @@ static gka_status run_head_map(const audit_case *c, const audit_member *m, golde
     for (int64_t h = 0; group != NULL && h < p->H; h++)
         group[h] = h % p->G;
     audit_copy copy = {0};
-    golden_values each = {0};
+    gka_outputs each = {0};
     gka_status status = group == NULL
                             ? gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory for the heads")
                             : gka_audit_copy_make(p, &(audit_shape){.group = group}, &copy, error);
-    const unsigned summed = BIT(SOLVE_DK) | BIT(LAYER_DK) | BIT(LAYER_DV);
+    const unsigned summed = GKA_BIT(SOLVE_DK) | GKA_BIT(LAYER_DK) | GKA_BIT(LAYER_DV);
     if (status == GKA_OK) {
         gka_audit_seal(&copy);
         status = gka_audit_run_problem(c, &copy.problem, &each, error);
     }
     if (status == GKA_OK)
         status = gka_golden_allocate(p, c->wanted & summed, out, error);
-    for (int i = 0; i < JUDGE_OUTPUTS && status == GKA_OK; i++) {
+    for (int i = 0; i < GKA_OUTPUTS && status == GKA_OK; i++) {
         if (out->of[i] != NULL) {
-            sum_heads(p, group, i == JUDGE_LAYER_DV ? p->V : p->D, each.of[i], out->of[i]);
+            sum_heads(p, group, i == GKA_OUT_LAYER_DV ? p->V : p->D, each.of[i], out->of[i]);
         } else {
             out->of[i] = each.of[i];
             each.of[i] = NULL;
@@ -196,7 +196,7 @@ static gka_status run_head_map(const audit_case *c, const audit_member *m, golde
 }
 
 /* Rows past the end of a sequence are read as they lie in memory: the tokens that follow. */
-static gka_status run_ragged_mask(const audit_case *c, const audit_member *m, golden_values *out,
+static gka_status run_ragged_mask(const audit_case *c, const audit_member *m, gka_outputs *out,
                                   char note[AUDIT_NOTE], gka_error *error) {
     (void)m;
     const gka_problem *const p = c->problem;
@@ -212,7 +212,7 @@ static gka_status run_ragged_mask(const audit_case *c, const audit_member *m, go
                                                                        gka_alloc((size_t)p->N + 1,
                                                                                  sizeof *bounds);
     audit_copy copy = {0};
-    golden_values longer = {0};
+    gka_outputs longer = {0};
     gka_status status = from == NULL || bounds == NULL
                             ? gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory for longer rows")
                             : GKA_OK;
@@ -236,14 +236,14 @@ static gka_status run_ragged_mask(const audit_case *c, const audit_member *m, go
     }
     if (status == GKA_OK)
         status = gka_golden_allocate(p, c->wanted, out, error);
-    for (int o = 0; o < JUDGE_OUTPUTS && status == GKA_OK; o++) {
+    for (int o = 0; o < GKA_OUTPUTS && status == GKA_OK; o++) {
         if (!(c->wanted >> o & 1))
             continue;
         if (!gka_judge_has_tokens(o)) { /* states: as many, in the same order */
-            memcpy(out->of[o], longer.of[o], (size_t)gka_judge_count(p, o) * sizeof *out->of[o]);
+            memcpy(out->of[o], longer.of[o], (size_t)gka_output_count(p, o) * sizeof *out->of[o]);
             continue;
         }
-        const int64_t row = gka_judge_count(p, o) / all;
+        const int64_t row = gka_output_count(p, o) / all;
         for (int64_t n = 0; n < p->N; n++) {
             const gka_span span = gka_problem_span(p, n);
             memcpy(out->of[o] + (span.b * p->T + span.begin) * row, longer.of[o] + bounds[n] * row,
@@ -258,7 +258,7 @@ static gka_status run_ragged_mask(const audit_case *c, const audit_member *m, go
 }
 
 /* A sequence begins with what the one before it left in the states. */
-static gka_status run_leak(const audit_case *c, const audit_member *m, golden_values *out,
+static gka_status run_leak(const audit_case *c, const audit_member *m, gka_outputs *out,
                            char note[AUDIT_NOTE], gka_error *error) {
     (void)m;
     const gka_problem *const p = c->problem;
@@ -296,7 +296,7 @@ typedef struct split {
     audit_pieces pieces;
     double *h_final, *u_final; /* of the sequences, as the recurrence ended */
     audit_copy copy;
-    golden_values values;
+    gka_outputs values;
 } split;
 
 static gka_status split_states(const audit_case *c, audit_carry carry, split *s, gka_error *error) {
@@ -334,8 +334,8 @@ static gka_status split_run(const audit_case *c, split *s, gka_error *error) {
 }
 
 /* out.of[i] of `which` from the split run: the tokens are the same. */
-static void split_give(split *s, unsigned which, golden_values *out) {
-    for (int i = 0; i < JUDGE_OUTPUTS; i++)
+static void split_give(split *s, unsigned which, gka_outputs *out) {
+    for (int i = 0; i < GKA_OUTPUTS; i++)
         if (which >> i & 1 && s->values.of[i] != NULL) {
             out->of[i] = s->values.of[i];
             s->values.of[i] = NULL;
@@ -360,7 +360,8 @@ static bool one_chunk_each(const gka_problem *p) {
 }
 
 /* What the solver and the output stage make of the state they read. */
-static const unsigned reads_states = BIT(X) | BIT(FRO) | BIT(O) | BIT(SOLVE_DQ) | BIT(LAYER_DQ);
+static const unsigned reads_states =
+    GKA_BIT(X) | GKA_BIT(FRO) | GKA_BIT(O) | GKA_BIT(SOLVE_DQ) | GKA_BIT(LAYER_DQ);
 
 /* The state before chunk c - 1 where that before c belongs. */
 static void shift_states(int64_t pieces, const int64_t *sequence, size_t size, double *S) {
@@ -369,7 +370,7 @@ static void shift_states(int64_t pieces, const int64_t *sequence, size_t size, d
             memcpy(S + (size_t)i * size, S + (size_t)(i - 1) * size, size * sizeof *S);
 }
 
-static gka_status run_chunk_state(const audit_case *c, const audit_member *m, golden_values *out,
+static gka_status run_chunk_state(const audit_case *c, const audit_member *m, gka_outputs *out,
                                   char note[AUDIT_NOTE], gka_error *error) {
     (void)m;
     const gka_problem *const p = c->problem;
@@ -392,13 +393,13 @@ static gka_status run_chunk_state(const audit_case *c, const audit_member *m, go
     return status;
 }
 
-static void take_states(const audit_case *c, int output, const double *S, golden_values *out) {
+static void take_states(const audit_case *c, int output, const double *S, gka_outputs *out) {
     if (c->wanted >> output & 1)
-        memcpy(out->of[output], S, (size_t)gka_judge_count(c->problem, output) * sizeof *S);
+        memcpy(out->of[output], S, (size_t)gka_output_count(c->problem, output) * sizeof *S);
 }
 
 /* States are carried from chunk to chunk with 2^g, within a chunk exp(g) is right. */
-static gka_status run_state_exp2(const audit_case *c, const audit_member *m, golden_values *out,
+static gka_status run_state_exp2(const audit_case *c, const audit_member *m, gka_outputs *out,
                                  char note[AUDIT_NOTE], gka_error *error) {
     (void)m;
     if (c->problem->g.data == NULL)
@@ -407,11 +408,12 @@ static gka_status run_state_exp2(const audit_case *c, const audit_member *m, gol
     gka_status status = split_start(c, AUDIT_CARRY_EXP2, &s, error);
     if (status == GKA_OK)
         status = gka_golden_allocate(
-            c->problem, c->wanted & (BIT(H_CHUNK) | BIT(H_FINAL) | BIT(U_FINAL)), out, error);
+            c->problem, c->wanted & (GKA_BIT(H_CHUNK) | GKA_BIT(H_FINAL) | GKA_BIT(U_FINAL)), out,
+            error);
     if (status == GKA_OK) {
-        take_states(c, JUDGE_H_CHUNK, s.copy.h0, out);
-        take_states(c, JUDGE_H_FINAL, s.h_final, out);
-        take_states(c, JUDGE_U_FINAL, s.u_final, out);
+        take_states(c, GKA_OUT_H_CHUNK, s.copy.h0, out);
+        take_states(c, GKA_OUT_H_FINAL, s.h_final, out);
+        take_states(c, GKA_OUT_U_FINAL, s.u_final, out);
         status = split_run(c, &s, error);
     }
     if (status == GKA_OK) {
@@ -423,13 +425,13 @@ static gka_status run_state_exp2(const audit_case *c, const audit_member *m, gol
 }
 
 /* Backward, what later chunks send back through the state is dropped. */
-static gka_status run_chunk_gradient(const audit_case *c, const audit_member *m, golden_values *out,
+static gka_status run_chunk_gradient(const audit_case *c, const audit_member *m, gka_outputs *out,
                                      char note[AUDIT_NOTE], gka_error *error) {
     (void)m;
     const gka_problem *const p = c->problem;
-    const unsigned lost = BIT(SOLVE_DK) | BIT(SOLVE_DG) | BIT(LAYER_DK) | BIT(LAYER_DV) |
-                          BIT(LAYER_DG),
-                   dh0 = BIT(SOLVE_DH0);
+    const unsigned lost = GKA_BIT(SOLVE_DK) | GKA_BIT(SOLVE_DG) | GKA_BIT(LAYER_DK) |
+                          GKA_BIT(LAYER_DV) | GKA_BIT(LAYER_DG),
+                   dh0 = GKA_BIT(SOLVE_DH0);
     if (one_chunk_each(p))
         return gka_audit_does_not_apply(note, "no sequence is longer than a chunk");
     if ((c->wanted & (lost | dh0)) == 0)
@@ -442,12 +444,12 @@ static gka_status run_chunk_gradient(const audit_case *c, const audit_member *m,
         split_give(&s, lost, out);
         status = gka_audit_copy_right(c, c->wanted & ~lost, out, error);
     }
-    for (int64_t i = 0; status == GKA_OK && out->of[JUDGE_SOLVE_DH0] != NULL && i < s.pieces.count;
-         i++)
+    for (int64_t i = 0;
+         status == GKA_OK && out->of[GKA_OUT_SOLVE_DH0] != NULL && i < s.pieces.count; i++)
         if (i == 0 || s.pieces.sequence[i] != s.pieces.sequence[i - 1]) {
             const size_t size = (size_t)(p->H * p->D * p->D);
-            memcpy(out->of[JUDGE_SOLVE_DH0] + (size_t)s.pieces.sequence[i] * size,
-                   s.values.of[JUDGE_SOLVE_DH0] + (size_t)i * size, size * sizeof(double));
+            memcpy(out->of[GKA_OUT_SOLVE_DH0] + (size_t)s.pieces.sequence[i] * size,
+                   s.values.of[GKA_OUT_SOLVE_DH0] + (size_t)i * size, size * sizeof(double));
         }
     split_end(&s);
     return status;
@@ -456,7 +458,7 @@ static gka_status run_chunk_gradient(const audit_case *c, const audit_member *m,
 /* ---- upstream ------------------------------------------------------------------------------ */
 
 /* The iteration as the paper's Algorithm 1 prints it. */
-static gka_status run_omega(const audit_case *c, const audit_member *m, golden_values *out,
+static gka_status run_omega(const audit_case *c, const audit_member *m, gka_outputs *out,
                             char note[AUDIT_NOTE], gka_error *error) {
     (void)m, (void)note;
     gka_profile profile = gka_audit_exact64();
@@ -481,26 +483,19 @@ static gka_status solve_with(const audit_case *c, const double *fro, double *x, 
     gka_problem problem = *c->problem;
     const gka_profile profile = gka_audit_exact64();
     problem.dx = problem.q;
-    gka_chunk out = {.p = x};
-    const gka_chunk_given given = {.x = c->right->of[JUDGE_X], .fro = fro};
-    return gka_chunk_backward(&problem, &profile, GKA_CHUNK_SOLVE, true, &given, &out, error);
+    gka_outputs out = {.solve.p = x};
+    const gka_chunk_given given = {.x = c->right->of[GKA_OUT_X], .fro = fro};
+    return gka_chunk_backward(&problem, &profile, GKA_OF_X, true, &given, &out, error);
 }
 
 /* The gradients of `of` at the given x and f, p computed there. */
-static gka_status gradients(const audit_case *c, gka_chunk_of of, bool bp_lambda,
-                            const gka_chunk_given *given, golden_values *out, gka_error *error) {
+static gka_status gradients(const audit_case *c, gka_of of, bool bp_lambda,
+                            const gka_chunk_given *given, gka_outputs *out, gka_error *error) {
     const gka_profile profile = gka_audit_exact64();
-    const judge_part part = of == GKA_CHUNK_SOLVE ? JUDGE_SOLVE : JUDGE_LAYER;
-    gka_chunk arrays = {0};
-    unsigned which = 0;
-    for (int i = 0; i < JUDGE_OUTPUTS; i++)
-        which |= (gka_judge_outputs[i].part == part ? 1u : 0u) << i;
-    which &= c->wanted;
+    const unsigned which = gka_of_outputs(of) & c->wanted;
+    gka_outputs arrays;
     gka_status status = gka_golden_allocate(c->problem, which, out, error);
-    for (int i = 0; i < JUDGE_OUTPUTS; i++)
-        if (which >> i & 1)
-            *gka_judge_chunk(&arrays, i) = out->of[i];
-    return status == GKA_OK && which != 0
+    return status == GKA_OK && gka_outputs_only(out, which, &arrays)
                ? gka_chunk_backward(c->problem, &profile, of, bp_lambda, given, &arrays, error)
                : status;
 }
@@ -532,30 +527,30 @@ static gka_status make_trace(const gka_problem *p, double *trace, gka_error *err
 enum { F_STALE = 1, F_TRACE = 2, F_STORED_RIGHT = 4 };
 
 /* Another number for f: in lambda, in the steps of the iteration, in the ridge's gradient. */
-static gka_status run_other_f(const audit_case *c, const audit_member *m, golden_values *out,
+static gka_status run_other_f(const audit_case *c, const audit_member *m, gka_outputs *out,
                               char note[AUDIT_NOTE], gka_error *error) {
     (void)note;
-    const double *const right = c->right->of[JUDGE_FRO];
-    gka_status status = gka_golden_allocate(c->problem, BIT(X) | BIT(FRO), out, error);
-    double *const fro = out->of[JUDGE_FRO];
+    const double *const right = c->right->of[GKA_OUT_FRO];
+    gka_status status = gka_golden_allocate(c->problem, GKA_BIT(X) | GKA_BIT(FRO), out, error);
+    double *const fro = out->of[GKA_OUT_FRO];
     if (status == GKA_OK && m->parameter & F_STALE)
         make_stale(c->problem, right, fro);
     else if (status == GKA_OK)
         status = make_trace(c->problem, fro, error);
     if (status == GKA_OK)
-        status = solve_with(c, fro, out->of[JUDGE_X], error);
-    const gka_chunk_given given = {.x = out->of[JUDGE_X], .fro = fro};
+        status = solve_with(c, fro, out->of[GKA_OUT_X], error);
+    const gka_chunk_given given = {.x = out->of[GKA_OUT_X], .fro = fro};
     if (status == GKA_OK)
-        status = gradients(c, GKA_CHUNK_SOLVE, true, &given, out, error);
+        status = gradients(c, GKA_OF_X, true, &given, out, error);
     if (status == GKA_OK)
-        status = gradients(c, GKA_CHUNK_LAYER, true, &given, out, error);
+        status = gradients(c, GKA_OF_O, true, &given, out, error);
     if (status == GKA_OK && m->parameter & F_STORED_RIGHT)
-        memcpy(fro, right, (size_t)gka_judge_count(c->problem, JUDGE_FRO) * sizeof *fro);
+        memcpy(fro, right, (size_t)gka_output_count(c->problem, GKA_OUT_FRO) * sizeof *fro);
     return status == GKA_OK ? gka_audit_follow(c, out, error) : status;
 }
 
 /* The gate decays U alone: H, f and the solve forget nothing. */
-static gka_status run_ungated_h(const audit_case *c, const audit_member *m, golden_values *out,
+static gka_status run_ungated_h(const audit_case *c, const audit_member *m, gka_outputs *out,
                                 char note[AUDIT_NOTE], gka_error *error) {
     (void)m;
     if (c->problem->g.data == NULL)
@@ -563,25 +558,26 @@ static gka_status run_ungated_h(const audit_case *c, const audit_member *m, gold
     gka_problem ungated = *c->problem;
     ungated.g = (gka_view){0};
     const gka_profile profile = gka_audit_exact64();
-    const unsigned of_h = BIT(X) | BIT(FRO) | BIT(H_CHUNK) | BIT(H_FINAL) | BIT(SOLVE_DQ);
+    const unsigned of_h =
+        GKA_BIT(X) | GKA_BIT(FRO) | GKA_BIT(H_CHUNK) | GKA_BIT(H_FINAL) | GKA_BIT(SOLVE_DQ);
     const gka_status status = gka_golden_steps(&ungated, &profile, c->wanted & of_h, out, error);
     return status == GKA_OK ? gka_audit_follow(c, out, error) : status;
 }
 
-static gka_status run_ridge(const audit_case *c, const audit_member *m, golden_values *out,
+static gka_status run_ridge(const audit_case *c, const audit_member *m, gka_outputs *out,
                             char note[AUDIT_NOTE], gka_error *error) {
     (void)m;
-    if ((c->wanted & (BIT(SOLVE_DK) | BIT(LAYER_DK))) == 0)
+    if ((c->wanted & (GKA_BIT(SOLVE_DK) | GKA_BIT(LAYER_DK))) == 0)
         return gka_audit_does_not_apply(note, "no gradients");
-    const gka_chunk_given given = {.x = c->right->of[JUDGE_X], .fro = c->right->of[JUDGE_FRO]};
-    gka_status status = gradients(c, GKA_CHUNK_SOLVE, false, &given, out, error);
+    const gka_chunk_given given = {.x = c->right->of[GKA_OUT_X], .fro = c->right->of[GKA_OUT_FRO]};
+    gka_status status = gradients(c, GKA_OF_X, false, &given, out, error);
     if (status == GKA_OK)
-        status = gradients(c, GKA_CHUNK_LAYER, false, &given, out, error);
+        status = gradients(c, GKA_OF_O, false, &given, out, error);
     return status == GKA_OK ? gka_audit_follow(c, out, error) : status;
 }
 
 /* An arithmetic too coarse for the inputs; `unless`: for inputs of type `parameter`. */
-static gka_status run_coarse(const audit_case *c, const audit_member *m, golden_values *out,
+static gka_status run_coarse(const audit_case *c, const audit_member *m, gka_outputs *out,
                              char note[AUDIT_NOTE], gka_error *error) {
     if (m->unless != NULL && c->problem->q.dtype != (gka_dtype)m->parameter)
         return gka_audit_does_not_apply(note, m->unless);
@@ -590,7 +586,7 @@ static gka_status run_coarse(const audit_case *c, const audit_member *m, golden_
 
 /* The output stage reads U_t the wrong way round: o = s U_t q'. The same as keys for values and
  * values for keys there. */
-static gka_status run_transposed(const audit_case *c, const audit_member *m, golden_values *out,
+static gka_status run_transposed(const audit_case *c, const audit_member *m, gka_outputs *out,
                                  char note[AUDIT_NOTE], gka_error *error) {
     (void)m;
     const gka_problem *const p = c->problem;
@@ -598,18 +594,18 @@ static gka_status run_transposed(const audit_case *c, const audit_member *m, gol
     if (p->v.data == NULL || D != V)
         return gka_audit_does_not_apply(note, V == 0 ? "no v, so no state U"
                                                      : "V is not D: it would not fit");
-    if ((c->wanted & (BIT(O) | BIT(U_FINAL))) == 0)
+    if ((c->wanted & (GKA_BIT(O) | GKA_BIT(U_FINAL))) == 0)
         return gka_audit_does_not_apply(note, "neither o nor u_final");
     gka_problem turned = *p;
     turned.k = p->v;
     turned.v = p->k;
     turned.u0.stride[2] = p->u0.stride[3];
     turned.u0.stride[3] = p->u0.stride[2];
-    const golden_values x = {.of[JUDGE_X] = c->right->of[JUDGE_X]};
-    gka_status status = gka_audit_copy_right(c, c->wanted & ~BIT(O), out, error);
+    const gka_outputs x = {.of[GKA_OUT_X] = c->right->of[GKA_OUT_X]};
+    gka_status status = gka_audit_copy_right(c, c->wanted & ~GKA_BIT(O), out, error);
     if (status == GKA_OK)
-        status = gka_golden_local(&turned, c->wanted & BIT(O), &x, out, error);
-    double *const U = out->of[JUDGE_U_FINAL];
+        status = gka_golden_local(&turned, c->wanted & GKA_BIT(O), &x, out, error);
+    double *const U = out->of[GKA_OUT_U_FINAL];
     for (int64_t n = 0; status == GKA_OK && U != NULL && n < p->N * p->H; n++)
         for (int64_t i = 0; i < D; i++)
             for (int64_t j = 0; j < i; j++) {
@@ -624,29 +620,29 @@ static gka_status run_transposed(const audit_case *c, const audit_member *m, gol
 /* ---- in the outputs ------------------------------------------------------------------------ */
 
 /* The outputs in `parameter` times `factor`. */
-static gka_status run_multiplied(const audit_case *c, const audit_member *m, golden_values *out,
+static gka_status run_multiplied(const audit_case *c, const audit_member *m, gka_outputs *out,
                                  char note[AUDIT_NOTE], gka_error *error) {
     const unsigned which = c->wanted & (unsigned)m->parameter;
     if (which == 0)
         return gka_audit_does_not_apply(note, "no such tensor");
     const gka_status status = gka_audit_copy_right(c, c->wanted, out, error);
-    for (int o = 0; o < JUDGE_OUTPUTS && status == GKA_OK; o++)
+    for (int o = 0; o < GKA_OUTPUTS && status == GKA_OK; o++)
         if (which >> o & 1)
-            scale_row(gka_judge_count(c->problem, o), m->factor, out->of[o]);
+            scale_row(gka_output_count(c->problem, o), m->factor, out->of[o]);
     return status;
 }
 
 /* dg of a chunk as a reverse cumulative sum that leaves out the token's own term: dg of the token
  * after it, and 0 at the chunk's end. */
-static gka_status run_exclusive_dg(const audit_case *c, const audit_member *m, golden_values *out,
+static gka_status run_exclusive_dg(const audit_case *c, const audit_member *m, gka_outputs *out,
                                    char note[AUDIT_NOTE], gka_error *error) {
     (void)m;
     const gka_problem *const p = c->problem;
-    const unsigned which = c->wanted & (BIT(SOLVE_DG) | BIT(LAYER_DG));
+    const unsigned which = c->wanted & (GKA_BIT(SOLVE_DG) | GKA_BIT(LAYER_DG));
     if (which == 0)
         return gka_audit_does_not_apply(note, "no such tensor");
     const gka_status status = gka_audit_copy_right(c, c->wanted, out, error);
-    for (int o = 0; o < JUDGE_OUTPUTS && status == GKA_OK; o++)
+    for (int o = 0; o < GKA_OUTPUTS && status == GKA_OK; o++)
         for (int64_t n = 0; which >> o & 1 && n < p->N; n++) {
             const gka_span span = gka_problem_span(p, n);
             for (int64_t t = span.begin; t < span.end; t++) {
@@ -660,14 +656,14 @@ static gka_status run_exclusive_dg(const audit_case *c, const audit_member *m, g
 }
 
 /* layer.dq = p: what reaches q past the solve, (1 - alpha) dq', is lost. */
-static gka_status run_direct_lost(const audit_case *c, const audit_member *m, golden_values *out,
+static gka_status run_direct_lost(const audit_case *c, const audit_member *m, gka_outputs *out,
                                   char note[AUDIT_NOTE], gka_error *error) {
     (void)m;
-    if ((c->wanted & BIT(LAYER_DQ)) == 0)
+    if ((c->wanted & GKA_BIT(LAYER_DQ)) == 0)
         return gka_audit_does_not_apply(note, "no such tensor");
     const gka_status status = gka_audit_copy_right(c, c->wanted, out, error);
-    return status == GKA_OK ? gka_golden_layer_p(c->problem, c->right->of[JUDGE_LAYER_DQ],
-                                                 out->of[JUDGE_LAYER_DQ], error)
+    return status == GKA_OK ? gka_golden_layer_p(c->problem, c->right->of[GKA_OUT_LAYER_DQ],
+                                                 out->of[GKA_OUT_LAYER_DQ], error)
                             : status;
 }
 
@@ -675,7 +671,7 @@ static gka_status run_direct_lost(const audit_case *c, const audit_member *m, go
 
 #define WRONG(name, what) .is = {name, what, false}
 
-enum { DK = BIT(SOLVE_DK) | BIT(LAYER_DK) };
+enum { DK = GKA_BIT(SOLVE_DK) | GKA_BIT(LAYER_DK) };
 
 const audit_member gka_audit_wrong[] = {
     {WRONG("exp2", "gamma = 2^g, the gate being a natural logarithm"), run_changed,
@@ -725,8 +721,8 @@ const audit_member gka_audit_wrong[] = {
      .change = without_ends, .unless = "final states have no cotangents"},
     {WRONG("chunk_gradient", "what later chunks send back through the state is dropped"),
      run_chunk_gradient},
-    {WRONG("dh0_sign", "dh0 has the opposite sign"), run_multiplied, .parameter = BIT(SOLVE_DH0),
-     .factor = -1},
+    {WRONG("dh0_sign", "dh0 has the opposite sign"), run_multiplied,
+     .parameter = GKA_BIT(SOLVE_DH0), .factor = -1},
     {WRONG("dk_zero", "dk = 0"), run_multiplied, .parameter = DK, .factor = 0},
     {WRONG("dk_half", "dk/2"), run_multiplied, .parameter = DK, .factor = .5},
     {WRONG("dk_minus", "-dk"), run_multiplied, .parameter = DK, .factor = -1},

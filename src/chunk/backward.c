@@ -176,7 +176,7 @@ static void start_carry(const backward *run, backward_work *work, int64_t sequen
     const chunk_plan *const plan = run->plan;
     const gka_chunk_carry *const c = &run->carry;
     const int64_t D = plan->D, V = plan->V, i = sequence * plan->problem->H + h;
-    const bool layer = run->of == GKA_CHUNK_LAYER;
+    const bool layer = run->of == GKA_OF_O;
     if (!c->E) {
         from_final(plan->problem, &plan->profile, sequence, h, work->E, work->Z,
                    layer ? work->dU : NULL);
@@ -197,7 +197,7 @@ static void leave_carry(const backward *run, const backward_work *work, int64_t 
         return;
     copy(c->E + i * D * D, work->E, D * D);
     copy(c->Z + i * D * D, work->Z, D * D);
-    if (run->of == GKA_CHUNK_LAYER)
+    if (run->of == GKA_OF_O)
         copy(c->dU + i * D * V, work->dU, D * V);
 }
 
@@ -210,11 +210,11 @@ static void backward_head(const backward *run, backward_work *work, int64_t sequ
     zero(work->g_all, span.end - span.begin);
     zero(work->dq_all, (span.end - span.begin) * D);
     start_carry(run, work, sequence, h);
-    if (run->of == GKA_CHUNK_LAYER) {
+    if (run->of == GKA_OF_O) {
         gka_problem_u0(problem, sequence, h, work->part);
         from_the_right(run, work, &c, true, work->part, gka_backward_output_step);
-        if (run->out->du0)
-            copy(run->out->du0 + (sequence * problem->H + h) * D * V, work->dU, D * V);
+        if (run->to->du0)
+            copy(run->to->du0 + (sequence * problem->H + h) * D * V, work->dU, D * V);
     } else {
         for (int64_t t = span.begin; t < span.end; t++)
             gka_problem_dx(problem, span.b, t, h, work->dx_all + (t - span.begin) * D);
@@ -224,9 +224,9 @@ static void backward_head(const backward *run, backward_work *work, int64_t sequ
     copy(work->part, work->DD, D * D);
     from_the_right(run, work, &c, false, work->part, gka_backward_solve_step);
     leave_carry(run, work, sequence, h);
-    if (!run->out->dh0)
+    if (!run->to->dh0)
         return;
-    double *const dh0 = run->out->dh0 + (sequence * problem->H + h) * D * D;
+    double *const dh0 = run->to->dh0 + (sequence * problem->H + h) * D * D;
     const bool released = chunk_has(plan, GKA_POINT_H0_SIGN);
     for (int64_t i = 0; i < D * D; i++)
         dh0[i] = released ? work->E[i] : w(plan->f32, -work->E[i] - work->Z[i] / 2);
@@ -246,25 +246,26 @@ static void backward_group(void *context, int64_t index, int worker) {
 
 /* ---- all ----------------------------------------------------------------------------------- */
 
-gka_status gka_chunk_backward(const gka_problem *problem, const gka_profile *profile,
-                              gka_chunk_of of, bool bp_lambda, const gka_chunk_given *given,
-                              gka_chunk *out, gka_error *error) {
+gka_status gka_chunk_backward(const gka_problem *problem, const gka_profile *profile, gka_of of,
+                              bool bp_lambda, const gka_chunk_given *given, gka_outputs *out,
+                              gka_error *error) {
     gka_status status = gka_chunk_check(problem, profile, error);
     if (status != GKA_OK)
         return status;
-    if (of == GKA_CHUNK_LAYER && (!problem->v.data || !problem->dout.data))
+    if (of == GKA_OF_O && (!problem->v.data || !problem->dout.data))
         return gka_fail(error, GKA_BAD_ARGUMENT, "gradients of the layer: v or do is missing");
-    if (of == GKA_CHUNK_SOLVE && !problem->dx.data)
+    if (of == GKA_OF_X && !problem->dx.data)
         return gka_fail(error, GKA_BAD_ARGUMENT, "gradients of the solve: dx is missing");
     const size_t rows = (size_t)(problem->B * problem->T * problem->H),
                  keys = (size_t)(problem->B * problem->T * problem->G);
     const size_t D = (size_t)problem->D, V = (size_t)problem->V;
     chunk_plan plan;
     gka_chunk_plan_init(&plan, problem, profile);
-    backward run = {.plan = &plan, .of = of, .bp_lambda = bp_lambda, .out = out};
+    backward run = {
+        .plan = &plan, .of = of, .bp_lambda = bp_lambda, .out = out, .to = &out->gradient[of]};
     double *const x = out->x ? NULL : gka_alloc(rows * D, sizeof *x);
     double *const fro = out->fro ? NULL : gka_alloc(rows, sizeof *fro);
-    gka_chunk forward = *out;
+    gka_outputs forward = *out;
     forward.x = x ? x : out->x;
     forward.fro = fro ? fro : out->fro;
     if (given && given->carry.E)
@@ -302,12 +303,12 @@ gka_status gka_chunk_backward(const gka_problem *problem, const gka_profile *pro
     run.p = given ? given->p : NULL;
     if (given)
         run.carry = given->carry;
-    if (out->dk)
-        memset(out->dk, 0, keys * D * sizeof(double));
-    if (out->dv)
-        memset(out->dv, 0, keys * V * sizeof(double));
-    if (out->du0)
-        memset(out->du0, 0, (size_t)(problem->N * problem->H) * D * V * sizeof(double));
+    if (run.to->dk)
+        memset(run.to->dk, 0, keys * D * sizeof(double));
+    if (run.to->dv)
+        memset(run.to->dv, 0, keys * V * sizeof(double));
+    if (run.to->du0)
+        memset(run.to->du0, 0, (size_t)(problem->N * problem->H) * D * V * sizeof(double));
     gka_parallel(problem->N * problem->G, backward_group, &run);
 done:
     gka_free(run.workspace);

@@ -32,9 +32,10 @@ typedef struct backward_work {
 
 typedef struct backward {
     const chunk_plan *plan;
-    gka_chunk_of of;
+    gka_of of;
     bool bp_lambda;
-    gka_chunk *out;
+    gka_outputs *out;
+    gka_gradients *to;     /* of out: those asked for */
     const double *x, *fro; /* of the forward pass */
     const double *p;       /* given, or NULL */
     gka_chunk_carry carry; /* given, or NULLs */

@@ -165,8 +165,8 @@ void gka_backward_output_step(const backward *run, backward_work *work, const ba
         gka_problem_dout(plan->problem, c->b, t + i, c->h, dout + i * V);
     attention_keys(run, work, dout, U);
     attention_values(run, work, dout, dv);
-    gka_backward_add_rows(run, c, t, n, D, run->out->dk, work->dk, true);
-    gka_backward_add_rows(run, c, t, n, V, run->out->dv, dv, true);
+    gka_backward_add_rows(run, c, t, n, D, run->to->dk, work->dk, true);
+    gka_backward_add_rows(run, c, t, n, V, run->to->dv, dv, true);
     gka_backward_suffix_sum(plan, C, work->dG, work->t1, work->t2);
     const bool restart = gka_chunk_restarts(plan, c->b, t, c->h);
     for (int64_t i = 0; i < n; i++) {
@@ -185,8 +185,8 @@ void gka_backward_output_step(const backward *run, backward_work *work, const ba
             dx[j] = gka_chunk_round(plan->cotangent, w(f32, dq[j] * work->alpha[i]));
             direct[j] = chunk_low(plan, GKA_POINT_STORE_GRAD, w(f32, dq[j] - dx[j]));
         }
-        if (run->out->dalpha)
-            run->out->dalpha[backward_row(run, c, t + i)] =
+        if (run->to->dalpha)
+            run->to->dalpha[backward_row(run, c, t + i)] =
                 chunk_low(plan, GKA_POINT_STORE_GRAD, gka_torch_sum(plan->order, D, terms));
         work->g_all[t - c->begin + i] = restart && i == 0 ? 0 : work->t2[i];
     }

@@ -32,9 +32,9 @@ static void solve_tile(const backward *run, backward_work *work, const backward_
         for (int64_t i = 0; i < C * D; i++)
             work->p[i] = i < n * D ? gka_chunk_round(plan->stored, base->x[i]) : 0;
     }
-    if (run->out->p)
+    if (run->to->p)
         for (int64_t i = 0; i < n; i++)
-            copy(run->out->p + backward_row(run, c, t + i) * D, work->p + i * D, D);
+            copy(run->to->p + backward_row(run, c, t + i) * D, work->p + i * D, D);
 }
 
 /* k_j exp(G_n - G_j): the kernel rounds the exponential to bf16 first and then the product. */
@@ -308,25 +308,25 @@ void gka_backward_solve_step(const backward *run, backward_work *work, const bac
         const double second = plan->gated ? chunk_low(plan, GKA_POINT_STORE_GRAD, dk2[i]) : dk2[i];
         work->dk[i] = chunk_low(plan, GKA_POINT_STORE_GRAD, w(plan->f32, first + second));
     }
-    gka_backward_add_rows(run, c, t, n, D, run->out->dk, work->dk, true);
+    gka_backward_add_rows(run, c, t, n, D, run->to->dk, work->dk, true);
     gka_backward_suffix_sum(plan, C, work->dG, work->t1, work->t2);
     for (int64_t i = 0; i < n; i++) {
         const int64_t row = backward_row(run, c, t + i);
         double *const all = work->g_all + (t - c->begin + i);
         *all = w(plan->f32, *all + work->t2[i]);
-        if (run->out->dg)
-            run->out->dg[row] = *all;
-        for (int64_t j = 0; run->out->dq && j < D; j++) {
+        if (run->to->dg)
+            run->to->dg[row] = *all;
+        for (int64_t j = 0; run->to->dq && j < D; j++) {
             const double direct = work->dq_all[(t - c->begin + i) * D + j];
             const double sum = w(plan->f32, direct + work->p[i * D + j]);
-            run->out->dq[row * D + j] = chunk_low(plan, GKA_POINT_STORE_GRAD, sum);
+            run->to->dq[row * D + j] = chunk_low(plan, GKA_POINT_STORE_GRAD, sum);
         }
     }
     carry_outer(plan, work);
     if (gka_chunk_restarts(plan, c->b, t, c->h)) { /* nothing passes a gate that is zero */
         zero(work->E, D * D);
         zero(work->Z, D * D);
-        if (run->out->dg)
-            run->out->dg[backward_row(run, c, t)] = 0;
+        if (run->to->dg)
+            run->to->dg[backward_row(run, c, t)] = 0;
     }
 }

@@ -7,7 +7,7 @@
 
 typedef struct decode {
     const chunk_plan *plan;
-    gka_chunk *out;
+    gka_outputs *out;
     double *workspace;
     int64_t each; /* doubles of one worker */
 } decode;
@@ -131,8 +131,8 @@ static void decode_head(void *context, int64_t index, int worker) {
         memcpy(run->out->h_final + index * D * D, H, (size_t)(D * D) * sizeof(double));
 }
 
-gka_status gka_chunk_decode(const gka_problem *problem, const gka_profile *profile, gka_chunk *out,
-                            gka_error *error) {
+gka_status gka_chunk_decode(const gka_problem *problem, const gka_profile *profile,
+                            gka_outputs *out, gka_error *error) {
     for (int64_t n = 0; n < problem->N; n++) {
         const gka_span span = gka_problem_span(problem, n);
         if (span.end - span.begin != 1)

@@ -11,16 +11,6 @@
 
 /* ---- problem ------------------------------------------------------------------------------- */
 
-int64_t gka_chunk_count(const gka_problem *problem) {
-    int64_t count = 0;
-    const int64_t sequences = problem->cu_seqlens ? problem->N : problem->N > 0;
-    for (int64_t n = 0; n < sequences; n++) {
-        const gka_span span = gka_problem_span(problem, n);
-        count += (span.end - span.begin + problem->chunk_size - 1) / problem->chunk_size;
-    }
-    return count;
-}
-
 static bool is_of(const gka_view *view, gka_dtype dtype) {
     return !view->data || view->dtype == dtype;
 }
@@ -74,7 +64,7 @@ size_t gka_chunk_workspace(const gka_problem *problem, const gka_profile *profil
 
 typedef struct forward {
     const chunk_plan *plan;
-    gka_chunk *out;
+    gka_outputs *out;
     char *workspace;
     size_t each;                /* bytes of one worker */
     const int64_t *first_chunk; /* of each sequence */
@@ -219,8 +209,9 @@ static void forward_head(void *context, int64_t index, int worker) {
 
 /* ---- all ----------------------------------------------------------------------------------- */
 
-gka_status gka_chunk_forward(const gka_problem *problem, const gka_profile *profile, gka_chunk *out,
-                             void *workspace, gka_chunk_report *report, gka_error *error) {
+gka_status gka_chunk_forward(const gka_problem *problem, const gka_profile *profile,
+                             gka_outputs *out, void *workspace, gka_chunk_report *report,
+                             gka_error *error) {
     gka_status status = gka_chunk_check(problem, profile, error);
     if (status != GKA_OK)
         return status;
@@ -244,7 +235,7 @@ gka_status gka_chunk_forward(const gka_problem *problem, const gka_profile *prof
                    .workspace = workspace ? workspace : taken,
                    .each = bytes / (size_t)workers,
                    .first_chunk = first,
-                   .chunks = gka_chunk_count(problem),
+                   .chunks = gka_problem_chunks(problem),
                    .reports = reports};
     gka_parallel(problem->N * problem->H, forward_head, &run);
     if (report) {

@@ -17,8 +17,6 @@ static const char *const point_texts[] = {
 #undef POINT_TEXT
 };
 
-static const char *const form_names[] = {"three-term", "two-term", "cg", "cg-consistent",
-                                         "misprinted"};
 static const char *const operand_names[] = {"bf16", "split", "tf32", "fp16"};
 
 static int find(const char *const *names, int count, const char *name) {
@@ -38,14 +36,6 @@ const char *gka_point_text(gka_point point) {
 
 int gka_point_find(const char *name) {
     return find(point_names, GKA_POINT_COUNT, name);
-}
-
-const char *gka_form_name(gka_form form) {
-    return form_names[form];
-}
-
-int gka_form_find(const char *name) {
-    return find(form_names, GKA_FORM_MISPRINTED + 1, name);
 }
 
 const char *gka_operand_name(gka_operand operand) {

@@ -15,8 +15,9 @@ typedef struct replay {
     const gka_problem *problem;
     const gka_device *device;
     gka_form form;
-    gka_chunk *out;
-    bool backward, layer;
+    gka_outputs *out;
+    gka_gradients *to; /* of out: those asked for; NULL: forward */
+    gka_of of;
     const double *x, *fro;    /* the forward's, for the backward */
     float *head_dk, *head_dv; /* [B,H,T,D], by query head */
     char *memory;
@@ -179,7 +180,7 @@ static void backward_head(replay_head *w, const replay *run, int64_t b, int64_t 
     }
     gka_replay_read_state(problem, false, b, h, w->da, w->state);
     gka_replay_walk(w, w->k, w->h_chunk);
-    if (run->layer) {
+    if (run->of == GKA_OF_O) {
         gka_replay_read_rows(problem, gka_problem_dout, b, h, D, w->dout);
         gka_replay_read_state(problem, true, b, h, w->da, w->state);
         gka_replay_walk(w, w->v, w->u_chunk);
@@ -201,16 +202,16 @@ static void backward_head(replay_head *w, const replay *run, int64_t b, int64_t 
         gka_replay_weights(w, chunk);
     }
     gka_replay_suffix(w, true, w->h_chunk, w->n_chunk, w->n_inner, w->state);
-    gka_replay_store_state(problem, b, h, -1, w->state, run->out->dh0);
-    if (run->layer)
+    gka_replay_store_state(problem, b, h, -1, w->state, run->to->dh0);
+    if (run->of == GKA_OF_O)
         gka_replay_suffix(w, false, w->u_chunk, w->e_chunk, w->e_inner, w->state);
     for (int64_t chunk = 0; chunk < w->chunks; chunk++)
-        gka_replay_gradients(w, chunk, run->layer, dq, dk, dv, dg);
-    store(problem, b, h, D, w->p, run->out->p);
-    store(problem, b, h, D, run->layer ? dq : w->p, run->out->dq);
-    store(problem, b, h, 1, dg, run->out->dg);
-    if (run->layer)
-        store(problem, b, h, 1, dalpha, run->out->dalpha);
+        gka_replay_gradients(w, chunk, run->of == GKA_OF_O, dq, dk, dv, dg);
+    store(problem, b, h, D, w->p, run->to->p);
+    store(problem, b, h, D, run->of == GKA_OF_O ? dq : w->p, run->to->dq);
+    store(problem, b, h, 1, dg, run->to->dg);
+    if (run->of == GKA_OF_O)
+        store(problem, b, h, 1, dalpha, run->to->dalpha);
 }
 
 static void run_head(void *context, int64_t index, int worker) {
@@ -219,7 +220,7 @@ static void run_head(void *context, int64_t index, int worker) {
     replay_head w = head_of(run);
     (void)lay_out(&w, run->memory + (size_t)worker * run->each);
     load_head(&w, run->problem, b, h);
-    if (run->backward)
+    if (run->to != NULL)
         backward_head(&w, run, b, h);
     else
         forward_head(&w, run, b, h);
@@ -278,16 +279,16 @@ static gka_status run_all(replay *run, gka_error *error) {
     run->each = lay_out(&w, NULL);
     const size_t tokens = (size_t)(problem->B * problem->T * problem->H * problem->D);
     run->memory = gka_alloc((size_t)gka_threads(), run->each);
-    run->head_dk = run->backward ? gka_alloc(tokens, sizeof(float)) : NULL;
-    run->head_dv = run->backward ? gka_alloc(tokens, sizeof(float)) : NULL;
-    if (run->memory == NULL || (run->backward && (run->head_dk == NULL || run->head_dv == NULL)))
+    run->head_dk = run->to != NULL ? gka_alloc(tokens, sizeof(float)) : NULL;
+    run->head_dv = run->to != NULL ? gka_alloc(tokens, sizeof(float)) : NULL;
+    if (run->memory == NULL || (run->to != NULL && (run->head_dk == NULL || run->head_dv == NULL)))
         status = gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory: %zu bytes a thread", run->each);
     else
         gka_parallel(problem->B * problem->H, run_head, run);
-    if (status == GKA_OK && run->backward) {
-        sum_groups(problem, run->head_dk, run->out->dk);
-        if (run->layer)
-            sum_groups(problem, run->head_dv, run->out->dv);
+    if (status == GKA_OK && run->to != NULL) {
+        sum_groups(problem, run->head_dk, run->to->dk);
+        if (run->of == GKA_OF_O)
+            sum_groups(problem, run->head_dv, run->to->dv);
     }
     gka_free(run->head_dv);
     gka_free(run->head_dk);
@@ -295,20 +296,20 @@ static gka_status run_all(replay *run, gka_error *error) {
     return status;
 }
 
-gka_status gka_replay_forward(const gka_problem *problem, gka_form form, gka_chunk *out,
+gka_status gka_replay_forward(const gka_problem *problem, gka_form form, gka_outputs *out,
                               gka_error *error) {
     replay run = {.problem = problem, .form = form, .out = out};
     return run_all(&run, error);
 }
 
-gka_status gka_replay_backward(const gka_problem *problem, gka_form form, bool layer,
-                               const double *x, const double *fro, gka_chunk *out,
+gka_status gka_replay_backward(const gka_problem *problem, gka_form form, gka_of of,
+                               const double *x, const double *fro, gka_outputs *out,
                                gka_error *error) {
     replay run = {.problem = problem,
                   .form = form,
                   .out = out,
-                  .backward = true,
-                  .layer = layer,
+                  .to = &out->gradient[of],
+                  .of = of,
                   .x = x,
                   .fro = fro};
     return run_all(&run, error);

@@ -14,7 +14,7 @@ static float column_dot(int64_t D, const float *matrix, int64_t j, const float *
 }
 
 static void decode_head(const gka_problem *problem, int64_t b, int64_t h, float *S, double *scratch,
-                        gka_chunk *out) {
+                        gka_outputs *out) {
     const int64_t D = problem->D, head_at = b * problem->H + h;
     const float gamma =
         problem->g.data != NULL ? gka_pinned_expf((float)gka_problem_g(problem, b, 0, h)) : 1.0f;
@@ -82,7 +82,7 @@ static void decode_head(const gka_problem *problem, int64_t b, int64_t h, float 
         out->o[head_at * D + j] = low((float)problem->scale * column_dot(D, S, j, d));
 }
 
-gka_status gka_replay_decode(const gka_problem *problem, gka_chunk *out, gka_error *error) {
+gka_status gka_replay_decode(const gka_problem *problem, gka_outputs *out, gka_error *error) {
     gka_status status = gka_replay_check(problem, error);
     if (status != GKA_OK)
         return status;

@@ -17,16 +17,16 @@ typedef struct segmented {
     const gka_problem *problem;
     const gka_profile *profile;
     chunk_plan plan;
-    gka_chunk_of of;
+    gka_of of;
     bool bp_lambda;
     gka_segments how;
     int64_t count;
     const int64_t *bounds;
-    gka_chunk *out;
-    gka_chunk part; /* of one segment */
-    double *zeros;  /* x, f, p of a segment without a solve: [longest segment, max(D,1)] a head */
-    double *h, *u;  /* [count + 1][N,H,D,D], [N,H,D,V]: h_i, u_i */
-    double *A, *E;  /* the same: A_i, E_i */
+    gka_outputs *out;
+    gka_outputs part; /* of one segment */
+    double *zeros;    /* x, f, p of a segment without a solve: [longest segment, max(D,1)] a head */
+    double *h, *u;    /* [count + 1][N,H,D,D], [N,H,D,V]: h_i, u_i */
+    double *A, *E;    /* the same: A_i, E_i */
     unsigned char *bytes[4]; /* h0, u0, dh_final, du_final of a segment as a view has them */
     uint16_t nothing;        /* a zero in bf16 */
     gka_error *error;
@@ -90,20 +90,20 @@ enum { TENSORS = 10 };
 
 static void token_tensors(const segmented *s, rows all[TENSORS]) {
     const gka_problem *const p = s->problem;
-    gka_chunk *const o = s->out;
-    const gka_chunk *const f = &s->part;
+    const gka_outputs *const o = s->out, *const f = &s->part;
+    const gka_gradients *const to = &o->gradient[s->of], *const from = &f->gradient[s->of];
     const int64_t HD = p->H * p->D, HV = p->H * p->V;
     const rows list[TENSORS] = {
         {o->x, f->x, HD, false},
         {o->fro, f->fro, p->H, false},
         {o->g_cumsum, f->g_cumsum, p->H, false},
         {o->o, f->o, HV, false},
-        {o->p, f->p, HD, false},
-        {o->dq, f->dq, HD, false},
-        {o->dalpha, f->dalpha, p->H, false},
-        {o->dk, f->dk, p->G * p->D, true},
-        {o->dv, f->dv, p->G * p->V, true},
-        {o->dg, f->dg, p->H, false},
+        {to->p, from->p, HD, false},
+        {to->dq, from->dq, HD, false},
+        {to->dalpha, from->dalpha, p->H, false},
+        {to->dk, from->dk, p->G * p->D, true},
+        {to->dv, from->dv, p->G * p->V, true},
+        {to->dg, from->dg, p->H, false},
     };
     memcpy(all, list, sizeof list);
 }
@@ -152,7 +152,7 @@ static void scan(const segmented *s, int64_t i, int64_t columns, const double *l
 static gka_status states_after(segmented *s, int64_t i) {
     const size_t H = h_size(s), U = u_size(s);
     double *const h = s->h + (size_t)i * H, *const u = s->u + (size_t)i * U;
-    gka_chunk final = {.h_final = h + H, .u_final = s->problem->V > 0 ? u + U : NULL};
+    gka_outputs final = {.h_final = h + H, .u_final = s->problem->V > 0 ? u + U : NULL};
     const bool relay = s->how == GKA_SEGMENTS_RELAY;
     gka_problem part = segment(s, i, relay ? h : NULL, relay ? u : NULL, NULL, NULL);
     part.num_iter = 1;
@@ -178,8 +178,9 @@ static gka_status gradients_of(segmented *s, int64_t i) {
     double *const h = s->h + (size_t)i * H, *const u = s->u + (size_t)i * U,
                   *const A = s->A + (size_t)i * H, *const E = s->E + (size_t)i * U;
     const bool relay = s->how == GKA_SEGMENTS_RELAY;
-    s->part.dh0 = A;
-    s->part.du0 = E;
+    gka_gradients *const own = &s->part.gradient[s->of];
+    own->dh0 = A;
+    own->du0 = E;
     gka_problem part = relay ? segment(s, i, h, u, A + H, E + U) : segment(s, i, h, u, NULL, NULL);
     gka_status status =
         gka_chunk_backward(&part, s->profile, s->of, s->bp_lambda, NULL, &s->part, s->error);
@@ -194,7 +195,8 @@ static gka_status gradients_of(segmented *s, int64_t i) {
     part.dx = no_cotangent(s, &part.dx);
     part.dout = no_cotangent(s, &part.dout);
     const gka_chunk_given given = {.x = s->part.x, .fro = s->part.fro, .p = s->zeros};
-    gka_chunk through = {.dk = s->part.dk, .dv = s->part.dv, .dg = s->part.dg};
+    gka_outputs through = {0};
+    through.gradient[s->of] = (gka_gradients){.dk = own->dk, .dv = own->dv, .dg = own->dg};
     const gka_profile wide = keeps_fp32(s->profile);
     status = gka_chunk_backward(&part, &wide, s->of, s->bp_lambda, &given, &through, s->error);
     if (status == GKA_OK)
@@ -218,11 +220,12 @@ static bool take_all(segmented *s) {
     const size_t tokens = (size_t)(p->B * longest), heads = tokens * (size_t)p->H,
                  keys = tokens * (size_t)p->G, D = (size_t)p->D, V = (size_t)p->V,
                  states = (size_t)s->count + 1;
-    gka_chunk *const f = &s->part;
+    gka_outputs *const f = &s->part;
+    gka_gradients *const g = &f->gradient[s->of];
     bool good = take(&f->x, heads * D) && take(&f->fro, heads) && take(&f->g_cumsum, heads) &&
-                take(&f->o, heads * V) && take(&f->p, heads * D) && take(&f->dq, heads * D) &&
-                take(&f->dalpha, heads) && take(&f->dk, keys * D) && take(&f->dv, keys * V) &&
-                take(&f->dg, heads) && take(&s->zeros, heads * D) &&
+                take(&f->o, heads * V) && take(&g->p, heads * D) && take(&g->dq, heads * D) &&
+                take(&g->dalpha, heads) && take(&g->dk, keys * D) && take(&g->dv, keys * V) &&
+                take(&g->dg, heads) && take(&s->zeros, heads * D) &&
                 take(&s->h, states * h_size(s)) && take(&s->u, states * u_size(s)) &&
                 take(&s->A, states * h_size(s)) && take(&s->E, states * u_size(s));
     for (int i = 0; i < 4; i++) {
@@ -233,9 +236,10 @@ static bool take_all(segmented *s) {
 }
 
 static void give_back(segmented *s) {
-    const gka_chunk *const f = &s->part;
-    double *const arrays[] = {f->x,  f->fro, f->g_cumsum, f->o, f->p, f->dq, f->dalpha, f->dk,
-                              f->dv, f->dg,  s->zeros,    s->h, s->u, s->A,  s->E};
+    const gka_outputs *const f = &s->part;
+    const gka_gradients *const g = &f->gradient[s->of];
+    double *const arrays[] = {f->x,  f->fro, f->g_cumsum, f->o, g->p, g->dq, g->dalpha, g->dk,
+                              g->dv, g->dg,  s->zeros,    s->h, s->u, s->A,  s->E};
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++)
         gka_free(arrays[i]);
     for (int i = 0; i < 4; i++)
@@ -257,7 +261,7 @@ static void start(segmented *s) {
         gka_problem_dh_final(p, n, h, s->A + last * h_size(s) + (size_t)(head * p->D * p->D));
         if (p->V > 0)
             gka_problem_u0(p, n, h, s->u + head * p->D * p->V);
-        if (p->V > 0 && s->of == GKA_CHUNK_LAYER)
+        if (p->V > 0 && s->of == GKA_OF_O)
             gka_problem_du_final(p, n, h, s->E + last * u_size(s) + (size_t)(head * p->D * p->V));
     }
 }
@@ -274,9 +278,9 @@ static gka_status check(const segmented *s) {
                            (long long)s->problem->T);
 }
 
-gka_status gka_chunk_by_segments(const gka_problem *problem, const gka_profile *profile,
-                                 gka_chunk_of of, bool bp_lambda, gka_segments how, int64_t count,
-                                 const int64_t *bounds, gka_chunk *out, gka_error *error) {
+gka_status gka_chunk_by_segments(const gka_problem *problem, const gka_profile *profile, gka_of of,
+                                 bool bp_lambda, gka_segments how, int64_t count,
+                                 const int64_t *bounds, gka_outputs *out, gka_error *error) {
     segmented s = {.problem = problem,
                    .profile = profile,
                    .of = of,
@@ -303,8 +307,8 @@ gka_status gka_chunk_by_segments(const gka_problem *problem, const gka_profile *
     if (status == GKA_OK) {
         copy(h_size(&s), s.h + (size_t)count * h_size(&s), out->h_final);
         copy(u_size(&s), s.u + (size_t)count * u_size(&s), out->u_final);
-        copy(h_size(&s), s.A, out->dh0);
-        copy(u_size(&s), s.E, out->du0);
+        copy(h_size(&s), s.A, out->gradient[of].dh0);
+        copy(u_size(&s), s.E, out->gradient[of].du0);
     }
     give_back(&s);
     return status;

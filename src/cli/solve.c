@@ -274,15 +274,15 @@ static int answer(board *b) {
     make_cotangent(b);
     p->dx = gka_view_of_doubles(4, (const int64_t[]){1, T, 1, D}, b->cotangent, b->cotangent);
     const gka_oracle_options options = {.oracle = GKA_ORACLE_FP64};
-    gka_exact exact = {.x = b->full_x,
-                       .fro = b->fro,
-                       .lambda = b->ridge,
-                       .h_final = b->H,
-                       .dq = b->full_dq,
-                       .dk = b->dk};
+    gka_outputs exact = {.x = b->full_x,
+                         .fro = b->fro,
+                         .lambda = b->ridge,
+                         .h_final = b->H,
+                         .solve.dq = b->full_dq,
+                         .solve.dk = b->dk};
     gka_status status = gka_oracle_forward(p, &options, &exact, NULL, NULL, &error);
     if (status == GKA_OK)
-        status = gka_oracle_gradient(p, GKA_COTANGENT_X, &options, &exact, NULL, NULL, &error);
+        status = gka_oracle_gradient(p, GKA_OF_X, &options, &exact, NULL, NULL, &error);
     const int code = cli_outcome(b->r->c, status, &error);
     if (code != CLI_GOOD)
         return code;

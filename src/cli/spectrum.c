@@ -95,7 +95,7 @@ static int spectrum(cli *c, const gka_problem *p, const char *path, cli_json *js
     fp32_norm = profile;
     if (status == GKA_OK)
         status = gka_profile_set(&fp32_norm, "norm_reduce=exact", &error);
-    gka_chunk out = {.fro = released}, out32 = {.fro = reduced};
+    gka_outputs out = {.fro = released}, out32 = {.fro = reduced};
     if (status == GKA_OK)
         status = gka_chunk_forward(p, &profile, &out, NULL, NULL, &error);
     if (status == GKA_OK)

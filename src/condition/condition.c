@@ -34,28 +34,27 @@ const char *gka_stability_name(gka_stability stability) {
 enum { SLOT_C = GKA_INPUTS, SLOTS }; /* an input's slot has its number */
 
 static const struct {
-    judge_output_id id;
+    gka_output_id id;
     int slot;
 } rows_of[GKA_CONDITION_ROWS] = {
-    {JUDGE_X, SLOT_C},
-    {JUDGE_O, SLOT_C},
-    {JUDGE_SOLVE_DQ, GKA_INPUT_Q},
-    {JUDGE_SOLVE_DK, GKA_INPUT_K},
-    {JUDGE_SOLVE_DG, GKA_INPUT_G},
-    {JUDGE_LAYER_DQ, GKA_INPUT_Q},
-    {JUDGE_LAYER_DK, GKA_INPUT_K},
-    {JUDGE_LAYER_DV, GKA_INPUT_V},
-    {JUDGE_LAYER_DALPHA, GKA_INPUT_ALPHA},
-    {JUDGE_LAYER_DG, GKA_INPUT_G},
+    {GKA_OUT_X, SLOT_C},
+    {GKA_OUT_O, SLOT_C},
+    {GKA_OUT_SOLVE_DQ, GKA_INPUT_Q},
+    {GKA_OUT_SOLVE_DK, GKA_INPUT_K},
+    {GKA_OUT_SOLVE_DG, GKA_INPUT_G},
+    {GKA_OUT_LAYER_DQ, GKA_INPUT_Q},
+    {GKA_OUT_LAYER_DK, GKA_INPUT_K},
+    {GKA_OUT_LAYER_DV, GKA_INPUT_V},
+    {GKA_OUT_LAYER_DALPHA, GKA_INPUT_ALPHA},
+    {GKA_OUT_LAYER_DG, GKA_INPUT_G},
 };
 
 const char *const gka_condition_names[] = {
     "x",        "o",        "solve.dq",     "solve.dk", "solve.dg", "layer.dq",
     "layer.dk", "layer.dv", "layer.dalpha", "layer.dg", NULL};
 
-static gka_cotangent cotangent_of(judge_output_id id) {
-    return id == JUDGE_X || gka_judge_outputs[id].part == JUDGE_SOLVE ? GKA_COTANGENT_X
-                                                                      : GKA_COTANGENT_O;
+static gka_of cotangent_of(gka_output_id id) {
+    return id == GKA_OUT_X || gka_output_table[id].pass == GKA_PASS_SOLVE ? GKA_OF_X : GKA_OF_O;
 }
 
 static double **slot_of(gka_direction *d, int slot) {
@@ -91,7 +90,7 @@ static void input_values(const gka_problem *p, int input, double *out) {
 
 typedef struct block {
     const gka_problem *problem;
-    gka_cotangent cotangent;
+    gka_of cotangent;
     int out, in; /* slots */
     int64_t rows, columns;
     double *v, *w;   /* [columns], [rows] */
@@ -178,8 +177,7 @@ typedef struct job {
     const gka_problem *problem;
     const gka_condition_options *options;
     unsigned wanted;
-    golden_values exact, candidate, floor;
-    double *p[2];          /* of the solve, of the layer */
+    gka_outputs exact, candidate, floor;
     double *Z[GKA_INPUTS]; /* input values */
     double *v, *w;
     double done, total; /* pairs of output and input */
@@ -205,9 +203,9 @@ static gka_status load(job *j, gka_error *error) {
     for (int i = 0; i < GKA_CONDITION_ROWS; i++) {
         const int id = (int)rows_of[i].id;
         const gka_tensor *const tensor =
-            file != NULL ? gka_file_find(file, gka_judge_outputs[id].name) : NULL;
+            file != NULL ? gka_file_find(file, gka_output_table[id].name) : NULL;
         if (!gka_golden_possible(j->problem, id) || (file != NULL && tensor == NULL) ||
-            !asked_for(j->options, gka_judge_outputs[id].name))
+            !asked_for(j->options, gka_output_table[id].name))
             continue;
         j->wanted |= 1u << id;
         const gka_status status =
@@ -231,28 +229,17 @@ static gka_status load(job *j, gka_error *error) {
 /* The exact values, with x, f and both p. */
 static gka_status compute_exact(job *j, gka_error *error) {
     const gka_problem *const problem = j->problem;
-    const unsigned forward = 1u << JUDGE_X | 1u << JUDGE_FRO;
-    gka_exact out[JUDGE_PARTS] = {{0}};
+    const unsigned forward = 1u << GKA_OUT_X | 1u << GKA_OUT_FRO;
     gka_status status = gka_golden_allocate(problem, j->wanted | forward, &j->exact, error);
-    bool part[JUDGE_PARTS] = {true};
-    for (int i = 0; status == GKA_OK && i < JUDGE_OUTPUTS; i++)
-        if (has(j->wanted | forward, i)) {
-            part[gka_judge_outputs[i].part] = true;
-            *gka_judge_exact(&out[gka_judge_outputs[i].part], i) = j->exact.of[i];
-        }
-    for (int i = 0; status == GKA_OK && i < 2; i++)
-        if (part[JUDGE_SOLVE + i]) {
-            out[JUDGE_SOLVE + i].p = j->p[i] =
-                gka_alloc((size_t)gka_judge_count(problem, JUDGE_X), sizeof(double));
-            if (j->p[i] == NULL)
-                status = out_of_memory(error);
-        }
+    for (int of = GKA_OF_X; status == GKA_OK && of <= GKA_OF_O; of++)
+        if ((j->wanted & gka_of_outputs((gka_of)of)) != 0)
+            status =
+                gka_golden_allocate(problem, 1u << GKA_GRADIENT_OUTPUT(of, P), &j->exact, error);
     if (status == GKA_OK)
-        status = gka_oracle_forward(problem, NULL, &out[JUDGE_FORWARD], NULL, NULL, error);
-    for (int i = 0; status == GKA_OK && i < 2; i++)
-        if (part[JUDGE_SOLVE + i])
-            status = gka_oracle_gradient(problem, i == 0 ? GKA_COTANGENT_X : GKA_COTANGENT_O, NULL,
-                                         &out[JUDGE_SOLVE + i], NULL, NULL, error);
+        status = gka_oracle_forward(problem, NULL, &j->exact, NULL, NULL, error);
+    for (int of = GKA_OF_X; status == GKA_OK && of <= GKA_OF_O; of++)
+        if (j->exact.gradient[of].p != NULL)
+            status = gka_oracle_gradient(problem, (gka_of)of, NULL, &j->exact, NULL, NULL, error);
     return status;
 }
 
@@ -260,34 +247,31 @@ static gka_status compute_exact(job *j, gka_error *error) {
  * own storage. */
 static gka_status compute_floor(job *j, gka_error *error) {
     const gka_problem *const problem = j->problem;
-    const gka_format *const format = gka_format_of_dtype(gka_judge_dtype(problem, JUDGE_X));
-    const size_t rows = (size_t)gka_judge_count(problem, JUDGE_X);
-    const unsigned forward = 1u << JUDGE_X | 1u << JUDGE_FRO;
+    const gka_format *const format = gka_format_of_dtype(gka_output_dtype(problem, GKA_OUT_X));
+    const size_t rows = (size_t)gka_output_count(problem, GKA_OUT_X);
+    const unsigned forward = 1u << GKA_OUT_X | 1u << GKA_OUT_FRO;
     gka_profile exact64;
     gka_status status = gka_profile_find("exact64", &exact64, error);
     if (status == GKA_OK)
         status = gka_golden_allocate(problem, j->wanted | forward, &j->floor, error);
     if (status != GKA_OK)
         return status;
-    for (int i = 0; i < JUDGE_OUTPUTS; i++)
+    for (int i = 0; i < GKA_OUTPUTS; i++)
         if (has(forward, i))
             memcpy(j->floor.of[i], j->exact.of[i],
-                   (size_t)gka_judge_count(problem, i) * sizeof(double));
+                   (size_t)gka_output_count(problem, i) * sizeof(double));
     gka_golden_store(problem, forward, &j->floor);
-    const golden_values upstream = {{[JUDGE_X] = j->floor.of[JUDGE_X]}};
-    status = gka_golden_local(problem, j->wanted & 1u << JUDGE_O, &upstream, &j->floor, error);
-    for (int i = 0; status == GKA_OK && i < 2; i++) {
-        const gka_chunk_given given = {
-            .x = j->floor.of[JUDGE_X], .fro = j->floor.of[JUDGE_FRO], .p = j->p[i]};
-        gka_chunk out = {0};
-        if (j->p[i] == NULL)
+    const gka_outputs upstream = {{[GKA_OUT_X] = j->floor.of[GKA_OUT_X]}};
+    status = gka_golden_local(problem, j->wanted & 1u << GKA_OUT_O, &upstream, &j->floor, error);
+    for (int of = GKA_OF_X; status == GKA_OK && of <= GKA_OF_O; of++) {
+        double *const p = j->exact.gradient[of].p;
+        const gka_chunk_given given = {.x = j->floor.x, .fro = j->floor.fro, .p = p};
+        gka_outputs out;
+        if (p == NULL)
             continue;
-        gka_round_array(format, GKA_NEAREST_EVEN, 0, 0, rows, j->p[i], j->p[i]);
-        for (int k = 0; k < JUDGE_OUTPUTS; k++)
-            if (has(j->wanted, k) && (int)gka_judge_outputs[k].part == JUDGE_SOLVE + i)
-                *gka_judge_chunk(&out, k) = j->floor.of[k];
-        status = gka_chunk_backward(problem, &exact64, i == 0 ? GKA_CHUNK_SOLVE : GKA_CHUNK_LAYER,
-                                    true, &given, &out, error);
+        gka_round_array(format, GKA_NEAREST_EVEN, 0, 0, rows, p, p);
+        (void)gka_outputs_only(&j->floor, gka_of_outputs((gka_of)of) & j->wanted, &out);
+        status = gka_chunk_backward(problem, &exact64, (gka_of)of, true, &given, &out, error);
     }
     gka_golden_store(problem, j->wanted, &j->floor);
     return status;
@@ -307,9 +291,9 @@ static gka_status read_inputs(job *j, gka_error *error) {
         inputs++;
         most_in = count > most_in ? count : most_in;
     }
-    for (int i = 0; i < JUDGE_OUTPUTS; i++)
+    for (int i = 0; i < GKA_OUTPUTS; i++)
         if (has(j->wanted, i)) {
-            const int64_t count = gka_judge_count(j->problem, i);
+            const int64_t count = gka_output_count(j->problem, i);
             most_out = count > most_out ? count : most_out;
             j->total += inputs;
         }
@@ -344,10 +328,10 @@ static void judge(gka_condition_row *row) {
 static gka_status fill(job *j, int number, gka_condition_row *row, gka_error *error) {
     const gka_problem *const problem = j->problem;
     const int id = (int)rows_of[number].id;
-    const int64_t count = gka_judge_count(problem, id);
+    const int64_t count = gka_output_count(problem, id);
     const double *const exact = j->exact.of[id];
-    *row = (gka_condition_row){.name = gka_judge_outputs[id].name,
-                               .dtype = gka_judge_dtype(problem, id),
+    *row = (gka_condition_row){.name = gka_output_table[id].name,
+                               .dtype = gka_output_dtype(problem, id),
                                .error = gka_rel_err(count, j->candidate.of[id], exact),
                                .floor = gka_rel_err(count, j->floor.of[id], exact)};
     for (int i = 0; i < GKA_INPUTS; i++) {
@@ -395,8 +379,6 @@ gka_status gka_condition(const gka_problem *problem, const gka_condition_options
     gka_golden_free(&j.floor);
     for (int i = 0; i < GKA_INPUTS; i++)
         gka_free(j.Z[i]);
-    gka_free(j.p[0]);
-    gka_free(j.p[1]);
     gka_free(j.v);
     gka_free(j.w);
     return status;

@@ -50,27 +50,27 @@ static gka_status allocate(job *j, gka_error *error) {
 
 static gka_status compute_exact(job *j, gka_error *error) {
     double *const *const of = j->of[EXACT].of;
-    gka_exact forward = {.x = j->exact_x};
-    gka_exact out = {.dq = of[GKA_ITERATED_DQ], .dk = of[GKA_ITERATED_DK]};
+    gka_outputs forward = {.x = j->exact_x};
+    gka_outputs out = {.solve.dq = of[GKA_ITERATED_DQ], .solve.dk = of[GKA_ITERATED_DK]};
     if (j->count[GKA_ITERATED_DG] > 0)
-        out.dg = of[GKA_ITERATED_DG];
+        out.solve.dg = of[GKA_ITERATED_DG];
     const gka_status status = gka_oracle_forward(j->problem, NULL, &forward, NULL, NULL, error);
     return status != GKA_OK
                ? status
-               : gka_oracle_gradient(j->problem, GKA_COTANGENT_X, NULL, &out, NULL, NULL, error);
+               : gka_oracle_gradient(j->problem, GKA_OF_X, NULL, &out, NULL, NULL, error);
 }
 
 static gka_status compute_steps(job *j, gka_form form, int r, int kind, gka_error *error) {
     double *const *const of = j->of[kind].of;
     gka_layer_options options = {.through = kind != IMPLICIT, .reversible = kind == REVERSED};
-    gka_layer out = {.x = j->x, .dq = of[GKA_ITERATED_DQ], .dk = of[GKA_ITERATED_DK]};
+    gka_outputs out = {.x = j->x, .solve.dq = of[GKA_ITERATED_DQ], .solve.dk = of[GKA_ITERATED_DK]};
     if (j->count[GKA_ITERATED_DG] > 0)
-        out.dg = of[GKA_ITERATED_DG];
+        out.solve.dg = of[GKA_ITERATED_DG];
     const char *const name = form == GKA_TWO_TERM ? "chebyshev2" : "chebyshev";
     if (!gka_policy_find("fp64", &options.policy) || !gka_solver_find(name, &options.solver))
         return gka_fail(error, GKA_INTERNAL, "no solver %s in fp64", name);
     options.solver.iterations = r;
-    return gka_layer_gradient(j->problem, GKA_LAYER_OF_X, &options, &out, NULL, error);
+    return gka_layer_gradient(j->problem, GKA_OF_X, &options, &out, NULL, error);
 }
 
 /* 1/T_n(z), z >= 1 */

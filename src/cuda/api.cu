@@ -89,8 +89,7 @@ cudaError_t forward(const gka_cuda_layer &l, unsigned char *workspace, cudaStrea
     a.u_chunk = u_chunk;
     a.o = static_cast<bf16 *>(l.o);
     a.output_scale = (float)l.scale;
-    const gka::Form form =
-        l.form == GKA_CUDA_THREE_TERM ? gka::Form::ThreeTerm : gka::Form::TwoTerm;
+    const gka::Form form = l.form == GKA_THREE_TERM ? gka::Form::ThreeTerm : gka::Form::TwoTerm;
     const cudaError_t error = gka::launch_solve<D>(s, form, a, stream);
     return error != cudaSuccess ? error : cudaGetLastError();
 }
@@ -196,8 +195,7 @@ cudaError_t backward(const gka_cuda_layer &l, const gka_cuda_gradient &d, unsign
     solve.x = layer ? half(c.p) : static_cast<bf16 *>(d.dq); /* the solve's own dq is p */
     solve.ridge_ratio = a.ridge_ratio;
     solve.num_iter = l.num_iter;
-    const gka::Form form =
-        l.form == GKA_CUDA_THREE_TERM ? gka::Form::ThreeTerm : gka::Form::TwoTerm;
+    const gka::Form form = l.form == GKA_THREE_TERM ? gka::Form::ThreeTerm : gka::Form::TwoTerm;
     const cudaError_t error = gka::launch_solve<D>(s, form, solve, stream);
     if (error != cudaSuccess)
         return error;

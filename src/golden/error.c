@@ -28,8 +28,8 @@ double gka_golden_most(int64_t n, const double *values, double most) {
 
 int64_t gka_golden_row_length(const gka_problem *problem, int output) {
     int64_t shape[GKA_MAX_RANK], n = 1;
-    const int rank = gka_judge_shape(problem, output, shape);
-    for (int i = rank - gka_judge_outputs[output].row_rank; i < rank; i++)
+    const int rank = gka_output_shape(problem, output, shape);
+    for (int i = rank - gka_output_table[output].row_rank; i < rank; i++)
         n *= shape[i];
     return n;
 }
@@ -70,7 +70,7 @@ bool gka_golden_worse_row(golden_sums all, int64_t rows, double scale, golden_su
 static golden_error measure(const gka_problem *problem, int output, double scale, const double *out,
                             const double *ref, int64_t *worst) {
     const int64_t n = gka_golden_row_length(problem, output),
-                  count = gka_judge_count(problem, output), rows = n > 0 ? count / n : 0;
+                  count = gka_output_count(problem, output), rows = n > 0 ? count / n : 0;
     golden_sums all = {0, 0};
     double most = -1;
     int64_t at = 0;
@@ -87,14 +87,14 @@ static golden_error measure(const gka_problem *problem, int output, double scale
 
 double gka_golden_row_error(const gka_problem *problem, int output, const double *out,
                             const double *ref, int64_t *row) {
-    const double most = gka_golden_most(gka_judge_count(problem, output), ref, 0);
+    const double most = gka_golden_most(gka_output_count(problem, output), ref, 0);
     return measure(problem, output, gka_golden_scale(most), out, ref, row).row;
 }
 
 golden_error gka_golden_error_of(const gka_problem *problem, int output, const double *out,
                                  const double *steps, const double *local) {
     const double scale =
-        gka_golden_scale(gka_golden_most(gka_judge_count(problem, output), steps, 0));
+        gka_golden_scale(gka_golden_most(gka_output_count(problem, output), steps, 0));
     const golden_error e = measure(problem, output, scale, out, steps, NULL);
     return local == NULL ? e
                          : gka_golden_nearer(e, measure(problem, output, scale, out, local, NULL));
@@ -105,11 +105,11 @@ golden_error gka_golden_nearer(golden_error steps, golden_error local) {
 }
 
 gka_status gka_golden_errors(const gka_problem *problem, unsigned wanted,
-                             const golden_values *candidate, const golden_values *steps,
-                             golden_error errors[JUDGE_OUTPUTS], gka_error *error) {
-    golden_values local = {0};
+                             const gka_outputs *candidate, const gka_outputs *steps,
+                             golden_error errors[GKA_OUTPUTS], gka_error *error) {
+    gka_outputs local = {0};
     const gka_status status = gka_golden_local(problem, wanted, candidate, &local, error);
-    for (int i = 0; i < JUDGE_OUTPUTS; i++) {
+    for (int i = 0; i < GKA_OUTPUTS; i++) {
         errors[i] = (golden_error){NAN, NAN};
         if (status != GKA_OK || !(wanted >> i & 1) || candidate->of[i] == NULL)
             continue;

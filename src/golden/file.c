@@ -9,7 +9,7 @@
 #include <sha2.h>
 #include <string.h>
 
-enum { MADE = 4 * JUDGE_OUTPUTS + GIVEN_TENSORS, TENSORS = GKA_PROBLEM_TENSORS + MADE, NAME = 32 };
+enum { MADE = 4 * GKA_OUTPUTS + GIVEN_TENSORS, TENSORS = GKA_PROBLEM_TENSORS + MADE, NAME = 32 };
 
 /* ---- metadata ------------------------------------------------------------------------------ */
 
@@ -48,7 +48,7 @@ static json_t *profile_json(const golden_job *j, int output) {
                    strcmp(j->profile[output], "ieee32") == 0
                        ? ", token by token without fused multiply-adds"
                        : "",
-                   h100 && output == JUDGE_FRO ? ", 2 and 8 warps" : "",
+                   h100 && output == GKA_OUT_FRO ? ", 2 and 8 warps" : "",
                    h100 && gka_golden_few_pairs(&j->problem)
                        ? ", binary32 states, binary32 norm, ieee32 with all points and none"
                        : "");
@@ -57,7 +57,7 @@ static json_t *profile_json(const golden_job *j, int output) {
 
 static json_t *tolerances_json(const golden_job *j, bool *good) {
     builder all = {json_object(), true};
-    for (int i = 0; i < JUDGE_OUTPUTS; i++) {
+    for (int i = 0; i < GKA_OUTPUTS; i++) {
         if (!golden_wants(j, i))
             continue;
         builder o = {json_object(), true};
@@ -65,7 +65,7 @@ static json_t *tolerances_json(const golden_job *j, bool *good) {
         const double least = gka_golden_least_tolerance(j, i);
         put(&o, "value", real_or_null(gka_golden_tolerance_of(floor.rel, stage.rel, least)));
         put(&o, "row", real_or_null(gka_golden_tolerance_of(floor.row, stage.row, least)));
-        const bool local = j->spec->stage == GKA_STAGE_ALL && gka_judge_outputs[i].upstream != 0;
+        const bool local = j->spec->stage == GKA_STAGE_ALL && gka_output_table[i].upstream != 0;
         put(&o, "judged", json_string(local ? "local" : "steps"));
         put(&o, "floor", rounded_up(floor.rel));
         put(&o, "stage", rounded_up(stage.rel));
@@ -73,7 +73,7 @@ static json_t *tolerances_json(const golden_job *j, bool *good) {
         put(&o, "stage_row", rounded_up(stage.row));
         put(&o, "stage_profile", profile_json(j, i));
         put(&o, "rule", json_string("2^ceil(log2(max(2 floor, 2 stage, u))); null from 1/2 on"));
-        put(&all, gka_judge_outputs[i].name, o.value);
+        put(&all, gka_output_table[i].name, o.value);
         all.good &= o.good;
     }
     *good &= all.good;
@@ -94,9 +94,9 @@ static double two_digits_up(double x) {
 /* Of gradients: how many elements were rounded how, and what was known of them before. */
 static void put_proof(const golden_job *j, builder *o) {
     builder bounds = {json_object(), true};
-    for (int i = 0; i < JUDGE_OUTPUTS; i++)
+    for (int i = 0; i < GKA_OUTPUTS; i++)
         if (j->proven[i] > 0)
-            put(&bounds, gka_judge_outputs[i].name, real_or_null(two_digits_up(j->proven[i])));
+            put(&bounds, gka_output_table[i].name, real_or_null(two_digits_up(j->proven[i])));
     o->good &= bounds.good;
     put(o, "gradient_elements", json_integer(j->report.elements));
     put(o, "gradients_in_mpfr", json_integer(j->report.elements_mpfr));
@@ -155,7 +155,7 @@ typedef struct list {
 static gka_status add_tensor(list *l, const gka_problem *problem, int output, const char *base,
                              const char *suffix, gka_dtype dtype, const double *values,
                              gka_error *error) {
-    const size_t count = (size_t)gka_judge_count(problem, output);
+    const size_t count = (size_t)gka_output_count(problem, output);
     char *const name = l->names[l->named];
     unsigned char *const bytes = gka_alloc(values == NULL ? 0 : count, gka_dtype_size(dtype));
     (void)snprintf(name, NAME, "%s%s", base, suffix);
@@ -166,7 +166,7 @@ static gka_status add_tensor(list *l, const gka_problem *problem, int output, co
     l->bytes[l->named++] = bytes;
     gka_tensor *const tensor = &l->tensors[l->count++];
     *tensor = (gka_tensor){.name = name, .dtype = dtype, .data = bytes};
-    tensor->rank = gka_judge_shape(problem, output, tensor->shape);
+    tensor->rank = gka_output_shape(problem, output, tensor->shape);
     return GKA_OK;
 }
 
@@ -199,9 +199,9 @@ static gka_status list_tensors(const golden_job *j, list *l, gka_error *error) {
     gka_status status = add_inputs(l, &j->problem, error);
     if (status == GKA_OK)
         status = add_given(l, j, error);
-    for (int i = 0; i < JUDGE_OUTPUTS && status == GKA_OK; i++) {
+    for (int i = 0; i < GKA_OUTPUTS && status == GKA_OK; i++) {
         const gka_problem *const p = &j->problem;
-        const char *const name = gka_judge_outputs[i].name;
+        const char *const name = gka_output_table[i].name;
         if (!golden_wants(j, i))
             continue;
         status = add_tensor(l, p, i, name, ".exact", GKA_F64, j->exact.of[i], error);
@@ -210,8 +210,8 @@ static gka_status list_tensors(const golden_job *j, list *l, gka_error *error) {
         if (status == GKA_OK)
             status = add_tensor(l, p, i, name, ".steps", GKA_F64, j->steps.of[i], error);
         if (status == GKA_OK && j->spec->emulate)
-            status =
-                add_tensor(l, p, i, name, ".h100", gka_judge_dtype(p, i), j->emulated.of[i], error);
+            status = add_tensor(l, p, i, name, ".h100", gka_output_dtype(p, i), j->emulated.of[i],
+                                error);
     }
     return status;
 }
@@ -310,7 +310,7 @@ static gka_status write_stream(const golden_job *j, const list *l, const char *p
             gka_golden_inputs_forget(&j->streamed);
         }
     }
-    for (int i = 0; i < JUDGE_OUTPUTS; i++)
+    for (int i = 0; i < GKA_OUTPUTS; i++)
         for (int kind = 0; kind < kinds && golden_wants(j, i) && status == GKA_OK; kind++)
             status = gka_golden_stream_write(j->stream, i, (golden_kind)kind, writer, error);
     if (status == GKA_OK)

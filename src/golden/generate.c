@@ -15,16 +15,16 @@
 static unsigned wanted_outputs(const gka_golden_spec *spec, unsigned given,
                                const gka_problem *problem) {
     unsigned wanted = 0;
-    for (int i = 0; i < JUDGE_OUTPUTS && spec->stage != GKA_STAGE_ALL; i++)
+    for (int i = 0; i < GKA_OUTPUTS && spec->stage != GKA_STAGE_ALL; i++)
         if (gka_golden_stage_outputs(spec->stage) >> i & 1 && gka_golden_possible(problem, i))
             wanted |= 1u << i;
     if (spec->stage != GKA_STAGE_ALL)
-        return given & GKA_GIVEN_F ? wanted & ~(1u << JUDGE_FRO) : wanted;
-    for (int i = 0; i < JUDGE_OUTPUTS; i++) {
-        const judge_part part = gka_judge_outputs[i].part;
-        const bool asked = part == JUDGE_FORWARD  ? spec->forward
-                           : part == JUDGE_STATES ? spec->states
-                                                  : spec->backward;
+        return given & GKA_GIVEN_F ? wanted & ~(1u << GKA_OUT_FRO) : wanted;
+    for (int i = 0; i < GKA_OUTPUTS; i++) {
+        const gka_pass part = gka_output_table[i].pass;
+        const bool asked = part == GKA_PASS_FORWARD  ? spec->forward
+                           : part == GKA_PASS_STATES ? spec->states
+                                                     : spec->backward;
         if (asked && gka_golden_possible(problem, i))
             wanted |= 1u << i;
     }
@@ -108,7 +108,7 @@ static gka_status make_problem(golden_job *j, const gka_file *inputs, const char
 static const double GRADIENT = 4, PROFILE = 2.7, PROFILE_GRADIENTS = 14;
 
 static bool has_gradients(const golden_job *j) {
-    return j->wanted >> JUDGE_SOLVE_DQ != 0;
+    return j->wanted >> GKA_OUT_SOLVE_DQ != 0;
 }
 
 static double profile_work(const golden_job *j) {
@@ -174,43 +174,13 @@ static gka_status end_step(golden_job *j, double step, gka_error *error) {
 
 /* ---- references ---------------------------------------------------------------------------- */
 
-static bool set_exact(const golden_job *j, unsigned parts, const golden_values *values,
-                      gka_exact *out) {
-    bool some = false;
-    for (int i = 0; i < JUDGE_OUTPUTS; i++)
-        if (golden_wants(j, i) && parts >> gka_judge_outputs[i].part & 1) {
-            *gka_judge_exact(out, i) = values->of[i];
-            some = true;
-        }
-    return some;
-}
-
-static gka_gradient gradient_of(int output) {
-    switch ((judge_output_id)output) {
-    case JUDGE_SOLVE_DQ:
-    case JUDGE_LAYER_DQ: return GKA_GRADIENT_DQ;
-    case JUDGE_SOLVE_DK:
-    case JUDGE_LAYER_DK: return GKA_GRADIENT_DK;
-    case JUDGE_LAYER_DV: return GKA_GRADIENT_DV;
-    case JUDGE_LAYER_DALPHA: return GKA_GRADIENT_DALPHA;
-    case JUDGE_SOLVE_DG:
-    case JUDGE_LAYER_DG: return GKA_GRADIENT_DG;
-    case JUDGE_SOLVE_DH0: return GKA_GRADIENT_DH0;
-    case JUDGE_X: return GKA_GRADIENT_X;
-    case JUDGE_FRO: return GKA_GRADIENT_FRO;
-    case JUDGE_O: return GKA_GRADIENT_O;
-    default: return GKA_GRADIENTS;
-    }
-}
-
 /* What a call for the gradients of a part proved of the outputs that it filled. */
-static void note_proven(golden_job *j, judge_part part, const gka_oracle_report *report) {
-    for (int i = 0; i < JUDGE_OUTPUTS; i++) {
-        const gka_gradient tensor = gradient_of(i);
-        const bool own =
-            gka_judge_outputs[i].part == part || gka_judge_outputs[i].part == JUDGE_FORWARD;
-        if (golden_wants(j, i) && own && tensor < GKA_GRADIENTS && report->largest[tensor] > 0)
-            j->proven[i] = fmax(j->proven[i], report->bound[tensor] / report->largest[tensor]);
+static void note_proven(golden_job *j, gka_pass pass, const gka_oracle_report *report) {
+    for (int i = 0; i < GKA_OUTPUTS; i++) {
+        const gka_pass own = gka_output_table[i].pass;
+        if (golden_wants(j, i) && (own == pass || own == GKA_PASS_FORWARD) &&
+            report->largest[i] > 0)
+            j->proven[i] = fmax(j->proven[i], report->bound[i] / report->largest[i]);
     }
 }
 
@@ -228,7 +198,7 @@ static void add_report(gka_oracle_report *sum, const gka_oracle_report *one) {
 }
 
 static gka_status make_exact_stream(golden_job *j, gka_error *error) {
-    static const judge_part parts[] = {JUDGE_FORWARD, JUDGE_SOLVE, JUDGE_LAYER};
+    static const gka_pass parts[] = {GKA_PASS_FORWARD, GKA_PASS_SOLVE, GKA_PASS_LAYER};
     const gka_progress progress = {.report = report_step, .context = &j->meter};
     gka_status status = GKA_OK;
     for (int i = 0; i < (has_gradients(j) ? 3 : 1) && status == GKA_OK; i++) {
@@ -248,28 +218,25 @@ static gka_status make_exact(golden_job *j, gka_error *error) {
         return make_exact_stream(j, error);
     const gka_oracle_options options = {.oracle = j->spec->oracle,
                                         .progress = {.report = report_step, .context = &j->meter}};
-    const struct {
-        unsigned parts;
-        gka_cotangent cotangent;
-    } rounds[] = {{1u << JUDGE_FORWARD | 1u << JUDGE_STATES, GKA_COTANGENT_X},
-                  {1u << JUDGE_SOLVE, GKA_COTANGENT_X},
-                  {1u << JUDGE_LAYER, GKA_COTANGENT_O}};
+    static const gka_pass passes[] = {GKA_PASS_FORWARD, GKA_PASS_SOLVE, GKA_PASS_LAYER};
     gka_status status = gka_golden_allocate(&j->problem, j->wanted, &j->exact, error);
     if (status == GKA_OK && j->spec->lo)
         status = gka_golden_allocate(&j->problem, j->wanted, &j->lo, error);
     for (int i = 0; i < 3 && status == GKA_OK; i++) {
-        gka_exact out = {0}, lo = {0};
+        const gka_of of = passes[i] == GKA_PASS_LAYER ? GKA_OF_O : GKA_OF_X;
+        const unsigned own = i == 0 ? gka_forward_outputs() : gka_of_outputs(of);
+        gka_outputs out, lo;
         gka_oracle_report report = {0};
-        if (!set_exact(j, rounds[i].parts, &j->exact, &out))
+        if (!gka_outputs_only(&j->exact, own, &out))
             continue;
-        (void)set_exact(j, j->spec->lo ? rounds[i].parts : 0, &j->lo, &lo);
-        gka_exact *const second = j->spec->lo ? &lo : NULL;
+        (void)gka_outputs_only(&j->lo, own, &lo);
+        gka_outputs *const second = j->spec->lo ? &lo : NULL;
         j->meter.step = i == 0 ? 1 : GRADIENT;
-        status = i == 0 ? gka_oracle_forward(&j->problem, &options, &out, second, &report, error)
-                        : gka_oracle_gradient(&j->problem, rounds[i].cotangent, &options, &out,
-                                              second, &report, error);
+        status = i == 0
+                     ? gka_oracle_forward(&j->problem, &options, &out, second, &report, error)
+                     : gka_oracle_gradient(&j->problem, of, &options, &out, second, &report, error);
         add_report(&j->report, &report);
-        note_proven(j, (judge_part[]){JUDGE_FORWARD, JUDGE_SOLVE, JUDGE_LAYER}[i], &report);
+        note_proven(j, passes[i], &report);
         if (status == GKA_OK)
             status = end_step(j, j->meter.step, error);
     }
@@ -281,27 +248,27 @@ static gka_status make_exact(golden_job *j, gka_error *error) {
 /* The upstream tensors of what is wanted, too. */
 static unsigned with_upstream(const gka_problem *problem, unsigned wanted) {
     unsigned all = wanted;
-    for (int i = 0; i < JUDGE_OUTPUTS; i++)
+    for (int i = 0; i < GKA_OUTPUTS; i++)
         if (wanted >> i & 1)
-            for (int u = 0; u < JUDGE_OUTPUTS; u++)
-                if (gka_judge_outputs[i].upstream >> u & 1 && gka_golden_possible(problem, u))
+            for (int u = 0; u < GKA_OUTPUTS; u++)
+                if (gka_output_table[i].upstream >> u & 1 && gka_golden_possible(problem, u))
                     all |= 1u << u;
     return all;
 }
 
 /* The steps values rounded once to the stored types. */
-static gka_status make_floor(golden_job *j, unsigned all, const golden_values *steps,
+static gka_status make_floor(golden_job *j, unsigned all, const gka_outputs *steps,
                              gka_error *error) {
-    golden_values rounded = {0};
+    gka_outputs rounded = {0};
     const gka_progress progress = only_stopped(j);
     if (j->stream != NULL)
         return gka_golden_stream_errors(j->stream, (golden_kernel){0}, &j->problem, j->wanted,
                                         &progress, j->floor, error);
     gka_status status = gka_golden_allocate(&j->problem, all, &rounded, error);
-    for (int i = 0; i < JUDGE_OUTPUTS && status == GKA_OK; i++)
+    for (int i = 0; i < GKA_OUTPUTS && status == GKA_OK; i++)
         if (all >> i & 1)
             memcpy(rounded.of[i], steps->of[i],
-                   (size_t)gka_judge_count(&j->problem, i) * sizeof(double));
+                   (size_t)gka_output_count(&j->problem, i) * sizeof(double));
     if (status == GKA_OK) {
         gka_golden_store(&j->problem, all, &rounded);
         status = gka_golden_errors(&j->problem, j->wanted, &rounded, steps, j->floor, error);
@@ -312,13 +279,13 @@ static gka_status make_floor(golden_job *j, unsigned all, const golden_values *s
 
 /* The states before each chunk are others when chunks are. */
 static unsigned independent_of_chunks(unsigned wanted) {
-    return wanted & ~(1u << JUDGE_H_CHUNK);
+    return wanted & ~(1u << GKA_OUT_H_CHUNK);
 }
 
 /* Raises the stage errors of these outputs; where an error is not finite, `bad` is or-ed in. */
-static void raise_to(golden_job *j, unsigned wanted, const golden_error errors[JUDGE_OUTPUTS],
+static void raise_to(golden_job *j, unsigned wanted, const golden_error errors[GKA_OUTPUTS],
                      unsigned bad) {
-    for (int i = 0; i < JUDGE_OUTPUTS; i++) {
+    for (int i = 0; i < GKA_OUTPUTS; i++) {
         if (!(wanted >> i & 1))
             continue;
         if (isfinite(errors[i].rel) && isfinite(errors[i].row))
@@ -333,8 +300,8 @@ static void raise_to(golden_job *j, unsigned wanted, const golden_error errors[J
  * size an error that is not finite is a bad sign; at another it is passed over. */
 static gka_status raise_stage(golden_job *j, const gka_problem *problem, const gka_profile *profile,
                               unsigned all, gka_error *error) {
-    golden_error errors[JUDGE_OUTPUTS];
-    golden_values values = {0};
+    golden_error errors[GKA_OUTPUTS];
+    gka_outputs values = {0};
     const bool own = problem->chunk_size == j->problem.chunk_size;
     const unsigned wanted = own ? j->open : independent_of_chunks(j->open);
     const gka_progress progress = {.report = report_step, .context = &j->meter};
@@ -358,8 +325,8 @@ static gka_status raise_stage(golden_job *j, const gka_problem *problem, const g
 /* The recurrence token by token in binary32, nothing fused: what someone writes first. */
 static gka_status raise_stage_by_tokens(golden_job *j, unsigned all, gka_error *error) {
     const unsigned wanted = independent_of_chunks(j->open);
-    golden_error errors[JUDGE_OUTPUTS];
-    golden_values values = {0};
+    golden_error errors[GKA_OUTPUTS];
+    gka_outputs values = {0};
     const gka_progress progress = only_stopped(j);
     gka_status status =
         j->stream != NULL
@@ -380,15 +347,15 @@ static gka_status raise_stage_by_tokens(golden_job *j, unsigned all, gka_error *
  * each chunk and head, and these take them in other orders. f needs no iterations. */
 static gka_status raise_fro_by_warps(golden_job *j, const gka_profile *h100, gka_error *error) {
     static const char *const settings[] = {"num_warps=2", "num_warps=8"};
-    const unsigned fro = 1u << JUDGE_FRO;
+    const unsigned fro = 1u << GKA_OUT_FRO;
     const gka_progress progress = only_stopped(j);
     gka_problem problem = j->problem;
     problem.num_iter = 0;
     gka_status status = GKA_OK;
     for (size_t i = 0; i < sizeof settings / sizeof *settings && status == GKA_OK; i++) {
         gka_profile profile = *h100;
-        golden_values values = {0};
-        golden_error errors[JUDGE_OUTPUTS];
+        gka_outputs values = {0};
+        golden_error errors[GKA_OUTPUTS];
         status = gka_profile_set(&profile, settings[i], error);
         if (status == GKA_OK && j->stream != NULL)
             status = gka_golden_stream_errors(j->stream, (golden_kernel){.profile = &profile},
@@ -407,13 +374,14 @@ static gka_status raise_fro_by_warps(golden_job *j, const gka_profile *h100, gka
 /* x f and h_final of one token by the kernel that the released code has for it. */
 static gka_status raise_stage_by_decode(golden_job *j, const gka_profile *profile,
                                         gka_error *error) {
-    const unsigned wanted = j->open & (1u << JUDGE_X | 1u << JUDGE_FRO | 1u << JUDGE_H_FINAL);
-    golden_error errors[JUDGE_OUTPUTS];
-    golden_values values = {0};
+    const unsigned wanted = j->open & (1u << GKA_OUT_X | 1u << GKA_OUT_FRO | 1u << GKA_OUT_H_FINAL);
+    golden_error errors[GKA_OUTPUTS];
+    gka_outputs values = {0};
     gka_error why = {0};
     gka_status status = gka_golden_allocate(&j->problem, wanted, &values, error);
-    gka_chunk one = {
-        .x = values.of[JUDGE_X], .fro = values.of[JUDGE_FRO], .h_final = values.of[JUDGE_H_FINAL]};
+    gka_outputs one = {.x = values.of[GKA_OUT_X],
+                       .fro = values.of[GKA_OUT_FRO],
+                       .h_final = values.of[GKA_OUT_H_FINAL]};
     bool runs = true;
     if (status == GKA_OK) {
         status = gka_chunk_decode(&j->problem, profile, &one, &why);
@@ -478,7 +446,7 @@ static gka_status raise_stage_by_panel(golden_job *j, gka_profile profile, unsig
                                        const char *name, gka_error *error) {
     gka_problem problem = j->problem;
     j->bad = 0;
-    for (int i = 0; i < JUDGE_OUTPUTS; i++)
+    for (int i = 0; i < GKA_OUTPUTS; i++)
         if (j->open >> i & 1) {
             j->stage[i] = (golden_error){0, 0};
             j->profile[i] = name;
@@ -498,13 +466,13 @@ static gka_status raise_stage_by_panel(golden_job *j, gka_profile profile, unsig
         status = raise_stage(j, &problem, &profile, all, error);
     profile.form = GKA_THREE_TERM;
     const bool h100 = gka_golden_is_h100(name);
-    if (status == GKA_OK && h100 && j->open >> JUDGE_FRO & 1)
+    if (status == GKA_OK && h100 && j->open >> GKA_OUT_FRO & 1)
         status = raise_fro_by_warps(j, &profile, error);
     if (status == GKA_OK && h100 && gka_golden_few_pairs(&problem))
         status = raise_stage_by_others(j, &profile, all, error);
     if (status == GKA_OK && strcmp(name, "ieee32") == 0)
         status = raise_stage_by_tokens(j, all, error);
-    for (int i = 0; i < JUDGE_OUTPUTS; i++)
+    for (int i = 0; i < GKA_OUTPUTS; i++)
         if (j->bad >> i & 1)
             j->stage[i] = (golden_error){NAN, NAN};
     j->open = j->bad;
@@ -556,7 +524,7 @@ static gka_status make_stage_of_overflow(golden_job *j, unsigned all, gka_error 
     gka_status status = find_profile(&overflow_bf16, &profile, error);
     if (status == GKA_OK)
         status = raise_stage_by_panel(j, profile, all, overflow_bf16.said, error);
-    for (int i = 0; i < JUDGE_OUTPUTS; i++)
+    for (int i = 0; i < GKA_OUTPUTS; i++)
         if (open >> i & 1)
             j->stage[i] = (golden_error){0x1p-3 * j->stage[i].rel, 0x1p-3 * j->stage[i].row};
     j->open = open;
@@ -607,10 +575,10 @@ static bool all_zero(int64_t n, const double *values) {
 double gka_golden_least_tolerance(const golden_job *j, int output) {
     const bool zero = j->stream != NULL
                           ? gka_golden_stream_zero(j->stream, output)
-                          : all_zero(gka_judge_count(&j->problem, output), j->steps.of[output]);
+                          : all_zero(gka_output_count(&j->problem, output), j->steps.of[output]);
     return zero ? 0x1p-52
                 : gka_format_unit_roundoff(
-                      gka_format_of_dtype(gka_judge_dtype(&j->problem, output)));
+                      gka_format_of_dtype(gka_output_dtype(&j->problem, output)));
 }
 
 /* 2^ceil(log2(max(2 floor, 2 stage, least))); NaN where nothing can be told. */
@@ -667,14 +635,14 @@ static gka_status make_stage_references(golden_job *j, gka_error *error) {
                                      j->spec->lo ? &j->lo : NULL, reports, error);
     for (int i = 0; i < 2; i++) {
         add_report(&j->report, &reports[i]);
-        note_proven(j, i == 0 ? JUDGE_SOLVE : JUDGE_LAYER, &reports[i]);
+        note_proven(j, i == 0 ? GKA_PASS_SOLVE : GKA_PASS_LAYER, &reports[i]);
     }
     if (status == GKA_OK && stage == GKA_STAGE_SOLVE && j->given_bits != 0)
         status = gka_golden_steps_at(&j->problem, j->wanted, &j->given, &j->steps, error);
-    for (int i = 0; i < JUDGE_OUTPUTS && status == GKA_OK && stage != GKA_STAGE_SOLVE; i++)
+    for (int i = 0; i < GKA_OUTPUTS && status == GKA_OK && stage != GKA_STAGE_SOLVE; i++)
         if (golden_wants(j, i))
             memcpy(j->steps.of[i], j->exact.of[i],
-                   (size_t)gka_judge_count(&j->problem, i) * sizeof(double));
+                   (size_t)gka_output_count(&j->problem, i) * sizeof(double));
     return status;
 }
 

@@ -18,8 +18,8 @@ typedef struct golden_error {
 /* The error that judges output i: of the candidate against `steps`, or against its local value
  * where there is one that is nearer by rel. NaN where there is none. */
 gka_status gka_golden_errors(const gka_problem *problem, unsigned wanted,
-                             const golden_values *candidate, const golden_values *steps,
-                             golden_error errors[JUDGE_OUTPUTS], gka_error *error);
+                             const gka_outputs *candidate, const gka_outputs *steps,
+                             golden_error errors[GKA_OUTPUTS], gka_error *error);
 
 /* The same of one output; local may be NULL. */
 golden_error gka_golden_error_of(const gka_problem *problem, int output, const double *out,
@@ -52,10 +52,10 @@ golden_error gka_golden_nearer(golden_error steps, golden_error local);
 typedef struct golden_reference {
     const gka_file *file; /* the problem's views point into it */
     gka_problem problem;
-    bool stage;                            /* of one stage: judged as it stands, nothing is local */
-    unsigned wanted;                       /* its outputs */
-    golden_error tolerance[JUDGE_OUTPUTS]; /* NaN: none */
-    golden_values steps, exact;
+    bool stage;                          /* of one stage: judged as it stands, nothing is local */
+    unsigned wanted;                     /* its outputs */
+    golden_error tolerance[GKA_OUTPUTS]; /* NaN: none */
+    gka_outputs steps, exact;
 } golden_reference;
 
 /* GKA_BAD_FILE where the file is no golden or its inputs do not hash to what it says. Freed by

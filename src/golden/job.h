@@ -24,13 +24,13 @@ typedef struct golden_job {
     unsigned given_bits; /* of gka_given, where a stage alone is asked for */
     golden_given given;
     golden_stream *stream; /* of a long sequence; NULL: all of it is in memory */
-    golden_values exact, lo, steps, emulated;
+    gka_outputs exact, lo, steps, emulated;
     gka_oracle_report report;
-    double proven[JUDGE_OUTPUTS]; /* largest proven error of a gradient's element before it was
+    double proven[GKA_OUTPUTS]; /* largest proven error of a gradient's element before it was
                                      rounded, over the tensor's largest element */
-    golden_error floor[JUDGE_OUTPUTS], stage[JUDGE_OUTPUTS];
-    const char *profile[JUDGE_OUTPUTS]; /* of stage */
-    unsigned open, bad;                 /* outputs whose stage is being found; not finite */
+    golden_error floor[GKA_OUTPUTS], stage[GKA_OUTPUTS];
+    const char *profile[GKA_OUTPUTS]; /* of stage */
+    unsigned open, bad;               /* outputs whose stage is being found; not finite */
     char *metadata[8];
     gka_text_pair pairs[12];
     size_t pair_count;

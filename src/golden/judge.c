@@ -14,7 +14,7 @@ typedef struct job {
     golden_reference golden; /* its problem is the verdict's */
     const gka_golden_options *options;
     gka_golden_verdict *verdict;
-    golden_values out, local;
+    gka_outputs out, local;
 } job;
 
 /* ---- tensors --------------------------------------------------------------------------------- */
@@ -37,15 +37,15 @@ static bool is_required(const gka_golden_options *options, const char *name) {
 static gka_status load_all(job *j, gka_error *error) {
     gka_golden_verdict *const v = j->verdict;
     gka_status status = GKA_OK;
-    v->rows = gka_alloc(JUDGE_OUTPUTS, sizeof *v->rows);
+    v->rows = gka_alloc(GKA_OUTPUTS, sizeof *v->rows);
     if (v->rows == NULL)
         return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory");
-    for (int i = 0; i < JUDGE_OUTPUTS && status == GKA_OK; i++) {
+    for (int i = 0; i < GKA_OUTPUTS && status == GKA_OK; i++) {
         if (!(j->golden.wanted >> i & 1))
             continue;
         gka_golden_row *const row = &v->rows[v->row_count++];
-        *row = (gka_golden_row){.name = gka_judge_outputs[i].name,
-                                .required = is_required(j->options, gka_judge_outputs[i].name),
+        *row = (gka_golden_row){.name = gka_output_table[i].name,
+                                .required = is_required(j->options, gka_output_table[i].name),
                                 .tolerance = j->golden.tolerance[i].rel,
                                 .row_tolerance = j->golden.tolerance[i].row};
         row->tensor = find_theirs(j, row->name);
@@ -68,13 +68,13 @@ static gka_status load_all(job *j, gka_error *error) {
 /* What the candidate hands on may be no output of the golden. */
 static gka_status load_upstream(job *j, unsigned outputs, gka_error *error) {
     gka_status status = GKA_OK;
-    for (int i = 0; i < JUDGE_OUTPUTS && status == GKA_OK; i++) {
+    for (int i = 0; i < GKA_OUTPUTS && status == GKA_OK; i++) {
         if (!(outputs >> i & 1) || j->out.of[i] != NULL)
             continue;
-        const gka_tensor *const tensor = find_theirs(j, gka_judge_outputs[i].name);
+        const gka_tensor *const tensor = find_theirs(j, gka_output_table[i].name);
         if (tensor == NULL)
             return gka_fail(error, GKA_BAD_FILE, "%s: tensor '%s', which is given, is missing",
-                            gka_file_path(j->candidate), gka_judge_outputs[i].name);
+                            gka_file_path(j->candidate), gka_output_table[i].name);
         status = gka_golden_load(&j->verdict->problem, j->candidate, tensor, i,
                                  j->options->heads_first, &j->out.of[i], error);
     }
@@ -84,7 +84,7 @@ static gka_status load_upstream(job *j, unsigned outputs, gka_error *error) {
 static gka_status local_at_given(job *j, gka_error *error) {
     const unsigned given = j->options->given;
     unsigned wanted = j->golden.wanted & gka_golden_given_decides(given);
-    for (int i = 0; i < JUDGE_OUTPUTS; i++)
+    for (int i = 0; i < GKA_OUTPUTS; i++)
         if (j->out.of[i] == NULL)
             wanted &= ~(1u << i);
     if (wanted == 0)
@@ -131,16 +131,16 @@ static void symmetrise(int64_t n, int64_t D, double *a) {
 /* The gradient by h0, of which the symmetric part alone is read: that part, or one that has it. */
 static void meet_symmetric(job *j) {
     const int64_t D = j->verdict->problem.D;
-    const int64_t n = gka_judge_count(&j->verdict->problem, JUDGE_SOLVE_DH0) / (D * D);
+    const int64_t n = gka_output_count(&j->verdict->problem, GKA_OUT_SOLVE_DH0) / (D * D);
     for (size_t i = 0; i < j->verdict->row_count; i++) {
         gka_golden_row *const row = &j->verdict->rows[i];
-        if (row->tensor == NULL || gka_judge_find(row->name) != JUDGE_SOLVE_DH0)
+        if (row->tensor == NULL || gka_judge_find(row->name) != GKA_OUT_SOLVE_DH0)
             continue;
-        row->symmetric = are_symmetric(n, D, j->out.of[JUDGE_SOLVE_DH0]);
+        row->symmetric = are_symmetric(n, D, j->out.of[GKA_OUT_SOLVE_DH0]);
         if (row->symmetric) {
-            symmetrise(n, D, j->golden.steps.of[JUDGE_SOLVE_DH0]);
-            symmetrise(n, D, j->golden.exact.of[JUDGE_SOLVE_DH0]);
-            symmetrise(n, D, j->local.of[JUDGE_SOLVE_DH0]);
+            symmetrise(n, D, j->golden.steps.of[GKA_OUT_SOLVE_DH0]);
+            symmetrise(n, D, j->golden.exact.of[GKA_OUT_SOLVE_DH0]);
+            symmetrise(n, D, j->local.of[GKA_OUT_SOLVE_DH0]);
         }
     }
 }
@@ -151,16 +151,16 @@ static void meet_symmetric(job *j) {
 static gka_status as_tensor(const job *j, int output, gka_dtype dtype, unsigned char **bytes,
                             gka_tensor *tensor, gka_error *error) {
     const gka_format *const format = gka_format_of_dtype(dtype);
-    const int64_t count = gka_judge_count(&j->verdict->problem, output);
+    const int64_t count = gka_output_count(&j->verdict->problem, output);
     const size_t size = gka_dtype_size(dtype);
     *bytes = gka_alloc((size_t)count, size);
     if (*bytes == NULL)
         return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory judging '%s'",
-                        gka_judge_outputs[output].name);
+                        gka_output_table[output].name);
     for (int64_t i = 0; i < count; i++)
         gka_store_le(*bytes + (size_t)i * size, size, gka_encode(format, j->out.of[output][i]));
-    *tensor = (gka_tensor){.name = gka_judge_outputs[output].name, .dtype = dtype, .data = *bytes};
-    tensor->rank = gka_judge_shape(&j->verdict->problem, output, tensor->shape);
+    *tensor = (gka_tensor){.name = gka_output_table[output].name, .dtype = dtype, .data = *bytes};
+    tensor->rank = gka_output_shape(&j->verdict->problem, output, tensor->shape);
     return GKA_OK;
 }
 
@@ -236,7 +236,7 @@ static void other_words(gka_golden_row *row, gka_dtype dtype, int64_t n, const d
 static void find_row_error(const gka_problem *problem, int output, const double *out,
                            const double *ref, gka_golden_row *row) {
     int64_t shape[GKA_MAX_RANK], number = 0;
-    row->row_rank = gka_judge_shape(problem, output, shape) - gka_judge_outputs[output].row_rank;
+    row->row_rank = gka_output_shape(problem, output, shape) - gka_output_table[output].row_rank;
     row->row_error = gka_golden_row_error(problem, output, out, ref, &number);
     for (int a = row->row_rank - 1; a >= 0; a--) {
         row->row_at[a] = shape[a] > 0 ? number % shape[a] : 0;
@@ -251,10 +251,10 @@ static gka_status know_stored_type(const job *j, int output, gka_golden_row *row
                                    const double *steps, gka_error *error) {
     const gka_problem *const problem = &j->verdict->problem;
     const gka_format *const theirs = gka_format_of_dtype(row->tensor->dtype);
-    const gka_format *const ours = gka_format_of_dtype(gka_judge_dtype(problem, output));
+    const gka_format *const ours = gka_format_of_dtype(gka_output_dtype(problem, output));
     if (isnan(row->tolerance) || gka_format_unit_roundoff(theirs) <= gka_format_unit_roundoff(ours))
         return GKA_OK;
-    const size_t count = (size_t)gka_judge_count(problem, output);
+    const size_t count = (size_t)gka_output_count(problem, output);
     if (!(gka_golden_most((int64_t)count, steps, 0) > 0)) /* zero is zero in every type */
         return GKA_OK;
     double *const rounded = gka_alloc(count, sizeof *rounded);
@@ -278,10 +278,10 @@ static gka_status try_turned(const job *j, int output, const double *out, const 
                              gka_golden_row *row, gka_error *error) {
     const gka_problem *const problem = &j->verdict->problem;
     int64_t shape[GKA_MAX_RANK];
-    const int rank = gka_judge_shape(problem, output, shape);
+    const int rank = gka_output_shape(problem, output, shape);
     if (!gka_judge_has_tokens(output) || shape[1] < 2 || shape[2] < 2)
         return GKA_OK;
-    const int64_t count = gka_judge_count(problem, output), each = rank > 3 ? shape[3] : 1;
+    const int64_t count = gka_output_count(problem, output), each = rank > 3 ? shape[3] : 1;
     const int64_t T = shape[1], H = shape[2];
     double *const other = gka_alloc((size_t)count, sizeof *other);
     if (other == NULL)
@@ -326,17 +326,17 @@ static gka_status judge(job *j, int output, gka_golden_row *row, gka_error *erro
         status = as_tensor(j, output, row->tensor->dtype, &bytes, &tensor, error);
     if (status != GKA_OK)
         return status;
-    const judge_output *const o = &gka_judge_outputs[output];
-    const int64_t n = gka_judge_count(&j->verdict->problem, output);
+    const gka_output *const o = &gka_output_table[output];
+    const int64_t n = gka_output_count(&j->verdict->problem, output);
     const double *const out = j->out.of[output], *const local = j->local.of[output],
                         *const steps = j->golden.steps.of[output],
                         *const exact = j->golden.exact.of[output],
                         *const ref = j->options->by_exact ? exact : steps;
-    for (int u = 0; u < JUDGE_OUTPUTS && local == NULL && !j->golden.stage; u++) {
+    for (int u = 0; u < GKA_OUTPUTS && local == NULL && !j->golden.stage; u++) {
         /* Where x alone is given, what wants p too has nothing to be judged by. */
-        const bool given = j->options->given != 0 ? u <= JUDGE_FRO : j->out.of[u] != NULL;
+        const bool given = j->options->given != 0 ? u <= GKA_OUT_FRO : j->out.of[u] != NULL;
         if (o->upstream >> u & 1 && !given)
-            row->lacking = gka_judge_outputs[u].name;
+            row->lacking = gka_output_table[u].name;
     }
     gka_comparison c;
     gka_compare(&tensor, exact, o->row_rank, &c);

@@ -42,20 +42,9 @@ static gka_status step(golden_stream *s, pass *p, gka_error *error) {
                : gka_fail(error, GKA_INTERRUPTED, "interrupted");
 }
 
-/* Members of a result that are window outputs of one part; whether there are any. */
-static bool set_members(const golden_stream *s, unsigned outputs, judge_part part, gka_chunk *out) {
-    bool some = false;
-    for (int i = 0; i < JUDGE_OUTPUTS; i++)
-        if (outputs >> i & 1 && gka_judge_outputs[i].part == part) {
-            *gka_judge_chunk(out, i) = s->part.of[i];
-            some = true;
-        }
-    return some;
-}
-
 static gka_status read_steps(golden_stream *s, unsigned outputs, int64_t begin, gka_error *error) {
     gka_status status = GKA_OK;
-    for (int i = 0; i < JUDGE_OUTPUTS && status == GKA_OK; i++)
+    for (int i = 0; i < GKA_OUTPUTS && status == GKA_OK; i++)
         if (outputs & GOLDEN_TOKENS & 1u << i)
             status = gka_golden_get_window(s, s->steps, i, begin, s->part.of[i], error);
     return status;
@@ -68,55 +57,47 @@ static bool computes(const pass *p) {
 /* The forward outputs of a window, from s->h and s->u on to those after it. */
 static gka_status forward(golden_stream *s, const pass *p, int64_t begin, gka_error *error) {
     const gka_problem part = gka_golden_window_of(s, p->problem, begin, s->h, s->u, s->bytes);
-    gka_chunk out = {.h_final = s->h, .u_final = part.V > 0 ? s->u : NULL};
-    (void)set_members(s, p->outputs & GOLDEN_RIGHT, JUDGE_FORWARD, &out);
-    (void)set_members(s, p->outputs & GOLDEN_RIGHT, JUDGE_STATES, &out);
+    gka_outputs out;
+    (void)gka_outputs_only(&s->part, p->outputs & GOLDEN_RIGHT, &out);
+    out.h_final = s->h;
+    out.u_final = part.V > 0 ? s->u : NULL;
     if (p->kernel.profile != NULL)
         return gka_chunk_forward(&part, p->kernel.profile, &out, NULL, NULL, error);
     const gka_layer_options options = gka_golden_by_tokens_options(p->problem, p->kernel.policy);
-    gka_layer tokens = {
-        .x = out.x, .fro = out.fro, .o = out.o, .h_final = out.h_final, .u_final = out.u_final};
-    return gka_layer_forward(&part, &options, &tokens, NULL, error);
+    return gka_layer_forward(&part, &options, &out, NULL, error);
 }
 
 /* The gradients of a window, of the solve or of the layer; s->carry[0] goes on to what its left end
  * sends back: token by token the cotangents of its initial states. */
-static gka_status backward(golden_stream *s, const pass *p, bool layer, int64_t begin,
+static gka_status backward(golden_stream *s, const pass *p, gka_of of, int64_t begin,
                            gka_error *error) {
     gka_problem part = gka_golden_window_of(s, p->problem, begin, s->h, s->u, s->bytes);
-    const gka_chunk_carry carry = s->carry[0][layer];
-    gka_chunk out = {0};
-    if (!set_members(s, p->outputs, layer ? JUDGE_LAYER : JUDGE_SOLVE, &out))
+    const gka_chunk_carry carry = s->carry[0][of];
+    gka_outputs out;
+    if (!gka_outputs_only(&s->part, p->outputs & gka_of_outputs(of), &out))
         return GKA_OK;
     if (p->kernel.profile != NULL) {
-        const gka_chunk_given given = {
-            .x = s->part.of[JUDGE_X], .fro = s->part.of[JUDGE_FRO], .carry = carry};
-        return gka_chunk_backward(&part, p->kernel.profile,
-                                  layer ? GKA_CHUNK_LAYER : GKA_CHUNK_SOLVE, true, &given, &out,
-                                  error);
+        const gka_chunk_given given = {.x = s->part.x, .fro = s->part.fro, .carry = carry};
+        return gka_chunk_backward(&part, p->kernel.profile, of, true, &given, &out, error);
     }
     const gka_layer_options options = gka_golden_by_tokens_options(p->problem, p->kernel.policy);
-    gka_layer tokens = {.dq = out.dq,
-                        .dk = out.dk,
-                        .dv = out.dv,
-                        .dalpha = out.dalpha,
-                        .dg = out.dg,
-                        .dh0 = carry.E,
-                        .du0 = layer ? carry.dU : NULL};
+    gka_gradients *const own = &out.gradient[of];
+    double *const dh0 = own->dh0;
+    own->dh0 = carry.E;
+    own->du0 = of == GKA_OF_O ? carry.dU : NULL;
     part.dh_final = gka_golden_state_view(part.D, part.D, carry.E, s->bytes[3]);
-    if (layer)
+    if (of == GKA_OF_O)
         part.du_final = gka_golden_state_view(part.D, part.V, carry.dU, s->bytes[4]);
-    const gka_status status = gka_layer_gradient(&part, layer ? GKA_LAYER_OF_O : GKA_LAYER_OF_X,
-                                                 &options, &tokens, NULL, error);
-    if (out.dh0 != NULL)
-        memcpy(out.dh0, carry.E, (size_t)(part.D * part.D) * sizeof *carry.E);
+    const gka_status status = gka_layer_gradient(&part, of, &options, &out, NULL, error);
+    if (dh0 != NULL)
+        memcpy(dh0, carry.E, (size_t)(part.D * part.D) * sizeof *carry.E);
     return status;
 }
 
 /* What the cotangents of the final states send back. */
 static void start_carry(golden_stream *s, const pass *p) {
-    for (int layer = 0; layer < 2; layer++) {
-        const gka_chunk_carry *const carry = &s->carry[0][layer];
+    for (int of = GKA_OF_X; of <= GKA_OF_O; of++) {
+        const gka_chunk_carry *const carry = &s->carry[0][of];
         if (p->kernel.profile != NULL) {
             gka_chunk_carry_start(p->problem, p->kernel.profile, carry);
         } else if (p->kernel.policy != NULL) {
@@ -139,7 +120,7 @@ static gka_status go_right(golden_stream *s, pass *p, gka_error *error) {
             status = gka_golden_put_states(s, p->states, begin, error);
             if (status == GKA_OK)
                 status = forward(s, p, begin, error);
-            for (int i = JUDGE_X; i <= JUDGE_FRO && status == GKA_OK && back; i++)
+            for (int i = GKA_OUT_X; i <= GKA_OUT_FRO && status == GKA_OK && back; i++)
                 status = gka_golden_put_window(s, s->kept, i, begin, error);
         }
         if (status == GKA_OK)
@@ -148,13 +129,13 @@ static gka_status go_right(golden_stream *s, pass *p, gka_error *error) {
             status = step(s, p, error);
     }
     for (int i = 0; i < 2 && status == GKA_OK; i++) {
-        const int output = i == 0 ? JUDGE_H_FINAL : JUDGE_U_FINAL;
+        const int output = i == 0 ? GKA_OUT_H_FINAL : GKA_OUT_U_FINAL;
         const double *const from = !computes(p) ? s->ends[GOLDEN_STEPS].of[output]
                                    : i == 0     ? s->h
                                                 : s->u;
         if (p->outputs >> output & 1)
             memcpy(s->ends[p->ends].of[output], from,
-                   (size_t)gka_judge_count(problem, output) * sizeof *from);
+                   (size_t)gka_output_count(problem, output) * sizeof *from);
     }
     return status;
 }
@@ -162,10 +143,10 @@ static gka_status go_right(golden_stream *s, pass *p, gka_error *error) {
 /* The gradients of one window, at the kernel's own x and f. */
 static gka_status gradients(golden_stream *s, const pass *p, int64_t begin, gka_error *error) {
     gka_status status = gka_golden_get_states(s, p->states, begin, error);
-    for (int i = JUDGE_X; i <= JUDGE_FRO && status == GKA_OK; i++)
+    for (int i = GKA_OUT_X; i <= GKA_OUT_FRO && status == GKA_OK; i++)
         status = gka_golden_get_window(s, s->kept, i, begin, s->part.of[i], error);
-    for (int layer = 0; layer < 2 && status == GKA_OK; layer++)
-        status = backward(s, p, layer == 1, begin, error);
+    for (int of = GKA_OF_X; of <= GKA_OF_O && status == GKA_OK; of++)
+        status = backward(s, p, (gka_of)of, begin, error);
     return status;
 }
 
@@ -176,19 +157,18 @@ static gka_status go_left(golden_stream *s, pass *p, gka_error *error) {
     start_carry(s, p);
     for (int64_t i = gka_golden_windows(s) - 1; i >= 0 && status == GKA_OK; i--) {
         const int64_t begin = i * s->window;
-        status = computes(p)
-                     ? gradients(s, p, begin, error)
-                     : read_steps(s, outputs | GOLDEN_BIT(X) | GOLDEN_BIT(FRO), begin, error);
+        status = computes(p) ? gradients(s, p, begin, error)
+                             : read_steps(s, outputs | GKA_BIT(X) | GKA_BIT(FRO), begin, error);
         if (status == GKA_OK)
             status = p->sink(s, p, outputs, begin, error);
         if (status == GKA_OK)
             status = step(s, p, error);
     }
     if (status == GKA_OK && p->outputs & GOLDEN_LEFT_END)
-        memcpy(s->ends[p->ends].of[JUDGE_SOLVE_DH0],
-               computes(p) ? s->part.of[JUDGE_SOLVE_DH0]
-                           : s->ends[GOLDEN_STEPS].of[JUDGE_SOLVE_DH0],
-               (size_t)gka_judge_count(s->problem, JUDGE_SOLVE_DH0) * sizeof(double));
+        memcpy(s->ends[p->ends].of[GKA_OUT_SOLVE_DH0],
+               computes(p) ? s->part.of[GKA_OUT_SOLVE_DH0]
+                           : s->ends[GOLDEN_STEPS].of[GKA_OUT_SOLVE_DH0],
+               (size_t)gka_output_count(s->problem, GKA_OUT_SOLVE_DH0) * sizeof(double));
     return status;
 }
 
@@ -217,7 +197,7 @@ static gka_status take_steps(golden_stream *s, const pass *p, unsigned outputs, 
                              gka_error *error) {
     gka_status status = GKA_OK;
     (void)p;
-    for (int i = 0; i < JUDGE_OUTPUTS && status == GKA_OK; i++) {
+    for (int i = 0; i < GKA_OUTPUTS && status == GKA_OK; i++) {
         if (!(outputs >> i & 1))
             continue;
         look(s, i, gka_golden_window_count(s, i, gka_golden_window_end(s, begin) - begin),
@@ -259,16 +239,16 @@ gka_status gka_golden_stream_steps(golden_stream *s, const gka_progress *progres
         status = make_values(s, error);
     if (status == GKA_OK)
         status = run(s, &p, error);
-    for (int i = 0; i < JUDGE_OUTPUTS && status == GKA_OK; i++)
+    for (int i = 0; i < GKA_OUTPUTS && status == GKA_OK; i++)
         if (s->all & GOLDEN_ENDS & 1u << i)
-            look(s, i, gka_judge_count(s->problem, i), s->ends[GOLDEN_STEPS].of[i]);
+            look(s, i, gka_output_count(s->problem, i), s->ends[GOLDEN_STEPS].of[i]);
     return status;
 }
 
 /* ---- errors -------------------------------------------------------------------------------- */
 
 static void store(const golden_stream *s, int output, int64_t count, double *values) {
-    gka_round_array(gka_format_of_dtype(gka_judge_dtype(s->problem, output)), GKA_NEAREST_EVEN, 0,
+    gka_round_array(gka_format_of_dtype(gka_output_dtype(s->problem, output)), GKA_NEAREST_EVEN, 0,
                     0, (size_t)count, values, values);
 }
 
@@ -296,7 +276,7 @@ static gka_status make_exact_states(golden_stream *s, const gka_problem *problem
     gka_status status = gka_profile_find("exact64", &exact64, error);
     for (int64_t begin = 0; begin < p.T && status == GKA_OK; begin += s->window) {
         const gka_problem part = gka_golden_window_of(s, &p, begin, s->h, s->u, s->bytes);
-        gka_chunk out = {.h_final = s->h, .u_final = p.V > 0 ? s->u : NULL};
+        gka_outputs out = {.h_final = s->h, .u_final = p.V > 0 ? s->u : NULL};
         status = gka_golden_put_states(s, s->exact_states, begin, error);
         if (status == GKA_OK)
             status = gka_chunk_forward(&part, &exact64, &out, NULL, NULL, error);
@@ -333,20 +313,20 @@ static gka_status make_local(golden_stream *s, const pass *p, unsigned outputs, 
 static gka_status take_errors(golden_stream *s, const pass *p, unsigned outputs, int64_t begin,
                               gka_error *error) {
     const bool left = (outputs & GOLDEN_LEFT) != 0;
-    const unsigned stored = left ? outputs | GOLDEN_BIT(X) | GOLDEN_BIT(FRO) : outputs,
+    const unsigned stored = left ? outputs | GKA_BIT(X) | GKA_BIT(FRO) : outputs,
                    wanted = p->wanted & (left ? GOLDEN_LEFT | GOLDEN_LEFT_END : GOLDEN_RIGHT);
-    for (int i = 0; i < JUDGE_OUTPUTS; i++)
+    for (int i = 0; i < GKA_OUTPUTS; i++)
         if (stored >> i & 1)
             store(s, i, gka_golden_window_count(s, i, gka_golden_window_end(s, begin) - begin),
                   s->part.of[i]);
     gka_status status = make_local(s, p, wanted, begin, error);
-    for (int i = 0; i < JUDGE_OUTPUTS && status == GKA_OK; i++) {
+    for (int i = 0; i < GKA_OUTPUTS && status == GKA_OK; i++) {
         if (!(wanted & GOLDEN_TOKENS & 1u << i))
             continue;
         status = gka_golden_get_window(s, s->steps, i, begin, s->ref, error);
         if (status == GKA_OK)
             status = add_rows(s, GOLDEN_AT_STEPS, i, begin, s->ref, error);
-        if (status == GKA_OK && gka_judge_outputs[i].upstream != 0)
+        if (status == GKA_OK && gka_output_table[i].upstream != 0)
             status = add_rows(s, GOLDEN_AT_LOCAL, i, begin, s->local.of[i], error);
     }
     return status;
@@ -357,7 +337,7 @@ static gka_status take_errors(golden_stream *s, const pass *p, unsigned outputs,
 static gka_status all_rows(golden_stream *s, int which, int output, golden_sums *all, double *most,
                            gka_error *error) {
     const int64_t rows =
-        gka_judge_count(s->problem, output) / gka_golden_row_length(s->problem, output);
+        gka_output_count(s->problem, output) / gka_golden_row_length(s->problem, output);
     const double scale = gka_golden_scale(s->most[output]);
     golden_sums block[BLOCK];
     gka_status status = GKA_OK;
@@ -389,14 +369,14 @@ static gka_status error_of(golden_stream *s, int output, golden_error *e, gka_er
     golden_error local;
     if (GOLDEN_ENDS >> output & 1) {
         double *const own = s->ends[GOLDEN_EMULATED].of[output];
-        store(s, output, gka_judge_count(s->problem, output), own);
+        store(s, output, gka_output_count(s->problem, output), own);
         *e = gka_golden_error_of(s->problem, output, own, s->ends[GOLDEN_STEPS].of[output],
-                                 gka_judge_outputs[output].upstream != 0 ? s->local.of[output]
-                                                                         : NULL);
+                                 gka_output_table[output].upstream != 0 ? s->local.of[output]
+                                                                        : NULL);
         return GKA_OK;
     }
     gka_status status = total(s, GOLDEN_AT_STEPS, output, e, error);
-    if (status != GKA_OK || gka_judge_outputs[output].upstream == 0)
+    if (status != GKA_OK || gka_output_table[output].upstream == 0)
         return status;
     status = total(s, GOLDEN_AT_LOCAL, output, &local, error);
     *e = gka_golden_nearer(*e, local);
@@ -405,11 +385,11 @@ static gka_status error_of(golden_stream *s, int output, golden_error *e, gka_er
 
 gka_status gka_golden_stream_errors(golden_stream *s, golden_kernel kernel,
                                     const gka_problem *problem, unsigned wanted,
-                                    const gka_progress *progress,
-                                    golden_error errors[JUDGE_OUTPUTS], gka_error *error) {
+                                    const gka_progress *progress, golden_error errors[GKA_OUTPUTS],
+                                    gka_error *error) {
     unsigned outputs = s->all;
     if (problem->chunk_size != s->problem->chunk_size || kernel.policy != NULL)
-        outputs &= ~GOLDEN_BIT(H_CHUNK);
+        outputs &= ~GKA_BIT(H_CHUNK);
     if ((wanted & ~GOLDEN_RIGHT & ~GOLDEN_RIGHT_END) == 0)
         outputs &= GOLDEN_RIGHT | GOLDEN_RIGHT_END;
     pass p = {.problem = problem,
@@ -422,13 +402,13 @@ gka_status gka_golden_stream_errors(golden_stream *s, golden_kernel kernel,
               .progress = progress};
     gka_profile exact64;
     gka_status status = gka_profile_find("exact64", &exact64, error);
-    for (int layer = 0; layer < 2 && status == GKA_OK; layer++)
-        gka_chunk_carry_start(problem, &exact64, &s->carry[1][layer]);
+    for (int of = GKA_OF_X; of <= GKA_OF_O && status == GKA_OK; of++)
+        gka_chunk_carry_start(problem, &exact64, &s->carry[1][of]);
     if (status == GKA_OK && (outputs & GOLDEN_LEFT) != 0 && problem->chunk_size != s->exact_chunk)
         status = make_exact_states(s, problem, error);
     if (status == GKA_OK)
         status = run(s, &p, error);
-    for (int i = 0; i < JUDGE_OUTPUTS; i++) {
+    for (int i = 0; i < GKA_OUTPUTS; i++) {
         errors[i] = (golden_error){NAN, NAN};
         if (status == GKA_OK && (wanted & outputs) >> i & 1)
             status = error_of(s, i, &errors[i], error);
@@ -442,7 +422,7 @@ static gka_status take_own(golden_stream *s, const pass *p, unsigned outputs, in
                            gka_error *error) {
     gka_status status = GKA_OK;
     (void)p;
-    for (int i = 0; i < JUDGE_OUTPUTS && status == GKA_OK; i++)
+    for (int i = 0; i < GKA_OUTPUTS && status == GKA_OK; i++)
         if (outputs >> i & 1)
             status = gka_golden_put_window(s, s->kept, i, begin, error);
     return status;

@@ -48,8 +48,8 @@ static gka_status read_tolerances(golden_reference *r, gka_error *error) {
     gka_status status = GKA_OK;
     if (!json_is_object(root))
         status = not_golden(r->file, "'tolerances' is no JSON object", error);
-    for (int i = 0; i < JUDGE_OUTPUTS && status == GKA_OK; i++) {
-        const json_t *const one = json_object_get(root, gka_judge_outputs[i].name);
+    for (int i = 0; i < GKA_OUTPUTS && status == GKA_OK; i++) {
+        const json_t *const one = json_object_get(root, gka_output_table[i].name);
         const json_t *const value = json_object_get(one, "value"), *const row =
                                                                        json_object_get(one, "row");
         r->tolerance[i].rel = json_is_number(value) ? json_number_value(value) : NAN;
@@ -63,7 +63,7 @@ static gka_status read_tolerances(golden_reference *r, gka_error *error) {
 static gka_status load_reference(const golden_reference *r, int output, const char *suffix,
                                  double **values, gka_error *error) {
     char name[48];
-    (void)snprintf(name, sizeof name, "%s%s", gka_judge_outputs[output].name, suffix);
+    (void)snprintf(name, sizeof name, "%s%s", gka_output_table[output].name, suffix);
     const gka_tensor *const tensor = gka_file_find(r->file, name);
     if (tensor == NULL)
         return gka_fail(error, GKA_BAD_FILE, "%s: tensor '%s' is missing", gka_file_path(r->file),
@@ -82,7 +82,7 @@ gka_status gka_golden_read(const gka_file *file, golden_reference *reference, gk
         status = check_hash(file, error);
     if (status == GKA_OK)
         status = gka_problem_from_file(file, &reference->problem, NULL, error);
-    for (int i = 0; i < JUDGE_OUTPUTS && status == GKA_OK; i++) {
+    for (int i = 0; i < GKA_OUTPUTS && status == GKA_OK; i++) {
         if (!(reference->wanted >> i & 1))
             continue;
         status = load_reference(reference, i, ".steps", &reference->steps.of[i], error);

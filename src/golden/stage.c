@@ -18,23 +18,24 @@
 #include <string.h>
 
 const golden_given_tensor gka_golden_given_tensors[GIVEN_TENSORS] = {
-    {"given.x", JUDGE_X, GKA_GIVEN_X},
-    {"given.fro", JUDGE_FRO, GKA_GIVEN_F},
-    {"given.h_chunk", JUDGE_H_CHUNK, GKA_GIVEN_H_CHUNK},
-    {"given.solve.p", JUDGE_SOLVE_DQ, GKA_GIVEN_P},
-    {"given.layer.p", JUDGE_LAYER_DQ, GKA_GIVEN_P},
+    {"given.x", GKA_OUT_X, GKA_GIVEN_X},
+    {"given.fro", GKA_OUT_FRO, GKA_GIVEN_F},
+    {"given.h_chunk", GKA_OUT_H_CHUNK, GKA_GIVEN_H_CHUNK},
+    {"given.solve.p", GKA_OUT_SOLVE_DQ, GKA_GIVEN_P},
+    {"given.layer.p", GKA_OUT_LAYER_DQ, GKA_GIVEN_P},
 };
 
 unsigned gka_golden_stage_outputs(gka_golden_stage stage) {
     switch (stage) {
-    case GKA_STAGE_SOLVE: return BIT(X) | BIT(FRO) | BIT(SOLVE_DQ);
-    case GKA_STAGE_OUTPUT: return BIT(O) | BIT(LAYER_DALPHA) | BIT(LAYER_DV);
-    case GKA_STAGE_DK: return BIT(SOLVE_DK) | BIT(SOLVE_DH0) | BIT(LAYER_DK);
-    case GKA_STAGE_DG: return BIT(SOLVE_DG) | BIT(LAYER_DG);
-    case GKA_STAGE_DECODE: return BIT(X) | BIT(FRO) | BIT(H_FINAL) | BIT(U_FINAL) | BIT(O);
+    case GKA_STAGE_SOLVE: return GKA_BIT(X) | GKA_BIT(FRO) | GKA_BIT(SOLVE_DQ);
+    case GKA_STAGE_OUTPUT: return GKA_BIT(O) | GKA_BIT(LAYER_DALPHA) | GKA_BIT(LAYER_DV);
+    case GKA_STAGE_DK: return GKA_BIT(SOLVE_DK) | GKA_BIT(SOLVE_DH0) | GKA_BIT(LAYER_DK);
+    case GKA_STAGE_DG: return GKA_BIT(SOLVE_DG) | GKA_BIT(LAYER_DG);
+    case GKA_STAGE_DECODE:
+        return GKA_BIT(X) | GKA_BIT(FRO) | GKA_BIT(H_FINAL) | GKA_BIT(U_FINAL) | GKA_BIT(O);
     case GKA_STAGE_ALL: break;
     }
-    return (1u << JUDGE_OUTPUTS) - 1;
+    return (1u << GKA_OUTPUTS) - 1;
 }
 
 unsigned gka_golden_stage_given(gka_golden_stage stage, unsigned given) {
@@ -78,8 +79,8 @@ gka_status gka_golden_stage_check(gka_golden_stage stage, unsigned given,
 /* ---- what is given ------------------------------------------------------------------------- */
 
 static bool is_given(unsigned given, unsigned wanted, int i) {
-    const unsigned solve = BIT(SOLVE_DK) | BIT(SOLVE_DG) | BIT(SOLVE_DH0),
-                   layer = BIT(LAYER_DK) | BIT(LAYER_DG);
+    const unsigned solve = GKA_BIT(SOLVE_DK) | GKA_BIT(SOLVE_DG) | GKA_BIT(SOLVE_DH0),
+                   layer = GKA_BIT(LAYER_DK) | GKA_BIT(LAYER_DG);
     return (given & gka_golden_given_tensors[i].bit) != 0 &&
            (i != GIVEN_SOLVE_P || (wanted & solve) != 0) &&
            (i != GIVEN_LAYER_P || (wanted & layer) != 0);
@@ -104,7 +105,7 @@ unsigned gka_golden_given_decides(unsigned given) {
 
 static gka_status allocate(const gka_problem *problem, int i, golden_given *given,
                            gka_error *error) {
-    const int64_t count = gka_judge_count(problem, gka_golden_given_tensors[i].output);
+    const int64_t count = gka_output_count(problem, gka_golden_given_tensors[i].output);
     given->of[i] = gka_alloc((size_t)count, sizeof(double));
     given->dtype[i] = GKA_F64;
     return given->of[i] != NULL ? GKA_OK
@@ -113,7 +114,7 @@ static gka_status allocate(const gka_problem *problem, int i, golden_given *give
 }
 
 gka_status gka_golden_given_take(const gka_problem *problem, unsigned given, unsigned wanted,
-                                 const golden_values *values, bool round, golden_given *out,
+                                 const gka_outputs *values, bool round, golden_given *out,
                                  gka_error *error) {
     gka_status status = GKA_OK;
     for (int i = 0; i < GIVEN_TENSORS && status == GKA_OK; i++) {
@@ -123,17 +124,17 @@ gka_status gka_golden_given_take(const gka_problem *problem, unsigned given, uns
             continue;
         if (from == NULL)
             return gka_fail(error, GKA_BAD_FILE, "given: tensor '%s' is missing",
-                            gka_judge_outputs[output].name);
+                            gka_output_table[output].name);
         status = allocate(problem, i, out, error);
         if (status != GKA_OK)
             break;
-        const size_t count = (size_t)gka_judge_count(problem, output);
+        const size_t count = (size_t)gka_output_count(problem, output);
         if (i == GIVEN_LAYER_P)
             status = gka_golden_layer_p(problem, from, out->of[i], error);
         else
             memcpy(out->of[i], from, count * sizeof *from);
         if (round) {
-            out->dtype[i] = gka_judge_dtype(problem, output);
+            out->dtype[i] = gka_output_dtype(problem, output);
             gka_round_array(gka_format_of_dtype(out->dtype[i]), GKA_NEAREST_EVEN, 0, 0, count,
                             out->of[i], out->of[i]);
         }
@@ -144,7 +145,7 @@ gka_status gka_golden_given_take(const gka_problem *problem, unsigned given, uns
 gka_status gka_golden_given_read(const gka_problem *problem, unsigned given, unsigned wanted,
                                  const gka_file *file, bool heads_first, golden_given *out,
                                  gka_error *error) {
-    golden_values values = {0};
+    gka_outputs values = {0};
     gka_dtype dtype[GIVEN_TENSORS];
     gka_status status = GKA_OK;
     for (int i = 0; i < GIVEN_TENSORS && status == GKA_OK; i++) {
@@ -153,10 +154,10 @@ gka_status gka_golden_given_read(const gka_problem *problem, unsigned given, uns
             continue;
         const gka_tensor *const own = i == GIVEN_LAYER_P ? gka_file_find(file, "layer.p") : NULL;
         const gka_tensor *const tensor =
-            own != NULL ? own : gka_file_find(file, gka_judge_outputs[output].name);
+            own != NULL ? own : gka_file_find(file, gka_output_table[output].name);
         if (tensor == NULL)
             status = gka_fail(error, GKA_BAD_FILE, "%s: tensor '%s', which is given, is missing",
-                              gka_file_path(file), gka_judge_outputs[output].name);
+                              gka_file_path(file), gka_output_table[output].name);
         else
             status = gka_golden_load(problem, file, tensor, output, heads_first,
                                      own != NULL ? &out->of[i] : &values.of[output], error);
@@ -179,36 +180,27 @@ void gka_golden_given_free(golden_given *given) {
 
 /* ---- exact --------------------------------------------------------------------------------- */
 
-/* Of x, fro, o and one cotangent's gradients; those that are not wanted are not filled. */
-static bool members(unsigned wanted, unsigned outputs, const golden_values *values,
-                    gka_exact *out) {
-    bool some = false;
-    for (int i = 0; i < JUDGE_OUTPUTS && values != NULL; i++)
-        if (wanted >> i & 1 && outputs >> i & 1) {
-            *gka_judge_exact(out, i) = values->of[i];
-            some = true;
-        }
-    return some;
-}
-
 gka_status gka_golden_exact_at(const gka_problem *problem, unsigned wanted,
                                const golden_given *given, const gka_progress *progress,
-                               golden_values *values, golden_values *lo,
-                               gka_oracle_report reports[2], gka_error *error) {
-    const unsigned solve = BIT(SOLVE_DQ) | BIT(SOLVE_DK) | BIT(SOLVE_DG) | BIT(SOLVE_DH0),
-                   layer = BIT(O) | BIT(LAYER_DQ) | BIT(LAYER_DK) | BIT(LAYER_DV) |
-                           BIT(LAYER_DALPHA) | BIT(LAYER_DG),
-                   both = BIT(X) | BIT(FRO);
+                               gka_outputs *values, gka_outputs *lo, gka_oracle_report reports[2],
+                               gka_error *error) {
+    const unsigned solve = GKA_BIT(SOLVE_DQ) | GKA_BIT(SOLVE_DK) | GKA_BIT(SOLVE_DG) |
+                           GKA_BIT(SOLVE_DH0),
+                   layer = GKA_BIT(O) | GKA_BIT(LAYER_DQ) | GKA_BIT(LAYER_DK) | GKA_BIT(LAYER_DV) |
+                           GKA_BIT(LAYER_DALPHA) | GKA_BIT(LAYER_DG),
+                   both = GKA_BIT(X) | GKA_BIT(FRO);
     gka_status status = GKA_OK;
     for (int pass = 0; pass < 2 && status == GKA_OK; pass++) {
         const bool of_o = pass == 1;
         const unsigned own = of_o ? layer : solve;
         const bool has = of_o ? problem->dout.data != NULL : problem->dx.data != NULL;
         const bool first = !of_o || problem->dx.data == NULL; /* fills x and fro */
-        gka_exact out = {0}, second = {0};
-        if (!has || !members(wanted, own | (first ? both : 0), values, &out))
+        const unsigned fills = wanted & (own | (first ? both : 0));
+        gka_outputs out, second;
+        if (!has || !gka_outputs_only(values, fills, &out))
             continue;
-        (void)members(wanted, own | (first ? both : 0), lo, &second);
+        if (lo != NULL)
+            (void)gka_outputs_only(lo, fills, &second);
         const gka_oracle_given at = {.x = given->of[GIVEN_X],
                                      .fro = given->of[GIVEN_FRO],
                                      .h_chunk = given->of[GIVEN_H_CHUNK],
@@ -218,8 +210,8 @@ gka_status gka_golden_exact_at(const gka_problem *problem, unsigned wanted,
                                                 progress == NULL ? (gka_progress){0} : *progress,
                                             .given = &at,
                                             .leave_undecided = reports == NULL};
-        status = gka_oracle_gradient(problem, of_o ? GKA_COTANGENT_O : GKA_COTANGENT_X, &options,
-                                     &out, lo == NULL ? NULL : &second,
+        status = gka_oracle_gradient(problem, of_o ? GKA_OF_O : GKA_OF_X, &options, &out,
+                                     lo == NULL ? NULL : &second,
                                      reports == NULL ? NULL : &reports[pass], error);
     }
     return status;
@@ -314,12 +306,12 @@ static void step_head(void *context, int64_t index, int worker) {
 }
 
 gka_status gka_golden_steps_at(const gka_problem *problem, unsigned wanted,
-                               const golden_given *given, golden_values *values, gka_error *error) {
+                               const golden_given *given, gka_outputs *values, gka_error *error) {
     stepper s = {.problem = problem,
                  .given = given,
-                 .x = wanted >> JUDGE_X & 1 ? values->of[JUDGE_X] : NULL,
-                 .fro = wanted >> JUDGE_FRO & 1 ? values->of[JUDGE_FRO] : NULL,
-                 .dq = wanted >> JUDGE_SOLVE_DQ & 1 ? values->of[JUDGE_SOLVE_DQ] : NULL};
+                 .x = wanted >> GKA_OUT_X & 1 ? values->of[GKA_OUT_X] : NULL,
+                 .fro = wanted >> GKA_OUT_FRO & 1 ? values->of[GKA_OUT_FRO] : NULL,
+                 .dq = wanted >> GKA_OUT_SOLVE_DQ & 1 ? values->of[GKA_OUT_SOLVE_DQ] : NULL};
     if (!gka_policy_find("fp64/fma", &s.policy) || !gka_solver_find("chebyshev", &s.solver))
         return gka_fail(error, GKA_INTERNAL, "no fp64/fma or no chebyshev");
     s.solver.iterations = problem->num_iter;

@@ -41,7 +41,7 @@ unsigned gka_golden_given_outputs(unsigned given, unsigned wanted);
 /* Those given for `wanted`, from outputs; p of the layer follows from layer.dq. round: to the types
  * in which kernels keep them. */
 gka_status gka_golden_given_take(const gka_problem *problem, unsigned given, unsigned wanted,
-                                 const golden_values *values, bool round, golden_given *out,
+                                 const gka_outputs *values, bool round, golden_given *out,
                                  gka_error *error);
 /* The same from a file's tensors x, fro, h_chunk, solve.dq, layer.dq or layer.p. */
 gka_status gka_golden_given_read(const gka_problem *problem, unsigned given, unsigned wanted,
@@ -58,12 +58,12 @@ unsigned gka_golden_given_decides(unsigned given);
  * judgement, where no last bit counts. */
 gka_status gka_golden_exact_at(const gka_problem *problem, unsigned wanted,
                                const golden_given *given, const gka_progress *progress,
-                               golden_values *values, golden_values *lo,
-                               gka_oracle_report reports[2], gka_error *error);
+                               gka_outputs *values, gka_outputs *lo, gka_oracle_report reports[2],
+                               gka_error *error);
 
 /* x and solve.dq (of `wanted`) by num_iter steps in binary64 from given f and h_chunk; fro is what
  * is given, or ||H_t||_F. */
 gka_status gka_golden_steps_at(const gka_problem *problem, unsigned wanted,
-                               const golden_given *given, golden_values *values, gka_error *error);
+                               const golden_given *given, gka_outputs *values, gka_error *error);
 
 #endif

@@ -44,10 +44,10 @@ int64_t gka_golden_window_end(const golden_stream *s, int64_t begin) {
 int64_t gka_golden_window_count(const golden_stream *s, int output, int64_t n) {
     gka_problem part = *s->problem;
     part.T = n;
-    return gka_judge_count(&part, output);
+    return gka_output_count(&part, output);
 }
 
-gka_status gka_golden_put_window(const golden_stream *s, const int64_t places[JUDGE_OUTPUTS],
+gka_status gka_golden_put_window(const golden_stream *s, const int64_t places[GKA_OUTPUTS],
                                  int output, int64_t begin, gka_error *error) {
     return gka_golden_spool_put(
         &s->spool, places[output] + gka_golden_window_count(s, output, begin),
@@ -55,7 +55,7 @@ gka_status gka_golden_put_window(const golden_stream *s, const int64_t places[JU
         s->part.of[output], error);
 }
 
-gka_status gka_golden_get_window(const golden_stream *s, const int64_t places[JUDGE_OUTPUTS],
+gka_status gka_golden_get_window(const golden_stream *s, const int64_t places[GKA_OUTPUTS],
                                  int output, int64_t begin, double *values, gka_error *error) {
     return gka_golden_spool_get(
         &s->spool, places[output] + gka_golden_window_count(s, output, begin),
@@ -127,17 +127,17 @@ static bool allocate(golden_stream *s) {
         s->bytes[i] = gka_alloc((size_t)(D * (i % 3 == 0 ? D : V)), sizeof(double));
         good = s->bytes[i] != NULL;
     }
-    for (int i = 0; i < JUDGE_OUTPUTS && good; i++) {
+    for (int i = 0; i < GKA_OUTPUTS && good; i++) {
         if (!(s->all >> i & 1))
             continue;
         const bool end = GOLDEN_ENDS >> i & 1;
-        const int64_t count = end ? gka_judge_count(s->problem, i)
+        const int64_t count = end ? gka_output_count(s->problem, i)
                                   : gka_golden_window_count(s, i, s->window),
                       n = count / gka_golden_row_length(s->problem, i);
         longest = count > longest ? count : longest;
         rows = n > rows ? n : rows;
         good = take(&s->part.of[i], count) &&
-               (gka_judge_outputs[i].upstream == 0 || take(&s->local.of[i], count));
+               (gka_output_table[i].upstream == 0 || take(&s->local.of[i], count));
         for (int kind = 0; kind < 3 && end && good; kind++)
             good = take(&s->ends[kind].of[i], count);
     }
@@ -148,10 +148,10 @@ static bool allocate(golden_stream *s) {
 /* Cuts the spool into arrays; what is never written takes no room on the disk. */
 static void place(golden_stream *s) {
     const int64_t D = s->problem->D, V = s->problem->V, n = gka_golden_windows(s) + 1;
-    for (int i = 0; i < JUDGE_OUTPUTS; i++) {
+    for (int i = 0; i < GKA_OUTPUTS; i++) {
         if (!((s->all & GOLDEN_TOKENS) >> i & 1))
             continue;
-        const int64_t count = gka_judge_count(s->problem, i);
+        const int64_t count = gka_output_count(s->problem, i);
         int64_t *const places[] = {&s->exact[i], &s->steps[i], &s->kept[i]};
         for (int k = 0; k < 3; k++)
             *places[k] = gka_golden_spool_take(&s->spool, count);
@@ -176,7 +176,7 @@ gka_status gka_golden_stream_open(const gka_problem *problem, const golden_input
     s->inputs = inputs;
     s->all = all;
     if ((all & (GOLDEN_LEFT | GOLDEN_LEFT_END)) != 0)
-        s->all |= GOLDEN_BIT(X) | GOLDEN_BIT(FRO);
+        s->all |= GKA_BIT(X) | GKA_BIT(FRO);
     s->window = gka_golden_window(limits, problem->chunk_size);
     if (!allocate(s))
         return no_memory(error);
@@ -223,7 +223,7 @@ static bool exact_window(void *context, int64_t begin, int64_t end) {
     const golden_stream *const s = pass->stream;
     gka_status status = GKA_OK;
     (void)end;
-    for (int i = 0; i < JUDGE_OUTPUTS && status == GKA_OK; i++)
+    for (int i = 0; i < GKA_OUTPUTS && status == GKA_OK; i++)
         if (pass->outputs >> i & 1)
             status = gka_golden_put_window(s, s->exact, i, begin, pass->error);
     gka_golden_inputs_forget(s->inputs);
@@ -254,20 +254,19 @@ static void passed_window(void *context) {
     gka_golden_inputs_forget(pass->stream->inputs);
 }
 
-gka_status gka_golden_stream_exact(golden_stream *s, judge_part part, unsigned wanted,
+gka_status gka_golden_stream_exact(golden_stream *s, gka_pass part, unsigned wanted,
                                    const gka_progress *progress, gka_oracle_report *report,
                                    gka_error *error) {
     gka_error why = {0};
-    gka_exact out = {0};
+    gka_outputs out = {0};
     unsigned outputs = 0;
-    for (int i = 0; i < JUDGE_OUTPUTS; i++) {
-        const judge_part own =
-            gka_judge_outputs[i].part == JUDGE_STATES ? JUDGE_FORWARD : gka_judge_outputs[i].part;
+    for (int i = 0; i < GKA_OUTPUTS; i++) {
+        const gka_pass own = gka_output_table[i].pass == GKA_PASS_STATES ? GKA_PASS_FORWARD
+                                                                         : gka_output_table[i].pass;
         if (!(wanted >> i & 1) || own != part)
             continue;
         outputs |= 1u << i;
-        *gka_judge_exact(&out, i) =
-            GOLDEN_TOKENS >> i & 1 ? s->part.of[i] : s->ends[GOLDEN_EXACT].of[i];
+        out.of[i] = GOLDEN_TOKENS >> i & 1 ? s->part.of[i] : s->ends[GOLDEN_EXACT].of[i];
     }
     if (outputs == 0)
         return GKA_OK;
@@ -281,11 +280,10 @@ gka_status gka_golden_stream_exact(golden_stream *s, judge_part part, unsigned w
     const gka_oracle_options options = {
         .oracle = GKA_ORACLE_CERTIFIED, .progress = *progress, .window = &window};
     const gka_status status =
-        part == JUDGE_FORWARD
+        part == GKA_PASS_FORWARD
             ? gka_oracle_forward(s->problem, &options, &out, NULL, report, error)
-            : gka_oracle_gradient(s->problem,
-                                  part == JUDGE_SOLVE ? GKA_COTANGENT_X : GKA_COTANGENT_O, &options,
-                                  &out, NULL, report, error);
+            : gka_oracle_gradient(s->problem, part == GKA_PASS_SOLVE ? GKA_OF_X : GKA_OF_O,
+                                  &options, &out, NULL, report, error);
     gka_golden_inputs_forget(s->inputs);
     return why.status == GKA_OK ? status : gka_fail(error, why.status, "%s", why.text);
 }
@@ -294,10 +292,11 @@ gka_status gka_golden_stream_exact(golden_stream *s, judge_part part, unsigned w
 
 gka_status gka_golden_stream_write(golden_stream *s, int output, golden_kind kind,
                                    gka_writer *writer, gka_error *error) {
-    const int64_t count = gka_judge_count(s->problem, output);
+    const int64_t count = gka_output_count(s->problem, output);
     const int64_t *const places[] = {s->exact, s->steps, s->kept};
     const bool spooled = GOLDEN_TOKENS >> output & 1;
-    const gka_dtype dtype = kind == GOLDEN_EMULATED ? gka_judge_dtype(s->problem, output) : GKA_F64;
+    const gka_dtype dtype =
+        kind == GOLDEN_EMULATED ? gka_output_dtype(s->problem, output) : GKA_F64;
     gka_status status = GKA_OK;
     for (int64_t i = 0; i < count && status == GKA_OK; i += BLOCK) {
         const int64_t n = count - i < BLOCK ? count - i : BLOCK;

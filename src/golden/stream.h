@@ -48,9 +48,9 @@ gka_status gka_golden_stream_open(const gka_problem *problem, const golden_input
                                   golden_stream **stream, gka_error *error);
 void gka_golden_stream_close(golden_stream *stream);
 
-/* NAME.exact of those outputs that belong to one pass: JUDGE_FORWARD (with JUDGE_STATES),
- * JUDGE_SOLVE, JUDGE_LAYER. */
-gka_status gka_golden_stream_exact(golden_stream *stream, judge_part part, unsigned wanted,
+/* NAME.exact of those outputs that belong to one pass: GKA_PASS_FORWARD (with GKA_PASS_STATES),
+ * GKA_PASS_SOLVE, GKA_PASS_LAYER. */
+gka_status gka_golden_stream_exact(golden_stream *stream, gka_pass part, unsigned wanted,
                                    const gka_progress *progress, gka_oracle_report *report,
                                    gka_error *error);
 /* NAME.steps of every output. */
@@ -71,8 +71,8 @@ typedef struct golden_kernel {
  * stream's problem in these alone), or of the steps values as stored. */
 gka_status gka_golden_stream_errors(golden_stream *stream, golden_kernel kernel,
                                     const gka_problem *problem, unsigned wanted,
-                                    const gka_progress *progress,
-                                    golden_error errors[JUDGE_OUTPUTS], gka_error *error);
+                                    const gka_progress *progress, golden_error errors[GKA_OUTPUTS],
+                                    gka_error *error);
 
 /* A profile's own outputs, for gka_golden_stream_write. */
 gka_status gka_golden_stream_emulate(golden_stream *stream, const gka_profile *profile,

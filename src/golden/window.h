@@ -13,14 +13,12 @@
 
 /* Outputs by where a pass over the windows meets them: on its way right, on its way left, at the
  * right end, at the left end. */
-#define GOLDEN_BIT(id) (1u << JUDGE_##id)
-#define GOLDEN_RIGHT   (GOLDEN_BIT(X) | GOLDEN_BIT(FRO) | GOLDEN_BIT(O) | GOLDEN_BIT(H_CHUNK))
+#define GOLDEN_RIGHT (GKA_BIT(X) | GKA_BIT(FRO) | GKA_BIT(O) | GKA_BIT(H_CHUNK))
 #define GOLDEN_LEFT                                                                                \
-    (GOLDEN_BIT(SOLVE_DQ) | GOLDEN_BIT(SOLVE_DK) | GOLDEN_BIT(SOLVE_DG) | GOLDEN_BIT(LAYER_DQ) |   \
-     GOLDEN_BIT(LAYER_DK) | GOLDEN_BIT(LAYER_DV) | GOLDEN_BIT(LAYER_DALPHA) |                      \
-     GOLDEN_BIT(LAYER_DG))
-#define GOLDEN_RIGHT_END (GOLDEN_BIT(H_FINAL) | GOLDEN_BIT(U_FINAL))
-#define GOLDEN_LEFT_END  GOLDEN_BIT(SOLVE_DH0)
+    (GKA_BIT(SOLVE_DQ) | GKA_BIT(SOLVE_DK) | GKA_BIT(SOLVE_DG) | GKA_BIT(LAYER_DQ) |               \
+     GKA_BIT(LAYER_DK) | GKA_BIT(LAYER_DV) | GKA_BIT(LAYER_DALPHA) | GKA_BIT(LAYER_DG))
+#define GOLDEN_RIGHT_END (GKA_BIT(H_FINAL) | GKA_BIT(U_FINAL))
+#define GOLDEN_LEFT_END  GKA_BIT(SOLVE_DH0)
 #define GOLDEN_TOKENS    (GOLDEN_RIGHT | GOLDEN_LEFT)
 #define GOLDEN_ENDS      (GOLDEN_RIGHT_END | GOLDEN_LEFT_END)
 
@@ -32,15 +30,15 @@ struct golden_stream {
     unsigned all, nonzero; /* bits of outputs; of these some element of the steps is not 0 */
     int64_t window, size;  /* size: doubles of H and U */
     golden_spool spool;
-    int64_t exact[JUDGE_OUTPUTS], steps[JUDGE_OUTPUTS], kept[JUDGE_OUTPUTS]; /* places there */
-    int64_t rows[2][JUDGE_OUTPUTS], states, exact_states, values, oracle;
+    int64_t exact[GKA_OUTPUTS], steps[GKA_OUTPUTS], kept[GKA_OUTPUTS]; /* places there */
+    int64_t rows[2][GKA_OUTPUTS], states, exact_states, values, oracle;
     int64_t exact_chunk;         /* chunk size of exact_states */
-    golden_values ends[3];       /* by golden_kind: outputs at the ends */
-    golden_values part, local;   /* of a window; ends whole */
+    gka_outputs ends[3];         /* by golden_kind: outputs at the ends */
+    gka_outputs part, local;     /* of a window; ends whole */
     double *ref;                 /* a window of one output */
     golden_sums *sums;           /* a window of rows */
     double *h, *u;               /* a profile's states [D,D], [D,V] */
-    double most[JUDGE_OUTPUTS];  /* largest |steps| */
+    double most[GKA_OUTPUTS];    /* largest |steps| */
     gka_chunk_carry carry[2][2]; /* the pass's own and of its local values; solve, layer */
     unsigned char *bytes[5];     /* h, u, the U of local values, dh, du as views have them */
 };
@@ -52,9 +50,9 @@ int64_t gka_golden_window_end(const golden_stream *s, int64_t begin);
 int64_t gka_golden_window_count(const golden_stream *s, int output, int64_t n);
 
 /* A window of s->part to the spool; from there. */
-gka_status gka_golden_put_window(const golden_stream *s, const int64_t places[JUDGE_OUTPUTS],
+gka_status gka_golden_put_window(const golden_stream *s, const int64_t places[GKA_OUTPUTS],
                                  int output, int64_t begin, gka_error *error);
-gka_status gka_golden_get_window(const golden_stream *s, const int64_t places[JUDGE_OUTPUTS],
+gka_status gka_golden_get_window(const golden_stream *s, const int64_t places[GKA_OUTPUTS],
                                  int output, int64_t begin, double *values, gka_error *error);
 
 /* A state as a view; the window's tokens from the states h, u, the first from the problem's own. */

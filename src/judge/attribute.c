@@ -11,9 +11,9 @@ typedef struct attributing {
     const gka_problem *problem;
     const gka_profile *profile;
     unsigned wanted;
-    const golden_values *steps;
-    golden_values *values; /* of every worker */
-    double errors[ITEMS][JUDGE_OUTPUTS];
+    const gka_outputs *steps;
+    gka_outputs *values; /* of every worker */
+    double errors[ITEMS][GKA_OUTPUTS];
     const gka_progress *progress;
     gka_status status[ITEMS];
     gka_error why[ITEMS];
@@ -23,7 +23,7 @@ typedef struct attributing {
 static void attribute_item(void *context, int64_t item, int worker) {
     attributing *const a = context;
     gka_profile profile = *a->profile;
-    golden_values *const out = &a->values[worker];
+    gka_outputs *const out = &a->values[worker];
     if (worker == 0 && a->stop)
         return;
     const uint32_t point = UINT32_C(1) << (item - 1) / 2;
@@ -31,10 +31,10 @@ static void attribute_item(void *context, int64_t item, int worker) {
         profile.released = item % 2 != 0 ? point : profile.released & ~point;
     const gka_status status = gka_golden_steps(a->problem, &profile, a->wanted, out, &a->why[item]);
     a->status[item] = status;
-    for (int i = 0; status == GKA_OK && i < JUDGE_OUTPUTS; i++)
+    for (int i = 0; status == GKA_OK && i < GKA_OUTPUTS; i++)
         if (a->wanted >> i & 1)
             a->errors[item][i] =
-                gka_rel_err(gka_judge_count(a->problem, i), out->of[i], a->steps->of[i]);
+                gka_rel_err(gka_output_count(a->problem, i), out->of[i], a->steps->of[i]);
     if (worker == 0 && !gka_progress_report(a->progress, (double)(item + 1), ITEMS)) {
         a->stop = true;
         a->status[item] = gka_fail(&a->why[item], GKA_INTERRUPTED, "interrupted");
@@ -55,10 +55,10 @@ gka_status gka_attribute(const gka_problem *problem, const gka_profile *profile,
                          const char *const *names, size_t count, const gka_progress *progress,
                          gka_attribution *attributions, gka_error *error) {
     gka_profile exact = *profile;
-    golden_values steps = {0};
+    gka_outputs steps = {0};
     attributing *const a = gka_alloc(1, sizeof *a);
     const int workers = gka_threads();
-    golden_values *const values = gka_alloc((size_t)workers, sizeof *values);
+    gka_outputs *const values = gka_alloc((size_t)workers, sizeof *values);
     gka_status status = GKA_OK;
     if (a == NULL || values == NULL) {
         status = gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory attributing errors");

@@ -1,30 +1,9 @@
-/* outputs.c - the table of output tensors, and their shapes. */
+/* outputs.c - whether a file's tensor is what the table of outputs says. */
 #include "judge/outputs.h"
 
 #include "gka/format.h"
 
 #include <string.h>
-
-#define BOTH(member) offsetof(gka_exact, member), offsetof(gka_chunk, member)
-
-/* A local judgement of a gradient reads x, f and p; solve.dq is p, layer.dq gives it. */
-const judge_output gka_judge_outputs[JUDGE_OUTPUTS] = {
-    {"x", JUDGE_FORWARD, "BTHD", 1, BOTH(x), false, 0},
-    {"fro", JUDGE_FORWARD, "BTH", 0, BOTH(fro), true, 0},
-    {"h_chunk", JUDGE_STATES, "BCHDD", 2, BOTH(h_chunk), false, 0},
-    {"h_final", JUDGE_STATES, "NHDD", 2, BOTH(h_final), true, 0},
-    {"u_final", JUDGE_STATES, "NHDV", 2, BOTH(u_final), true, 0},
-    {"o", JUDGE_FORWARD, "BTHV", 1, BOTH(o), false, BIT(X)},
-    {"solve.dq", JUDGE_SOLVE, "BTHD", 1, BOTH(dq), false, 0},
-    {"solve.dk", JUDGE_SOLVE, "BTGD", 1, BOTH(dk), false, BIT(X) | BIT(FRO) | BIT(SOLVE_DQ)},
-    {"solve.dg", JUDGE_SOLVE, "BTH", 0, BOTH(dg), true, BIT(X) | BIT(FRO) | BIT(SOLVE_DQ)},
-    {"solve.dh0", JUDGE_SOLVE, "NHDD", 2, BOTH(dh0), true, BIT(X) | BIT(FRO) | BIT(SOLVE_DQ)},
-    {"layer.dq", JUDGE_LAYER, "BTHD", 1, BOTH(dq), false, 0},
-    {"layer.dk", JUDGE_LAYER, "BTGD", 1, BOTH(dk), false, BIT(X) | BIT(FRO) | BIT(LAYER_DQ)},
-    {"layer.dv", JUDGE_LAYER, "BTGV", 1, BOTH(dv), false, BIT(X)},
-    {"layer.dalpha", JUDGE_LAYER, "BTH", 0, BOTH(dalpha), false, BIT(X)},
-    {"layer.dg", JUDGE_LAYER, "BTH", 0, BOTH(dg), true, BIT(X) | BIT(FRO) | BIT(LAYER_DQ)},
-};
 
 const char *const gka_verify_names[] = {
     "x",        "fro",          "h_chunk",  "h_final",   "u_final",  "o",
@@ -32,71 +11,12 @@ const char *const gka_verify_names[] = {
     "layer.dv", "layer.dalpha", "layer.dg", NULL};
 
 int gka_judge_find(const char *name) {
-    for (int i = 0; i < JUDGE_OUTPUTS; i++)
-        if (strcmp(gka_judge_outputs[i].name, name) == 0)
-            return i;
-    return -1;
-}
-
-double **gka_judge_exact(gka_exact *exact, int output) {
-    return (double **)(void *)((char *)exact + gka_judge_outputs[output].exact);
-}
-
-double **gka_judge_chunk(gka_chunk *chunk, int output) {
-    return (double **)(void *)((char *)chunk + gka_judge_outputs[output].chunk);
-}
-
-const char *gka_judge_missing(const gka_problem *problem, int output) {
-    const judge_output *const o = &gka_judge_outputs[output];
-    const bool needs_v = o->part == JUDGE_LAYER || strchr(o->shape, 'V') != NULL;
-    if (needs_v && problem->v.data == NULL)
-        return "v";
-    if (o->part == JUDGE_SOLVE && problem->dx.data == NULL)
-        return "dx";
-    if (o->part == JUDGE_LAYER && problem->dout.data == NULL)
-        return "do";
-    return NULL;
-}
-
-/* ---- shapes -------------------------------------------------------------------------------- */
-
-static int64_t extent(const gka_problem *problem, char letter) {
-    switch (letter) {
-    case 'B': return problem->B;
-    case 'T': return problem->T;
-    case 'H': return problem->H;
-    case 'G': return problem->G;
-    case 'D': return problem->D;
-    case 'V': return problem->V;
-    case 'N': return problem->N;
-    default: return gka_problem_chunks(problem);
-    }
-}
-
-int gka_judge_shape(const gka_problem *problem, int output, int64_t shape[GKA_MAX_RANK]) {
-    const char *const letters = gka_judge_outputs[output].shape;
-    const int rank = (int)strlen(letters);
-    for (int i = 0; i < rank; i++)
-        shape[i] = extent(problem, letters[i]);
-    return rank;
-}
-
-int64_t gka_judge_count(const gka_problem *problem, int output) {
-    int64_t shape[GKA_MAX_RANK], count = 1;
-    const int rank = gka_judge_shape(problem, output, shape);
-    for (int i = 0; i < rank; i++)
-        count *= shape[i];
-    return count;
-}
-
-gka_dtype gka_judge_dtype(const gka_problem *problem, int output) {
-    if (problem->q.dtype == GKA_F64)
-        return GKA_F64;
-    return gka_judge_outputs[output].wide ? GKA_F32 : problem->q.dtype;
+    const int output = gka_output_find(name);
+    return output >= 0 && gka_output_table[output].judged ? output : -1;
 }
 
 bool gka_judge_has_tokens(int output) {
-    return strncmp(gka_judge_outputs[output].shape, "BT", 2) == 0;
+    return strncmp(gka_output_table[output].shape, "BT", 2) == 0;
 }
 
 enum { SHAPE_TEXT = 200 };
@@ -144,9 +64,9 @@ gka_status gka_judge_check_tensor(const gka_problem *problem, const gka_file *fi
                         "%s: tensor '%s': dtype %s; a floating-point type was expected", path,
                         tensor->name, gka_dtype_name(tensor->dtype));
     int64_t shape[GKA_MAX_RANK];
-    const int rank = gka_judge_shape(problem, output, shape);
+    const int rank = gka_output_shape(problem, output, shape);
     char letters[8] = {0};
-    memcpy(letters, gka_judge_outputs[output].shape, (size_t)rank);
+    memcpy(letters, gka_output_table[output].shape, (size_t)rank);
     const bool tokens = gka_judge_has_tokens(output);
     if (heads_first && tokens)
         turn(shape, letters);

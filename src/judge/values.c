@@ -26,73 +26,61 @@
 /* ---- the outputs --------------------------------------------------------------------------- */
 
 bool gka_golden_possible(const gka_problem *problem, int output) {
-    if (output == JUDGE_SOLVE_DH0 && problem->h0.data == NULL)
+    if (!gka_output_table[output].judged)
         return false;
-    if ((output == JUDGE_SOLVE_DG || output == JUDGE_LAYER_DG) && problem->g.data == NULL)
+    if (output == GKA_OUT_SOLVE_DH0 && problem->h0.data == NULL)
         return false;
-    if (output == JUDGE_LAYER_DALPHA && problem->alpha.data == NULL)
+    if ((output == GKA_OUT_SOLVE_DG || output == GKA_OUT_LAYER_DG) && problem->g.data == NULL)
         return false;
-    return gka_judge_missing(problem, output) == NULL;
+    if (output == GKA_OUT_LAYER_DALPHA && problem->alpha.data == NULL)
+        return false;
+    return gka_output_lacks(problem, output) == NULL;
 }
 
 /* ---- arrays -------------------------------------------------------------------------------- */
 
-gka_status gka_golden_allocate(const gka_problem *problem, unsigned wanted, golden_values *values,
+gka_status gka_golden_allocate(const gka_problem *problem, unsigned wanted, gka_outputs *values,
                                gka_error *error) {
-    for (int i = 0; i < JUDGE_OUTPUTS; i++) {
+    for (int i = 0; i < GKA_OUTPUTS; i++) {
         if (!(wanted >> i & 1) || values->of[i] != NULL)
             continue;
-        const size_t count = (size_t)gka_judge_count(problem, i);
+        const size_t count = (size_t)gka_output_count(problem, i);
         values->of[i] = gka_alloc(count, sizeof(double));
         if (values->of[i] == NULL)
             return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory: %zu numbers of '%s'", count,
-                            gka_judge_outputs[i].name);
+                            gka_output_table[i].name);
     }
     return GKA_OK;
 }
 
-void gka_golden_free(golden_values *values) {
-    for (int i = 0; i < JUDGE_OUTPUTS; i++)
+void gka_golden_free(gka_outputs *values) {
+    for (int i = 0; i < GKA_OUTPUTS; i++)
         gka_free(values->of[i]);
-    *values = (golden_values){0};
+    *values = (gka_outputs){0};
 }
 
-void gka_golden_store(const gka_problem *problem, unsigned wanted, golden_values *values) {
-    for (int i = 0; i < JUDGE_OUTPUTS; i++)
+void gka_golden_store(const gka_problem *problem, unsigned wanted, gka_outputs *values) {
+    for (int i = 0; i < GKA_OUTPUTS; i++)
         if (wanted >> i & 1 && values->of[i] != NULL)
-            gka_round_array(gka_format_of_dtype(gka_judge_dtype(problem, i)), GKA_NEAREST_EVEN, 0,
-                            0, (size_t)gka_judge_count(problem, i), values->of[i], values->of[i]);
+            gka_round_array(gka_format_of_dtype(gka_output_dtype(problem, i)), GKA_NEAREST_EVEN, 0,
+                            0, (size_t)gka_output_count(problem, i), values->of[i], values->of[i]);
 }
 
 /* ---- a profile's outputs ------------------------------------------------------------------- */
 
-/* The members of the parts among `wanted`. */
-static bool set_members(unsigned wanted, unsigned parts, const golden_values *values,
-                        gka_chunk *out) {
-    bool some = false;
-    for (int i = 0; i < JUDGE_OUTPUTS; i++)
-        if (wanted >> i & 1 && parts >> gka_judge_outputs[i].part & 1) {
-            *gka_judge_chunk(out, i) = values->of[i];
-            some = true;
-        }
-    return some;
-}
-
 gka_status gka_golden_steps(const gka_problem *problem, const gka_profile *profile, unsigned wanted,
-                            golden_values *values, gka_error *error) {
+                            gka_outputs *values, gka_error *error) {
     gka_status status = gka_golden_allocate(problem, wanted, values, error);
-    gka_chunk forward = {0}, solve = {0}, layer = {0};
+    gka_outputs some;
     /* The backward passes need x and f; where the forward pass has left both, they read these. */
-    const bool both = (wanted >> JUDGE_X & 1) != 0 && (wanted >> JUDGE_FRO & 1) != 0;
-    const gka_chunk_given own = {.x = values->of[JUDGE_X], .fro = values->of[JUDGE_FRO]};
-    const gka_chunk_given *const given = both ? &own : NULL;
-    if (status == GKA_OK &&
-        set_members(wanted, 1u << JUDGE_FORWARD | 1u << JUDGE_STATES, values, &forward))
-        status = gka_chunk_forward(problem, profile, &forward, NULL, NULL, error);
-    if (status == GKA_OK && set_members(wanted, 1u << JUDGE_SOLVE, values, &solve))
-        status = gka_chunk_backward(problem, profile, GKA_CHUNK_SOLVE, true, given, &solve, error);
-    if (status == GKA_OK && set_members(wanted, 1u << JUDGE_LAYER, values, &layer))
-        status = gka_chunk_backward(problem, profile, GKA_CHUNK_LAYER, true, given, &layer, error);
+    const bool both = (wanted & GKA_BIT(X)) != 0 && (wanted & GKA_BIT(FRO)) != 0;
+    const gka_chunk_given own = {.x = values->x, .fro = values->fro};
+    if (status == GKA_OK && gka_outputs_only(values, wanted & gka_forward_outputs(), &some))
+        status = gka_chunk_forward(problem, profile, &some, NULL, NULL, error);
+    for (int of = GKA_OF_X; status == GKA_OK && of <= GKA_OF_O; of++)
+        if (gka_outputs_only(values, wanted & gka_of_outputs((gka_of)of), &some))
+            status = gka_chunk_backward(problem, profile, (gka_of)of, true, both ? &own : NULL,
+                                        &some, error);
     return status;
 }
 
@@ -105,34 +93,18 @@ gka_layer_options gka_golden_by_tokens_options(const gka_problem *problem, const
 }
 
 gka_status gka_golden_by_tokens(const gka_problem *problem, const char *policy, unsigned wanted,
-                                golden_values *values, gka_error *error) {
+                                gka_outputs *values, gka_error *error) {
     const gka_layer_options options = gka_golden_by_tokens_options(problem, policy);
     gka_status status =
-        gka_golden_allocate(problem, wanted & ~(1u << JUDGE_H_CHUNK), values, error);
-    double **const of = values->of;
+        gka_golden_allocate(problem, wanted & ~(1u << GKA_OUT_H_CHUNK), values, error);
+    gka_outputs some;
     if (status == GKA_OK) {
-        gka_layer forward = {.x = of[JUDGE_X],
-                             .fro = of[JUDGE_FRO],
-                             .o = of[JUDGE_O],
-                             .h_final = of[JUDGE_H_FINAL],
-                             .u_final = of[JUDGE_U_FINAL]};
-        status = gka_layer_forward(problem, &options, &forward, NULL, error);
+        (void)gka_outputs_only(values, gka_forward_outputs() & ~GKA_BIT(H_CHUNK), &some);
+        status = gka_layer_forward(problem, &options, &some, NULL, error);
     }
-    if (status == GKA_OK && of[JUDGE_SOLVE_DQ] != NULL) {
-        gka_layer solve = {.dq = of[JUDGE_SOLVE_DQ],
-                           .dk = of[JUDGE_SOLVE_DK],
-                           .dg = of[JUDGE_SOLVE_DG],
-                           .dh0 = of[JUDGE_SOLVE_DH0]};
-        status = gka_layer_gradient(problem, GKA_LAYER_OF_X, &options, &solve, NULL, error);
-    }
-    if (status == GKA_OK && of[JUDGE_LAYER_DQ] != NULL) {
-        gka_layer layer = {.dq = of[JUDGE_LAYER_DQ],
-                           .dk = of[JUDGE_LAYER_DK],
-                           .dv = of[JUDGE_LAYER_DV],
-                           .dalpha = of[JUDGE_LAYER_DALPHA],
-                           .dg = of[JUDGE_LAYER_DG]};
-        status = gka_layer_gradient(problem, GKA_LAYER_OF_O, &options, &layer, NULL, error);
-    }
+    for (int of = GKA_OF_X; status == GKA_OK && of <= GKA_OF_O; of++)
+        if (gka_outputs_only(values, gka_of_outputs((gka_of)of), &some))
+            status = gka_layer_gradient(problem, (gka_of)of, &options, &some, NULL, error);
     return status;
 }
 
@@ -241,69 +213,65 @@ static bool has(unsigned set, int output) {
 }
 
 /* The outputs of `wanted` whose upstream tensors are all given. */
-static unsigned judged_locally(unsigned wanted, const golden_values *given) {
+static unsigned judged_locally(unsigned wanted, const gka_outputs *given) {
     unsigned there = 0, local = 0;
-    for (int i = 0; i < JUDGE_OUTPUTS; i++)
+    for (int i = 0; i < GKA_OUTPUTS; i++)
         there |= (given->of[i] != NULL ? 1u : 0u) << i;
-    for (int i = 0; i < JUDGE_OUTPUTS; i++) {
-        const unsigned upstream = gka_judge_outputs[i].upstream;
+    for (int i = 0; i < GKA_OUTPUTS; i++) {
+        const unsigned upstream = gka_output_table[i].upstream;
         if (has(wanted, i) && upstream != 0 && (upstream & ~there) == 0)
             local |= 1u << i;
     }
     return local;
 }
 
-static gka_status local_backward(const gka_problem *problem, judge_part part, unsigned local,
-                                 const gka_chunk_given *given, const golden_values *values,
+static gka_status local_backward(const gka_problem *problem, gka_of of, unsigned local,
+                                 const gka_chunk_given *given, const gka_outputs *values,
                                  gka_error *error) {
-    gka_chunk out = {0};
+    gka_outputs out;
     gka_profile exact64;
-    if (!set_members(local, 1u << part, values, &out))
+    if (!gka_outputs_only(values, local & gka_of_outputs(of), &out))
         return GKA_OK;
     const gka_status status = gka_profile_find("exact64", &exact64, error);
-    if (status != GKA_OK)
-        return status;
-    return gka_chunk_backward(problem, &exact64,
-                              part == JUDGE_SOLVE ? GKA_CHUNK_SOLVE : GKA_CHUNK_LAYER, true, given,
-                              &out, error);
+    return status != GKA_OK ? status
+                            : gka_chunk_backward(problem, &exact64, of, true, given, &out, error);
 }
 
-gka_status gka_golden_local(const gka_problem *problem, unsigned wanted, const golden_values *given,
-                            golden_values *values, gka_error *error) {
+gka_status gka_golden_local(const gka_problem *problem, unsigned wanted, const gka_outputs *given,
+                            gka_outputs *values, gka_error *error) {
     const golden_piece whole = {.problem = problem, .by_tokens = problem};
     return gka_golden_local_of(&whole, wanted, given, values, error);
 }
 
-gka_status gka_golden_local_of(const golden_piece *piece, unsigned wanted,
-                               const golden_values *given, golden_values *values,
-                               gka_error *error) {
+gka_status gka_golden_local_of(const golden_piece *piece, unsigned wanted, const gka_outputs *given,
+                               gka_outputs *values, gka_error *error) {
     const gka_problem *const problem = piece->problem;
     const unsigned local = judged_locally(wanted, given);
-    const unsigned needs_p = BIT(LAYER_DK) | BIT(LAYER_DG);
+    const unsigned needs_p = GKA_BIT(LAYER_DK) | GKA_BIT(LAYER_DG);
     gka_status status = gka_golden_allocate(problem, local, values, error);
     double *p = NULL;
     if (status == GKA_OK && (local & needs_p) != 0) {
-        p = gka_alloc((size_t)gka_judge_count(problem, JUDGE_X), sizeof *p);
+        p = gka_alloc((size_t)gka_output_count(problem, GKA_OUT_X), sizeof *p);
         if (p == NULL)
             status = gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory for p");
     }
     recurrence r = {.problem = piece->by_tokens,
-                    .x = given->of[JUDGE_X],
-                    .dq = given->of[JUDGE_LAYER_DQ],
-                    .o = has(local, JUDGE_O) ? values->of[JUDGE_O] : NULL,
+                    .x = given->of[GKA_OUT_X],
+                    .dq = given->of[GKA_OUT_LAYER_DQ],
+                    .o = has(local, GKA_OUT_O) ? values->of[GKA_OUT_O] : NULL,
                     .p = p};
     if (status == GKA_OK && (r.o != NULL || r.p != NULL))
         status = recur(&r, error);
-    const gka_chunk_given solve = {.x = given->of[JUDGE_X],
-                                   .fro = given->of[JUDGE_FRO],
-                                   .p = given->of[JUDGE_SOLVE_DQ],
+    const gka_chunk_given solve = {.x = given->of[GKA_OUT_X],
+                                   .fro = given->of[GKA_OUT_FRO],
+                                   .p = given->of[GKA_OUT_SOLVE_DQ],
                                    .carry = piece->solve};
     if (status == GKA_OK)
-        status = local_backward(problem, JUDGE_SOLVE, local, &solve, values, error);
+        status = local_backward(problem, GKA_OF_X, local, &solve, values, error);
     const gka_chunk_given layer = {
-        .x = given->of[JUDGE_X], .fro = given->of[JUDGE_FRO], .p = p, .carry = piece->layer};
+        .x = given->of[GKA_OUT_X], .fro = given->of[GKA_OUT_FRO], .p = p, .carry = piece->layer};
     if (status == GKA_OK)
-        status = local_backward(problem, JUDGE_LAYER, local, &layer, values, error);
+        status = local_backward(problem, GKA_OF_O, local, &layer, values, error);
     gka_free(p);
     return status;
 }

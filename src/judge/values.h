@@ -1,6 +1,6 @@
 /* values.h - outputs in doubles, and the kernels that give them where nothing is rounded.
  *
- *   golden_values           one array for each output
+ *   gka_golden_allocate     one array for each output
  *   gka_golden_steps        the r-step iteration in exact64, or another profile's outputs
  *   gka_golden_by_tokens    the recurrence over tokens in an emulated arithmetic
  *   gka_golden_local        the exact formulas of each later stage at given upstream tensors
@@ -18,29 +18,25 @@
  */
 bool gka_golden_possible(const gka_problem *problem, int output);
 
-/* of[i]: owned, or NULL. */
-typedef struct golden_values {
-    double *of[JUDGE_OUTPUTS];
-} golden_values;
-
-gka_status gka_golden_allocate(const gka_problem *problem, unsigned wanted, golden_values *values,
+/* Arrays of all of `wanted` that are not there yet; to be freed by gka_golden_free. */
+gka_status gka_golden_allocate(const gka_problem *problem, unsigned wanted, gka_outputs *values,
                                gka_error *error);
-void gka_golden_free(golden_values *values);
+void gka_golden_free(gka_outputs *values);
 
 /* Fills `wanted` (bits) as the profile computes them; an array that is there already is reused. */
 gka_status gka_golden_steps(const gka_problem *problem, const gka_profile *profile, unsigned wanted,
-                            golden_values *values, gka_error *error);
+                            gka_outputs *values, gka_error *error);
 
 /* The same by the recurrence over tokens in the arithmetic `policy` (gka_policy_find): no chunks,
  * so no h_chunk. */
 gka_layer_options gka_golden_by_tokens_options(const gka_problem *problem, const char *policy);
 gka_status gka_golden_by_tokens(const gka_problem *problem, const char *policy, unsigned wanted,
-                                golden_values *values, gka_error *error);
+                                gka_outputs *values, gka_error *error);
 
 /* For every output of `wanted` that has upstream tensors, all of them among those given: its value
  * by the exact formulas (exact64) at the given tensors. The others stay NULL. */
-gka_status gka_golden_local(const gka_problem *problem, unsigned wanted, const golden_values *given,
-                            golden_values *local, gka_error *error);
+gka_status gka_golden_local(const gka_problem *problem, unsigned wanted, const gka_outputs *given,
+                            gka_outputs *local, gka_error *error);
 
 /* p = layer.dq - (1 - alpha) s U do [B,T,H,D] */
 gka_status gka_golden_layer_p(const gka_problem *problem, const double *layer_dq, double *p,
@@ -58,11 +54,11 @@ typedef struct golden_piece {
 } golden_piece;
 
 /* gka_golden_local of the piece: the bits that it has in the whole. */
-gka_status gka_golden_local_of(const golden_piece *piece, unsigned wanted,
-                               const golden_values *given, golden_values *local, gka_error *error);
+gka_status gka_golden_local_of(const golden_piece *piece, unsigned wanted, const gka_outputs *given,
+                               gka_outputs *local, gka_error *error);
 
 /* Rounds to the stored type, in place. */
-void gka_golden_store(const gka_problem *problem, unsigned wanted, golden_values *values);
+void gka_golden_store(const gka_problem *problem, unsigned wanted, gka_outputs *values);
 
 /* A tensor that has the output's shape as doubles, in the golden's layout; *values is the caller's
  * to free. */

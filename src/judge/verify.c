@@ -9,12 +9,12 @@
 
 /* ---- what is judged ------------------------------------------------------------------------ */
 
-/* The oracle's pass for each part. */
+/* What one pass computes: forward with the states, the gradients of x, those of o. */
 enum { FORWARD, SOLVE, LAYER, PASSES };
 
-static int pass_of(int output) {
-    const judge_part part = gka_judge_outputs[output].part;
-    return part == JUDGE_SOLVE ? SOLVE : part == JUDGE_LAYER ? LAYER : FORWARD;
+static unsigned outputs_of(int pass) {
+    return pass == FORWARD ? gka_forward_outputs()
+                           : gka_of_outputs(pass == SOLVE ? GKA_OF_X : GKA_OF_O);
 }
 
 static bool is_input(const char *name) {
@@ -35,24 +35,19 @@ typedef struct job {
     const gka_file *file;
     const gka_verify_options *options;
     gka_verification *v;
-    int *outputs; /* of each row */
-    gka_exact exact[PASSES];
-    gka_exact emulated[PASSES]; /* the same arrays, as the profile computes them */
-    bool wanted[PASSES];
+    int *outputs;                /* of each row */
+    gka_outputs exact, emulated; /* of the file's tensors; as the profile computes them */
+    unsigned wanted;
     int done; /* passes */
 } job;
 
-static double **array_of(job *j, int output) {
-    return gka_judge_exact(&j->exact[pass_of(output)], output);
-}
-
-static double **emulated_of(job *j, int output) {
-    return gka_judge_exact(&j->emulated[pass_of(output)], output);
+static bool wants(const job *j, int pass) {
+    return (j->wanted & outputs_of(pass)) != 0;
 }
 
 static void add_row(job *j, const char *prefix, int output) {
     char name[32];
-    (void)snprintf(name, sizeof name, "%s%s", prefix, gka_judge_outputs[output].name);
+    (void)snprintf(name, sizeof name, "%s%s", prefix, gka_output_table[output].name);
     const gka_tensor *const tensor = gka_file_find(j->file, name);
     if (tensor == NULL)
         return;
@@ -71,7 +66,9 @@ static gka_status sort_tensors(job *j, gka_error *error) {
     if (v->rows == NULL || v->others == NULL || j->outputs == NULL)
         return gka_fail(error, GKA_OUT_OF_MEMORY, "%s: out of memory listing its tensors",
                         gka_file_path(j->file));
-    for (int i = 0; i < JUDGE_OUTPUTS; i++) {
+    for (int i = 0; i < GKA_OUTPUTS; i++) {
+        if (!gka_output_table[i].judged)
+            continue;
         add_row(j, "", i);
         if (j->options->show_ref)
             add_row(j, "ref.", i);
@@ -96,7 +93,7 @@ static gka_status sort_tensors(job *j, gka_error *error) {
 static gka_status check_tensors(const job *j, gka_error *error) {
     for (size_t i = 0; i < j->v->row_count; i++) {
         const gka_tensor *const tensor = j->v->rows[i].tensor;
-        const char *const missing = gka_judge_missing(&j->v->problem, j->outputs[i]);
+        const char *const missing = gka_output_lacks(&j->v->problem, j->outputs[i]);
         if (missing != NULL)
             return gka_fail(error, GKA_BAD_FILE,
                             "%s: tensor '%s' cannot be judged: its input '%s' is missing",
@@ -183,17 +180,16 @@ static gka_status read_statement(job *j, gka_error *error) {
 static gka_status allocate(job *j, gka_error *error) {
     for (size_t i = 0; i < j->v->row_count; i++) {
         const int o = j->outputs[i];
-        double **const array = array_of(j, o);
-        j->wanted[pass_of(o)] = true;
-        if (*array != NULL)
+        const size_t count = (size_t)gka_tensor_count(j->v->rows[i].tensor);
+        if (j->wanted >> o & 1)
             continue;
-        *array = gka_alloc((size_t)gka_tensor_count(j->v->rows[i].tensor), sizeof **array);
-        double **const emulated = emulated_of(j, o);
+        j->wanted |= 1u << o;
+        j->exact.of[o] = gka_alloc(count, sizeof(double));
         if (j->options->emulate != NULL)
-            *emulated = gka_alloc((size_t)gka_tensor_count(j->v->rows[i].tensor), sizeof **array);
-        if (*array == NULL || (j->options->emulate != NULL && *emulated == NULL))
+            j->emulated.of[o] = gka_alloc(count, sizeof(double));
+        if (j->exact.of[o] == NULL || (j->options->emulate != NULL && j->emulated.of[o] == NULL))
             return gka_fail(error, GKA_OUT_OF_MEMORY, "%s: out of memory computing the exact '%s'",
-                            gka_file_path(j->file), gka_judge_outputs[o].name);
+                            gka_file_path(j->file), gka_output_table[o].name);
     }
     return GKA_OK;
 }
@@ -201,7 +197,7 @@ static gka_status allocate(job *j, gka_error *error) {
 /* One pass's progress as a part of all passes'. */
 static bool report(void *context, double done, double total) {
     const job *const j = context;
-    const int passes = j->wanted[FORWARD] + j->wanted[SOLVE] + j->wanted[LAYER];
+    const int passes = wants(j, FORWARD) + wants(j, SOLVE) + wants(j, LAYER);
     return gka_progress_report(&j->options->progress, j->done * total + done, passes * total);
 }
 
@@ -211,19 +207,18 @@ static gka_status compute_passes(job *j, gka_error *error) {
                                         .progress = {.report = report, .context = j},
                                         .leave_undecided = true}; /* no last bit counts here */
     gka_status status = GKA_OK;
-    if (j->wanted[FORWARD]) {
+    if (wants(j, FORWARD)) {
+        status = gka_oracle_forward(&v->problem, &options, &j->exact, NULL, &v->forward, error);
+        j->done++;
+    }
+    if (status == GKA_OK && wants(j, SOLVE)) {
         status =
-            gka_oracle_forward(&v->problem, &options, &j->exact[FORWARD], NULL, &v->forward, error);
+            gka_oracle_gradient(&v->problem, GKA_OF_X, &options, &j->exact, NULL, &v->solve, error);
         j->done++;
     }
-    if (status == GKA_OK && j->wanted[SOLVE]) {
-        status = gka_oracle_gradient(&v->problem, GKA_COTANGENT_X, &options, &j->exact[SOLVE], NULL,
-                                     &v->solve, error);
-        j->done++;
-    }
-    if (status == GKA_OK && j->wanted[LAYER])
-        status = gka_oracle_gradient(&v->problem, GKA_COTANGENT_O, &options, &j->exact[LAYER], NULL,
-                                     &v->layer, error);
+    if (status == GKA_OK && wants(j, LAYER))
+        status =
+            gka_oracle_gradient(&v->problem, GKA_OF_O, &options, &j->exact, NULL, &v->layer, error);
     return status;
 }
 
@@ -238,25 +233,11 @@ static gka_status compute(job *j, gka_error *error) {
 
 /* ---- the emulation ------------------------------------------------------------------------- */
 
-static gka_chunk chunk_of(const gka_exact *e) {
-    return (gka_chunk){.x = e->x,
-                       .fro = e->fro,
-                       .o = e->o,
-                       .h_chunk = e->h_chunk,
-                       .h_final = e->h_final,
-                       .u_final = e->u_final};
-}
-
-static gka_chunk gradients_of(const gka_exact *e) {
-    return (gka_chunk){
-        .dq = e->dq, .dk = e->dk, .dv = e->dv, .dalpha = e->dalpha, .dg = e->dg, .dh0 = e->dh0};
-}
-
 /* Nothing but what the one-token kernel leaves. */
 static bool is_one_token(const job *j) {
-    const gka_exact *const e = &j->emulated[FORWARD];
-    return j->v->problem.T == 1 && j->v->problem.h0.data != NULL && !j->wanted[SOLVE] &&
-           !j->wanted[LAYER] && e->o == NULL && e->u_final == NULL && e->h_chunk == NULL;
+    const gka_outputs *const e = &j->emulated;
+    return j->v->problem.T == 1 && j->v->problem.h0.data != NULL && !wants(j, SOLVE) &&
+           !wants(j, LAYER) && e->o == NULL && e->u_final == NULL && e->h_chunk == NULL;
 }
 
 static gka_status emulate(job *j, gka_error *error) {
@@ -265,18 +246,13 @@ static gka_status emulate(job *j, gka_error *error) {
     if (profile == NULL)
         return GKA_OK;
     gka_status status = GKA_OK;
-    if (j->wanted[FORWARD]) {
-        gka_chunk out = chunk_of(&j->emulated[FORWARD]);
+    gka_outputs out;
+    if (gka_outputs_only(&j->emulated, outputs_of(FORWARD), &out))
         status = is_one_token(j) ? gka_chunk_decode(problem, profile, &out, error)
                                  : gka_chunk_forward(problem, profile, &out, NULL, NULL, error);
-    }
-    for (int pass = SOLVE; status == GKA_OK && pass <= LAYER; pass++) {
-        gka_chunk out = gradients_of(&j->emulated[pass]);
-        if (j->wanted[pass])
-            status = gka_chunk_backward(problem, profile,
-                                        pass == SOLVE ? GKA_CHUNK_SOLVE : GKA_CHUNK_LAYER, true,
-                                        NULL, &out, error);
-    }
+    for (int of = GKA_OF_X; status == GKA_OK && of <= GKA_OF_O; of++)
+        if (gka_outputs_only(&j->emulated, gka_of_outputs((gka_of)of), &out))
+            status = gka_chunk_backward(problem, profile, (gka_of)of, true, NULL, &out, error);
     return status;
 }
 
@@ -297,14 +273,14 @@ static gka_verdict verdict_of(const gka_verify_options *options, const char *nam
 static void compare(job *j) {
     for (size_t i = 0; i < j->v->row_count; i++) {
         gka_verdict_row *const row = &j->v->rows[i];
-        gka_compare(row->tensor, *array_of(j, j->outputs[i]),
-                    gka_judge_outputs[j->outputs[i]].row_rank, &row->comparison);
+        gka_compare(row->tensor, j->exact.of[j->outputs[i]],
+                    gka_output_table[j->outputs[i]].row_rank, &row->comparison);
         if (j->options->emulate != NULL) {
-            const double *const emulated = *emulated_of(j, j->outputs[i]);
-            gka_compare(row->tensor, emulated, gka_judge_outputs[j->outputs[i]].row_rank,
+            const double *const emulated = j->emulated.of[j->outputs[i]];
+            gka_compare(row->tensor, emulated, gka_output_table[j->outputs[i]].row_rank,
                         &row->emulated);
             row->predicted =
-                gka_rel_err(gka_tensor_count(row->tensor), emulated, *array_of(j, j->outputs[i]));
+                gka_rel_err(gka_tensor_count(row->tensor), emulated, j->exact.of[j->outputs[i]]);
         }
         row->comparison.ok = verdict_of(j->options, row->tensor->name, &row->comparison);
     }
@@ -328,7 +304,7 @@ static double dot(int64_t n, const double *a, const double *b) {
 
 /* A tensor of the file as doubles; NULL where there is none. */
 static gka_status load(const job *j, int output, double **values, gka_error *error) {
-    const gka_tensor *const tensor = gka_file_find(j->file, gka_judge_outputs[output].name);
+    const gka_tensor *const tensor = gka_file_find(j->file, gka_output_table[output].name);
     return tensor == NULL
                ? GKA_OK
                : gka_golden_load(&j->v->problem, j->file, tensor, output, false, values, error);
@@ -342,14 +318,14 @@ typedef struct dh0_arrays {
 /* The gradient and its first term by exact formulas at the file's x, f and p. */
 static gka_status local_dh0(const gka_problem *problem, const dh0_arrays *a, gka_error *error) {
     const gka_chunk_given given = {.x = a->x, .fro = a->fro, .p = a->p};
-    gka_chunk with = {.dh0 = a->with}, without = {.dh0 = a->without};
+    gka_outputs with = {.solve.dh0 = a->with}, without = {.solve.dh0 = a->without};
     gka_profile exact64;
     gka_status status = gka_profile_find("exact64", &exact64, error);
     if (status == GKA_OK)
-        status = gka_chunk_backward(problem, &exact64, GKA_CHUNK_SOLVE, true, &given, &with, error);
-    return status != GKA_OK ? status
-                            : gka_chunk_backward(problem, &exact64, GKA_CHUNK_SOLVE, false, &given,
-                                                 &without, error);
+        status = gka_chunk_backward(problem, &exact64, GKA_OF_X, true, &given, &with, error);
+    return status != GKA_OK
+               ? status
+               : gka_chunk_backward(problem, &exact64, GKA_OF_X, false, &given, &without, error);
 }
 
 static void describe_dh0(int64_t count, const dh0_arrays *a, gka_dh0 *dh0) {
@@ -371,17 +347,17 @@ static void describe_dh0(int64_t count, const dh0_arrays *a, gka_dh0 *dh0) {
 
 static gka_status judge_dh0(job *j, gka_error *error) {
     const gka_problem *const problem = &j->v->problem;
-    const double *const exact = *array_of(j, JUDGE_SOLVE_DH0);
+    const double *const exact = j->exact.solve.dh0;
     const int64_t matrices = problem->N * problem->H,
-                  count = gka_judge_count(problem, JUDGE_SOLVE_DH0);
+                  count = gka_output_count(problem, GKA_OUT_SOLVE_DH0);
     dh0_arrays a = {0};
     j->v->dh0 = (gka_dh0){.with = NAN, .without = NAN, .ridge = NAN};
-    gka_status status = load(j, JUDGE_SOLVE_DH0, &a.out, error);
+    gka_status status = load(j, GKA_OUT_SOLVE_DH0, &a.out, error);
     if (status != GKA_OK || a.out == NULL || exact == NULL || problem->h0.data == NULL)
         goto done;
-    if ((status = load(j, JUDGE_X, &a.x, error)) != GKA_OK ||
-        (status = load(j, JUDGE_FRO, &a.fro, error)) != GKA_OK ||
-        (status = load(j, JUDGE_SOLVE_DQ, &a.p, error)) != GKA_OK)
+    if ((status = load(j, GKA_OUT_X, &a.x, error)) != GKA_OK ||
+        (status = load(j, GKA_OUT_FRO, &a.fro, error)) != GKA_OK ||
+        (status = load(j, GKA_OUT_SOLVE_DQ, &a.p, error)) != GKA_OK)
         goto done;
     double **const own[] = {&a.exact, &a.with, &a.without};
     for (size_t i = 0; i < sizeof own / sizeof *own; i++)
@@ -407,13 +383,8 @@ done:;
 }
 
 static void free_job(job *j) {
-    for (int i = 0; i < JUDGE_OUTPUTS; i++) {
-        double **const array = array_of(j, i);
-        double **const emulated = emulated_of(j, i);
-        gka_free(*array);
-        gka_free(*emulated);
-        *array = *emulated = NULL;
-    }
+    gka_golden_free(&j->exact);
+    gka_golden_free(&j->emulated);
     gka_free(j->outputs);
 }
 

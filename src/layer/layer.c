@@ -25,8 +25,9 @@
 typedef struct head {
     const gka_problem *problem;
     const gka_layer_options *options;
-    gka_layer *out;
-    gka_layer_of of;
+    gka_outputs *out;
+    gka_gradients *to; /* of out: those asked for */
+    gka_of of;
     bool gradient;
     int64_t n, h, D, V, length; /* sequence, query head, tokens of the sequence */
     gka_span span;
@@ -133,15 +134,15 @@ static void token_gradient(head *W, int64_t i, int64_t row, double alpha, double
     gka_arith *const A = &W->work;
     double *const x = W->x + i * D, *const p = W->p + i * D, *const dqm = W->t1, *const dx = W->t2;
     memset(dqm, 0, (size_t)D * sizeof *dqm);
-    if (W->of == GKA_LAYER_OF_O) {
+    if (W->of == GKA_OF_O) {
         gka_problem_dout(W->problem, b, t, W->h, W->dout);
         gka_arith_store(A, V, W->dout, W->dout);
         gka_arith_matvec(A, D, V, W->U, W->dout, dqm);
         gka_arith_scale(A, D, W->s, dqm, dqm);
         gka_arith_scale(A, D, alpha, dqm, dx);
         gka_arith_axpby(A, D, 1, x, -1, W->q, W->t3);
-        if (W->out->dalpha != NULL)
-            W->out->dalpha[row] = gka_arith_dot(A, D, dqm, W->t3);
+        if (W->to->dalpha != NULL)
+            W->to->dalpha[row] = gka_arith_dot(A, D, dqm, W->t3);
     } else {
         gka_problem_dx(W->problem, b, t, W->h, dx);
         gka_arith_store(A, D, dx, dx);
@@ -150,15 +151,15 @@ static void token_gradient(head *W, int64_t i, int64_t row, double alpha, double
         memcpy(p, dx, (size_t)D * sizeof *p); /* until the backward pass */
     else
         (void)solve(W, i, lambda, dx, p);
-    const double less = W->of == GKA_LAYER_OF_O ? gka_arith_sub(A, 1, alpha) : 0;
+    const double less = W->of == GKA_OF_O ? gka_arith_sub(A, 1, alpha) : 0;
     gka_arith_scale(A, D, less, dqm, dqm);
-    if (W->out->dq != NULL) { /* through: p is added in the backward pass */
+    if (W->to->dq != NULL) { /* through: p is added in the backward pass */
         if (!W->options->through)
             gka_arith_axpby(A, D, 1, dqm, 1, p, dqm);
-        put(W->out->dq, row, D, dqm);
+        put(W->to->dq, row, D, dqm);
     }
     if (!W->options->through)
-        put(W->out->p, row, D, p);
+        put(W->to->p, row, D, p);
 }
 
 static void forward_token(head *W, int64_t i) {
@@ -243,9 +244,9 @@ static void cotangent_of_H(head *W, int64_t i, double gamma, int64_t row) {
         const double f_ = gka_arith_add(A, df, gka_arith_mul(A, W->a, dlambda));
         gka_arith_axpby(A, D * D, gka_arith_div(A, f_, f), W->H, 1, W->A, W->A);
     }
-    put(W->out->p, row, D, p);
-    if (W->out->dq != NULL)
-        gka_arith_axpby(A, D, 1, W->out->dq + row * D, 1, p, W->out->dq + row * D);
+    put(W->to->p, row, D, p);
+    if (W->to->dq != NULL)
+        gka_arith_axpby(A, D, 1, W->to->dq + row * D, 1, p, W->to->dq + row * D);
 }
 
 /* sum += x, in the arithmetic; the first query head of a group sets */
@@ -288,7 +289,7 @@ static void backward_token(head *W, int64_t i, double gamma_next, const double *
     gka_arith_matvec_t(A, D, D, W->A, W->k, W->t2);
     gka_arith_axpby(A, D, 1, W->t1, 1, W->t2, W->t1);
     double dg = gate_of_H(W, before, ridge);
-    if (W->of == GKA_LAYER_OF_O) {
+    if (W->of == GKA_OF_O) {
         const double alpha = gka_arith_scalar(A, gka_problem_alpha(P, b, t, W->h));
         gka_problem_v(P, b, t, W->h, W->v);
         gka_arith_store(A, V, W->v, W->v);
@@ -299,12 +300,12 @@ static void backward_token(head *W, int64_t i, double gamma_next, const double *
         gka_arith_matvec(A, D, V, W->E, W->v, W->t2);
         gka_arith_axpby(A, D, 1, W->t1, 1, W->t2, W->t1);
         gka_arith_matvec_t(A, D, V, W->E, W->k, W->dout);
-        put_sum(W, W->out->dv, key_row, V, W->dout);
+        put_sum(W, W->to->dv, key_row, V, W->dout);
         dg = gka_arith_add(A, dg, gka_arith_dot(A, D * V, W->E, before + D * D));
     }
-    put_sum(W, W->out->dk, key_row, D, W->t1);
-    if (W->out->dg != NULL)
-        W->out->dg[row] = gka_arith_mul(A, W->gamma[i], dg);
+    put_sum(W, W->to->dk, key_row, D, W->t1);
+    if (W->to->dg != NULL)
+        W->to->dg[row] = gka_arith_mul(A, W->gamma[i], dg);
 }
 
 /* The state before token i of the segment that begins at token `first`. */
@@ -339,7 +340,7 @@ static void last_cotangents(head *W) {
         gka_problem_dh_final(P, W->n, W->h, W->A);
         gka_arith_store(&W->work, W->D * W->D, W->A, W->A);
     }
-    if (P->du_final.data != NULL && W->of == GKA_LAYER_OF_O) {
+    if (P->du_final.data != NULL && W->of == GKA_OF_O) {
         gka_problem_du_final(P, W->n, W->h, W->E);
         gka_arith_store(&W->work, W->D * W->V, W->E, W->E);
     }
@@ -367,8 +368,8 @@ static void backward(head *W) {
     const int64_t state = W->n * W->problem->H + W->h;
     gka_arith_scale(&W->work, D * D, gamma_next, W->A, W->A); /* dh0 = gamma_1 A_1 */
     gka_arith_scale(&W->work, D * V, gamma_next, W->E, W->E);
-    put(W->out->dh0, state, D * D, W->A);
-    put(W->out->du0, state, D * V, W->E);
+    put(W->to->dh0, state, D * D, W->A);
+    put(W->to->du0, state, D * V, W->E);
 }
 
 /* ---- memory -------------------------------------------------------------------------------- */
@@ -470,7 +471,7 @@ static void do_group(void *context, int64_t i, int worker) {
             backward(&W);
         add_report(&report, &W.report);
     }
-#pragma omp critical(gka_layer)
+#pragma omp critical(gka_outputs)
     {
         add_report(&J->report, &report);
         J->done++;
@@ -481,7 +482,7 @@ static void do_group(void *context, int64_t i, int worker) {
 }
 
 static gka_status check(const gka_problem *P, const gka_layer_options *options, bool gradient,
-                        gka_layer_of of, gka_error *error) {
+                        gka_of of, gka_error *error) {
     gka_status status = gka_problem_check_folded(P, error);
     if (status == GKA_OK)
         status = gka_policy_check(&options->policy, error);
@@ -494,7 +495,7 @@ static gka_status check(const gka_problem *P, const gka_layer_options *options, 
         return gka_fail(error, GKA_BAD_ARGUMENT, "a Kalman filter starts without h0 and u0");
     if (gradient && options->kalman && P->dh_final.data != NULL)
         return gka_fail(error, GKA_BAD_ARGUMENT, "a Kalman filter has no dh_final");
-    if (gradient && of == GKA_LAYER_OF_O && P->V == 0)
+    if (gradient && of == GKA_OF_O && P->V == 0)
         return gka_fail(error, GKA_BAD_ARGUMENT, "gradients of o need the tensor v");
     if (gradient && options->through &&
         (options->kalman || !gka_solve_has_adjoint(&options->solver)))
@@ -503,8 +504,8 @@ static gka_status check(const gka_problem *P, const gka_layer_options *options, 
     return GKA_OK;
 }
 
-static gka_status run(const gka_problem *P, gka_layer_of of, bool gradient,
-                      const gka_layer_options *options, gka_layer *out, gka_layer_report *report,
+static gka_status run(const gka_problem *P, gka_of of, bool gradient,
+                      const gka_layer_options *options, gka_outputs *out, gka_layer_report *report,
                       gka_error *error) {
     const gka_status status = check(P, options, gradient, of, error);
     if (report != NULL)
@@ -516,6 +517,7 @@ static gka_status run(const gka_problem *P, gka_layer_of of, bool gradient,
     job J = {.pattern = {.problem = P,
                          .options = &own,
                          .out = out,
+                         .to = &out->gradient[of],
                          .of = of,
                          .gradient = gradient,
                          .D = P->D,
@@ -538,12 +540,12 @@ static gka_status run(const gka_problem *P, gka_layer_of of, bool gradient,
 }
 
 gka_status gka_layer_forward(const gka_problem *problem, const gka_layer_options *options,
-                             gka_layer *out, gka_layer_report *report, gka_error *error) {
-    return run(problem, GKA_LAYER_OF_X, false, options, out, report, error);
+                             gka_outputs *out, gka_layer_report *report, gka_error *error) {
+    return run(problem, GKA_OF_X, false, options, out, report, error);
 }
 
-gka_status gka_layer_gradient(const gka_problem *problem, gka_layer_of of,
-                              const gka_layer_options *options, gka_layer *out,
+gka_status gka_layer_gradient(const gka_problem *problem, gka_of of,
+                              const gka_layer_options *options, gka_outputs *out,
                               gka_layer_report *report, gka_error *error) {
     return run(problem, of, true, options, out, report, error);
 }

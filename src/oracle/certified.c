@@ -500,7 +500,7 @@ gka_status gka_head_fail(const gka_head *head, int64_t t, gka_status status, con
 static gka_status token(space *w, int64_t t, gka_error *error) {
     gka_head *const head = &w->head;
     const gka_kernels *const K = head->kernels;
-    const gka_exact *const out = head->run->out;
+    const gka_outputs *const out = head->run->out;
     const int64_t at = gka_at(head->run->problem, head->span.b, t, head->h) - head->base;
     const bool o_wanted = w->V > 0 && out->o != NULL;
     read_token(w, t);
@@ -530,7 +530,7 @@ static gka_status token(space *w, int64_t t, gka_error *error) {
 }
 
 /* Second words are not to be had in double-double: each is computed in MPFR. */
-static int needs_of_lo(const gka_exact *lo, bool chunk) {
+static int needs_of_lo(const gka_outputs *lo, bool chunk) {
     return (lo->fro != NULL || lo->lambda != NULL ? GKA_NEED_F : 0) |
            (lo->x != NULL ? GKA_NEED_X : 0) | (lo->o != NULL ? GKA_NEED_O : 0) |
            (chunk && lo->h_chunk != NULL ? GKA_NEED_H : 0) |
@@ -616,7 +616,7 @@ static void begin(space *w, gka_run *run, int64_t n, int64_t h) {
 static gka_status forward_head(gka_run *run, int64_t n, int64_t h, void *memory, gka_error *error) {
     space *const w = memory;
     gka_head *const head = &w->head;
-    const gka_exact *const out = run->out, *const lo = run->lo;
+    const gka_outputs *const out = run->out, *const lo = run->lo;
     const int64_t D = w->D, V = w->V, i = n * run->problem->H + h;
     const gka_oracle_window *const window = window_of(run);
     gka_status status = GKA_OK;
@@ -652,7 +652,7 @@ static gka_status forward_head(gka_run *run, int64_t n, int64_t h, void *memory,
 /* ---- entry --------------------------------------------------------------------------------- */
 
 gka_status gka_certified_enclose(const gka_problem *problem, const gka_oracle_options *options,
-                                 gka_exact *out, gka_exact *lo, gka_enclosure *enclosure,
+                                 gka_outputs *out, gka_outputs *lo, gka_enclosure *enclosure,
                                  gka_oracle_report *report_, gka_error *error) {
     forward f = {.run = {.problem = problem,
                          .options = options,
@@ -675,7 +675,7 @@ gka_status gka_certified_enclose(const gka_problem *problem, const gka_oracle_op
 }
 
 gka_status gka_certified_forward(const gka_problem *problem, const gka_oracle_options *options,
-                                 gka_exact *out, gka_exact *lo, gka_oracle_report *report_,
+                                 gka_outputs *out, gka_outputs *lo, gka_oracle_report *report_,
                                  gka_error *error) {
     gka_enclosure nothing = {.flip = -1};
     return gka_certified_enclose(problem, options, out, lo, &nothing, report_, error);

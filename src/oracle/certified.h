@@ -12,11 +12,11 @@
  *           is computed in MPFR: README, section MPFR.
  * gradient  The same, but that a result may stay undecided: gka/oracle.h. */
 gka_status gka_certified_forward(const gka_problem *problem, const gka_oracle_options *options,
-                                 gka_exact *out, gka_exact *lo, gka_oracle_report *report,
+                                 gka_outputs *out, gka_outputs *lo, gka_oracle_report *report,
                                  gka_error *error);
-gka_status gka_certified_gradient(const gka_problem *problem, gka_cotangent cotangent,
-                                  const gka_oracle_options *options, gka_exact *out, gka_exact *lo,
-                                  gka_oracle_report *report, gka_error *error);
+gka_status gka_certified_gradient(const gka_problem *problem, gka_of cotangent,
+                                  const gka_oracle_options *options, gka_outputs *out,
+                                  gka_outputs *lo, gka_oracle_report *report, gka_error *error);
 
 /* What the double-double pass knew before anything was rounded, for tests. Arrays of the caller;
  * NULL: not wanted. */
@@ -34,7 +34,7 @@ typedef struct gka_enclosure {
 } gka_enclosure;
 
 gka_status gka_certified_enclose(const gka_problem *problem, const gka_oracle_options *options,
-                                 gka_exact *out, gka_exact *lo, gka_enclosure *enclosure,
+                                 gka_outputs *out, gka_outputs *lo, gka_enclosure *enclosure,
                                  gka_oracle_report *report, gka_error *error);
 
 #endif

@@ -185,9 +185,9 @@ static const gka_gradient_enclosure *enclosure_of(const gka_run *run) {
 static void enclose(const space *w, gka_gradient tensor, int64_t count, int64_t at_,
                     const double *hi, const double *lo, double e) {
     const gka_gradient_enclosure *const enclosure = w->g.enclosure;
-    double *const to_hi = gka_gradient_member(&enclosure->hi, tensor);
-    double *const to_lo = gka_gradient_member(&enclosure->lo, tensor);
-    double *const error = gka_gradient_member(&enclosure->error, tensor);
+    double *const to_hi = gka_gradient_member(w->g.run->of, &enclosure->hi, tensor);
+    double *const to_lo = gka_gradient_member(w->g.run->of, &enclosure->lo, tensor);
+    double *const error = gka_gradient_member(w->g.run->of, &enclosure->error, tensor);
     for (int64_t i = 0; to_hi != NULL && i < count; i++) {
         to_hi[at_ + i] = hi[i];
         to_lo[at_ + i] = lo[i];
@@ -224,7 +224,7 @@ static double largest(int64_t n, const double *x) {
 static void put(space *w, gka_gradient tensor, int64_t t, const double *hi, const double *lo,
                 double e_in_v) {
     gka_group *const g = &w->g;
-    double *const out = gka_gradient_member(g->run->out, tensor);
+    double *const out = gka_gradient_member(g->run->of, g->run->out, tensor);
     int64_t count, undecided = 0;
     const int64_t to = gka_group_place(g, tensor, w->index, t, &count);
     const double e = e_in_v > 0 ? e_in_v * V_UNIT * g->enclosure->widen : 0;
@@ -239,7 +239,7 @@ static void put(space *w, gka_gradient tensor, int64_t t, const double *hi, cons
         g->largest[tensor] = fmax(g->largest[tensor], largest(count, out + to));
     }
     /* second words are not to be had in double-double */
-    const bool second = gka_gradient_member(g->run->lo, tensor) != NULL;
+    const bool second = gka_gradient_member(g->run->of, g->run->lo, tensor) != NULL;
     if (second || undecided > 0)
         *gka_group_needs(g, tensor, w->index, t) |= (uint16_t)(1u << tensor);
     g->elements += out != NULL || second ? count : 0;
@@ -775,8 +775,9 @@ static void report(gka_group *g) {
     run->report->ties += g->ties;
     run->report->zeros += g->zeros;
     for (int i = 0; i < GKA_GRADIENTS; i++) {
-        run->report->bound[i] = fmax(run->report->bound[i], g->bound[i]);
-        run->report->largest[i] = fmax(run->report->largest[i], g->largest[i]);
+        const int output = gka_gradient_output(run->of, (gka_gradient)i);
+        run->report->bound[output] = fmax(run->report->bound[output], g->bound[i]);
+        run->report->largest[output] = fmax(run->report->largest[output], g->largest[i]);
     }
     pthread_mutex_unlock(&run->lock);
 }
@@ -859,17 +860,18 @@ static gka_status reverse_windows(gka_run *run, int64_t n, int64_t h, void *memo
 
 /* ---- entry --------------------------------------------------------------------------------- */
 
-gka_status gka_certified_gradient_enclose(const gka_problem *problem, gka_cotangent cotangent,
-                                          const gka_oracle_options *options, gka_exact *out,
-                                          gka_exact *lo, const gka_gradient_enclosure *enclosure,
+gka_status gka_certified_gradient_enclose(const gka_problem *problem, gka_of cotangent,
+                                          const gka_oracle_options *options, gka_outputs *out,
+                                          gka_outputs *lo, const gka_gradient_enclosure *enclosure,
                                           gka_oracle_report *report_, gka_error *error) {
     backward call = {.run = {.problem = problem,
                              .options = options,
                              .out = out,
                              .lo = lo,
+                             .of = cotangent,
                              .report = report_,
                              .heads = problem->G == 0 ? 1 : problem->H / problem->G,
-                             .memory = cotangent == GKA_COTANGENT_O ? layer_memory : solve_memory,
+                             .memory = cotangent == GKA_OF_O ? layer_memory : solve_memory,
                              .body = options->window != NULL ? reverse_windows : reverse_group},
                      .enclosure = *enclosure};
     if (call.enclosure.widen == 0)
@@ -879,15 +881,15 @@ gka_status gka_certified_gradient_enclose(const gka_problem *problem, gka_cotang
                         "certified oracle: results cannot be rounded to %s (p <= 25 or fp64)",
                         options->round_to->name == NULL ? "this format" : options->round_to->name);
     if (options->window == NULL) {
-        gka_exact_zero_gradient(problem, out);
-        gka_exact_zero_gradient(problem, lo);
+        gka_run_zero(problem, gka_of_outputs(cotangent), out);
+        gka_run_zero(problem, gka_of_outputs(cotangent), lo);
     }
     return gka_run_all(&call.run, error);
 }
 
-gka_status gka_certified_gradient(const gka_problem *problem, gka_cotangent cotangent,
-                                  const gka_oracle_options *options, gka_exact *out, gka_exact *lo,
-                                  gka_oracle_report *report_, gka_error *error) {
+gka_status gka_certified_gradient(const gka_problem *problem, gka_of cotangent,
+                                  const gka_oracle_options *options, gka_outputs *out,
+                                  gka_outputs *lo, gka_oracle_report *report_, gka_error *error) {
     static const gka_gradient_enclosure nothing = {0};
     return gka_certified_gradient_enclose(problem, cotangent, options, out, lo, &nothing, report_,
                                           error);

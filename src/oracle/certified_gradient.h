@@ -6,17 +6,36 @@
 
 #include "oracle/certified_head.h"
 
+/* What one pass computes: the members of gka_gradients in their order, and what it fills besides at
+ * given tensors. */
+typedef enum gka_gradient {
+    GKA_GRADIENT_DQ,
+    GKA_GRADIENT_DK,
+    GKA_GRADIENT_DV,
+    GKA_GRADIENT_DALPHA,
+    GKA_GRADIENT_DG,
+    GKA_GRADIENT_DH0,
+    GKA_GRADIENT_DU0,
+    GKA_GRADIENT_P,
+    GKA_GRADIENT_DG_H,
+    GKA_GRADIENT_DG_U,
+    GKA_GRADIENT_X,
+    GKA_GRADIENT_FRO,
+    GKA_GRADIENT_O,
+    GKA_GRADIENTS
+} gka_gradient;
+
 /* What was known before anything was rounded, for tests; also ways to make trouble. */
 typedef struct gka_gradient_enclosure {
-    gka_exact hi, lo; /* members of the caller or NULL: double-double's two words, or MPFR's */
-    gka_exact error;  /* a bound for each element; what vanishes by structure is 0 */
-    double widen;     /* every bound of double-double times this before it decides; 0: 1 */
-    int precision;    /* MPFR's first and last; 0: the usual ones */
+    gka_outputs hi, lo; /* members of the caller or NULL: double-double's two words, or MPFR's */
+    gka_outputs error;  /* a bound for each element; what vanishes by structure is 0 */
+    double widen;       /* every bound of double-double times this before it decides; 0: 1 */
+    int precision;      /* MPFR's first and last; 0: the usual ones */
 } gka_gradient_enclosure;
 
-gka_status gka_certified_gradient_enclose(const gka_problem *problem, gka_cotangent cotangent,
-                                          const gka_oracle_options *options, gka_exact *out,
-                                          gka_exact *lo, const gka_gradient_enclosure *enclosure,
+gka_status gka_certified_gradient_enclose(const gka_problem *problem, gka_of cotangent,
+                                          const gka_oracle_options *options, gka_outputs *out,
+                                          gka_outputs *lo, const gka_gradient_enclosure *enclosure,
                                           gka_oracle_report *report, gka_error *error);
 
 /* The heads h .. h + heads - 1 of sequence n, which share keys and values; tokens [from, to)
@@ -45,11 +64,12 @@ typedef struct gka_group {
 /* Fills rows and columns. */
 void gka_group_structure(gka_group *g);
 
-/* Its name in gka_exact. */
+/* Its name in gka_gradients. */
 const char *gka_gradient_name(gka_gradient tensor);
 
-/* A member; NULL: not wanted. */
-double *gka_gradient_member(const gka_exact *exact, gka_gradient tensor);
+/* The output that a tensor is; its array, NULL: not wanted. */
+int gka_gradient_output(gka_of of, gka_gradient tensor);
+double *gka_gradient_member(gka_of of, const gka_outputs *outputs, gka_gradient tensor);
 
 /* Where the row of a token (DH0, DU0: the matrix) lies in its member; *count: its elements. head is
  * counted from the group's first. */

@@ -178,9 +178,9 @@ static bool put_element(numbers *w, mpfr_srcptr x, double e, double *out, double
 static void enclose(const numbers *w, gka_gradient tensor, int64_t count, int64_t at, mpfr_t *x,
                     double e) {
     const gka_gradient_enclosure *const enclosure = w->g->enclosure;
-    double *const hi = gka_gradient_member(&enclosure->hi, tensor);
-    double *const lo = gka_gradient_member(&enclosure->lo, tensor);
-    double *const error = gka_gradient_member(&enclosure->error, tensor);
+    double *const hi = gka_gradient_member(w->g->run->of, &enclosure->hi, tensor);
+    double *const lo = gka_gradient_member(w->g->run->of, &enclosure->lo, tensor);
+    double *const error = gka_gradient_member(w->g->run->of, &enclosure->error, tensor);
     for (int64_t i = 0; hi != NULL && enclosure->precision != 0 && i < count; i++) {
         gka_mp_get(x[i], *w->s, &hi[at + i], &lo[at + i]);
         error[at + i] = ldexp(e, -w->P);
@@ -205,8 +205,8 @@ static void put(numbers *w, gka_gradient tensor, int64_t t, mpfr_t *x, double e)
                   ties = g->ties;
     const bool state = tensor == GKA_GRADIENT_DH0 || tensor == GKA_GRADIENT_DU0;
     const int64_t base = state ? 0 : g->base * count; /* what the caller's window hides */
-    double *const out = gka_gradient_member(g->run->out, tensor), *const lo = gka_gradient_member(
-                                                                      g->run->lo, tensor);
+    double *const out = gka_gradient_member(g->run->of, g->run->out, tensor),
+                  *const lo = gka_gradient_member(g->run->of, g->run->lo, tensor);
     const bool last = w->last || !(e <= DBL_MAX); /* no precision helps */
     bool all = true;
     enclose(w, tensor, count, to, x, e);

@@ -340,7 +340,7 @@ static void put_zero(const place *to) {
 
 static bool put_x(numbers *w, int64_t at) {
     gka_head *const head = w->head;
-    const gka_exact *const out = head->run->out, *const lo = head->run->lo;
+    const gka_outputs *const out = head->run->out, *const lo = head->run->lo;
     bool all = true;
     for (int64_t i = 0; i < w->D; i++) {
         const place to = place_of("x", out->x, lo->x, at * w->D, i, head->base * w->D);
@@ -374,7 +374,7 @@ static double mix(numbers *w, mpfr_exp_t unit) {
 /* o = s U^T y */
 static bool put_o(numbers *w, int64_t at, const double *q) {
     gka_head *const head = w->head;
-    const gka_exact *const out = head->run->out, *const lo = head->run->lo;
+    const gka_outputs *const out = head->run->out, *const lo = head->run->lo;
     const int64_t D = w->D, V = w->V;
     const mpfr_exp_t y_unit = w->S < 0 ? -w->S : 0, unit = w->S + y_unit;
     const double e_y = mix(w, y_unit), y_norm = norm_up(w, D, w->y, -y_unit);
@@ -401,7 +401,7 @@ static bool put_o(numbers *w, int64_t at, const double *q) {
 }
 
 static bool put_f(numbers *w, int64_t at) {
-    const gka_exact *const out = w->head->run->out, *const lo = w->head->run->lo;
+    const gka_outputs *const out = w->head->run->out, *const lo = w->head->run->lo;
     const double E_f = w->empty ? 0 : w->E_f, E_lambda = w->empty ? 0 : w->E_lambda;
     const int64_t base = w->head->base;
     const bool f = put(w, *w->f, E_f, w->S, place_of("fro", out->fro, lo->fro, at, 0, base));
@@ -413,7 +413,7 @@ static bool put_f(numbers *w, int64_t at) {
 /* H and U to matrix i of the chunks' or the final states */
 static bool put_states(numbers *w, int needs, int64_t i, bool final) {
     const gka_pattern *const p = &w->head->pattern;
-    const gka_exact *const out = w->head->run->out, *const lo = w->head->run->lo;
+    const gka_outputs *const out = w->head->run->out, *const lo = w->head->run->lo;
     double *const H = final ? out->h_final : out->h_chunk, *const H_lo =
                                                                final ? lo->h_final : lo->h_chunk;
     double *const U = final ? out->u_final : out->u_chunk, *const U_lo =

@@ -308,7 +308,7 @@ static void put_one(double x, double *out, int64_t i) {
 }
 
 static void put_chunk(const gka_problem *problem, const token *at, const space *w,
-                      const gka_exact *out) {
+                      const gka_outputs *out) {
     const int64_t D = problem->D, V = w->V;
     const int64_t i = gka_at_chunk(problem, at->n, at->t, at->h);
     if (i < 0)
@@ -320,7 +320,7 @@ static void put_chunk(const gka_problem *problem, const token *at, const space *
 /* x, o and kappa of a token whose state is reached. */
 static gka_status forward_token(gka_run *run, const token *at, space *w, gka_error *error) {
     const gka_problem *const problem = run->problem;
-    const gka_exact *const out = run->out;
+    const gka_outputs *const out = run->out;
     const int64_t D = problem->D, V = w->V, i = gka_at(problem, at->b, at->t, at->h);
     double *const x = w->xp;
     double kappa = NAN;
@@ -349,7 +349,7 @@ static gka_status forward_token(gka_run *run, const token *at, space *w, gka_err
 
 static gka_status forward_head(gka_run *run, int64_t n, int64_t h, void *memory, gka_error *error) {
     const gka_problem *const problem = run->problem;
-    const gka_exact *const out = run->out;
+    const gka_outputs *const out = run->out;
     space *const w = memory;
     const int64_t D = problem->D, V = w->V, i = n * problem->H + h;
     const gka_span span = gka_problem_span(problem, n);
@@ -384,7 +384,7 @@ static void put_or_add(bool first, int64_t n, const double *x, double *out) {
  * after the token. */
 static gka_status reverse_solve(gka_run *run, const token *at, space *w, gka_error *error) {
     const gka_problem *const problem = run->problem;
-    const gka_exact *const out = run->out;
+    const gka_gradients *const out = &run->out->gradient[run->of];
     const int64_t D = problem->D, V = w->V, i = gka_at(problem, at->b, at->t, at->h);
     const double alpha = V > 0 ? gka_problem_alpha(problem, at->b, at->t, at->h) : 1;
     double *const x = w->xp, *const p = w->xp + D, *const dq = w->dq;
@@ -423,7 +423,7 @@ static gka_status reverse_solve(gka_run *run, const token *at, space *w, gka_err
 static gka_status reverse_token(gka_run *run, const token *at, bool first, const double *before,
                                 space *w, gka_error *error) {
     const gka_problem *const problem = run->problem;
-    const gka_exact *const out = run->out;
+    const gka_gradients *const out = &run->out->gradient[run->of];
     const int64_t D = problem->D, V = w->V, i = gka_at(problem, at->b, at->t, at->h),
                   j = gka_at_group(problem, at->b, at->t, at->h);
     const gka_status status = reverse_solve(run, at, w, error);
@@ -519,8 +519,8 @@ static gka_status reverse_head(gka_run *run, int64_t n, int64_t h, bool first, s
     }
     /* dh0 = gamma_1 A_1,  du0 = gamma_1 E_1 */
     if (status == GKA_OK) {
-        put(D * D, w->A, gka_offset(run->out->dh0, (n * problem->H + h) * D * D));
-        put(D * V, w->E, gka_offset(run->out->du0, (n * problem->H + h) * D * V));
+        put(D * D, w->A, gka_offset(run->out->gradient[run->of].dh0, (n * problem->H + h) * D * D));
+        put(D * V, w->E, gka_offset(run->out->gradient[run->of].du0, (n * problem->H + h) * D * V));
     }
     return status;
 }
@@ -539,7 +539,7 @@ static gka_status gradient_group(gka_run *run, int64_t n, int64_t h, void *memor
 /* ---- entry --------------------------------------------------------------------------------- */
 
 static void *forward_memory(const gka_run *run) {
-    const gka_exact *const out = run->out;
+    const gka_outputs *const out = run->out;
     const bool with_U = out->o != NULL || out->u_chunk != NULL || out->u_final != NULL;
     return new_space(run->problem, false, with_U ? run->problem->V : 0);
 }
@@ -561,7 +561,7 @@ static gka_status run_alone(gka_run *run, gka_error *error) {
 }
 
 gka_status gka_fp64_forward(const gka_problem *problem, const gka_oracle_options *options,
-                            gka_exact *out, gka_exact *lo, gka_oracle_report *report,
+                            gka_outputs *out, gka_outputs *lo, gka_oracle_report *report,
                             gka_error *error) {
     gka_run run = {.problem = problem,
                    .options = options,
@@ -571,22 +571,23 @@ gka_status gka_fp64_forward(const gka_problem *problem, const gka_oracle_options
                    .heads = 1,
                    .memory = forward_memory,
                    .body = forward_head};
-    gka_exact_zero_forward(problem, lo);
+    gka_run_zero(problem, ~0u, lo);
     return run_alone(&run, error);
 }
 
-gka_status gka_fp64_gradient(const gka_problem *problem, gka_cotangent cotangent,
-                             const gka_oracle_options *options, gka_exact *out, gka_exact *lo,
+gka_status gka_fp64_gradient(const gka_problem *problem, gka_of cotangent,
+                             const gka_oracle_options *options, gka_outputs *out, gka_outputs *lo,
                              gka_oracle_report *report, gka_error *error) {
     gka_run run = {.problem = problem,
                    .options = options,
                    .out = out,
                    .lo = lo,
+                   .of = cotangent,
                    .report = report,
                    .heads = problem->G == 0 ? 1 : problem->H / problem->G,
-                   .memory = cotangent == GKA_COTANGENT_O ? layer_memory : solve_memory,
+                   .memory = cotangent == GKA_OF_O ? layer_memory : solve_memory,
                    .body = gradient_group};
-    gka_exact_zero_gradient(problem, out);
-    gka_exact_zero_gradient(problem, lo);
+    gka_run_zero(problem, gka_of_outputs(cotangent), out);
+    gka_run_zero(problem, gka_of_outputs(cotangent), lo);
     return run_alone(&run, error);
 }

@@ -9,14 +9,14 @@
 
 /* As gka_oracle_forward and gka_oracle_gradient, but nothing is NULL except members of out, lo. */
 gka_status gka_fp64_forward(const gka_problem *problem, const gka_oracle_options *options,
-                            gka_exact *out, gka_exact *lo, gka_oracle_report *report,
+                            gka_outputs *out, gka_outputs *lo, gka_oracle_report *report,
                             gka_error *error);
-gka_status gka_fp64_gradient(const gka_problem *problem, gka_cotangent cotangent,
-                             const gka_oracle_options *options, gka_exact *out, gka_exact *lo,
+gka_status gka_fp64_gradient(const gka_problem *problem, gka_of cotangent,
+                             const gka_oracle_options *options, gka_outputs *out, gka_outputs *lo,
                              gka_oracle_report *report, gka_error *error);
 
 /* The Hessian of <c, y> times a direction (gka_oracle_hessian). */
-gka_status gka_fp64_hessian(const gka_problem *problem, gka_cotangent cotangent,
+gka_status gka_fp64_hessian(const gka_problem *problem, gka_of cotangent,
                             const gka_oracle_options *options, const gka_direction *direction,
                             gka_direction *product, gka_oracle_report *report, gka_error *error);
 

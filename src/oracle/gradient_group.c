@@ -5,28 +5,21 @@
 
 const char *gka_gradient_name(gka_gradient tensor) {
     static const char *const names[GKA_GRADIENTS] = {
-        "p", "dq", "dk", "dv", "dalpha", "dg", "dg_h", "dg_u", "dh0", "du0", "x", "fro", "o"};
+        "dq", "dk", "dv", "dalpha", "dg", "dh0", "du0", "p", "dg_h", "dg_u", "x", "fro", "o"};
     return names[tensor];
 }
 
-double *gka_gradient_member(const gka_exact *exact, gka_gradient tensor) {
+int gka_gradient_output(gka_of of, gka_gradient tensor) {
     switch (tensor) {
-    case GKA_GRADIENT_P: return exact->p;
-    case GKA_GRADIENT_DQ: return exact->dq;
-    case GKA_GRADIENT_DK: return exact->dk;
-    case GKA_GRADIENT_DV: return exact->dv;
-    case GKA_GRADIENT_DALPHA: return exact->dalpha;
-    case GKA_GRADIENT_DG: return exact->dg;
-    case GKA_GRADIENT_DG_H: return exact->dg_h;
-    case GKA_GRADIENT_DG_U: return exact->dg_u;
-    case GKA_GRADIENT_DH0: return exact->dh0;
-    case GKA_GRADIENT_DU0: return exact->du0;
-    case GKA_GRADIENT_X: return exact->x;
-    case GKA_GRADIENT_FRO: return exact->fro;
-    case GKA_GRADIENT_O: return exact->o;
-    case GKA_GRADIENTS: break;
+    case GKA_GRADIENT_X: return GKA_OUT_X;
+    case GKA_GRADIENT_FRO: return GKA_OUT_FRO;
+    case GKA_GRADIENT_O: return GKA_OUT_O;
+    default: return GKA_GRADIENT_OUTPUT(of, DQ) + (int)tensor;
     }
-    return NULL;
+}
+
+double *gka_gradient_member(gka_of of, const gka_outputs *outputs, gka_gradient tensor) {
+    return outputs->of[gka_gradient_output(of, tensor)];
 }
 
 int64_t gka_group_place(const gka_group *g, gka_gradient tensor, int64_t head, int64_t t,

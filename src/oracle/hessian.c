@@ -423,10 +423,10 @@ static gka_status group(gka_run *run, int64_t n, int64_t h, void *space_of_worke
     return status;
 }
 
-gka_status gka_fp64_hessian(const gka_problem *problem, gka_cotangent cotangent,
+gka_status gka_fp64_hessian(const gka_problem *problem, gka_of cotangent,
                             const gka_oracle_options *options, const gka_direction *direction,
                             gka_direction *product, gka_oracle_report *report, gka_error *error) {
-    const gka_exact nothing = {0};
+    const gka_outputs nothing = {0};
     hessian_run r = {.run = {.problem = problem,
                              .options = options,
                              .out = &nothing,
@@ -435,7 +435,7 @@ gka_status gka_fp64_hessian(const gka_problem *problem, gka_cotangent cotangent,
                              .heads = problem->G == 0 ? 1 : problem->H / problem->G,
                              .memory = memory,
                              .body = group},
-                     .layer = cotangent == GKA_COTANGENT_O,
+                     .layer = cotangent == GKA_OF_O,
                      .in = direction,
                      .out = product};
     gka_blas_alone_begin();

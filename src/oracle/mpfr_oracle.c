@@ -316,7 +316,7 @@ static gka_status put_kappa(const gka_problem *problem, space *w, double *kappa)
 }
 
 static gka_status forward_token(gka_run *run, int64_t i, space *w) {
-    const gka_exact *const out = run->out, *const lo = run->lo;
+    const gka_outputs *const out = run->out, *const lo = run->lo;
     const int64_t D = w->D, V = w->V;
     put(w, w->f, 1, out->fro, lo->fro, i);
     put(w, w->lambda, 1, out->lambda, lo->lambda, i);
@@ -347,7 +347,7 @@ static gka_status forward_token(gka_run *run, int64_t i, space *w) {
 static gka_status forward_row(gka_run *run, int64_t n, int64_t h, double *row, space *w,
                               gka_error *error) {
     const gka_problem *const problem = run->problem;
-    const gka_exact *const out = run->out, *const lo = run->lo;
+    const gka_outputs *const out = run->out, *const lo = run->lo;
     const int64_t D = w->D, V = w->V;
     const gka_span span = gka_problem_span(problem, n);
     at_state(w, 0);
@@ -381,7 +381,8 @@ static gka_status forward_row(gka_run *run, int64_t n, int64_t h, double *row, s
 static gka_status reverse_token(gka_run *run, int64_t b, int64_t t, int64_t h, int64_t m,
                                 mpfr_t *dk, mpfr_t *dv, double *row, space *w, bool *empty) {
     const gka_problem *const problem = run->problem;
-    const gka_exact *const out = run->out, *const lo = run->lo;
+    const gka_gradients *const out = &run->out->gradient[run->of], *const lo =
+                                                                       &run->lo->gradient[run->of];
     const int64_t D = w->D, V = w->V, at = gka_at(problem, b, t, h);
     read_token(problem, b, t, h, row, w);
     dot(w, D * D, w->H, w->H);
@@ -520,8 +521,8 @@ static gka_status reverse_head(gka_run *run, int64_t n, int64_t h, double *row, 
             return GKA_INTERRUPTED;
     }
     const int64_t i = n * problem->H + h;
-    put(w, w->A, D * D, run->out->dh0, run->lo->dh0, i * D * D);
-    put(w, w->E, D * V, run->out->du0, run->lo->du0, i * D * V);
+    put(w, w->A, D * D, run->out->gradient[run->of].dh0, run->lo->gradient[run->of].dh0, i * D * D);
+    put(w, w->E, D * V, run->out->gradient[run->of].du0, run->lo->gradient[run->of].du0, i * D * V);
     return GKA_OK;
 }
 
@@ -539,8 +540,10 @@ static gka_status reverse_group(gka_run *run, int64_t n, int64_t h, double *row,
     }
     for (int64_t t = span.begin; t < span.end; t++) {
         const int64_t i = t - span.begin, at = gka_at_group(problem, span.b, t, h);
-        put(w, w->dk + i * D, D, run->out->dk, run->lo->dk, at * D);
-        put(w, w->dv + i * V, V, run->out->dv, run->lo->dv, at * V);
+        put(w, w->dk + i * D, D, run->out->gradient[run->of].dk, run->lo->gradient[run->of].dk,
+            at * D);
+        put(w, w->dv + i * V, V, run->out->gradient[run->of].dv, run->lo->gradient[run->of].dv,
+            at * V);
     }
     return GKA_OK;
 }
@@ -593,7 +596,7 @@ static gka_status solve_group(gka_run *run, int64_t n, int64_t h, void *memory, 
 }
 
 gka_status gka_mpfr_forward(const gka_problem *problem, const gka_oracle_options *options,
-                            gka_exact *out, gka_exact *lo, gka_oracle_report *report,
+                            gka_outputs *out, gka_outputs *lo, gka_oracle_report *report,
                             gka_error *error) {
     gka_run run = {.problem = problem,
                    .options = options,
@@ -609,19 +612,20 @@ gka_status gka_mpfr_forward(const gka_problem *problem, const gka_oracle_options
     return status;
 }
 
-gka_status gka_mpfr_gradient(const gka_problem *problem, gka_cotangent cotangent,
-                             const gka_oracle_options *options, gka_exact *out, gka_exact *lo,
+gka_status gka_mpfr_gradient(const gka_problem *problem, gka_of cotangent,
+                             const gka_oracle_options *options, gka_outputs *out, gka_outputs *lo,
                              gka_oracle_report *report, gka_error *error) {
-    const bool layer = cotangent == GKA_COTANGENT_O;
+    const bool layer = cotangent == GKA_OF_O;
     gka_run run = {.problem = problem,
                    .options = options,
                    .out = out,
                    .lo = lo,
+                   .of = cotangent,
                    .report = report,
                    .heads = problem->G == 0 ? 1 : problem->H / problem->G,
                    .memory = layer ? layer_memory : solve_memory,
                    .body = layer ? layer_group : solve_group};
-    gka_exact_zero_gradient(problem, out);
-    gka_exact_zero_gradient(problem, lo);
+    gka_run_zero(problem, gka_of_outputs(cotangent), out);
+    gka_run_zero(problem, gka_of_outputs(cotangent), lo);
     return gka_run_all(&run, error);
 }

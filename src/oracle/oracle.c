@@ -31,7 +31,7 @@ int gka_oracle_find(const char *name) {
 typedef struct request {
     gka_problem problem;
     gka_oracle_options options;
-    gka_exact nothing;
+    gka_outputs nothing;
     gka_oracle_report report;
 } request;
 
@@ -58,7 +58,7 @@ static gka_status prepare(request *r, const gka_problem *problem, const gka_orac
 }
 
 /* Windows are for the certified oracle and one head. */
-static gka_status check_window(const request *r, const gka_exact *lo, bool gradient,
+static gka_status check_window(const request *r, const gka_outputs *lo, bool gradient,
                                gka_error *error) {
     const gka_oracle_window *const w = r->options.window;
     if (w == NULL)
@@ -79,7 +79,7 @@ static bool nothing_to_do(const gka_problem *problem, bool states_wanted) {
 }
 
 gka_status gka_oracle_forward(const gka_problem *problem, const gka_oracle_options *options,
-                              gka_exact *out, gka_exact *lo, gka_oracle_report *report,
+                              gka_outputs *out, gka_outputs *lo, gka_oracle_report *report,
                               gka_error *error) {
     request r;
     const gka_status status = prepare(&r, problem, options, error);
@@ -107,8 +107,8 @@ gka_status gka_oracle_forward(const gka_problem *problem, const gka_oracle_optio
                     gka_oracle_name(r.options.oracle));
 }
 
-gka_status gka_oracle_gradient(const gka_problem *problem, gka_cotangent cotangent,
-                               const gka_oracle_options *options, gka_exact *out, gka_exact *lo,
+gka_status gka_oracle_gradient(const gka_problem *problem, gka_of cotangent,
+                               const gka_oracle_options *options, gka_outputs *out, gka_outputs *lo,
                                gka_oracle_report *report, gka_error *error) {
     request r;
     const gka_status status = prepare(&r, problem, options, error);
@@ -125,11 +125,12 @@ gka_status gka_oracle_gradient(const gka_problem *problem, gka_cotangent cotange
     if (r.options.given != NULL && r.options.oracle != GKA_ORACLE_CERTIFIED)
         return gka_fail(error, GKA_UNSUPPORTED,
                         "oracle: given tensors: the certified oracle was expected");
-    if (cotangent == GKA_COTANGENT_O && problem->dout.data == NULL)
+    if (cotangent == GKA_OF_O && problem->dout.data == NULL)
         return gka_fail(error, GKA_BAD_ARGUMENT, "oracle: gradient of the layer without do");
-    if (cotangent == GKA_COTANGENT_X && problem->dx.data == NULL)
+    if (cotangent == GKA_OF_X && problem->dx.data == NULL)
         return gka_fail(error, GKA_BAD_ARGUMENT, "oracle: gradient of the solve without dx");
-    if (nothing_to_do(&r.problem, out->dh0 != NULL || out->du0 != NULL))
+    if (nothing_to_do(&r.problem,
+                      out->gradient[cotangent].dh0 != NULL || out->gradient[cotangent].du0 != NULL))
         return GKA_OK;
     switch (r.options.oracle) {
     case GKA_ORACLE_FP64:
@@ -143,7 +144,7 @@ gka_status gka_oracle_gradient(const gka_problem *problem, gka_cotangent cotange
                     gka_oracle_name(r.options.oracle));
 }
 
-gka_status gka_oracle_hessian(const gka_problem *problem, gka_cotangent cotangent,
+gka_status gka_oracle_hessian(const gka_problem *problem, gka_of cotangent,
                               const gka_oracle_options *options, const gka_direction *direction,
                               gka_direction *product, gka_error *error) {
     request r;

@@ -10,18 +10,6 @@ static int64_t span_chunks(const gka_problem *problem, int64_t n) {
     return (span.end - span.begin + problem->chunk_size - 1) / problem->chunk_size;
 }
 
-/* Packed sequences: the chunks of one after those of the other. Rows of a batch: as many each. */
-int64_t gka_problem_chunks(const gka_problem *problem) {
-    if (problem->N == 0)
-        return 0;
-    if (problem->cu_seqlens == NULL)
-        return span_chunks(problem, 0);
-    int64_t chunks = 0;
-    for (int64_t n = 0; n < problem->N; n++)
-        chunks += span_chunks(problem, n);
-    return chunks;
-}
-
 int64_t gka_at_chunk(const gka_problem *problem, int64_t n, int64_t t, int64_t h) {
     const gka_span span = gka_problem_span(problem, n);
     if ((t - span.begin) % problem->chunk_size != 0)
@@ -60,40 +48,11 @@ int64_t gka_mark_spacing(const gka_problem *problem) {
     return length;
 }
 
-static void zero(int64_t n, double *x) {
-    if (x != NULL && n > 0)
-        memset(x, 0, (size_t)n * sizeof *x);
-}
-
-void gka_exact_zero_forward(const gka_problem *problem, const gka_exact *exact) {
-    const int64_t D = problem->D, V = problem->V, heads = problem->N * problem->H,
-                  tokens = problem->B * problem->T * problem->H,
-                  chunks = problem->B * gka_problem_chunks(problem) * problem->H;
-    zero(tokens * D, exact->x);
-    zero(tokens, exact->fro);
-    zero(tokens, exact->lambda);
-    zero(tokens * V, exact->o);
-    zero(tokens, exact->kappa);
-    zero(chunks * D * D, exact->h_chunk);
-    zero(chunks * D * V, exact->u_chunk);
-    zero(heads * D * D, exact->h_final);
-    zero(heads * D * V, exact->u_final);
-}
-
-void gka_exact_zero_gradient(const gka_problem *problem, const gka_exact *exact) {
-    const int64_t D = problem->D, V = problem->V, heads = problem->N * problem->H,
-                  tokens = problem->B * problem->T * problem->H,
-                  rows = problem->B * problem->T * problem->G;
-    zero(tokens * D, exact->p);
-    zero(tokens * D, exact->dq);
-    zero(rows * D, exact->dk);
-    zero(rows * V, exact->dv);
-    zero(tokens, exact->dalpha);
-    zero(tokens, exact->dg);
-    zero(tokens, exact->dg_h);
-    zero(tokens, exact->dg_u);
-    zero(heads * D * D, exact->dh0);
-    zero(heads * D * V, exact->du0);
+void gka_run_zero(const gka_problem *problem, unsigned set, const gka_outputs *outputs) {
+    for (int i = 0; i < GKA_OUTPUTS; i++)
+        if (set >> i & 1 && outputs->of[i] != NULL)
+            memset(outputs->of[i], 0,
+                   (size_t)gka_output_count(problem, i) * sizeof *outputs->of[i]);
 }
 
 static int64_t items_per_sequence(const gka_run *run) {

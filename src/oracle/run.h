@@ -29,9 +29,8 @@ static inline double *gka_offset(double *array, int64_t offset) {
     return array == NULL ? NULL : array + offset;
 }
 
-/* Zeros to every wanted forward, gradient member. */
-void gka_exact_zero_forward(const gka_problem *problem, const gka_exact *exact);
-void gka_exact_zero_gradient(const gka_problem *problem, const gka_exact *exact);
+/* Zeros to every wanted output of a set. */
+void gka_run_zero(const gka_problem *problem, unsigned set, const gka_outputs *outputs);
 
 /* ---- memory -------------------------------------------------------------------------------- */
 
@@ -64,7 +63,8 @@ typedef gka_status gka_run_body(gka_run *run, int64_t n, int64_t h, void *memory
 struct gka_run {
     const gka_problem *problem; /* checked */
     const gka_oracle_options *options;
-    const gka_exact *out, *lo; /* lo: all NULL when not wanted */
+    const gka_outputs *out, *lo; /* lo: all NULL when not wanted */
+    gka_of of;                   /* gradients: which; results go to gradient[of] of these */
     gka_oracle_report *report;
     int64_t heads; /* heads of one call: 1, or H/G where the heads of a group add up in order */
     gka_run_memory *memory;

@@ -43,7 +43,7 @@ int main(void) {
     for (int i = 0; i < 3; i++)
         for (int form = 0; form < 2; form++) {
             gka_profile profile;
-            gka_chunk forward = {.x = x, .fro = fro}, backward = {.dk = dk};
+            gka_outputs forward = {.x = x, .fro = fro}, backward = {.solve.dk = dk};
             const gka_chunk_given given = {.x = x, .fro = fro};
             if (gka_profile_find(names[i], &profile, &error) != GKA_OK)
                 return 1;
@@ -55,7 +55,7 @@ int main(void) {
                     gka_chunk_forward(&problem, &profile, &forward, NULL, NULL, &error);
                 const double middle = seconds();
                 if (status == GKA_OK)
-                    status = gka_chunk_backward(&problem, &profile, GKA_CHUNK_SOLVE, true, &given,
+                    status = gka_chunk_backward(&problem, &profile, GKA_OF_X, true, &given,
                                                 &backward, &error);
                 const double end = seconds();
                 if (status != GKA_OK) {

@@ -153,7 +153,7 @@ static double torch_rel_err(const rival *torch, int64_t n, const double *x) {
 
 /* ---- the racers ---------------------------------------------------------------------------- */
 
-static double oracle_run(const gka_problem *problem, gka_oracle oracle, gka_exact *out,
+static double oracle_run(const gka_problem *problem, gka_oracle oracle, gka_outputs *out,
                          gka_oracle_report *report) {
     const gka_oracle_options options = {.oracle = oracle};
     gka_error error = {0};
@@ -222,10 +222,10 @@ int main(int argc, char **argv) {
     signal(SIGPIPE, SIG_IGN);
     gka_set_threads(1);
     make_input(&in, T, D);
-    gka_exact out = {.x = room(T * D), .fro = room(T), .lambda = room(T), .o = room(T * D)};
-    gka_exact proven = {.x = room(T * D), .fro = room(T), .lambda = room(T), .o = room(T * D)};
+    gka_outputs out = {.x = room(T * D), .fro = room(T), .lambda = room(T), .o = room(T * D)};
+    gka_outputs proven = {.x = room(T * D), .fro = room(T), .lambda = room(T), .o = room(T * D)};
     gka_oracle_report report = {0};
-    gka_exact last = {.h_final = room(D * D)};
+    gka_outputs last = {.h_final = room(D * D)};
     torch_start(&torch, &in);
     oracle_run(&in.problem, GKA_ORACLE_FP64, &out, NULL);
     oracle_run(&in.problem, GKA_ORACLE_FP64, &last, NULL);
@@ -255,7 +255,7 @@ int main(int argc, char **argv) {
     gka_view *const views[] = {&few.q, &few.k, &few.v, &few.alpha, &few.g};
     for (int i = 0; i < 5; i++)
         views[i]->shape[1] = few.T;
-    gka_exact exact = {.x = room(T * D), .fro = room(T), .o = room(T * D)};
+    gka_outputs exact = {.x = room(T * D), .fro = room(T), .o = room(T * D)};
     const double mpfr = oracle_run(&few, GKA_ORACLE_MPFR, &exact, NULL);
     if (!isnan(medians[CERTIFIED]))
         printf("certified: %lld of %lld tokens recomputed in MPFR; x and o of the first %lld %s "

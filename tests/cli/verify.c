@@ -276,7 +276,7 @@ static void test_exact_output_passes_in_every_dtype(void **state) {
     assert_int_equal(gka_file_open(SMALL_FILE, &file, NULL), GKA_OK);
     assert_int_equal(gka_problem_from_file(file, &problem, NULL, NULL), GKA_OK);
     double x[T * H * D];
-    gka_exact exact = {.x = x};
+    gka_outputs exact = {.x = x};
     const gka_oracle_options options = {.oracle = GKA_ORACLE_CERTIFIED};
     assert_int_equal(gka_oracle_forward(&problem, &options, &exact, NULL, NULL, NULL), GKA_OK);
     double norm = 0;
@@ -359,21 +359,21 @@ static void test_every_output_finds_its_reference(void **state) {
     gka_problem problem;
     assert_int_equal(gka_file_open(path, &file, NULL), GKA_OK);
     assert_int_equal(gka_problem_from_file(file, &problem, NULL, NULL), GKA_OK);
-    gka_exact forward = {.x = out[0],
-                         .fro = out[1],
-                         .h_chunk = out[2],
-                         .h_final = out[3],
-                         .u_final = out[4],
-                         .o = out[5]};
-    gka_exact solve = {.dq = out[6], .dk = out[7], .dg = out[8], .dh0 = out[9]};
-    gka_exact layer = {
-        .dq = out[10], .dk = out[11], .dv = out[12], .dalpha = out[13], .dg = out[14]};
+    gka_outputs forward = {.x = out[0],
+                           .fro = out[1],
+                           .h_chunk = out[2],
+                           .h_final = out[3],
+                           .u_final = out[4],
+                           .o = out[5]};
+    gka_outputs solve = {.solve = {.dq = out[6], .dk = out[7], .dg = out[8], .dh0 = out[9]}};
+    gka_outputs layer = {
+        .layer = {.dq = out[10], .dk = out[11], .dv = out[12], .dalpha = out[13], .dg = out[14]}};
     const gka_oracle_options options = {.oracle = GKA_ORACLE_CERTIFIED};
     assert_int_equal(gka_oracle_forward(&problem, &options, &forward, NULL, NULL, NULL), GKA_OK);
-    assert_int_equal(
-        gka_oracle_gradient(&problem, GKA_COTANGENT_X, &options, &solve, NULL, NULL, NULL), GKA_OK);
-    assert_int_equal(
-        gka_oracle_gradient(&problem, GKA_COTANGENT_O, &options, &layer, NULL, NULL, NULL), GKA_OK);
+    assert_int_equal(gka_oracle_gradient(&problem, GKA_OF_X, &options, &solve, NULL, NULL, NULL),
+                     GKA_OK);
+    assert_int_equal(gka_oracle_gradient(&problem, GKA_OF_O, &options, &layer, NULL, NULL, NULL),
+                     GKA_OK);
     gka_problem_free(&problem);
     gka_file_close(file);
     assert_int_equal(gka_file_write(path, tensors, 25, metadata, 1, NULL), GKA_OK);

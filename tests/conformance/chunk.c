@@ -67,13 +67,13 @@ static void replay(const char *inputs, const char *outputs, gka_form form, bool 
     assert_int_equal(gka_problem_from_file(in, &problem, NULL, &error), GKA_OK);
     assert_int_equal(gka_profile_find("h100", &profile, &error), GKA_OK);
     profile.form = form;
-    gka_chunk out = {.x = room(file, "", "x"),
-                     .fro = room(file, "", "fro"),
-                     .g_cumsum = room(file, "", "g_cumsum"),
-                     .o = room(file, "", "o"),
-                     .h_chunk = room(file, "", "h_chunk"),
-                     .h_final = room(file, "", "h_final"),
-                     .u_final = room(file, "", "u_final")};
+    gka_outputs out = {.x = room(file, "", "x"),
+                       .fro = room(file, "", "fro"),
+                       .g_cumsum = room(file, "", "g_cumsum"),
+                       .o = room(file, "", "o"),
+                       .h_chunk = room(file, "", "h_chunk"),
+                       .h_final = room(file, "", "h_final"),
+                       .u_final = room(file, "", "u_final")};
     if (decode)
         assert_int_equal(gka_chunk_decode(&problem, &profile, &out, &error), GKA_OK);
     else
@@ -87,24 +87,24 @@ static void replay(const char *inputs, const char *outputs, gka_form form, bool 
     compare(file, "", "u_final", out.u_final);
     for (int layer = 0; layer < 2 && !decode; layer++) {
         const char *const prefix = layer ? "layer." : "solve.";
-        gka_chunk grad = {.dq = room(file, prefix, "dq"),
-                          .dk = room(file, prefix, "dk"),
-                          .dv = room(file, prefix, "dv"),
-                          .dalpha = room(file, prefix, "dalpha"),
-                          .dg = room(file, prefix, "dg"),
-                          .dh0 = room(file, prefix, "dh0")};
-        if (!grad.dq)
+        const gka_of of = layer ? GKA_OF_O : GKA_OF_X;
+        gka_outputs grad = {0};
+        grad.gradient[of] = (gka_gradients){.dq = room(file, prefix, "dq"),
+                                            .dk = room(file, prefix, "dk"),
+                                            .dv = room(file, prefix, "dv"),
+                                            .dalpha = room(file, prefix, "dalpha"),
+                                            .dg = room(file, prefix, "dg"),
+                                            .dh0 = room(file, prefix, "dh0")};
+        if (!grad.gradient[of].dq)
             continue;
-        assert_int_equal(gka_chunk_backward(&problem, &profile,
-                                            layer ? GKA_CHUNK_LAYER : GKA_CHUNK_SOLVE, true, NULL,
-                                            &grad, &error),
+        assert_int_equal(gka_chunk_backward(&problem, &profile, of, true, NULL, &grad, &error),
                          GKA_OK);
-        compare(file, prefix, "dq", grad.dq);
-        compare(file, prefix, "dk", grad.dk);
-        compare(file, prefix, "dv", grad.dv);
-        compare(file, prefix, "dalpha", grad.dalpha);
-        compare(file, prefix, "dg", grad.dg);
-        compare(file, prefix, "dh0", grad.dh0);
+        compare(file, prefix, "dq", grad.gradient[of].dq);
+        compare(file, prefix, "dk", grad.gradient[of].dk);
+        compare(file, prefix, "dv", grad.gradient[of].dv);
+        compare(file, prefix, "dalpha", grad.gradient[of].dalpha);
+        compare(file, prefix, "dg", grad.gradient[of].dg);
+        compare(file, prefix, "dh0", grad.gradient[of].dh0);
     }
     gka_problem_free(&problem);
     gka_file_close(file);

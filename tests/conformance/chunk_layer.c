@@ -64,18 +64,17 @@ static void by_chunks(const gka_problem *p, gka_form form, results *r) {
     gka_profile profile;
     assert_int_equal(gka_profile_find("exact64", &profile, &error), GKA_OK);
     profile.form = form;
-    gka_chunk out = {
+    gka_outputs out = {
         .x = r->of[0], .fro = r->of[1], .o = r->of[2], .h_final = r->of[3], .u_final = r->of[4]};
-    gka_chunk back = {.dq = r->of[5],
-                      .dk = r->of[6],
-                      .dv = r->of[7],
-                      .dalpha = r->of[8],
-                      .dh0 = r->of[9],
-                      .du0 = r->of[10],
-                      .dg = r->of[11]};
+    gka_outputs back = {.layer.dq = r->of[5],
+                        .layer.dk = r->of[6],
+                        .layer.dv = r->of[7],
+                        .layer.dalpha = r->of[8],
+                        .layer.dh0 = r->of[9],
+                        .layer.du0 = r->of[10],
+                        .layer.dg = r->of[11]};
     assert_int_equal(gka_chunk_forward(p, &profile, &out, NULL, NULL, &error), GKA_OK);
-    assert_int_equal(gka_chunk_backward(p, &profile, GKA_CHUNK_LAYER, true, NULL, &back, &error),
-                     GKA_OK);
+    assert_int_equal(gka_chunk_backward(p, &profile, GKA_OF_O, true, NULL, &back, &error), GKA_OK);
 }
 
 static void by_tokens(const gka_problem *p, const char *solver, results *r) {
@@ -84,17 +83,17 @@ static void by_tokens(const gka_problem *p, const char *solver, results *r) {
     assert_true(gka_policy_find("fp64", &options.policy));
     assert_true(gka_solver_find(solver, &options.solver));
     options.solver.iterations = p->num_iter;
-    gka_layer out = {
+    gka_outputs out = {
         .x = r->of[0], .fro = r->of[1], .o = r->of[2], .h_final = r->of[3], .u_final = r->of[4]};
-    gka_layer back = {.dq = r->of[5],
-                      .dk = r->of[6],
-                      .dv = r->of[7],
-                      .dalpha = r->of[8],
-                      .dh0 = r->of[9],
-                      .du0 = r->of[10],
-                      .dg = r->of[11]};
+    gka_outputs back = {.layer.dq = r->of[5],
+                        .layer.dk = r->of[6],
+                        .layer.dv = r->of[7],
+                        .layer.dalpha = r->of[8],
+                        .layer.dh0 = r->of[9],
+                        .layer.du0 = r->of[10],
+                        .layer.dg = r->of[11]};
     assert_int_equal(gka_layer_forward(p, &options, &out, NULL, &error), GKA_OK);
-    assert_int_equal(gka_layer_gradient(p, GKA_LAYER_OF_O, &options, &back, NULL, &error), GKA_OK);
+    assert_int_equal(gka_layer_gradient(p, GKA_OF_O, &options, &back, NULL, &error), GKA_OK);
 }
 
 /* Questions of `recall` store nothing: under strong gates f falls below 2^-480, which the fp64
@@ -140,7 +139,7 @@ static void test_chunks_are_the_token_recurrence(void **state) {
                         assert_true(e <= 1e-12);
                         worst[t] = fmax(worst[t], e);
                     }
-                    gka_exact of = {.fro = exact.of[1]};
+                    gka_outputs of = {.fro = exact.of[1]};
                     if (beyond_fp64(keys, gate)) {
                         gka_problem_free(&p);
                         continue;
@@ -192,21 +191,21 @@ static void test_many_steps_give_the_oracle(void **state) {
             if (beyond_fp64(keys, gate))
                 continue;
             made(&p, (gka_keys)keys, (gka_gate)gate, true, .1, 60, 16);
-            gka_exact of = {.x = exact.of[0],
-                            .fro = exact.of[1],
-                            .o = exact.of[2],
-                            .h_final = exact.of[3],
-                            .u_final = exact.of[4]};
-            gka_exact back = {.dq = exact.of[5],
-                              .dk = exact.of[6],
-                              .dv = exact.of[7],
-                              .dalpha = exact.of[8],
-                              .dh0 = exact.of[9],
-                              .du0 = exact.of[10],
-                              .dg = exact.of[11]};
+            gka_outputs of = {.x = exact.of[0],
+                              .fro = exact.of[1],
+                              .o = exact.of[2],
+                              .h_final = exact.of[3],
+                              .u_final = exact.of[4]};
+            gka_outputs back = {.layer.dq = exact.of[5],
+                                .layer.dk = exact.of[6],
+                                .layer.dv = exact.of[7],
+                                .layer.dalpha = exact.of[8],
+                                .layer.dh0 = exact.of[9],
+                                .layer.du0 = exact.of[10],
+                                .layer.dg = exact.of[11]};
             assert_int_equal(gka_oracle_forward(&p, NULL, &of, NULL, NULL, &error), GKA_OK);
-            assert_int_equal(
-                gka_oracle_gradient(&p, GKA_COTANGENT_O, NULL, &back, NULL, NULL, &error), GKA_OK);
+            assert_int_equal(gka_oracle_gradient(&p, GKA_OF_O, NULL, &back, NULL, NULL, &error),
+                             GKA_OK);
             const int forms = gate == GKA_GATE_RELEASED ? GKA_FORM_COUNT : 1;
             for (int form = 0; form < forms; form++) {
                 by_chunks(&p, (gka_form)form, &chunks);

@@ -38,10 +38,9 @@ static int setup(void **state) {
     for (int64_t i = 0; i < D; i++)
         gka_view_row(&view, 0, 0, i, D, released + i * D);
     symmetrise(released);
-    gka_exact gradient = {.dh0 = exact};
-    assert_int_equal(
-        gka_oracle_gradient(&problem, GKA_COTANGENT_X, NULL, &gradient, NULL, NULL, &error),
-        GKA_OK);
+    gka_outputs gradient = {.solve.dh0 = exact};
+    assert_int_equal(gka_oracle_gradient(&problem, GKA_OF_X, NULL, &gradient, NULL, NULL, &error),
+                     GKA_OK);
     symmetrise(exact);
     return 0;
 }
@@ -64,7 +63,7 @@ static double objective(double e, const double *X) {
                       .rank = 4,
                       .shape = {1, 1, D, D, 1},
                       .stride = {COUNT, COUNT, D, 1, 0}};
-    gka_exact out = {.x = x};
+    gka_outputs out = {.x = x};
     gka_error error = {0};
     if (gka_oracle_forward(&p, NULL, &out, NULL, NULL, &error) != GKA_OK)
         fail_msg("%s", error.text);

@@ -5,8 +5,8 @@
 #include "gka/chunk.h"
 
 typedef struct gradients {
-    gka_exact exact;
-    gka_chunk chunk;
+    gka_outputs exact;
+    gka_outputs chunk;
 } gradients;
 
 enum { GRADIENTS = 6 };
@@ -17,15 +17,15 @@ typedef struct pair {
     int64_t count;
 } pair;
 
-static void pairs_of(const gka_problem *p, const gradients *g, pair pairs[GRADIENTS]) {
+static void pairs_of(const gka_problem *p, gka_of of, const gradients *g, pair pairs[GRADIENTS]) {
     const int64_t tokens = p->B * p->T * p->H, keys = p->B * p->T * p->G, heads = p->N * p->H;
     const pair all[GRADIENTS] = {
-        {"dq", g->exact.dq, g->chunk.dq, tokens * p->D},
-        {"dk", g->exact.dk, g->chunk.dk, keys * p->D},
-        {"dg", g->exact.dg, g->chunk.dg, tokens},
-        {"dh0", g->exact.dh0, g->chunk.dh0, heads * p->D * p->D},
-        {"dv", g->exact.dv, g->chunk.dv, keys * p->V},
-        {"dalpha", g->exact.dalpha, g->chunk.dalpha, tokens},
+        {"dq", g->exact.gradient[of].dq, g->chunk.gradient[of].dq, tokens * p->D},
+        {"dk", g->exact.gradient[of].dk, g->chunk.gradient[of].dk, keys * p->D},
+        {"dg", g->exact.gradient[of].dg, g->chunk.gradient[of].dg, tokens},
+        {"dh0", g->exact.gradient[of].dh0, g->chunk.gradient[of].dh0, heads * p->D * p->D},
+        {"dv", g->exact.gradient[of].dv, g->chunk.gradient[of].dv, keys * p->V},
+        {"dalpha", g->exact.gradient[of].dalpha, g->chunk.gradient[of].dalpha, tokens},
     };
     memcpy(pairs, all, sizeof all);
 }
@@ -47,8 +47,8 @@ static double distance(int64_t n, const double *a, const double *b) {
     return s > 0 ? sqrt(d / s) : sqrt(d);
 }
 
-static void gradient_at(const gka_problem *p, gka_cotangent cotangent,
-                        const gka_oracle_given *given, gka_exact *out) {
+static void gradient_at(const gka_problem *p, gka_of cotangent, const gka_oracle_given *given,
+                        gka_outputs *out) {
     const gka_oracle_options options = {.oracle = GKA_ORACLE_CERTIFIED, .given = given};
     gka_error error = {0};
     if (gka_oracle_gradient(p, cotangent, &options, out, NULL, NULL, &error) != GKA_OK)
@@ -98,6 +98,7 @@ static void test_formulas_agree(void **state) {
             pair pairs[GRADIENTS];
             lab_new(&lab, &shapes[s]);
             const gka_problem *const p = &lab.problem;
+            const gka_of of = layer ? GKA_OF_O : GKA_OF_X;
             const int64_t tokens = p->B * p->T * p->H;
             double *const x = numbers(tokens * p->D, 7, 30),
                           *const q = numbers(tokens * p->D, 7, 31),
@@ -105,21 +106,20 @@ static void test_formulas_agree(void **state) {
             for (int64_t i = 0; i < tokens; i++)
                 f[i] = 1.5 + f[i];
             lab_exact_new(p, &g.exact);
-            pairs_of(p, &g, pairs);
-            double **const members[GRADIENTS] = {&g.chunk.dq,  &g.chunk.dk, &g.chunk.dg,
-                                                 &g.chunk.dh0, &g.chunk.dv, &g.chunk.dalpha};
+            pairs_of(p, of, &g, pairs);
+            double **const members[GRADIENTS] = {
+                &g.chunk.gradient[of].dq,  &g.chunk.gradient[of].dk, &g.chunk.gradient[of].dg,
+                &g.chunk.gradient[of].dh0, &g.chunk.gradient[of].dv, &g.chunk.gradient[of].dalpha};
             for (int i = 0; i < (layer ? GRADIENTS : 4); i++) {
                 *members[i] = gka_alloc((size_t)pairs[i].count, sizeof(double));
                 assert_non_null(*members[i]);
             }
             const gka_oracle_given given = {.x = x, .p = q, .fro = f};
             const gka_chunk_given same = {.x = x, .p = q, .fro = f};
-            gradient_at(p, layer ? GKA_COTANGENT_O : GKA_COTANGENT_X, &given, &g.exact);
-            assert_int_equal(gka_chunk_backward(p, &exact64,
-                                                layer ? GKA_CHUNK_LAYER : GKA_CHUNK_SOLVE, true,
-                                                &same, &g.chunk, &error),
+            gradient_at(p, of, &given, &g.exact);
+            assert_int_equal(gka_chunk_backward(p, &exact64, of, true, &same, &g.chunk, &error),
                              GKA_OK);
-            pairs_of(p, &g, pairs);
+            pairs_of(p, of, &g, pairs);
             for (int i = 0; i < (layer ? GRADIENTS : 4); i++) {
                 const double d = distance(pairs[i].count, pairs[i].chunk, pairs[i].exact);
                 /* Without a gate the chunk's dg lacks the part of E. */
@@ -144,20 +144,21 @@ static void test_nothing_given(void **state) {
     static const gka_oracle_given nothing = {0};
     for (int s = 0; s < SHAPES; s++) {
         lab_case lab;
-        gka_exact a, b;
+        gka_outputs a, b;
         lab_new(&lab, &shapes[s]);
         const gka_problem *const p = &lab.problem;
         const int64_t tokens = p->B * p->T * p->H;
         lab_exact_new(p, &a);
         lab_exact_new(p, &b);
-        gradient_at(p, GKA_COTANGENT_O, &nothing, &a);
-        lab_gradient(p, GKA_COTANGENT_O, GKA_ORACLE_CERTIFIED, &b, NULL);
+        gradient_at(p, GKA_OF_O, &nothing, &a);
+        lab_gradient(p, GKA_OF_O, GKA_ORACLE_CERTIFIED, &b, NULL);
         lab_forward(p, GKA_ORACLE_CERTIFIED, &b, NULL);
         assert_memory_equal(a.x, b.x, (size_t)(tokens * p->D) * sizeof(double));
         assert_memory_equal(a.fro, b.fro, (size_t)tokens * sizeof(double));
         assert_memory_equal(a.o, b.o, (size_t)(tokens * p->V) * sizeof(double));
-        assert_memory_equal(a.dk, b.dk, (size_t)(p->B * p->T * p->G * p->D) * sizeof(double));
-        assert_memory_equal(a.dg, b.dg, (size_t)tokens * sizeof(double));
+        assert_memory_equal(a.layer.dk, b.layer.dk,
+                            (size_t)(p->B * p->T * p->G * p->D) * sizeof(double));
+        assert_memory_equal(a.layer.dg, b.layer.dg, (size_t)tokens * sizeof(double));
         lab_exact_free(p, &a);
         lab_exact_free(p, &b);
         lab_free(&lab);
@@ -178,7 +179,7 @@ static void test_state_of_one_chunk(void **state) {
                              .states = true,
                              .seed = 5};
     lab_case lab;
-    gka_exact a, b;
+    gka_outputs a, b;
     lab_new(&lab, &shape);
     gka_problem *const p = &lab.problem;
     p->chunk_size = 7;
@@ -190,13 +191,13 @@ static void test_state_of_one_chunk(void **state) {
     lab_exact_new(p, &b);
     const gka_oracle_given given = {.h_chunk = other};
     static const gka_oracle_given nothing = {0};
-    gradient_at(p, GKA_COTANGENT_O, &given, &a);
+    gradient_at(p, GKA_OF_O, &given, &a);
     memcpy(lab.h0, other, 50 * sizeof *other);
-    gradient_at(p, GKA_COTANGENT_O, &nothing, &b);
+    gradient_at(p, GKA_OF_O, &nothing, &b);
     assert_memory_equal(a.x, b.x, 2 * 7 * 5 * sizeof(double));
-    assert_memory_equal(a.dk, b.dk, 7 * 5 * sizeof(double));
-    assert_memory_equal(a.dg, b.dg, 2 * 7 * sizeof(double));
-    assert_memory_equal(a.dh0, b.dh0, 50 * sizeof(double));
+    assert_memory_equal(a.layer.dk, b.layer.dk, 7 * 5 * sizeof(double));
+    assert_memory_equal(a.layer.dg, b.layer.dg, 2 * 7 * sizeof(double));
+    assert_memory_equal(a.layer.dh0, b.layer.dh0, 50 * sizeof(double));
     gka_free(other);
     lab_exact_free(p, &a);
     lab_exact_free(p, &b);
@@ -210,7 +211,7 @@ static void test_states_of_chunks(void **state) {
     (void)state;
     for (int s = 0; s < SHAPES; s++) {
         lab_case lab;
-        gka_exact a, b;
+        gka_outputs a, b;
         lab_new(&lab, &shapes[s]);
         const gka_problem *const p = &lab.problem;
         const int64_t tokens = p->B * p->T * p->H, D = p->D, chunks = p->B * gka_problem_chunks(p);
@@ -218,11 +219,11 @@ static void test_states_of_chunks(void **state) {
         lab_exact_new(p, &b);
         lab_forward(p, GKA_ORACLE_CERTIFIED, &b, NULL);
         const gka_oracle_given given = {.h_chunk = b.h_chunk};
-        gradient_at(p, GKA_COTANGENT_O, &given, &a);
-        lab_gradient(p, GKA_COTANGENT_O, GKA_ORACLE_CERTIFIED, &b, NULL);
+        gradient_at(p, GKA_OF_O, &given, &a);
+        lab_gradient(p, GKA_OF_O, GKA_ORACLE_CERTIFIED, &b, NULL);
         assert_true(distance(tokens * D, a.x, b.x) < 1e-13);
-        assert_true(distance(p->B * p->T * p->G * D, a.dk, b.dk) < 1e-13);
-        assert_true(distance(tokens, a.dg, b.dg) < 1e-13);
+        assert_true(distance(p->B * p->T * p->G * D, a.layer.dk, b.layer.dk) < 1e-13);
+        assert_true(distance(tokens, a.layer.dg, b.layer.dg) < 1e-13);
 
         if (s < 2) { /* batches of one sequence: chunks of 4 tokens from the left */
             const int64_t first = (p->T - 1) / 4 * 4, last = p->B - 1;
@@ -230,13 +231,13 @@ static void test_states_of_chunks(void **state) {
             for (int64_t i = 0; i < p->H * D; i++)
                 H[i * D + i % D] += 1;
             memcpy(b.x, a.x, (size_t)(tokens * D) * sizeof(double));
-            memcpy(b.dg, a.dg, (size_t)tokens * sizeof(double));
-            gradient_at(p, GKA_COTANGENT_O, &given, &a);
+            memcpy(b.layer.dg, a.layer.dg, (size_t)tokens * sizeof(double));
+            gradient_at(p, GKA_OF_O, &given, &a);
             const int64_t at = (last * p->T + first) * p->H;
             assert_memory_equal(a.x, b.x, (size_t)(at * D) * sizeof(double));
             for (int64_t i = at; i < tokens; i++)
                 assert_true(bits_of(a.x[i * D]) != bits_of(b.x[i * D]));
-            assert_true(bits_of(a.dg[at]) != bits_of(b.dg[at]));
+            assert_true(bits_of(a.layer.dg[at]) != bits_of(b.layer.dg[at]));
         }
         lab_exact_free(p, &a);
         lab_exact_free(p, &b);
@@ -250,12 +251,11 @@ static void test_refused(void **state) {
     const lab_shape shape = {.B = 1, .T = 1, .H = 1, .G = 1, .D = 1, .V = 1, .seed = 4};
     lab_case lab;
     double x[1];
-    gka_exact out = {.x = x};
+    gka_outputs out = {.x = x};
     gka_oracle_options options = {.oracle = GKA_ORACLE_FP64, .given = &nothing};
     lab_new(&lab, &shape);
-    assert_int_equal(
-        gka_oracle_gradient(&lab.problem, GKA_COTANGENT_O, &options, &out, NULL, NULL, NULL),
-        GKA_UNSUPPORTED);
+    assert_int_equal(gka_oracle_gradient(&lab.problem, GKA_OF_O, &options, &out, NULL, NULL, NULL),
+                     GKA_UNSUPPORTED);
     options.oracle = GKA_ORACLE_CERTIFIED;
     assert_int_equal(gka_oracle_forward(&lab.problem, &options, &out, NULL, NULL, NULL),
                      GKA_UNSUPPORTED);

@@ -15,9 +15,24 @@ typedef struct results {
         dalpha[T * H], dg[T * H], dh0[H * D * D], du0[H * D * V], kappa[T * H];
 } results;
 
-static gka_layer layer_of(results *r) {
-    return (gka_layer){r->x,  r->fro, r->lambda, r->o,      r->h_final, r->u_final, r->p,
-                       r->dq, r->dk,  r->dv,     r->dalpha, r->dg,      r->dh0,     r->du0};
+/* Gradients of x and of o to the same arrays. */
+static gka_outputs layer_of(results *r) {
+    const gka_gradients both = {.p = r->p,
+                                .dq = r->dq,
+                                .dk = r->dk,
+                                .dv = r->dv,
+                                .dalpha = r->dalpha,
+                                .dg = r->dg,
+                                .dh0 = r->dh0,
+                                .du0 = r->du0};
+    return (gka_outputs){.x = r->x,
+                         .fro = r->fro,
+                         .lambda = r->lambda,
+                         .o = r->o,
+                         .h_final = r->h_final,
+                         .u_final = r->u_final,
+                         .solve = both,
+                         .layer = both};
 }
 
 static void made(gka_problem *problem, bool h0, gka_gate gates, double ridge) {
@@ -55,42 +70,28 @@ static gka_layer_options options_of(const char *arithmetic, const char *solver, 
     return options;
 }
 
-static void compute(const gka_problem *problem, gka_layer_of of, const gka_layer_options *options,
+static void compute(const gka_problem *problem, gka_of of, const gka_layer_options *options,
                     results *r) {
     gka_error error = {0};
-    gka_layer out = layer_of(r);
+    gka_outputs out = layer_of(r);
     gka_layer_report report;
     memset(r, 0, sizeof *r);
     if (gka_layer_gradient(problem, of, options, &out, &report, &error) != GKA_OK)
         fail_msg("%s", error.text);
     assert_int_equal(report.solves, T * H);
     assert_int_equal(report.breakdowns + report.non_finite, 0);
-    gka_layer states = {.h_final = r->h_final, .u_final = r->u_final};
+    gka_outputs states = {.h_final = r->h_final, .u_final = r->u_final};
     assert_int_equal(gka_layer_forward(problem, options, &states, &report, &error), GKA_OK);
 }
 
-static void exactly(const gka_problem *problem, gka_layer_of of, results *r) {
+static void exactly(const gka_problem *problem, gka_of of, results *r) {
     const gka_oracle_options options = {.oracle = GKA_ORACLE_FP64};
     memset(r, 0, sizeof *r);
-    gka_exact out = {.x = r->x,
-                     .fro = r->fro,
-                     .lambda = r->lambda,
-                     .o = r->o,
-                     .kappa = r->kappa,
-                     .h_final = r->h_final,
-                     .u_final = r->u_final,
-                     .p = r->p,
-                     .dq = r->dq,
-                     .dk = r->dk,
-                     .dv = r->dv,
-                     .dalpha = r->dalpha,
-                     .dg = r->dg,
-                     .dh0 = r->dh0,
-                     .du0 = r->du0};
+    gka_outputs out = layer_of(r);
+    out.kappa = r->kappa;
     gka_error error = {0};
     if (gka_oracle_forward(problem, &options, &out, NULL, NULL, &error) != GKA_OK ||
-        gka_oracle_gradient(problem, of == GKA_LAYER_OF_O ? GKA_COTANGENT_O : GKA_COTANGENT_X,
-                            &options, &out, NULL, NULL, &error) != GKA_OK)
+        gka_oracle_gradient(problem, of, &options, &out, NULL, NULL, &error) != GKA_OK)
         fail_msg("%s", error.text);
 }
 
@@ -117,7 +118,7 @@ static void prop_fp64_is_the_oracle(void **state) {
     static results own, exact;
     for (int variant = 0; variant < 4; variant++) {
         gka_problem problem;
-        const gka_layer_of of = variant % 2 ? GKA_LAYER_OF_X : GKA_LAYER_OF_O;
+        const gka_of of = variant % 2 ? GKA_OF_X : GKA_OF_O;
         made(&problem, variant >= 2, variant >= 2 ? GKA_GATE_RELEASED : GKA_GATE_SLOW, 0.02);
         exactly(&problem, of, &exact);
         for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -137,7 +138,7 @@ static void prop_fp64_is_the_oracle(void **state) {
             near("dg", s, T * H, own.dg, exact.dg);
             if (variant >= 2)
                 near("dh0", s, H * D * D, own.dh0, exact.dh0);
-            if (of == GKA_LAYER_OF_X)
+            if (of == GKA_OF_X)
                 continue;
             near("dv", s, T * G * V, own.dv, exact.dv);
             near("dalpha", s, T * H, own.dalpha, exact.dalpha);
@@ -205,7 +206,7 @@ static double move_all(movable *m, double e, const results *r) {
 /* <dout, o>, and its size sum |dout o| */
 static double loss(const movable *m, const gka_layer_options *options, double *size) {
     static results r;
-    gka_layer out = {.o = r.o};
+    gka_outputs out = {.o = r.o};
     double sum = 0;
     *size = 0;
     assert_int_equal(gka_layer_forward(&m->problem, options, &out, NULL, NULL), GKA_OK);
@@ -240,7 +241,7 @@ static void prop_gradients_are_derivatives(void **state) {
         thaw(&m, 1.0); /* a = 1: kappa <= 2 */
         for (int j = 0; j < T * H; j++)
             m.g[j] -= 0.01; /* stays below 0 */
-        compute(&m.problem, GKA_LAYER_OF_O, &options, &r);
+        compute(&m.problem, GKA_OF_O, &options, &r);
         const double claimed = move_all(&m, 0, &r);
         double value[4], size = 0, slope;
         static const int steps[] = {1, -1, 2, -2};
@@ -262,14 +263,14 @@ static void test_through_converges_to_implicit(void **state) {
     gka_problem problem;
     made(&problem, false, GKA_GATE_RELEASED, 0.02);
     gka_layer_options options = options_of("fp64", "chebyshev", 200);
-    compute(&problem, GKA_LAYER_OF_O, &options, &implicit);
+    compute(&problem, GKA_OF_O, &options, &implicit);
     options.through = true;
-    compute(&problem, GKA_LAYER_OF_O, &options, &through);
+    compute(&problem, GKA_OF_O, &options, &through);
     near("dk", "chebyshev through", T * G * D, through.dk, implicit.dk);
     near("dg", "chebyshev through", T * H, through.dg, implicit.dg);
     options = options_of("fp64", "chebyshev", 8);
     options.through = true;
-    compute(&problem, GKA_LAYER_OF_O, &options, &through);
+    compute(&problem, GKA_OF_O, &options, &through);
     assert_true(distance(T * G * D, through.dk, implicit.dk) > 1e-3);
     gka_problem_free(&problem);
 }
@@ -300,14 +301,13 @@ static void prop_threads_do_not_matter(void **state) {
         for (int threads = 1; threads <= 3; threads += 2) {
             results *const r = threads == 1 ? &one : &three;
             static double dk[T * H * D], dv[T * H * V];
-            gka_layer out = layer_of(r);
+            gka_outputs out = layer_of(r);
             memset(r, 0, sizeof *r);
-            out.dk = dk; /* one per head here */
-            out.dv = dv;
+            out.layer.dk = dk; /* one per head here */
+            out.layer.dv = dv;
             gka_set_threads(threads);
-            assert_int_equal(
-                gka_layer_gradient(&problem, GKA_LAYER_OF_O, &options, &out, &report, NULL),
-                GKA_OK);
+            assert_int_equal(gka_layer_gradient(&problem, GKA_OF_O, &options, &out, &report, NULL),
+                             GKA_OK);
             memcpy(r->kappa, dk, sizeof r->kappa);
         }
         assert_memory_equal(&one, &three, sizeof one);
@@ -331,7 +331,7 @@ static void test_stochastic_states(void **state) {
     m.problem.g = (gka_view){0};
     m.problem.h0 = (gka_view){h0, GKA_F64, 4, {1, H, D, D, 1}, {H * D * D, D * D, D, 1, 0}};
     const gka_layer_options options = options_of("bf16/stochastic", "cg", 1);
-    gka_layer out = {.h_final = r.h_final};
+    gka_outputs out = {.h_final = r.h_final};
     assert_int_equal(gka_layer_forward(&m.problem, &options, &out, NULL, NULL), GKA_OK);
     double sum = 0;
     int between = 0;
@@ -354,12 +354,12 @@ static void test_empty_state(void **state) {
     thaw(&m, 0.02);
     memset(m.k, 0, 3 * D * sizeof *m.k);
     gka_layer_report report;
-    gka_layer out = layer_of(&r);
+    gka_outputs out = layer_of(&r);
     for (int through = 0; through < 2; through++) {
         gka_layer_options options = options_of("fp32", "chebyshev", 10);
         options.through = through;
-        assert_int_equal(
-            gka_layer_gradient(&m.problem, GKA_LAYER_OF_O, &options, &out, &report, NULL), GKA_OK);
+        assert_int_equal(gka_layer_gradient(&m.problem, GKA_OF_O, &options, &out, &report, NULL),
+                         GKA_OK);
         assert_int_equal(report.empty_states, 3 * H);
         assert_int_equal(report.non_finite, 0);
         for (int i = 0; i < 3 * H * D; i++)
@@ -375,7 +375,7 @@ static void test_divergence_is_a_result(void **state) {
     static results r;
     thaw(&m, 1e-30); /* lambda is lost: a singular H */
     gka_layer_report report;
-    gka_layer out = layer_of(&r);
+    gka_outputs out = layer_of(&r);
     const gka_layer_options options = options_of("bf16", "cholesky", 0);
     assert_int_equal(gka_layer_forward(&m.problem, &options, &out, &report, NULL), GKA_OK);
     assert_int_equal(report.solves, T * H);
@@ -386,11 +386,11 @@ static void test_bad_options(void **state) {
     (void)state;
     static movable m;
     gka_error error = {0};
-    gka_layer out = {0};
+    gka_outputs out = {0};
     thaw(&m, 0.02);
     gka_layer_options options = options_of("bf16", "nesterov", 5);
     options.through = true;
-    assert_int_equal(gka_layer_gradient(&m.problem, GKA_LAYER_OF_O, &options, &out, NULL, &error),
+    assert_int_equal(gka_layer_gradient(&m.problem, GKA_OF_O, &options, &out, NULL, &error),
                      GKA_UNSUPPORTED);
     assert_string_equal(error.text, "nesterov has no adjoint through its iterations");
     options = options_of("bf16", "kalman", 0);
@@ -417,7 +417,7 @@ static void test_memory_and_interruption(void **state) {
     (void)state;
     static movable m;
     gka_error error = {0};
-    gka_layer out = {0};
+    gka_outputs out = {0};
     thaw(&m, 0.02);
     gka_layer_options options = options_of("fp32", "cg", 3);
     const int64_t live = gka_alloc_live();

@@ -24,30 +24,32 @@ static double rel_err(int64_t n, const double *x, const double *ref) {
     return sqrt(difference / norm);
 }
 
-/* The members of gka_exact that have a tensor ref.* in the files. */
+/* The members of gka_outputs that have a tensor ref.* in the files. */
 typedef struct row {
     const char *name;
     size_t member;
 } row;
 
-static const row forward_rows[] = {{"ref.x", offsetof(gka_exact, x)},
-                                   {"ref.fro", offsetof(gka_exact, fro)},
-                                   {"ref.o", offsetof(gka_exact, o)},
-                                   {"ref.h_final", offsetof(gka_exact, h_final)},
-                                   {"ref.u_final", offsetof(gka_exact, u_final)},
+static const row forward_rows[] = {{"ref.x", offsetof(gka_outputs, x)},
+                                   {"ref.fro", offsetof(gka_outputs, fro)},
+                                   {"ref.o", offsetof(gka_outputs, o)},
+                                   {"ref.h_final", offsetof(gka_outputs, h_final)},
+                                   {"ref.u_final", offsetof(gka_outputs, u_final)},
                                    {NULL, 0}};
-static const row solve_rows[] = {{"ref.solve.dq", offsetof(gka_exact, dq)},
-                                 {"ref.solve.dk", offsetof(gka_exact, dk)},
-                                 {"ref.solve.dg", offsetof(gka_exact, dg)},
+static const row solve_rows[] = {{"ref.solve.dq", offsetof(gka_outputs, solve.dq)},
+                                 {"ref.solve.dk", offsetof(gka_outputs, solve.dk)},
+                                 {"ref.solve.dg", offsetof(gka_outputs, solve.dg)},
                                  {NULL, 0}};
-static const row layer_rows[] = {
-    {"ref.layer.dq", offsetof(gka_exact, dq)}, {"ref.layer.dk", offsetof(gka_exact, dk)},
-    {"ref.layer.dv", offsetof(gka_exact, dv)}, {"ref.layer.dalpha", offsetof(gka_exact, dalpha)},
-    {"ref.layer.dg", offsetof(gka_exact, dg)}, {NULL, 0}};
+static const row layer_rows[] = {{"ref.layer.dq", offsetof(gka_outputs, layer.dq)},
+                                 {"ref.layer.dk", offsetof(gka_outputs, layer.dk)},
+                                 {"ref.layer.dv", offsetof(gka_outputs, layer.dv)},
+                                 {"ref.layer.dalpha", offsetof(gka_outputs, layer.dalpha)},
+                                 {"ref.layer.dg", offsetof(gka_outputs, layer.dg)},
+                                 {NULL, 0}};
 
 static int agree(const gka_file *file, const gka_problem *problem, const row *rows,
-                 const gka_cotangent *cotangent) {
-    gka_exact out = {0};
+                 const gka_of *cotangent) {
+    gka_outputs out = {0};
     double *memory[8] = {NULL};
     int count = 0, compared = 0;
     for (; rows[count].name != NULL; count++) {
@@ -89,7 +91,7 @@ static void file_agrees(const char *path) {
         gka_problem_from_file(file, &problem, NULL, &error) != GKA_OK)
         fail_msg("%s", error.text);
     print_message("%s\n", path);
-    const gka_cotangent x = GKA_COTANGENT_X, o = GKA_COTANGENT_O;
+    const gka_of x = GKA_OF_X, o = GKA_OF_O;
     const int failures = agree(file, &problem, forward_rows, NULL) +
                          agree(file, &problem, solve_rows, &x) +
                          agree(file, &problem, layer_rows, &o);

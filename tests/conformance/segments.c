@@ -38,19 +38,22 @@ static void dropped(results *r) {
         gka_free(r->of[i]);
 }
 
-static gka_chunk chunk_of(const results *r) {
-    return (gka_chunk){.x = r->of[0],
-                       .fro = r->of[1],
-                       .o = r->of[2],
-                       .h_final = r->of[3],
-                       .u_final = r->of[4],
-                       .dq = r->of[5],
-                       .dk = r->of[6],
-                       .dv = r->of[7],
-                       .dalpha = r->of[8],
-                       .dg = r->of[9],
-                       .dh0 = r->of[10],
-                       .du0 = r->of[11]};
+/* Gradients of x and of o to the same arrays. */
+static gka_outputs chunk_of(const results *r) {
+    const gka_gradients both = {.dq = r->of[5],
+                                .dk = r->of[6],
+                                .dv = r->of[7],
+                                .dalpha = r->of[8],
+                                .dg = r->of[9],
+                                .dh0 = r->of[10],
+                                .du0 = r->of[11]};
+    return (gka_outputs){.x = r->of[0],
+                         .fro = r->of[1],
+                         .o = r->of[2],
+                         .h_final = r->of[3],
+                         .u_final = r->of[4],
+                         .solve = both,
+                         .layer = both};
 }
 
 static void made(gka_problem *p, const gka_generator *spec) {
@@ -66,18 +69,17 @@ static gka_profile profile_of(const char *name) {
     return profile;
 }
 
-static void whole(const gka_problem *p, const gka_profile *profile, gka_chunk_of of,
-                  const results *r) {
+static void whole(const gka_problem *p, const gka_profile *profile, gka_of of, const results *r) {
     gka_error error = {0};
-    gka_chunk out = chunk_of(r);
+    gka_outputs out = chunk_of(r);
     if (gka_chunk_backward(p, profile, of, true, NULL, &out, &error) != GKA_OK)
         fail_msg("%s", error.text);
 }
 
-static void cut(const gka_problem *p, const gka_profile *profile, gka_chunk_of of, gka_segments how,
+static void cut(const gka_problem *p, const gka_profile *profile, gka_of of, gka_segments how,
                 int64_t count, const int64_t *bounds, const results *r) {
     gka_error error = {0};
-    gka_chunk out = chunk_of(r);
+    gka_outputs out = chunk_of(r);
     if (gka_chunk_by_segments(p, profile, of, true, how, count, bounds, &out, &error) != GKA_OK)
         fail_msg("%s", error.text);
 }
@@ -123,7 +125,7 @@ static bool beyond_fp64(int keys, int gate) {
 /* What is said of one run in exact64 and of the same by segments; returns their largest distance.
  */
 typedef double claim(const gka_generator *spec, const gka_problem *p, const gka_profile *exact64,
-                     gka_chunk_of of, const results *one);
+                     gka_of of, const results *one);
 
 /* Of every generator and gate, with and without states, for both cotangents. */
 static double everywhere(claim *holds) {
@@ -133,7 +135,7 @@ static double everywhere(claim *holds) {
         for (int gate = 0; gate < 4; gate++)
             for (int c = 0; c < 2 && !beyond_fp64(keys, gate); c++) {
                 const gka_generator spec = exact_spec(keys, gate, (keys + gate) % 2 == 0);
-                const gka_chunk_of of = c == 0 ? GKA_CHUNK_LAYER : GKA_CHUNK_SOLVE;
+                const gka_of of = c == 0 ? GKA_OF_O : GKA_OF_X;
                 gka_problem p = {0};
                 made(&p, &spec);
                 results one = taken(&p);
@@ -146,7 +148,7 @@ static double everywhere(claim *holds) {
 }
 
 static double same_bits(const gka_generator *spec, const gka_problem *p, const gka_profile *exact64,
-                        gka_chunk_of of, const results *one) {
+                        gka_of of, const results *one) {
     static const int64_t two[] = {0, 20, 37}, four[] = {0, 5, 20, 35, 37}, all[] = {0, 37};
     static const struct {
         int64_t count;
@@ -173,7 +175,7 @@ static void test_relay_keeps_the_bits(void **state) {
 /* Cuts inside chunks, empty segments, and the scan: another order of the same sums. 1e-12 as for
  * chunks against tokens (conformance_chunk_layer). */
 static double same_sums(const gka_generator *spec, const gka_problem *p, const gka_profile *exact64,
-                        gka_chunk_of of, const results *one) {
+                        gka_of of, const results *one) {
     static const int64_t bounds[] = {0, 3, 3, 22, 37};
     double worst = 0;
     for (int how = GKA_SEGMENTS_RELAY; how <= GKA_SEGMENTS_SCAN; how++) {
@@ -221,9 +223,9 @@ static void errors(const gka_problem *p, const results *exact, const gka_profile
                    int64_t n, gka_segments how, double e[TENSORS]) {
     results r = taken(p);
     if (n == 1)
-        whole(p, profile, GKA_CHUNK_LAYER, &r);
+        whole(p, profile, GKA_OF_O, &r);
     else
-        cut(p, profile, GKA_CHUNK_LAYER, how, n, n == 2 ? halves : quarters, &r);
+        cut(p, profile, GKA_OF_O, how, n, n == 2 ? halves : quarters, &r);
     for (int t = 0; t < TENSORS; t++)
         e[t] = distance(r.count[t], r.of[t], exact->of[t]);
     dropped(&r);
@@ -231,18 +233,17 @@ static void errors(const gka_problem *p, const results *exact, const gka_profile
 
 static void oracle(const gka_problem *p, const results *r) {
     gka_error error = {0};
-    gka_exact forward = {
+    gka_outputs forward = {
         .x = r->of[0], .fro = r->of[1], .o = r->of[2], .h_final = r->of[3], .u_final = r->of[4]};
-    gka_exact back = {.dq = r->of[5],
-                      .dk = r->of[6],
-                      .dv = r->of[7],
-                      .dalpha = r->of[8],
-                      .dg = r->of[9],
-                      .dh0 = r->of[10],
-                      .du0 = r->of[11]};
+    gka_outputs back = {.layer.dq = r->of[5],
+                        .layer.dk = r->of[6],
+                        .layer.dv = r->of[7],
+                        .layer.dalpha = r->of[8],
+                        .layer.dg = r->of[9],
+                        .layer.dh0 = r->of[10],
+                        .layer.du0 = r->of[11]};
     assert_int_equal(gka_oracle_forward(p, NULL, &forward, NULL, NULL, &error), GKA_OK);
-    assert_int_equal(gka_oracle_gradient(p, GKA_COTANGENT_O, NULL, &back, NULL, NULL, &error),
-                     GKA_OK);
+    assert_int_equal(gka_oracle_gradient(p, GKA_OF_O, NULL, &back, NULL, NULL, &error), GKA_OK);
 }
 
 /* With the ridge term of dh0 handed on, every error stays what it is in one piece, within the
@@ -286,7 +287,7 @@ static void test_what_the_missing_ridge_term_costs(void **state) {
         gka_problem p = {0};
         made(&p, &spec);
         results a = taken(&p);
-        whole(&p, &right, GKA_CHUNK_LAYER, &a);
+        whole(&p, &right, GKA_OF_O, &a);
         for (int n = 2; n <= 4; n += 2) {
             double e[TENSORS];
             errors(&p, &a, &released, n, GKA_SEGMENTS_SCAN, e);
@@ -319,11 +320,10 @@ static void loaded(const gka_file *file, const char *name, size_t count, double 
 
 static void exact_solve(const gka_problem *p, const results *r) {
     gka_error error = {0};
-    gka_exact forward = {.x = r->of[0]};
-    gka_exact back = {.dq = r->of[5], .dk = r->of[6], .dg = r->of[9]};
+    gka_outputs forward = {.x = r->of[0]};
+    gka_outputs back = {.solve.dq = r->of[5], .solve.dk = r->of[6], .solve.dg = r->of[9]};
     assert_int_equal(gka_oracle_forward(p, NULL, &forward, NULL, NULL, &error), GKA_OK);
-    assert_int_equal(gka_oracle_gradient(p, GKA_COTANGENT_X, NULL, &back, NULL, NULL, &error),
-                     GKA_OK);
+    assert_int_equal(gka_oracle_gradient(p, GKA_OF_X, NULL, &back, NULL, NULL, &error), GKA_OK);
 }
 
 /* The released kernels by segments on an H100 (tests/data/segments,
@@ -351,10 +351,10 @@ static void test_hardware_loses_the_gates(void **state) {
         } of[] = {{0, "x"}, {5, "solve.dq"}, {6, "solve.dk"}, {9, "solve.dg"}};
         gka_profile h100 = profile_of("h100");
         const int64_t *const bounds = i == 0 ? two : four;
-        cut(&p, &h100, GKA_CHUNK_SOLVE, GKA_SEGMENTS_SCAN, n, bounds, &emulated);
-        whole(&p, &h100, GKA_CHUNK_SOLVE, &one);
+        cut(&p, &h100, GKA_OF_X, GKA_SEGMENTS_SCAN, n, bounds, &emulated);
+        whole(&p, &h100, GKA_OF_X, &one);
         assert_int_equal(gka_profile_set(&h100, "h0_sign=exact", &error), GKA_OK);
-        cut(&p, &h100, GKA_CHUNK_SOLVE, GKA_SEGMENTS_SCAN, n, bounds, &mended);
+        cut(&p, &h100, GKA_OF_X, GKA_SEGMENTS_SCAN, n, bounds, &mended);
         print_message("%d segments       hardware  emulated  one piece  with the term\n", (int)n);
         for (size_t j = 0; j < sizeof of / sizeof *of; j++) {
             const int t = of[j].tensor;
@@ -395,16 +395,19 @@ static gka_view states(const gka_problem *p, int64_t columns, const double *stat
 }
 
 /* Results of tokens from begin on; B = 1. */
-static gka_chunk results_from(const gka_problem *p, const results *r, int64_t begin) {
-    gka_chunk out = chunk_of(r);
+static gka_outputs results_from(const gka_problem *p, const results *r, int64_t begin) {
+    gka_outputs out = chunk_of(r);
     const int64_t H = p->H, G = p->G;
     out.x += begin * H * p->D, out.fro += begin * H, out.o += begin * H * p->V;
-    out.dq += begin * H * p->D, out.dk += begin * G * p->D, out.dv += begin * G * p->V;
-    out.dalpha += begin * H, out.dg += begin * H;
+    for (int of = GKA_OF_X; of <= GKA_OF_O; of++) {
+        gka_gradients *const g = &out.gradient[of];
+        g->dq += begin * H * p->D, g->dk += begin * G * p->D, g->dv += begin * G * p->V;
+        g->dalpha += begin * H, g->dg += begin * H;
+    }
     return out;
 }
 
-static void by_pieces(const gka_problem *p, const gka_profile *profile, gka_chunk_of of,
+static void by_pieces(const gka_problem *p, const gka_profile *profile, gka_of of,
                       const results *r) {
     enum { MOST = 4, STATE = 2 * 16 * 16 };
     double h[MOST][STATE], u[MOST][STATE], E[STATE], Z[STATE], dU[STATE];
@@ -417,11 +420,11 @@ static void by_pieces(const gka_problem *p, const gka_profile *profile, gka_chun
         *part = gka_problem_tokens(p, begin, begin + PIECE < p->T ? begin + PIECE : p->T);
         part->h0 = begin == 0 ? p->h0 : states(p, p->D, h[n - 1], h_bytes);
         part->u0 = begin == 0 ? p->u0 : states(p, p->V, u[n - 1], u_bytes);
-        gka_chunk out = results_from(p, r, begin);
+        gka_outputs out = results_from(p, r, begin);
         out.h_final = h[n], out.u_final = u[n];
         assert_int_equal(gka_chunk_forward(part, profile, &out, NULL, NULL, &error), GKA_OK);
     }
-    gka_chunk_given given = {.carry = {E, Z, of == GKA_CHUNK_LAYER ? dU : NULL, p->T}};
+    gka_chunk_given given = {.carry = {E, Z, of == GKA_OF_O ? dU : NULL, p->T}};
     gka_chunk_carry_start(p, profile, &given.carry);
     for (int i = n - 1; i >= 0; i--) {
         gka_problem *const part = &parts[i];
@@ -429,7 +432,7 @@ static void by_pieces(const gka_problem *p, const gka_profile *profile, gka_chun
             part->h0 = states(p, p->D, h[i - 1], h_bytes);
             part->u0 = states(p, p->V, u[i - 1], u_bytes);
         }
-        gka_chunk out = results_from(p, r, i * PIECE);
+        gka_outputs out = results_from(p, r, i * PIECE);
         given.x = out.x, given.fro = out.fro;
         out.h_final = out.u_final = NULL;
         assert_int_equal(gka_chunk_backward(part, profile, of, true, &given, &out, &error), GKA_OK);
@@ -464,12 +467,12 @@ static void test_pieces_keep_the_bits(void **state) {
         gka_error error = {0};
         if (i / 32 % 2 == 1)
             assert_int_equal(gka_profile_set(&profile, "h0_sign=exact", &error), GKA_OK);
-        const gka_chunk_of of = i / 6 % 2 == 0 ? GKA_CHUNK_LAYER : GKA_CHUNK_SOLVE;
+        const gka_of of = i / 6 % 2 == 0 ? GKA_OF_O : GKA_OF_X;
         gka_problem p = {0};
         made(&p, &spec);
         results a = taken(&p), b = taken(&p);
         whole(&p, &profile, of, &a);
-        gka_chunk forward = {.o = a.of[2], .h_final = a.of[3], .u_final = a.of[4]};
+        gka_outputs forward = {.o = a.of[2], .h_final = a.of[3], .u_final = a.of[4]};
         assert_int_equal(gka_chunk_forward(&p, &profile, &forward, NULL, NULL, &error), GKA_OK);
         by_pieces(&p, &profile, of, &b);
         for (int t = 0; t < TENSORS; t++)
@@ -492,9 +495,9 @@ static void test_bad_bounds(void **state) {
     made(&p, &spec);
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         gka_error error = {0};
-        gka_chunk none = {0};
-        assert_int_equal(gka_chunk_by_segments(&p, &exact64, GKA_CHUNK_LAYER, true,
-                                               GKA_SEGMENTS_RELAY, 2, bad[i], &none, &error),
+        gka_outputs none = {0};
+        assert_int_equal(gka_chunk_by_segments(&p, &exact64, GKA_OF_O, true, GKA_SEGMENTS_RELAY, 2,
+                                               bad[i], &none, &error),
                          GKA_BAD_ARGUMENT);
         assert_non_null(strstr(error.text, "bounds from 0 to T = 37"));
     }
@@ -512,10 +515,10 @@ static void test_survives_failing_allocations(void **state) {
     int failed = 0;
     for (int i = 1; i < 200; i++) {
         gka_error error = {0};
-        gka_chunk none = {0};
+        gka_outputs none = {0};
         gka_alloc_fail_at(i, false);
         const gka_status status = gka_chunk_by_segments(
-            &p, &exact64, GKA_CHUNK_LAYER, true, GKA_SEGMENTS_SCAN, 2, bounds, &none, &error);
+            &p, &exact64, GKA_OF_O, true, GKA_SEGMENTS_SCAN, 2, bounds, &none, &error);
         gka_alloc_fail_at(0, false);
         assert_int_equal(gka_alloc_live(), live);
         if (status == GKA_OK)

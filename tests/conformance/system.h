@@ -76,12 +76,12 @@ static inline gka_problem problem_of(const example *e) {
 static inline void answer(example *e) {
     const gka_problem p = problem_of(e);
     const gka_oracle_options options = {.oracle = GKA_ORACLE_FP64};
-    gka_exact exact = {.x = e->x,
-                       .fro = e->f,
-                       .lambda = e->lambda,
-                       .kappa = e->kappa,
-                       .h_final = e->H,
-                       .u_final = e->U};
+    gka_outputs exact = {.x = e->x,
+                         .fro = e->f,
+                         .lambda = e->lambda,
+                         .kappa = e->kappa,
+                         .h_final = e->H,
+                         .u_final = e->U};
     gka_error error = {0};
     if (gka_oracle_forward(&p, &options, &exact, NULL, NULL, &error) != GKA_OK)
         fail_msg("%s", error.text);

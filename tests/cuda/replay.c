@@ -198,8 +198,7 @@ int main(int argc, char **argv) {
                                 .ridge_ratio = p.ridge_ratio,
                                 .scale = p.scale,
                                 .num_iter = p.num_iter,
-                                .form =
-                                    form == GKA_TWO_TERM ? GKA_CUDA_TWO_TERM : GKA_CUDA_THREE_TERM,
+                                .form = form,
                                 .q = upload(&p.q),
                                 .k = upload(&p.k),
                                 .v = upload(&p.v),
@@ -255,26 +254,28 @@ int main(int argc, char **argv) {
             die("kernel", error.text);
         cuda(cudaDeviceSynchronize(), "kernel");
 
-        gka_chunk replayed = {.x = x->replayed,
-                              .fro = fro->replayed,
-                              .o = out->replayed,
-                              .h_final = h_final->replayed,
-                              .u_final = u_final->replayed};
-        gka_chunk dx = {.dq = sq->replayed,
-                        .dk = sk->replayed,
-                        .dg = sg != NULL ? sg->replayed : NULL,
-                        .dh0 = sh != NULL ? sh->replayed : NULL};
-        gka_chunk dout = {.dq = lq->replayed,
-                          .dk = lk->replayed,
-                          .dv = lv->replayed,
-                          .dalpha = la != NULL ? la->replayed : NULL,
-                          .dg = lg != NULL ? lg->replayed : NULL};
+        gka_outputs replayed = {.x = x->replayed,
+                                .fro = fro->replayed,
+                                .o = out->replayed,
+                                .h_final = h_final->replayed,
+                                .u_final = u_final->replayed};
+        gka_outputs dx = {.solve = {.dq = sq->replayed,
+                                    .dk = sk->replayed,
+                                    .dg = sg != NULL ? sg->replayed : NULL,
+                                    .dh0 = sh != NULL ? sh->replayed : NULL}};
+        gka_outputs dout = {.layer = {.dq = lq->replayed,
+                                      .dk = lk->replayed,
+                                      .dv = lv->replayed,
+                                      .dalpha = la != NULL ? la->replayed : NULL,
+                                      .dg = lg != NULL ? lg->replayed : NULL}};
         status = decode ? gka_replay_decode(&p, &replayed, &error)
                         : gka_replay_forward(&p, form, &replayed, &error);
         if (status == GKA_OK)
-            status = gka_replay_backward(&p, form, false, x->replayed, fro->replayed, &dx, &error);
+            status =
+                gka_replay_backward(&p, form, GKA_OF_X, x->replayed, fro->replayed, &dx, &error);
         if (status == GKA_OK)
-            status = gka_replay_backward(&p, form, true, x->replayed, fro->replayed, &dout, &error);
+            status =
+                gka_replay_backward(&p, form, GKA_OF_O, x->replayed, fro->replayed, &dout, &error);
         if (status != GKA_OK)
             die("replay", error.text);
         const int64_t here = compare(&o);

@@ -67,7 +67,7 @@ static void replay_file(const char *path) {
         *narrow[i] = gka_alloc(rows, sizeof(double));
         *square[i] = gka_alloc(states, sizeof(double));
     }
-    gka_chunk forward = {.x = x, .fro = fro, .o = o, .h_final = h_final, .u_final = u_final};
+    gka_outputs forward = {.x = x, .fro = fro, .o = o, .h_final = h_final, .u_final = u_final};
     const gka_status status = p.T == 1 ? gka_replay_decode(&p, &forward, &error)
                                        : gka_replay_forward(&p, (gka_form)form, &forward, &error);
     assert_int_equal(status, GKA_OK);
@@ -76,8 +76,11 @@ static void replay_file(const char *path) {
     for (size_t i = 0; i < sizeof outputs / sizeof *outputs; i++)
         check_tensor(file, outputs[i].name, *outputs[i].array);
     for (int layer = 0; layer < 2; layer++) {
-        gka_chunk back = {.dq = dq, .dk = dk, .dv = dv, .dalpha = dalpha, .dg = dg, .dh0 = dh0};
-        assert_int_equal(gka_replay_backward(&p, (gka_form)form, layer == 1, x, fro, &back, &error),
+        const gka_of of = layer == 1 ? GKA_OF_O : GKA_OF_X;
+        gka_outputs back = {0};
+        back.gradient[of] =
+            (gka_gradients){.dq = dq, .dk = dk, .dv = dv, .dalpha = dalpha, .dg = dg, .dh0 = dh0};
+        assert_int_equal(gka_replay_backward(&p, (gka_form)form, of, x, fro, &back, &error),
                          GKA_OK);
         const stored gradients[] = {{"dq", &dq},   {"dk", &dk}, {"dg", &dg},
                                     {"dh0", &dh0}, {"dv", &dv}, {"dalpha", &dalpha}};

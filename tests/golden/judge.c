@@ -39,9 +39,9 @@ static int remove_golden(void **state) {
 
 /* The emulated kernel's tensors; a test changes elements (bf16 or fp32) before it is judged. */
 typedef struct candidate {
-    gka_tensor tensors[JUDGE_OUTPUTS];
-    unsigned char *bytes[JUDGE_OUTPUTS];
-    char names[JUDGE_OUTPUTS][32];
+    gka_tensor tensors[GKA_OUTPUTS];
+    unsigned char *bytes[GKA_OUTPUTS];
+    char names[GKA_OUTPUTS][32];
 } candidate;
 
 static double get(const candidate *c, int output, int64_t i) {
@@ -64,7 +64,7 @@ static void put(candidate *c, int output, int64_t i, double x) {
 /* A reference of the golden, as doubles, into the candidate. */
 static void put_reference(candidate *c, int output, const char *suffix, gka_rounding rounding) {
     char name[40];
-    (void)snprintf(name, sizeof name, "%s%s", gka_judge_outputs[output].name, suffix);
+    (void)snprintf(name, sizeof name, "%s%s", gka_output_table[output].name, suffix);
     const gka_tensor *const from = gka_file_find(golden, name);
     assert_true(from != NULL && from->dtype == GKA_F64);
     for (int64_t i = 0; i < gka_tensor_count(from); i++)
@@ -75,27 +75,30 @@ static void put_reference(candidate *c, int output, const char *suffix, gka_roun
 }
 
 static void start(candidate *c) {
-    for (int i = 0; i < JUDGE_OUTPUTS; i++) {
-        (void)snprintf(c->names[i], sizeof c->names[i], "%s.h100", gka_judge_outputs[i].name);
+    for (int i = 0; i < GKA_OUTPUTS; i++) {
+        c->bytes[i] = NULL;
+        if (!gka_output_table[i].judged)
+            continue;
+        (void)snprintf(c->names[i], sizeof c->names[i], "%s.h100", gka_output_table[i].name);
         const gka_tensor *const tensor = gka_file_find(golden, c->names[i]);
         assert_non_null(tensor);
         const size_t size = (size_t)gka_tensor_count(tensor) * gka_dtype_size(tensor->dtype);
         c->tensors[i] = *tensor;
-        c->tensors[i].name = gka_judge_outputs[i].name;
+        c->tensors[i].name = gka_output_table[i].name;
         c->tensors[i].data = c->bytes[i] = gka_alloc(size, 1);
         assert_non_null(c->bytes[i]);
         memcpy(c->bytes[i], tensor->data, size);
     }
     /* The released dh0 has the wrong sign and lacks the ridge term (NUMERICS 5). */
-    put_reference(c, JUDGE_SOLVE_DH0, ".steps", GKA_NEAREST_EVEN);
+    put_reference(c, GKA_OUT_SOLVE_DH0, ".steps", GKA_NEAREST_EVEN);
 }
 
 /* Judges the tensors whose bits are set in `present`. */
 static gka_status judge(candidate *c, unsigned present, const gka_golden_options *options,
                         gka_golden_verdict *v, gka_file **file) {
-    gka_tensor tensors[JUDGE_OUTPUTS];
+    gka_tensor tensors[GKA_OUTPUTS];
     size_t count = 0;
-    for (int i = 0; i < JUDGE_OUTPUTS; i++)
+    for (int i = 0; i < GKA_OUTPUTS; i++)
         if (present >> i & 1)
             tensors[count++] = c->tensors[i];
     gka_error error = {0};
@@ -103,19 +106,27 @@ static gka_status judge(candidate *c, unsigned present, const gka_golden_options
     assert_int_equal(gka_file_open(CANDIDATE, file, &error), GKA_OK);
     const gka_status status = gka_golden_judge(*file, golden, options, v, &error);
     if (status == GKA_OK)
-        assert_int_equal(v->row_count, JUDGE_OUTPUTS);
+        assert_int_equal(v->row_count, GKA_JUDGED);
     return status;
 }
 
 static void end(candidate *c, gka_golden_verdict *v, gka_file *file) {
     gka_golden_verdict_free(v);
     gka_file_close(file);
-    for (int i = 0; i < JUDGE_OUTPUTS; i++)
+    for (int i = 0; i < GKA_OUTPUTS; i++)
         gka_free(c->bytes[i]);
     assert_int_equal(unlink(CANDIDATE), 0);
 }
 
-enum { ALL = (1 << JUDGE_OUTPUTS) - 1 };
+#define ALL gka_judged_outputs()
+
+/* Rows are the judged outputs in the table's order. */
+static int row_of(int output) {
+    int row = 0;
+    for (int i = 0; i < output; i++)
+        row += gka_output_table[i].judged;
+    return row;
+}
 
 /* ---- right --------------------------------------------------------------------------------- */
 
@@ -127,9 +138,9 @@ static void test_the_emulated_kernel_passes(void **state) {
     start(&c);
     assert_int_equal(judge(&c, ALL, NULL, &v, &file), GKA_OK);
     assert_int_equal(v.failed, 0);
-    assert_int_equal(v.judged, JUDGE_OUTPUTS);
+    assert_int_equal(v.judged, GKA_JUDGED);
     assert_int_equal(v.missing, 0);
-    const gka_golden_row *const dk = &v.rows[JUDGE_SOLVE_DK];
+    const gka_golden_row *const dk = &v.rows[row_of(GKA_OUT_SOLVE_DK)];
     assert_true(dk->local == (dk->own < dk->steps) && dk->inherited > 0);
     for (size_t i = 0; i < v.row_count; i++) {
         int64_t sum = 0;
@@ -199,12 +210,14 @@ static void check_mutation(mutation *mutate, unsigned outputs) {
     gka_golden_verdict v;
     gka_file *file;
     start(&c);
-    for (int o = 0; o < JUDGE_OUTPUTS; o++)
+    for (int o = 0; o < GKA_OUTPUTS; o++)
         for (int64_t i = 0; outputs >> o & 1 && i < gka_tensor_count(&c.tensors[o]); i++)
             mutate(&c, o, i, get(&c, o, i));
     assert_int_equal(judge(&c, ALL, NULL, &v, &file), GKA_OK);
-    for (int o = 0; o < JUDGE_OUTPUTS; o++) {
-        const gka_golden_row *const row = &v.rows[o];
+    for (int o = 0; o < GKA_OUTPUTS; o++) {
+        if (!(outputs >> o & 1))
+            continue;
+        const gka_golden_row *const row = &v.rows[row_of(o)];
         if (outputs >> o & 1 && (row->judged.ok != GKA_FAIL || row->mismatches == 0))
             fail_msg("%s: %.3g passes %.3g", row->name, row->judged.rel_err, row->tolerance);
     }
@@ -216,10 +229,10 @@ static void test_wrong_tensors_fail(void **state) {
     (void)state;
     static mutation *const mutations[] = {zero, half, minus, not_a_number, unwritten};
     unsigned upstream = 0;
-    for (int o = 0; o < JUDGE_OUTPUTS; o++)
-        upstream |= gka_judge_outputs[o].upstream;
+    for (int o = 0; o < GKA_OUTPUTS; o++)
+        upstream |= gka_output_table[o].upstream;
     for (size_t m = 0; m < sizeof mutations / sizeof *mutations; m++) {
-        for (int o = 0; o < JUDGE_OUTPUTS; o++)
+        for (int o = 0; o < GKA_OUTPUTS; o++)
             if (upstream >> o & 1)
                 check_mutation(mutations[m], 1u << o);
         check_mutation(mutations[m], ALL & ~upstream);
@@ -233,10 +246,10 @@ static void test_a_mismatch_and_its_place(void **state) {
     gka_file *file;
     start(&c);
     /* the first element and, worse, x[1,39,3,0] */
-    put(&c, JUDGE_X, 0, 1e4);
-    put(&c, JUDGE_X, ((40 + 39) * 4 + 3) * 32, -1e6);
+    put(&c, GKA_OUT_X, 0, 1e4);
+    put(&c, GKA_OUT_X, ((40 + 39) * 4 + 3) * 32, -1e6);
     assert_int_equal(judge(&c, ALL, NULL, &v, &file), GKA_OK);
-    const gka_golden_row *const x = &v.rows[JUDGE_X];
+    const gka_golden_row *const x = &v.rows[row_of(GKA_OUT_X)];
     assert_int_equal(x->judged.ok, GKA_FAIL);
     assert_true(x->mismatches >= 2);
     static const int64_t first[] = {0, 0, 0, 0}, worst[] = {1, 39, 3, 0};
@@ -258,19 +271,20 @@ static void test_missing_tensors(void **state) {
     gka_file *file;
     start(&c);
     /* a dk without its x, and wrong: no verdict */
-    for (int64_t i = 0; i < gka_tensor_count(&c.tensors[JUDGE_SOLVE_DK]); i++)
-        put(&c, JUDGE_SOLVE_DK, i, 0);
-    assert_int_equal(judge(&c, 1u << JUDGE_SOLVE_DK | 1u << JUDGE_FRO, NULL, &v, &file), GKA_OK);
-    assert_int_equal(v.missing, JUDGE_OUTPUTS - 2);
-    assert_int_equal(v.rows[JUDGE_SOLVE_DK].judged.ok, GKA_MEASURED);
-    assert_non_null(v.rows[JUDGE_SOLVE_DK].lacking);
-    assert_int_equal(v.rows[JUDGE_FRO].judged.ok, GKA_PASS);
-    assert_null(v.rows[JUDGE_X].tensor);
+    for (int64_t i = 0; i < gka_tensor_count(&c.tensors[GKA_OUT_SOLVE_DK]); i++)
+        put(&c, GKA_OUT_SOLVE_DK, i, 0);
+    assert_int_equal(judge(&c, 1u << GKA_OUT_SOLVE_DK | 1u << GKA_OUT_FRO, NULL, &v, &file),
+                     GKA_OK);
+    assert_int_equal(v.missing, GKA_JUDGED - 2);
+    assert_int_equal(v.rows[row_of(GKA_OUT_SOLVE_DK)].judged.ok, GKA_MEASURED);
+    assert_non_null(v.rows[row_of(GKA_OUT_SOLVE_DK)].lacking);
+    assert_int_equal(v.rows[row_of(GKA_OUT_FRO)].judged.ok, GKA_PASS);
+    assert_null(v.rows[row_of(GKA_OUT_X)].tensor);
     end(&c, &v, file);
 
     start(&c);
-    c.tensors[JUDGE_X].name = "y";
-    assert_int_equal(judge(&c, 1u << JUDGE_X, NULL, &v, &file), GKA_BAD_FILE);
+    c.tensors[GKA_OUT_X].name = "y";
+    assert_int_equal(judge(&c, 1u << GKA_OUT_X, NULL, &v, &file), GKA_BAD_FILE);
     end(&c, &v, file);
 }
 
@@ -282,9 +296,9 @@ static void test_names_and_heads_first(void **state) {
     start(&c);
     assert_int_equal(judge(&c, ALL, NULL, &plain, &file), GKA_OK);
     gka_file_close(file);
-    for (int i = 0; i < JUDGE_OUTPUTS; i++) {
+    for (int i = 0; i < GKA_OUTPUTS; i++) {
         gka_tensor *const t = &c.tensors[i];
-        if (strncmp(gka_judge_outputs[i].shape, "BT", 2) != 0)
+        if (!gka_output_table[i].judged || strncmp(gka_output_table[i].shape, "BT", 2) != 0)
             continue;
         const gka_tensor from = *gka_file_find(golden, c.names[i]);
         const int64_t T = from.shape[1], H = from.shape[2], n = from.rank > 3 ? from.shape[3] : 1;
@@ -297,7 +311,7 @@ static void test_names_and_heads_first(void **state) {
         t->shape[1] = H;
         t->shape[2] = T;
     }
-    c.tensors[JUDGE_O].name = "attn_out";
+    c.tensors[GKA_OUT_O].name = "attn_out";
     const char *const theirs[] = {"attn_out"}, *const ours[] = {"o"};
     const gka_golden_options options = {
         .theirs = theirs, .ours = ours, .map_count = 1, .heads_first = true};
@@ -318,18 +332,18 @@ static void test_bytes_in_the_other_layout(void **state) {
     gka_golden_verdict v;
     gka_file *file;
     start(&c);
-    const gka_tensor from = *gka_file_find(golden, c.names[JUDGE_X]);
+    const gka_tensor from = *gka_file_find(golden, c.names[GKA_OUT_X]);
     const int64_t T = from.shape[1], H = from.shape[2];
     const size_t size = gka_dtype_size(from.dtype) * (size_t)from.shape[3];
     for (int64_t r = 0; r < from.shape[0] * T * H; r++) {
         const int64_t b = r / (T * H), s = r / H % T, h = r % H;
-        memcpy(c.bytes[JUDGE_X] + (size_t)((b * H + h) * T + s) * size,
+        memcpy(c.bytes[GKA_OUT_X] + (size_t)((b * H + h) * T + s) * size,
                (const unsigned char *)from.data + (size_t)r * size, size);
     }
-    put(&c, JUDGE_FRO, 0, 1e9); /* wrong by itself: no layout mends it */
-    assert_int_equal(judge(&c, 1u << JUDGE_X | 1u << JUDGE_FRO, NULL, &v, &file), GKA_OK);
-    assert_true(v.rows[JUDGE_X].judged.ok == GKA_FAIL && v.rows[JUDGE_X].turned);
-    assert_true(v.rows[JUDGE_FRO].judged.ok == GKA_FAIL && !v.rows[JUDGE_FRO].turned);
+    put(&c, GKA_OUT_FRO, 0, 1e9); /* wrong by itself: no layout mends it */
+    assert_int_equal(judge(&c, 1u << GKA_OUT_X | 1u << GKA_OUT_FRO, NULL, &v, &file), GKA_OK);
+    assert_true(v.rows[GKA_OUT_X].judged.ok == GKA_FAIL && v.rows[GKA_OUT_X].turned);
+    assert_true(v.rows[GKA_OUT_FRO].judged.ok == GKA_FAIL && !v.rows[GKA_OUT_FRO].turned);
     end(&c, &v, file);
 }
 
@@ -343,9 +357,9 @@ static void test_non_finite_fails_without_a_tolerance(void **state) {
         gka_golden_verdict v;
         gka_file *file;
         start(&c);
-        put(&c, JUDGE_O, 5, bad[i]);
-        assert_int_equal(judge(&c, 1u << JUDGE_O, NULL, &v, &file), GKA_OK);
-        const gka_golden_row *const o = &v.rows[JUDGE_O];
+        put(&c, GKA_OUT_O, 5, bad[i]);
+        assert_int_equal(judge(&c, 1u << GKA_OUT_O, NULL, &v, &file), GKA_OK);
+        const gka_golden_row *const o = &v.rows[GKA_OUT_O];
         assert_string_equal(o->lacking, "x");
         assert_int_equal(o->non_finite, i > 0);
         assert_true(o->judged.ok == (i > 0 ? GKA_FAIL : GKA_MEASURED));
@@ -366,22 +380,22 @@ static void test_required(void **state) {
     gka_golden_verdict v;
     gka_file *file;
     start(&c);
-    assert_int_equal(judge(&c, 1u << JUDGE_X | 1u << JUDGE_FRO, &some, &v, &file), GKA_OK);
-    assert_true(v.rows[JUDGE_O].required && v.rows[JUDGE_O].judged.ok == GKA_FAIL);
-    assert_true(!v.rows[JUDGE_LAYER_DK].required && v.rows[JUDGE_X].judged.ok == GKA_PASS);
+    assert_int_equal(judge(&c, 1u << GKA_OUT_X | 1u << GKA_OUT_FRO, &some, &v, &file), GKA_OK);
+    assert_true(v.rows[GKA_OUT_O].required && v.rows[GKA_OUT_O].judged.ok == GKA_FAIL);
+    assert_true(!v.rows[GKA_OUT_LAYER_DK].required && v.rows[GKA_OUT_X].judged.ok == GKA_PASS);
     assert_int_equal(v.failed, 1);
     end(&c, &v, file);
 
     start(&c);
-    put(&c, JUDGE_O, 5, 1e30);
-    assert_int_equal(judge(&c, 1u << JUDGE_O, &some, &v, &file), GKA_OK);
+    put(&c, GKA_OUT_O, 5, 1e30);
+    assert_int_equal(judge(&c, 1u << GKA_OUT_O, &some, &v, &file), GKA_OK);
     assert_int_equal(v.failed, 2); /* x is missing, o cannot be judged without it */
     end(&c, &v, file);
 
     start(&c);
-    assert_int_equal(judge(&c, ALL & ~(1u << JUDGE_LAYER_DV), &all, &v, &file), GKA_OK);
+    assert_int_equal(judge(&c, ALL & ~(1u << GKA_OUT_LAYER_DV), &all, &v, &file), GKA_OK);
     assert_int_equal(v.failed, 1);
-    assert_true(v.rows[JUDGE_LAYER_DV].judged.ok == GKA_FAIL);
+    assert_true(v.rows[GKA_OUT_LAYER_DV].judged.ok == GKA_FAIL);
     end(&c, &v, file);
 }
 
@@ -395,12 +409,12 @@ static void test_narrower_stored_type(void **state) {
             gka_golden_verdict v;
             gka_file *file;
             start(&c);
-            c.tensors[JUDGE_H_FINAL].dtype = types[i];
-            put_reference(&c, JUDGE_H_FINAL, ".exact", GKA_NEAREST_EVEN);
-            for (int64_t n = 0; n < gka_tensor_count(&c.tensors[JUDGE_H_FINAL]) && wrong; n++)
-                put(&c, JUDGE_H_FINAL, n, 1.03 * get(&c, JUDGE_H_FINAL, n));
-            assert_int_equal(judge(&c, 1u << JUDGE_H_FINAL, NULL, &v, &file), GKA_OK);
-            const gka_golden_row *const h = &v.rows[JUDGE_H_FINAL];
+            c.tensors[GKA_OUT_H_FINAL].dtype = types[i];
+            put_reference(&c, GKA_OUT_H_FINAL, ".exact", GKA_NEAREST_EVEN);
+            for (int64_t n = 0; n < gka_tensor_count(&c.tensors[GKA_OUT_H_FINAL]) && wrong; n++)
+                put(&c, GKA_OUT_H_FINAL, n, 1.03 * get(&c, GKA_OUT_H_FINAL, n));
+            assert_int_equal(judge(&c, 1u << GKA_OUT_H_FINAL, NULL, &v, &file), GKA_OK);
+            const gka_golden_row *const h = &v.rows[GKA_OUT_H_FINAL];
             assert_true(h->judged.ok == (wrong ? GKA_FAIL : GKA_PASS));
             assert_true(h->tolerance >= gka_format_unit_roundoff(gka_format_of_dtype(types[i])));
             end(&c, &v, file);
@@ -415,11 +429,12 @@ static void test_by_exact(void **state) {
     gka_file *file;
     const gka_golden_options options = {.by_exact = true};
     start(&c);
-    put_reference(&c, JUDGE_FRO, ".exact", GKA_NEAREST_EVEN);
-    put_reference(&c, JUDGE_X, ".exact", GKA_NEAREST_EVEN);
+    put_reference(&c, GKA_OUT_FRO, ".exact", GKA_NEAREST_EVEN);
+    put_reference(&c, GKA_OUT_X, ".exact", GKA_NEAREST_EVEN);
     for (int by_exact = 0; by_exact < 2; by_exact++) {
         assert_int_equal(judge(&c, ALL, by_exact ? &options : NULL, &v, &file), GKA_OK);
-        const gka_golden_row *const x = &v.rows[JUDGE_X], *const o = &v.rows[JUDGE_O];
+        const gka_golden_row *const x = &v.rows[row_of(GKA_OUT_X)], *const o =
+                                                                        &v.rows[row_of(GKA_OUT_O)];
         assert_true(!x->local && bits_of(x->steps) != bits_of(x->total));
         assert_true(bits_of(x->judged.rel_err) == bits_of(by_exact ? x->total : x->steps));
         assert_true(o->local == (o->own < (by_exact ? o->total : o->steps)));
@@ -439,13 +454,14 @@ static void test_cut_off_not_rounded(void **state) {
     gka_golden_verdict v;
     gka_file *file;
     start(&c);
-    put_reference(&c, JUDGE_X, ".steps", GKA_TOWARD_ZERO);
-    put_reference(&c, JUDGE_SOLVE_DQ, ".steps", GKA_NEAREST_EVEN);
+    put_reference(&c, GKA_OUT_X, ".steps", GKA_TOWARD_ZERO);
+    put_reference(&c, GKA_OUT_SOLVE_DQ, ".steps", GKA_NEAREST_EVEN);
     assert_int_equal(judge(&c, ALL, NULL, &v, &file), GKA_OK);
-    assert_int_equal(v.rows[JUDGE_X].judged.ok, GKA_PASS);
-    assert_true(v.rows[JUDGE_X].toward_zero >= 1);
-    const double share = v.rows[JUDGE_SOLVE_DQ].toward_zero; /* 4 of the binomial's sigmas */
-    assert_true(fabs(share - .5) < 2 / sqrt((double)v.rows[JUDGE_SOLVE_DQ].judged.count));
+    assert_int_equal(v.rows[row_of(GKA_OUT_X)].judged.ok, GKA_PASS);
+    assert_true(v.rows[row_of(GKA_OUT_X)].toward_zero >= 1);
+    const double share =
+        v.rows[row_of(GKA_OUT_SOLVE_DQ)].toward_zero; /* 4 of the binomial's sigmas */
+    assert_true(fabs(share - .5) < 2 / sqrt((double)v.rows[row_of(GKA_OUT_SOLVE_DQ)].judged.count));
     end(&c, &v, file);
 }
 
@@ -456,29 +472,29 @@ static void test_a_symmetric_dh0(void **state) {
     gka_golden_verdict v;
     gka_file *file;
     start(&c);
-    const gka_tensor *const dh0 = &c.tensors[JUDGE_SOLVE_DH0];
+    const gka_tensor *const dh0 = &c.tensors[GKA_OUT_SOLVE_DH0];
     const int64_t D = dh0->shape[dh0->rank - 1], count = gka_tensor_count(dh0);
     double change = 0;
     for (int64_t i = 0; i < count; i++) {
         const int64_t row = i % (D * D) / D, column = i % D, other = i + (column - row) * (D - 1);
         if (column <= row)
             continue;
-        const double a = get(&c, JUDGE_SOLVE_DH0, i), b = get(&c, JUDGE_SOLVE_DH0, other);
+        const double a = get(&c, GKA_OUT_SOLVE_DH0, i), b = get(&c, GKA_OUT_SOLVE_DH0, other);
         change += (a - b) * (a - b);
-        put(&c, JUDGE_SOLVE_DH0, i, (a + b) / 2);
-        put(&c, JUDGE_SOLVE_DH0, other, (a + b) / 2);
+        put(&c, GKA_OUT_SOLVE_DH0, i, (a + b) / 2);
+        put(&c, GKA_OUT_SOLVE_DH0, other, (a + b) / 2);
     }
     assert_true(change > 1);
     assert_int_equal(judge(&c, ALL, NULL, &v, &file), GKA_OK);
-    assert_true(v.rows[JUDGE_SOLVE_DH0].symmetric);
-    assert_int_equal(v.rows[JUDGE_SOLVE_DH0].judged.ok, GKA_PASS);
-    assert_true(v.rows[JUDGE_SOLVE_DH0].judged.rel_err < 1e-6);
+    assert_true(v.rows[row_of(GKA_OUT_SOLVE_DH0)].symmetric);
+    assert_int_equal(v.rows[row_of(GKA_OUT_SOLVE_DH0)].judged.ok, GKA_PASS);
+    assert_true(v.rows[row_of(GKA_OUT_SOLVE_DH0)].judged.rel_err < 1e-6);
     gka_golden_verdict_free(&v);
     gka_file_close(file);
-    put(&c, JUDGE_SOLVE_DH0, 1, 1.0001 * get(&c, JUDGE_SOLVE_DH0, 1));
+    put(&c, GKA_OUT_SOLVE_DH0, 1, 1.0001 * get(&c, GKA_OUT_SOLVE_DH0, 1));
     assert_int_equal(judge(&c, ALL, NULL, &v, &file), GKA_OK);
-    assert_false(v.rows[JUDGE_SOLVE_DH0].symmetric);
-    assert_int_equal(v.rows[JUDGE_SOLVE_DH0].judged.ok, GKA_FAIL);
+    assert_false(v.rows[row_of(GKA_OUT_SOLVE_DH0)].symmetric);
+    assert_int_equal(v.rows[row_of(GKA_OUT_SOLVE_DH0)].judged.ok, GKA_FAIL);
     end(&c, &v, file);
 }
 
@@ -491,10 +507,10 @@ static void test_one_row(void **state) {
     enum { ROW = (1 * 40 + 33) * 4 + 2, V = 16 }; /* [1,33,2] of [2,40,4] */
     start(&c);
     for (int64_t i = ROW * V; i < (ROW + 1) * V; i++)
-        put(&c, JUDGE_O, i, get(&c, JUDGE_O, i) * 1.0625);
+        put(&c, GKA_OUT_O, i, get(&c, GKA_OUT_O, i) * 1.0625);
     assert_int_equal(judge(&c, ALL, NULL, &v, &file), GKA_OK);
     assert_int_equal(v.failed, 1);
-    const gka_golden_row *const o = &v.rows[JUDGE_O];
+    const gka_golden_row *const o = &v.rows[row_of(GKA_OUT_O)];
     assert_string_equal(o->name, "o");
     assert_int_equal(o->judged.ok, GKA_FAIL);
     assert_true(o->judged.rel_err <= o->tolerance && o->row_error > o->row_tolerance);

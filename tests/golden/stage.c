@@ -51,49 +51,49 @@ static golden_given load_given(const gka_problem *p, const gka_file *file) {
 static double distance(const gka_problem *p, const gka_file *file, int output, const char *suffix,
                        const double *values) {
     char name[48];
-    (void)snprintf(name, sizeof name, "%s%s", gka_judge_outputs[output].name, suffix);
+    (void)snprintf(name, sizeof name, "%s%s", gka_output_table[output].name, suffix);
     double *const ref = load(p, file, name, output);
     assert_non_null(ref);
-    const double d = gka_rel_err(gka_judge_count(p, output), values, ref);
+    const double d = gka_rel_err(gka_output_count(p, output), values, ref);
     gka_free(ref);
     return d;
 }
 
 /* The profile's own later stages at what the golden hands on, in their stored types if asked. */
 static void later_stages(const gka_problem *p, const gka_file *golden, const char *profile_name,
-                         bool store, golden_values *out) {
+                         bool store, gka_outputs *out) {
     gka_profile profile;
     gka_error error = {0};
     golden_given given = load_given(p, golden);
     unsigned wanted = 0;
-    for (int i = 0; i < JUDGE_OUTPUTS; i++) {
+    for (int i = 0; i < GKA_OUTPUTS; i++) {
         char name[48];
-        (void)snprintf(name, sizeof name, "%s.exact", gka_judge_outputs[i].name);
+        (void)snprintf(name, sizeof name, "%s.exact", gka_output_table[i].name);
         wanted |= (gka_file_find(golden, name) != NULL ? 1u : 0u) << i;
     }
     assert_int_equal(gka_profile_find(profile_name, &profile, &error), GKA_OK);
     assert_int_equal(gka_profile_set(&profile, "h0_sign=exact", &error), GKA_OK);
     assert_int_equal(gka_golden_allocate(p, wanted, out, &error), GKA_OK);
-    for (int part = JUDGE_SOLVE; part <= JUDGE_LAYER; part++) {
-        gka_chunk chunk = {0};
+    for (int part = GKA_PASS_SOLVE; part <= GKA_PASS_LAYER; part++) {
+        gka_outputs chunk = {0};
         const gka_chunk_given at = {
             .x = given.of[GIVEN_X],
             .fro = given.of[GIVEN_FRO],
-            .p = given.of[part == JUDGE_SOLVE ? GIVEN_SOLVE_P : GIVEN_LAYER_P]};
-        for (int i = 0; i < JUDGE_OUTPUTS; i++)
-            if (wanted >> i & 1 && (int)gka_judge_outputs[i].part == part)
-                *gka_judge_chunk(&chunk, i) = out->of[i];
+            .p = given.of[part == GKA_PASS_SOLVE ? GIVEN_SOLVE_P : GIVEN_LAYER_P]};
+        for (int i = 0; i < GKA_OUTPUTS; i++)
+            if (wanted >> i & 1 && (int)gka_output_table[i].pass == part)
+                chunk.of[i] = out->of[i];
         assert_int_equal(gka_chunk_backward(p, &profile,
-                                            part == JUDGE_SOLVE ? GKA_CHUNK_SOLVE : GKA_CHUNK_LAYER,
-                                            true, &at, &chunk, &error),
+                                            part == GKA_PASS_SOLVE ? GKA_OF_X : GKA_OF_O, true, &at,
+                                            &chunk, &error),
                          GKA_OK);
     }
-    golden_values x = {0}, o = {0};
-    x.of[JUDGE_X] = given.of[GIVEN_X];
-    if (wanted >> JUDGE_O & 1) {
-        assert_int_equal(gka_golden_local(p, 1u << JUDGE_O, &x, &o, &error), GKA_OK);
-        memcpy(out->of[JUDGE_O], o.of[JUDGE_O],
-               (size_t)gka_judge_count(p, JUDGE_O) * sizeof(double));
+    gka_outputs x = {0}, o = {0};
+    x.of[GKA_OUT_X] = given.of[GIVEN_X];
+    if (wanted >> GKA_OUT_O & 1) {
+        assert_int_equal(gka_golden_local(p, 1u << GKA_OUT_O, &x, &o, &error), GKA_OK);
+        memcpy(out->of[GKA_OUT_O], o.of[GKA_OUT_O],
+               (size_t)gka_output_count(p, GKA_OUT_O) * sizeof(double));
     }
     gka_golden_free(&o);
     if (store)
@@ -123,15 +123,15 @@ static void test_exact_is_the_formulas(void **state) {
     for (int s = 0; s < LATER; s++) {
         gka_file *const golden = make(later[s]);
         gka_problem p = problem_of(golden);
-        golden_values out = {0};
+        gka_outputs out = {0};
         later_stages(&p, golden, "exact64", false, &out);
         int compared = 0;
-        for (int i = 0; i < JUDGE_OUTPUTS; i++) {
+        for (int i = 0; i < GKA_OUTPUTS; i++) {
             if (out.of[i] == NULL)
                 continue;
             const double exact = distance(&p, golden, i, ".exact", out.of[i]);
             if (!(exact < 1e-12))
-                fail_msg("%s, %s: %.3g", later[s], gka_judge_outputs[i].name, exact);
+                fail_msg("%s, %s: %.3g", later[s], gka_output_table[i].name, exact);
             compared++;
         }
         assert_in_range(compared, 2, 3);
@@ -150,20 +150,20 @@ static void test_kernels_are_judged(void **state) {
             gka_file *const golden = make(later[s]);
             gka_file *candidate = NULL;
             gka_problem p = problem_of(golden);
-            golden_values out = {0};
+            gka_outputs out = {0};
             later_stages(&p, golden, "h100", true, &out);
-            gka_tensor tensors[JUDGE_OUTPUTS];
+            gka_tensor tensors[GKA_OUTPUTS];
             size_t count = 0;
             gka_error error = {0};
-            for (int i = 0; i < JUDGE_OUTPUTS; i++) {
+            for (int i = 0; i < GKA_OUTPUTS; i++) {
                 if (out.of[i] == NULL)
                     continue;
-                for (int64_t n = 0; wrong && n < gka_judge_count(&p, i); n++)
+                for (int64_t n = 0; wrong && n < gka_output_count(&p, i); n++)
                     out.of[i][n] = -out.of[i][n];
                 gka_tensor *const t = &tensors[count++];
                 *t = (gka_tensor){
-                    .name = gka_judge_outputs[i].name, .dtype = GKA_F64, .data = out.of[i]};
-                t->rank = gka_judge_shape(&p, i, t->shape);
+                    .name = gka_output_table[i].name, .dtype = GKA_F64, .data = out.of[i]};
+                t->rank = gka_output_shape(&p, i, t->shape);
             }
             gka_golden_verdict v;
             assert_int_equal(gka_file_write(CANDIDATE, tensors, count, NULL, 0, &error), GKA_OK);
@@ -195,10 +195,10 @@ static void test_solve(void **state) {
     for (size_t s = 0; s < sizeof specs / sizeof *specs; s++) {
         gka_file *const golden = make(specs[s]);
         gka_problem p = problem_of(golden);
-        const int outputs[] = {JUDGE_X, JUDGE_SOLVE_DQ, JUDGE_FRO};
+        const int outputs[] = {GKA_OUT_X, GKA_OUT_SOLVE_DQ, GKA_OUT_FRO};
         for (int i = 0; i < (s == 2 ? 2 : 3); i++) {
             char name[48];
-            (void)snprintf(name, sizeof name, "%s.steps", gka_judge_outputs[outputs[i]].name);
+            (void)snprintf(name, sizeof name, "%s.steps", gka_output_table[outputs[i]].name);
             double *const steps = load(&p, golden, name, outputs[i]);
             assert_non_null(steps);
             const double d = distance(&p, golden, outputs[i], ".exact", steps);
@@ -206,17 +206,17 @@ static void test_solve(void **state) {
                 fail_msg("%s, %s: %.3g", specs[s], name, d);
             gka_free(steps);
         }
-        golden_values own = {0};
+        gka_outputs own = {0};
         golden_given none = {0};
         gka_error error = {0};
-        const unsigned wanted = 1u << JUDGE_X | 1u << JUDGE_SOLVE_DQ | 1u << JUDGE_FRO;
+        const unsigned wanted = 1u << GKA_OUT_X | 1u << GKA_OUT_SOLVE_DQ | 1u << GKA_OUT_FRO;
         assert_int_equal(gka_golden_allocate(&p, wanted, &own, &error), GKA_OK);
         assert_int_equal(gka_golden_steps_at(&p, wanted, &none, &own, &error), GKA_OK);
         if (s == 0)
             for (int i = 0; i < 3; i++)
                 assert_true(distance(&p, golden, outputs[i], ".steps", own.of[outputs[i]]) < 1e-12);
         else /* a state in bf16 is another one */
-            assert_true(distance(&p, golden, JUDGE_X, ".steps", own.of[JUDGE_X]) > 1e-5);
+            assert_true(distance(&p, golden, GKA_OUT_X, ".steps", own.of[GKA_OUT_X]) > 1e-5);
         gka_golden_free(&own);
         gka_problem_free(&p);
         gka_file_close(golden);
@@ -231,25 +231,25 @@ static void test_decode(void **state) {
     gka_problem p = problem_of(golden);
     gka_profile h100;
     gka_error error = {0};
-    golden_values out = {0};
-    const unsigned wanted = 1u << JUDGE_X | 1u << JUDGE_FRO | 1u << JUDGE_H_FINAL;
+    gka_outputs out = {0};
+    const unsigned wanted = 1u << GKA_OUT_X | 1u << GKA_OUT_FRO | 1u << GKA_OUT_H_FINAL;
     assert_int_equal(gka_golden_allocate(&p, wanted, &out, &error), GKA_OK);
     assert_int_equal(gka_profile_find("h100", &h100, &error), GKA_OK);
-    gka_chunk chunk = {
-        .x = out.of[JUDGE_X], .fro = out.of[JUDGE_FRO], .h_final = out.of[JUDGE_H_FINAL]};
+    gka_outputs chunk = {
+        .x = out.of[GKA_OUT_X], .fro = out.of[GKA_OUT_FRO], .h_final = out.of[GKA_OUT_H_FINAL]};
     assert_int_equal(gka_chunk_decode(&p, &h100, &chunk, &error), GKA_OK);
-    assert_true(distance(&p, golden, JUDGE_X, ".exact", out.of[JUDGE_X]) < 0x1p-8);
-    assert_true(distance(&p, golden, JUDGE_FRO, ".exact", out.of[JUDGE_FRO]) < 0x1p-9);
-    assert_true(distance(&p, golden, JUDGE_H_FINAL, ".exact", out.of[JUDGE_H_FINAL]) < 0x1p-9);
+    assert_true(distance(&p, golden, GKA_OUT_X, ".exact", out.of[GKA_OUT_X]) < 0x1p-8);
+    assert_true(distance(&p, golden, GKA_OUT_FRO, ".exact", out.of[GKA_OUT_FRO]) < 0x1p-9);
+    assert_true(distance(&p, golden, GKA_OUT_H_FINAL, ".exact", out.of[GKA_OUT_H_FINAL]) < 0x1p-9);
     gka_golden_store(&p, wanted, &out);
     gka_tensor tensors[3];
     size_t count = 0;
-    for (int i = 0; i < JUDGE_OUTPUTS; i++) {
+    for (int i = 0; i < GKA_OUTPUTS; i++) {
         if (!(wanted >> i & 1))
             continue;
         gka_tensor *const t = &tensors[count++];
-        *t = (gka_tensor){.name = gka_judge_outputs[i].name, .dtype = GKA_F64, .data = out.of[i]};
-        t->rank = gka_judge_shape(&p, i, t->shape);
+        *t = (gka_tensor){.name = gka_output_table[i].name, .dtype = GKA_F64, .data = out.of[i]};
+        t->rank = gka_output_shape(&p, i, t->shape);
     }
     gka_file *candidate = NULL;
     gka_golden_verdict v;

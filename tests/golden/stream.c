@@ -155,8 +155,8 @@ static void test_same_errors(void **state) {
     generator.cotangents = true;
     generator.chunk_size = 32;
     assert_int_equal(gka_problem_generate(&generator, &p, &error), GKA_OK);
-    const unsigned all = (1u << JUDGE_OUTPUTS) - 1;
-    golden_values steps = {0};
+    const unsigned all = gka_judged_outputs();
+    gka_outputs steps = {0};
     golden_stream *stream = NULL;
     gka_profile exact64;
     const golden_inputs inputs = {0};
@@ -166,13 +166,13 @@ static void test_same_errors(void **state) {
                      GKA_OK);
     assert_int_equal(gka_golden_stream_steps(stream, NULL, &error), GKA_OK);
     for (size_t k = 0; k < sizeof kernels / sizeof *kernels; k++) {
-        golden_error a[JUDGE_OUTPUTS], b[JUDGE_OUTPUTS];
-        golden_values own = {0};
+        golden_error a[GKA_OUTPUTS], b[GKA_OUTPUTS];
+        gka_outputs own = {0};
         gka_profile profile;
         gka_problem q = p;
         q.chunk_size = kernels[k].C;
         const bool other = q.chunk_size != p.chunk_size || kernels[k].policy != NULL;
-        const unsigned wanted = other ? all & ~(1u << JUDGE_H_CHUNK) : all;
+        const unsigned wanted = other ? all & ~(1u << GKA_OUT_H_CHUNK) : all;
         golden_kernel kernel = {NULL, kernels[k].policy};
         if (kernels[k].profile != NULL) {
             assert_int_equal(gka_profile_find(kernels[k].profile, &profile, &error), GKA_OK);
@@ -187,10 +187,10 @@ static void test_same_errors(void **state) {
         assert_int_equal(gka_golden_errors(&q, wanted, &own, &steps, a, &error), GKA_OK);
         assert_int_equal(gka_golden_stream_errors(stream, kernel, &q, wanted, NULL, b, &error),
                          GKA_OK);
-        for (int i = 0; i < JUDGE_OUTPUTS; i++)
+        for (int i = 0; i < GKA_OUTPUTS; i++)
             if (wanted >> i & 1 &&
                 (bits_of(a[i].rel) != bits_of(b[i].rel) || bits_of(a[i].row) != bits_of(b[i].row)))
-                fail_msg("kernel %zu, %s: %a %a, streamed %a %a", k, gka_judge_outputs[i].name,
+                fail_msg("kernel %zu, %s: %a %a, streamed %a %a", k, gka_output_table[i].name,
                          a[i].rel, a[i].row, b[i].rel, b[i].row);
         gka_golden_free(&own);
     }

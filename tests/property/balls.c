@@ -283,7 +283,7 @@ static void forward(head *w, const gka_problem *problem, int64_t n, int64_t h) {
 
 /* From the last token to the first; A and E of row t are those of token t (1-based in NUMERICS), of
  * row T what the cotangents of the final states say, before a gate. */
-static void backward(head *w, const gka_problem *problem, gka_cotangent of, int64_t n, int64_t h) {
+static void backward(head *w, const gka_problem *problem, gka_of of, int64_t n, int64_t h) {
     const int64_t D = w->D, V = w->V, T = w->T;
     const gka_span span = gka_problem_span(problem, n);
     double *const row = gka_alloc((size_t)(D * (D + V) + 1), sizeof *row);
@@ -293,7 +293,7 @@ static void backward(head *w, const gka_problem *problem, gka_cotangent of, int6
     arb_init(one);
     arb_one(one);
     arb_ptr const dout = _arb_vec_init((slong)V), dy = _arb_vec_init((slong)D);
-    const bool layer = of == GKA_COTANGENT_O;
+    const bool layer = of == GKA_OF_O;
     gka_problem_dh_final(problem, n, h, row);
     set(w->A + T * D * D, D * D, row);
     _arb_vec_zero(w->E + T * D * V, (slong)(D * V));
@@ -389,7 +389,7 @@ enum { DECIDED, SECOND_WORDS, SHORT, WAYS };
 
 /* What one call of the oracle said. */
 typedef struct answer {
-    gka_exact out, lo;
+    gka_outputs out, lo;
     gka_oracle_report report;
     gka_status status;
     const gka_format *format;
@@ -443,7 +443,9 @@ typedef struct comparison {
     bool last, enough;
 } comparison;
 
-#define AT(member) offsetof(gka_exact, member)
+#define AT(member) offsetof(gka_outputs, member)
+#define MEMBER(pass, member)                                                                       \
+    ((pass) == OF_X ? offsetof(gka_outputs, solve.member) : offsetof(gka_outputs, layer.member))
 
 /* `count` balls against elements from + 0, 1, .. of a member, whatever way it was computed. */
 static void compare_all(comparison *c, int pass, const char *name, size_t member, int64_t from,
@@ -491,15 +493,15 @@ static void compare_backward(comparison *c, int pass, const head *w, int64_t n, 
     const int64_t D = w->D, V = w->V, m = n * p->H + h;
     for (int64_t t = 0; t < w->T; t++) {
         const int64_t at = (span.b * p->T + span.begin + t) * p->H + h;
-        compare_all(c, pass, "p", AT(p), at * D, w->p + t * D, D);
-        compare_all(c, pass, "dq", AT(dq), at * D, w->dq + t * D, D);
-        compare_all(c, pass, "dalpha", AT(dalpha), at, w->dalpha + t, 1);
-        compare_all(c, pass, "dg_h", AT(dg_h), at, w->dg_h + t, 1);
-        compare_all(c, pass, "dg_u", AT(dg_u), at, w->dg_u + t, 1);
-        compare_all(c, pass, "dg", AT(dg), at, w->dg + t, 1);
+        compare_all(c, pass, "p", MEMBER(pass, p), at * D, w->p + t * D, D);
+        compare_all(c, pass, "dq", MEMBER(pass, dq), at * D, w->dq + t * D, D);
+        compare_all(c, pass, "dalpha", MEMBER(pass, dalpha), at, w->dalpha + t, 1);
+        compare_all(c, pass, "dg_h", MEMBER(pass, dg_h), at, w->dg_h + t, 1);
+        compare_all(c, pass, "dg_u", MEMBER(pass, dg_u), at, w->dg_u + t, 1);
+        compare_all(c, pass, "dg", MEMBER(pass, dg), at, w->dg + t, 1);
     }
-    compare_all(c, pass, "dh0", AT(dh0), m * D * D, w->A, D * D);
-    compare_all(c, pass, "du0", AT(du0), m * D * V, w->E, D * V);
+    compare_all(c, pass, "dh0", MEMBER(pass, dh0), m * D * D, w->A, D * D);
+    compare_all(c, pass, "du0", MEMBER(pass, du0), m * D * V, w->E, D * V);
 }
 
 /* Keys and values are summed over the query heads that read them. */
@@ -508,8 +510,8 @@ static void compare_group(comparison *c, int pass, int64_t n, int64_t group, con
     const gka_span span = gka_problem_span(p, n);
     for (int64_t t = 0; t < sum->T; t++) {
         const int64_t at = (span.b * p->T + span.begin + t) * p->G + group;
-        compare_all(c, pass, "dk", AT(dk), at * p->D, sum->dk + t * p->D, p->D);
-        compare_all(c, pass, "dv", AT(dv), at * p->V, sum->dv + t * p->V, p->V);
+        compare_all(c, pass, "dk", MEMBER(pass, dk), at * p->D, sum->dk + t * p->D, p->D);
+        compare_all(c, pass, "dv", MEMBER(pass, dv), at * p->V, sum->dv + t * p->V, p->V);
     }
 }
 
@@ -530,7 +532,7 @@ static void compare_heads(comparison *c, slong P, int64_t n, int64_t group) {
         for (int pass = OF_X; pass <= OF_O && w.solved; pass++) {
             if (pass == OF_O && p->V == 0)
                 continue;
-            backward(&w, p, pass == OF_X ? GKA_COTANGENT_X : GKA_COTANGENT_O, n, h);
+            backward(&w, p, pass == OF_X ? GKA_OF_X : GKA_OF_O, n, h);
             _arb_vec_add(sums[pass].dk, sums[pass].dk, w.dk, (slong)(T * p->D), P);
             _arb_vec_add(sums[pass].dv, sums[pass].dv, w.dv, (slong)(T * p->V), P);
             if (w.solved)
@@ -671,11 +673,10 @@ static void ask(const gka_problem *p, int pass, answer *a) {
     gka_free(a->out.kappa);
     gka_free(a->lo.kappa);
     a->out.kappa = a->lo.kappa = NULL;
-    gka_exact *const lo = a->with_lo ? &a->lo : NULL;
-    a->status = pass == FORWARD
-                    ? gka_oracle_forward(p, &options, &a->out, lo, &a->report, &error)
-                    : gka_oracle_gradient(p, pass == OF_X ? GKA_COTANGENT_X : GKA_COTANGENT_O,
-                                          &options, &a->out, lo, &a->report, &error);
+    gka_outputs *const lo = a->with_lo ? &a->lo : NULL;
+    a->status = pass == FORWARD ? gka_oracle_forward(p, &options, &a->out, lo, &a->report, &error)
+                                : gka_oracle_gradient(p, pass == OF_X ? GKA_OF_X : GKA_OF_O,
+                                                      &options, &a->out, lo, &a->report, &error);
     if (a->status != GKA_OK && a->status != GKA_NO_CERTIFICATE &&
         a->status != GKA_NOT_POSITIVE_DEFINITE)
         fail_msg("%s", error.text);

@@ -11,7 +11,7 @@ enum { MOST = 64 };
 /* ---- against a dense Jacobian -------------------------------------------------------------- */
 
 typedef struct answers {
-    gka_exact forward, solve, layer;
+    gka_outputs forward, solve, layer;
 } answers;
 
 static void answers_new(const gka_problem *p, answers *a) {
@@ -28,8 +28,8 @@ static void answers_free(const gka_problem *p, answers *a) {
 
 static void answer(const gka_problem *p, answers *a) {
     lab_forward(p, GKA_ORACLE_FP64, &a->forward, NULL);
-    lab_gradient(p, GKA_COTANGENT_X, GKA_ORACLE_FP64, &a->solve, NULL);
-    lab_gradient(p, GKA_COTANGENT_O, GKA_ORACLE_FP64, &a->layer, NULL);
+    lab_gradient(p, GKA_OF_X, GKA_ORACLE_FP64, &a->solve, NULL);
+    lab_gradient(p, GKA_OF_O, GKA_ORACLE_FP64, &a->layer, NULL);
 }
 
 /* Output number `row`, in the order of gka/condition.h. */
@@ -38,11 +38,12 @@ static const double *output_of(const gka_problem *p, const answers *a, int row, 
     const struct {
         const double *at;
         int64_t count;
-    } outputs[GKA_CONDITION_ROWS] = {{a->forward.x, tokens * p->D}, {a->forward.o, tokens * p->V},
-                                     {a->solve.dq, tokens * p->D},  {a->solve.dk, rows * p->D},
-                                     {a->solve.dg, tokens},         {a->layer.dq, tokens * p->D},
-                                     {a->layer.dk, rows * p->D},    {a->layer.dv, rows * p->V},
-                                     {a->layer.dalpha, tokens},     {a->layer.dg, tokens}};
+    } outputs[GKA_CONDITION_ROWS] = {
+        {a->forward.x, tokens * p->D},      {a->forward.o, tokens * p->V},
+        {a->solve.solve.dq, tokens * p->D}, {a->solve.solve.dk, rows * p->D},
+        {a->solve.solve.dg, tokens},        {a->layer.layer.dq, tokens * p->D},
+        {a->layer.layer.dk, rows * p->D},   {a->layer.layer.dv, rows * p->V},
+        {a->layer.layer.dalpha, tokens},    {a->layer.layer.dg, tokens}};
     *count = outputs[row].count;
     return outputs[row].at;
 }
@@ -228,19 +229,17 @@ static void test_floor(void **state) {
     const gka_profile exact64 = profile_of("exact64", GKA_TWO_TERM);
     condition(&p, &exact64, rows);
     double x[N], f[T], dp[N], dk[N], rounded_x[N], rounded_f[T], rounded_p[N], rounded_dk[N];
-    gka_exact forward = {.x = x, .fro = f}, solve = {.p = dp, .dk = dk};
+    gka_outputs forward = {.x = x, .fro = f}, solve = {.solve.p = dp, .solve.dk = dk};
     assert_int_equal(gka_oracle_forward(&p, NULL, &forward, NULL, NULL, NULL), GKA_OK);
-    assert_int_equal(gka_oracle_gradient(&p, GKA_COTANGENT_X, NULL, &solve, NULL, NULL, NULL),
-                     GKA_OK);
+    assert_int_equal(gka_oracle_gradient(&p, GKA_OF_X, NULL, &solve, NULL, NULL, NULL), GKA_OK);
     stored("bf16", N, x, rounded_x);
     stored("fp32", T, f, rounded_f);
     stored("bf16", N, dp, rounded_p);
     assert_true(bits_of(rows[0].floor) == bits_of(gka_rel_err(N, rounded_x, x)));
     assert_true(bits_of(rows[2].floor) == bits_of(gka_rel_err(N, rounded_p, dp)));
     const gka_chunk_given given = {.x = rounded_x, .fro = rounded_f, .p = rounded_p};
-    gka_chunk out = {.dk = rounded_dk};
-    assert_int_equal(gka_chunk_backward(&p, &exact64, GKA_CHUNK_SOLVE, true, &given, &out, NULL),
-                     GKA_OK);
+    gka_outputs out = {.solve.dk = rounded_dk};
+    assert_int_equal(gka_chunk_backward(&p, &exact64, GKA_OF_X, true, &given, &out, NULL), GKA_OK);
     stored("bf16", N, rounded_dk, rounded_dk);
     assert_true(bits_of(rows[3].floor) == bits_of(gka_rel_err(N, rounded_dk, dk)));
     gka_problem_free(&p);

@@ -8,10 +8,10 @@
 
 #include <mpfr.h>
 
-enum { TENSORS = GKA_GRADIENT_DU0 + 1, JUDGE_BITS = 1700, FEW_BITS = 80 };
+enum { TENSORS = GKA_GRADIENT_DG_U + 1, JUDGE_BITS = 1700, FEW_BITS = 80 };
 
-static const char *const names[TENSORS] = {"p",  "dq",   "dk",   "dv",  "dalpha",
-                                           "dg", "dg_h", "dg_u", "dh0", "du0"};
+static const char *const names[TENSORS] = {"dq",  "dk",  "dv", "dalpha", "dg",
+                                           "dh0", "du0", "p",  "dg_h",   "dg_u"};
 
 typedef struct tally {
     histogram of[TENSORS];
@@ -25,41 +25,34 @@ static void tally_start(tally *s) {
         s->of[i].name = names[i];
 }
 
-static double *array(const gka_exact *e, int tensor) {
-    return gka_gradient_member(e, (gka_gradient)tensor);
+static double *array(gka_of of, const gka_outputs *e, int tensor) {
+    return gka_gradient_member(of, e, (gka_gradient)tensor);
 }
 
 static int64_t count_of(const gka_problem *p, int tensor) {
-    gka_exact none = {0};
-    lab_member m[LAB_MEMBERS];
-    lab_members(p, &none, m);
-    for (int i = 0; i < LAB_MEMBERS; i++)
-        if (strcmp(m[i].name, names[tensor]) == 0)
-            return m[i].count;
-    fail();
-    return 0;
+    return gka_output_count(p, gka_gradient_output(GKA_OF_O, (gka_gradient)tensor));
 }
 
 /* Results, their enclosure, and what MPFR says. */
 typedef struct lab_results {
-    gka_exact out, hi, lo, error, exact, exact_lo;
+    gka_outputs out, hi, lo, error, exact, exact_lo;
 } lab_results;
 
 static void each_result(const gka_problem *p, lab_results *r,
-                        void (*call)(const gka_problem *, gka_exact *)) {
-    gka_exact *const all[] = {&r->out, &r->hi, &r->lo, &r->error, &r->exact, &r->exact_lo};
+                        void (*call)(const gka_problem *, gka_outputs *)) {
+    gka_outputs *const all[] = {&r->out, &r->hi, &r->lo, &r->error, &r->exact, &r->exact_lo};
     for (int i = 0; i < 6; i++)
         call(p, all[i]);
 }
 
-static void free_results(const gka_problem *p, gka_exact *e) {
+static void free_results(const gka_problem *p, gka_outputs *e) {
     lab_exact_free(p, e);
 }
 
-static void gradient(const gka_problem *p, gka_cotangent cotangent, const gka_oracle_given *given,
-                     gka_gradient_enclosure *e, gka_exact *out, gka_oracle_report *report) {
+static void gradient(const gka_problem *p, gka_of cotangent, const gka_oracle_given *given,
+                     gka_gradient_enclosure *e, gka_outputs *out, gka_oracle_report *report) {
     const gka_oracle_options options = {.oracle = GKA_ORACLE_CERTIFIED, .given = given};
-    gka_exact nothing = {0};
+    gka_outputs nothing = {0};
     gka_error error = {0};
     *report = (gka_oracle_report){0};
     if (gka_certified_gradient_enclose(p, cotangent, &options, out, &nothing, e, report, &error) !=
@@ -67,8 +60,8 @@ static void gradient(const gka_problem *p, gka_cotangent cotangent, const gka_or
         fail_msg("%s", error.text);
 }
 
-static void judge(const gka_problem *p, gka_cotangent cotangent, gka_exact *exact,
-                  gka_exact *exact_lo) {
+static void judge(const gka_problem *p, gka_of cotangent, gka_outputs *exact,
+                  gka_outputs *exact_lo) {
     const gka_oracle_options options = {.oracle = GKA_ORACLE_MPFR, .precision = JUDGE_BITS};
     gka_error error = {0};
     if (gka_oracle_gradient(p, cotangent, &options, exact, exact_lo, NULL, &error) != GKA_OK)
@@ -77,20 +70,21 @@ static void judge(const gka_problem *p, gka_cotangent cotangent, gka_exact *exac
 
 /* Every element within its bound, and rounded as MPFR's is. What the cotangent of x leaves zero is
  * not enclosed. */
-static void compare(const gka_problem *p, gka_cotangent cotangent, const lab_results *r, tally *s) {
+static void compare(const gka_problem *p, gka_of cotangent, const lab_results *r, tally *s) {
     for (int i = 0; i < TENSORS; i++) {
-        const double *const hi = array(&r->hi, i), *const lo = array(&r->lo, i);
-        const double *const exact = array(&r->exact, i), *const rest = array(&r->exact_lo, i);
+        const double *const hi = array(cotangent, &r->hi, i), *const lo =
+                                                                  array(cotangent, &r->lo, i);
+        const double *const exact = array(cotangent, &r->exact, i), *const rest = array(
+                                                                        cotangent, &r->exact_lo, i);
         double widest = 0, most = 0;
-        const bool zero =
-            cotangent == GKA_COTANGENT_X && (i == GKA_GRADIENT_DV || i == GKA_GRADIENT_DU0);
+        const bool zero = cotangent == GKA_OF_X && (i == GKA_GRADIENT_DV || i == GKA_GRADIENT_DU0);
         for (int64_t j = 0; j < count_of(p, i); j++) {
-            const double is = array(&r->out, i)[j], should = zero ? 0 : exact[j] + 0.0;
+            const double is = array(cotangent, &r->out, i)[j], should = zero ? 0 : exact[j] + 0.0;
             if (bits_of(is) != bits_of(should))
                 fail_msg("%s[%lld]: %a, not %a", names[i], (long long)j, is, should);
             if (zero)
                 continue;
-            const double bound = array(&r->error, i)[j];
+            const double bound = array(cotangent, &r->error, i)[j];
             histogram_add(&s->of[i], bound,
                           fabs(two_word_difference(hi[j], lo[j], exact[j], rest[j])));
             widest = fmax(widest, bound);
@@ -115,10 +109,10 @@ static void tally_print(const tally *s) {
 /* bits 0: double-double's bounds; else MPFR's, which is made to decide everything at that. */
 static void problem_inside(const gka_problem *p, int bits, tally *s) {
     for (int c = 0; c < 2; c++) {
-        const gka_cotangent cotangent = c == 0 ? GKA_COTANGENT_X : GKA_COTANGENT_O;
+        const gka_of cotangent = c == 0 ? GKA_OF_X : GKA_OF_O;
         lab_results r;
         gka_oracle_report report;
-        if (cotangent == GKA_COTANGENT_O && p->V == 0)
+        if (cotangent == GKA_OF_O && p->V == 0)
             continue;
         each_result(p, &r, lab_exact_new);
         gka_gradient_enclosure e = {.hi = r.hi, .lo = r.lo, .error = r.error};
@@ -127,7 +121,7 @@ static void problem_inside(const gka_problem *p, int bits, tally *s) {
         s->in_mpfr += report.elements_mpfr;
         s->undecided += report.elements_undecided;
         if (bits > 0) {
-            gka_exact low;
+            gka_outputs low;
             lab_exact_new(p, &low);
             e.widen = 1e30;
             e.precision = bits;
@@ -144,18 +138,18 @@ static void problem_inside(const gka_problem *p, int bits, tally *s) {
  * by the pass in MPFR, whose formulas conformance/given judges. */
 static void problem_at_given(const gka_problem *p, tally *s) {
     for (int c = 0; c < 2; c++) {
-        const gka_cotangent cotangent = c == 0 ? GKA_COTANGENT_X : GKA_COTANGENT_O;
+        const gka_of cotangent = c == 0 ? GKA_OF_X : GKA_OF_O;
         lab_results r;
-        gka_exact low, unused;
+        gka_outputs low, unused;
         gka_oracle_report report;
-        if (cotangent == GKA_COTANGENT_O && p->V == 0)
+        if (cotangent == GKA_OF_O && p->V == 0)
             continue;
         each_result(p, &r, lab_exact_new);
         lab_exact_new(p, &low);
         lab_exact_new(p, &unused);
         lab_forward(p, GKA_ORACLE_FP64, &low, NULL);
         lab_gradient(p, cotangent, GKA_ORACLE_FP64, &low, NULL);
-        const gka_oracle_given given = {.x = low.x, .p = low.p, .fro = low.fro};
+        const gka_oracle_given given = {.x = low.x, .p = low.gradient[cotangent].p, .fro = low.fro};
         gka_gradient_enclosure e = {.hi = r.hi, .lo = r.lo, .error = r.error};
         gradient(p, cotangent, &given, &e, &r.out, &report);
         s->elements += report.elements;

@@ -10,7 +10,7 @@ typedef struct slot {
     int64_t count;
 } slot;
 
-static void slots_of(const gka_problem *p, gka_cotangent of, gka_direction *d, slot s[SLOTS]) {
+static void slots_of(const gka_problem *p, gka_of of, gka_direction *d, slot s[SLOTS]) {
     const int64_t tokens = p->B * p->T * p->H, rows = p->B * p->T * p->G;
     const slot slots[SLOTS] = {{&d->q, tokens * p->D}, {&d->k, rows * p->D},
                                {&d->v, rows * p->V},   {&d->alpha, tokens},
@@ -19,7 +19,7 @@ static void slots_of(const gka_problem *p, gka_cotangent of, gka_direction *d, s
 }
 
 /* Multiples of 2^-7 in [-1,1]; seed 0: NaN, so that what is not written shows. */
-static void direction_new(const gka_problem *p, gka_cotangent of, uint64_t seed, gka_direction *d) {
+static void direction_new(const gka_problem *p, gka_of of, uint64_t seed, gka_direction *d) {
     slot s[SLOTS];
     slots_of(p, of, d, s);
     for (int i = 0; i < SLOTS; i++) {
@@ -36,14 +36,13 @@ static void direction_free(gka_direction *d) {
         gka_free(parts[i]);
 }
 
-static void hessian(const gka_problem *p, gka_cotangent of, const gka_direction *in,
-                    gka_direction *out) {
+static void hessian(const gka_problem *p, gka_of of, const gka_direction *in, gka_direction *out) {
     gka_error error = {0};
     if (gka_oracle_hessian(p, of, NULL, in, out, &error) != GKA_OK)
         fail_msg("%s", error.text);
 }
 
-static double dot(const gka_problem *p, gka_cotangent of, gka_direction *a, gka_direction *b) {
+static double dot(const gka_problem *p, gka_of of, gka_direction *a, gka_direction *b) {
     slot s[SLOTS], t[SLOTS];
     slots_of(p, of, a, s);
     slots_of(p, of, b, t);
@@ -130,7 +129,7 @@ enum { SHAPES = sizeof shapes / sizeof *shapes };
 
 /* The problem's tensors moved by e times the direction. Exact: multiples of 2^-7 on both sides, e a
  * small power of two. A missing gate or alpha stays what it is. */
-static void move(lab_case *lab, gka_cotangent of, const gka_direction *d, double e) {
+static void move(lab_case *lab, gka_of of, const gka_direction *d, double e) {
     const gka_problem *const p = &lab->problem;
     gka_direction parts = *d;
     slot s[SLOTS];
@@ -143,9 +142,9 @@ static void move(lab_case *lab, gka_cotangent of, const gka_direction *d, double
 }
 
 /* sum += c (hi + lo) of the gradients and of y */
-static void add_gradient(lab_case *lab, gka_cotangent of, double c, gka_direction *sum) {
+static void add_gradient(lab_case *lab, gka_of of, double c, gka_direction *sum) {
     const gka_problem *const p = &lab->problem;
-    gka_exact hi, lo, forward_hi, forward_lo;
+    gka_outputs hi, lo, forward_hi, forward_lo;
     lab_exact_new(p, &hi);
     lab_exact_new(p, &lo);
     lab_exact_new(p, &forward_hi);
@@ -154,10 +153,12 @@ static void add_gradient(lab_case *lab, gka_cotangent of, double c, gka_directio
     lab_forward(p, GKA_ORACLE_MPFR, &forward_hi, &forward_lo);
     slot s[SLOTS];
     slots_of(p, of, sum, s);
-    double *const his[SLOTS] = {hi.dq,     hi.dk, hi.dv,
-                                hi.dalpha, hi.dg, of ? forward_hi.o : forward_hi.x};
-    double *const los[SLOTS] = {lo.dq,     lo.dk, lo.dv,
-                                lo.dalpha, lo.dg, of ? forward_lo.o : forward_lo.x};
+    double *const his[SLOTS] = {hi.gradient[of].dq, hi.gradient[of].dk,
+                                hi.gradient[of].dv, hi.gradient[of].dalpha,
+                                hi.gradient[of].dg, of ? forward_hi.o : forward_hi.x};
+    double *const los[SLOTS] = {lo.gradient[of].dq, lo.gradient[of].dk,
+                                lo.gradient[of].dv, lo.gradient[of].dalpha,
+                                lo.gradient[of].dg, of ? forward_lo.o : forward_lo.x};
     for (int i = 0; i < SLOTS; i++)
         for (int64_t j = 0; j < s[i].count; j++)
             (*s[i].at)[j] += c * his[i][j] + c * los[i][j];
@@ -173,31 +174,31 @@ static void add_gradient(lab_case *lab, gka_cotangent of, double c, gka_directio
 static void prop_hessian_is_the_derivative(void **state) {
     (void)state;
     const double h = 0x1p-16;
-    for (int of = GKA_COTANGENT_X; of <= GKA_COTANGENT_O; of++)
+    for (int of = GKA_OF_X; of <= GKA_OF_O; of++)
         for (int i = 0; i < SHAPES; i++) {
             lab_case lab;
             gka_direction along, product, quotient;
             lab_new(&lab, &shapes[i]);
             const gka_problem *const p = &lab.problem;
-            direction_new(p, (gka_cotangent)of, 9, &along);
+            direction_new(p, (gka_of)of, 9, &along);
             slot in[SLOTS], s[SLOTS], t[SLOTS];
-            slots_of(p, (gka_cotangent)of, &along, in);
+            slots_of(p, (gka_of)of, &along, in);
             for (int64_t j = 0; lab.alpha == NULL && j < in[3].count; j++)
                 along.alpha[j] = 0;
             for (int64_t j = 0; lab.g == NULL && j < in[4].count; j++)
                 along.g[j] = 0;
-            direction_new(p, (gka_cotangent)of, 0, &product);
-            direction_new(p, (gka_cotangent)of, 1, &quotient);
-            slots_of(p, (gka_cotangent)of, &product, s);
-            slots_of(p, (gka_cotangent)of, &quotient, t);
+            direction_new(p, (gka_of)of, 0, &product);
+            direction_new(p, (gka_of)of, 1, &quotient);
+            slots_of(p, (gka_of)of, &product, s);
+            slots_of(p, (gka_of)of, &quotient, t);
             for (int k = 0; k < SLOTS; k++)
                 memset(*t[k].at, 0, (size_t)t[k].count * sizeof(double));
-            hessian(p, (gka_cotangent)of, &along, &product);
+            hessian(p, (gka_of)of, &along, &product);
             static const double at[4] = {1, -1, 2, -2}, weight[4] = {8, -8, -1, 1};
             for (int k = 0; k < 4; k++) {
-                move(&lab, (gka_cotangent)of, &along, at[k] * h);
-                add_gradient(&lab, (gka_cotangent)of, weight[k] / (12 * h), &quotient);
-                move(&lab, (gka_cotangent)of, &along, -at[k] * h);
+                move(&lab, (gka_of)of, &along, at[k] * h);
+                add_gradient(&lab, (gka_of)of, weight[k] / (12 * h), &quotient);
+                move(&lab, (gka_of)of, &along, -at[k] * h);
             }
             for (int k = 0; k < SLOTS; k++) {
                 double error = 0, norm = 0;
@@ -221,13 +222,13 @@ static void prop_hessian_is_the_derivative(void **state) {
  * D^2 terms through a solve of condition 1 + 1/a: T D^2 kappa^2 u. */
 static void prop_symmetric(void **state) {
     (void)state;
-    for (int of = GKA_COTANGENT_X; of <= GKA_COTANGENT_O; of++)
+    for (int of = GKA_OF_X; of <= GKA_OF_O; of++)
         for (int i = 0; i < SHAPES; i++) {
             lab_case lab;
             gka_direction a, b, Ha, Hb;
             lab_new(&lab, &shapes[i]);
             const gka_problem *const p = &lab.problem;
-            const gka_cotangent y = (gka_cotangent)of;
+            const gka_of y = (gka_of)of;
             direction_new(p, y, 11, &a);
             direction_new(p, y, 12, &b);
             direction_new(p, y, 0, &Ha);
@@ -267,22 +268,22 @@ static void test_parts(void **state) {
     gka_direction full, out, part = {0}, some = {0};
     lab_new(&lab, &shape);
     const gka_problem *const p = &lab.problem;
-    direction_new(p, GKA_COTANGENT_O, 3, &full);
-    direction_new(p, GKA_COTANGENT_O, 0, &out);
+    direction_new(p, GKA_OF_O, 3, &full);
+    direction_new(p, GKA_OF_O, 0, &out);
     slot s[SLOTS];
-    slots_of(p, GKA_COTANGENT_O, &full, s);
+    slots_of(p, GKA_OF_O, &full, s);
     for (int i = 0; i < SLOTS; i++)
         for (int64_t j = 0; i != 1 && j < s[i].count; j++)
             (*s[i].at)[j] = 0;
-    hessian(p, GKA_COTANGENT_O, &full, &out);
-    slots_of(p, GKA_COTANGENT_O, &out, s);
+    hessian(p, GKA_OF_O, &full, &out);
+    slots_of(p, GKA_OF_O, &out, s);
     for (int i = 0; i < SLOTS; i++)
         for (int64_t j = 0; j < s[i].count; j++)
             assert_true(isfinite((*s[i].at)[j]));
     part.k = full.k;
     double g[12];
     some.g = g;
-    hessian(p, GKA_COTANGENT_O, &part, &some);
+    hessian(p, GKA_OF_O, &part, &some);
     assert_memory_equal(g, out.g, sizeof g);
     direction_free(&full);
     direction_free(&out);
@@ -294,13 +295,13 @@ static void test_failing_allocations(void **state) {
     lab_case lab;
     gka_direction along, product;
     lab_new(&lab, &shapes[1]);
-    direction_new(&lab.problem, GKA_COTANGENT_O, 9, &along);
-    direction_new(&lab.problem, GKA_COTANGENT_O, 0, &product);
+    direction_new(&lab.problem, GKA_OF_O, 9, &along);
+    direction_new(&lab.problem, GKA_OF_O, 0, &product);
     const int64_t live = gka_alloc_live();
     for (int64_t n = 0;; n++) {
         gka_alloc_fail_at(n, false);
         const gka_status status =
-            gka_oracle_hessian(&lab.problem, GKA_COTANGENT_O, NULL, &along, &product, NULL);
+            gka_oracle_hessian(&lab.problem, GKA_OF_O, NULL, &along, &product, NULL);
         const bool reached = gka_alloc_fail_at(-1, false) > n;
         assert_int_equal(status, reached ? GKA_OUT_OF_MEMORY : GKA_OK);
         assert_int_equal(gka_alloc_live(), live);

@@ -22,11 +22,11 @@ static void add_inner(mpfr_t L, int64_t count, const double *weights, const doub
 
 /* L = <cotangent, result> for the result that the cotangent belongs to, and for the final states
  * that have one; 256 bits, of which the results give 106. */
-static void loss(const lab_case *lab, gka_cotangent cotangent, mpfr_t L) {
+static void loss(const lab_case *lab, gka_of cotangent, mpfr_t L) {
     const gka_problem *const p = &lab->problem;
-    const bool layer = cotangent == GKA_COTANGENT_O;
+    const bool layer = cotangent == GKA_OF_O;
     const int64_t tokens = p->B * p->T * p->H, states = p->N * p->H;
-    gka_exact out, lo;
+    gka_outputs out, lo;
     lab_exact_new(p, &out);
     lab_exact_new(p, &lo);
     lab_forward(p, GKA_ORACLE_MPFR, &out, &lo);
@@ -61,8 +61,7 @@ static void move(direction *d, double *element, double step) {
  * the inputs (and of exponentials) whose poles lie no nearer than the ridge lets them, about
  * lambda: with lambda >= 2^-6, h^8 L^(9)/630 is about 2^(-144-9) 9! 2^54 L = 2^-80 L. L itself is
  * known to 2^-106, hence the quotient to 2^-88 L. Both are far below 1e-20 = 2^-66. */
-static void difference(const lab_case *lab, gka_cotangent cotangent, const direction *d,
-                       mpfr_t result) {
+static void difference(const lab_case *lab, gka_of cotangent, const direction *d, mpfr_t result) {
     static const double h = 0x1p-18;
     static const long weights[4] = {672, -168, 32, -3};
     mpfr_t *const L = gka_mp_new(1, 256);
@@ -95,18 +94,18 @@ typedef struct graded {
 
 enum { PAIRS = 7 };
 
-static void pairs_of(const lab_case *lab, const gka_exact *out, const gka_exact *lo,
+static void pairs_of(const lab_case *lab, gka_of of, const gka_outputs *out, const gka_outputs *lo,
                      graded pairs[PAIRS]) {
     const gka_problem *const p = &lab->problem;
     const int64_t tokens = p->B * p->T, heads = p->N * p->H;
     const graded all[PAIRS] = {
-        {"q", lab->q, out->dq, lo->dq, tokens * p->H * p->D},
-        {"k", lab->k, out->dk, lo->dk, tokens * p->G * p->D},
-        {"v", lab->v, out->dv, lo->dv, tokens * p->G * p->V},
-        {"alpha", lab->alpha, out->dalpha, lo->dalpha, tokens * p->H},
-        {"g", lab->g, out->dg, lo->dg, tokens * p->H},
-        {"h0", lab->h0, out->dh0, lo->dh0, heads * p->D * p->D},
-        {"u0", lab->u0, out->du0, lo->du0, heads * p->D * p->V},
+        {"q", lab->q, out->gradient[of].dq, lo->gradient[of].dq, tokens * p->H * p->D},
+        {"k", lab->k, out->gradient[of].dk, lo->gradient[of].dk, tokens * p->G * p->D},
+        {"v", lab->v, out->gradient[of].dv, lo->gradient[of].dv, tokens * p->G * p->V},
+        {"alpha", lab->alpha, out->gradient[of].dalpha, lo->gradient[of].dalpha, tokens * p->H},
+        {"g", lab->g, out->gradient[of].dg, lo->gradient[of].dg, tokens * p->H},
+        {"h0", lab->h0, out->gradient[of].dh0, lo->gradient[of].dh0, heads * p->D * p->D},
+        {"u0", lab->u0, out->gradient[of].du0, lo->gradient[of].du0, heads * p->D * p->V},
     };
     memcpy(pairs, all, sizeof all);
 }
@@ -126,7 +125,7 @@ static void gradient_in(const graded *pair, int64_t i, mpfr_t sum) {
 }
 
 /* ||difference - gradient|| / ||gradient|| over one input. */
-static double worst_of_pair(const lab_case *lab, gka_cotangent cotangent, const graded *pair) {
+static double worst_of_pair(const lab_case *lab, gka_of cotangent, const graded *pair) {
     mpfr_t *const n = gka_mp_new(4, 256);
     assert_non_null(n);
     for (int64_t i = 0; i < pair->count; i++) {
@@ -157,7 +156,7 @@ static double worst_of_pair(const lab_case *lab, gka_cotangent cotangent, const 
 }
 
 /* |<gradient, direction> - difference| / |difference| for all inputs moved at once, by signs. */
-static double worst_of_direction(const lab_case *lab, gka_cotangent cotangent, const graded *pairs,
+static double worst_of_direction(const lab_case *lab, gka_of cotangent, const graded *pairs,
                                  uint64_t seed) {
     mpfr_t *const n = gka_mp_new(3, 256);
     assert_non_null(n);
@@ -209,18 +208,18 @@ static const lab_shape small[] = {
      .packed = true},
 };
 
-static void gradients_are_derivatives(gka_cotangent cotangent) {
+static void gradients_are_derivatives(gka_of cotangent) {
     for (size_t s = 0; s < sizeof small / sizeof *small; s++) {
         lab_shape shape = small[s];
         lab_case lab;
-        gka_exact out, lo;
+        gka_outputs out, lo;
         shape.seed = 7 + s;
         lab_new(&lab, &shape);
         lab_exact_new(&lab.problem, &out);
         lab_exact_new(&lab.problem, &lo);
         lab_gradient(&lab.problem, cotangent, GKA_ORACLE_MPFR, &out, &lo);
         graded pairs[PAIRS];
-        pairs_of(&lab, &out, &lo, pairs);
+        pairs_of(&lab, cotangent, &out, &lo, pairs);
         for (int a = 0; a < PAIRS; a++) {
             if (pairs[a].input == NULL)
                 continue;
@@ -238,12 +237,12 @@ static void gradients_are_derivatives(gka_cotangent cotangent) {
 
 static void prop_gradients_of_o_are_derivatives(void **state) {
     (void)state;
-    gradients_are_derivatives(GKA_COTANGENT_O);
+    gradients_are_derivatives(GKA_OF_O);
 }
 
 static void prop_gradients_of_x_are_derivatives(void **state) {
     (void)state;
-    gradients_are_derivatives(GKA_COTANGENT_X);
+    gradients_are_derivatives(GKA_OF_X);
 }
 
 /* ---- fp64 within its bound ------------------------------------------------------------------ */
@@ -294,7 +293,7 @@ static void count(double *most, double error, double bound) {
 
 typedef struct sides {
     const lab_case *lab;
-    gka_exact fp64, hi, lo;
+    gka_outputs fp64, hi, lo;
     worst *tally;
 } sides;
 
@@ -331,11 +330,11 @@ static void forward_bounds(const sides *s, int64_t b, int64_t t, int64_t h, doub
 
 /* One token of the reverse: *next is the token after it (or zeros), its A and E already times
  * gamma. e_dk [T,G], e_dv [T,G] add up over the heads of a group. */
-static void reverse_bounds(const sides *s, gka_cotangent cotangent, int64_t b, int64_t t, int64_t h,
+static void reverse_bounds(const sides *s, gka_of cotangent, int64_t b, int64_t t, int64_t h,
                            double steps, const bounds *before, const bounds *next, bounds *z,
                            double *e_dk, double *e_dv) {
     const gka_problem *const p = &s->lab->problem;
-    const bool layer = cotangent == GKA_COTANGENT_O;
+    const bool layer = cotangent == GKA_OF_O;
     const int64_t D = p->D, V = layer ? p->V : 0, i = (b * p->T + t) * p->H + h;
     const double d = (double)D, v = (double)V, a = p->ridge_ratio,
                  alpha = layer ? gka_problem_alpha(p, b, t, h) : 1,
@@ -363,11 +362,18 @@ static void reverse_bounds(const sides *s, gka_cotangent cotangent, int64_t b, i
     z->E = p->scale * z->y * dout + next->E;
     z->e_E = p->scale * z->e_y * dout + next->e_E + 5 * u * z->E;
 
-    count(&s->tally->p, distance(D, s->fp64.p + i * D, s->hi.p + i * D, s->lo.p + i * D), z->e_p);
-    count(&s->tally->dq, distance(D, s->fp64.dq + i * D, s->hi.dq + i * D, s->lo.dq + i * D),
+    count(&s->tally->p,
+          distance(D, s->fp64.gradient[cotangent].p + i * D, s->hi.gradient[cotangent].p + i * D,
+                   s->lo.gradient[cotangent].p + i * D),
+          z->e_p);
+    count(&s->tally->dq,
+          distance(D, s->fp64.gradient[cotangent].dq + i * D, s->hi.gradient[cotangent].dq + i * D,
+                   s->lo.gradient[cotangent].dq + i * D),
           fabs(1 - alpha) * (z->e_dq + 3 * u * z->dq) + z->e_p + 2 * u * P);
     if (layer)
-        count(&s->tally->dalpha, fabs(s->fp64.dalpha[i] - s->hi.dalpha[i] - s->lo.dalpha[i]),
+        count(&s->tally->dalpha,
+              fabs(s->fp64.gradient[cotangent].dalpha[i] - s->hi.gradient[cotangent].dalpha[i] -
+                   s->lo.gradient[cotangent].dalpha[i]),
               z->e_dq * (z->x + q) + z->dq * (z->e_x + (d + 4) * u * (z->x + q)));
     gka_problem_k(p, b, t, h, row);
     const double k = norm(D, row);
@@ -381,7 +387,9 @@ static void reverse_bounds(const sides *s, gka_cotangent cotangent, int64_t b, i
     e_dk[j] += 2 * z->e_A * k + z->e_E * value + (2 * d + v + 12) * u * dk;
     e_dv[j] += z->e_E * k + (d + 8) * u * z->E * k;
     const double per_H = (steps + d * d / 8 + 12) * u, per_U = (steps + d * v / 8 + 12) * u;
-    count(&s->tally->dg, fabs(s->fp64.dg[i] - s->hi.dg[i] - s->lo.dg[i]),
+    count(&s->tally->dg,
+          fabs(s->fp64.gradient[cotangent].dg[i] - s->hi.gradient[cotangent].dg[i] -
+               s->lo.gradient[cotangent].dg[i]),
           gamma * ((z->e_A + per_H * z->A) * before->S + (z->e_E + per_U * z->E) * before->U));
     z->A *= gamma;
     z->E *= gamma;
@@ -389,8 +397,8 @@ static void reverse_bounds(const sides *s, gka_cotangent cotangent, int64_t b, i
     z->e_E = gamma * z->e_E + 2 * u * z->E;
 }
 
-static void head_within_bounds(const sides *s, gka_cotangent cotangent, int64_t n, int64_t h,
-                               double *e_dk, double *e_dv) {
+static void head_within_bounds(const sides *s, gka_of cotangent, int64_t n, int64_t h, double *e_dk,
+                               double *e_dv) {
     enum { LONGEST = 64 };
     const gka_problem *const p = &s->lab->problem;
     const int64_t D = p->D, V = p->V, i = n * p->H + h;
@@ -431,10 +439,14 @@ static void head_within_bounds(const sides *s, gka_cotangent cotangent, int64_t 
         reverse_bounds(s, cotangent, span.b, t, h, steps, &z[t - span.begin],
                        &z[t - span.begin + 2], &z[t - span.begin + 1], e_dk, e_dv);
     count(&s->tally->dh0,
-          distance(D * D, s->fp64.dh0 + i * D * D, s->hi.dh0 + i * D * D, s->lo.dh0 + i * D * D),
+          distance(D * D, s->fp64.gradient[cotangent].dh0 + i * D * D,
+                   s->hi.gradient[cotangent].dh0 + i * D * D,
+                   s->lo.gradient[cotangent].dh0 + i * D * D),
           z[1].e_A);
     count(&s->tally->du0,
-          distance(D * V, s->fp64.du0 + i * D * V, s->hi.du0 + i * D * V, s->lo.du0 + i * D * V),
+          distance(D * V, s->fp64.gradient[cotangent].du0 + i * D * V,
+                   s->hi.gradient[cotangent].du0 + i * D * V,
+                   s->lo.gradient[cotangent].du0 + i * D * V),
           z[1].e_E);
 }
 
@@ -454,8 +466,8 @@ static void case_within_bounds(const lab_case *lab, worst *tally) {
     lab_forward(p, GKA_ORACLE_FP64, &s.fp64, NULL);
     lab_forward(p, GKA_ORACLE_MPFR, &s.hi, &s.lo);
     for (int c = 0; c < 2; c++) {
-        const gka_cotangent cotangent = c == 0 ? GKA_COTANGENT_X : GKA_COTANGENT_O;
-        if (cotangent == GKA_COTANGENT_O && V == 0)
+        const gka_of cotangent = c == 0 ? GKA_OF_X : GKA_OF_O;
+        if (cotangent == GKA_OF_O && V == 0)
             continue;
         lab_gradient(p, cotangent, GKA_ORACLE_FP64, &s.fp64, NULL);
         lab_gradient(p, cotangent, GKA_ORACLE_MPFR, &s.hi, &s.lo);
@@ -464,9 +476,15 @@ static void case_within_bounds(const lab_case *lab, worst *tally) {
             for (int64_t h = 0; h < p->H; h++)
                 head_within_bounds(&s, cotangent, n, h, e_dk, e_dv);
         for (int64_t i = 0; i < p->B * p->T * p->G; i++) {
-            count(&tally->dk, distance(D, s.fp64.dk + i * D, s.hi.dk + i * D, s.lo.dk + i * D),
+            count(&tally->dk,
+                  distance(D, s.fp64.gradient[cotangent].dk + i * D,
+                           s.hi.gradient[cotangent].dk + i * D,
+                           s.lo.gradient[cotangent].dk + i * D),
                   e_dk[i]);
-            count(&tally->dv, distance(V, s.fp64.dv + i * V, s.hi.dv + i * V, s.lo.dv + i * V),
+            count(&tally->dv,
+                  distance(V, s.fp64.gradient[cotangent].dv + i * V,
+                           s.hi.gradient[cotangent].dv + i * V,
+                           s.lo.gradient[cotangent].dv + i * V),
                   e_dv[i]);
         }
     }

@@ -38,12 +38,12 @@ static double one_by_one(const gka_problem *p, const char *first, const char *se
     double x[32 * 16], steps[32 * 16];
     gka_profile profile;
     assert_int_equal(gka_profile_find("exact64", &profile, NULL), GKA_OK);
-    assert_int_equal(gka_chunk_forward(p, &profile, &(gka_chunk){.x = steps}, NULL, NULL, NULL),
+    assert_int_equal(gka_chunk_forward(p, &profile, &(gka_outputs){.x = steps}, NULL, NULL, NULL),
                      GKA_OK);
     assert_int_equal(gka_profile_find("h100", &profile, NULL), GKA_OK);
     assert_int_equal(gka_profile_set(&profile, first, NULL), GKA_OK);
     assert_int_equal(gka_profile_set(&profile, second, NULL), GKA_OK);
-    assert_int_equal(gka_chunk_forward(p, &profile, &(gka_chunk){.x = x}, NULL, NULL, NULL),
+    assert_int_equal(gka_chunk_forward(p, &profile, &(gka_outputs){.x = x}, NULL, NULL, NULL),
                      GKA_OK);
     return gka_rel_err(32 * 16, x, steps);
 }

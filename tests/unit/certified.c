@@ -10,14 +10,14 @@
 /* ---- correctly rounded --------------------------------------------------------------------- */
 
 /* MPFR at 640 bits rounds correctly but with a probability of 2^-500; its zeros may be -0. */
-static void judge(const gka_problem *problem, gka_exact *out, gka_exact *lo) {
+static void judge(const gka_problem *problem, gka_outputs *out, gka_outputs *lo) {
     const gka_oracle_options options = {.oracle = GKA_ORACLE_MPFR, .precision = 640};
     gka_error error = {0};
     if (gka_oracle_forward(problem, &options, out, lo, NULL, &error) != GKA_OK)
         fail_msg("%s", error.text);
 }
 
-static void compare(const gka_problem *problem, const char *what, gka_exact *a, gka_exact *b) {
+static void compare(const gka_problem *problem, const char *what, gka_outputs *a, gka_outputs *b) {
     lab_member ours[LAB_MEMBERS], theirs[LAB_MEMBERS];
     lab_members(problem, a, ours);
     lab_members(problem, b, theirs);
@@ -57,7 +57,7 @@ static void prop_correctly_rounded(void **state) {
         lab_shape shape = shapes[i];
         shape.seed = (uint64_t)i + 1;
         lab_case lab;
-        gka_exact out, lo, exact, exact_lo, only;
+        gka_outputs out, lo, exact, exact_lo, only;
         lab_new(&lab, &shape);
         const gka_problem *const p = &lab.problem;
         lab_exact_new(p, &out);
@@ -65,7 +65,7 @@ static void prop_correctly_rounded(void **state) {
         lab_exact_new(p, &only);
         lab_exact_new(p, &exact);
         lab_exact_new(p, &exact_lo);
-        gka_exact *const with_o[] = {&out, &only, &exact};
+        gka_outputs *const with_o[] = {&out, &only, &exact};
         for (int j = 0; j < 3 && p->V == 0; j++) {
             gka_free(with_o[j]->o);
             with_o[j]->o = NULL;
@@ -98,7 +98,7 @@ static void test_flipped_gamma_is_refused(void **state) {
     lab_case lab;
     lab_new(&lab, &shape);
     const gka_oracle_options options = {.oracle = GKA_ORACLE_CERTIFIED};
-    gka_exact out = {.x = out_x}, nothing = {0};
+    gka_outputs out = {.x = out_x}, nothing = {0};
     gka_oracle_report report = {0};
     for (int i = 0; i < 2; i++) {
         gka_enclosure e = {.x = x[i],
@@ -173,10 +173,10 @@ static void prop_other_formats(void **state) {
         const gka_format *const format = gka_format_find(names[f]);
         const gka_oracle_options options = {.oracle = GKA_ORACLE_CERTIFIED, .round_to = format};
         lab_case lab;
-        gka_exact out, exact, exact_lo;
+        gka_outputs out, exact, exact_lo;
         lab_member m[3][LAB_MEMBERS];
         lab_new(&lab, &shape);
-        gka_exact *const all[3] = {&out, &exact, &exact_lo};
+        gka_outputs *const all[3] = {&out, &exact, &exact_lo};
         for (int i = 0; i < 3; i++) {
             lab_exact_new(&lab.problem, all[i]);
             lab_members(&lab.problem, all[i], m[i]);
@@ -237,7 +237,7 @@ static void ties_and_zeros(int64_t D, double alpha, int64_t *constructed, int64_
                              .seed = 3};
     static const double second[3] = {0x1p-53, 0x1.8p-52, -1};
     lab_case lab;
-    gka_exact exact;
+    gka_outputs exact;
     lab_new(&lab, &shape);
     lab.problem.scale = 1;
     for (int64_t t = 0; t < T; t++) {
@@ -251,7 +251,7 @@ static void ties_and_zeros(int64_t D, double alpha, int64_t *constructed, int64_
     }
     lab_exact_new(&lab.problem, &exact);
     double *const o = gka_alloc((size_t)(T * V), sizeof *o);
-    gka_exact out = {.o = o};
+    gka_outputs out = {.o = o};
     gka_oracle_report report;
     gka_error error = {0};
     const gka_oracle_options options = {.oracle = GKA_ORACLE_CERTIFIED};
@@ -298,7 +298,7 @@ static void test_ties_of_states(void **state) {
     memcpy(lab.h0, h0, sizeof h0);
     memcpy(lab.u0, u0, sizeof u0);
     lab.k[0] = lab.k[1] = lab.v[0] = 1;
-    gka_exact out = {.h_final = h_final, .u_final = u_final}, lo = {.h_final = lo_h};
+    gka_outputs out = {.h_final = h_final, .u_final = u_final}, lo = {.h_final = lo_h};
     gka_oracle_report report;
     const gka_oracle_options options = {.oracle = GKA_ORACLE_CERTIFIED};
     assert_int_equal(gka_oracle_forward(&lab.problem, &options, &out, &lo, &report, NULL), GKA_OK);
@@ -328,7 +328,7 @@ static void test_ties_broken_by_decayed_states(void **state) {
     lab.v[0] = 1 + 0x1p-27;
     for (int i = 0; i < 6; i++) {
         double u_final, u_lo;
-        gka_exact out = {.u_final = &u_final}, lo = {.u_final = &u_lo};
+        gka_outputs out = {.u_final = &u_final}, lo = {.u_final = &u_lo};
         gka_oracle_report report;
         const gka_oracle_options options = {.oracle = GKA_ORACLE_CERTIFIED};
         lab.u0[0] = i % 2 == 0 ? 1 : -1;
@@ -357,7 +357,7 @@ static void test_below_mpfr(void **state) {
     const lab_shape shape = {
         .B = 1, .T = 3, .H = 1, .G = 1, .D = 2, .V = 1, .gate = true, .alpha = true, .seed = 9};
     lab_case lab;
-    gka_exact out;
+    gka_outputs out;
     lab_new(&lab, &shape);
     lab_exact_new(&lab.problem, &out);
     lab.g[1] = -3.4e38;
@@ -372,10 +372,10 @@ static void test_below_mpfr(void **state) {
         lab.k[2] = lab.k[3] = 0;
         assert_int_equal(gka_oracle_forward(&lab.problem, &options, &out, NULL, NULL, &error),
                          refused);
-        for (int of = GKA_COTANGENT_X; of <= GKA_COTANGENT_O; of++)
-            assert_int_equal(gka_oracle_gradient(&lab.problem, (gka_cotangent)of, &options, &out,
-                                                 NULL, NULL, &error),
-                             refused);
+        for (int of = GKA_OF_X; of <= GKA_OF_O; of++)
+            assert_int_equal(
+                gka_oracle_gradient(&lab.problem, (gka_of)of, &options, &out, NULL, NULL, &error),
+                refused);
     }
     lab_exact_free(&lab.problem, &out);
     lab_free(&lab);
@@ -388,14 +388,14 @@ static void test_far_below_binary64(void **state) {
     const lab_shape shape = {
         .B = 1, .T = 14, .H = 1, .G = 1, .D = 3, .V = 2, .gate = true, .alpha = true, .seed = 12};
     lab_case lab;
-    gka_exact out, lo, exact, exact_lo;
+    gka_outputs out, lo, exact, exact_lo;
     lab_new(&lab, &shape);
     for (int t = 1; t < 14; t++) {
         lab.g[t] = t < 12 ? -700 : -1;
         for (int i = 0; i < 3 && t != 12; i++)
             lab.k[3 * t + i] = 0;
     }
-    gka_exact *const all[4] = {&out, &lo, &exact, &exact_lo};
+    gka_outputs *const all[4] = {&out, &lo, &exact, &exact_lo};
     for (int i = 0; i < 4; i++)
         lab_exact_new(&lab.problem, all[i]);
     lab_forward(&lab.problem, GKA_ORACLE_CERTIFIED, &out, NULL);
@@ -423,7 +423,7 @@ static void test_restart_is_empty(void **state) {
                              .silent = true,
                              .seed = 21};
     lab_case lab;
-    gka_exact out;
+    gka_outputs out;
     gka_oracle_report report;
     const gka_oracle_options options = {.oracle = GKA_ORACLE_CERTIFIED};
     lab_new(&lab, &shape);
@@ -442,7 +442,7 @@ static void test_restart_is_empty(void **state) {
 
 typedef struct windows {
     const gka_problem *problem;
-    const gka_exact *whole, *part;
+    const gka_outputs *whole, *part;
     int64_t next, passed;
 } windows;
 
@@ -483,7 +483,7 @@ static void test_windows(void **state) {
                                  .silent = i % 5 == 0,
                                  .seed = (uint64_t)i};
         lab_case lab;
-        gka_exact whole, part;
+        gka_outputs whole, part;
         gka_oracle_report report;
         lab_new(&lab, &shape);
         /* One key, values that cancel: U = 0 at every second token, which MPFR must find out. */
@@ -504,12 +504,12 @@ static void test_windows(void **state) {
         const gka_oracle_report first = report;
         recomputed += report.recomputed;
         options.window = &window;
-        gka_exact wanted = {.x = part.x,
-                            .o = part.o,
-                            .fro = part.fro,
-                            .h_chunk = part.h_chunk,
-                            .h_final = part.h_final,
-                            .u_final = part.u_final};
+        gka_outputs wanted = {.x = part.x,
+                              .o = part.o,
+                              .fro = part.fro,
+                              .h_chunk = part.h_chunk,
+                              .h_final = part.h_final,
+                              .u_final = part.u_final};
         assert_int_equal(gka_oracle_forward(&lab.problem, &options, &wanted, NULL, &report, &error),
                          GKA_OK);
         assert_int_equal(s.next, shape.T);
@@ -536,14 +536,16 @@ typedef struct reverse_windows {
     int64_t kept;
 } reverse_windows;
 
-static void gradient_members(const gka_problem *p, gka_exact *e, bool layer,
+static void gradient_members(const gka_problem *p, gka_outputs *e, bool layer,
                              lab_member m[GRADIENT_MEMBERS]) {
-    const int64_t T = p->T, D = p->D;
-    const lab_member members[GRADIENT_MEMBERS] = {
-        {"p", &e->p, T * D},      {"dq", &e->dq, T * D},    {"dk", &e->dk, T * D},
-        {"dg", &e->dg, T},        {"dg_h", &e->dg_h, T},    {"dg_u", &e->dg_u, T},
-        {"dv", &e->dv, T * p->V}, {"dalpha", &e->dalpha, T}};
-    memcpy(m, members, sizeof members);
+    const gka_of of = layer ? GKA_OF_O : GKA_OF_X;
+    const int members[GRADIENT_MEMBERS] = {
+        GKA_GRADIENT_OUTPUT(of, P),  GKA_GRADIENT_OUTPUT(of, DQ),    GKA_GRADIENT_OUTPUT(of, DK),
+        GKA_GRADIENT_OUTPUT(of, DG), GKA_GRADIENT_OUTPUT(of, DG_H),  GKA_GRADIENT_OUTPUT(of, DG_U),
+        GKA_GRADIENT_OUTPUT(of, DV), GKA_GRADIENT_OUTPUT(of, DALPHA)};
+    for (int i = 0; i < GRADIENT_MEMBERS; i++)
+        m[i] = (lab_member){gka_output_table[members[i]].name, members[i], &e->of[members[i]],
+                            gka_output_count(p, members[i])};
     for (int i = 6; i < GRADIENT_MEMBERS && !layer; i++)
         m[i].name = NULL;
 }
@@ -566,7 +568,7 @@ static bool compare_gradients(void *context, int64_t begin, int64_t end) {
     reverse_windows *const s = context;
     const gka_problem *const p = s->all.problem;
     lab_member whole[GRADIENT_MEMBERS], part[GRADIENT_MEMBERS];
-    gka_exact a = *s->all.whole, b = *s->all.part;
+    gka_outputs a = *s->all.whole, b = *s->all.part;
     assert_int_equal(end, s->all.next);
     assert_true(begin % 4 == 0 && end - begin <= 4);
     s->all.next = begin;
@@ -599,9 +601,9 @@ static void test_windows_of_gradients(void **state) {
                                  .silent = i % 5 == 0,
                                  .seed = (uint64_t)i};
         const bool layer = i % 2 == 0;
-        const gka_cotangent cotangent = layer ? GKA_COTANGENT_O : GKA_COTANGENT_X;
+        const gka_of cotangent = layer ? GKA_OF_O : GKA_OF_X;
         lab_case lab;
-        gka_exact whole, part;
+        gka_outputs whole, part;
         lab_new(&lab, &shape);
         lab_exact_new(&lab.problem, &whole);
         lab_exact_new(&lab.problem, &part);
@@ -617,7 +619,7 @@ static void test_windows_of_gradients(void **state) {
                                           .context = &s};
         const gka_oracle_options options = {.oracle = GKA_ORACLE_CERTIFIED, .window = &window};
         const gka_gradient_enclosure e = {.widen = i % 5 == 0 ? 1e30 : 1}; /* MPFR decides all */
-        gka_exact nothing = {0};
+        gka_outputs nothing = {0};
         gka_oracle_report report = {0};
         gka_error error = {0};
         assert_int_equal(gka_certified_gradient_enclose(&lab.problem, cotangent, &options, &part,
@@ -627,9 +629,11 @@ static void test_windows_of_gradients(void **state) {
         assert_int_equal(report.elements_undecided, 0);
         assert_int_equal(s.all.next, 0);
         assert_int_equal(report.solves, shape.T);
-        assert_memory_equal(part.dh0, whole.dh0, (size_t)(shape.D * shape.D) * 8);
+        assert_memory_equal(part.gradient[cotangent].dh0, whole.gradient[cotangent].dh0,
+                            (size_t)(shape.D * shape.D) * 8);
         if (layer)
-            assert_memory_equal(part.du0, whole.du0, (size_t)(shape.D * shape.V) * 8);
+            assert_memory_equal(part.gradient[cotangent].du0, whole.gradient[cotangent].du0,
+                                (size_t)(shape.D * shape.V) * 8);
         lab_exact_free(&lab.problem, &whole);
         lab_exact_free(&lab.problem, &part);
         lab_free(&lab);
@@ -644,7 +648,7 @@ static void test_no_certificate(void **state) {
         .B = 1, .T = 2, .H = 1, .G = 1, .D = 3, .V = 2, .states = true, .h0_scale = -4, .seed = 4};
     lab_case lab;
     double x[6];
-    gka_exact out = {.x = x};
+    gka_outputs out = {.x = x};
     gka_error error = {0};
     const gka_oracle_options options = {.oracle = GKA_ORACLE_CERTIFIED};
     lab_new(&lab, &shape);
@@ -662,7 +666,7 @@ static void test_unsupported_format(void **state) {
     const gka_oracle_options options = {.oracle = GKA_ORACLE_CERTIFIED, .round_to = &format};
     lab_case lab;
     double x[1];
-    gka_exact out = {.x = x};
+    gka_outputs out = {.x = x};
     lab_new(&lab, &shape);
     assert_int_equal(gka_oracle_forward(&lab.problem, &options, &out, NULL, NULL, NULL),
                      GKA_UNSUPPORTED);
@@ -682,7 +686,7 @@ static void test_every_allocation_failing(void **state) {
                              .states = true,
                              .seed = 6};
     lab_case lab;
-    gka_exact out, lo;
+    gka_outputs out, lo;
     lab_new(&lab, &shape);
     lab_exact_new(&lab.problem, &out);
     lab_exact_new(&lab.problem, &lo);
@@ -694,8 +698,8 @@ static void test_every_allocation_failing(void **state) {
         for (; status != GKA_OK; n++) {
             gka_alloc_fail_at(n, false);
             status = call == 0 ? gka_oracle_forward(&lab.problem, &options, &out, &lo, NULL, NULL)
-                               : gka_oracle_gradient(&lab.problem, GKA_COTANGENT_O, &options, &out,
-                                                     &lo, NULL, NULL);
+                               : gka_oracle_gradient(&lab.problem, GKA_OF_O, &options, &out, &lo,
+                                                     NULL, NULL);
             gka_alloc_fail_at(-1, false);
             assert_true(status == GKA_OK || status == GKA_OUT_OF_MEMORY);
             assert_int_equal(gka_alloc_live(), live);

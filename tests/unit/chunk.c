@@ -251,7 +251,7 @@ static const shape shapes[] = {
 static void check_profile(const gka_problem *p, const gka_profile *profile, double margin) {
     outputs want = outputs_of(p), got = outputs_of(p);
     recurrence(p, margin, &want);
-    gka_chunk out = {
+    gka_outputs out = {
         .x = got.x, .fro = got.fro, .o = got.o, .h_final = got.h_final, .u_final = got.u_final};
     assert_int_equal(gka_chunk_forward(p, profile, &out, NULL, NULL, NULL), GKA_OK);
     const int64_t rows = p->B * p->T * p->H, heads = p->N * p->H;
@@ -314,7 +314,7 @@ static void test_exact64_margin_and_num_iter(void **state) {
         few.num_iter = 3;
         outputs want = outputs_of(&p), got = outputs_of(&p);
         recurrence(&p, .125, &want);
-        gka_chunk out = {.x = got.x};
+        gka_outputs out = {.x = got.x};
         assert_int_equal(gka_chunk_forward(&few, &profile, &out, NULL, NULL, NULL), GKA_OK);
         assert_true(worst_row(46, 8, got.x, want.x) <= 1e-12);
         outputs_drop(&want);
@@ -347,7 +347,7 @@ static void test_exact64_prefill_then_decode(void **state) {
     gka_profile profile;
     assert_int_equal(gka_profile_find("exact64", &profile, NULL), GKA_OK);
     outputs whole = outputs_of(&p), part = outputs_of(&p);
-    gka_chunk out = {.x = whole.x, .o = whole.o, .h_final = whole.h_final};
+    gka_outputs out = {.x = whole.x, .o = whole.o, .h_final = whole.h_final};
     assert_int_equal(gka_chunk_forward(&p, &profile, &out, NULL, NULL, NULL), GKA_OK);
     double H[2 * 49], U[2 * 35];
     for (int64_t t = 0; t < s.T;) {
@@ -363,7 +363,7 @@ static void test_exact64_prefill_then_decode(void **state) {
             step.h0 = view_of(H, 4, (const int64_t[]){1, 2, 7, 7});
             step.u0 = view_of(U, 4, (const int64_t[]){1, 2, 7, 5});
         }
-        out = (gka_chunk){.x = part.x + t * 14, .o = part.o + t * 10, .h_final = H, .u_final = U};
+        out = (gka_outputs){.x = part.x + t * 14, .o = part.o + t * 10, .h_final = H, .u_final = U};
         double h_next[2 * 49], u_next[2 * 35];
         out.h_final = h_next;
         out.u_final = u_next;
@@ -388,10 +388,10 @@ static void test_threads_do_not_matter(void **state) {
     gka_profile profile;
     assert_int_equal(gka_profile_find("ieee32", &profile, NULL), GKA_OK);
     outputs one = outputs_of(&p), many = outputs_of(&p);
-    gka_chunk out = {.x = one.x, .o = one.o};
+    gka_outputs out = {.x = one.x, .o = one.o};
     gka_set_threads(1);
     assert_int_equal(gka_chunk_forward(&p, &profile, &out, NULL, NULL, NULL), GKA_OK);
-    out = (gka_chunk){.x = many.x, .o = many.o};
+    out = (gka_outputs){.x = many.x, .o = many.o};
     gka_set_threads(3);
     assert_int_equal(gka_chunk_forward(&p, &profile, &out, NULL, NULL, NULL), GKA_OK);
     gka_set_threads(0);
@@ -545,16 +545,16 @@ static void check_gradients(const gka_problem *p, bool layer, bool bp_lambda) {
     assert_int_equal(gka_profile_find("exact64", &profile, NULL), GKA_OK);
     gradients want = gradients_of(p), got = gradients_of(p);
     implicit(p, layer, bp_lambda, &want);
-    gka_chunk out = {.p = got.p,
-                     .dq = got.dq,
-                     .dk = got.dk,
-                     .dv = got.dv,
-                     .dalpha = got.dalpha,
-                     .dg = got.dg,
-                     .dh0 = got.dh0};
-    assert_int_equal(gka_chunk_backward(p, &profile, layer ? GKA_CHUNK_LAYER : GKA_CHUNK_SOLVE,
-                                        bp_lambda, NULL, &out, NULL),
-                     GKA_OK);
+    const gka_of of = layer ? GKA_OF_O : GKA_OF_X;
+    gka_outputs out = {0};
+    out.gradient[of] = (gka_gradients){.p = got.p,
+                                       .dq = got.dq,
+                                       .dk = got.dk,
+                                       .dv = got.dv,
+                                       .dalpha = got.dalpha,
+                                       .dg = got.dg,
+                                       .dh0 = got.dh0};
+    assert_int_equal(gka_chunk_backward(p, &profile, of, bp_lambda, NULL, &out, NULL), GKA_OK);
     const int64_t rows = p->B * p->T * p->H, keys = p->B * p->T * p->G, heads = p->N * p->H;
     symmetrise(heads, p->D, want.dh0);
     symmetrise(heads, p->D, got.dh0);
@@ -766,7 +766,7 @@ static void test_multiply_adds_are_counted(void **state) {
         gka_chunk_report report;
         gka_set_threads(threads);
         assert_int_equal(
-            gka_chunk_forward(&p, &profile, &(gka_chunk){.x = x, .o = o}, NULL, &report, NULL),
+            gka_chunk_forward(&p, &profile, &(gka_outputs){.x = x, .o = o}, NULL, &report, NULL),
             GKA_OK);
         assert_int_equal(report.multiply_adds, tiles * (solve + norm + states + output));
     }
@@ -789,9 +789,9 @@ static void test_two_parts_are_stored(void **state) {
             profile.form = (gka_form)form;
             assert_int_equal(gka_profile_set(&profile, i ? "store=2" : "store_x=exact", NULL),
                              GKA_OK);
-            gka_chunk out = {.x = x[i], .p = dp[i], .dk = dk[i]};
-            assert_int_equal(
-                gka_chunk_backward(&p, &profile, GKA_CHUNK_SOLVE, true, NULL, &out, NULL), GKA_OK);
+            gka_outputs out = {.x = x[i], .solve.p = dp[i], .solve.dk = dk[i]};
+            assert_int_equal(gka_chunk_backward(&p, &profile, GKA_OF_X, true, NULL, &out, NULL),
+                             GKA_OK);
         }
         int rounded = 0;
         for (int i = 0; i < N; i++) {
@@ -827,8 +827,9 @@ static void test_two_parts_are_handed_over(void **state) {
         if (i == 0)
             assert_int_equal(gka_profile_set(&profile, "store_grad=exact", NULL), GKA_OK);
         double(*const r)[N] = results[i];
-        gka_chunk out = {.o = r[0], .dv = r[1], .p = r[2], .dalpha = r[3], .dk = r[4]};
-        assert_int_equal(gka_chunk_backward(&p, &profile, GKA_CHUNK_LAYER, true, NULL, &out, NULL),
+        gka_outputs out = {
+            .o = r[0], .layer.dv = r[1], .layer.p = r[2], .layer.dalpha = r[3], .layer.dk = r[4]};
+        assert_int_equal(gka_chunk_backward(&p, &profile, GKA_OF_O, true, NULL, &out, NULL),
                          GKA_OK);
     }
     for (int t = 0; t < 3; t += 2) { /* o and p; dv is itself stored in bf16 */
@@ -857,10 +858,15 @@ static void run_layer(bool fp16, const char *const *settings, double r[FP16_TENS
     for (; *settings != NULL; settings++)
         assert_int_equal(gka_profile_set(&profile, *settings, NULL), GKA_OK);
     assert_int_equal(gka_profile_set(&profile, fp16 ? "inputs=fp16" : "inputs=bf16", NULL), GKA_OK);
-    gka_chunk out = {
-        .x = r[0], .o = r[1], .dq = r[2], .dk = r[3], .dv = r[4], .dalpha = r[5], .dg = r[6]};
+    gka_outputs out = {.x = r[0],
+                       .o = r[1],
+                       .layer.dq = r[2],
+                       .layer.dk = r[3],
+                       .layer.dv = r[4],
+                       .layer.dalpha = r[5],
+                       .layer.dg = r[6]};
     memset(r, 0, FP16_TENSORS * sizeof *r);
-    if (gka_chunk_backward(&p, &profile, GKA_CHUNK_LAYER, true, NULL, &out, &error) != GKA_OK)
+    if (gka_chunk_backward(&p, &profile, GKA_OF_O, true, NULL, &out, &error) != GKA_OK)
         fail_msg("%s", error.text);
     gka_problem_free(&p);
 }
@@ -947,7 +953,7 @@ static void test_fp16_overflows(void **state) {
     for (int norm = 0; norm < 2; norm++) {
         double fro[40];
         gka_profile profile;
-        gka_chunk out = {.fro = fro};
+        gka_outputs out = {.fro = fro};
         assert_int_equal(gka_profile_find("h100", &profile, NULL), GKA_OK);
         assert_int_equal(gka_profile_set(&profile, "inputs=fp16", NULL), GKA_OK);
         if (norm == 1) {
@@ -1035,7 +1041,7 @@ static void test_warps_of_the_solver(void **state) {
                                            "num_warps=8"};
     for (int i = 0; i < 4; i++) {
         gka_profile profile;
-        gka_chunk out = {.fro = fro[i]};
+        gka_outputs out = {.fro = fro[i]};
         assert_int_equal(gka_profile_find("h100", &profile, NULL), GKA_OK);
         assert_int_equal(gka_profile_set(&profile, settings[i], NULL), GKA_OK);
         assert_int_equal(gka_chunk_forward(&p, &profile, &out, NULL, NULL, NULL), GKA_OK);
@@ -1118,7 +1124,7 @@ static void test_h100_refuses(void **state) {
     gka_profile profile;
     gka_error error = {0};
     assert_int_equal(gka_profile_find("h100", &profile, NULL), GKA_OK);
-    gka_chunk out = {0};
+    gka_outputs out = {0};
     assert_int_equal(gka_chunk_forward(&p, &profile, &out, NULL, NULL, &error), GKA_UNSUPPORTED);
     assert_non_null(strstr(error.text, "D = 5"));
     drop(&p);
@@ -1145,7 +1151,7 @@ static void test_exact64_decode(void **state) {
     assert_int_equal(gka_profile_find("exact64", &profile, NULL), GKA_OK);
     outputs want = outputs_of(&p), got = outputs_of(&p);
     recurrence(&p, 0, &want);
-    gka_chunk out = {.x = got.x, .fro = got.fro, .h_final = got.h_final};
+    gka_outputs out = {.x = got.x, .fro = got.fro, .h_final = got.h_final};
     assert_int_equal(gka_chunk_decode(&p, &profile, &out, NULL), GKA_OK);
     assert_true(worst_row(6, 1, got.fro, want.fro) <= 1e-13);
     assert_true(worst_row(6, 7, got.x, want.x) <= 1e-12);
@@ -1198,24 +1204,22 @@ static void test_h100_ungated_ragged_dk(void **state) {
     assert_int_equal(gka_problem_generate(&generator, &p, NULL), GKA_OK);
     assert_int_equal(gka_profile_find("h100", &profile, NULL), GKA_OK);
     double dq[40 * 32], dk[40 * 32];
-    gka_chunk out = {.dq = dq, .dk = dk};
-    assert_int_equal(gka_chunk_backward(&p, &profile, GKA_CHUNK_SOLVE, true, NULL, &out, NULL),
-                     GKA_OK);
+    gka_outputs out = {.solve.dq = dq, .solve.dk = dk};
+    assert_int_equal(gka_chunk_backward(&p, &profile, GKA_OF_X, true, NULL, &out, NULL), GKA_OK);
     for (int i = 0; i < 40 * 32; i++)
         assert_true(isnan(dk[i]) && isfinite(dq[i]));
-    assert_int_equal(gka_chunk_backward(&p, &profile, GKA_CHUNK_SOLVE, false, NULL, &out, NULL),
-                     GKA_OK);
+    assert_int_equal(gka_chunk_backward(&p, &profile, GKA_OF_X, false, NULL, &out, NULL), GKA_OK);
     for (int i = 0; i < 40 * 32; i++)
         assert_true(isfinite(dk[i])); /* without the ridge term nothing is divided */
     gka_problem_free(&p);
 }
 
 static gka_status allocating_call(int which, const gka_problem *p, const gka_profile *profile) {
-    gka_chunk out = {0};
+    gka_outputs out = {0};
     double numbers[256];
     switch (which) {
     case 0: return gka_chunk_forward(p, profile, &out, NULL, NULL, NULL);
-    case 1: return gka_chunk_backward(p, profile, GKA_CHUNK_LAYER, true, NULL, &out, NULL);
+    case 1: return gka_chunk_backward(p, profile, GKA_OF_O, true, NULL, &out, NULL);
     case 2: return gka_chunk_decode(p, profile, &out, NULL);
     default: return gka_chunk_spectrum(p, numbers, numbers + 128, NULL);
     }

@@ -28,7 +28,7 @@ static const lab_shape small = {
 
 static gka_status forward(gka_oracle oracle, gka_error *error) {
     lab_case lab;
-    gka_exact out;
+    gka_outputs out;
     const gka_oracle_options options = {.oracle = oracle};
     lab_new(&lab, &small);
     lab_exact_new(&lab.problem, &out);
@@ -123,7 +123,7 @@ static void test_a_worker_of_ones_own(void **state) {
     lab_shape many = small;
     many.H = many.G = 64;
     lab_case lab;
-    gka_exact out;
+    gka_outputs out;
     const gka_oracle_options options = {.oracle = GKA_ORACLE_CERTIFIED};
     lab_new(&lab, &many);
     lab_exact_new(&lab.problem, &out);

@@ -213,11 +213,11 @@ static void test_refused(void **state) {
         make(&r, i == 0 ? GKA_NORMALISE_UNIT : GKA_NORMALISE_NONE, i == 1, GKA_BF16);
         const char *const what = i == 0 ? "'normalise'" : "'beta'";
         gka_error error = {0};
-        gka_exact exact = {0};
+        gka_outputs exact = {0};
         assert_int_equal(gka_oracle_forward(&r.problem, NULL, &exact, NULL, NULL, &error),
                          GKA_BAD_ARGUMENT);
         assert_non_null(strstr(error.text, what));
-        gka_chunk out = {0};
+        gka_outputs out = {0};
         gka_profile profile;
         assert_int_equal(gka_profile_find("exact64", &profile, &error), GKA_OK);
         assert_int_equal(gka_chunk_forward(&r.problem, &profile, &out, NULL, NULL, &error),
@@ -226,7 +226,7 @@ static void test_refused(void **state) {
         assert_int_equal(gka_replay_forward(&r.problem, GKA_TWO_TERM, &out, &error),
                          GKA_BAD_ARGUMENT);
         gka_layer_options options = {0};
-        gka_layer layer = {0};
+        gka_outputs layer = {0};
         assert_true(gka_policy_find("fp64", &options.policy));
         assert_int_equal(gka_layer_forward(&r.problem, &options, &layer, NULL, &error),
                          GKA_BAD_ARGUMENT);

@@ -10,7 +10,7 @@
 /* ---- calls --------------------------------------------------------------------------------- */
 
 /* Zeros by cancellation are below binary64 at 1700 bits; MPFR's zeros may be -0. */
-static void judge(const gka_problem *p, gka_cotangent cotangent, gka_exact *out, gka_exact *lo) {
+static void judge(const gka_problem *p, gka_of cotangent, gka_outputs *out, gka_outputs *lo) {
     const gka_oracle_options options = {.oracle = GKA_ORACLE_MPFR, .precision = 1700};
     gka_error error = {0};
     if (gka_oracle_gradient(p, cotangent, &options, out, lo, NULL, &error) != GKA_OK)
@@ -18,12 +18,12 @@ static void judge(const gka_problem *p, gka_cotangent cotangent, gka_exact *out,
 }
 
 /* widen: every bound times this; lo may be NULL */
-static gka_oracle_report gradient(const gka_problem *p, gka_cotangent cotangent, double widen,
-                                  const gka_oracle_options *options, gka_exact *out,
-                                  gka_exact *lo) {
+static gka_oracle_report gradient(const gka_problem *p, gka_of cotangent, double widen,
+                                  const gka_oracle_options *options, gka_outputs *out,
+                                  gka_outputs *lo) {
     const gka_gradient_enclosure e = {.widen = widen};
     gka_oracle_report report = {0};
-    gka_exact nothing = {0};
+    gka_outputs nothing = {0};
     gka_error error = {0};
     if (gka_certified_gradient_enclose(p, cotangent, options, out, lo == NULL ? &nothing : lo, &e,
                                        &report, &error) != GKA_OK)
@@ -34,7 +34,7 @@ static gka_oracle_report gradient(const gka_problem *p, gka_cotangent cotangent,
 static const gka_oracle_options certified = {.oracle = GKA_ORACLE_CERTIFIED};
 static const double FORCE = 1e30; /* nothing that is not 0 by structure is decided */
 
-static void compare(const gka_problem *p, const char *what, gka_exact *a, gka_exact *b) {
+static void compare(const gka_problem *p, const char *what, gka_outputs *a, gka_outputs *b) {
     lab_member ours[LAB_MEMBERS], theirs[LAB_MEMBERS];
     lab_members(p, a, ours);
     lab_members(p, b, theirs);
@@ -69,7 +69,7 @@ static const lab_shape shapes[] = {
 };
 enum { SHAPES = sizeof shapes / sizeof *shapes };
 
-typedef void body(const gka_problem *p, gka_cotangent cotangent);
+typedef void body(const gka_problem *p, gka_of cotangent);
 
 static void each_shape(body *test) {
     for (int i = 0; i < 2 * SHAPES; i++) {
@@ -79,16 +79,16 @@ static void each_shape(body *test) {
         if (shape.V == 0 && i % 2 == 0)
             continue;
         lab_new(&lab, &shape);
-        test(&lab.problem, i % 2 == 0 ? GKA_COTANGENT_O : GKA_COTANGENT_X);
+        test(&lab.problem, i % 2 == 0 ? GKA_OF_O : GKA_OF_X);
         lab_free(&lab);
     }
 }
 
 /* ---- correctly rounded --------------------------------------------------------------------- */
 
-static void correctly_rounded(const gka_problem *p, gka_cotangent cotangent) {
-    gka_exact out, lo, only, forced, exact, exact_lo;
-    gka_exact *const all[] = {&out, &lo, &only, &forced, &exact, &exact_lo};
+static void correctly_rounded(const gka_problem *p, gka_of cotangent) {
+    gka_outputs out, lo, only, forced, exact, exact_lo;
+    gka_outputs *const all[] = {&out, &lo, &only, &forced, &exact, &exact_lo};
     for (int i = 0; i < 6; i++)
         lab_exact_new(p, all[i]);
     judge(p, cotangent, &exact, &exact_lo);
@@ -113,10 +113,10 @@ static void prop_correctly_rounded(void **state) {
 }
 
 /* To bfloat16, from second words that are exact to 2^-107. */
-static void rounded_to_bf16(const gka_problem *p, gka_cotangent cotangent) {
+static void rounded_to_bf16(const gka_problem *p, gka_of cotangent) {
     const gka_format *const bf16 = gka_format_find("bf16");
     const gka_oracle_options options = {.oracle = GKA_ORACLE_CERTIFIED, .round_to = bf16};
-    gka_exact out, exact;
+    gka_outputs out, exact;
     lab_member ours[LAB_MEMBERS], theirs[LAB_MEMBERS];
     lab_exact_new(p, &out);
     lab_exact_new(p, &exact);
@@ -125,7 +125,8 @@ static void rounded_to_bf16(const gka_problem *p, gka_cotangent cotangent) {
     judge(p, cotangent, &exact, NULL);
     (void)gradient(p, cotangent, 1, &options, &out, NULL);
     for (int m = LAB_FORWARD; m < LAB_MEMBERS; m++)
-        for (int64_t i = 0; i < ours[m].count; i++) /* fp64 first: no tie of bf16 is this near */
+        for (int64_t i = 0; gka_of_outputs(cotangent) >> ours[m].output & 1 && i < ours[m].count;
+             i++) /* fp64 first: no tie of bf16 is this near */
             assert_int_equal(
                 bits_of((*ours[m].at)[i]),
                 bits_of(gka_round(bf16, GKA_NEAREST_EVEN, (*theirs[m].at)[i], 0) + 0.0));
@@ -148,7 +149,7 @@ static void test_ties(void **state) {
         const lab_shape shape = {
             .B = 1, .T = 2, .H = 1, .G = 1, .D = 1, .V = 1, .alpha = true, .seed = 5};
         lab_case lab;
-        gka_exact out;
+        gka_outputs out;
         lab_new(&lab, &shape);
         lab_exact_new(&lab.problem, &out);
         lab.alpha[0] = lab.alpha[1] = 0;
@@ -157,9 +158,9 @@ static void test_ties(void **state) {
         lab.q[0] = 1;
         lab.q[1] = odd ? 0x1.8p-52 : 0x1p-53;
         const gka_oracle_report report =
-            gradient(&lab.problem, GKA_COTANGENT_O, 1, &certified, &out, NULL);
-        assert_int_equal(bits_of(out.dv[0]), bits_of(odd ? 1 + 0x1p-51 : 1));
-        assert_int_equal(bits_of(out.du0[0]), bits_of(out.dv[0]));
+            gradient(&lab.problem, GKA_OF_O, 1, &certified, &out, NULL);
+        assert_int_equal(bits_of(out.layer.dv[0]), bits_of(odd ? 1 + 0x1p-51 : 1));
+        assert_int_equal(bits_of(out.layer.du0[0]), bits_of(out.layer.dv[0]));
         assert_int_equal(report.elements_undecided, 2);
         assert_int_equal(report.ties, 2);
         lab_exact_free(&lab.problem, &out);
@@ -183,21 +184,26 @@ static void test_zeros_by_structure(void **state) {
             lab.v[t * V + i] = lab.dout[t * V + i] = 0;
     }
     for (int c = 0; c < 2; c++) {
-        const gka_cotangent cotangent = c == 0 ? GKA_COTANGENT_X : GKA_COTANGENT_O;
-        gka_exact out;
+        const gka_of cotangent = c == 0 ? GKA_OF_X : GKA_OF_O;
+        gka_outputs out;
         lab_exact_new(&lab.problem, &out);
         const gka_oracle_report report =
             gradient(&lab.problem, cotangent, 1, &certified, &out, NULL);
         assert_int_equal(report.elements_mpfr, 0);
         for (int t = 0; t < T; t++) {
             for (int i = REAL_D; i < D; i++)
-                assert_int_equal(bits_of(out.dq[t * D + i]) | bits_of(out.dk[t * D + i]) |
-                                     bits_of(out.p[t * D + i]) | bits_of(out.dh0[t % D * D + i]),
+                assert_int_equal(bits_of(out.gradient[cotangent].dq[t * D + i]) |
+                                     bits_of(out.gradient[cotangent].dk[t * D + i]) |
+                                     bits_of(out.gradient[cotangent].p[t * D + i]) |
+                                     bits_of(out.gradient[cotangent].dh0[t % D * D + i]),
                                  0);
             for (int i = REAL_V; i < V; i++)
-                assert_int_equal(bits_of(out.dv[t * V + i]), 0);
+                assert_int_equal(bits_of(out.gradient[cotangent].dv[t * V + i]), 0);
         }
-        assert_int_equal(bits_of(out.dg[0]) | bits_of(out.dg_h[0]) | bits_of(out.dg_u[0]), 0);
+        assert_int_equal(bits_of(out.gradient[cotangent].dg[0]) |
+                             bits_of(out.gradient[cotangent].dg_h[0]) |
+                             bits_of(out.gradient[cotangent].dg_u[0]),
+                         0);
         lab_exact_free(&lab.problem, &out);
     }
     lab_free(&lab);
@@ -208,13 +214,12 @@ static void test_left_undecided(void **state) {
     (void)state;
     const gka_oracle_options options = {.oracle = GKA_ORACLE_CERTIFIED, .leave_undecided = true};
     lab_case lab;
-    gka_exact out, exact;
+    gka_outputs out, exact;
     lab_new(&lab, &shapes[1]);
     lab_exact_new(&lab.problem, &out);
     lab_exact_new(&lab.problem, &exact);
-    (void)gradient(&lab.problem, GKA_COTANGENT_O, 1, &certified, &exact, NULL);
-    const gka_oracle_report report =
-        gradient(&lab.problem, GKA_COTANGENT_O, FORCE, &options, &out, NULL);
+    (void)gradient(&lab.problem, GKA_OF_O, 1, &certified, &exact, NULL);
+    const gka_oracle_report report = gradient(&lab.problem, GKA_OF_O, FORCE, &options, &out, NULL);
     compare(&lab.problem, "undecided", &out, &exact);
     assert_int_equal(report.elements_mpfr, 0);
     assert_true(report.elements_undecided > report.elements / 2);
@@ -230,7 +235,7 @@ static void test_outside_binary64(void **state) {
     const lab_shape shape = {
         .B = 1, .T = 9, .H = 1, .G = 1, .D = 3, .V = 2, .gate = true, .seed = 8};
     lab_case lab;
-    gka_exact out, exact;
+    gka_outputs out, exact;
     lab_new(&lab, &shape);
     for (int t = 3; t < 9; t++) {
         lab.g[t] = -300;
@@ -239,11 +244,10 @@ static void test_outside_binary64(void **state) {
     }
     lab_exact_new(&lab.problem, &out);
     lab_exact_new(&lab.problem, &exact);
-    const gka_oracle_report report =
-        gradient(&lab.problem, GKA_COTANGENT_X, 1, &certified, &out, NULL);
-    judge(&lab.problem, GKA_COTANGENT_X, &exact, NULL);
+    const gka_oracle_report report = gradient(&lab.problem, GKA_OF_X, 1, &certified, &out, NULL);
+    judge(&lab.problem, GKA_OF_X, &exact, NULL);
     compare(&lab.problem, "far outside", &out, &exact);
-    assert_true(isinf(out.dq[3 * 8]) && report.elements_undecided > 0 &&
+    assert_true(isinf(out.solve.dq[3 * 8]) && report.elements_undecided > 0 &&
                 report.elements_undecided < report.elements);
     lab_exact_free(&lab.problem, &out);
     lab_exact_free(&lab.problem, &exact);
@@ -262,7 +266,7 @@ static void test_interrupted(void **state) {
     (void)state;
     const gka_gradient_enclosure e = {.widen = FORCE};
     lab_case lab;
-    gka_exact out, nothing = {0};
+    gka_outputs out, nothing = {0};
     gka_oracle_report report = {0};
     gka_error error = {0};
     lab_new(&lab, &shapes[0]);
@@ -270,7 +274,7 @@ static void test_interrupted(void **state) {
     int calls = 3; /* the last token's, and two of MPFR's */
     const gka_oracle_options options = {.oracle = GKA_ORACLE_CERTIFIED,
                                         .progress = {.report = until, .context = &calls}};
-    assert_int_equal(gka_certified_gradient_enclose(&lab.problem, GKA_COTANGENT_O, &options, &out,
+    assert_int_equal(gka_certified_gradient_enclose(&lab.problem, GKA_OF_O, &options, &out,
                                                     &nothing, &e, &report, &error),
                      GKA_INTERRUPTED);
     lab_exact_free(&lab.problem, &out);
@@ -281,7 +285,7 @@ static void test_every_allocation_failing(void **state) {
     (void)state;
     const gka_gradient_enclosure e = {.widen = FORCE};
     lab_case lab;
-    gka_exact out, nothing = {0};
+    gka_outputs out, nothing = {0};
     lab_new(&lab, &shapes[1]);
     lab_exact_new(&lab.problem, &out);
     const int64_t live = gka_alloc_live();
@@ -291,8 +295,8 @@ static void test_every_allocation_failing(void **state) {
     for (; status != GKA_OK; n++) {
         gka_oracle_report report = {0};
         gka_alloc_fail_at(n, false);
-        status = gka_certified_gradient_enclose(&lab.problem, GKA_COTANGENT_O, &certified, &out,
-                                                &nothing, &e, &report, NULL);
+        status = gka_certified_gradient_enclose(&lab.problem, GKA_OF_O, &certified, &out, &nothing,
+                                                &e, &report, NULL);
         gka_alloc_fail_at(-1, false);
         assert_true(status == GKA_OK || status == GKA_OUT_OF_MEMORY);
         assert_int_equal(gka_alloc_live(), live);

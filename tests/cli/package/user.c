@@ -25,7 +25,7 @@ int main(void) {
     static const int64_t shape[4] = {1, 1, 1, 1};
     problem.q = gka_view_of_doubles(4, shape, &q, &q);
     problem.k = gka_view_of_doubles(4, shape, &k, &k);
-    gka_exact exact = {.x = &x};
+    gka_outputs exact = {.x = &x};
     const gka_oracle_options options = {.oracle = GKA_ORACLE_MPFR};
     gka_error error = {0};
     if (gka_oracle_forward(&problem, &options, &exact, NULL, NULL, &error) != GKA_OK) {
