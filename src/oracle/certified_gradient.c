@@ -438,7 +438,14 @@ static double least_eigenvalue(const gradient_state *s, dd lambda, space *w) {
                                       s->bound->e_H * V_UNIT + e_lambda);
 }
 
-/* x of q and p of dx, but where given; what is not is 0 in an empty state. */
+/* Whether what double-double does not decide is computed in MPFR. */
+static bool may_resolve(const gka_group *g) {
+    const bool longest = g->span.end - g->span.begin > LONGEST_MPFR;
+    return g->second_words || (!longest && !g->run->options->leave_undecided);
+}
+
+/* x of q and p of dx, but where given; what is not is 0 in an empty state. What binary64 cannot
+ * factor, a norm near 2^-480 for one, is left to MPFR. */
 static bool solve_both(const gka_run *run, const gradient_state *s, int64_t to, space *w) {
     const gka_oracle_given *const given = given_to(run);
     const double *const from[2] = {given->x, given->p};
@@ -447,7 +454,7 @@ static bool solve_both(const gka_run *run, const gradient_state *s, int64_t to, 
     const double e_right[2] = {0, b->e_dx};
     double *const norms[2] = {&b->x, &b->p}, *const errors[2] = {&b->e_x, &b->e_p};
     const dd lambda = dd_mul_d(w->f, run->problem->ridge_ratio);
-    bool factored = false;
+    bool factored = false, factors = false;
     b->lambda = lambda.hi * UP;
     for (int i = 0; i < 2; i++) {
         *errors[i] = 0;
@@ -462,13 +469,19 @@ static bool solve_both(const gka_run *run, const gradient_state *s, int64_t to, 
         } else {
             if (!factored) {
                 b->least = least_eigenvalue(s, lambda, w);
-                if (!w->kernels->factor(w->n, s->H, lambda.hi, w->g.head.R, w->g.head.inverse))
-                    return false;
+                factors = w->kernels->factor(w->n, s->H, lambda.hi, w->g.head.R,
+                                             w->g.head.inverse);
             }
             factored = true;
-            if (!solve(w, s, lambda, right[i], size(w, w->n, right[i].hi), e_right[i], unknown[i],
-                       norms[i], errors[i]))
+            if (factors && solve(w, s, lambda, right[i], size(w, w->n, right[i].hi), e_right[i],
+                                 unknown[i], norms[i], errors[i]))
+                continue;
+            if (!may_resolve(&w->g))
                 return false;
+            memset(unknown[i].hi, 0, (size_t)w->n * sizeof(double)); /* nothing is known of it */
+            memset(unknown[i].lo, 0, (size_t)w->n * sizeof(double));
+            *norms[i] = 0;
+            *errors[i] = INFINITY;
         }
     }
     return true;
@@ -784,8 +797,7 @@ static void report(gka_group *g) {
 
 /* What the tokens at hand need of MPFR; or it is counted as undecided. */
 static gka_status resolve(gka_group *g, gka_error *error) {
-    const bool second_words = g->second_words, longest = g->span.end - g->span.begin > LONGEST_MPFR;
-    if (!second_words && (longest || g->run->options->leave_undecided)) {
+    if (!may_resolve(g)) {
         g->undecided += g->in_mpfr;
         g->in_mpfr = 0;
         return GKA_OK;
