@@ -111,7 +111,7 @@ typedef struct gka_oracle_report {
     int64_t recomputed;   /* certified: tokens that needed MPFR */
     int64_t ties;         /* certified: components decided by the rule for exact ties */
     int64_t declared;     /* certified: of forward results and second words, those within 2^-768 of
-                             halfway (2^-2048 where gates can break a tie as late as that) and taken
+                             halfway (2^-2048 where gates or large inputs call for it) and taken
                              to be a tie without a proof: they may be the other neighbour */
     /* The first of what is declared or, of gradients, left undecided by MPFR, in order; those of
      * the others that double-double left are counted alone. */
@@ -171,8 +171,8 @@ GKA_API gka_status gka_oracle_forward(const gka_problem *problem, const gka_orac
  * million or more; where it does not, the group of heads is computed again in MPFR, with a bound of
  * the same kind, at 160 bits, then 256, 768, 1536: about 20 ms a token at D = V = 128 and 160
  * bits, and as MPFR's memory. Second words are always computed so. report->elements_undecided
- * counts what is rounded without a proof: ties that 1536 bits (4096 where gates can break a tie as
- * late as that) do not tell apart from their neighbours, rounded there; results of states or
+ * counts what is rounded without a proof: ties that 1536 bits (4096 where gates or large
+ * inputs call for it) do not tell apart from their neighbours, rounded there; results of states or
  * gradients outside the range of binary64, in which norms are kept, rounded in MPFR; and where MPFR
  * is not tried - with options->leave_undecided, or for sequences of more than 2^14 tokens - what
  * double-double left: its own rounding, mostly right.

@@ -753,9 +753,8 @@ static gka_status reverse_group(numbers *w, int64_t first, gka_error *error) {
 gka_status gka_group_resolve(gka_group *g, gka_error *error) {
     const int only = g->enclosure->precision;
     gka_status status = GKA_OK;
-    int precisions[GKA_MP_PRECISIONS];
-    const int steps =
-        gka_mp_precisions(g->run->problem, g->n, g->h, g->heads, 160, 256, precisions);
+    static const int precisions[GKA_MP_PRECISIONS] = {160, 256, 768, 1536, 4096};
+    const int steps = gka_mp_precisions(g->run->problem, g->n, g->h, g->heads, g->V, g->head.row);
     for (int i = g->second_words; i < steps && status == GKA_OK; i++) {
         const int64_t first = first_needed(g);
         if (first < 0)

@@ -510,9 +510,10 @@ static gka_status stream(numbers *w, int64_t length, bool with_U, gka_error *err
 
 gka_status gka_head_resolve(gka_head *head, gka_error *error) {
     gka_status status = GKA_OK;
-    int precisions[GKA_MP_PRECISIONS];
+    static const int precisions[GKA_MP_PRECISIONS] = {192, 384, 768, 1536, 4096};
+    const gka_problem *const problem = head->run->problem;
     const int count =
-        gka_mp_precisions(head->run->problem, head->n, head->h, 1, 192, 384, precisions);
+        gka_mp_precisions(problem, head->n, head->h, 1, head->with_U ? problem->V : 0, head->row);
     for (int i = 0; i < count && status == GKA_OK; i++) {
         int64_t length = -1;
         bool with_U = false;

@@ -133,12 +133,40 @@ static bool deep(const gka_problem *problem, int64_t n, int64_t h) {
     return false;
 }
 
-int gka_mp_precisions(const gka_problem *problem, int64_t n, int64_t h, int64_t heads, int first,
-                      int second, int precisions[GKA_MP_PRECISIONS]) {
-    const int all[GKA_MP_PRECISIONS] = {first, second, 768, 1536, 4096};
-    memcpy(precisions, all, sizeof all);
+static bool large(int64_t n, const double *x) {
+    for (int64_t i = 0; i < n; i++)
+        if (fabs(x[i]) > 0x1p100)
+            return true;
+    return false;
+}
+
+/* Whether 1536 bits below some number of the head's need not be below all of binary64. */
+static bool has_large(const gka_problem *p, int64_t n, int64_t h, int64_t V, double *row) {
+    const gka_span span = gka_problem_span(p, n);
+    bool found = false;
+    gka_problem_h0(p, n, h, row);
+    found = large(p->D * p->D, row);
+    if (V > 0) {
+        gka_problem_u0(p, n, h, row);
+        found = found || large(p->D * V, row);
+    }
+    for (int64_t t = span.begin; !found && t < span.end; t++) {
+        gka_problem_k(p, span.b, t, h, row);
+        found = found || large(p->D, row);
+        gka_problem_q(p, span.b, t, h, row);
+        found = found || large(p->D, row);
+        if (V > 0) {
+            gka_problem_v(p, span.b, t, h, row);
+            found = found || large(V, row);
+        }
+    }
+    return found;
+}
+
+int gka_mp_precisions(const gka_problem *problem, int64_t n, int64_t h, int64_t heads, int64_t V,
+                      double *row) {
     for (int64_t i = h; i < h + heads; i++)
-        if (deep(problem, n, i))
+        if (deep(problem, n, i) || has_large(problem, n, i, V, row))
             return GKA_MP_PRECISIONS;
     return GKA_MP_PRECISIONS - 1;
 }

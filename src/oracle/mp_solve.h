@@ -40,12 +40,14 @@ typedef enum gka_decision {
 gka_decision gka_mp_decide(gka_target target, mpfr_srcptr x, double e, mpfr_exp_t unit, int P,
                            bool last, mpfr_ptr low, mpfr_ptr high, mpfr_ptr t, double *out);
 
-/* The precisions to go through, one after the other, first to last; returns how many. What stands
- * halfway between two numbers but for a decayed state is decided by bits as far below it as that
- * state: exp(-1000) takes 1443. So the last and dearest one is for sequences whose gates take a
- * state to between exp(-DEEP_FROM) and exp(-DEEP_TO); what is decayed further is not waited for. */
+/* How many of the precisions a caller goes through, one after the other, the last being 4096 bits.
+ * That one is the dearest. What stands halfway between two numbers but for a decayed state is
+ * decided by bits as far below it as that state, exp(-1000) by 1443; so it is for heads whose gates
+ * take a state to between exp(-480) and exp(-2800), what is decayed further is not waited for, and
+ * for inputs beyond 2^100, beside which 2^-1074 is more than 1536 bits away. V: 0 where v is not
+ * read; row [D max(D,V)] is overwritten. */
 enum { GKA_MP_PRECISIONS = 5 };
-int gka_mp_precisions(const gka_problem *problem, int64_t n, int64_t h, int64_t heads, int first,
-                      int second, int precisions[GKA_MP_PRECISIONS]);
+int gka_mp_precisions(const gka_problem *problem, int64_t n, int64_t h, int64_t heads, int64_t V,
+                      double *row);
 
 #endif
