@@ -136,6 +136,7 @@ typedef struct board {
     double *H, *x, *dq, *dk; /* exact */
     double *full_x, *fro, *ridge, *full_dq, *cotangent;
     double *Hs, *qs, *dxs, *xs, *ps, *dks, *phi, *eigen, *ks; /* a solver's */
+    double *h0; /* [D,D], as columns l_i with (h0 + h0^T)/2 = sum l_i l_i^T; all 0 without h0 */
     double *other_x, *other_p, *other_dk; /* exact, of a filter whose ridge has decayed */
     void *workspace;
     gka_trace_point *points;
@@ -209,8 +210,9 @@ static bool take_memory(board *b) {
                   {&b->dxs, D},         {&b->xs, D},
                   {&b->ps, D},          {&b->dks, T * D},
                   {&b->phi, D * D},     {&b->eigen, D * (D + 4)},
-                  {&b->ks, D},          {&b->other_x, D},
-                  {&b->other_p, D},     {&b->other_dk, T * D}};
+                  {&b->h0, D * D},      {&b->ks, D},
+                  {&b->other_x, D},     {&b->other_p, D},
+                  {&b->other_dk, T * D}};
     bool good = true;
     for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++)
         good &= (*arrays[i].place = gka_alloc(arrays[i].count, sizeof(double))) != NULL;
@@ -235,11 +237,11 @@ static bool take_memory(board *b) {
 }
 
 static void give_back(board *b) {
-    double *const arrays[] = {b->k,       b->decay,     b->gamma, b->q,      b->dx,  b->H,
-                              b->x,       b->dq,        b->dk,    b->full_x, b->fro, b->ridge,
-                              b->full_dq, b->cotangent, b->Hs,    b->qs,     b->dxs, b->xs,
-                              b->ps,      b->dks,       b->phi,   b->eigen,  b->ks,  b->other_x,
-                              b->other_p, b->other_dk};
+    double *const arrays[] = {b->k,       b->decay,     b->gamma,   b->q,      b->dx,  b->H,
+                              b->x,       b->dq,        b->dk,      b->full_x, b->fro, b->ridge,
+                              b->full_dq, b->cotangent, b->Hs,      b->qs,     b->dxs, b->xs,
+                              b->ps,      b->dks,       b->phi,     b->eigen,  b->ks,  b->h0,
+                              b->other_x, b->other_p,   b->other_dk};
     for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++)
         gka_free(arrays[i]);
     gka_free(b->workspace);
@@ -257,6 +259,55 @@ static void make_cotangent(board *b) {
         b->dx[i] = (bits[0] & 1 ? -1 : 1) / sqrt((double)b->D);
     }
     memcpy(b->cotangent + (b->T - 1) * b->D, b->dx, (size_t)b->D * sizeof *b->dx);
+}
+
+/* Of H + lambda I; infinite where binary64 cannot tell it from a singular or an indefinite matrix.
+ */
+static double condition_number(const board *b, double lambda) {
+    double smallest, largest;
+    gka_extreme_eigenvalues(b->D, b->H, &smallest, &largest, b->eigen);
+    return smallest + lambda > 0 ? (largest + lambda) / (smallest + lambda) : (double)INFINITY;
+}
+
+/* b->h0: an initial state is D keys before the first token, whatever the form of the filter. By
+ * Cholesky with diagonal pivoting, which ends where nothing is left: h0 may be singular, as of
+ * fewer keys than D, but not indefinite, for which no filter has a square root. */
+static int initial_keys(board *b) {
+    const int64_t D = b->D;
+    double *const M = b->phi, trace = 0;
+    bool filters = false;
+    for (int i = 0; i < b->r->solvers.count; i++)
+        filters |= gka_kalman_find(b->r->solvers.name[i]) >= 0;
+    if (!filters || b->problem.h0.data == NULL)
+        return CLI_GOOD;
+    gka_problem_h0(&b->problem, 0, 0, M);
+    for (int64_t i = 0; i < D; i++) {
+        for (int64_t j = 0; j < i; j++)
+            M[i * D + j] = M[j * D + i] = (M[i * D + j] + M[j * D + i]) / 2;
+        trace += fabs(M[i * D + i]);
+    }
+    const double nothing = 8 * (double)D * 0x1p-53 * trace;
+    for (int64_t n = 0; n < D; n++) {
+        int64_t pivot = 0;
+        for (int64_t i = 1; i < D; i++)
+            pivot = M[i * D + i] > M[pivot * D + pivot] ? i : pivot;
+        const double most = M[pivot * D + pivot];
+        if (!(most > nothing))
+            break;
+        for (int64_t i = 0; i < D; i++)
+            b->h0[n * D + i] = M[i * D + pivot] / sqrt(most);
+        for (int64_t i = 0; i < D; i++)
+            for (int64_t j = 0; j < D; j++)
+                M[i * D + j] = i == pivot || j == pivot
+                                   ? 0
+                                   : M[i * D + j] - b->h0[n * D + i] * b->h0[n * D + j];
+    }
+    for (int64_t i = 0; i < D * D; i++)
+        if (!(fabs(M[i]) <= nothing))
+            return cli_fail(b->r->c,
+                            "%s: h0 is not positive semidefinite, which the Kalman forms need",
+                            b->r->problem);
+    return CLI_GOOD;
 }
 
 static int answer(board *b) {
@@ -292,18 +343,18 @@ static int answer(board *b) {
     b->lambda = b->ridge[T - 1];
     if (!(b->f > 0))
         return cli_fail(b->r->c, "the state of token %lld is empty (f = 0)", (long long)T);
-    double smallest, largest;
-    gka_extreme_eigenvalues(D, b->H, &smallest, &largest, b->eigen);
-    b->kappa = (largest + b->lambda) / (smallest + b->lambda);
-    return CLI_GOOD;
+    b->kappa = condition_number(b, b->lambda);
+    return initial_keys(b);
 }
 
 /* H/f, keys/sqrt(f): x becomes f x, and p likewise. */
 static void normalise(board *b) {
     const int64_t D = b->D;
     const double f = b->f, root = sqrt(f);
-    for (int64_t i = 0; i < D * D; i++)
+    for (int64_t i = 0; i < D * D; i++) {
         b->H[i] /= f;
+        b->h0[i] /= root;
+    }
     for (int64_t i = 0; i < b->T * D; i++) {
         b->k[i] /= root;
         b->dk[i] *= f * root; /* of <dx, f x> by the normalised keys, their norm held fixed */
@@ -335,7 +386,7 @@ static double distance(int64_t n, const double *x, const double *truth) {
         difference += (x[i] - truth[i]) * (x[i] - truth[i]);
         size += truth[i] * truth[i];
     }
-    return sqrt(difference) / sqrt(size);
+    return difference == 0 ? 0 : sqrt(difference) / sqrt(size); /* q = 0: both are */
 }
 
 /* dk_j = -decay_j (p <x,k_j> + x <p,k_j> + 2 a (<p,x>/f) H k_j), the exact formulas from x and p */
@@ -421,7 +472,6 @@ static double filter_start(board *b, figures *row) {
     gka_solver cholesky;
     gka_arith A;
     gka_outcome outcome;
-    double smallest, largest;
     row->lambda = b->lambda * decayed;
     (void)gka_policy_find("fp64", &policy);
     (void)gka_solver_find("cholesky-refined", &cholesky);
@@ -429,8 +479,7 @@ static double filter_start(board *b, figures *row) {
     const gka_system system = {.n = 1, .D = b->D, .H = b->H, .lambda = &row->lambda, .f = &b->f};
     gka_solve(&A, &system, &cholesky, b->q, b->other_x, &outcome, NULL, b->workspace);
     gka_solve(&A, &system, &cholesky, b->dx, b->other_p, &outcome, NULL, b->workspace);
-    gka_extreme_eigenvalues(b->D, b->H, &smallest, &largest, b->eigen);
-    row->kappa = (largest + row->lambda) / (smallest + row->lambda);
+    row->kappa = condition_number(b, row->lambda);
     row->x = b->other_x;
     row->p = b->other_p;
     return b->lambda;
@@ -442,6 +491,10 @@ static void run_filter(board *b, gka_arith *A, gka_kalman_form form, figures *ro
     gka_kalman_start(A, &K, form, b->D, 0, start, b->workspace);
     row->iterations = 0;
     row->step = b->T;
+    for (int64_t i = 0; i < b->D && b->problem.h0.data != NULL; i++) {
+        gka_arith_store(A, b->D, b->h0 + i * b->D, b->ks);
+        gka_kalman_step(A, &K, b->ks, NULL, 1);
+    }
     for (int64_t t = 0; t < b->T; t++) {
         gka_arith_store(A, b->D, b->k + t * b->D, b->ks);
         gka_kalman_step(A, &K, b->ks, NULL, b->gamma[t]);

@@ -317,8 +317,8 @@ static void judge(gka_condition_row *row) {
     }
     row->typical = sqrt(squares);
     const double rounding = fmax(row->floor, row->typical);
-    row->ratio = row->error / rounding;
-    row->worst_ratio = row->error / fmax(row->floor, row->worst);
+    row->ratio = row->error == 0 ? 0 : row->error / rounding; /* no token: 0 of 0 */
+    row->worst_ratio = row->error == 0 ? 0 : row->error / fmax(row->floor, row->worst);
     row->word = !isfinite(row->error) ? GKA_NOT_FINITE
                 : row->ratio > 10     ? GKA_UNSTABLE
                 : rounding > 10 * u   ? GKA_ILL_CONDITIONED

@@ -8,6 +8,11 @@ static double norm(int64_t n, const double *x) {
     return sqrt(s);
 }
 
+/* 0 of 0 is none: q = 0 and x = 0 are each other's exact answer. */
+static double ratio(double error, double size) {
+    return error == 0 ? 0 : error / size;
+}
+
 gka_quality gka_measure(int64_t D, const double *H, double lambda, double f, const double *q,
                         const double *x, const double *truth) {
     double residual = 0, error = 0;
@@ -22,8 +27,8 @@ gka_quality gka_measure(int64_t D, const double *H, double lambda, double f, con
     }
     residual = sqrt(residual);
     const double size = norm(D, q);
-    return (gka_quality){residual / size, residual / ((f + lambda) * norm(D, x) + size),
-                         truth != NULL ? sqrt(error) / norm(D, truth) : (double)NAN};
+    return (gka_quality){ratio(residual, size), ratio(residual, (f + lambda) * norm(D, x) + size),
+                         truth != NULL ? ratio(sqrt(error), norm(D, truth)) : (double)NAN};
 }
 
 void gka_trace_observe(void *context, int step, const double *x) {

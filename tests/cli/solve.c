@@ -4,9 +4,11 @@
 
 #include <jansson.h>
 #include <math.h>
+#include <stdint.h>
 
-#define TRACE_FILE "cli_solve.csv"
-#define JSON_FILE  "cli_solve.json"
+#define TRACE_FILE   "cli_solve.csv"
+#define JSON_FILE    "cli_solve.json"
+#define PROBLEM_FILE "cli_solve.safetensors"
 
 static json_t *rows_of(result *r) {
     if (r->code != 0)
@@ -87,6 +89,59 @@ static void test_fp64_is_exact(void **state) {
     }
 }
 
+/* An initial state belongs to every system, those of the filters too. */
+static void test_initial_state(void **state) {
+    (void)state;
+    const gka_generator generator = {.keys = GKA_KEYS_IID,
+                                     .gate = GKA_GATE_RELEASED,
+                                     .B = 1,
+                                     .T = 5,
+                                     .H = 1,
+                                     .G = 1,
+                                     .D = 8,
+                                     .V = 8,
+                                     .h0 = true,
+                                     .dtype = GKA_F32,
+                                     .seed = 4};
+    gka_problem problem;
+    gka_error error = {0};
+    assert_int_equal(gka_problem_generate(&generator, &problem, &error), GKA_OK);
+    assert_int_equal(gka_problem_write(&problem, NULL, 0, PROBLEM_FILE, &error), GKA_OK);
+    static const char *const normalised[] = {"--ridge=0.02", "--normalised"};
+    for (int n = 0; n < 2; n++) {
+        result r = RUN("gka", "solve", "--problem=" PROBLEM_FILE, "--arith=fp64", "--json=-",
+                       "--solver=kalman,kalman-symmetrised,kalman-joseph,kalman-potter,kalman-ud,"
+                       "kalman-information,kalman-outer",
+                       normalised[n]);
+        json_t *const rows = rows_of(&r);
+        assert_int_equal(json_array_size(rows), 7);
+        for (size_t i = 0; i < 7; i++) {
+            assert_true(real_of(json_array_get(rows, i), "rel_err") < 1e-13);
+            assert_true(real_of(json_array_get(rows, i), "grad_k_err") < 1e-13);
+        }
+        json_decref(rows);
+    }
+    float *const h0 = (float *)(uintptr_t)problem.h0.data; /* made by the generator, F32 */
+    for (int i = 0; i < 8; i++)
+        h0[i] = h0[8 * i] = i == 0 ? -0x1p-12f : 0;
+    for (int i = 0; i < 40; i++)
+        ((float *)(uintptr_t)problem.q.data)[i] = 0;
+    assert_int_equal(gka_problem_write(&problem, NULL, 0, PROBLEM_FILE, &error), GKA_OK);
+    result r = RUN("gka", "solve", "--problem=" PROBLEM_FILE, "--arith=fp64", "--solver=kalman");
+    assert_int_equal(r.code, 2);
+    assert_non_null(strstr(r.err, "h0 is not positive semidefinite, which the Kalman forms need"));
+    end(&r);
+    r = RUN("gka", "solve", "--problem=" PROBLEM_FILE, "--arith=fp64", "--solver=cholesky",
+            "--json=-"); /* q = 0, so x = 0: no error, where it was NaN */
+    json_t *const rows = rows_of(&r);
+    static const char *const keys[] = {"residual", "eta", "rel_err"};
+    for (int i = 0; i < 3; i++)
+        assert_true(fabs(real_of(json_array_get(rows, 0), keys[i])) <= 0);
+    json_decref(rows);
+    (void)unlink(PROBLEM_FILE);
+    gka_problem_free(&problem);
+}
+
 static void test_table_and_trace(void **state) {
     (void)state;
     result r = RUN("gka", "solve", "--D=8", "--T=5", "--iters=3", "--solver=cg,kalman",
@@ -161,9 +216,13 @@ static void test_every_allocation_may_fail(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_json_rows),       cmocka_unit_test(test_fp64_is_exact),
-        cmocka_unit_test(test_table_and_trace), cmocka_unit_test(test_mistakes),
-        cmocka_unit_test(test_same_bytes),      cmocka_unit_test(test_every_allocation_may_fail),
+        cmocka_unit_test(test_json_rows),
+        cmocka_unit_test(test_fp64_is_exact),
+        cmocka_unit_test(test_initial_state),
+        cmocka_unit_test(test_table_and_trace),
+        cmocka_unit_test(test_mistakes),
+        cmocka_unit_test(test_same_bytes),
+        cmocka_unit_test(test_every_allocation_may_fail),
     };
     return cmocka_run_group_tests_name("solve", tests, NULL, NULL);
 }
