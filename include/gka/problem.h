@@ -88,7 +88,7 @@ typedef struct gka_problem {
     gka_view du_final;         /* [N,H,D,V] */
     int64_t N;                 /* sequences: B, or the number packed along T (then B = 1) */
     const int64_t *cu_seqlens; /* [N+1] bounds of packed sequences; NULL: N = B sequences of T */
-    double ridge_ratio;        /* a > 0 */
+    double ridge_ratio;        /* a >= 0; of 0 every H_t must be positive definite or 0 */
     double scale;              /* s */
     int num_iter;              /* r >= 1, products with H per solve */
     int64_t chunk_size;        /* C >= 1 */
@@ -128,7 +128,7 @@ GKA_API void gka_problem_dh_final(const gka_problem *problem, int64_t n, int64_t
 GKA_API void gka_problem_du_final(const gka_problem *problem, int64_t n, int64_t h, double *du);
 
 /* Checks everything that NUMERICS 1 rejects: shapes that do not agree, dtypes that are no numbers,
- * NaN or Inf anywhere but g = -inf, g > 0, ridge_ratio <= 0 or not finite, num_iter < 1,
+ * NaN or Inf anywhere but g = -inf, g > 0, ridge_ratio < 0 or not finite, num_iter < 1,
  * chunk_size < 1, cu_seqlens not running from 0 to T without decreasing (a sequence may be empty).
  * B, T, H, N may be 0, D may not; where one is 0 the others may be huge, so loop over all of them
  * or none. `where` (a file name) heads the line and makes it GKA_BAD_FILE; NULL:
@@ -221,7 +221,8 @@ typedef struct gka_generator {
     bool cotangents;    /* whether there are do and dx */
     bool final;         /* whether there are dh_final and du_final, N(0,1) */
     gka_dtype dtype;    /* of q k v alpha do dx, any floating-point type; the others are F32 */
-    double ridge_ratio; /* 0: .02 */
+    double ridge_ratio; /* 0: .02, but */
+    bool no_ridge;      /* 0 is meant */
     int num_iter;       /* 0: 30 */
     int64_t chunk_size; /* 0: 64 */
     double scale;       /* 0: D^-1/2 */

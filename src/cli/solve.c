@@ -172,7 +172,8 @@ static int take_problem(board *b) {
                                          .plain = r->plain,
                                          .alpha = !r->plain,
                                          .dtype = GKA_F32,
-                                         .ridge_ratio = r->ridge,
+                                         .ridge_ratio = isnan(r->ridge) ? 0.02 : r->ridge,
+                                         .no_ridge = true,
                                          .seed = (uint64_t)r->seed};
         return cli_outcome(c, gka_problem_generate(&generator, &b->problem, &error), &error);
     }
@@ -310,6 +311,28 @@ static int initial_keys(board *b) {
     return CLI_GOOD;
 }
 
+static void key_gradient(const board *b, const double *x, const double *p, double *dk);
+
+/* x, p and dk of the last token alone, where the oracle would want every H_t to be positive
+ * definite: by Cholesky with refinement in binary64. */
+static int answer_of_last(board *b) {
+    gka_policy policy;
+    gka_solver cholesky;
+    gka_arith A;
+    gka_outcome outcome;
+    (void)gka_policy_find("fp64", &policy);
+    (void)gka_solver_find("cholesky-refined", &cholesky);
+    gka_arith_start(&A, &policy, 0);
+    const gka_system system = {.n = 1, .D = b->D, .H = b->H, .lambda = &b->lambda, .f = &b->f};
+    gka_solve(&A, &system, &cholesky, b->q, b->x, &outcome, NULL, b->workspace);
+    gka_solve(&A, &system, &cholesky, b->dx, b->dq, NULL, NULL, b->workspace);
+    if (outcome.event != GKA_RAN || !(condition_number(b, 0) < 0x1p52 / (double)b->D))
+        return cli_fail(b->r->c, "H of token %lld is singular in binary64, and the ridge is 0",
+                        (long long)b->T);
+    key_gradient(b, b->x, b->dq, b->dk);
+    return CLI_GOOD;
+}
+
 static int answer(board *b) {
     const int64_t D = b->D, T = b->T;
     gka_problem *const p = &b->problem;
@@ -324,15 +347,20 @@ static int answer(board *b) {
     gka_problem_q(p, 0, T - 1, 0, b->q);
     make_cotangent(b);
     p->dx = gka_view_of_doubles(4, (const int64_t[]){1, T, 1, D}, b->cotangent, b->cotangent);
+    for (int i = 0; i < b->r->solvers.count; i++)
+        if (p->ridge_ratio == 0 && gka_kalman_find(b->r->solvers.name[i]) >= 0)
+            return cli_fail(b->r->c, "%s: a Kalman filter starts from a ridge, which is 0 here",
+                            b->r->solvers.name[i]);
     const gka_oracle_options options = {.oracle = GKA_ORACLE_FP64};
-    gka_outputs exact = {.x = b->full_x,
+    const bool ridge = p->ridge_ratio > 0;
+    gka_outputs exact = {.x = ridge ? b->full_x : NULL,
                          .fro = b->fro,
                          .lambda = b->ridge,
                          .h_final = b->H,
                          .solve.dq = b->full_dq,
                          .solve.dk = b->dk};
     gka_status status = gka_oracle_forward(p, &options, &exact, NULL, NULL, &error);
-    if (status == GKA_OK)
+    if (status == GKA_OK && ridge)
         status = gka_oracle_gradient(p, GKA_OF_X, &options, &exact, NULL, NULL, &error);
     const int code = cli_outcome(b->r->c, status, &error);
     if (code != CLI_GOOD)
@@ -344,7 +372,8 @@ static int answer(board *b) {
     if (!(b->f > 0))
         return cli_fail(b->r->c, "the state of token %lld is empty (f = 0)", (long long)T);
     b->kappa = condition_number(b, b->lambda);
-    return initial_keys(b);
+    const int last = ridge ? CLI_GOOD : answer_of_last(b);
+    return last == CLI_GOOD ? initial_keys(b) : last;
 }
 
 /* H/f, keys/sqrt(f): x becomes f x, and p likewise. */
@@ -622,7 +651,7 @@ static int work(board *b) {
     int code = take_problem(b);
     if (code != CLI_GOOD)
         return code;
-    if (b->file != NULL && r->ridge > 0)
+    if (b->file != NULL && !isnan(r->ridge))
         b->problem.ridge_ratio = r->ridge;
     cut(&b->problem, r->T_given || b->file == NULL ? r->T : b->problem.T);
     b->D = b->problem.D;
@@ -696,8 +725,14 @@ static char *last(cli_texts texts, char *otherwise) {
 }
 
 int cli_solve(cli *c) {
-    request r = {
-        .c = c, .problem = "iid", .D = 0, .T = 0, .iterations = 30, .seed = 1, .good = true};
+    request r = {.c = c,
+                 .problem = "iid",
+                 .D = 0,
+                 .T = 0,
+                 .iterations = 30,
+                 .seed = 1,
+                 .ridge = NAN,
+                 .good = true};
     const char *json = NULL;
     cli_texts solvers = {0}, arithmetics = {0};
     char all[] = "all", usual[] = "fp32,bf16";
@@ -712,8 +747,8 @@ int cli_solve(cli *c) {
         {"gate", 0, CLI_CHOICE, &r.gate, .choices = "none|slow|released|strong",
          .help = "how fast a made-up problem forgets"},
         {"normalised", 0, CLI_FLAG, &r.normalised, .help = "divide H by its Frobenius norm"},
-        {"D", 0, CLI_INT, &r.D, .value = "N", .help = "key size (128)", .low = 0, .high = 4096},
-        {"T", 0, CLI_INT, &r.T, .value = "N", .help = "tokens (128)", .low = 0, .high = 1 << 24},
+        {"D", 0, CLI_INT, &r.D, .value = "N", .help = "key size (128)", .low = 1, .high = 4096},
+        {"T", 0, CLI_INT, &r.T, .value = "N", .help = "tokens (128)", .low = 1, .high = 1 << 24},
         {"ridge", 0, CLI_REAL, &r.ridge, .value = "A", .help = "ridge ratio a (0.02)", .low = 0,
          .high = 1e6},
         {"iters", 0, CLI_INT, &r.iterations, .value = "R", .help = "products with H per solve",

@@ -112,6 +112,7 @@ gka_generator gka_golden_generator(const gka_golden_spec *spec) {
     g.V = g.V < 0 ? g.D : g.V;
     g.alpha = g.alpha && !g.plain;
     g.gate = g.plain ? GKA_GATE_NONE : g.gate;
+    g.no_ridge = g.ridge_ratio == 0;
     g.scale = g.scale != 0 ? g.scale : 1 / sqrt((double)g.D);
     return g;
 }
@@ -171,12 +172,13 @@ static gka_status set_seed(const key *k, const char *text, uint64_t *value, gka_
 }
 
 static gka_status set_real(const key *k, const char *text, double *value, gka_error *error) {
+    const bool zero = strcmp(k->name, "ridge") == 0;
     char *end;
     *value = strtod(text, &end);
-    if (end != text && *end == '\0' && isfinite(*value) && *value > 0)
+    if (end != text && *end == '\0' && isfinite(*value) && (*value > 0 || (zero && *value == 0)))
         return GKA_OK;
-    return gka_fail(error, GKA_BAD_ARGUMENT, "%s is '%.60s': a finite number > 0 was expected",
-                    k->name, text);
+    return gka_fail(error, GKA_BAD_ARGUMENT, "%s is '%.60s': a finite number %s 0 was expected",
+                    k->name, text, zero ? ">=" : ">");
 }
 
 /* "forward,backward,states" in any order */

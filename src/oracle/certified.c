@@ -112,15 +112,31 @@ static void *new_memory(const gka_run *run) {
 
 /* ---- the least eigenvalue ------------------------------------------------------------------ */
 
+static void pad(gka_head *head, double *H, double diagonal) {
+    const int64_t D = head->run->problem->D, n = gka_strip_size(D);
+    for (int64_t i = D; i < n; i++)
+        H[gka_strip_at(n, i, i)] = diagonal;
+}
+
+bool gka_head_factor(gka_head *head, double *H, double c) {
+    const int64_t n = gka_strip_size(head->run->problem->D);
+    if (c > 0)
+        return head->kernels->factor(n, H, c, head->R, head->inverse);
+    pad(head, H, 1 - c);
+    const bool factored = head->kernels->factor(n, H, c, head->R, head->inverse);
+    pad(head, H, 0);
+    return factored;
+}
+
 /* If binary64 factors A = H + c I, then A + dA = R^T R is positive semidefinite with
  * ||dA||_2 <= 2 (n + 8) u trace(A) (Rump, Verification of positive definiteness, BIT 46, 2006; the
  * 8 covers the reciprocal pivots and the rounding of the diagonal). So H >= -c - ||dA||. */
-static double proven_least(gka_head *head, const double *H, double c, double trace, double f,
+static double proven_least(gka_head *head, double *H, double c, double trace, double f,
                            double error) {
     const int64_t n = gka_strip_size(head->run->problem->D);
     const double slack = (2 * (double)(n + 8) * 0x1p-53) * (trace + (double)n * fabs(c)) +
                          0x1p-52 * f + error + TINY;
-    return head->kernels->factor(n, H, c, head->R, head->inverse) ? (-c - slack * UP) : -INFINITY;
+    return gka_head_factor(head, H, c) ? (-c - slack * UP) : -INFINITY;
 }
 
 static double trace_of(const double *H, int64_t D) {
@@ -130,17 +146,19 @@ static double trace_of(const double *H, int64_t D) {
     return trace * UP;
 }
 
-double gka_head_least(gka_head *head, const double *H, double lambda, double f, double error) {
+double gka_head_least(gka_head *head, double *H, double lambda, double f, double error) {
     const int64_t D = head->run->problem->D;
     const double trace = trace_of(H, D);
+    const double most = lambda > 0 ? lambda : f;
+    const int steps = lambda > 0 ? 30 : 45;
     double best = -INFINITY;
     /* H + lambda >= mu when H + (lambda - mu) I factors: from large mu to small */
-    for (int i = 1; i <= 30 && !(best > 0); i++)
-        best = proven_least(head, H, lambda - ldexp(lambda, -i), trace, f, error) + lambda * DOWN;
+    for (int i = 1; i <= steps && !(best > 0); i++)
+        best = proven_least(head, H, lambda - ldexp(most, -i), trace, f, error) + lambda * DOWN;
     return best;
 }
 
-double gka_head_h0_least(gka_head *head, const double *H, double f) {
+double gka_head_h0_least(gka_head *head, double *H, double f) {
     const int64_t D = head->run->problem->D;
     const double trace = trace_of(H, D);
     double best = -f * UP;
@@ -291,7 +309,7 @@ static double residual(space *w) {
 static double refined(space *w) {
     gka_head *const head = &w->head;
     const gka_kernels *const K = head->kernels;
-    if (!K->factor(w->n, head->H, w->lambda.hi, head->R, head->inverse))
+    if (!gka_head_factor(head, head->H, w->lambda.hi))
         return INFINITY;
     K->solve(w->n, head->R, head->inverse, w->q, w->x);
     memset(w->x_lo, 0, (size_t)w->n * sizeof *w->x_lo);

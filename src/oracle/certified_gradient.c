@@ -469,7 +469,7 @@ static bool solve_both(const gka_run *run, const gradient_state *s, int64_t to, 
         } else {
             if (!factored) {
                 b->least = least_eigenvalue(s, lambda, w);
-                factors = w->kernels->factor(w->n, s->H, lambda.hi, w->g.head.R, w->g.head.inverse);
+                factors = gka_head_factor(&w->g.head, s->H, lambda.hi);
             }
             factored = true;
             if (factors && solve(w, s, lambda, right[i], size(w, w->n, right[i].hi), e_right[i],

@@ -371,7 +371,6 @@ static void ridge(numbers *w, gka_state_bound *after, int64_t t) {
 /* R^T R = (H + lambda I) 2^-e; false: binary64 cannot. */
 static bool factor(numbers *w, const gka_state_bound *after, mpfr_exp_t e) {
     gka_head *const head = &w->g->head;
-    const int64_t n = gka_strip_size(w->D);
     const double v = w->b.precision.v, e_lambda = gka_bound_lambda(&w->b) * v;
     gka_mp_strips(w->D, w->H, e, *w->t, head->H);
     mpfr_mul_2si(*w->t, *w->lambda, -e, RN);
@@ -382,7 +381,7 @@ static bool factor(numbers *w, const gka_state_bound *after, mpfr_exp_t e) {
         const double error = ldexp(after->e_H * v + e_lambda, (int)-e) * UP;
         w->b.least = ldexp(gka_head_least(head, head->H, lambda, f, error), (int)e) * DOWN;
     }
-    return head->kernels->factor(n, head->H, lambda, head->R, head->inverse);
+    return gka_head_factor(head, head->H, lambda);
 }
 
 static bool solve(numbers *w, const gka_state_bound *after, mpfr_exp_t e, mpfr_t *right,

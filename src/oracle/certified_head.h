@@ -50,13 +50,17 @@ typedef struct gka_head {
     double worst_bound;
 } gka_head;
 
+/* kernels->factor of H + c I into head->R, head->inverse. The padding of H, which is 0, takes no
+ * part where c is not positive; H is as before afterwards. */
+bool gka_head_factor(gka_head *head, double *H, double c);
+
 /* A bound from below, perhaps negative, of the eigenvalues of H + lambda I for a symmetric H, given
  * as strips whose hi words alone count; H is within `error` of what is meant in the Frobenius norm,
  * f >= ||H||_F. Positive whenever binary64 can prove it. */
-double gka_head_least(gka_head *head, const double *H, double lambda, double f, double error);
+double gka_head_least(gka_head *head, double *H, double lambda, double f, double error);
 
 /* The same of H itself, symmetric, f = ||H||_F; at most 0. */
-double gka_head_h0_least(gka_head *head, const double *H, double f);
+double gka_head_h0_least(gka_head *head, double *H, double f);
 
 /* The failure of a token of this head. */
 gka_status gka_head_fail(const gka_head *head, int64_t t, gka_status status, const char *what,

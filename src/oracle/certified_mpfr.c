@@ -279,7 +279,7 @@ static void ridge(numbers *w) {
  * units of 2^S. */
 static double factor(numbers *w, mpfr_exp_t e) {
     gka_head *const head = w->head;
-    const int64_t D = w->D, n = gka_strip_size(D);
+    const int64_t D = w->D;
     gka_mp_strips(D, w->H, e, *w->t, head->H);
     mpfr_mul_2si(*w->t, *w->lambda, -e, RN);
     const double lambda = mpfr_get_d(*w->t, RN), v = ldexp(1, -w->P < -1000 ? -1000 : -w->P);
@@ -291,7 +291,7 @@ static double factor(numbers *w, mpfr_exp_t e) {
         const double error = v * shifted(w->E_H + w->E_lambda, w->S - e) * UP;
         least = ldexp(gka_head_least(head, head->H, lambda, f, error), (int)(e - w->S)) * DOWN;
     }
-    return head->kernels->factor(n, head->H, lambda, head->R, head->inverse) ? least : -1;
+    return gka_head_factor(head, head->H, lambda) ? least : -1;
 }
 
 /* x and e_x. False: no bound. */
@@ -469,10 +469,13 @@ static bool settle(gka_head *head, int64_t i, bool all, int64_t ties, int64_t ze
 }
 
 static gka_status undecided(const numbers *w, int64_t t, gka_error *error) {
-    return gka_head_fail(w->head, t, GKA_NO_CERTIFICATE,
-                         "H + lambda I could not be proven positive definite and well enough "
-                         "conditioned for binary64, or a value left its range",
-                         error);
+    return gka_head_fail(
+        w->head, t, GKA_NO_CERTIFICATE,
+        w->head->run->problem->ridge_ratio == 0
+            ? "H is singular or too near to it for a proof, and the ridge ratio is 0"
+            : "H + lambda I could not be proven positive definite and well enough "
+              "conditioned for binary64, or a value left its range",
+        error);
 }
 
 /* Streams the head at one precision up to the last need. */

@@ -247,6 +247,21 @@ gka_fp64_factor gka_fp64_factor_take(gka_arena *block, int64_t D) {
     return L;
 }
 
+/* Without a ridge rounding may leave a factor of a singular matrix: regular is what has a condition
+ * number below 2^52/D, by LAPACK's estimate in the 1-norm. */
+static bool regular(lapack_int n, const double *H, gka_fp64_factor *L) {
+    double norm = 0, reciprocal = 0;
+    for (lapack_int i = 0; i < n; i++) {
+        double sum = 0;
+        for (lapack_int j = 0; j < n; j++)
+            sum += fabs(H[(int64_t)i * n + j]);
+        norm = fmax(norm, sum);
+    }
+    return LAPACKE_dpocon_work(LAPACK_COL_MAJOR, 'L', n, L->L, n, norm, &reciprocal, L->work,
+                               L->pivots) == 0 &&
+           reciprocal > n * 0x1p-52;
+}
+
 gka_status gka_fp64_factorise(const gka_problem *problem, const gka_fp64_token *at, const double *H,
                               gka_fp64_factor *L, gka_error *error) {
     const lapack_int n = (lapack_int)problem->D;
@@ -254,8 +269,14 @@ gka_status gka_fp64_factorise(const gka_problem *problem, const gka_fp64_token *
         return GKA_OK;
     shifted(n, H, at->lambda, L->L);
     L->indefinite = LAPACKE_dpotrf_work(LAPACK_COL_MAJOR, 'L', n, L->L, n) != 0;
-    if (!L->indefinite)
+    if (!L->indefinite && problem->ridge_ratio > 0)
         return GKA_OK;
+    if (problem->ridge_ratio == 0) {
+        if (!L->indefinite && regular(n, H, L))
+            return GKA_OK;
+        return fail_at(error, GKA_NOT_POSITIVE_DEFINITE, at,
+                       "H is singular in binary64, and the ridge ratio is 0");
+    }
     if (problem->h0.data == NULL)
         return fail_at(error, GKA_NOT_POSITIVE_DEFINITE, at,
                        "H + lambda I is not positive definite in binary64: the ridge ratio is too "

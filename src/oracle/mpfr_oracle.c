@@ -203,12 +203,21 @@ static void form_M(space *w) {
         mpfr_add(w->M[i * w->D + i], w->M[i * w->D + i], *w->lambda, RN);
 }
 
+/* A pivot of a singular matrix: 0, or without a ridge, which is a bound from below, what rounding
+ * may have left of 0, 2^(32 - P) of f. */
+static bool lost(space *w, mpfr_t pivot) {
+    if (!mpfr_zero_p(*w->a))
+        return mpfr_zero_p(pivot);
+    mpfr_mul_2si(*w->t, *w->f, 32 - (long)mpfr_get_prec(*w->f), RN);
+    return mpfr_cmpabs(pivot, *w->t) <= 0;
+}
+
 /* M = L B L^T: L below the diagonal, B on it. False: some pivot is not positive. */
 static bool factorise(space *w) {
     const int64_t D = w->D;
     mpfr_t *const M = w->M;
     for (int64_t j = 0; j < D; j++) {
-        if (mpfr_sgn(M[j * D + j]) <= 0)
+        if (mpfr_sgn(M[j * D + j]) <= 0 || lost(w, M[j * D + j]))
             return false;
         for (int64_t i = j + 1; i < D; i++) {
             mpfr_div(*w->sum, M[i * D + j], M[j * D + j], RN); /* L_ij */
@@ -243,7 +252,7 @@ static bool eliminate(space *w, mpfr_t *x, mpfr_t *y) {
         for (int64_t i = j + 1; i < D; i++)
             if (mpfr_cmpabs(M[i * D + j], M[pivot * D + j]) > 0)
                 pivot = i;
-        if (mpfr_zero_p(M[pivot * D + j]))
+        if (lost(w, M[pivot * D + j]))
             return false;
         for (int64_t m = 0; m < D && pivot != j; m++)
             mpfr_swap(M[pivot * D + m], M[j * D + m]);

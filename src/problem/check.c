@@ -34,8 +34,8 @@ static gka_status bad(const context *c, const char *format, ...) {
 /* ---- parameters and extents ---------------------------------------------------------------- */
 
 static gka_status check_parameters(const gka_problem *p, const context *c) {
-    if (!(p->ridge_ratio > 0 && p->ridge_ratio <= DBL_MAX))
-        return bad(c, "ridge_ratio %g: a finite number > 0 was expected", p->ridge_ratio);
+    if (!(p->ridge_ratio >= 0 && p->ridge_ratio <= DBL_MAX))
+        return bad(c, "ridge_ratio %g: a finite number >= 0 was expected", p->ridge_ratio);
     if (!(fabs(p->scale) <= DBL_MAX))
         return bad(c, "scale %g: a finite number was expected", p->scale);
     if (p->num_iter < 1)

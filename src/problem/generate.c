@@ -559,7 +559,7 @@ gka_status gka_problem_generate_tokens(const gka_generator *generator, int64_t b
         .D = s->D,
         .V = s->V,
         .N = s->B,
-        .ridge_ratio = s->ridge_ratio != 0 ? s->ridge_ratio : 0.02,
+        .ridge_ratio = s->ridge_ratio != 0 || s->no_ridge ? s->ridge_ratio : 0.02,
         .scale = s->scale != 0 ? s->scale
                  : s->D > 0    ? 1 / sqrt((double)s->D)
                                : 1,

@@ -89,6 +89,13 @@ static void test_fp64_is_exact(void **state) {
     }
 }
 
+static void one_line(result r, int code, const char *line) {
+    assert_int_equal(r.code, code);
+    assert_string_equal(r.err, line);
+    assert_string_equal(r.out, "");
+    end(&r);
+}
+
 /* An initial state belongs to every system, those of the filters too. */
 static void test_initial_state(void **state) {
     (void)state;
@@ -142,6 +149,26 @@ static void test_initial_state(void **state) {
     gka_problem_free(&problem);
 }
 
+/* --ridge=0 is 0: a full H is solved, a singular one and a filter are refused in a line. */
+static void test_no_ridge(void **state) {
+    (void)state;
+    result r = RUN("gka", "solve", "--ridge=0", "--D=4", "--T=60", "--arith=fp64", "--json=-",
+                   "--solver=cholesky,cg", "--iters=60");
+    json_t *const rows = rows_of(&r);
+    for (size_t i = 0; i < 2; i++) {
+        assert_true(fabs(real_of(json_array_get(rows, i), "ridge")) <= 0);
+        assert_true(real_of(json_array_get(rows, i), "rel_err") < 1e-12);
+        assert_true(real_of(json_array_get(rows, i), "grad_k_err") < 1e-12);
+    }
+    json_decref(rows);
+    one_line(RUN("gka", "solve", "--ridge=0", "--D=4", "--T=2", "--solver=cg"), 2,
+             "gka solve: H of token 2 is singular in binary64, and the ridge is 0\n");
+    one_line(RUN("gka", "solve", "--ridge=0", "--D=4", "--T=60", "--solver=kalman"), 2,
+             "gka solve: kalman: a Kalman filter starts from a ridge, which is 0 here\n");
+    one_line(RUN("gka", "solve", "--D=0"), 2,
+             "gka solve: --D=0: expected an integer from 1 to 4096\n");
+}
+
 static void test_table_and_trace(void **state) {
     (void)state;
     result r = RUN("gka", "solve", "--D=8", "--T=5", "--iters=3", "--solver=cg,kalman",
@@ -164,13 +191,6 @@ static void test_table_and_trace(void **state) {
     (void)unlink(TRACE_FILE);
     assert_int_equal(cg, 4);
     assert_int_equal(kalman, 5);
-}
-
-static void one_line(result r, int code, const char *line) {
-    assert_int_equal(r.code, code);
-    assert_string_equal(r.err, line);
-    assert_string_equal(r.out, "");
-    end(&r);
 }
 
 static void test_mistakes(void **state) {
@@ -216,13 +236,10 @@ static void test_every_allocation_may_fail(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_json_rows),
-        cmocka_unit_test(test_fp64_is_exact),
-        cmocka_unit_test(test_initial_state),
-        cmocka_unit_test(test_table_and_trace),
-        cmocka_unit_test(test_mistakes),
-        cmocka_unit_test(test_same_bytes),
-        cmocka_unit_test(test_every_allocation_may_fail),
+        cmocka_unit_test(test_json_rows),       cmocka_unit_test(test_fp64_is_exact),
+        cmocka_unit_test(test_no_ridge),        cmocka_unit_test(test_initial_state),
+        cmocka_unit_test(test_table_and_trace), cmocka_unit_test(test_mistakes),
+        cmocka_unit_test(test_same_bytes),      cmocka_unit_test(test_every_allocation_may_fail),
     };
     return cmocka_run_group_tests_name("solve", tests, NULL, NULL);
 }

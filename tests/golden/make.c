@@ -225,7 +225,7 @@ static void test_bad_keys(void **state) {
         {"gate", "weak", "gate is 'weak': none, slow, released, strong or init was expected"},
         {"h0", "yes", "h0 is 'yes': false or true was expected"},
         {"emulate", "a100", "emulate is 'a100': none or h100 was expected"},
-        {"ridge", "nan", "ridge is 'nan': a finite number > 0 was expected"},
+        {"ridge", "nan", "ridge is 'nan': a finite number >= 0 was expected"},
         {"seed", "-1", "seed is '-1': an integer from 0 to 18446744073709551615 was expected"},
         {"outputs", "forward,",
          "outputs is 'forward,': some of forward, states and backward, "

@@ -680,8 +680,65 @@ static void test_every_allocation_fails(void **state) {
             }
 }
 
+/* A ridge ratio of 0: the layer where every H_t is positive definite, and one word where one is
+ * not. */
+static void test_no_ridge(void **state) {
+    (void)state;
+    const lab_shape shape = {.B = 1,
+                             .T = 5,
+                             .H = 2,
+                             .G = 1,
+                             .D = 3,
+                             .V = 2,
+                             .gate = true,
+                             .alpha = true,
+                             .states = true,
+                             .final = true,
+                             .seed = 3};
+    lab_case lab;
+    gka_exact out, exact;
+    lab_new(&lab, &shape);
+    lab.problem.ridge_ratio = 0;
+    lab_exact_new(&lab.problem, &out);
+    lab_exact_new(&lab.problem, &exact);
+    lab_forward(&lab.problem, GKA_ORACLE_MPFR, &exact, NULL);
+    for (int oracle = GKA_ORACLE_FP64; oracle <= GKA_ORACLE_CERTIFIED; oracle++) {
+        const double most = oracle == GKA_ORACLE_FP64 ? 1e-10 : 0;
+        lab_forward(&lab.problem, (gka_oracle)oracle, &out, NULL);
+        for (int i = 0; i < 10 * 3; i++)
+            assert_true(fabs(out.x[i] - exact.x[i]) <= most * fabs(exact.x[i]));
+        for (int i = 0; i < 10; i++)
+            assert_true(out.lambda[i] <= 0 && out.kappa[i] > 1);
+        for (int of = GKA_COTANGENT_X; of <= GKA_COTANGENT_O; of++) {
+            lab_gradient(&lab.problem, (gka_cotangent)of, GKA_ORACLE_MPFR, &exact, NULL);
+            lab_gradient(&lab.problem, (gka_cotangent)of, (gka_oracle)oracle, &out, NULL);
+            double size = 0;
+            for (int i = 0; i < 5 * 3; i++)
+                size = fmax(size, fabs(exact.dk[i]));
+            for (int i = 0; i < 5 * 3; i++)
+                assert_true(fabs(out.dk[i] - exact.dk[i]) <= most * size);
+        }
+    }
+    memset(lab.h0, 0, 2 * 9 * sizeof *lab.h0); /* H_1 = k k^T */
+    for (int oracle = GKA_ORACLE_FP64; oracle <= GKA_ORACLE_MPFR; oracle++) {
+        const gka_oracle_options options = {.oracle = (gka_oracle)oracle};
+        gka_error error = {0};
+        const gka_status refused =
+            oracle == GKA_ORACLE_CERTIFIED ? GKA_NO_CERTIFICATE : GKA_NOT_POSITIVE_DEFINITE;
+        assert_int_equal(gka_oracle_forward(&lab.problem, &options, &out, NULL, NULL, &error),
+                         refused);
+        assert_int_equal(
+            gka_oracle_gradient(&lab.problem, GKA_COTANGENT_X, &options, &out, NULL, NULL, &error),
+            refused);
+    }
+    lab_exact_free(&lab.problem, &out);
+    lab_exact_free(&lab.problem, &exact);
+    lab_free(&lab);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_no_ridge),
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_one_number),
         cmocka_unit_test(test_condition_of_one_key),
