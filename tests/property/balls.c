@@ -281,6 +281,37 @@ static void forward(head *w, const gka_problem *problem, int64_t n, int64_t h) {
     gka_free(row);
 }
 
+/* dk, dv, dg of token t, whose A and E stand. */
+static void through_states(head *w, int64_t t) {
+    const int64_t D = w->D, V = w->V;
+    arb_srcptr const k = w->k + t * D, v = w->v + t * V, before_H = w->H + t * D * D,
+                     before_U = w->U + t * D * V, A = w->A + t * D * D, E = w->E + t * D * V;
+    arb_t s;
+    arb_init(s);
+    for (int64_t i = 0; i < D; i++) {
+        arb_ptr const dk = w->dk + t * D + i;
+        arb_zero(dk);
+        for (int64_t j = 0; j < D; j++) {
+            arb_add(s, A + i * D + j, A + j * D + i, w->P);
+            arb_addmul(dk, s, k + j, w->P);
+        }
+        for (int64_t j = 0; j < V; j++)
+            arb_addmul(dk, E + i * V + j, v + j, w->P);
+    }
+    for (int64_t j = 0; j < V; j++) {
+        arb_ptr const dv = w->dv + t * V + j;
+        arb_zero(dv);
+        for (int64_t i = 0; i < D; i++)
+            arb_addmul(dv, E + i * V + j, k + i, w->P);
+    }
+    inner(w, w->dg_h + t, A, before_H, D * D);
+    arb_mul(w->dg_h + t, w->dg_h + t, w->gamma + t, w->P);
+    inner(w, w->dg_u + t, E, before_U, D * V);
+    arb_mul(w->dg_u + t, w->dg_u + t, w->gamma + t, w->P);
+    arb_add(w->dg + t, w->dg_h + t, w->dg_u + t, w->P);
+    arb_clear(s);
+}
+
 /* From the last token to the first; A and E of row t are those of token t (1-based in NUMERICS), of
  * row T what the cotangents of the final states say, before a gate. */
 static void backward(head *w, const gka_problem *problem, gka_of of, int64_t n, int64_t h) {
@@ -302,9 +333,9 @@ static void backward(head *w, const gka_problem *problem, gka_of of, int64_t n, 
         set(w->E + T * D * V, D * V, row);
     }
     for (int64_t t = T - 1; t >= 0; t--) {
-        arb_ptr const x = w->x + t * D, q = w->q + t * D, p = w->p + t * D, k = w->k + t * D,
-                      v = w->v + t * V, H = w->H + (t + 1) * D * D, U = w->U + (t + 1) * D * V,
-                      A = w->A + t * D * D, E = w->E + t * D * V, dq = w->dq + t * D;
+        arb_ptr const x = w->x + t * D, q = w->q + t * D, p = w->p + t * D,
+                      H = w->H + (t + 1) * D * D, U = w->U + (t + 1) * D * V, A = w->A + t * D * D,
+                      E = w->E + t * D * V, dq = w->dq + t * D;
         const arb_srcptr gate = t + 1 < T ? w->gamma + t + 1 : one;
         arb_zero(w->dalpha + t);
         _arb_vec_zero(p, (slong)D);
@@ -347,27 +378,7 @@ static void backward(head *w, const gka_problem *problem, gka_of of, int64_t n, 
                 arb_submul(a, p + i, x + j, w->P);
                 arb_submul(a, c, H + i * D + j, w->P);
             }
-        for (int64_t i = 0; i < D; i++) {
-            arb_ptr const dk = w->dk + t * D + i;
-            arb_zero(dk);
-            for (int64_t j = 0; j < D; j++) {
-                arb_add(s, A + i * D + j, A + j * D + i, w->P);
-                arb_addmul(dk, s, k + j, w->P);
-            }
-            for (int64_t j = 0; j < V; j++)
-                arb_addmul(dk, E + i * V + j, v + j, w->P);
-        }
-        for (int64_t j = 0; j < V; j++) {
-            arb_ptr const dv = w->dv + t * V + j;
-            arb_zero(dv);
-            for (int64_t i = 0; i < D; i++)
-                arb_addmul(dv, E + i * V + j, k + i, w->P);
-        }
-        inner(w, w->dg_h + t, A, H - D * D, D * D);
-        arb_mul(w->dg_h + t, w->dg_h + t, w->gamma + t, w->P);
-        inner(w, w->dg_u + t, E, U - D * V, D * V);
-        arb_mul(w->dg_u + t, w->dg_u + t, w->gamma + t, w->P);
-        arb_add(w->dg + t, w->dg_h + t, w->dg_u + t, w->P);
+        through_states(w, t);
     }
     /* dh0, du0 = gamma_1 A_1, gamma_1 E_1; of no token at all, the cotangents themselves */
     if (T > 0) {
