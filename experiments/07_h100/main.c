@@ -61,6 +61,8 @@ static const struct source {
     {"twoterm", "repeat", "released/full"},
     {"twoterm", "repeat_a005", "released/full"},
     {"twoterm", "a005_r60_c32", "released/full"},
+    {"warps", "n_slow_w4s3", NULL},
+    {"warps", "n_slow_w8", NULL},
 };
 enum { FILES = sizeof files / sizeof *files };
 
@@ -70,7 +72,10 @@ static bool is(const char *a, const char *b) {
 
 /* The folder of a set within the longer one. */
 static const char *folder_of(const char *set) {
-    return is(set, "full") ? "released/full" : is(set, "decode") ? "released/decode" : set;
+    return is(set, "full")     ? "released/full"
+           : is(set, "decode") ? "released/decode"
+           : is(set, "warps")  ? "../h200/warps"
+                               : set;
 }
 
 /* False: not in the repository, and the longer set is not there. inputs: "" where the outputs' file
@@ -107,7 +112,9 @@ static gka_status set_profile(const struct emulation *e, const struct source *s,
     const gka_status status = lab_profile("h100", e->settings, profile, error);
     profile->device = gka_device_find(e->device);
     profile->form = is(s->set, "twoterm") ? GKA_TWO_TERM : GKA_THREE_TERM;
-    return status;
+    return status == GKA_OK && is(s->name, "n_slow_w8")
+               ? gka_profile_set(profile, "num_warps=8", error)
+               : status;
 }
 
 /* Which emulations a file gets: the partial ones are for the released chunk kernels; on the longer
@@ -253,7 +260,7 @@ static double farthest(lab *l, const char *emulation, const char *tensor, double
     double far = 0;
     *agree = *of = 0;
     for (int i = 0; i < FILES; i++) {
-        if (is(files[i].set, "twoterm"))
+        if (is(files[i].set, "twoterm") || is(files[i].set, "warps"))
             continue;
         const double error = lab_stats_of(l, IDENTICAL, "error",
                                           "set=%s,file=%s,emulation=%s,tensor=%s", files[i].set,
@@ -300,6 +307,26 @@ static void judge_bits(lab *l) {
                   "x %.3f .. %.3f %% identical over %lld files, solve.dk, which would amplify what "
                   "x differs in, %.3f .. %.3f %%",
                   100 * x.min, 100 * x.max, (long long)x.count, 100 * dk.min, 100 * dk.max);
+}
+
+/* Files made after the emulation, on another GPU of the same kind of cores, with settings that no
+ * earlier file has: num_stages 3, and eight warps, whose order of sums had been derived from
+ * layouts. */
+static void judge_unseen(lab *l) {
+    const lab_stats four = lab_stats_of(l, IDENTICAL, "share", "file=n_slow_w4s3,emulation=whole"),
+                    x = lab_stats_of(l, IDENTICAL, "share",
+                                     "file=n_slow_w8,emulation=whole,tensor=x"),
+                    dk = lab_stats_of(l, IDENTICAL, "share",
+                                      "file=n_slow_w8,emulation=whole,tensor=solve.dk"),
+                    eight = lab_stats_of(l, IDENTICAL, "share", "file=n_slow_w8,emulation=whole");
+    if (four.count > 0)
+        lab_claim(
+            l, "So it does for files that it was not fitted to", LAB_QUALIFIED,
+            !(four.min < 1) && !(x.min < 1) && !(dk.min < 1) && eight.min > .8,
+            "an H200, num_warps 4 and num_stages 3: every element of %lld tensors; every kernel "
+            "with 8 warps: x %.2f %%, solve.dk %.2f %%, the worst of %lld tensors %.1f %%",
+            (long long)four.count, 100 * x.min, 100 * dk.min, (long long)eight.count,
+            100 * eight.min);
 }
 
 static void judge_parts(lab *l) {
@@ -349,6 +376,7 @@ static void judge_parts(lab *l) {
 static gka_status judge(lab *l, gka_error *error) {
     (void)error;
     judge_bits(l);
+    judge_unseen(l);
     judge_parts(l);
     return GKA_OK;
 }
