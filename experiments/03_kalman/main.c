@@ -80,7 +80,7 @@ static size_t rounded(size_t bytes) {
 }
 
 static gka_status prepare(bench *b, uint64_t seed, gka_error *error) {
-    const gka_generator spec = {.keys = GKA_KEYS_IID,
+    const gka_generator spec = {.keys = lab_keys(GKA_KEYS_IID),
                                 .B = 1,
                                 .T = b->T,
                                 .H = 1,

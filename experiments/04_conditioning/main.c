@@ -160,8 +160,8 @@ static void head_rows(lab *l, head *h, const char *keys, const char *gate, uint6
 
 static gka_status made_up(lab *l, gka_keys keys, const struct preparation *as, int64_t T, int64_t D,
                           int64_t heads, gka_error *error) {
-    const gka_generator spec = {.keys = keys,
-                                .gate = as->gate,
+    const gka_generator spec = {.keys = lab_keys(keys),
+                                .gate = lab_gate(as->gate),
                                 .B = 1,
                                 .T = T,
                                 .H = heads,

@@ -122,7 +122,7 @@ static gka_status test_make(test *t, const question *task, uint64_t seed, gka_er
     const int64_t n = task->n, H = task->heads, D = task->D, T = 2 * n;
     const int gate = gka_gate_find(task->gate);
     *t = (test){.task = task, .T = T};
-    gka_generator spec = {.keys = task->keys,
+    gka_generator spec = {.keys = lab_keys(task->keys),
                           .B = 1,
                           .T = n,
                           .H = H,

@@ -50,7 +50,7 @@ static int64_t head_count(const lab *l) {
 
 static gka_status make(gka_problem *p, int64_t T, int64_t H, int64_t D, gka_gate gate,
                        uint64_t seed, gka_error *error) {
-    const gka_generator spec = {.keys = GKA_KEYS_IID,
+    const gka_generator spec = {.keys = lab_keys(GKA_KEYS_IID),
                                 .gate = gate,
                                 .B = 1,
                                 .T = T,

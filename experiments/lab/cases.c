@@ -1,6 +1,7 @@
 /* cases.c - see cases.h. */
 #include "lab/cases.h"
 #include "lab/dense.h"
+#include "lab/lab.h"
 
 #include "gka/oracle.h"
 
@@ -29,8 +30,8 @@ int lab_case_find(const char *name) {
 
 gka_status lab_case_problem(const lab_case *c, int64_t heads, uint64_t seed, gka_problem *problem,
                             gka_error *error) {
-    const gka_generator spec = {.keys = c->keys,
-                                .gate = c->gate,
+    const gka_generator spec = {.keys = lab_keys(c->keys),
+                                .gate = lab_gate(c->gate),
                                 .B = 1,
                                 .T = LAB_CASE_T,
                                 .H = heads,

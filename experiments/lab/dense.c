@@ -1,5 +1,6 @@
 /* dense.c - one head of the layer as dense matrices in binary64 (see dense.h). */
 #include "lab/dense.h"
+#include "lab/lab.h"
 
 #include <math.h>
 #include <string.h>
@@ -22,7 +23,7 @@ gka_solver lab_solver(const char *name, int iterations) {
 
 gka_generator lab_paper_data(gka_keys keys, int64_t sequences, int64_t T, int64_t D,
                              gka_dtype dtype, uint64_t seed) {
-    return (gka_generator){.keys = keys,
+    return (gka_generator){.keys = lab_keys(keys),
                            .B = sequences,
                            .T = T,
                            .H = 1,

@@ -183,6 +183,31 @@ static void look_for_other_builds(const lab *l, const char *folder) {
                 l->experiment->name, (long long)others, folder);
 }
 
+/* ---- off home ground ----------------------------------------------------------------------- */
+
+static int other_keys = -1, other_gate = -1;
+
+gka_keys lab_keys(gka_keys home) {
+    return other_keys < 0 ? home : (gka_keys)other_keys;
+}
+
+gka_gate lab_gate(gka_gate home) {
+    return other_gate < 0 ? home : (gka_gate)other_gate;
+}
+
+bool lab_at_home(void) {
+    return other_keys < 0 && other_gate < 0;
+}
+
+/* " --keys mean --gate released", or nothing */
+enum { GROUND = 64 };
+static void ground(char out[GROUND]) {
+    (void)snprintf(out, GROUND, "%s%s%s%s", other_keys < 0 ? "" : " --keys ",
+                   other_keys < 0 ? "" : gka_keys_name((gka_keys)other_keys),
+                   other_gate < 0 ? "" : " --gate ",
+                   other_gate < 0 ? "" : gka_gate_name((gka_gate)other_gate));
+}
+
 bool lab_unit(lab *l, int table, const char *key, ...) {
     struct lab_state *const s = l->state;
     char name[TEXT / 2], file[TEXT];
@@ -197,7 +222,15 @@ bool lab_unit(lab *l, int table, const char *key, ...) {
     s->unit.length = 0;
     s->part[0] = '\0';
     if (l->size != LAB_FULL)
-        return true; /* small: always computed afresh */
+        return true;      /* small: always computed afresh */
+    if (!lab_at_home()) { /* units of other keys are other units */
+        char other[GROUND];
+        ground(other);
+        for (char *c = other; *c != '\0'; c++)
+            *c = *c == ' ' ? '_' : *c;
+        const size_t length = strlen(name);
+        (void)snprintf(name + length, sizeof name - length, "%.48s", other);
+    }
     (void)snprintf(file, sizeof file, ".parts/%s-%s-%llu-%d-%s", size_names[l->size], s->build,
                    (unsigned long long)l->seed, table, name);
     if (!place(l, s->part, file)) {
@@ -381,10 +414,11 @@ void lab_claim(lab *l, const char *claim, lab_verdict verdict, bool holds, const
 
 static gka_status write_verdict(lab *l, gka_error *error) {
     struct lab_state *const s = l->state;
-    char path[TEXT], command[2 * TEXT];
+    char path[TEXT], other[GROUND], command[3 * TEXT];
     text json = {0};
-    (void)snprintf(command, sizeof command, "exp_%s --size %s --seed %llu%s%s", l->experiment->name,
-                   size_names[l->size], (unsigned long long)l->seed,
+    ground(other);
+    (void)snprintf(command, sizeof command, "exp_%s --size %s --seed %llu%s%s%s",
+                   l->experiment->name, size_names[l->size], (unsigned long long)l->seed, other,
                    l->file != NULL ? " --file " : "", l->file != NULL ? l->file : "");
     text_format(l, &json, "{\n  \"name\": \"%s\",\n  \"question\": ", l->experiment->name);
     append_json_string(l, &json, l->experiment->question);
@@ -433,13 +467,15 @@ static gka_status run(lab *l, gka_error *error) {
 }
 
 int lab_main(int argc, char **argv, const lab_experiment *experiment) {
-    char *size = NULL, *out = NULL, *data = NULL; /* popt allocates them */
+    char *size = NULL, *out = NULL, *data = NULL, *keys = NULL, *gate = NULL; /* popt's memory */
     char folder[TEXT];
     long long seed = 1;
     const struct poptOption options[] = {
         {"size", 0, POPT_ARG_STRING, &size, 0, "claim, quick or full (default quick)", "SIZE"},
         {"seed", 0, POPT_ARG_LONGLONG, &seed, 0, "the first seed (default 1)", "N"},
         {"file", 0, POPT_ARG_STRING, &data, 0, "a safetensors file to look at too", "FILE"},
+        {"keys", 0, POPT_ARG_STRING, &keys, 0, "off home ground: every key of this kind", "KIND"},
+        {"gate", 0, POPT_ARG_STRING, &gate, 0, "off home ground: every gate of this kind", "KIND"},
         {"out", 0, POPT_ARG_STRING, &out, 0, "folder for tables and verdict", "DIR"},
         POPT_AUTOHELP POPT_TABLEEND};
     /* popt hands out what it was given; it does not write to argv. */
@@ -468,6 +504,16 @@ int lab_main(int argc, char **argv, const lab_experiment *experiment) {
     if (size_number == 3) {
         fprintf(stderr, "exp_%s: --size %s: expected claim, quick or full\n", experiment->name,
                 size);
+        goto done;
+    }
+    if (keys != NULL && (other_keys = gka_keys_find(keys)) < 0) {
+        fprintf(stderr, "exp_%s: --keys %s: expected iid, powerlaw, lowrank, repeat, mean ...\n",
+                experiment->name, keys);
+        goto done;
+    }
+    if (gate != NULL && (other_gate = gka_gate_find(gate)) < 0) {
+        fprintf(stderr, "exp_%s: --gate %s: expected none, slow, released, strong or init\n",
+                experiment->name, gate);
         goto done;
     }
     if (size != NULL)
@@ -503,5 +549,7 @@ done:
     free(size);
     free(out);
     free(data);
+    free(keys);
+    free(gate);
     return result;
 }

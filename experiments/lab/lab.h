@@ -4,6 +4,7 @@
  *   2  lab_unit, lab_row        a table is made of units; a finished unit is never computed again
  *   3  lab_stats                numbers for a verdict, taken from the tables
  *   4  lab_claim                a claim, its verdict, and the inequality it rests on
+ *   5  lab_keys, lab_gate       other keys than an experiment chose: off home ground
  *
  * An experiment runs in two steps. `run` fills tables unit by unit (a unit: one seed, one solver,
  * one case ...); `judge` reads the finished tables and states verdicts, so that every verdict rests
@@ -13,6 +14,7 @@
 #define GKA_LAB_H
 
 #include "gka/base.h"
+#include "gka/problem.h"
 
 /* ---- 1 an experiment ----------------------------------------------------------------------- */
 
@@ -38,7 +40,8 @@ typedef struct lab_experiment {
 } lab_experiment;
 
 /* The main function of every experiment:
- *   exp_NN_name [--size claim|quick|full] [--seed N] [--file FILE] [--out DIR]
+ *   exp_NN_name [--size claim|quick|full] [--seed N] [--file FILE] [--keys KIND] [--gate KIND]
+ *               [--out DIR]
  * FILE: a safetensors file of one's own, for the experiments that say what they do with it. Tables,
  * verdicts and parameters go to DIR (default out/NN_name). Returns 0; 1 when an inequality of a
  * claim fails; 2 for usage; 3 for anything else. */
@@ -96,5 +99,14 @@ typedef enum lab_verdict { LAB_REPRODUCED, LAB_REFUTED, LAB_QUALIFIED } lab_verd
  * fail. */
 void lab_claim(lab *l, const char *claim, lab_verdict verdict, bool holds, const char *found, ...)
     __attribute__((format(printf, 5, 6)));
+
+/* ---- 5 off home ground --------------------------------------------------------------------- */
+
+/* An experiment's keys and gates are its home ground. With --keys KIND or --gate KIND all keys that
+ * it makes up, all gates that it draws, are of that kind instead: its tables and claims keep their
+ * names, and a claim that fails then holds at home alone. These return the kind to use. */
+gka_keys lab_keys(gka_keys home);
+gka_gate lab_gate(gka_gate home);
+bool lab_at_home(void);
 
 #endif
