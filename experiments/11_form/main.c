@@ -340,11 +340,13 @@ static void judge_form(lab *l) {
               "stored in bf16 %.3g [%.2g .. %.2g]",
               (long long)two_dk.count, two_dk.median, two_dk.min, two_dk.max, floor_dk.median,
               floor_dk.min, floor_dk.max);
-    lab_claim(l, "A CPU emulation says what the H100 loses", LAB_REPRODUCED,
-              cases_measured > 0 && far < log(1.25),
-              "median dk error of the emulated against the released kernels on the same inputs: "
-              "within %.1f %% in every one of %lld cases, %lld heads each",
-              100 * (exp(far) - 1), (long long)cases_measured, (long long)heads);
+    if (lab_at_home()) /* an H100 has not seen other keys */
+        lab_claim(
+            l, "A CPU emulation says what the H100 loses", LAB_REPRODUCED,
+            cases_measured > 0 && far < log(1.25),
+            "median dk error of the emulated against the released kernels on the same inputs: "
+            "within %.1f %% in every one of %lld cases, %lld heads each",
+            100 * (exp(far) - 1), (long long)cases_measured, (long long)heads);
 }
 
 static void judge_backward_error(lab *l) {
