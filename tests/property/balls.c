@@ -662,7 +662,7 @@ static void draw(dice *d, lab_case *lab) {
             lab->k[i] *= (double)roll(d, 2);
     if (roll(d, 12) == 0) /* subnormal, huge */
         for (int64_t i = 0; i < keys * s.V; i++)
-            lab->v[i] = ldexp(lab->v[i], roll(d, 2) == 0 ? -1060 : 900);
+            lab->v[i] = ldexp(lab->v[i], roll(d, 2) == 0 ? -1060 : 700);
     if (roll(d, 12) == 0)
         for (int64_t i = 0; i < queries * s.D; i++)
             lab->q[i] = ldexp(lab->q[i], roll(d, 2) == 0 ? -1060 : 500);
