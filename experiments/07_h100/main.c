@@ -133,15 +133,17 @@ static bool wanted(const lab *l, const struct source *s, int emulation) {
 static gka_status verify(const struct source *s, const struct emulation *e, gka_verification *v,
                          gka_file **file, gka_file **inputs, gka_error *error) {
     char path[LAB_PATH], from[LAB_PATH];
-    gka_profile profile;
+    gka_kernel kernel;
     (void)place(s, path, from);
-    gka_status status = set_profile(e, s, &profile, error);
+    gka_status status = gka_kernel_find("h100", &kernel, error);
+    if (status == GKA_OK)
+        status = set_profile(e, s, &kernel.profile, error);
     if (status == GKA_OK)
         status = gka_file_open(path, file, error);
     if (status == GKA_OK && from[0] != '\0')
         status = gka_file_open(from, inputs, error);
     const gka_verify_options options = {
-        .oracle = GKA_ORACLE_FP64, .inputs = *inputs, .emulate = &profile};
+        .oracle = GKA_ORACLE_FP64, .inputs = *inputs, .emulate = &kernel};
     if (status == GKA_OK)
         status = gka_verify(*file, &options, v, error);
     return status;

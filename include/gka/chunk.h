@@ -82,6 +82,19 @@ typedef enum gka_operand {
 GKA_API const char *gka_operand_name(gka_operand operand); /* "bf16", "split", "tf32", "fp16" */
 GKA_API int gka_operand_find(const char *name);            /* -1: none */
 
+/* The released kernels that a training step launches. */
+typedef enum gka_launch {
+    GKA_LAUNCH_SOLVE,
+    GKA_LAUNCH_SOLVE_DK,
+    GKA_LAUNCH_SOLVE_DH,
+    GKA_LAUNCH_STATES,
+    GKA_LAUNCH_OUTPUT,
+    GKA_LAUNCH_OUTPUT_BWD,
+    GKA_LAUNCH_GATES,
+    GKA_LAUNCHES
+} gka_launch;
+GKA_API const char *gka_launch_name(gka_launch launch); /* "solve", "solve_dk", ... */
+
 typedef struct gka_profile {
     const char *name;
     const gka_device *device;
@@ -113,8 +126,9 @@ typedef struct gka_profile {
 GKA_API gka_status gka_profile_find(const char *name, gka_profile *profile, gka_error *error);
 /* Applies one setting: POINT=exact|released (POINT may be all), form=NAME, operand=NAME, store=1|2,
  * handoff=1|2, margin=M (a number, or a power of two as 2^-6), num_iter=N, num_warps=2|4|8,
- * inputs=bf16|fp16, states=working|low.
- * GKA_BAD_ARGUMENT with a line. */
+ * inputs=bf16|fp16, states=working|low; KERNEL.num_warps=W of one kernel (gka_launch_name; the
+ * plain num_warps is solve's), all.num_warps=W of every one. What is emulated has four warps in all
+ * but solve: there other numbers are refused. GKA_BAD_ARGUMENT with a line. */
 GKA_API gka_status gka_profile_set(gka_profile *profile, const char *setting, gka_error *error);
 static inline bool gka_profile_has(const gka_profile *profile, gka_point point) {
     return profile->released >> point & 1u;

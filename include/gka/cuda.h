@@ -7,7 +7,8 @@
  *   5  gka_cuda_decode           one token
  *
  * Every output is a function of the inputs alone, whatever the number of multiprocessors: the CPU
- * replays it bit for bit (gka/chunk.h, profile "gka-cuda"). Compute capability 8.0 or later.
+ * replays it bit for bit (gka/replay.h, kernel `cuda` of gka/kernel.h). Compute capability 8.0 or
+ * later.
  */
 #ifndef GKA_CUDA_H
 #define GKA_CUDA_H

@@ -30,6 +30,7 @@
 #include "gka/base.h"
 #include "gka/chunk.h"
 #include "gka/io.h"
+#include "gka/kernel.h"
 #include "gka/oracle.h"
 #include "gka/problem.h"
 
@@ -94,7 +95,7 @@ typedef struct gka_verify_options {
     size_t tolerance_count;
     /* What is said to have computed the tensors; NULL: not asked. A file of one token with an
      * initial state, and without o or gradients, is taken to be the one-token kernel's. */
-    const gka_profile *emulate;
+    const gka_kernel *emulate;
     gka_progress progress; /* unit: token solves, of every pass */
 } gka_verify_options;
 

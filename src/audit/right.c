@@ -2,8 +2,8 @@
  * orders of sums and forms, and every golden must let them pass. */
 #include "audit/audit.h"
 
-#include "chunk/replay.h"
 #include "gka/arith.h"
+#include "gka/replay.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -136,6 +136,37 @@ static bool set_repair(gka_profile *profile, const char *name, const char *value
     return false;
 }
 
+static const char *const launch_names[] = {"solve",  "solve_dk",   "solve_dh", "states",
+                                           "output", "output_bwd", "gates"};
+
+const char *gka_launch_name(gka_launch launch) {
+    return launch_names[launch];
+}
+
+/* KERNEL.SETTING=VALUE, `dot` at its dot. */
+static gka_status set_launch(gka_profile *profile, const char *setting, const char *dot,
+                             gka_error *error) {
+    char name[16] = {0};
+    const size_t length = (size_t)(dot - setting);
+    if (length < sizeof name)
+        memcpy(name, setting, length);
+    const bool all = strcmp(name, "all") == 0;
+    const int launch = all ? (int)GKA_LAUNCHES : find(launch_names, GKA_LAUNCHES, name);
+    if (launch < 0)
+        return gka_fail(error, GKA_BAD_ARGUMENT,
+                        "'%s': expected solve, solve_dk, solve_dh, states, output, output_bwd, "
+                        "gates or all before '.'",
+                        setting);
+    if (strncmp(dot, ".num_warps=", 11) != 0)
+        return gka_fail(error, GKA_BAD_ARGUMENT, "'%s': expected num_warps=2, 4 or 8 after '.'",
+                        setting);
+    if (launch != GKA_LAUNCH_SOLVE && strcmp(dot, ".num_warps=4") != 0)
+        return gka_fail(error, GKA_BAD_ARGUMENT,
+                        "'%s': expected 4, for only solve is emulated with other numbers of warps",
+                        setting);
+    return all || launch == GKA_LAUNCH_SOLVE ? gka_profile_set(profile, dot + 1, error) : GKA_OK;
+}
+
 gka_status gka_profile_set(gka_profile *profile, const char *setting, gka_error *error) {
     const char *const equals = strchr(setting, '=');
     char name[32] = {0};
@@ -143,6 +174,8 @@ gka_status gka_profile_set(gka_profile *profile, const char *setting, gka_error 
         return gka_fail(error, GKA_BAD_ARGUMENT, "'%s': expected POINT=exact or POINT=released",
                         setting);
     memcpy(name, setting, (size_t)(equals - setting));
+    if (strchr(name, '.') != NULL)
+        return set_launch(profile, setting, strchr(setting, '.'), error);
     gka_profile changed = *profile;
     const char *expected;
     if (set_repair(&changed, name, equals + 1, &expected)) {

@@ -7,7 +7,7 @@
  *   5  cli_table                aligned columns
  *   6  cli_progress             a bar on a terminal
  *   7  cli_open                 input files; output as JSON is in cli/json.h
- *   8  cli_profile              which kernels are emulated
+ *   8  cli_kernel, cli_profile  which kernels are emulated
  *
  * A subcommand is one file with one function `int cli_NAME(cli *c)`, declared in section 1, and one
  * line of the table in command.c. The command uses the library's public headers only.
@@ -21,6 +21,7 @@
 #include "gka/base.h"
 #include "gka/chunk.h"
 #include "gka/io.h"
+#include "gka/kernel.h"
 
 #include <stdio.h>
 
@@ -185,6 +186,9 @@ int cli_outcome(cli *c, gka_status status, const gka_error *error);
 
 /* gka_profile_find, the form, and then every setting in order. Returns CLI_GOOD or prints and
  * returns the exit code. */
+/* gka_kernel_find (with the name that was probably meant), the form (-1: as the name has it), and
+ * then every setting in order. */
+int cli_kernel(cli *c, const char *name, int form, const cli_texts *settings, gka_kernel *kernel);
 int cli_profile(cli *c, const char *name, int form, const cli_texts *settings,
                 gka_profile *profile);
 

@@ -50,6 +50,23 @@ int cli_open(cli *c, const char *path, gka_file **file) {
     return cli_fail(c, "%s%s", error.text, cli_nearest_hint(&nearest, hint));
 }
 
+int cli_kernel(cli *c, const char *name, int form, const cli_texts *settings, gka_kernel *kernel) {
+    gka_error error = {0};
+    char hint[96];
+    gka_status status = gka_kernel_find(name, kernel, &error);
+    if (status != GKA_OK && strchr(name, '/') == NULL) {
+        cli_nearest nearest = cli_nearest_to(name);
+        for (size_t i = 0; gka_kernel_word(i) != NULL; i++)
+            cli_nearest_try(&nearest, gka_kernel_word(i));
+        return cli_fail(c, "%s%s", error.text, cli_nearest_hint(&nearest, hint));
+    }
+    if (status == GKA_OK && form >= 0)
+        status = gka_kernel_set(kernel, gka_form_name((gka_form)form), &error);
+    for (size_t i = 0; i < settings->count && status == GKA_OK; i++)
+        status = gka_kernel_set(kernel, settings->text[i], &error);
+    return status == GKA_OK ? CLI_GOOD : cli_report(c, &error);
+}
+
 int cli_profile(cli *c, const char *name, int form, const cli_texts *settings,
                 gka_profile *profile) {
     gka_error error = {0};

@@ -18,7 +18,7 @@ typedef struct request {
     gka_tolerance *tolerances; /* one for each text */
     bool *used;                /* some file held a tensor of that name */
     bool show_ref;
-    gka_profile profile; /* of the emulation */
+    gka_kernel kernel;   /* that is emulated */
     const char *emulate; /* its name; NULL: none */
     bool failed;         /* some tensor is out of its tolerance */
     json_t *list;        /* of the files' results, when asked for */
@@ -429,7 +429,7 @@ static gka_status verify(request *r, const gka_file *file, const gka_file *input
         .inputs = inputs,
         .tolerances = r->tolerances,
         .tolerance_count = r->tolerance_texts.count,
-        .emulate = r->emulate != NULL ? &r->profile : NULL,
+        .emulate = r->emulate != NULL ? &r->kernel : NULL,
         .progress = cli_progress_start(&progress, r->c, gka_file_path(file))};
     const gka_status status = gka_verify(file, &options, v, error);
     cli_progress_end(&progress);
@@ -544,11 +544,11 @@ static int check_json(request *r, const char *json) {
     return CLI_GOOD;
 }
 
-static int parse_profile(request *r, int form, const cli_texts *settings) {
+static int parse_kernel(request *r, int form, const cli_texts *settings) {
     if (r->emulate == NULL)
         return settings->count > 0 ? cli_fail(r->c, "--set: --emulate=NAME was expected with it")
                                    : CLI_GOOD;
-    return cli_profile(r->c, r->emulate, form, settings, &r->profile);
+    return cli_kernel(r->c, r->emulate, form, settings, &r->kernel);
 }
 
 static int judge(request *r, const char *json) {
@@ -578,7 +578,7 @@ static const char *needless(const request *r) {
 int cli_verify(cli *c) {
     request r = {.c = c, .chosen = -1, .good = true};
     const char *json = NULL;
-    int form = GKA_THREE_TERM;
+    int form = -1;
     cli_texts settings = {0};
     static const cli_help help = {.operands = "FILE...", .notes = notes, .least = 1, .most = -1};
     cli_against against = {0};
@@ -609,8 +609,8 @@ int cli_verify(cli *c) {
         {"json", 0, CLI_TEXT, &json, .value = "OUT", .help = "write the figures as JSON"},
         {"tolerance", 0, CLI_TEXTS, &r.tolerance_texts, .value = "NAME=VALUE",
          .help = "require rel_err <= VALUE of the tensor NAME; may be repeated"},
-        {"emulate", 0, CLI_TEXT, &r.emulate, .value = "PROFILE",
-         .help = "replay the kernels too: h100, ieee32 or exact64"},
+        {"emulate", 0, CLI_TEXT, &r.emulate, .value = "KERNEL",
+         .help = "replay a kernel too: h100, cuda, tokens/fp32, ... (gka/kernel.h)"},
         {"form", 0, CLI_CHOICE, &form, .value = "FORM", .choices = CLI_FORMS,
          .help = "form of the iteration that is replayed: three-term, two-term, cg, "
                  "cg-consistent"},
@@ -632,7 +632,7 @@ int cli_verify(cli *c) {
                            "--against=GOLDEN");
     if (json != NULL)
         r.list = json_array();
-    code = parse_profile(&r, form, &settings);
+    code = parse_kernel(&r, form, &settings);
     if (code == CLI_GOOD)
         code = judge(&r, json);
     json_decref(r.list);

@@ -241,19 +241,12 @@ static bool is_one_token(const job *j) {
 }
 
 static gka_status emulate(job *j, gka_error *error) {
-    const gka_profile *const profile = j->options->emulate;
-    const gka_problem *const problem = &j->v->problem;
-    if (profile == NULL)
+    if (j->options->emulate == NULL)
         return GKA_OK;
-    gka_status status = GKA_OK;
-    gka_outputs out;
-    if (gka_outputs_only(&j->emulated, outputs_of(FORWARD), &out))
-        status = is_one_token(j) ? gka_chunk_decode(problem, profile, &out, error)
-                                 : gka_chunk_forward(problem, profile, &out, NULL, NULL, error);
-    for (int of = GKA_OF_X; status == GKA_OK && of <= GKA_OF_O; of++)
-        if (gka_outputs_only(&j->emulated, gka_of_outputs((gka_of)of), &out))
-            status = gka_chunk_backward(problem, profile, (gka_of)of, true, NULL, &out, error);
-    return status;
+    gka_kernel kernel = *j->options->emulate;
+    kernel.decode |= is_one_token(j) &&
+                     (kernel.engine == GKA_ENGINE_CHUNKS || kernel.engine == GKA_ENGINE_REPLAY);
+    return gka_kernel_run(&kernel, &j->v->problem, NULL, &j->emulated, NULL, NULL, error);
 }
 
 /* ---- the verdict --------------------------------------------------------------------------- */

@@ -28,13 +28,13 @@ static void predict(const char *name, const char *inputs, const char *outputs, g
     gka_file *in = NULL, *out = NULL;
     gka_error error = {0};
     gka_verification v = {0};
-    gka_profile profile;
-    assert_int_equal(gka_profile_find("h100", &profile, &error), GKA_OK);
-    profile.form = form;
+    gka_kernel kernel;
+    assert_int_equal(gka_kernel_find("h100", &kernel, &error), GKA_OK);
+    kernel.profile.form = form;
     assert_int_equal(gka_file_open(inputs, &in, &error), GKA_OK);
     assert_int_equal(gka_file_open(outputs, &out, &error), GKA_OK);
     const gka_verify_options options = {
-        .oracle = GKA_ORACLE_FP64, .inputs = in, .emulate = &profile};
+        .oracle = GKA_ORACLE_FP64, .inputs = in, .emulate = &kernel};
     if (gka_verify(out, &options, &v, &error) != GKA_OK)
         fail_msg("%s", error.text);
     char line[256];

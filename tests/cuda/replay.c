@@ -7,7 +7,7 @@
  * a total. With FOLDER, keeps the inputs and the GPU's outputs of the small cases there as
  * safetensors, for the test that needs no GPU. Exit 1 on any difference.
  */
-#include "chunk/replay.h"
+#include "gka/replay.h"
 #include "gka/cuda.h"
 #include "gka/format.h"
 #include "gka/io.h"

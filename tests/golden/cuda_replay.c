@@ -5,10 +5,10 @@
  */
 #include "test.h"
 
-#include "chunk/replay.h"
 #include "gka/format.h"
 #include "gka/io.h"
 #include "gka/problem.h"
+#include "gka/replay.h"
 
 #include <dirent.h>
 #include <stdlib.h>

@@ -2,11 +2,11 @@
  * every form of tensor; through a file; who refuses what is not folded; every allocation. */
 #include "test.h"
 
-#include "chunk/replay.h"
 #include "gka/chunk.h"
 #include "gka/layer.h"
 #include "gka/oracle.h"
 #include "gka/problem.h"
+#include "gka/replay.h"
 
 #include <math.h>
 #include <mpfr.h>

@@ -43,3 +43,16 @@ $ gka verify --oracle=fp64 --emulate=h100 --set=form=two-term --set=store=2 $DAT
 $ gka verify --emulate=h100 --set=store=3 $DATA/h100/iid_gated.safetensors
 ! gka verify: 'store=3': expected 1 or 2
 = 2
+
+# Our own kernels, replayed without a GPU; a name that is none.
+$ gka verify --oracle=fp64 --emulate=cuda $DATA/cuda/case000.safetensors | grep -c '100.000 %    0'
+> 11
+$ gka verify --oracle=fp64 --emulate=cuda/three-term $DATA/cuda/case000.safetensors | grep -c '100.000 %    0'
+> 0
+= 1
+$ gka verify --emulate=h10 $DATA/cuda/case000.safetensors
+! gka verify: no kernel 'h10': certified, fp64, mpfr/BITS, steps, exact64, ieee32, h100, a device with a tensor core, cuda or tokens/POLICY was expected (did you mean 'h100'?)
+= 2
+$ gka verify --emulate=h100/output.num_warps=8 $DATA/cuda/case000.safetensors
+! gka verify: 'output.num_warps=8': expected 4, for only solve is emulated with other numbers of warps
+= 2

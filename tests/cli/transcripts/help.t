@@ -54,8 +54,8 @@ $ gka verify --help
 >       --json=OUT                       write the figures as JSON
 >       --tolerance=NAME=VALUE           require rel_err <= VALUE of the tensor
 >                                        NAME; may be repeated
->       --emulate=PROFILE                replay the kernels too: h100, ieee32 or
->                                        exact64
+>       --emulate=KERNEL                 replay a kernel too: h100, cuda,
+>                                        tokens/fp32, ... (gka/kernel.h)
 >       --form=FORM                      form of the iteration that is replayed:
 >                                        three-term, two-term, cg, cg-consistent
 >       --set=SETTING                    switch one rounding of the replay, or

@@ -1,9 +1,9 @@
-/* replay_tile.c - a 64-token tile of the replayed kernels: products, sums, gates, masked scores.
+/* tile.c - a 64-token tile of the replayed kernels: products, sums, gates, masked scores.
  *
  * The orders of summation come from where a kernel's threads keep a 64 x D tile: four column groups
  * of D/4; in a group, the four threads of a row hold columns 2p, 2p + 1 of every eight.
  */
-#include "chunk/replay_head.h"
+#include "replay/head.h"
 
 #include "arith/pinned.h"
 

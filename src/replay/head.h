@@ -1,11 +1,11 @@
-/* replay_head.h - one head of a problem as the kernels of src/cuda hold it, and what they are made
+/* head.h - one head of a problem as the kernels of src/cuda hold it, and what they are made
  * of.
  *
  * Letters as there: C = 64 tokens to a chunk; rows t (queries) and j (keys); M_tj = exp(G_t - G_j);
  * N = -dL/dH, E = dL/dU / s. Every array binary32; bf16 numbers are kept in it.
  */
-#ifndef GKA_CHUNK_REPLAY_HEAD_H
-#define GKA_CHUNK_REPLAY_HEAD_H
+#ifndef GKA_REPLAY_HEAD_H
+#define GKA_REPLAY_HEAD_H
 
 #include "chunk/tile.h"
 
@@ -54,7 +54,7 @@ static inline int64_t rows_of(const replay_head *w, int64_t chunk) {
     return w->T - chunk * C < C ? w->T - chunk * C : C;
 }
 
-/* ---- tiles (replay_tile.c) ----------------------------------------------------------------- */
+/* ---- tiles (tile.c) ----------------------------------------------------------------- */
 
 /* c[m,n] += a b on the tensor core; the element (i, j) of an operand stands at i * row + j *
  * column. */
@@ -77,7 +77,7 @@ void gka_replay_apply(replay_head *w, const float *y, const float *S, const floa
 void gka_replay_mix(const replay_head *w, int64_t chunk, float *to);
 void gka_replay_snapshot(const replay_head *w, const float *S, float *to);
 
-/* ---- kernels, a chunk or a state at a time (replay_forward.c, replay_backward.c) ------------ */
+/* ---- kernels, a chunk or a state at a time (forward.c, backward.c) ------------ */
 
 /* x of one chunk for the right-hand sides q [C,D]; x [C,D] unrounded. */
 void gka_replay_solve(replay_head *w, const float *q, const float *S, const float *k,
@@ -100,7 +100,6 @@ void gka_replay_gradients(replay_head *w, int64_t chunk, bool layer, float *dq, 
 
 /* ---- a problem's tensors (replay.c) --------------------------------------------------------- */
 
-gka_status gka_replay_check(const gka_problem *problem, gka_error *error);
 typedef void replay_reader(const gka_problem *, int64_t, int64_t, int64_t, double *);
 /* A head's rows of a tensor, [T, width]. */
 void gka_replay_read_rows(const gka_problem *problem, replay_reader *reader, int64_t b, int64_t h,

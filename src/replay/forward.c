@@ -1,5 +1,5 @@
-/* replay_forward.c - what src/cuda/forward.cu computes: norm, solve, states, output. */
-#include "chunk/replay_head.h"
+/* forward.c - what src/cuda/forward.cu computes: norm, solve, states, output. */
+#include "replay/head.h"
 
 #include "arith/pinned.h"
 

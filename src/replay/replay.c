@@ -5,9 +5,9 @@
  * in binary32 with fmaf() where the kernel fuses, exp from arith/pinned.h, sums in the kernels'
  * written orders.
  */
-#include "chunk/replay.h"
-#include "chunk/replay_head.h"
+#include "gka/replay.h"
 #include "problem/check.h"
+#include "replay/head.h"
 
 #include <stdlib.h>
 
@@ -244,7 +244,9 @@ static void sum_groups(const gka_problem *problem, const float *by_head, double 
                 }
 }
 
-gka_status gka_replay_check(const gka_problem *problem, gka_error *error) {
+gka_status gka_replay_check(const gka_problem *problem, gka_form form, gka_error *error) {
+    if (form != GKA_TWO_TERM && form != GKA_THREE_TERM)
+        return gka_fail(error, GKA_UNSUPPORTED, "gka-cuda has no form %s", gka_form_name(form));
     const gka_view *const views[] = {&problem->q,     &problem->k,    &problem->v,
                                      &problem->alpha, &problem->dout, &problem->dx};
     const gka_status folded = gka_problem_check_folded(problem, error);
@@ -267,10 +269,7 @@ gka_status gka_replay_check(const gka_problem *problem, gka_error *error) {
 }
 
 static gka_status run_all(replay *run, gka_error *error) {
-    gka_status status = gka_replay_check(run->problem, error);
-    if (status == GKA_OK && run->form != GKA_TWO_TERM && run->form != GKA_THREE_TERM)
-        status =
-            gka_fail(error, GKA_UNSUPPORTED, "gka-cuda has no form %s", gka_form_name(run->form));
+    gka_status status = gka_replay_check(run->problem, run->form, error);
     if (status != GKA_OK)
         return status;
     const gka_problem *const problem = run->problem;

@@ -1,6 +1,6 @@
-/* replay_backward.c - what src/cuda/backward.cu computes: from the cotangent of o or x to those of
+/* backward.c - what src/cuda/backward.cu computes: from the cotangent of o or x to those of
  * the inputs. */
-#include "chunk/replay_head.h"
+#include "replay/head.h"
 
 #include "arith/pinned.h"
 

@@ -1,6 +1,6 @@
-/* replay_decode.c - what src/cuda/decode.cu computes: one token in binary32. */
-#include "chunk/replay.h"
-#include "chunk/replay_head.h"
+/* decode.c - what src/cuda/decode.cu computes: one token in binary32. */
+#include "gka/replay.h"
+#include "replay/head.h"
 
 #include "arith/pinned.h"
 
@@ -83,7 +83,7 @@ static void decode_head(const gka_problem *problem, int64_t b, int64_t h, float 
 }
 
 gka_status gka_replay_decode(const gka_problem *problem, gka_outputs *out, gka_error *error) {
-    gka_status status = gka_replay_check(problem, error);
+    gka_status status = gka_replay_check(problem, GKA_TWO_TERM, error);
     if (status != GKA_OK)
         return status;
     if (problem->T != 1)

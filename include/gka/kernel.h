@@ -1,0 +1,94 @@
+/* gka/kernel.h - a kernel is whoever computes the layer, asked for by name.
+ *
+ *   1  gka_kernel             a name made into a value
+ *   2  gka_kernel_outputs     which outputs it gives
+ *   3  gka_kernel_check       which problems it can run
+ *   4  gka_kernel_run         what it computes
+ *
+ * Names are a word and then, after slashes, what is different:
+ *
+ *   certified  fp64  mpfr  mpfr/BITS     the oracles (gka/oracle.h)
+ *   steps                                num_iter Chebyshev steps in binary64, nothing rounded
+ *   exact64  ieee32  h100                profiles of the chunk algorithm (gka/chunk.h); another
+ * device a100  ...                            that has a tensor core: the h100's kernels on that
+ * device /two-term                          the form of the iteration /SETTING=VALUE as
+ * gka_profile_set: h100/norm_reduce=exact/num_warps=8 /KERNEL.num_warps=W                of one of
+ * several kernels (gka_launch); all.num_warps=W /decode                            one token by the
+ * one-token kernel tokens/POLICY                        the recurrence token by token
+ * (gka/layer.h): tokens/fp32/fma cuda  cuda/three-term  cuda/decode   the kernels of src/cuda,
+ * replayed (gka/replay.h); two-term
+ */
+#ifndef GKA_KERNEL_H
+#define GKA_KERNEL_H
+
+#include "gka/base.h"
+#include "gka/chunk.h"
+#include "gka/layer.h"
+#include "gka/oracle.h"
+#include "gka/problem.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- 1 by name ----------------------------------------------------------------------------- */
+
+typedef enum gka_engine {
+    GKA_ENGINE_ORACLE,
+    GKA_ENGINE_CHUNKS,
+    GKA_ENGINE_TOKENS,
+    GKA_ENGINE_REPLAY
+} gka_engine;
+
+enum { GKA_KERNEL_NAME = 192 };
+
+typedef struct gka_kernel {
+    char name[GKA_KERNEL_NAME]; /* as it was asked for */
+    gka_engine engine;
+    bool decode;         /* chunks, replay: by the kernel for one token */
+    gka_oracle oracle;   /* oracle */
+    int precision;       /* oracle mpfr: bits */
+    gka_profile profile; /* chunks */
+    gka_policy policy;   /* tokens */
+    gka_form form;       /* replay */
+} gka_kernel;
+
+/* GKA_BAD_ARGUMENT with a line that lists what is expected. */
+GKA_API gka_status gka_kernel_find(const char *name, gka_kernel *kernel, gka_error *error);
+/* One part more: what may stand between slashes. */
+GKA_API gka_status gka_kernel_set(gka_kernel *kernel, const char *part, gka_error *error);
+/* First words of names, for lists and for the nearest one; NULL past the last. */
+GKA_API const char *gka_kernel_word(size_t i);
+
+/* ---- 2 outputs ----------------------------------------------------------------------------- */
+
+/* Bits of the outputs that the kernel has at all (a problem may lack their inputs). */
+GKA_API unsigned gka_kernel_outputs(const gka_kernel *kernel);
+
+/* ---- 3 problems ---------------------------------------------------------------------------- */
+
+/* GKA_OK, or GKA_UNSUPPORTED or GKA_BAD_ARGUMENT with the reason. */
+GKA_API gka_status gka_kernel_check(const gka_kernel *kernel, const gka_problem *problem,
+                                    gka_error *error);
+
+/* ---- 4 run --------------------------------------------------------------------------------- */
+
+/* What the oracles report of each of their passes; zeros for one that was not run. */
+typedef struct gka_kernel_report {
+    gka_oracle_report forward, solve, layer;
+} gka_kernel_report;
+
+/* Fills the outputs that are not NULL, all passes in one call. given: upstream tensors x, fro,
+ * h_chunk, solve.p and layer.p to take gradients at, of the certified oracle and the chunks
+ * (GKA_UNSUPPORTED for the others); NULL: its own. Without x and fro among the outputs each pass of
+ * gradients computes them again. GKA_UNSUPPORTED for an output that the kernel does not have.
+ * report and progress may be NULL. */
+GKA_API gka_status gka_kernel_run(const gka_kernel *kernel, const gka_problem *problem,
+                                  const gka_outputs *given, gka_outputs *outputs,
+                                  gka_kernel_report *report, const gka_progress *progress,
+                                  gka_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
