@@ -1,5 +1,5 @@
-/* against.c - gka verify --against: a candidate judged by a golden, or a folder of candidates by a
- * suite; tables, JSON, JUnit. */
+/* against.c - gka judge, and gka verify --against: a candidate judged by a golden, or a folder of
+ * candidates by a suite; tables, JSON, JUnit. */
 #include "cli/against.h"
 #include "gka/format.h"
 
@@ -790,4 +790,54 @@ int cli_verify_against(cli *c, const cli_against *options, const char *json) {
     gka_free(r.found);
     free_required(&r);
     return code != CLI_GOOD ? code : r.failed ? CLI_FAILS : CLI_GOOD;
+}
+
+/* ---- gka judge ----------------------------------------------------------------------------- */
+
+static const char judge_notes[] =
+    "Each output in CANDIDATE, a safetensors file, is judged by the tolerance that GOLDEN has\n"
+    "for it. `gka golden` makes goldens and `gka show GOLDEN` prints one. The columns:\n"
+    "\n"
+    "  error      rel_err against NAME.steps, or against what the exact formulas make of the\n"
+    "             candidate's own upstream tensors (x fro, solve.dq or layer.dq), whichever\n"
+    "             is nearer\n"
+    "  row        the largest error of a row, of a row's norm or of the mean one, with its\n"
+    "             tolerance\n"
+    "  inherited  how far the upstream tensors alone have moved the exact formulas' value\n"
+    "  total      rel_err against NAME.exact\n"
+    "\n"
+    "and, against NAME.steps, in the words of other tests: flash-linear-attention's ratio; the\n"
+    "smallest atol that torch.testing.assert_close passes with its own rtol for the type; the\n"
+    "cosine; and, of the elements that differ, the share nearer to 0 than the reference: half\n"
+    "of them where a kernel rounds to nearest, all where it cuts off. What fails is shown at\n"
+    "its first and worst element, in decimal and in hex.\n"
+    "\n"
+    "Where GOLDEN is a folder (gka golden --suite), CANDIDATE is a folder of candidates of the\n"
+    "same names, judged case by case; what it lacks is named.\n"
+    "\n"
+    "NAME.steps is num_iter Chebyshev steps: a solver that converges (CG, Cholesky) is judged\n"
+    "with --reference=exact, by NAME.exact in its place. A solve.dh0 that is symmetric is\n"
+    "judged by the symmetric part of the reference.\n"
+    "\n"
+    "JSON: for one CANDIDATE an object {file, against, tensors, judged, failed, missing}, for\n"
+    "several a list of them. A tensor's `distances` are how many elements lie 0, 1, 2..3,\n"
+    "4..7, ... steps of the stored format from the reference, the last two 2^15 and more, and\n"
+    "NaN. With --json=- no table is printed.\n"
+    "\n"
+    "Exit code: 0 nothing fails, 1 a tensor fails, 2 usage or bad input, 3 internal.\n";
+
+int cli_judge(cli *c) {
+    cli_against against = {0};
+    const char *json = NULL;
+    static const cli_help help = {
+        .operands = "CANDIDATE... GOLDEN", .notes = judge_notes, .least = 2, .most = -1};
+    const cli_option options[] = {
+        {"json", 0, CLI_TEXT, &json, .value = "OUT", .help = "write the figures as JSON"},
+        CLI_AGAINST_OPTIONS(against),
+        {.kind = CLI_END}};
+    int code;
+    if (!cli_parse(c, &help, options, &code))
+        return code;
+    against.golden = c->operands[--c->operand_count];
+    return cli_verify_against(c, &against, json);
 }

@@ -1,4 +1,4 @@
-/* against.h - gka verify --against=GOLDEN. */
+/* against.h - gka judge, and gka verify --against=GOLDEN, which is the same. */
 #ifndef GKA_CLI_AGAINST_H
 #define GKA_CLI_AGAINST_H
 
@@ -13,6 +13,45 @@ typedef struct cli_against {
     int reference;                  /* 0: steps, 1: exact */
     const char *given, *given_from; /* --given=LIST, and the file that has them; NULL */
 } cli_against;
+
+/* Options of both, for a table; `a`: a cli_against. */
+#define CLI_AGAINST_OPTIONS(a)                                                                     \
+    {"map",                                                                                        \
+     0,                                                                                            \
+     CLI_TEXTS,                                                                                    \
+     &(a).maps,                                                                                    \
+     .value = "THEIRS=OURS",                                                                       \
+     .help = "the candidate calls the golden's tensor OURS THEIRS; may be repeated"},              \
+        {"layout",                                                                                 \
+         0,                                                                                        \
+         CLI_CHOICE,                                                                               \
+         &(a).layout,                                                                              \
+         .choices = "bthd|bhtd",                                                                   \
+         .help = "axes of the candidate's token tensors (bthd)"},                                  \
+        {"reference",                                                                              \
+         0,                                                                                        \
+         CLI_CHOICE,                                                                               \
+         &(a).reference,                                                                           \
+         .choices = "steps|exact",                                                                 \
+         .help = "exact: for a solver that converges (steps)"},                                    \
+        {"require",                                                                                \
+         0,                                                                                        \
+         CLI_TEXT,                                                                                 \
+         &(a).require,                                                                             \
+         .value = "NAME,..|all",                                                                   \
+         .help = "these outputs, or all of the golden's, must be there and be judged"},            \
+        {"given",                                                                                  \
+         0,                                                                                        \
+         CLI_TEXT,                                                                                 \
+         &(a).given,                                                                               \
+         .value = "LIST",                                                                          \
+         .help = "judge later stages only locally, at the candidate's own x, p, f, h_chunk"},      \
+        {"given-from",     0,                                                                      \
+         CLI_TEXT,         &(a).given_from,                                                        \
+         .value = "OTHER", .help = "... or at those of this file"},                                \
+    {                                                                                              \
+        "junit", 0, CLI_TEXT, &(a).junit, .value = "OUT", .help = "write verdicts as JUnit"        \
+    }
 
 /* The operands judged by the golden; json: where to, or NULL. Returns the exit code. */
 int cli_verify_against(cli *c, const cli_against *options, const char *json);

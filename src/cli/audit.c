@@ -401,11 +401,11 @@ static int write_member(cli *c, const cli_audit_request *r) {
     return code;
 }
 
-int cli_audit(cli *c, const cli_audit_request *request) {
+int cli_audit_golden(cli *c, const cli_audit_request *request) {
     if (request->write != NULL)
         return write_member(c, request);
     if (request->output != NULL)
-        return cli_fail(c, "-o with --audit: expected --write=MEMBER too");
+        return cli_fail(c, "-o: expected --write=MEMBER too");
     cli_json json;
     int code = cli_json_open(c, request->json, &json);
     if (code == CLI_GOOD)
@@ -413,4 +413,33 @@ int cli_audit(cli *c, const cli_audit_request *request) {
                                             : audit_golden(c, request, &json);
     cli_json_abandon(&json);
     return code;
+}
+
+static const char notes[] =
+    "Judges two panels of kernels by GOLDEN, or by each golden of a suite's folder: kernels\n"
+    "that are right (emulations that differ in their roundings and in the order of their sums)\n"
+    "and kernels with one mistake each, else exact.\n"
+    "\n"
+    "For each tensor it prints the largest error accepted, the smallest error rejected and\n"
+    "their ratio. What a golden cannot tell apart (a ratio below 3) is named. --write=MEMBER\n"
+    "writes the tensors of one member as a candidate, for `gka judge`.\n"
+    "\n"
+    "Exit code: 0 the panels are told apart; 1 a right kernel fails or, for a suite, no case\n"
+    "catches a mistake; 2 usage or bad input; 3 internal.\n";
+
+int cli_audit(cli *c) {
+    cli_audit_request request = {0};
+    static const cli_help help = {.operands = "GOLDEN", .notes = notes, .least = 1, .most = 1};
+    const cli_option options[] = {{"write", 0, CLI_TEXT, &request.write, .value = "MEMBER",
+                                   .help = "write its tensors, as a candidate, to -o"},
+                                  {"output", 'o', CLI_TEXT, &request.output, .value = "FILE",
+                                   .help = "with --write: the candidate to write"},
+                                  {"json", 0, CLI_TEXT, &request.json, .value = "FILE",
+                                   .help = "the report as JSON, - for stdout"},
+                                  {.kind = CLI_END}};
+    int code;
+    if (!cli_parse(c, &help, options, &code))
+        return code;
+    request.path = c->operands[0];
+    return cli_audit_golden(c, &request);
 }

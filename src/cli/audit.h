@@ -1,4 +1,4 @@
-/* audit.h - gka golden --audit. */
+/* audit.h - gka audit, and gka golden --audit, which is the same. */
 #ifndef GKA_CLI_AUDIT_H
 #define GKA_CLI_AUDIT_H
 
@@ -11,6 +11,6 @@ typedef struct cli_audit_request {
 } cli_audit_request;
 
 /* Returns the exit code. */
-int cli_audit(cli *c, const cli_audit_request *request);
+int cli_audit_golden(cli *c, const cli_audit_request *request);
 
 #endif

@@ -42,9 +42,12 @@ int gka_command(int argc, const char *const *argv, FILE *out, FILE *err);
 typedef struct cli cli;
 
 int cli_attribute(cli *c);
+int cli_audit(cli *c);
 int cli_condition(cli *c);
 int cli_formats(cli *c);
 int cli_golden(cli *c);
+int cli_judge(cli *c);
+int cli_show(cli *c);
 int cli_solve(cli *c);
 int cli_spectrum(cli *c);
 int cli_verify(cli *c);

@@ -15,6 +15,9 @@ typedef struct command {
 static const command commands[] = {
     {"verify", cli_verify, "judge computed tensors against the exact answer for their inputs"},
     {"golden", cli_golden, "inputs, references and tolerances in one file, to test kernels by"},
+    {"judge", cli_judge, "judge a kernel's tensors by a golden, or a folder of them by a suite"},
+    {"show", cli_show, "what a golden holds, and where its tolerances come from"},
+    {"audit", cli_audit, "does a golden tell right kernels from wrong ones?"},
     {"solve", cli_solve, "solvers side by side at one token, in emulated arithmetics"},
     {"attribute", cli_attribute, "what each rounding of the released kernels costs, one by one"},
     {"condition", cli_condition,

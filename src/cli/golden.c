@@ -93,18 +93,8 @@ static const char notes[] =
     "seconds), kernel (D 64 and 128, T up to 4096; some minutes) or edge (inputs at the corners).\n"
     "What stands there already by the same version is kept, so what was interrupted goes on.\n"
     "\n"
-    "--audit judges two panels by a golden: kernels that are right (emulations that differ in "
-    "their\n"
-    "roundings and orders of sums) and kernels with one mistake each, else exact. For each tensor\n"
-    "the largest error accepted, the smallest rejected and their ratio; what a golden cannot tell\n"
-    "apart (a ratio below 3) is named. Exit 1 where a right kernel fails or, for a suite, where "
-    "no\n"
-    "case catches a mistake. --write writes a member's tensors as a candidate.\n"
-    "\n"
-    "--show prints each tolerance, 2^ceil(log2(max(2 floor, 2 stage, u))), with what it is made "
-    "of:\n"
-    "floor, the error of NAME.steps rounded once to the stored types; stage, the largest error of\n"
-    "right kernels (named below the table); u, the unit roundoff.\n"
+    "--audit=GOLDEN is `gka audit GOLDEN`, --show=GOLDEN is `gka show GOLDEN`; their --help says\n"
+    "what they print.\n"
     "\n"
     "--edit changes made-up inputs:\n"
     "\n" GKA_EDIT_LIST(EDIT_LINE);
@@ -207,16 +197,21 @@ static int check_names(cli *c, const request *r) {
     return CLI_GOOD;
 }
 
-/* A suite says all keys itself. */
-static int make_suite(cli *c, const request *r) {
+/* The first option given that says what a golden is to hold; NULL: none. */
+static const char *says(const request *r) {
     for (int i = 0; i < KEYS; i++)
         if (r->text[i] != NULL)
-            return cli_fail(c, "--%s has no meaning with --suite", keys[i].name);
+            return keys[i].name;
     for (int i = 0; i < FLAGS; i++)
         if (r->flag[i])
-            return cli_fail(c, "--%s has no meaning with --suite", flags[i].name);
-    if (r->spec != NULL || r->input != NULL)
-        return cli_fail(c, "--%s has no meaning with --suite", r->spec != NULL ? "spec" : "input");
+            return flags[i].name;
+    return r->spec != NULL ? "spec" : r->input != NULL ? "input" : NULL;
+}
+
+/* A suite says all keys itself. */
+static int make_suite(cli *c, const request *r) {
+    if (says(r) != NULL)
+        return cli_fail(c, "--%s has no meaning with --suite", says(r));
     cli_progress bar;
     const gka_progress progress = cli_progress_start(&bar, c, r->output);
     gka_suite_report report;
@@ -227,6 +222,21 @@ static int make_suite(cli *c, const request *r) {
     if (code == CLI_GOOD)
         fprintf(c->out, "%s: %zu goldens made, %zu kept\n", r->output, report.made, report.kept);
     return code;
+}
+
+/* The old spellings of gka show and gka audit. */
+static int look_at(cli *c, const request *r, const char *shown, const cli_audit_request *audit) {
+    const char *const needless = says(r) != NULL    ? says(r)
+                                 : r->suite != NULL ? "suite"
+                                 : shown == NULL    ? NULL
+                                 : audit->path      ? "audit"
+                                 : audit->write     ? "write"
+                                 : audit->json      ? "json"
+                                 : r->output        ? "output"
+                                                    : NULL;
+    if (needless != NULL)
+        return cli_fail(c, "--%s has no meaning with --%s", needless, shown ? "show" : "audit");
+    return shown != NULL ? cli_show_golden(c, shown) : cli_audit_golden(c, audit);
 }
 
 int cli_golden(cli *c) {
@@ -277,11 +287,11 @@ int cli_golden(cli *c) {
     const cli_help help = {.notes = notes, .least = 0, .most = 0};
     if (!cli_parse(c, &help, options, &code))
         return code;
-    if (shown != NULL)
-        return cli_show(c, shown);
     audit.output = r.output;
-    if (audit.path != NULL)
-        return cli_audit(c, &audit);
+    if (shown != NULL || audit.path != NULL)
+        return look_at(c, &r, shown, &audit);
+    if (audit.write != NULL || audit.json != NULL)
+        return cli_fail(c, "--%s needs --audit=GOLDEN", audit.write != NULL ? "write" : "json");
     if (r.output == NULL)
         return cli_fail(c, "expected -o FILE; `gka golden --help` says more");
     if (r.suite != NULL)

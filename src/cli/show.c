@@ -1,4 +1,4 @@
-/* show.c - gka golden --show: what a golden holds, and where its tolerances come from. */
+/* show.c - gka show: what a golden holds, and where its tolerances come from. */
 #include "cli/show.h"
 #include "cli/json.h"
 #include "gka/judge.h"
@@ -100,11 +100,28 @@ static int show(cli *c, const gka_file *file) {
     return code;
 }
 
-int cli_show(cli *c, const char *path) {
+int cli_show_golden(cli *c, const char *path) {
     gka_file *file = NULL;
     int code = cli_open(c, path, &file);
     if (code == CLI_GOOD)
         code = show(c, file);
     gka_file_close(file);
     return code;
+}
+
+static const char notes[] =
+    "Prints the parameters of GOLDEN and, for each output, its tolerance and what that is made\n"
+    "of: 2^ceil(log2(max(2 floor, 2 stage, u))), where\n"
+    "\n"
+    "  floor  is the error of NAME.steps rounded once to the stored types\n"
+    "  stage  is the largest error of the kernels that are named below the table, which are right\n"
+    "  u      is the unit roundoff of the stored type\n";
+
+int cli_show(cli *c) {
+    static const cli_help help = {.operands = "GOLDEN", .notes = notes, .least = 1, .most = 1};
+    static const cli_option options[] = {{.kind = CLI_END}};
+    int code;
+    if (!cli_parse(c, &help, options, &code))
+        return code;
+    return cli_show_golden(c, c->operands[0]);
 }

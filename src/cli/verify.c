@@ -55,38 +55,11 @@ static const char notes[] =
     "bits,\n"
     "some hundred times slower, and judges the other two.\n"
     "\n"
-    "With --against=GOLDEN each output in FILE is judged by that file's tolerance (gka golden):\n"
-    "\n"
-    "  error      rel_err against NAME.steps, or against what the exact formulas make of FILE's "
-    "own\n"
-    "             upstream tensors (x fro, solve.dq or layer.dq), whichever is nearer\n"
-    "  row        the largest error of a row, of a row's norm or of the mean one, with its "
-    "tolerance\n"
-    "  inherited  how far the upstream tensors alone have moved the exact formulas' value\n"
-    "  total      rel_err against NAME.exact\n"
-    "\n"
-    "and, against NAME.steps, in the words of other tests: flash-linear-attention's ratio, the\n"
-    "smallest atol that torch.testing.assert_close passes with its own rtol for the type, the\n"
-    "cosine; and, of the elements that differ, the share nearer to 0 than the reference: half of\n"
-    "them where a kernel rounds to nearest, all where it cuts off. What fails is shown at its "
-    "first\n"
-    "and worst element, in decimal and in hex. Where GOLDEN is a folder (gka golden --suite), "
-    "FILE\n"
-    "is a folder of candidates of the same names, judged case by case; what it lacks is named.\n"
-    "\n"
-    "NAME.steps is num_iter Chebyshev steps: a solver that converges (CG, Cholesky) is judged "
-    "with\n"
-    "--reference=exact, by NAME.exact in its place. A solve.dh0 that is symmetric is judged by "
-    "the\n"
-    "symmetric part of the reference.\n"
+    "With --against=GOLDEN each output in FILE is judged by that golden, as by `gka judge FILE\n"
+    "GOLDEN`; `gka judge --help` says what the figures mean.\n"
     "\n"
     "JSON: for one FILE an object {file, oracle, parameters, tensors, ...}, for several a list of\n"
     "them; NaN and Inf are strings, ok is true, false or null. With --json=- no table is printed.\n"
-    "With --against: {file, against, tensors, judged, failed, missing}; a tensor's `distances` "
-    "are\n"
-    "how many elements lie 0, 1, 2..3, 4..7, ... steps of the stored format from the reference, "
-    "the\n"
-    "last two 2^15 and more, and NaN.\n"
     "\n"
     "Exit code: 0 all within tolerance or merely measured, 1 a tensor fails, 2 usage or bad "
     "input,\n"
@@ -586,19 +559,7 @@ int cli_verify(cli *c) {
         {"against", 0, CLI_TEXT, &against.golden, .value = "GOLDEN",
          .help = "judge by this file's references and tolerances, made by gka golden; or a suite's "
                  "folder"},
-        {"map", 0, CLI_TEXTS, &against.maps, .value = "THEIRS=OURS",
-         .help = "FILE calls the golden's tensor OURS THEIRS; may be repeated"},
-        {"layout", 0, CLI_CHOICE, &against.layout, .choices = "bthd|bhtd",
-         .help = "axes of FILE's token tensors (bthd)"},
-        {"reference", 0, CLI_CHOICE, &against.reference, .choices = "steps|exact",
-         .help = "exact: for a solver that converges (steps)"},
-        {"require", 0, CLI_TEXT, &against.require, .value = "NAME,..|all",
-         .help = "these outputs, or all of the golden's, must be there and be judged"},
-        {"given", 0, CLI_TEXT, &against.given, .value = "LIST",
-         .help = "judge later stages only locally, at FILE's own x, p, f, h_chunk"},
-        {"given-from", 0, CLI_TEXT, &against.given_from, .value = "OTHER",
-         .help = "... or at those of this file"},
-        {"junit", 0, CLI_TEXT, &against.junit, .value = "OUT", .help = "write verdicts as JUnit"},
+        CLI_AGAINST_OPTIONS(against),
         {.kind = CLI_END}};
     const cli_option options[] = {
         {"oracle", 0, CLI_CHOICE, &r.chosen, .choices = "fp64|certified|mpfr",

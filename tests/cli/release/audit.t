@@ -87,7 +87,7 @@ $ gka golden --audit=quick --json=out.json | tail -1; grep -c '"file"' out.json;
 Of one case alone, with thirty iterations in bf16.
 
 $ mkdir one; cp quick/strong.safetensors one; printf '{"suite": "one", "golden": "1", "gka_version": "0.1.0", "cases": [{"name": "strong", "file": "strong.safetensors", "sha256": "%s"}]}' $(sha256sum one/strong.safetensors | cut -d' ' -f1) > one/index.json
-$ gka golden --audit=one | tail -11; exit ${PIPESTATUS[0]}
+$ gka audit one | tail -11; exit ${PIPESTATUS[0]}
 > no case catches omega0
 > no case catches r_minus_1
 > no case catches r_plus_1
@@ -103,7 +103,7 @@ $ gka golden --audit=one | tail -11; exit ${PIPESTATUS[0]}
 
 A member's tensors.
 
-$ gka golden --audit=g --write=omega0 -o m; gka verify --against=g m | grep -E 'NO$|judged'
+$ gka audit --write=omega0 -o m g; gka judge m g | grep -E 'NO$|judged'
 > x         F32    5.17e-01  steps     4.77e-07  5.17e-01   4.77e-07  5.17e-01         -          -  8.67e-01  NO
 > solve.dq  F32    5.17e-01  steps     4.77e-07  5.17e-01   4.77e-07  5.17e-01         -          -  8.67e-01  NO
 > layer.dq  F32    2.49e-01  steps     3.81e-06  3.93e-01   3.81e-06  2.49e-01         -          -  7.42e-01  NO
@@ -115,7 +115,7 @@ $ gka golden --audit=g --write=h100 -o m
 ! gka golden: h100 does not apply to g: profile h100 wants q, k, v, alpha and the cotangents in BF16
 = 2
 $ gka golden --audit=g -o m
-! gka golden: -o with --audit: expected --write=MEMBER too
+! gka golden: -o: expected --write=MEMBER too
 = 2
 $ gka golden --audit=g --write=omega0
 ! gka golden: --write: expected -o FILE too

@@ -10,6 +10,9 @@ $ gka --help
 > Commands:
 >   verify      judge computed tensors against the exact answer for their inputs
 >   golden      inputs, references and tolerances in one file, to test kernels by
+>   judge       judge a kernel's tensors by a golden, or a folder of them by a suite
+>   show        what a golden holds, and where its tolerances come from
+>   audit       does a golden tell right kernels from wrong ones?
 >   solve       solvers side by side at one token, in emulated arithmetics
 >   attribute   what each rounding of the released kernels costs, one by one
 >   condition   is an error the kernel's, or the problem's; gradients of r steps
@@ -66,15 +69,16 @@ $ gka verify --help
 >       --against=GOLDEN                 judge by this file's references and
 >                                        tolerances, made by gka golden; or a
 >                                        suite's folder
->       --map=THEIRS=OURS                FILE calls the golden's tensor OURS
->                                        THEIRS; may be repeated
->       --layout=bthd|bhtd               axes of FILE's token tensors (bthd)
+>       --map=THEIRS=OURS                the candidate calls the golden's tensor
+>                                        OURS THEIRS; may be repeated
+>       --layout=bthd|bhtd               axes of the candidate's token tensors
+>                                        (bthd)
 >       --reference=steps|exact          exact: for a solver that converges
 >                                        (steps)
 >       --require=NAME,..|all            these outputs, or all of the golden's,
 >                                        must be there and be judged
->       --given=LIST                     judge later stages only locally, at
->                                        FILE's own x, p, f, h_chunk
+>       --given=LIST                     judge later stages only locally, at the
+>                                        candidate's own x, p, f, h_chunk
 >       --given-from=OTHER               ... or at those of this file
 >       --junit=OUT                      write verdicts as JUnit
 >
@@ -105,30 +109,11 @@ $ gka verify --help
 > its place with a note: Cholesky in binary64, right to about 1e-12. mpfr computes in 256 bits,
 > some hundred times slower, and judges the other two.
 >
-> With --against=GOLDEN each output in FILE is judged by that file's tolerance (gka golden):
->
->   error      rel_err against NAME.steps, or against what the exact formulas make of FILE's own
->              upstream tensors (x fro, solve.dq or layer.dq), whichever is nearer
->   row        the largest error of a row, of a row's norm or of the mean one, with its tolerance
->   inherited  how far the upstream tensors alone have moved the exact formulas' value
->   total      rel_err against NAME.exact
->
-> and, against NAME.steps, in the words of other tests: flash-linear-attention's ratio, the
-> smallest atol that torch.testing.assert_close passes with its own rtol for the type, the
-> cosine; and, of the elements that differ, the share nearer to 0 than the reference: half of
-> them where a kernel rounds to nearest, all where it cuts off. What fails is shown at its first
-> and worst element, in decimal and in hex. Where GOLDEN is a folder (gka golden --suite), FILE
-> is a folder of candidates of the same names, judged case by case; what it lacks is named.
->
-> NAME.steps is num_iter Chebyshev steps: a solver that converges (CG, Cholesky) is judged with
-> --reference=exact, by NAME.exact in its place. A solve.dh0 that is symmetric is judged by the
-> symmetric part of the reference.
+> With --against=GOLDEN each output in FILE is judged by that golden, as by `gka judge FILE
+> GOLDEN`; `gka judge --help` says what the figures mean.
 >
 > JSON: for one FILE an object {file, oracle, parameters, tensors, ...}, for several a list of
 > them; NaN and Inf are strings, ok is true, false or null. With --json=- no table is printed.
-> With --against: {file, against, tensors, judged, failed, missing}; a tensor's `distances` are
-> how many elements lie 0, 1, 2..3, 4..7, ... steps of the stored format from the reference, the
-> last two 2^15 and more, and NaN.
 >
 > Exit code: 0 all within tolerance or merely measured, 1 a tensor fails, 2 usage or bad input,
 > 3 internal.

@@ -1,0 +1,136 @@
+gka judge, gka show and gka audit: what `verify --against`, `golden --show` and `golden --audit` do, as commands of their own.
+
+$ gka golden --input=$DATA/h100/d64.safetensors -o golden
+$ gka judge $DATA/h100/d64.safetensors golden >new; gka verify --against=golden $DATA/h100/d64.safetensors | diff new - && tail -1 new
+> 14 judged, 0 failed, 0 missing, 0 not judged
+$ gka show golden >new; gka golden --show=golden | diff new - && head -3 new
+> golden: gka 0.1.0, stage all, inputs 055a6558392f...
+> ridge_ratio 0.02, num_iter 30, chunk_size 64, scale 0.125
+> spec {"emulate":"none","given":"none","lo":false,"oracle":"certified","outputs":"forward,states,backward","stage":"all"}
+$ gka judge --map=g=fro $DATA/h100/d64.safetensors golden | head -5
+> $DATA/h100/d64.safetensors against golden
+>
+> tensor        dtype     error  against  tolerance       row  tolerance     steps     local  inherited     total  ok
+> x             BF16   2.56e-03  steps     1.56e-02  6.18e-03   3.12e-02  2.56e-03         -          -  2.57e-03  yes
+> fro           F32    1.07e+00  steps     3.91e-03  1.23e+00   1.56e-02  1.07e+00         -          -  1.07e+00  NO
+$ gka judge --json=- $DATA/h100/d64.safetensors $DATA/h100/d64.safetensors golden | grep -c '"against"'
+> 30
+$ gka judge golden
+! gka judge: expected CANDIDATE... GOLDEN; `gka judge --help` says more
+= 2
+$ gka judge $DATA/h100/d64.safetensors nothing
+! gka judge: nothing: No such file or directory
+= 2
+$ gka judge --oracle=fp64 $DATA/h100/d64.safetensors golden
+! gka judge: no option '--oracle'; `gka judge --help` lists the options
+= 2
+$ gka show
+! gka show: expected GOLDEN; `gka show --help` says more
+= 2
+$ gka show golden golden
+! gka show: 'golden' is one operand too many; `gka show --help` says more
+= 2
+$ gka show nothing
+! gka show: nothing: No such file or directory
+= 2
+$ gka audit -o m golden
+! gka audit: -o: expected --write=MEMBER too
+= 2
+$ gka audit --write=omega golden
+! gka audit: --write: no member 'omega' in the panels (did you mean 'omega0'?)
+= 2
+$ gka judg golden; gka sohw golden; gka audti golden
+! gka: no command 'judg' (did you mean 'judge'?); `gka --help` lists the commands
+! gka: no command 'sohw' (did you mean 'show'?); `gka --help` lists the commands
+! gka: no command 'audti' (did you mean 'audit'?); `gka --help` lists the commands
+= 2
+$ gka golden --show=golden --T=5
+! gka golden: --T has no meaning with --show
+= 2
+$ gka golden --show=golden -o other
+! gka golden: --output has no meaning with --show
+= 2
+$ gka golden --audit=golden --suite=quick
+! gka golden: --suite has no meaning with --audit
+= 2
+$ gka golden --json=out -o other
+! gka golden: --json needs --audit=GOLDEN
+= 2
+$ gka judge --help
+> gka judge - judge a kernel's tensors by a golden, or a folder of them by a suite
+>
+> Usage: gka judge [OPTION...] CANDIDATE... GOLDEN
+>   -h, --help                      print this text
+>       --json=OUT                  write the figures as JSON
+>       --map=THEIRS=OURS           the candidate calls the golden's tensor OURS
+>                                   THEIRS; may be repeated
+>       --layout=bthd|bhtd          axes of the candidate's token tensors (bthd)
+>       --reference=steps|exact     exact: for a solver that converges (steps)
+>       --require=NAME,..|all       these outputs, or all of the golden's, must
+>                                   be there and be judged
+>       --given=LIST                judge later stages only locally, at the
+>                                   candidate's own x, p, f, h_chunk
+>       --given-from=OTHER          ... or at those of this file
+>       --junit=OUT                 write verdicts as JUnit
+>
+> Each output in CANDIDATE, a safetensors file, is judged by the tolerance that GOLDEN has
+> for it. `gka golden` makes goldens and `gka show GOLDEN` prints one. The columns:
+>
+>   error      rel_err against NAME.steps, or against what the exact formulas make of the
+>              candidate's own upstream tensors (x fro, solve.dq or layer.dq), whichever
+>              is nearer
+>   row        the largest error of a row, of a row's norm or of the mean one, with its
+>              tolerance
+>   inherited  how far the upstream tensors alone have moved the exact formulas' value
+>   total      rel_err against NAME.exact
+>
+> and, against NAME.steps, in the words of other tests: flash-linear-attention's ratio; the
+> smallest atol that torch.testing.assert_close passes with its own rtol for the type; the
+> cosine; and, of the elements that differ, the share nearer to 0 than the reference: half
+> of them where a kernel rounds to nearest, all where it cuts off. What fails is shown at
+> its first and worst element, in decimal and in hex.
+>
+> Where GOLDEN is a folder (gka golden --suite), CANDIDATE is a folder of candidates of the
+> same names, judged case by case; what it lacks is named.
+>
+> NAME.steps is num_iter Chebyshev steps: a solver that converges (CG, Cholesky) is judged
+> with --reference=exact, by NAME.exact in its place. A solve.dh0 that is symmetric is
+> judged by the symmetric part of the reference.
+>
+> JSON: for one CANDIDATE an object {file, against, tensors, judged, failed, missing}, for
+> several a list of them. A tensor's `distances` are how many elements lie 0, 1, 2..3,
+> 4..7, ... steps of the stored format from the reference, the last two 2^15 and more, and
+> NaN. With --json=- no table is printed.
+>
+> Exit code: 0 nothing fails, 1 a tensor fails, 2 usage or bad input, 3 internal.
+$ gka show --help
+> gka show - what a golden holds, and where its tolerances come from
+>
+> Usage: gka show [OPTION...] GOLDEN
+>   -h, --help     print this text
+>
+> Prints the parameters of GOLDEN and, for each output, its tolerance and what that is made
+> of: 2^ceil(log2(max(2 floor, 2 stage, u))), where
+>
+>   floor  is the error of NAME.steps rounded once to the stored types
+>   stage  is the largest error of the kernels that are named below the table, which are right
+>   u      is the unit roundoff of the stored type
+$ gka audit --help
+> gka audit - does a golden tell right kernels from wrong ones?
+>
+> Usage: gka audit [OPTION...] GOLDEN
+>   -h, --help             print this text
+>       --write=MEMBER     write its tensors, as a candidate, to -o
+>   -o, --output=FILE      with --write: the candidate to write
+>       --json=FILE        the report as JSON, - for stdout
+>
+> Judges two panels of kernels by GOLDEN, or by each golden of a suite's folder: kernels
+> that are right (emulations that differ in their roundings and in the order of their sums)
+> and kernels with one mistake each, else exact.
+>
+> For each tensor it prints the largest error accepted, the smallest error rejected and
+> their ratio. What a golden cannot tell apart (a ratio below 3) is named. --write=MEMBER
+> writes the tensors of one member as a candidate, for `gka judge`.
+>
+> Exit code: 0 the panels are told apart; 1 a right kernel fails or, for a suite, no case
+> catches a mistake; 2 usage or bad input; 3 internal.
