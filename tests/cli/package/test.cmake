@@ -68,3 +68,18 @@ foreach(program user golden)
     run(${CC} -o ${WORK}/${program} ${HERE}/${program}.c ${flags})
 endforeach()
 run_programs(${WORK})
+
+# The program in README.md, as it stands there.
+file(READ ${HERE}/../../../README.md readme)
+string(REGEX MATCH "```c\n[^`]*```" program "${readme}")
+if(program STREQUAL "")
+    message(FATAL_ERROR "README.md has no C program")
+endif()
+string(REGEX REPLACE "^```c\n|```$" "" program "${program}")
+file(WRITE ${WORK}/exact.c "${program}")
+run(${CC} -std=c11 -Wall -Wextra -Werror -o ${WORK}/exact ${WORK}/exact.c ${flags})
+run(${CMAKE_COMMAND} -E env LD_LIBRARY_PATH=${prefix}/lib ${WORK}/exact
+    ${HERE}/../../data/h100/iid_gated.safetensors)
+if(NOT out MATCHES "^x 2.55e-03\nfro 9.61e-04\n.*\nlayer.dg 1.79e-01\n$")
+    message(FATAL_ERROR "the program in README.md says '${out}'")
+endif()
