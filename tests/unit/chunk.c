@@ -429,107 +429,145 @@ static void gradients_drop(gradients *g) {
         free(all[i]);
 }
 
+/* A sequence's states, and what the tokens on the right have sent back. */
+typedef struct reverse {
+    const gka_problem *p;
+    gradients *out;
+    bool layer, bp_lambda;
+    double *Hs, *Us; /* before each token, and after the last */
+    double *A, *E;
+    double terms; /* the size of what A has been added up from */
+} reverse;
+
+static void states_of(reverse *r, gka_span s, int64_t n, int64_t h) {
+    const gka_problem *const p = r->p;
+    const int64_t D = p->D, V = p->V;
+    double k[64], v[64];
+    gka_problem_h0(p, n, h, r->Hs);
+    gka_problem_u0(p, n, h, r->Us);
+    for (int64_t t = s.begin; t < s.end; t++) {
+        const double gamma = exp(gka_problem_g(p, s.b, t, h));
+        const double *const H = r->Hs + (t - s.begin) * D * D, *const U =
+                                                                   r->Us + (t - s.begin) * D * V;
+        double *const H1 = r->Hs + (t - s.begin + 1) * D * D, *const U1 =
+                                                                  r->Us + (t - s.begin + 1) * D * V;
+        gka_problem_k(p, s.b, t, h, k);
+        gka_problem_v(p, s.b, t, h, v);
+        for (int64_t i = 0; i < D; i++) {
+            for (int64_t j = 0; j < D; j++)
+                H1[i * D + j] = gamma * H[i * D + j] + k[i] * k[j];
+            for (int64_t j = 0; j < V; j++)
+                U1[i * V + j] = gamma * U[i * V + j] + k[i] * v[j];
+        }
+    }
+}
+
+/* x and p of a token, its dalpha and dq, and what it adds to A and E; returns |p| |x| + a |<p,x>|.
+ */
+static double solve_token(reverse *r, gka_span s, int64_t t, int64_t h) {
+    const gka_problem *const p = r->p;
+    const int64_t D = p->D, V = p->V, row = (s.b * p->T + t) * p->H + h;
+    const double *const H = r->Hs + (t - s.begin + 1) * D * D, *const U = r->Us +
+                                                                          (t - s.begin + 1) * D * V;
+    const double alpha = gka_problem_alpha(p, s.b, t, h);
+    double q[64], x[64], dout[64], mixed[64], dmixed[64], dx[64];
+    double f = 0, px = 0, pp = 0, xx = 0, *const pt = r->out->p + row * D;
+    gka_problem_q(p, s.b, t, h, q);
+    gka_problem_dx(p, s.b, t, h, dx);
+    gka_problem_dout(p, s.b, t, h, dout);
+    for (int64_t i = 0; i < D * D; i++)
+        f += H[i] * H[i];
+    f = sqrt(f);
+    chebyshev(D, p->num_iter, p->ridge_ratio, f, H, q, x);
+    for (int64_t i = 0; i < D; i++) {
+        mixed[i] = q[i] + alpha * (x[i] - q[i]);
+        dmixed[i] = 0;
+        for (int64_t j = 0; r->layer && j < V; j++) {
+            dmixed[i] += p->scale * U[i * V + j] * dout[j];
+            r->E[i * V + j] += p->scale * mixed[i] * dout[j];
+        }
+        if (r->layer) {
+            r->out->dalpha[row] += dmixed[i] * (x[i] - q[i]);
+            dx[i] = alpha * dmixed[i];
+        }
+    }
+    chebyshev(D, p->num_iter, p->ridge_ratio, f, H, dx, pt);
+    for (int64_t i = 0; i < D; i++) {
+        r->out->dq[row * D + i] = pt[i] + (r->layer ? (1 - alpha) * dmixed[i] : 0);
+        px += pt[i] * x[i];
+    }
+    for (int64_t i = 0; i < D; i++)
+        for (int64_t j = 0; j < D; j++)
+            r->A[i * D + j] -=
+                pt[i] * x[j] + (r->bp_lambda && f > 0 ? p->ridge_ratio * px / f * H[i * D + j] : 0);
+    for (int64_t i = 0; i < D; i++) {
+        pp += pt[i] * pt[i];
+        xx += x[i] * x[i];
+    }
+    return sqrt(pp * xx) + p->ridge_ratio * fabs(px);
+}
+
+static void reverse_one(reverse *r, gka_span s, int64_t t, int64_t h) {
+    const gka_problem *const p = r->p;
+    gradients *const out = r->out;
+    const int64_t D = p->D, V = p->V, row = (s.b * p->T + t) * p->H + h,
+                  key = (s.b * p->T + t) * p->G + gka_problem_group(p, h);
+    const double *const H0 = r->Hs + (t - s.begin) * D * D, *const U0 =
+                                                                r->Us + (t - s.begin) * D * V;
+    const double gamma = exp(gka_problem_g(p, s.b, t, h));
+    double k[64], v[64], kk = 0, dg = 0;
+    gka_problem_k(p, s.b, t, h, k);
+    gka_problem_v(p, s.b, t, h, v);
+    for (int64_t i = 0; i < D; i++)
+        kk += k[i] * k[i];
+    r->terms += solve_token(r, s, t, h);
+    out->size[key] += 2 * r->terms * sqrt(kk);
+    r->terms *= gamma;
+    for (int64_t i = 0; i < D; i++) {
+        for (int64_t j = 0; j < D; j++) {
+            out->dk[key * D + i] += (r->A[i * D + j] + r->A[j * D + i]) * k[j];
+            dg += r->A[i * D + j] * H0[i * D + j];
+        }
+        for (int64_t j = 0; j < V; j++) {
+            out->dk[key * D + i] += r->E[i * V + j] * v[j];
+            out->dv[key * V + j] += r->E[i * V + j] * k[i];
+            dg += r->E[i * V + j] * U0[i * V + j];
+        }
+    }
+    out->dg[row] = gamma * dg;
+    for (int64_t i = 0; i < D * D; i++)
+        r->A[i] *= gamma;
+    for (int64_t i = 0; i < D * V; i++)
+        r->E[i] *= gamma;
+}
+
 /* NUMERICS 2, token by token from the right, with the r-step x and p; states are stored. */
 static void implicit(const gka_problem *p, bool layer, bool bp_lambda, gradients *out) {
     const int64_t D = p->D, V = p->V, T = p->T;
-    double *const Hs = malloc((size_t)((T + 1) * D * D) * 8), *const Us = malloc(
-                                                                  (size_t)((T + 1) * D * V) * 8);
-    double *const A = malloc((size_t)(D * D) * 8), *const E = malloc((size_t)(D * V) * 8);
-    double q[64], k[64], v[64], x[64], dout[64], mixed[64], dmixed[64], dx[64];
+    reverse r = {p,
+                 out,
+                 layer,
+                 bp_lambda,
+                 malloc((size_t)((T + 1) * D * D) * 8),
+                 malloc((size_t)((T + 1) * D * V) * 8),
+                 malloc((size_t)(D * D) * 8),
+                 malloc((size_t)(D * V) * 8),
+                 0};
     for (int64_t n = 0; n < p->N; n++)
         for (int64_t h = 0; h < p->H; h++) {
             const gka_span s = gka_problem_span(p, n);
-            const int64_t group = gka_problem_group(p, h);
-            gka_problem_h0(p, n, h, Hs);
-            gka_problem_u0(p, n, h, Us);
-            for (int64_t t = s.begin; t < s.end; t++) {
-                const double gamma = exp(gka_problem_g(p, s.b, t, h));
-                const double *const H = Hs + (t - s.begin) * D * D, *U = Us + (t - s.begin) * D * V;
-                double *const H1 = Hs + (t - s.begin + 1) * D * D, *const U1 =
-                                                                       Us +
-                                                                       (t - s.begin + 1) * D * V;
-                gka_problem_k(p, s.b, t, h, k);
-                gka_problem_v(p, s.b, t, h, v);
-                for (int64_t i = 0; i < D; i++) {
-                    for (int64_t j = 0; j < D; j++)
-                        H1[i * D + j] = gamma * H[i * D + j] + k[i] * k[j];
-                    for (int64_t j = 0; j < V; j++)
-                        U1[i * V + j] = gamma * U[i * V + j] + k[i] * v[j];
-                }
-            }
-            memset(A, 0, (size_t)(D * D) * 8);
-            memset(E, 0, (size_t)(D * V) * 8);
-            double terms = 0;
-            for (int64_t t = s.end - 1; t >= s.begin; t--) {
-                const double *const H0 = Hs + (t - s.begin) * D * D, *const H = H0 + D * D;
-                const double *const U0 = Us + (t - s.begin) * D * V, *const U = U0 + D * V;
-                const int64_t row = (s.b * T + t) * p->H + h, key = (s.b * T + t) * p->G + group;
-                const double gamma = exp(gka_problem_g(p, s.b, t, h));
-                const double alpha = gka_problem_alpha(p, s.b, t, h);
-                double f = 0, px = 0, *const pt = out->p + row * D;
-                gka_problem_q(p, s.b, t, h, q);
-                gka_problem_k(p, s.b, t, h, k);
-                gka_problem_v(p, s.b, t, h, v);
-                gka_problem_dx(p, s.b, t, h, dx);
-                gka_problem_dout(p, s.b, t, h, dout);
-                for (int64_t i = 0; i < D * D; i++)
-                    f += H[i] * H[i];
-                f = sqrt(f);
-                chebyshev(D, p->num_iter, p->ridge_ratio, f, H, q, x);
-                for (int64_t i = 0; i < D; i++) {
-                    mixed[i] = q[i] + alpha * (x[i] - q[i]);
-                    dmixed[i] = 0;
-                    for (int64_t j = 0; layer && j < V; j++) {
-                        dmixed[i] += p->scale * U[i * V + j] * dout[j];
-                        E[i * V + j] += p->scale * mixed[i] * dout[j];
-                    }
-                    if (layer) {
-                        out->dalpha[row] += dmixed[i] * (x[i] - q[i]);
-                        dx[i] = alpha * dmixed[i];
-                    }
-                }
-                chebyshev(D, p->num_iter, p->ridge_ratio, f, H, dx, pt);
-                for (int64_t i = 0; i < D; i++) {
-                    out->dq[row * D + i] = pt[i] + (layer ? (1 - alpha) * dmixed[i] : 0);
-                    px += pt[i] * x[i];
-                }
-                for (int64_t i = 0; i < D; i++)
-                    for (int64_t j = 0; j < D; j++)
-                        A[i * D + j] -=
-                            pt[i] * x[j] +
-                            (bp_lambda && f > 0 ? p->ridge_ratio * px / f * H[i * D + j] : 0);
-                double pp = 0, xx = 0, kk = 0, dg = 0;
-                for (int64_t i = 0; i < D; i++) {
-                    pp += pt[i] * pt[i];
-                    xx += x[i] * x[i];
-                    kk += k[i] * k[i];
-                }
-                terms += sqrt(pp * xx) + p->ridge_ratio * fabs(px);
-                out->size[key] += 2 * terms * sqrt(kk);
-                terms *= gamma;
-                for (int64_t i = 0; i < D; i++) {
-                    for (int64_t j = 0; j < D; j++) {
-                        out->dk[key * D + i] += (A[i * D + j] + A[j * D + i]) * k[j];
-                        dg += A[i * D + j] * H0[i * D + j];
-                    }
-                    for (int64_t j = 0; j < V; j++) {
-                        out->dk[key * D + i] += E[i * V + j] * v[j];
-                        out->dv[key * V + j] += E[i * V + j] * k[i];
-                        dg += E[i * V + j] * U0[i * V + j];
-                    }
-                }
-                out->dg[row] = gamma * dg;
-                for (int64_t i = 0; i < D * D; i++)
-                    A[i] *= gamma;
-                for (int64_t i = 0; i < D * V; i++)
-                    E[i] *= gamma;
-            }
-            memcpy(out->dh0 + (n * p->H + h) * D * D, A, (size_t)(D * D) * 8);
+            states_of(&r, s, n, h);
+            memset(r.A, 0, (size_t)(D * D) * 8);
+            memset(r.E, 0, (size_t)(D * V) * 8);
+            r.terms = 0;
+            for (int64_t t = s.end - 1; t >= s.begin; t--)
+                reverse_one(&r, s, t, h);
+            memcpy(out->dh0 + (n * p->H + h) * D * D, r.A, (size_t)(D * D) * 8);
         }
-    free(Hs);
-    free(Us);
-    free(A);
-    free(E);
+    free(r.Hs);
+    free(r.Us);
+    free(r.A);
+    free(r.E);
 }
 
 /* dh0 of a symmetric state: only its symmetric part means anything. */

@@ -167,91 +167,113 @@ static void within(margin *m, double error, double bound) {
     m->worst = fmax(m->worst, bound > 0 ? error / bound : 0);
 }
 
+/* MPFR numbers for one expression. */
+typedef struct scratch {
+    mpfr_t x, y, gamma, sum;
+} scratch;
+
+enum { LAB_N = 24, LAB_M = 8 };
+
+/* H <- gamma H + k k^T entry by entry, and ||H||_F^2. */
+static void check_update(scratch *m, const lab *w, const double *old, margin *update,
+                         margin *norm) {
+    mpfr_set_zero(m->sum, 1);
+    for (int64_t i = 0; i < LAB_N; i++)
+        for (int64_t j = 0; j < LAB_N; j++) {
+            const size_t at = gka_strip_at(LAB_N, i, j);
+            set_dd(m->x, old[at], old[at + 8]);
+            mpfr_mul(m->x, m->x, m->gamma, MPFR_RNDN);
+            mpfr_set_d(m->y, w->k[i], MPFR_RNDN);
+            mpfr_mul_d(m->y, m->y, w->k[j], MPFR_RNDN);
+            mpfr_add(m->x, m->x, m->y, MPFR_RNDN);
+            within(update, off(m->x, w->H[at], w->H[at + 8]),
+                   GKA_UPDATE_OLD * fabs(gamma_.hi * old[at]) +
+                       GKA_UPDATE_NEW * fabs(w->k[i] * w->k[j]));
+            set_dd(m->x, w->H[at], w->H[at + 8]);
+            mpfr_sqr(m->x, m->x, MPFR_RNDN);
+            mpfr_add(m->sum, m->sum, m->x, MPFR_RNDN);
+        }
+    within(norm, off(m->sum, w->scalars[1], w->scalars[2]), w->scalars[0] * 0x1p106);
+}
+
+/* r = q - H x - lambda x, component by component: anchored sum, assembly, and u of r itself; and
+ * q' = q + alpha (x - q). */
+static void check_residual(scratch *m, const lab *w, double sum_error, margin *left,
+                           margin *mixed) {
+    const dd lambda = dd_mul_d(dd_sqrt((dd){w->scalars[1], w->scalars[2]}), 0.02);
+    for (int64_t i = 0; i < LAB_N; i++) {
+        double magnitude = fabs(w->q[i]) + lambda.hi * fabs(w->x[i]), column = 0;
+        set_dd(m->x, w->x[i], w->x_lo[i]);
+        set_dd(m->y, lambda.hi, lambda.lo);
+        mpfr_mul(m->x, m->x, m->y, MPFR_RNDN);
+        mpfr_d_sub(m->sum, w->q[i], m->x, MPFR_RNDN);
+        for (int64_t j = 0; j < LAB_N; j++) {
+            const size_t at = gka_strip_at(LAB_N, j, i);
+            set_dd(m->x, w->H[at], w->H[at + 8]);
+            set_dd(m->y, w->x[j], w->x_lo[j]);
+            mpfr_mul(m->x, m->x, m->y, MPFR_RNDN);
+            mpfr_sub(m->sum, m->sum, m->x, MPFR_RNDN);
+            column += w->H[at] * w->H[at];
+        }
+        assert_true(sqrt(column) <= w->norm_h[i]);
+        magnitude += w->norm_h[i] * w->scalars[5];
+        within(left, off(m->sum, w->r[i], 0),
+               (sum_error + 1) * w->norm_h[i] * w->scalars[5] * (1 + 0x1p-30) +
+                   GKA_ASSEMBLE_ERROR * magnitude + 0x1p53 * fabs(w->r[i]));
+        set_dd(m->x, w->x[i], w->x_lo[i]);
+        mpfr_sub_d(m->x, m->x, w->q[i], MPFR_RNDN);
+        mpfr_mul_d(m->x, m->x, alpha_, MPFR_RNDN);
+        mpfr_add_d(m->x, m->x, w->q[i], MPFR_RNDN);
+        within(mixed, off(m->x, w->y[i], w->y_lo[i]),
+               GKA_MIX_ERROR * (fabs(w->q[i]) + alpha_ * (fabs(w->x[i]) + fabs(w->q[i]))));
+    }
+}
+
+/* o = s U^T q' */
+static void check_output(scratch *m, const lab *w, double k_norm, double sum_error, margin *out) {
+    for (int64_t v = 0; v < LAB_M; v++) {
+        mpfr_set_zero(m->sum, 1);
+        for (int64_t i = 0; i < LAB_N; i++) {
+            const size_t at = gka_strip_at(LAB_N, i, v);
+            set_dd(m->x, w->U[at], w->U[at + 8]);
+            set_dd(m->y, w->y[i], w->y_lo[i]);
+            mpfr_mul(m->x, m->x, m->y, MPFR_RNDN);
+            mpfr_add(m->sum, m->sum, m->x, MPFR_RNDN);
+        }
+        mpfr_mul_d(m->sum, m->sum, scale_, MPFR_RNDN);
+        /* the anchor stands on gamma |U_v| + |v| |k|, at most 3 |U_v| + 2 |v| |k| */
+        const double column = 3 * w->norm_u[v] + 2 * fabs(w->v[v]) * k_norm;
+        within(out, off(m->sum, w->o[v], w->o_lo[v]),
+               scale_ * (sum_error + 1) * column * w->scalars[6] + 2 * fabs(w->o[v]));
+    }
+}
+
 static void prop_bounds(void **state) {
     (void)state;
     const gka_kernels *const K = gka_kernels_best();
-    enum { N = 24, M = 8 };
-    const double sum_error = GKA_SUM_ERROR * N + 3;
+    const double sum_error = GKA_SUM_ERROR * LAB_N + 3;
     margin update = {"H", 0}, norm = {"f^2", 0}, left = {"r", 0}, mixed = {"q'", 0}, out = {"o", 0};
-    mpfr_t x, y, gamma, f2;
+    scratch m;
     lab w;
-    lab_new(&w, N, M);
-    mpfr_inits2(BITS, x, y, gamma, f2, (mpfr_ptr)NULL);
-    set_dd(gamma, gamma_.hi, gamma_.lo);
+    lab_new(&w, LAB_N, LAB_M);
+    mpfr_inits2(BITS, m.x, m.y, m.gamma, m.sum, (mpfr_ptr)NULL);
+    set_dd(m.gamma, gamma_.hi, gamma_.lo);
     for (int round = 0; round < ROUNDS; round++) {
-        double old[2 * N * N];
+        double old[2 * LAB_N * LAB_N];
         memcpy(old, w.H, sizeof old);
         draw_token(&w);
         step(K, &w);
-        const dd lambda = dd_mul_d(dd_sqrt((dd){w.scalars[1], w.scalars[2]}), 0.02);
-        mpfr_set_zero(f2, 1);
-        for (int64_t i = 0; i < N; i++)
-            for (int64_t j = 0; j < N; j++) {
-                const size_t at = gka_strip_at(N, i, j);
-                set_dd(x, old[at], old[at + 8]);
-                mpfr_mul(x, x, gamma, MPFR_RNDN);
-                mpfr_set_d(y, w.k[i], MPFR_RNDN);
-                mpfr_mul_d(y, y, w.k[j], MPFR_RNDN);
-                mpfr_add(x, x, y, MPFR_RNDN);
-                within(&update, off(x, w.H[at], w.H[at + 8]),
-                       GKA_UPDATE_OLD * fabs(gamma_.hi * old[at]) +
-                           GKA_UPDATE_NEW * fabs(w.k[i] * w.k[j]));
-                set_dd(x, w.H[at], w.H[at + 8]);
-                mpfr_sqr(x, x, MPFR_RNDN);
-                mpfr_add(f2, f2, x, MPFR_RNDN);
-            }
-        const double f = sqrt(w.scalars[1]);
-        within(&norm, off(f2, w.scalars[1], w.scalars[2]), w.scalars[0] * 0x1p106);
-        /* r, component by component: anchored sum, assembly, and u of r itself */
-        for (int64_t i = 0; i < N; i++) {
-            double magnitude = fabs(w.q[i]) + lambda.hi * fabs(w.x[i]), column = 0;
-            set_dd(x, w.x[i], w.x_lo[i]);
-            set_dd(y, lambda.hi, lambda.lo);
-            mpfr_mul(x, x, y, MPFR_RNDN);
-            mpfr_d_sub(f2, w.q[i], x, MPFR_RNDN);
-            for (int64_t j = 0; j < N; j++) {
-                const size_t at = gka_strip_at(N, j, i);
-                set_dd(x, w.H[at], w.H[at + 8]);
-                set_dd(y, w.x[j], w.x_lo[j]);
-                mpfr_mul(x, x, y, MPFR_RNDN);
-                mpfr_sub(f2, f2, x, MPFR_RNDN);
-                column += w.H[at] * w.H[at];
-            }
-            assert_true(sqrt(column) <= w.norm_h[i]);
-            magnitude += w.norm_h[i] * w.scalars[5];
-            within(&left, off(f2, w.r[i], 0),
-                   (sum_error + 1) * w.norm_h[i] * w.scalars[5] * (1 + 0x1p-30) +
-                       GKA_ASSEMBLE_ERROR * magnitude + 0x1p53 * fabs(w.r[i]));
-            set_dd(x, w.x[i], w.x_lo[i]);
-            mpfr_sub_d(x, x, w.q[i], MPFR_RNDN);
-            mpfr_mul_d(x, x, alpha_, MPFR_RNDN);
-            mpfr_add_d(x, x, w.q[i], MPFR_RNDN);
-            within(&mixed, off(x, w.y[i], w.y_lo[i]),
-                   GKA_MIX_ERROR * (fabs(w.q[i]) + alpha_ * (fabs(w.x[i]) + fabs(w.q[i]))));
-        }
-        for (int64_t v = 0; v < M; v++) {
-            mpfr_set_zero(f2, 1);
-            for (int64_t i = 0; i < N; i++) {
-                const size_t at = gka_strip_at(N, i, v);
-                set_dd(x, w.U[at], w.U[at + 8]);
-                set_dd(y, w.y[i], w.y_lo[i]);
-                mpfr_mul(x, x, y, MPFR_RNDN);
-                mpfr_add(f2, f2, x, MPFR_RNDN);
-            }
-            mpfr_mul_d(f2, f2, scale_, MPFR_RNDN);
-            /* the anchor stands on gamma |U_v| + |v| |k|, at most 3 |U_v| + 2 |v| |k| */
-            const double column = 3 * w.norm_u[v] + 2 * fabs(w.v[v]) * K->norm(N, w.k);
-            within(&out, off(f2, w.o[v], w.o_lo[v]),
-                   scale_ * (sum_error + 1) * column * w.scalars[6] + 2 * fabs(w.o[v]));
-        }
-        assert_true(f > 0);
+        check_update(&m, &w, old, &update, &norm);
+        check_residual(&m, &w, sum_error, &left, &mixed);
+        check_output(&m, &w, K->norm(LAB_N, w.k), sum_error, &out);
+        assert_true(w.scalars[1] > 0);
     }
     const margin all[] = {update, norm, left, mixed, out};
     for (int i = 0; i < 5; i++) {
         print_message("%-4s worst error %.2g of its bound\n", all[i].name, all[i].worst);
         assert_true(all[i].worst > 1e-4);
     }
-    mpfr_clears(x, y, gamma, f2, (mpfr_ptr)NULL);
+    mpfr_clears(m.x, m.y, m.gamma, m.sum, (mpfr_ptr)NULL);
     gka_free(w.block);
 }
 
