@@ -382,8 +382,8 @@ static void judge_outer(lab *l) {
         (long long)slower.count, (long long)(slower.count + slower.nonfinite));
 }
 
-static gka_status judge(lab *l, gka_error *error) {
-    (void)error;
+/* Phi -= g u^T, the order of the paper. */
+static void judge_covariance(lab *l) {
     const lab_stats slope = range(l, "slope", "kalman", SLOW, FAST, FP32, FP64);
     lab_claim(
         l,
@@ -411,9 +411,11 @@ static gka_status judge(lab *l, gka_error *error) {
               "fp64 %g .. %g (%.0f)",
               (long long)f53.count, f8.min, f8.max, 8 * per_bit, f11.min, f11.max, 11 * per_bit,
               f24.min, f24.max, 24 * per_bit, f53.min, f53.max, 53 * per_bit);
+}
 
-    judge_outer(l);
-    static const char *const repaired[] = {"kalman-symmetrised", "kalman-joseph", "kalman-ud"};
+static const char *const repaired[] = {"kalman-symmetrised", "kalman-joseph", "kalman-ud"};
+
+static void judge_repaired(lab *l) {
     double most = 0;
     int64_t failed = 0, runs = 0, long_failed = 0, long_runs = 0;
     for (int i = 0; i < 3; i++) {
@@ -451,7 +453,9 @@ static gka_status judge(lab *l, gka_error *error) {
               "(%lld runs each)",
               ud.min, ud.max, symmetrised.min, symmetrised.max, chebyshev.min, chebyshev.max,
               (long long)ud.count);
+}
 
+static void judge_fast_gates(lab *l) {
     int64_t kalman_failed = 0, kalman_runs = 0;
     for (int form = 0; form < GKA_KALMAN_FORM_COUNT; form++) {
         const lab_stats s = range(l, "failure", form_name(form), HALF, HALF, BF16, FP16);
@@ -491,7 +495,9 @@ static gka_status judge(lab *l, gka_error *error) {
         "to the -%.2f .. -%.2f a token (%lld seeds), and stays where it is once all "
         "directions have had keys",
         (long long)D, (long long)from, (long long)to, slow_wind, fast_wind, (long long)seeds);
+}
 
+static void judge_size(lab *l) {
     double highest = 0;
     int64_t many = 0;
     for (int i = 0; i < 3; i++) {
@@ -506,6 +512,15 @@ static gka_status judge(lab *l, gka_error *error) {
               "symmetrised, Joseph and UD at most %.3g (%lld runs); Phi -= g u^T in fp32 at gamma "
               "= 251/256 at least %.2g (%lld)",
               highest, (long long)many, covariance.min, (long long)covariance.count);
+}
+
+static gka_status judge(lab *l, gka_error *error) {
+    (void)error;
+    judge_covariance(l);
+    judge_outer(l);
+    judge_repaired(l);
+    judge_fast_gates(l);
+    judge_size(l);
     return GKA_OK;
 }
 

@@ -693,8 +693,7 @@ static void judge_condition(lab *l) {
         four.nonfinite > 0 ? (double)INFINITY : four.max);
 }
 
-static gka_status judge(lab *l, gka_error *error) {
-    (void)error;
+static void judge_prediction(lab *l, long long seeds) {
     static const int bits[] = {8, 11, 24};
     spread nearest = nothing, stochastic = nothing;
     for (int m = 0; m < CHOLESKY; m++)
@@ -703,7 +702,6 @@ static gka_status judge(lab *l, gka_error *error) {
                 widen(&nearest, floors(l, "ratio", m, where, bits[i]));
             widen(&stochastic, modes(l, "ratio", m, where, "stochastic"));
         }
-    const long long seeds = floors(l, "floor", CG, OPERANDS, 8).count;
     double low = INFINITY, high = 0; /* the middle one of all solvers and places, by precision */
     for (int i = 0; i < 3; i++) {
         const double middle = lab_stats_of(l, FLOORS, "ratio", "format=-,p=%d", bits[i]).median;
@@ -736,7 +734,10 @@ static gka_status judge(lab *l, gka_error *error) {
         "%.2f, single runs %.2f .. %.2f (%lld runs)",
         exp2(off_stochastic.mean), exp2(off.mean), seeds, stochastic.least_median,
         stochastic.most_median, stochastic.min, stochastic.max, (long long)stochastic.runs);
+}
 
+/* What is rounded: operands, or everything that is kept. */
+static void judge_places(lab *l, long long seeds) {
     const lab_stats two4 = floors(l, "floor", TWO_TERM, OPERANDS, 4),
                     two24 = floors(l, "floor", TWO_TERM, OPERANDS, 24),
                     con4 = floors(l, "floor", CONSISTENT, OPERANDS, 4),
@@ -766,7 +767,10 @@ static gka_status judge(lab *l, gka_error *error) {
               "loses in a short format a carried residual never sees",
               three8.median, three8.min, three8.max, cg8.median, cg8.min, cg8.max, two8.median,
               two8.min, two8.max, cholesky8.median, cholesky8.min, cholesky8.max, seeds);
+}
 
+/* How it is rounded, and how long the sums are. */
+static void judge_modes(lab *l, long long seeds) {
     double best = 0, least = INFINITY, drift = 0, kept = 0;
     for (int m = 0; m < CHOLESKY; m++) {
         const double gained = modes(l, "floor", m, MEMORY, "nearest").median /
@@ -809,6 +813,14 @@ static gka_status judge(lab *l, gka_error *error) {
         "%g .. %g (%lld seeds)",
         late.min, late.max, two_late.min, two_late.max, three_late.min, three_late.max, late8.min,
         late8.max, two_late8.min, two_late8.max, seeds);
+}
+
+static gka_status judge(lab *l, gka_error *error) {
+    (void)error;
+    const long long seeds = floors(l, "floor", CG, OPERANDS, 8).count;
+    judge_prediction(l, seeds);
+    judge_places(l, seeds);
+    judge_modes(l, seeds);
     return GKA_OK;
 }
 
