@@ -49,13 +49,14 @@ typedef struct gka_audit_row {
     bool applies;
     /* Why it does not apply, or what was left out: NaN that the hardware gives is no verdict. */
     char note[160];
-    /* Of every tensor: the error that judges it (gka_golden_judge), or its row error times
-     * tolerance / row tolerance if that is larger; Inf where it is not finite, NaN where it is not
-     * judged. */
+    /* One number for each tensor of the golden, to be compared with its tolerance. It is the larger
+     * of two: the error by which gka_golden_judge judges the tensor; and its row error, scaled by
+     * tolerance / row tolerance. Inf: the tensor is not finite. NaN: it is not judged. */
     double *errors;
-    bool good; /* accepted: no tensor is above its tolerance; rejected: one is */
-    /* Rejected: the largest error / accepted over the tensors, and that tensor. Accepted: the
-     * smallest tolerance / error. NaN, -1: no tensor is judged. */
+    bool good; /* a right kernel passes, or a mistake is caught */
+    /* How clear that is, and the tensor that says so. Of a right kernel: the smallest of
+     * tolerance / error. Of a mistake: the largest of error / (largest error of a right kernel).
+     * NaN and -1: no tensor is judged. */
     double margin;
     int by;
 } gka_audit_row;
@@ -71,9 +72,9 @@ typedef struct gka_audit {
                                  member is not told apart. NaN: none applies */
 } gka_audit;
 
-/* What separates: a mistake is told from roundings where its error is this many times the largest
- * that a right kernel has. (A tolerance lies between 2 and 4 times what the golden's own panel came
- * to, so an error of 4 times that always fails.) */
+/* A mistake is told from roundings where its error is at least this many times the largest error of
+ * a right kernel. For comparison: a tolerance lies between 2 and 4 times the largest error of the
+ * kernels that it was made from, so an error of 4 times that always fails. */
 #define GKA_AUDIT_MARGIN 3
 
 /* Both panels by one golden. progress: unit members; may be NULL. The result is freed by

@@ -171,12 +171,18 @@ GKA_API gka_status gka_chunk_forward(const gka_problem *problem, const gka_profi
 
 /* ---- 5 backward ---------------------------------------------------------------------------- */
 
-/* What passes from right to left within one sequence, so that it can be computed by pieces: a piece
- * takes what the tokens on its right send back (gka_chunk_carry_start: the cotangents of the final
- * states) and leaves what its own left end sends on. Cut at multiples of C and of the output
- * stage's tile (64 in the kernels), and with the states h0, u0 that the forward pass has at the
- * cut, a run by pieces has the bits of one run in every profile. (dh0 has lost how E and Z were
- * summed, which the kernels round apart.) */
+/* What passes from right to left within one sequence, so that the backward pass can be run piece by
+ * piece, the rightmost piece first.
+ *
+ * gka_chunk_carry_start fills it with what stands right of the last token: the cotangents of the
+ * final states. Each piece reads it, as what the tokens on its right send back, and leaves there
+ * what its own left end sends on.
+ *
+ * A run by pieces has the bits of one run, in every profile, under two conditions. Every cut is a
+ * multiple of C and of the output stage's tile (64 tokens in the kernels). And the piece's initial
+ * states h0, u0 are the states that the forward pass has at the cut.
+ *
+ * E and Z are kept apart because the kernels round them apart; their sum, dh0, would not do. */
 typedef struct gka_chunk_carry {
     double *E, *Z; /* [N,H,D,D] of sums of p x^T and of (2 a <p,x>/f) H */
     double *dU;    /* [N,H,D,V]; NULL for the solve */

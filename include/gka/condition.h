@@ -3,17 +3,18 @@
  *   1  gka_condition            error, storage floor, condition, and a word, tensor by tensor
  *   2  gka_iterations           the derivative of r steps against the implicit formula
  *
- * An output tensor Y is a function of the input tensors Z (q k v alpha g), J its Jacobian there.
- * Two numbers say how a relative change u of Z reaches Y:
+ * An output tensor Y is a function of an input tensor Z (one of q k v alpha g). J is the Jacobian
+ * of Y by Z. Suppose that Z changes by u, relative to its size. Two numbers say by how much,
+ * relative to its own size, Y can change:
  *
- *   worst direction   kappa = ||J||_2 ||Z||/||Y||, the classical condition number
- *   typical           the change of Y when every element of Z is off by u times a number drawn from
- *                     [-1,1], as by one rounding to Z's type: ||u J diag(Z)||_F / (sqrt 3 ||Y||)
+ *   worst direction   kappa u, with kappa = ||J||_2 ||Z||/||Y||, the classical condition number:
+ *                     the change of Z is the one to which Y is most sensitive
+ *   typical           ||u J diag(Z)||_F / (sqrt 3 ||Y||): every element of Z is off by u times its
+ *                     own number drawn from [-1,1], as by one rounding to Z's type
  *
- * They differ by about the square root of the number of elements, 150 for a tensor of 192 x 128: a
- * backward error of u in its worst direction can be blamed for almost any error of a gradient,
- * while rounding does not find that direction. So the word is that of the typical one, and both
- * ratios are given.
+ * The first is larger by about the square root of the number of elements, which is 150 for a tensor
+ * of 192 x 128. It can excuse almost any error of a gradient; but roundings do not point into that
+ * direction. The word (gka_stability) therefore goes by the typical change. Both ratios are given.
  */
 #ifndef GKA_CONDITION_H
 #define GKA_CONDITION_H
