@@ -1,6 +1,6 @@
 """What a golden's tolerances do not see: candidates that are exact but for one thing wrong by hand, by goldens of three kinds.
 
-usage: lies.py GKA    (GKA: the program). Prints how many of the tensors touched fail; src/judge/README.md has the table.
+usage: lies.py GKA    (GKA: the program). Prints how many of the tensors touched fail; src/golden/README.md has the table.
 """
 import json
 import math
