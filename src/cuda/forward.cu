@@ -99,15 +99,8 @@ __global__ __launch_bounds__(128) void state_kernel(Shape s, const bf16 *k, cons
 #pragma unroll
         for (int i = 0; i < 4; i++) {
             const int r = line + 16 * i;
-            if (cumulative != nullptr) {
-                const float weight = gka_pinned_expf(end - gate[i]);
-                __nv_bfloat162 *const parts = reinterpret_cast<__nv_bfloat162 *>(&value[i]);
-#pragma unroll
-                for (int j = 0; j < 4; j++) {
-                    const float2 pair = __bfloat1622float2(parts[j]);
-                    parts[j] = __floats2bfloat162_rn(pair.x * weight, pair.y * weight);
-                }
-            }
+            if (cumulative != nullptr)
+                weigh(value[i], gka_pinned_expf(end - gate[i]));
             *reinterpret_cast<uint4 *>(tk.at(r, piece * 8)) = key[i];
             *reinterpret_cast<uint4 *>(tv.at(r, piece * 8)) = value[i];
         }
@@ -282,68 +275,54 @@ __device__ __forceinline__ void apply(Shared<D> &m, float (&c)[2][D / 32][4], Ti
         multiply<2, NT, CHUNK / 2, false, false>(c, score, row0, right, col0);
 }
 
-template <int D, bool GATED, Form FORM>
-__global__ __launch_bounds__(THREADS, 2) void solve_kernel(Shape s, SolveArguments a) {
-    extern __shared__ __align__(128) unsigned char memory[];
-    Shared<D> &m = *reinterpret_cast<Shared<D> *>(memory);
-    constexpr int NT = D / 32;
-    const Tile<D> state{m.state}, tk{m.k}, operand{m.operand};
-    const int64_t chunk = blockIdx.x, h = blockIdx.y, b = blockIdx.z, group = h / (s.H / s.Hkv);
-    const int warp = threadIdx.x >> 5, row0 = (warp >> 2) * 32, col0 = (warp & 3) * (D / 4);
-    const int rows = (int)min((int64_t)CHUNK, s.T - chunk * CHUNK);
-    const int64_t first = b * s.T + chunk * CHUNK;
-    const int64_t state_at = ((b * s.chunks() + chunk) * s.H + h) * D * D;
+/* Fragments into a tile, rounded. */
+template <int D, int NT>
+__device__ __forceinline__ void put(Tile<D> tile, int row0, int col0, const float (&c)[2][NT][4]) {
+#pragma unroll
+    for (int t = 0; t < 2; t++)
+#pragma unroll
+        for (int n = 0; n < NT; n++)
+#pragma unroll
+            for (int e = 0; e < 4; e += 2)
+                *tile.pair(row0 + t * 16 + fragment_row(e), col0 + n * 8 + fragment_col(e)) =
+                    __floats2bfloat162_rn(c[t][n][e], c[t][n][e + 1]);
+}
 
-    load_tile<D, D, THREADS>(state, a.h_chunk + state_at, D, D);
-    load_tile<CHUNK, D, THREADS>(tk, a.k + (first * s.Hkv + group) * D, s.Hkv * D, rows);
-    if (threadIdx.x < CHUNK) {
-        const int row = threadIdx.x;
-        m.eg[row] =
-            GATED && row < rows ? gka_pinned_expf(a.cumulative[(first + row) * s.H + h]) : 1.0f;
-        if (a.load_fro)
-            m.fro[row] = row < rows ? a.fro[(first + row) * s.H + h] : 0.0f;
-    }
-    for (int i = threadIdx.x; i < CHUNK * CHUNK; i += THREADS) {
-        const int t = i / CHUNK, j = i % CHUNK;
-        float value = j <= t && t < rows ? 1.0f : 0.0f;
-        if (GATED && j < t && t < rows)
-            value = gka_pinned_expf(a.cumulative[(first + t) * s.H + h] -
-                                    a.cumulative[(first + j) * s.H + h]);
-        m.mask[t * MASK + j] = value;
-    }
-    __syncthreads();
-    if (!a.load_fro)
-        norm<D, GATED>(m, state, tk, row0, col0, warp);
-    __syncthreads();
+/* Of the four rows of this thread: lambda and, two-term, theta, tau, 1/delta; three-term, the step,
+ * omega, (rho/2)^2. */
+struct RowScalars {
+    float lambda[2][2], theta[2][2], weight[2][2], scale[2][2];
+};
 
-    /* q into the operand tile, then into registers. */
-    load_tile<CHUNK, D, THREADS>(operand, a.q + (first * s.H + h) * D, s.H * D, rows);
-    __syncthreads();
-
-    float lambda[2][2], theta[2][2], weight[2][2],
-        scale[2][2]; /* of the four rows of this thread */
+template <int D, Form FORM>
+__device__ __forceinline__ void start_rows(const Shared<D> &m, int row0, float ridge_ratio,
+                                           RowScalars &rows) {
 #pragma unroll
     for (int t = 0; t < 2; t++)
 #pragma unroll
         for (int half = 0; half < 2; half++) {
             const float f = m.fro[row0 + t * 16 + fragment_row(2 * half)];
-            lambda[t][half] = a.ridge_ratio * f;
+            rows.lambda[t][half] = ridge_ratio * f;
             if (FORM == Form::TwoTerm) {
                 /* theta = lambda + f/2, delta = f/2, sigma = theta/delta, tau = 1/sigma */
                 const float delta = 0.5f * f;
-                theta[t][half] = lambda[t][half] + delta;
-                weight[t][half] = delta / theta[t][half]; /* tau */
-                scale[t][half] = 1.0f / delta;
+                rows.theta[t][half] = rows.lambda[t][half] + delta;
+                rows.weight[t][half] = delta / rows.theta[t][half]; /* tau */
+                rows.scale[t][half] = 1.0f / delta;
             } else {
-                const float span = fmaf(2.0f, lambda[t][half], f), rho = f / span * 0.5f;
-                theta[t][half] = 2.0f / span; /* step */
-                weight[t][half] = 2.0f;       /* omega */
-                scale[t][half] = rho * rho;
+                const float span = fmaf(2.0f, rows.lambda[t][half], f), rho = f / span * 0.5f;
+                rows.theta[t][half] = 2.0f / span; /* step */
+                rows.weight[t][half] = 2.0f;       /* omega */
+                rows.scale[t][half] = rho * rho;
             }
         }
+}
 
-    /* r (two-term) or x_prev (three-term), and x. f = 0: nothing was stored, x = 0. */
-    float r[2][NT][4], x[2][NT][4];
+/* r (two-term) or x_prev (three-term), and x, from q in the operand tile. f = 0: nothing was
+ * stored, x = 0. */
+template <int D, int NT, Form FORM>
+__device__ __forceinline__ void start_solve(const RowScalars &rows, Tile<D> operand, int row0,
+                                            int col0, float (&r)[2][NT][4], float (&x)[2][NT][4]) {
 #pragma unroll
     for (int t = 0; t < 2; t++)
 #pragma unroll
@@ -353,9 +332,9 @@ __global__ __launch_bounds__(THREADS, 2) void solve_kernel(Shape s, SolveArgumen
                 const int row = row0 + t * 16 + fragment_row(e), half = e >> 1;
                 __nv_bfloat162 *const place = operand.pair(row, col0 + n * 8 + fragment_col(e));
                 const float2 q = __bfloat1622float2(*place);
-                const bool empty = !(lambda[t][half] > 0.0f);
+                const bool empty = !(rows.lambda[t][half] > 0.0f);
                 if (FORM == Form::TwoTerm) {
-                    const float tt = theta[t][half];
+                    const float tt = rows.theta[t][half];
                     const __nv_bfloat162 d =
                         __floats2bfloat162_rn(empty ? 0.0f : q.x / tt, empty ? 0.0f : q.y / tt);
                     r[t][n][e] = empty ? 0.0f : q.x;
@@ -366,101 +345,80 @@ __global__ __launch_bounds__(THREADS, 2) void solve_kernel(Shape s, SolveArgumen
                     *place = d;
                 } else {
                     r[t][n][e] = r[t][n][e + 1] = 0.0f;
-                    x[t][n][e] = empty ? 0.0f : theta[t][half] * q.x;
-                    x[t][n][e + 1] = empty ? 0.0f : theta[t][half] * q.y;
+                    x[t][n][e] = empty ? 0.0f : rows.theta[t][half] * q.x;
+                    x[t][n][e + 1] = empty ? 0.0f : rows.theta[t][half] * q.y;
                     *place = __floats2bfloat162_rn(x[t][n][e], x[t][n][e + 1]);
                 }
             }
-    __syncthreads();
+}
 
-    for (int iteration = 0; iteration < a.num_iter; iteration++) {
-        float c[2][NT][4];
-        apply<D, GATED, D>(m, c, operand, state, tk, tk, row0, col0, warp);
+/* RULE r <- r - fma(lambda, d, H d);  tau' = 1/fma(2, sigma, -tau);
+ * d <- bf16(fma(tau' tau, d, (2 tau' / delta) r));  x <- x + d. c: H d, then the new d, which is
+ * kept there until every warp has read the old operand. */
+template <int D, int NT>
+__device__ __forceinline__ void two_term_row(RowScalars &rows, int t, int half, int row, int col0,
+                                             Tile<D> operand, float (&c)[2][NT][4],
+                                             float (&r)[2][NT][4], float (&x)[2][NT][4]) {
+    const float ridge = rows.lambda[t][half];
+    const bool empty = !(ridge > 0.0f);
+    const float tau = rows.weight[t][half],
+                sigma2 = 2.0f * (rows.theta[t][half] * rows.scale[t][half]);
+    const float next = 1.0f / (sigma2 - tau);
+    const float keep = next * tau, add = (2.0f * next) * rows.scale[t][half];
+    rows.weight[t][half] = next;
 #pragma unroll
-        for (int t = 0; t < 2; t++)
-#pragma unroll
-            for (int half = 0; half < 2; half++) {
-                const int row = row0 + t * 16 + (threadIdx.x & 31) / 4 + half * 8;
-                const bool empty = !(lambda[t][half] > 0.0f);
-                const float ridge = lambda[t][half];
-                if (FORM == Form::TwoTerm) {
-                    /* RULE r <- r - fma(lambda, d, H d);  tau' = 1/fma(2, sigma, -tau);
-                     * d <- bf16(fma(tau' tau, d, (2 tau' / delta) r));  x <- x + d */
-                    const float tau = weight[t][half],
-                                sigma2 = 2.0f * (theta[t][half] * scale[t][half]);
-                    const float next = 1.0f / (sigma2 - tau);
-                    const float keep = next * tau, add = (2.0f * next) * scale[t][half];
-                    weight[t][half] = next;
-#pragma unroll
-                    for (int n = 0; n < NT; n++) {
-                        __nv_bfloat162 *const place =
-                            operand.pair(row, col0 + n * 8 + fragment_col(0));
-                        const float2 d = __bfloat1622float2(*place);
-                        float *const rr = &r[t][n][2 * half], *const xx = &x[t][n][2 * half];
-                        const float *const cc = &c[t][n][2 * half];
-                        rr[0] = rr[0] - fmaf(ridge, d.x, cc[0]);
-                        rr[1] = rr[1] - fmaf(ridge, d.y, cc[1]);
-                        __nv_bfloat162 out = __floats2bfloat162_rn(fmaf(keep, d.x, add * rr[0]),
-                                                                   fmaf(keep, d.y, add * rr[1]));
-                        if (empty)
-                            out = __floats2bfloat162_rn(0.0f, 0.0f);
-                        const float2 o = __bfloat1622float2(out);
-                        xx[0] = xx[0] + o.x;
-                        xx[1] = xx[1] + o.y;
-                        c[t][n][2 * half] =
-                            o.x; /* kept until every warp has read the old operand */
-                        c[t][n][2 * half + 1] = o.y;
-                    }
-                } else {
-                    /* RULE omega = 1/(1 - (rho/2)^2 omega); grad = fma(step omega, (fma(lambda, x,
-                     * H x) - q), (omega - 1) x_prev); x <- fma(omega, x, -grad) */
-                    const float omega = 1.0f / fmaf(-scale[t][half], weight[t][half], 1.0f);
-                    const float so = theta[t][half] * omega, back = omega - 1.0f;
-                    weight[t][half] = omega;
-                    const bf16 *const q = a.q + ((first + row) * s.H + h) * D;
-#pragma unroll
-                    for (int n = 0; n < NT; n++)
-#pragma unroll
-                        for (int i = 0; i < 2; i++) {
-                            const int col = col0 + n * 8 + fragment_col(i), e = 2 * half + i;
-                            const float target = row < rows ? __bfloat162float(q[col]) : 0.0f;
-                            const float residual = fmaf(ridge, x[t][n][e], c[t][n][e]) - target;
-                            const float grad = fmaf(so, residual, back * r[t][n][e]);
-                            const float now = empty ? 0.0f : fmaf(omega, x[t][n][e], -grad);
-                            r[t][n][e] = x[t][n][e];
-                            x[t][n][e] = now;
-                            c[t][n][e] = now;
-                        }
-                }
-            }
-        __syncthreads();
-#pragma unroll
-        for (int t = 0; t < 2; t++)
-#pragma unroll
-            for (int n = 0; n < NT; n++)
-#pragma unroll
-                for (int e = 0; e < 4; e += 2)
-                    *operand.pair(row0 + t * 16 + fragment_row(e), col0 + n * 8 + fragment_col(e)) =
-                        __floats2bfloat162_rn(c[t][n][e], c[t][n][e + 1]);
-        __syncthreads();
+    for (int n = 0; n < NT; n++) {
+        __nv_bfloat162 *const place = operand.pair(row, col0 + n * 8 + fragment_col(0));
+        const float2 d = __bfloat1622float2(*place);
+        float *const rr = &r[t][n][2 * half], *const xx = &x[t][n][2 * half];
+        const float *const cc = &c[t][n][2 * half];
+        rr[0] = rr[0] - fmaf(ridge, d.x, cc[0]);
+        rr[1] = rr[1] - fmaf(ridge, d.y, cc[1]);
+        __nv_bfloat162 out =
+            __floats2bfloat162_rn(fmaf(keep, d.x, add * rr[0]), fmaf(keep, d.y, add * rr[1]));
+        if (empty)
+            out = __floats2bfloat162_rn(0.0f, 0.0f);
+        const float2 o = __bfloat1622float2(out);
+        xx[0] = xx[0] + o.x;
+        xx[1] = xx[1] + o.y;
+        c[t][n][2 * half] = o.x;
+        c[t][n][2 * half + 1] = o.y;
     }
+}
 
-    /* x and f out, through the operand tile. */
+/* RULE omega = 1/(1 - (rho/2)^2 omega); grad = fma(step omega, (fma(lambda, x, H x) - q), (omega -
+ * 1) x_prev); x <- fma(omega, x, -grad). c: H x, then x. */
+template <int D, int NT>
+__device__ __forceinline__ void three_term_row(RowScalars &rows, int t, int half, int col0,
+                                               bool inside, const bf16 *q, float (&c)[2][NT][4],
+                                               float (&r)[2][NT][4], float (&x)[2][NT][4]) {
+    const float ridge = rows.lambda[t][half];
+    const bool empty = !(ridge > 0.0f);
+    const float omega = 1.0f / fmaf(-rows.scale[t][half], rows.weight[t][half], 1.0f);
+    const float so = rows.theta[t][half] * omega, back = omega - 1.0f;
+    rows.weight[t][half] = omega;
 #pragma unroll
-    for (int t = 0; t < 2; t++)
+    for (int n = 0; n < NT; n++)
 #pragma unroll
-        for (int n = 0; n < NT; n++)
-#pragma unroll
-            for (int e = 0; e < 4; e += 2)
-                *operand.pair(row0 + t * 16 + fragment_row(e), col0 + n * 8 + fragment_col(e)) =
-                    __floats2bfloat162_rn(x[t][n][e], x[t][n][e + 1]);
-    if (!a.load_fro && threadIdx.x < rows)
-        a.fro[(first + threadIdx.x) * s.H + h] = m.fro[threadIdx.x];
-    __syncthreads();
-    store_tile<CHUNK, D, THREADS>(operand, a.x + (first * s.H + h) * D, s.H * D, rows);
-    if (a.o == nullptr)
-        return;
+        for (int i = 0; i < 2; i++) {
+            const int col = col0 + n * 8 + fragment_col(i), e = 2 * half + i;
+            const float target = inside ? __bfloat162float(q[col]) : 0.0f;
+            const float residual = fmaf(ridge, x[t][n][e], c[t][n][e]) - target;
+            const float grad = fmaf(so, residual, back * r[t][n][e]);
+            const float now = empty ? 0.0f : fmaf(omega, x[t][n][e], -grad);
+            r[t][n][e] = x[t][n][e];
+            x[t][n][e] = now;
+            c[t][n][e] = now;
+        }
+}
 
+/* The output stage, in the tiles of the solve: operand holds x as stored. */
+template <int D>
+__device__ __forceinline__ void
+output_rows(Shape s, const SolveArguments &a, Shared<D> &m, Tile<D> state, Tile<D> tk,
+            Tile<D> operand, int64_t first, int64_t h, int64_t group, int64_t state_at, int rows) {
+    constexpr int NT = D / 32;
+    const int warp = threadIdx.x >> 5, row0 = (warp >> 2) * 32, col0 = (warp & 3) * (D / 4);
     /* RULE q' = bf16(fma(alpha, x - q, q)) with x as stored; o = bf16(s (exp(G) (q' U_0) + bf16((q'
      * K^T) . M) V)) */
     __syncthreads();
@@ -509,6 +467,79 @@ __global__ __launch_bounds__(THREADS, 2) void solve_kernel(Shape s, SolveArgumen
                                           a.output_scale * c[t][n][e + 1]);
     __syncthreads();
     store_tile<CHUNK, D, THREADS>(operand, a.o + (first * s.H + h) * D, s.H * D, rows);
+}
+
+template <int D, bool GATED, Form FORM>
+__global__ __launch_bounds__(THREADS, 2) void solve_kernel(Shape s, SolveArguments a) {
+    extern __shared__ __align__(128) unsigned char memory[];
+    Shared<D> &m = *reinterpret_cast<Shared<D> *>(memory);
+    constexpr int NT = D / 32;
+    const Tile<D> state{m.state}, tk{m.k}, operand{m.operand};
+    const int64_t chunk = blockIdx.x, h = blockIdx.y, b = blockIdx.z, group = h / (s.H / s.Hkv);
+    const int warp = threadIdx.x >> 5, row0 = (warp >> 2) * 32, col0 = (warp & 3) * (D / 4);
+    const int rows = (int)min((int64_t)CHUNK, s.T - chunk * CHUNK);
+    const int64_t first = b * s.T + chunk * CHUNK;
+    const int64_t state_at = ((b * s.chunks() + chunk) * s.H + h) * D * D;
+
+    load_tile<D, D, THREADS>(state, a.h_chunk + state_at, D, D);
+    load_tile<CHUNK, D, THREADS>(tk, a.k + (first * s.Hkv + group) * D, s.Hkv * D, rows);
+    if (threadIdx.x < CHUNK) {
+        const int row = threadIdx.x;
+        m.eg[row] =
+            GATED && row < rows ? gka_pinned_expf(a.cumulative[(first + row) * s.H + h]) : 1.0f;
+        if (a.load_fro)
+            m.fro[row] = row < rows ? a.fro[(first + row) * s.H + h] : 0.0f;
+    }
+    for (int i = threadIdx.x; i < CHUNK * CHUNK; i += THREADS) {
+        const int t = i / CHUNK, j = i % CHUNK;
+        float value = j <= t && t < rows ? 1.0f : 0.0f;
+        if (GATED && j < t && t < rows)
+            value = gka_pinned_expf(a.cumulative[(first + t) * s.H + h] -
+                                    a.cumulative[(first + j) * s.H + h]);
+        m.mask[t * MASK + j] = value;
+    }
+    __syncthreads();
+    if (!a.load_fro)
+        norm<D, GATED>(m, state, tk, row0, col0, warp);
+    __syncthreads();
+
+    /* q into the operand tile, then into registers. */
+    load_tile<CHUNK, D, THREADS>(operand, a.q + (first * s.H + h) * D, s.H * D, rows);
+    __syncthreads();
+
+    RowScalars scalars;
+    start_rows<D, FORM>(m, row0, a.ridge_ratio, scalars);
+    float r[2][NT][4], x[2][NT][4];
+    start_solve<D, NT, FORM>(scalars, operand, row0, col0, r, x);
+    __syncthreads();
+
+    for (int iteration = 0; iteration < a.num_iter; iteration++) {
+        float c[2][NT][4];
+        apply<D, GATED, D>(m, c, operand, state, tk, tk, row0, col0, warp);
+#pragma unroll
+        for (int t = 0; t < 2; t++)
+#pragma unroll
+            for (int half = 0; half < 2; half++) {
+                const int row = row0 + t * 16 + (threadIdx.x & 31) / 4 + half * 8;
+                if (FORM == Form::TwoTerm)
+                    two_term_row<D, NT>(scalars, t, half, row, col0, operand, c, r, x);
+                else
+                    three_term_row<D, NT>(scalars, t, half, col0, row < rows,
+                                          a.q + ((first + row) * s.H + h) * D, c, r, x);
+            }
+        __syncthreads();
+        put<D, NT>(operand, row0, col0, c);
+        __syncthreads();
+    }
+
+    /* x and f out, through the operand tile. */
+    put<D, NT>(operand, row0, col0, x);
+    if (!a.load_fro && threadIdx.x < rows)
+        a.fro[(first + threadIdx.x) * s.H + h] = m.fro[threadIdx.x];
+    __syncthreads();
+    store_tile<CHUNK, D, THREADS>(operand, a.x + (first * s.H + h) * D, s.H * D, rows);
+    if (a.o != nullptr)
+        output_rows<D>(s, a, m, state, tk, operand, first, h, group, state_at, rows);
 }
 
 template <int D, bool GATED, Form FORM>

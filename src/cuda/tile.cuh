@@ -106,6 +106,16 @@ __device__ __forceinline__ int fragment_col(int e) {
     return (threadIdx.x & 3) * 2 + (e & 1);
 }
 
+/* Eight neighbours, each times weight and rounded. */
+__device__ __forceinline__ void weigh(uint4 &eight, float weight) {
+    __nv_bfloat162 *const parts = reinterpret_cast<__nv_bfloat162 *>(&eight);
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+        const float2 pair = __bfloat1622float2(parts[i]);
+        parts[i] = __floats2bfloat162_rn(pair.x * weight, pair.y * weight);
+    }
+}
+
 /* Rows [0, rows) of a [ROWS, WIDTH] tile from global memory, row stride in elements; the rest zero.
  */
 template <int ROWS, int WIDTH, int THREADS>
