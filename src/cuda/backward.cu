@@ -211,6 +211,38 @@ __global__ __launch_bounds__(THREADS) void weight_kernel(Shape s, GradArguments 
 
 /* ---- what later chunks send back ----------------------------------------------------------- */
 
+/* Eight neighbours of a row of both factors of a product: N: P and x exp(G), then K and k carry/2;
+ * E: Q' and do exp(G). */
+template <int D, bool NORMAL>
+__device__ __forceinline__ void suffix_row(const GradArguments &a, int64_t query, int64_t key,
+                                           int pass, int row, int col, uint4 &x, uint4 &y) {
+    const float eg = a.cumulative == nullptr ? 1.0f : gka_pinned_expf(a.cumulative[query]);
+    if (NORMAL && pass == 0) {
+        x = *reinterpret_cast<const uint4 *>(a.p + query * D + row);
+        y = *reinterpret_cast<const uint4 *>(a.x + query * D + col);
+        if (a.cumulative != nullptr)
+            weigh(y, eg);
+    } else if (NORMAL) {
+        x = *reinterpret_cast<const uint4 *>(a.k + key * D + row);
+        y = *reinterpret_cast<const uint4 *>(a.k + key * D + col);
+        weigh(y, 0.5f * a.carry[query]);
+    } else {
+        const float alpha = a.alpha == nullptr ? 1.0f : __bfloat162float(a.alpha[query]);
+        x = *reinterpret_cast<const uint4 *>(a.q + query * D + row);
+        const uint4 solved = *reinterpret_cast<const uint4 *>(a.x + query * D + row);
+        __nv_bfloat162 *const q = reinterpret_cast<__nv_bfloat162 *>(&x);
+        const __nv_bfloat162 *const v = reinterpret_cast<const __nv_bfloat162 *>(&solved);
+        for (int i = 0; i < 4; i++) {
+            const float2 qf = __bfloat1622float2(q[i]), xf = __bfloat1622float2(v[i]);
+            q[i] = __floats2bfloat162_rn(fmaf(alpha, xf.x - qf.x, qf.x),
+                                         fmaf(alpha, xf.y - qf.y, qf.y));
+        }
+        y = *reinterpret_cast<const uint4 *>(a.dout + query * D + col);
+        if (a.cumulative != nullptr)
+            weigh(y, eg);
+    }
+}
+
 /* RULE, chunks from the last to the first, R the 64 x 64 tile of a block:
  *   N: R <- R exp(G_C); R += P^T bf16(x exp(G_t)); R += K^T bf16(k carry/2); R <- fma(beta, H_0, R)
  *   E: R <- R exp(G_C); R += Q'^T bf16(do exp(G_t))
@@ -228,13 +260,6 @@ __global__ __launch_bounds__(128) void suffix_kernel(Shape s, GradArguments a, c
     const int64_t h = blockIdx.y, b = blockIdx.z, group = h / (s.H / s.Hkv);
     const int warp = threadIdx.x >> 5, piece = threadIdx.x % 8, line = threadIdx.x / 8;
 
-    const auto weigh = [](uint4 &value, float weight) {
-        __nv_bfloat162 *const parts = reinterpret_cast<__nv_bfloat162 *>(&value);
-        for (int i = 0; i < 4; i++) {
-            const float2 pair = __bfloat1622float2(parts[i]);
-            parts[i] = __floats2bfloat162_rn(pair.x * weight, pair.y * weight);
-        }
-    };
     float c[1][8][4];
     clear(c);
     for (int64_t chunk = s.chunks() - 1; chunk >= 0; chunk--) {
@@ -257,39 +282,9 @@ __global__ __launch_bounds__(128) void suffix_kernel(Shape s, GradArguments a, c
             __syncthreads();
             for (int r = line; r < CHUNK; r += 16) {
                 uint4 x = make_uint4(0, 0, 0, 0), y = x;
-                if (r < rows) {
-                    const int64_t query = (first + r) * s.H + h, key = (first + r) * s.Hkv + group;
-                    const float eg =
-                        a.cumulative == nullptr ? 1.0f : gka_pinned_expf(a.cumulative[query]);
-                    if (NORMAL && pass == 0) {
-                        x = *reinterpret_cast<const uint4 *>(a.p + query * D + row0 + piece * 8);
-                        y = *reinterpret_cast<const uint4 *>(a.x + query * D + col0 + piece * 8);
-                        if (a.cumulative != nullptr)
-                            weigh(y, eg);
-                    } else if (NORMAL) {
-                        x = *reinterpret_cast<const uint4 *>(a.k + key * D + row0 + piece * 8);
-                        y = *reinterpret_cast<const uint4 *>(a.k + key * D + col0 + piece * 8);
-                        weigh(y, 0.5f * a.carry[query]);
-                    } else {
-                        const float alpha =
-                            a.alpha == nullptr ? 1.0f : __bfloat162float(a.alpha[query]);
-                        x = *reinterpret_cast<const uint4 *>(a.q + query * D + row0 + piece * 8);
-                        const uint4 solved =
-                            *reinterpret_cast<const uint4 *>(a.x + query * D + row0 + piece * 8);
-                        __nv_bfloat162 *const q = reinterpret_cast<__nv_bfloat162 *>(&x);
-                        const __nv_bfloat162 *const v =
-                            reinterpret_cast<const __nv_bfloat162 *>(&solved);
-                        for (int i = 0; i < 4; i++) {
-                            const float2 qf = __bfloat1622float2(q[i]),
-                                         xf = __bfloat1622float2(v[i]);
-                            q[i] = __floats2bfloat162_rn(fmaf(alpha, xf.x - qf.x, qf.x),
-                                                         fmaf(alpha, xf.y - qf.y, qf.y));
-                        }
-                        y = *reinterpret_cast<const uint4 *>(a.dout + query * D + col0 + piece * 8);
-                        if (a.cumulative != nullptr)
-                            weigh(y, eg);
-                    }
-                }
+                if (r < rows)
+                    suffix_row<D, NORMAL>(a, (first + r) * s.H + h, (first + r) * s.Hkv + group,
+                                          pass, row0 + piece * 8, col0 + piece * 8, x, y);
                 *reinterpret_cast<uint4 *>(left.at(r, piece * 8)) = x;
                 *reinterpret_cast<uint4 *>(right.at(r, piece * 8)) = y;
             }
@@ -334,6 +329,203 @@ template <int D> struct GradShared {
     float mask[CHUNK * STRIDE]; /* M^T: [j][t] */
     float eg[CHUNK], w[CHUNK], local[CHUNK], partial[4][CHUNK];
 };
+
+/* bf16((K K^T) . W), W_ji = sum_{t >= i, j} (M_tj w_t) M_ti */
+template <int D>
+__device__ __forceinline__ void ridge_scores(const GradShared<D> &m, Tile<D> tk, Tile<CHUNK> score,
+                                             int row0, int warp, int rows) {
+    float d[2][2][4];
+    clear(d);
+    multiply<2, 2, D, false, true>(d, tk, row0, tk, (warp & 3) * 16);
+    for (int t = 0; t < 2; t++)
+        for (int n = 0; n < 2; n++)
+            for (int e = 0; e < 4; e++) {
+                const int j = row0 + t * 16 + fragment_row(e),
+                          i = (warp & 3) * 16 + n * 8 + fragment_col(e);
+                float weight = 0.0f;
+                for (int u = max(i, j); u < rows; u++)
+                    weight = fmaf(m.mask[j * STRIDE + u] * m.w[u], m.mask[i * STRIDE + u], weight);
+                *score.at(j, i) = __float2bfloat16_rn(d[t][n][e] * weight);
+            }
+}
+
+/* c = dk^H: minus what was added up and fma(exp(G_C - G_j), K N + K N^T); half of <dk^H, k> out of
+ * dg's term of the token. */
+template <int D>
+__device__ __forceinline__ void
+close_keys(GradShared<D> &m, Tile<D> tk, int row0, int col0, int warp, const float (&decay)[2][2],
+           const float (&more)[2][D / 32][4], float (&c)[2][D / 32][4]) {
+    constexpr int NT = D / 32;
+    for (int t = 0; t < 2; t++)
+        for (int half = 0; half < 2; half++) {
+            const int row = row0 + t * 16 + fragment_row(2 * half);
+            float along = 0.0f;
+            for (int n = 0; n < NT; n++) {
+                const float2 key =
+                    __bfloat1622float2(*tk.pair(row, col0 + n * 8 + fragment_col(0)));
+                for (int i = 0; i < 2; i++) {
+                    const int e = 2 * half + i;
+                    c[t][n][e] = -fmaf(decay[t][half], more[t][n][e], c[t][n][e]);
+                    along = fmaf(c[t][n][e], i == 0 ? key.x : key.y, along);
+                }
+            }
+            row_partial(m.partial, warp, row, along);
+        }
+    __syncthreads();
+    if (threadIdx.x < CHUNK)
+        m.local[threadIdx.x] = -0.5f * row_total(m.partial, threadIdx.x);
+}
+
+/* <p_t, q_t> out of dg's term of the token, and dq = rest + p (or p alone); right: P. */
+template <int D>
+__device__ __forceinline__ void direct(Shape s, const GradArguments &a, GradShared<D> &m,
+                                       Tile<D> right, int64_t first, int64_t h, int rows, int row0,
+                                       int col0, int warp) {
+    constexpr int NT = D / 32;
+    float kept[2][2];
+    for (int t = 0; t < 2; t++)
+        for (int half = 0; half < 2; half++) {
+            const int row = row0 + t * 16 + fragment_row(2 * half);
+            const int64_t at = (first + row) * s.H + h;
+            float along = 0.0f;
+            for (int n = 0; n < NT; n++) {
+                const int col = col0 + n * 8 + fragment_col(0);
+                if (row < rows) {
+                    const float2 p = __bfloat1622float2(*right.pair(row, col));
+                    const float2 q = __bfloat1622float2(
+                        *reinterpret_cast<const __nv_bfloat162 *>(a.q + at * D + col));
+                    along = fmaf(p.x, q.x, along);
+                    along = fmaf(p.y, q.y, along);
+                    if (a.rest != nullptr) {
+                        const float2 r = __bfloat1622float2(
+                            *reinterpret_cast<const __nv_bfloat162 *>(a.rest + at * D + col));
+                        *reinterpret_cast<__nv_bfloat162 *>(a.dq + at * D + col) =
+                            __floats2bfloat162_rn(r.x + p.x, r.y + p.y);
+                    }
+                }
+            }
+            __syncwarp();
+            along = along + __shfl_xor_sync(~0u, along, 1);
+            along = along + __shfl_xor_sync(~0u, along, 2);
+            kept[t][half] = along; /* kept until every thread has read m.partial */
+        }
+    __syncthreads();
+    for (int t = 0; t < 2; t++)
+        for (int half = 0; half < 2; half++)
+            if ((threadIdx.x & 3) == 0)
+                m.partial[warp & 3][row0 + t * 16 + fragment_row(2 * half)] = kept[t][half];
+    __syncthreads();
+    if (threadIdx.x < CHUNK)
+        m.local[threadIdx.x] = m.local[threadIdx.x] - row_total(m.partial, threadIdx.x);
+    __syncthreads();
+}
+
+/* Q' into out, from x. */
+template <int D>
+__device__ __forceinline__ void mix_tile(Shape s, const GradArguments &a, Tile<D> solved,
+                                         Tile<D> out, int64_t first, int64_t h, int rows) {
+    for (int i = threadIdx.x; i < CHUNK * D / 2; i += THREADS) {
+        const int row = i / (D / 2), col = i % (D / 2) * 2;
+        __nv_bfloat162 mixed = __floats2bfloat162_rn(0.0f, 0.0f);
+        if (row < rows) {
+            const int64_t at = (first + row) * s.H + h;
+            const float alpha = a.alpha == nullptr ? 1.0f : __bfloat162float(a.alpha[at]);
+            const float2 q =
+                __bfloat1622float2(*reinterpret_cast<const __nv_bfloat162 *>(a.q + at * D + col));
+            const float2 x = __bfloat1622float2(*solved.pair(row, col));
+            mixed = __floats2bfloat162_rn(fmaf(alpha, x.x - q.x, q.x), fmaf(alpha, x.y - q.y, q.y));
+        }
+        *out.pair(row, col) = mixed;
+    }
+}
+
+/* What later chunks and this one send back through U: dv, its terms of dg, and dk^U added to c. */
+template <int D>
+__device__ __forceinline__ void
+through_values(Shape s, const GradArguments &a, GradShared<D> &m, int64_t first, int64_t h,
+               int64_t group, int64_t state_at, int rows, const float (&decay)[2][2],
+               float (&c)[2][D / 32][4]) {
+    constexpr int NT = D / 32;
+    const Tile<D> state{m.state}, tk{m.k}, left{m.left}, right{m.right};
+    const Tile<CHUNK> score{m.score};
+    const int warp = threadIdx.x >> 5, row0 = (warp >> 2) * 32, col0 = (warp & 3) * (D / 4);
+    float more[2][NT][4];
+    /* left = do, right = Q', state = E; V replaces K for dk^U and comes back out for dv. */
+    load_tile<D, D, THREADS>(state, a.e_chunk + state_at, D, D);
+    mix_tile<D>(s, a, left, right, first, h, rows);
+    __syncthreads();
+    load_tile<CHUNK, D, THREADS>(left, a.dout + (first * s.H + h) * D, s.H * D, rows);
+    __syncthreads();
+    /* dv */
+    masked_scores<D>(tk, right, m.mask, score, row0, warp);
+    __syncthreads();
+    float dv[2][NT][4];
+    clear(dv);
+    multiply<2, NT, CHUNK, false, false>(dv, score, row0, left, col0);
+    clear(more);
+    multiply<2, NT, D, false, false>(more, tk, row0, state, col0);
+    __syncthreads();
+    load_tile<CHUNK, D, THREADS>(tk, a.v + (first * s.Hkv + group) * D, s.Hkv * D, rows);
+    __syncthreads();
+    for (int t = 0; t < 2; t++)
+        for (int half = 0; half < 2; half++) {
+            const int row = row0 + t * 16 + fragment_row(2 * half);
+            float along = 0.0f;
+            for (int n = 0; n < NT; n++) {
+                const float2 value =
+                    __bfloat1622float2(*tk.pair(row, col0 + n * 8 + fragment_col(0)));
+                for (int i = 0; i < 2; i++) {
+                    const int e = 2 * half + i;
+                    dv[t][n][e] = a.scale * fmaf(decay[t][half], more[t][n][e], dv[t][n][e]);
+                    along = fmaf(dv[t][n][e], i == 0 ? value.x : value.y, along);
+                }
+                if (row < rows)
+                    *reinterpret_cast<__nv_bfloat162 *>(a.dv + ((first + row) * s.H + h) * D +
+                                                        col0 + n * 8 + fragment_col(0)) =
+                        __floats2bfloat162_rn(dv[t][n][2 * half], dv[t][n][2 * half + 1]);
+            }
+            row_partial(m.partial, warp, row, along);
+        }
+    __syncthreads();
+    if (threadIdx.x < rows)
+        m.local[threadIdx.x] = m.local[threadIdx.x] - row_total(m.partial, threadIdx.x) +
+                               a.along[(first + threadIdx.x) * s.H + h];
+    /* dk^U, V in the place of K */
+    masked_scores<D>(tk, left, m.mask, score, row0, warp);
+    __syncthreads();
+    clear(dv);
+    multiply<2, NT, CHUNK, false, false>(dv, score, row0, right, col0);
+    clear(more);
+    multiply<2, NT, D, false, true>(more, tk, row0, state, col0);
+    for (int t = 0; t < 2; t++)
+        for (int n = 0; n < NT; n++)
+            for (int e = 0; e < 4; e++)
+                c[t][n][e] =
+                    c[t][n][e] + a.scale * fmaf(decay[t][e >> 1], more[t][n][e], dv[t][n][e]);
+}
+
+/* RULE dg, from the chunk's last token to its first: the next chunk's <., H> and <., U>, tiles in
+ * order, then one term a token. */
+template <int D>
+__device__ __forceinline__ void gate_gradient(Shape s, const GradArguments &a, const float *local,
+                                              int64_t chunk, int64_t b, int64_t h, int64_t first,
+                                              int rows, bool layer) {
+    float sum = 0.0f;
+    if (chunk + 1 < s.chunks()) {
+        constexpr int TILES = (D / 64) * (D / 64);
+        const int64_t next = ((b * s.chunks() + chunk + 1) * s.H + h) * TILES;
+        float normal = 0.0f, linear = 0.0f;
+        for (int i = 0; i < TILES; i++) {
+            normal = normal + a.n_inner[next + i];
+            linear = layer ? linear + a.e_inner[next + i] : 0.0f;
+        }
+        sum = fmaf(a.scale, linear, -normal);
+    }
+    for (int t = rows - 1; t >= 0; t--) {
+        sum = sum + local[t];
+        a.dg[(first + t) * s.H + h] = sum;
+    }
+}
 
 /* RULE, rows j:
  *   dk^H = -( bf16((K X^T) . M^T) P + bf16((K P^T) . M^T) X + bf16((K K^T) . W) K, added up by the
@@ -384,22 +576,7 @@ template <int D> __global__ __launch_bounds__(THREADS) void grad_kernel(Shape s,
     __syncthreads();
     multiply<2, NT, CHUNK, false, false>(c, score, row0, left, col0);
     __syncthreads();
-    {
-        float d[2][2][4];
-        clear(d);
-        multiply<2, 2, D, false, true>(d, tk, row0, tk, (warp & 3) * 16);
-        for (int t = 0; t < 2; t++)
-            for (int n = 0; n < 2; n++)
-                for (int e = 0; e < 4; e++) {
-                    const int j = row0 + t * 16 + fragment_row(e),
-                              i = (warp & 3) * 16 + n * 8 + fragment_col(e);
-                    float weight = 0.0f;
-                    for (int u = max(i, j); u < rows; u++)
-                        weight =
-                            fmaf(m.mask[j * STRIDE + u] * m.w[u], m.mask[i * STRIDE + u], weight);
-                    *score.at(j, i) = __float2bfloat16_rn(d[t][n][e] * weight);
-                }
-    }
+    ridge_scores<D>(m, tk, score, row0, warp, rows);
     __syncthreads();
     multiply<2, NT, CHUNK, false, false>(c, score, row0, tk, col0);
     clear(more);
@@ -414,160 +591,25 @@ template <int D> __global__ __launch_bounds__(THREADS) void grad_kernel(Shape s,
     clear(more);
     multiply<2, NT, D, false, false>(more, tk, row0, state, col0);
     multiply<2, NT, D, false, true>(more, tk, row0, state, col0);
-    for (int t = 0; t < 2; t++)
-        for (int half = 0; half < 2; half++) {
-            const int row = row0 + t * 16 + fragment_row(2 * half);
-            float along = 0.0f;
-            for (int n = 0; n < NT; n++) {
-                const float2 key =
-                    __bfloat1622float2(*tk.pair(row, col0 + n * 8 + fragment_col(0)));
-                for (int i = 0; i < 2; i++) {
-                    const int e = 2 * half + i;
-                    c[t][n][e] = -fmaf(decay[t][half], more[t][n][e], c[t][n][e]);
-                    along = fmaf(c[t][n][e], i == 0 ? key.x : key.y, along);
-                }
-            }
-            row_partial(m.partial, warp, row, along);
-        }
-    __syncthreads();
-    if (threadIdx.x < CHUNK)
-        m.local[threadIdx.x] = -0.5f * row_total(m.partial, threadIdx.x);
-    /* <p_t, q_t>, and dq = rest + p (or p alone). */
-    for (int t = 0; t < 2; t++)
-        for (int half = 0; half < 2; half++) {
-            const int row = row0 + t * 16 + fragment_row(2 * half);
-            const int64_t at = (first + row) * s.H + h;
-            float along = 0.0f;
-            for (int n = 0; n < NT; n++) {
-                const int col = col0 + n * 8 + fragment_col(0);
-                if (row < rows) {
-                    const float2 p = __bfloat1622float2(*right.pair(row, col));
-                    const float2 q = __bfloat1622float2(
-                        *reinterpret_cast<const __nv_bfloat162 *>(a.q + at * D + col));
-                    along = fmaf(p.x, q.x, along);
-                    along = fmaf(p.y, q.y, along);
-                    if (a.rest != nullptr) {
-                        const float2 r = __bfloat1622float2(
-                            *reinterpret_cast<const __nv_bfloat162 *>(a.rest + at * D + col));
-                        *reinterpret_cast<__nv_bfloat162 *>(a.dq + at * D + col) =
-                            __floats2bfloat162_rn(r.x + p.x, r.y + p.y);
-                    }
-                }
-            }
-            __syncwarp();
-            along = along + __shfl_xor_sync(~0u, along, 1);
-            along = along + __shfl_xor_sync(~0u, along, 2);
-            carry[t][half] = along; /* kept until every thread has read m.partial */
-        }
-    __syncthreads();
-    for (int t = 0; t < 2; t++)
-        for (int half = 0; half < 2; half++)
-            if ((threadIdx.x & 3) == 0)
-                m.partial[warp & 3][row0 + t * 16 + fragment_row(2 * half)] = carry[t][half];
-    __syncthreads();
-    if (threadIdx.x < CHUNK)
-        m.local[threadIdx.x] = m.local[threadIdx.x] - row_total(m.partial, threadIdx.x);
-    __syncthreads();
+    close_keys<D>(m, tk, row0, col0, warp, decay, more, c);
+    direct<D>(s, a, m, right, first, h, rows, row0, col0, warp);
 
     const bool layer = a.dout != nullptr;
-    bf16 *const dk_out = a.dk, *const dv_out = a.dv;
-    if (layer) {
-        /* left = do, right = Q', state = E; V replaces K for dk^U and comes back out for dv. */
-        load_tile<D, D, THREADS>(state, a.e_chunk + state_at, D, D);
-        for (int i = threadIdx.x; i < CHUNK * D / 2; i += THREADS) {
-            const int row = i / (D / 2), col = i % (D / 2) * 2;
-            __nv_bfloat162 mixed = __floats2bfloat162_rn(0.0f, 0.0f);
-            if (row < rows) {
-                const int64_t at = (first + row) * s.H + h;
-                const float alpha = a.alpha == nullptr ? 1.0f : __bfloat162float(a.alpha[at]);
-                const float2 q = __bfloat1622float2(
-                    *reinterpret_cast<const __nv_bfloat162 *>(a.q + at * D + col));
-                const float2 x = __bfloat1622float2(*left.pair(row, col));
-                mixed =
-                    __floats2bfloat162_rn(fmaf(alpha, x.x - q.x, q.x), fmaf(alpha, x.y - q.y, q.y));
-            }
-            *right.pair(row, col) = mixed;
-        }
-        __syncthreads();
-        load_tile<CHUNK, D, THREADS>(left, a.dout + (first * s.H + h) * D, s.H * D, rows);
-        __syncthreads();
-        /* dv */
-        masked_scores<D>(tk, right, m.mask, score, row0, warp);
-        __syncthreads();
-        float dv[2][NT][4];
-        clear(dv);
-        multiply<2, NT, CHUNK, false, false>(dv, score, row0, left, col0);
-        clear(more);
-        multiply<2, NT, D, false, false>(more, tk, row0, state, col0);
-        __syncthreads();
-        load_tile<CHUNK, D, THREADS>(tk, a.v + (first * s.Hkv + group) * D, s.Hkv * D, rows);
-        __syncthreads();
-        for (int t = 0; t < 2; t++)
-            for (int half = 0; half < 2; half++) {
-                const int row = row0 + t * 16 + fragment_row(2 * half);
-                float along = 0.0f;
-                for (int n = 0; n < NT; n++) {
-                    const float2 value =
-                        __bfloat1622float2(*tk.pair(row, col0 + n * 8 + fragment_col(0)));
-                    for (int i = 0; i < 2; i++) {
-                        const int e = 2 * half + i;
-                        dv[t][n][e] = a.scale * fmaf(decay[t][half], more[t][n][e], dv[t][n][e]);
-                        along = fmaf(dv[t][n][e], i == 0 ? value.x : value.y, along);
-                    }
-                    if (row < rows)
-                        *reinterpret_cast<__nv_bfloat162 *>(dv_out + ((first + row) * s.H + h) * D +
-                                                            col0 + n * 8 + fragment_col(0)) =
-                            __floats2bfloat162_rn(dv[t][n][2 * half], dv[t][n][2 * half + 1]);
-                }
-                row_partial(m.partial, warp, row, along);
-            }
-        __syncthreads();
-        if (threadIdx.x < rows)
-            m.local[threadIdx.x] = m.local[threadIdx.x] - row_total(m.partial, threadIdx.x) +
-                                   a.along[(first + threadIdx.x) * s.H + h];
-        /* dk^U, V in the place of K */
-        masked_scores<D>(tk, left, m.mask, score, row0, warp);
-        __syncthreads();
-        clear(dv);
-        multiply<2, NT, CHUNK, false, false>(dv, score, row0, right, col0);
-        clear(more);
-        multiply<2, NT, D, false, true>(more, tk, row0, state, col0);
-        for (int t = 0; t < 2; t++)
-            for (int n = 0; n < NT; n++)
-                for (int e = 0; e < 4; e++)
-                    c[t][n][e] =
-                        c[t][n][e] + a.scale * fmaf(decay[t][e >> 1], more[t][n][e], dv[t][n][e]);
-    }
+    if (layer)
+        through_values<D>(s, a, m, first, h, group, state_at, rows, decay, c);
     for (int t = 0; t < 2; t++)
         for (int n = 0; n < NT; n++)
             for (int e = 0; e < 4; e += 2) {
                 const int row = row0 + t * 16 + fragment_row(e);
                 if (row < rows)
-                    *reinterpret_cast<__nv_bfloat162 *>(dk_out + ((first + row) * s.H + h) * D +
+                    *reinterpret_cast<__nv_bfloat162 *>(a.dk + ((first + row) * s.H + h) * D +
                                                         col0 + n * 8 + fragment_col(e)) =
                         __floats2bfloat162_rn(c[t][n][e], c[t][n][e + 1]);
             }
 
-    /* RULE dg, from the chunk's last token to its first: the next chunk's <., H> and <., U>, tiles
-     * in order, then one term a token. */
     __syncthreads();
-    if (a.dg != nullptr && threadIdx.x == 0) {
-        float sum = 0.0f;
-        if (chunk + 1 < s.chunks()) {
-            constexpr int TILES = (D / 64) * (D / 64);
-            const int64_t next = ((b * s.chunks() + chunk + 1) * s.H + h) * TILES;
-            float normal = 0.0f, linear = 0.0f;
-            for (int i = 0; i < TILES; i++) {
-                normal = normal + a.n_inner[next + i];
-                linear = layer ? linear + a.e_inner[next + i] : 0.0f;
-            }
-            sum = fmaf(a.scale, linear, -normal);
-        }
-        for (int t = rows - 1; t >= 0; t--) {
-            sum = sum + m.local[t];
-            a.dg[(first + t) * s.H + h] = sum;
-        }
-    }
+    if (a.dg != nullptr && threadIdx.x == 0)
+        gate_gradient<D>(s, a, m.local, chunk, b, h, first, rows, layer);
 }
 
 /* ---- grouped heads ------------------------------------------------------------------------- */
