@@ -127,10 +127,61 @@ void gka_replay_suffix(replay_head *w, bool normal, const float *states, float *
     }
 }
 
+/* What is sent back through U: dv, its terms of dg, and dk^U added to sum. */
+static void through_values(replay_head *w, int64_t chunk, const float decay[C], float *sum,
+                           float *dv) {
+    const int64_t D = w->D, n = rows_of(w, chunk), first = chunk * C;
+    float *const k = w->t1;
+    const float *const E = w->e_chunk + chunk * D * D;
+    float *const grad = w->t2, *const mixed = w->y, *const v = w->t3;
+    gka_replay_mix(w, chunk, mixed);
+    gka_replay_tile(w, w->dout, chunk, grad);
+    gka_replay_masked_scores(w, k, mixed, true);
+    zero(C * D, w->c);
+    gka_replay_product(w, C, D, C, w->score, C, 1, grad, D, 1, w->c);
+    zero(C * D, w->more);
+    gka_replay_product(w, C, D, D, k, D, 1, E, D, 1, w->more);
+    gka_replay_tile(w, w->v, chunk, v);
+    for (int64_t i = 0; i < C * D; i++)
+        w->c[i] = w->s * fmaf(decay[i / D], w->more[i], w->c[i]);
+    for (int64_t t = 0; t < n; t++) {
+        w->local[t] =
+            w->local[t] - gka_replay_row_dot(D, w->c + t * D, v + t * D) + w->along[first + t];
+        for (int64_t i = 0; i < D; i++)
+            dv[(first + t) * D + i] = low(w->c[t * D + i]);
+    }
+    gka_replay_masked_scores(w, v, grad, true);
+    zero(C * D, w->c);
+    gka_replay_product(w, C, D, C, w->score, C, 1, mixed, D, 1, w->c);
+    zero(C * D, w->more);
+    gka_replay_product(w, C, D, D, v, D, 1, E, 1, D, w->more);
+    for (int64_t i = 0; i < C * D; i++)
+        sum[i] = sum[i] + w->s * fmaf(decay[i / D], w->more[i], w->c[i]);
+}
+
+/* From the chunk's last token to its first: the next chunk's <., H> and <., U>, then one term a
+ * token. */
+static void gate_gradient(const replay_head *w, int64_t chunk, bool layer, float *dg) {
+    const int64_t n = rows_of(w, chunk), first = chunk * C, tiles = (w->D / 64) * (w->D / 64);
+    float total = 0;
+    if (chunk + 1 < w->chunks) {
+        float normal = 0, linear = 0;
+        for (int64_t i = 0; i < tiles; i++) {
+            normal = normal + w->n_inner[(chunk + 1) * tiles + i];
+            linear = layer ? linear + w->e_inner[(chunk + 1) * tiles + i] : 0;
+        }
+        total = fmaf(w->s, linear, -normal);
+    }
+    for (int64_t t = n - 1; t >= 0; t--) {
+        total = total + w->local[t];
+        dg[first + t] = total;
+    }
+}
+
 /* dk, dv, dg, dq of a chunk; dk, dv, dq, dg [T,..] of the head. */
 void gka_replay_gradients(replay_head *w, int64_t chunk, bool layer, float *dq, float *dk,
                           float *dv, float *dg) {
-    const int64_t D = w->D, n = rows_of(w, chunk), first = chunk * C, tiles = (D / 64) * (D / 64);
+    const int64_t D = w->D, n = rows_of(w, chunk), first = chunk * C;
     const float *const S = w->h_chunk + chunk * D * D, *const N = w->n_chunk + chunk * D * D;
     float carry[C] = {0}, decay[C], weight[C] = {0};
     float *const k = w->t1, *const x = w->t2, *const p = w->t3, *const sum = w->r;
@@ -177,46 +228,9 @@ void gka_replay_gradients(replay_head *w, int64_t chunk, bool layer, float *dq, 
             for (int64_t i = 0; i < D; i++)
                 dq[(first + t) * D + i] = low(w->rest[(first + t) * D + i] + p[t * D + i]);
     }
-    if (layer) {
-        const float *const E = w->e_chunk + chunk * D * D;
-        float *const grad = w->t2, *const mixed = w->y, *const v = w->t3;
-        gka_replay_mix(w, chunk, mixed);
-        gka_replay_tile(w, w->dout, chunk, grad);
-        gka_replay_masked_scores(w, k, mixed, true);
-        zero(C * D, w->c);
-        gka_replay_product(w, C, D, C, w->score, C, 1, grad, D, 1, w->c);
-        zero(C * D, w->more);
-        gka_replay_product(w, C, D, D, k, D, 1, E, D, 1, w->more);
-        gka_replay_tile(w, w->v, chunk, v);
-        for (int64_t i = 0; i < C * D; i++)
-            w->c[i] = w->s * fmaf(decay[i / D], w->more[i], w->c[i]);
-        for (int64_t t = 0; t < n; t++) {
-            w->local[t] =
-                w->local[t] - gka_replay_row_dot(D, w->c + t * D, v + t * D) + w->along[first + t];
-            for (int64_t i = 0; i < D; i++)
-                dv[(first + t) * D + i] = low(w->c[t * D + i]);
-        }
-        gka_replay_masked_scores(w, v, grad, true);
-        zero(C * D, w->c);
-        gka_replay_product(w, C, D, C, w->score, C, 1, mixed, D, 1, w->c);
-        zero(C * D, w->more);
-        gka_replay_product(w, C, D, D, v, D, 1, E, 1, D, w->more);
-        for (int64_t i = 0; i < C * D; i++)
-            sum[i] = sum[i] + w->s * fmaf(decay[i / D], w->more[i], w->c[i]);
-    }
+    if (layer)
+        through_values(w, chunk, decay, sum, dv);
     for (int64_t i = 0; i < n * D; i++)
         dk[first * D + i] = low(sum[i]);
-    float total = 0;
-    if (chunk + 1 < w->chunks) {
-        float normal = 0, linear = 0;
-        for (int64_t i = 0; i < tiles; i++) {
-            normal = normal + w->n_inner[(chunk + 1) * tiles + i];
-            linear = layer ? linear + w->e_inner[(chunk + 1) * tiles + i] : 0;
-        }
-        total = fmaf(w->s, linear, -normal);
-    }
-    for (int64_t t = n - 1; t >= 0; t--) {
-        total = total + w->local[t];
-        dg[first + t] = total;
-    }
+    gate_gradient(w, chunk, layer, dg);
 }

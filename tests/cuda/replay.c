@@ -148,9 +148,18 @@ static void keep(const char *folder, int number, const gka_problem *problem, gka
         die(path, error.text);
 }
 
-int main(int argc, char **argv) {
-    const int cases = argc > 1 ? atoi(argv[1]) : 24;
-    const char *const folder = argc > 2 ? argv[2] : NULL;
+/* One case: inputs on both sides, outputs of both. */
+typedef struct kernel_case {
+    gka_generator spec;
+    gka_form form;
+    gka_problem p;
+    gka_cuda_layer layer;
+    gka_cuda_gradient of_x, of_o;
+    outputs o;
+    gka_outputs replayed;
+} kernel_case;
+
+static void draw(int number, kernel_case *c) {
     static const struct {
         int64_t B, T, H, G, D;
         double a;
@@ -159,6 +168,132 @@ int main(int argc, char **argv) {
                   {2, 256, 4, 2, 128, .02, 30}, {1, 1024, 4, 4, 128, .005, 60},
                   {2, 333, 8, 8, 64, .1, 15},   {1, 2048, 8, 2, 128, .02, 30},
                   {1, 1, 2, 2, 128, .02, 30},   {1, 64, 2, 2, 64, .02, 5}};
+    const int shape = number % (int)(sizeof shapes / sizeof *shapes);
+    *c = (kernel_case){.form = number / 8 % 2 == 0 ? GKA_TWO_TERM : GKA_THREE_TERM,
+                       .spec = {.keys = (gka_keys)(number % 5),
+                                .gate = (gka_gate)(number / 3 % 4),
+                                .B = shapes[shape].B,
+                                .T = shapes[shape].T,
+                                .H = shapes[shape].H,
+                                .G = shapes[shape].G,
+                                .D = shapes[shape].D,
+                                .V = shapes[shape].D,
+                                .alpha = number % 7 != 6,
+                                .h0 = number % 4 == 1,
+                                .cotangents = true,
+                                .dtype = GKA_BF16,
+                                .ridge_ratio = shapes[shape].a,
+                                .num_iter = shapes[shape].r,
+                                .chunk_size = 64,
+                                .seed = 1000 + (uint64_t)number}};
+    gka_error error = {0};
+    if (gka_problem_generate(&c->spec, &c->p, &error) != GKA_OK)
+        die("generate", error.text);
+}
+
+static void upload_inputs(kernel_case *c) {
+    const gka_problem *const p = &c->p;
+    c->layer = (gka_cuda_layer){.B = p->B,
+                                .T = p->T,
+                                .H = p->H,
+                                .G = p->G,
+                                .D = p->D,
+                                .ridge_ratio = p->ridge_ratio,
+                                .scale = p->scale,
+                                .num_iter = p->num_iter,
+                                .form = c->form,
+                                .q = upload(&p->q),
+                                .k = upload(&p->k),
+                                .v = upload(&p->v),
+                                .alpha = upload(&p->alpha),
+                                .g = upload(&p->g),
+                                .h0 = upload(&p->h0),
+                                .u0 = upload(&p->u0)};
+    c->of_x.dx = upload(&p->dx);
+    c->of_o.dout = upload(&p->dout);
+}
+
+/* A place for an output on both sides. */
+#define BOTH(on_gpu, on_cpu, ...)                                                                  \
+    do {                                                                                           \
+        output *const both = add(&c->o, __VA_ARGS__);                                              \
+        (on_gpu) = both->device;                                                                   \
+        (on_cpu) = both->replayed;                                                                 \
+    } while (0)
+
+static void place_outputs(kernel_case *c) {
+    const int64_t B = c->p.B, T = c->p.T, H = c->p.H, G = c->p.G, D = c->p.D;
+    const bool gated = c->p.g.data != NULL;
+    gka_outputs *const r = &c->replayed;
+    BOTH(c->layer.x, r->x, "x", GKA_BF16, 4, B, T, H, D);
+    BOTH(c->layer.fro, r->fro, "fro", GKA_F32, 3, B, T, H, 1);
+    BOTH(c->layer.o, r->o, "o", GKA_BF16, 4, B, T, H, D);
+    BOTH(c->layer.h_final, r->h_final, "h_final", GKA_F32, 4, B, H, D, D);
+    BOTH(c->layer.u_final, r->u_final, "u_final", GKA_F32, 4, B, H, D, D);
+    BOTH(c->of_x.dq, r->solve.dq, "solve.dq", GKA_BF16, 4, B, T, H, D);
+    BOTH(c->of_x.dk, r->solve.dk, "solve.dk", GKA_BF16, 4, B, T, G, D);
+    if (gated)
+        BOTH(c->of_x.dg, r->solve.dg, "solve.dg", GKA_F32, 3, B, T, H, 1);
+    if (c->p.h0.data != NULL)
+        BOTH(c->of_x.dh0, r->solve.dh0, "solve.dh0", GKA_F32, 4, B, H, D, D);
+    BOTH(c->of_o.dq, r->layer.dq, "layer.dq", GKA_BF16, 4, B, T, H, D);
+    BOTH(c->of_o.dk, r->layer.dk, "layer.dk", GKA_BF16, 4, B, T, G, D);
+    BOTH(c->of_o.dv, r->layer.dv, "layer.dv", GKA_BF16, 4, B, T, G, D);
+    if (c->p.alpha.data != NULL)
+        BOTH(c->of_o.dalpha, r->layer.dalpha, "layer.dalpha", GKA_BF16, 3, B, T, H, 1);
+    if (gated)
+        BOTH(c->of_o.dg, r->layer.dg, "layer.dg", GKA_F32, 3, B, T, H, 1);
+}
+
+/* T = 1: the one-token kernel writes x fro o and the states. */
+static void run_kernels(kernel_case *c) {
+    gka_error error = {0};
+    size_t size = gka_cuda_workspace_size(&c->layer);
+    const size_t more = gka_cuda_gradient_workspace_size(&c->layer, &c->of_o);
+    size = size > more ? size : more;
+    void *workspace = NULL;
+    cuda(cudaMalloc(&workspace, size), "workspace");
+    gka_status status = c->p.T == 1 ? gka_cuda_decode(&c->layer, NULL, &error)
+                                    : gka_cuda_forward(&c->layer, workspace, size, NULL, &error);
+    if (status == GKA_OK)
+        status = gka_cuda_backward(&c->layer, &c->of_x, workspace, size, NULL, &error);
+    if (status == GKA_OK)
+        status = gka_cuda_backward(&c->layer, &c->of_o, workspace, size, NULL, &error);
+    if (status != GKA_OK)
+        die("kernel", error.text);
+    cuda(cudaDeviceSynchronize(), "kernel");
+    cudaFree(workspace);
+}
+
+static void run_replay(kernel_case *c) {
+    gka_error error = {0};
+    gka_outputs *const r = &c->replayed, forward = *r, dx = {.solve = r->solve},
+                       dout = {.layer = r->layer};
+    forward.solve = dout.solve;
+    forward.layer = dx.layer;
+    gka_status status = c->p.T == 1 ? gka_replay_decode(&c->p, &forward, &error)
+                                    : gka_replay_forward(&c->p, c->form, &forward, &error);
+    if (status == GKA_OK)
+        status = gka_replay_backward(&c->p, c->form, GKA_OF_X, r->x, r->fro, &dx, &error);
+    if (status == GKA_OK)
+        status = gka_replay_backward(&c->p, c->form, GKA_OF_O, r->x, r->fro, &dout, &error);
+    if (status != GKA_OK)
+        die("replay", error.text);
+}
+
+static void drop(kernel_case *c) {
+    release(&c->o);
+    const gka_cuda_layer *const l = &c->layer;
+    const void *const inputs[] = {l->q,  l->k,  l->v,         l->alpha,  l->g,
+                                  l->h0, l->u0, c->of_o.dout, c->of_x.dx};
+    for (size_t i = 0; i < sizeof inputs / sizeof *inputs; i++)
+        cudaFree((void *)(uintptr_t)inputs[i]);
+    gka_problem_free(&c->p);
+}
+
+int main(int argc, char **argv) {
+    const int cases = argc > 1 ? atoi(argv[1]) : 24;
+    const char *const folder = argc > 2 ? argv[2] : NULL;
     int device = 0;
     struct cudaDeviceProp properties;
     cuda(cudaGetDevice(&device), "device");
@@ -167,138 +302,29 @@ int main(int argc, char **argv) {
 
     int64_t elements = 0, differing = 0;
     for (int number = 0; number < cases; number++) {
-        const int shape = number % (int)(sizeof shapes / sizeof *shapes);
-        const gka_form form = number / 8 % 2 == 0 ? GKA_TWO_TERM : GKA_THREE_TERM;
-        gka_generator spec = {.keys = (gka_keys)(number % 5),
-                              .gate = (gka_gate)(number / 3 % 4),
-                              .B = shapes[shape].B,
-                              .T = shapes[shape].T,
-                              .H = shapes[shape].H,
-                              .G = shapes[shape].G,
-                              .D = shapes[shape].D,
-                              .V = shapes[shape].D,
-                              .alpha = number % 7 != 6,
-                              .h0 = number % 4 == 1,
-                              .cotangents = true,
-                              .dtype = GKA_BF16,
-                              .ridge_ratio = shapes[shape].a,
-                              .num_iter = shapes[shape].r,
-                              .chunk_size = 64,
-                              .seed = 1000 + (uint64_t)number};
-        gka_problem p = {0};
-        gka_error error = {0};
-        if (gka_problem_generate(&spec, &p, &error) != GKA_OK)
-            die("generate", error.text);
-        const int64_t B = p.B, T = p.T, H = p.H, G = p.G, D = p.D;
-        gka_cuda_layer layer = {.B = B,
-                                .T = T,
-                                .H = H,
-                                .G = G,
-                                .D = D,
-                                .ridge_ratio = p.ridge_ratio,
-                                .scale = p.scale,
-                                .num_iter = p.num_iter,
-                                .form = form,
-                                .q = upload(&p.q),
-                                .k = upload(&p.k),
-                                .v = upload(&p.v),
-                                .alpha = upload(&p.alpha),
-                                .g = upload(&p.g),
-                                .h0 = upload(&p.h0),
-                                .u0 = upload(&p.u0)};
-        gka_cuda_gradient of_o = {.dout = upload(&p.dout)}, of_x = {.dx = upload(&p.dx)};
-        outputs o = {.count = 0};
-        output *const x = add(&o, "x", GKA_BF16, 4, B, T, H, D), *const fro =
-                                                                     add(&o, "fro", GKA_F32, 3, B,
-                                                                         T, H, 1);
-        output *const out = add(&o, "o", GKA_BF16, 4, B, T, H, D);
-        output *const h_final = add(&o, "h_final", GKA_F32, 4, B, H, D, D);
-        output *const u_final = add(&o, "u_final", GKA_F32, 4, B, H, D, D);
-        output *const sq = add(&o, "solve.dq", GKA_BF16, 4, B, T, H, D);
-        output *const sk = add(&o, "solve.dk", GKA_BF16, 4, B, T, G, D);
-        output *const sg = p.g.data != NULL ? add(&o, "solve.dg", GKA_F32, 3, B, T, H, 1) : NULL;
-        output *const sh = p.h0.data != NULL ? add(&o, "solve.dh0", GKA_F32, 4, B, H, D, D) : NULL;
-        output *const lq = add(&o, "layer.dq", GKA_BF16, 4, B, T, H, D);
-        output *const lk = add(&o, "layer.dk", GKA_BF16, 4, B, T, G, D);
-        output *const lv = add(&o, "layer.dv", GKA_BF16, 4, B, T, G, D);
-        output *const la =
-            p.alpha.data != NULL ? add(&o, "layer.dalpha", GKA_BF16, 3, B, T, H, 1) : NULL;
-        output *const lg = p.g.data != NULL ? add(&o, "layer.dg", GKA_F32, 3, B, T, H, 1) : NULL;
-        layer.x = x->device;
-        layer.fro = fro->device;
-        layer.o = out->device;
-        layer.h_final = h_final->device;
-        layer.u_final = u_final->device;
-        of_x.dq = sq->device;
-        of_x.dk = sk->device;
-        of_x.dg = sg != NULL ? sg->device : NULL;
-        of_x.dh0 = sh != NULL ? sh->device : NULL;
-        of_o.dq = lq->device;
-        of_o.dk = lk->device;
-        of_o.dv = lv->device;
-        of_o.dalpha = la != NULL ? la->device : NULL;
-        of_o.dg = lg != NULL ? lg->device : NULL;
-        size_t size = gka_cuda_workspace_size(&layer);
-        const size_t more = gka_cuda_gradient_workspace_size(&layer, &of_o);
-        size = size > more ? size : more;
-        void *workspace = NULL;
-        cuda(cudaMalloc(&workspace, size), "workspace");
-        const bool decode = T == 1; /* then the one-token kernel writes x fro o and the states */
-        gka_status status = decode ? gka_cuda_decode(&layer, NULL, &error)
-                                   : gka_cuda_forward(&layer, workspace, size, NULL, &error);
-        if (status == GKA_OK)
-            status = gka_cuda_backward(&layer, &of_x, workspace, size, NULL, &error);
-        if (status == GKA_OK)
-            status = gka_cuda_backward(&layer, &of_o, workspace, size, NULL, &error);
-        if (status != GKA_OK)
-            die("kernel", error.text);
-        cuda(cudaDeviceSynchronize(), "kernel");
-
-        gka_outputs replayed = {.x = x->replayed,
-                                .fro = fro->replayed,
-                                .o = out->replayed,
-                                .h_final = h_final->replayed,
-                                .u_final = u_final->replayed};
-        gka_outputs dx = {.solve = {.dq = sq->replayed,
-                                    .dk = sk->replayed,
-                                    .dg = sg != NULL ? sg->replayed : NULL,
-                                    .dh0 = sh != NULL ? sh->replayed : NULL}};
-        gka_outputs dout = {.layer = {.dq = lq->replayed,
-                                      .dk = lk->replayed,
-                                      .dv = lv->replayed,
-                                      .dalpha = la != NULL ? la->replayed : NULL,
-                                      .dg = lg != NULL ? lg->replayed : NULL}};
-        status = decode ? gka_replay_decode(&p, &replayed, &error)
-                        : gka_replay_forward(&p, form, &replayed, &error);
-        if (status == GKA_OK)
-            status =
-                gka_replay_backward(&p, form, GKA_OF_X, x->replayed, fro->replayed, &dx, &error);
-        if (status == GKA_OK)
-            status =
-                gka_replay_backward(&p, form, GKA_OF_O, x->replayed, fro->replayed, &dout, &error);
-        if (status != GKA_OK)
-            die("replay", error.text);
-        const int64_t here = compare(&o);
+        kernel_case c;
+        draw(number, &c);
+        upload_inputs(&c);
+        place_outputs(&c);
+        run_kernels(&c);
+        run_replay(&c);
+        const gka_problem *const p = &c.p;
+        const int64_t here = compare(&c.o);
         int64_t count = 0;
-        for (int i = 0; i < o.count; i++)
-            count += o.item[i].count;
+        for (int i = 0; i < c.o.count; i++)
+            count += c.o.item[i].count;
         printf("%3d  %-8s %-8s %-10s B %lld T %-5lld H %lld G %lld D %-3lld a %-5g r %-2d  %9lld "
                "elements, %lld differ\n",
-               number, gka_keys_name(spec.keys), gka_gate_name(spec.gate), gka_form_name(form),
-               (long long)B, (long long)T, (long long)H, (long long)G, (long long)D, p.ridge_ratio,
-               p.num_iter, (long long)count, (long long)here);
+               number, gka_keys_name(c.spec.keys), gka_gate_name(c.spec.gate),
+               gka_form_name(c.form), (long long)p->B, (long long)p->T, (long long)p->H,
+               (long long)p->G, (long long)p->D, p->ridge_ratio, p->num_iter, (long long)count,
+               (long long)here);
         fflush(stdout);
         elements += count;
         differing += here;
         if (folder != NULL && number < 24 && count < 150000)
-            keep(folder, number, &p, form, &o);
-        release(&o);
-        const void *const inputs[] = {layer.q,  layer.k,  layer.v,   layer.alpha, layer.g,
-                                      layer.h0, layer.u0, of_o.dout, of_x.dx};
-        for (size_t i = 0; i < sizeof inputs / sizeof *inputs; i++)
-            cudaFree((void *)(uintptr_t)inputs[i]);
-        cudaFree(workspace);
-        gka_problem_free(&p);
+            keep(folder, number, p, c.form, &c.o);
+        drop(&c);
     }
     printf("%d cases, %lld elements (%lld NaN on both sides), %lld differ\n", cases,
            (long long)elements, (long long)nans, (long long)differing);
