@@ -7,16 +7,16 @@
  *
  * Names are a word and then, after slashes, what is different:
  *
- *   certified  fp64  mpfr  mpfr/BITS     the oracles (gka/oracle.h)
- *   steps                                num_iter Chebyshev steps in binary64, nothing rounded
- *   exact64  ieee32  h100                profiles of the chunk algorithm (gka/chunk.h); another
- * device a100  ...                            that has a tensor core: the h100's kernels on that
- * device /two-term                          the form of the iteration /SETTING=VALUE as
- * gka_profile_set: h100/norm_reduce=exact/num_warps=8 /KERNEL.num_warps=W                of one of
- * several kernels (gka_launch); all.num_warps=W /decode                            one token by the
- * one-token kernel tokens/POLICY                        the recurrence token by token
- * (gka/layer.h): tokens/fp32/fma cuda  cuda/three-term  cuda/decode   the kernels of src/cuda,
- * replayed (gka/replay.h); two-term
+ *   certified  fp64  mpfr  mpfr/BITS   the oracles (gka/oracle.h)
+ *   steps                              num_iter Chebyshev steps in binary64, nothing rounded
+ *   exact64  ieee32  h100              profiles of the chunk algorithm (gka/chunk.h)
+ *   a100 ...                           another device with a tensor core: the h100's kernels on it
+ *     /two-term                        the form of the iteration
+ *     /SETTING=VALUE                   as gka_profile_set: h100/norm_reduce=exact/num_warps=8
+ *     /KERNEL.num_warps=W              of one of several kernels (gka_launch); all.num_warps=W
+ *     /decode                          one token by the one-token kernel
+ *   tokens/POLICY                      the recurrence token by token (gka/layer.h): tokens/fp32/fma
+ *   cuda  cuda/three-term  cuda/decode the kernels of src/cuda, replayed (gka/replay.h); two-term
  */
 #ifndef GKA_KERNEL_H
 #define GKA_KERNEL_H
