@@ -60,8 +60,8 @@ Parameters.
 $ safetensors bad '{"__metadata__": {"ridge_ratio": "small"}, "q": {"dtype": "F32", "shape": [1,1,1,2], "data_offsets": [0,8]}, "k": {"dtype": "F32", "shape": [1,1,1,2], "data_offsets": [8,16]}, "x": {"dtype": "F32", "shape": [1,1,1,2], "data_offsets": [16,24]}}' 24; gka verify --json=out.json bad
 ! gka verify: bad: metadata 'ridge_ratio' is 'small'; a finite number was expected
 = 2
-$ safetensors bad '{"__metadata__": {"ridge_ratio": "0"}, "q": {"dtype": "F32", "shape": [1,1,1,2], "data_offsets": [0,8]}, "k": {"dtype": "F32", "shape": [1,1,1,2], "data_offsets": [8,16]}, "x": {"dtype": "F32", "shape": [1,1,1,2], "data_offsets": [16,24]}}' 24; gka verify --json=out.json bad
-! gka verify: bad: ridge_ratio 0: a finite number > 0 was expected
+$ safetensors bad '{"__metadata__": {"ridge_ratio": "-1"}, "q": {"dtype": "F32", "shape": [1,1,1,2], "data_offsets": [0,8]}, "k": {"dtype": "F32", "shape": [1,1,1,2], "data_offsets": [8,16]}, "x": {"dtype": "F32", "shape": [1,1,1,2], "data_offsets": [16,24]}}' 24; gka verify --json=out.json bad
+! gka verify: bad: ridge_ratio -1: a finite number >= 0 was expected
 = 2
 $ safetensors bad '{"__metadata__": {"chunk_size": "0"}, "q": {"dtype": "F32", "shape": [1,1,1,2], "data_offsets": [0,8]}, "k": {"dtype": "F32", "shape": [1,1,1,2], "data_offsets": [8,16]}, "x": {"dtype": "F32", "shape": [1,1,1,2], "data_offsets": [16,24]}}' 24; gka verify --json=out.json bad
 ! gka verify: bad: metadata 'chunk_size' is 0; an integer from 1 to 9223372036854775807 was expected
