@@ -107,7 +107,7 @@ $ gka audit --write=omega0 -o m g; gka judge m g | grep -E 'NO$|judged'
 > x         F32    5.17e-01  steps     4.77e-07  5.17e-01   4.77e-07  5.17e-01         -          -  8.67e-01  NO
 > solve.dq  F32    5.17e-01  steps     4.77e-07  5.17e-01   4.77e-07  5.17e-01         -          -  8.67e-01  NO
 > layer.dq  F32    2.49e-01  steps     3.81e-06  3.93e-01   3.81e-06  2.49e-01         -          -  7.42e-01  NO
-> 11 judged, 3 failed, 0 missing
+> 11 judged, 3 failed, 0 missing, 0 not judged
 $ gka golden --audit=g --write=omega -o m
 ! gka golden: --write: no member 'omega' in the panels (did you mean 'omega0'?)
 = 2

@@ -25,7 +25,7 @@ $ gka verify --against=quick right
 > fp16            13       0        1  solve.dq      4.58e-04   1.95e-03  yes
 > fp32             -       -        -  -                    -          -  missing
 >
-> 13 cases, 1 of them missing; 154 tensors judged, 0 failed, 13 missing
+> 13 cases, 1 of them missing; 154 tensors judged, 0 failed, 13 missing, 0 not judged
 $ gka verify --against=quick --junit=junit.xml --json=out.json wrong
 > wrong against quick
 >
@@ -81,7 +81,7 @@ $ gka verify --against=quick --junit=junit.xml --json=out.json wrong
 >   worst layer.dg[0,74,1]: 1.87265694 (0x3FEFB339), 0.0518081686 (0x3D5434CD) was expected
 >   distances in steps of F32:  2048..4095: 1  4096..8191: 1  16384..32767: 2  32768 and more: 146
 >
-> 13 cases, 2 of them missing; 141 tensors judged, 7 failed, 12 missing
+> 13 cases, 2 of them missing; 141 tensors judged, 7 failed, 12 missing, 0 not judged
 = 1
 $ grep -A1 'strong' junit.xml; grep -c '<testsuite ' junit.xml; grep -A1 strong out.json; grep -c '"file"' out.json
 >   <testsuite name="wrong/strong.safetensors" tests="1" failures="0" skipped="1">
