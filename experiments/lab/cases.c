@@ -89,7 +89,7 @@ gka_status lab_layer_emulated(const gka_problem *problem, const gka_profile *pro
     gka_outputs forward = {.x = out->of[LAB_X], .o = out->of[LAB_O], .fro = out->fro},
                 solve = {.solve = {.dk = out->of[LAB_DK], .p = out->p}},
                 layer = {.layer = {.dk = out->of[LAB_LAYER_DK], .dalpha = out->of[LAB_DALPHA]}};
-    const gka_chunk_given given = {.x = forward.x, .fro = forward.fro};
+    const gka_chunk_given given = {.x = forward.x, .fro = forward.fro, .own = true};
     gka_status status = gka_chunk_forward(problem, profile, &forward, NULL, NULL, error);
     if (status == GKA_OK)
         status = gka_chunk_backward(problem, profile, GKA_OF_X, true, &given, &solve, error);

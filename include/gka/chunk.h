@@ -106,8 +106,9 @@ typedef struct gka_profile {
                     later stage reads both parts, with <p_t, x_t> then in fp32 */
     int handoff; /* bf16 parts of what the layer's stages hand over, q', dq' and dx: 1, or 2 (then
                     q' is rounded once, from fma(alpha, x - q, q)) */
-    double margin; /* m: the spectrum is taken to lie in [a f, (a + 1 + m) f]; [0, 1] */
-    int num_iter;  /* in place of the problem's; 0: the problem's */
+    double margin;     /* m: the spectrum is taken to lie in [a f, (a + 1 + m) f]; [0, 1] */
+    double least_gate; /* finite log gates below it are taken as it; 0: as they are */
+    int num_iter;      /* in place of the problem's; 0: the problem's */
     int num_warps; /* of the solver's kernel: 2, 4 or 8; 0: 4. The others keep four. It decides in
                       what order f is summed: measured for 4; for 2 and 8 derived from the layouts
                       Triton 3.6 compiles for D = 64, 128 and C = 32, 64, not measured */
@@ -197,6 +198,7 @@ typedef struct gka_chunk_given {
     const double *x, *fro; /* [B,T,H,D], [B,T,H] */
     const double *p;       /* [B,T,H,D] */
     gka_chunk_carry carry; /* read and written; E NULL: none, this is all of the sequence */
+    bool own; /* x and fro are what this profile's forward pass has left, not other numbers */
 } gka_chunk_given;
 
 /* Fills p dq dk dg dh0 of out->gradient[of], and for the layer dv dalpha du0 (du0 of the solve: 0);

@@ -19,29 +19,33 @@ extern "C" {
 
 /* A golden is one safetensors file: inputs in a kernel's dtype, for every output NAME the tensors
  * NAME.exact (F64: the exact value rounded once; the method) and NAME.steps (F64: num_iter
- * iterations in binary64; what an implementation should give), NAME.exact.lo on request, NAME.h100
+ * iterations in binary64; what an implementation should give), for some gradients NAME.through
+ * (F64: the derivative of these steps, where it is further from NAME.steps than the tolerance),
+ * NAME.exact.lo on request, NAME.h100
  * on request (the emulated kernel's own output in its stored type), and as metadata the parameters
  * and
  *
- *   golden           "1", the version of this description
- *   gka_version      of the library that made it
+ *   golden           "2", the format that is described here
  *   spec             JSON, every key of gka_golden_spec_set: made again from this, same bytes
  *   inputs_sha256    over "NAME DTYPE [d0,d1,...]\n" and the data of each input, in the order
  *                    q k v alpha g h0 u0 do dx dh_final du_final cu_seqlens, then of given.x
  *                    given.fro given.h_chunk given.solve.p given.layer.p
- *   tolerances       JSON {NAME: {value, row, judged, floor, stage, floor_row, stage_row,
- *                    stage_profile, rule}}, see below
+ *   tolerances       JSON {NAME: {value, row, judged, floor, panel, floor_row, panel_row,
+ *                    panel_kernels, rule, exact, through}}, see below
  *   stage            "all", or of which stage alone
  *   oracle           JSON: what the certified oracle reports. Forward values and gradients are
  *                    proven to be correctly rounded, but for gradients_undecided of the
  *                    gradient_elements; gradients_in_mpfr double-double could not decide;
  *                    gradient_bounds {NAME: the largest proven error of an element before it was
  *                    rounded, over the largest element}, rounded up
+ *   sha256           over everything else: for each other entry of the metadata, in the file's
+ * order, "KEY LENGTH\n", the value and "\n", then for each tensor, in the order of their data,
+ * "NAME DTYPE [d0,d1,...]\n" and its data
  *
  * Tolerances are on rel_err. NAME is judged "steps" (against NAME.steps) or "local": against
  * NAME.steps or the exact formulas at the candidate's own upstream tensors (src/judge/values.c),
  * whichever is nearer, since backward stages amplify what those have lost. floor is what the steps
- * values rounded once to the stored types come to under that judgement; stage what a panel of
+ * values rounded once to the stored types come to under that judgement; panel what a panel of
  * right kernels comes to, at worst: the h100 (with the right sign of dh0 and dh_final) at several
  * chunk sizes and in the two-term form, for f with other orders of its sums, for x f and h_final of
  * one token by the one-token kernel, and, below 256 pairs of token and head, with binary32 states,
@@ -53,7 +57,7 @@ extern "C" {
  * order, and tf32 operands, as coarse in both, at their whole size. u is the unit roundoff of the
  * stored type (2^-52 for a tensor that is zero).
  *
- *   value = 2^ceil(log2(max(2 floor, 2 stage, u)))
+ *   value = 2^ceil(log2(max(2 floor, 2 panel, u)))
  *
  * so that whatever lies as near to one of them as that lies to the reference passes (the triangle
  * inequality). A value of 1/2 or more, which would let zero pass, is null: nothing is judged.
@@ -62,7 +66,12 @@ extern "C" {
  * that is missing at a ragged end) is little over the tensor. The row error is the largest over
  * rows r (gka/judge.h) of ||out_r - ref_r|| / max(||ref_r||, s), s the root mean square of
  * ||ref_r|| over all rows: relative, but small rows are not looked at through a lens. Against
- * NAME.steps, or the local value where that one judges. */
+ * NAME.steps, or the local value where that one judges.
+ *
+ * exact {value, row} is the same for kernels that converge, which are judged by NAME.exact: their
+ * panel is the exact values rounded once, and kernels that solve to the end with the released hand-
+ * offs (src/golden/references.c). through {value, row}, beside NAME.through, is at least value, and
+ * covers what the derivative of the steps comes to in binary32. */
 enum { GKA_GOLDEN_SEQUENCES = 32 };
 
 /* One stage by itself, so that a kernel is tested without those before it. What it is handed is in
@@ -160,6 +169,9 @@ typedef struct gka_golden_row {
     double total;                 /* rel_err against NAME.exact */
     double steps;                 /* ... against NAME.steps */
     double own;                   /* ... against its local value; NaN: there is none */
+    double through;               /* ... against NAME.through; NaN: there is none */
+    bool by_through;              /* judged by it */
+    bool other_passes;            /* it fails, and by the other kind of gradient it would not */
     double inherited;             /* rel_err of the local value against the reference; NaN: none */
     int64_t mismatches;
     gka_mismatch first, worst; /* where mismatches > 0 */
@@ -174,6 +186,15 @@ typedef struct gka_golden_row {
     double toward_zero;
 } gka_golden_row;
 
+/* Whose gradient: of the layer, at x and p of num_iter steps (NUMERICS 2: implicit), or of the
+ * steps themselves, which is what PyTorch's autograd makes of a loop; or either. They are the same
+ * but where a golden has NAME.through. */
+typedef enum gka_gradient_kind {
+    GKA_GRADIENTS_IMPLICIT,
+    GKA_GRADIENTS_THROUGH,
+    GKA_GRADIENTS_AUTO
+} gka_gradient_kind;
+
 typedef struct gka_golden_options {
     const char *const *theirs, *const *ours; /* map_count pairs: the candidate's name of a tensor */
     size_t map_count;
@@ -181,6 +202,7 @@ typedef struct gka_golden_options {
     /* Outputs that must be judged: names, or all that the golden has. One that is missing, or that
      * cannot be judged for want of an upstream tensor, fails. A name the golden lacks is passed
      * over, since goldens of a suite differ in what they hold. */
+    gka_gradient_kind gradients;
     const char *const *required;
     size_t required_count;
     bool all_required;
@@ -206,6 +228,10 @@ typedef struct gka_golden_verdict {
                         them by */
 } gka_golden_verdict;
 
+/* GKA_BAD_FILE where the file is no golden of this format, or not as it was made: it hashes to
+ * another number than it says. */
+GKA_API gka_status gka_golden_check(const gka_file *golden, gka_error *error);
+
 /* Judges a candidate's tensors by a golden (section 1). An element that is NaN or Inf where the
  * golden's reference is finite fails its tensor, whatever else is known of it. A candidate may
  * store an output in a narrower type than the golden's kernels do (a state in bf16): its tolerance
@@ -225,10 +251,12 @@ GKA_API void gka_golden_verdict_free(gka_golden_verdict *verdict);
 
 /* A suite is a folder: one golden NAME.safetensors for each case, and index.json,
  *
- *   {"suite": "quick", "golden": VERSION, "gka_version": "...", "cases": [
- *     {"name", "file": "NAME.safetensors", "sha256": of the file, "inputs_sha256", "spec": {...}}]}
+ *   {"suite": "quick", "golden": FORMAT, "complete": true, "cases": [
+ *     {"name", "file": "NAME.safetensors", "sha256": of the file, "golden": FORMAT,
+ *      "gka_version": of the library that made it, "inputs_sha256", "spec": {...}}]}
  *
- * with the cases in the order of the list here. The same suite has the same bytes everywhere. */
+ * with the cases in the order of the list here. An entry is written once, when its golden is made.
+ * The same suite has the same goldens everywhere. */
 typedef struct gka_suite_case {
     const char *name;
     const char *spec; /* JSON, the keys that differ from gka_golden_spec_start */
@@ -243,16 +271,34 @@ GKA_API extern const char *const gka_suite_names[];
 /* Case i of a suite; NULL past the last, or where there is no such suite. */
 GKA_API const gka_suite_case *gka_suite_find(const char *suite, size_t i);
 
+/* What stands in a folder for a case, by the folder's index. */
+typedef enum gka_suite_state {
+    GKA_SUITE_KEPT,         /* the file that the index speaks of */
+    GKA_SUITE_MISSING,      /* no file */
+    GKA_SUITE_UNLISTED,     /* a file, and no entry */
+    GKA_SUITE_OTHER_FORMAT, /* an entry of another format of goldens */
+    GKA_SUITE_OTHER_SPEC,   /* an entry of another spec than the suite has now */
+    GKA_SUITE_DAMAGED       /* a file whose SHA-256 is not that of its entry */
+} gka_suite_state;
+GKA_API const char *gka_suite_state_text(gka_suite_state state); /* "missing", ... */
+
 typedef struct gka_suite_report {
-    size_t made, kept;
+    size_t made, kept; /* of an examination: what would be made, what kept */
+    /* Called for each case before it is made or kept; may be NULL. */
+    void (*tell)(void *context, const char *name, gka_suite_state state);
+    void *context;
 } gka_suite_report;
 
-/* Writes a suite into a folder, which is made if need be. A golden that stands there already, of
- * the same spec and by the same version, is kept: what was interrupted goes on. index.json is
- * written last. report may be NULL. */
+/* Writes a suite into a folder, which is made if need be. A golden is kept where it is
+ * GKA_SUITE_KEPT, else made anew: what was interrupted goes on. index.json is written after every
+ * golden that is made, "complete" after the last. report may be NULL. */
 GKA_API gka_status gka_suite_generate(const char *suite, const char *folder,
                                       const gka_progress *progress, gka_suite_report *report,
                                       gka_error *error);
+
+/* Tells the state of each case, and writes nothing. */
+GKA_API gka_status gka_suite_examine(const char *suite, const char *folder,
+                                     gka_suite_report *report, gka_error *error);
 
 /* One case of a suite on the disk. */
 typedef struct gka_suite_entry {

@@ -100,6 +100,8 @@ GKA_API const gka_tensor *gka_file_tensor(const gka_file *file, size_t i);
 GKA_API const gka_tensor *gka_file_find(const gka_file *file, const char *name);
 /* The text of a metadata entry; NULL when absent. */
 GKA_API const char *gka_file_metadata(const gka_file *file, const char *key);
+/* Entry i of the metadata in the file's order; NULL past the last. */
+GKA_API const struct gka_text_pair *gka_file_pair(const gka_file *file, size_t i);
 
 /* ---- 3 writing ----------------------------------------------------------------------------- */
 

@@ -20,7 +20,8 @@ is symmetric, as that of a function which takes (h0 + h0^T)/2, is judged by the 
 
 Exit code: 0 nothing fails, 1 a tensor fails, 2 bad input or nothing could be run. A case that FUNCTION refuses by
 NotImplementedError, or whose arguments are not those it takes, is said to be skipped. --reference exact is for a solver that
-converges and so does not compute what num_iter Chebyshev steps do (gka_check.py). The candidate files can be judged again
+converges and so does not compute what num_iter Chebyshev steps do (gka_check.py), --gradients through for autograd through the
+steps, where a golden's implicit gradients are others. The candidate files can be judged again
 elsewhere: gka verify CANDIDATE --against GOLDEN.
 """
 import argparse
@@ -106,6 +107,10 @@ def main(arguments=None):
     parser.add_argument("--autograd", action="store_true")
     parser.add_argument("--outputs", default="o", help="names of a tuple's tensors, in order (o); an empty name: not judged")
     parser.add_argument("--reference", choices=["steps", "exact"], default="steps")
+    parser.add_argument("--gradients", choices=["implicit", "through", "auto"], default="implicit",
+                        help="through: of the num_iter steps themselves, as autograd gives them")
+    parser.add_argument("--require", metavar="NAME,..|all",
+                        help="outputs that fail where they are missing (x and o; with --autograd every gradient of the golden)")
     options = parser.parse_args(arguments)
     try:
         function = find(options.function)
@@ -122,9 +127,11 @@ def main(arguments=None):
             if options.output:
                 folder = os.path.isdir(options.golden)
                 gka_check.save(os.path.join(options.output, os.path.basename(golden)) if folder else options.output, out)
-            rows = gka_check.check(out, golden, reference=options.reference)
+            require = options.require or gka_check.expected_of(out, golden, options.autograd)
+            rows = gka_check.check(out, golden, reference=options.reference, gradients=options.gradients, require=require)
             print(golden)
             gka_check.show(rows)
+            gka_check.count_unjudged(rows, golden)
             ran, failed = ran + 1, failed + any(row.ok is False for row in rows)
         print(f"{ran} of {len(goldens)} goldens run, {failed} fail")
     except gka_check.Bad as error:

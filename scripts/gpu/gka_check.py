@@ -1,7 +1,7 @@
 """gka_check.py - what `gka verify CANDIDATE --against GOLDEN` says, on a machine that has only Python and numpy or torch.
 
-    python3 gka_check.py CANDIDATE GOLDEN [--map THEIRS=OURS] [--layout bhtd] [--reference exact] [--require NAME,..|all]
-                         [--json OUT]
+    python3 gka_check.py CANDIDATE GOLDEN [--map THEIRS=OURS] [--layout bhtd] [--reference exact]
+                         [--gradients through] [--require NAME,..|all] [--json OUT]
 
     import gka_check                                    # from a test
     out = kernel(**gka_check.inputs("golden.safetensors", "cuda"))   # {"x": ..., "o": ...}, on whatever device
@@ -63,7 +63,7 @@ class File:
     """metadata: strings; tensors: name -> (dtype, shape, bytes)."""
 
     def __init__(self, path):
-        self.path, self.tensors = path, {}
+        self.path, self.tensors, self.begins = path, {}, {}
         try:
             with open(path, "rb") as file:
                 data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
@@ -76,6 +76,7 @@ class File:
                 if not 0 <= begin <= end <= len(data) - start or (size and size != end - begin):
                     raise ValueError(f"tensor '{name}' lies at bytes {begin} to {end} of {len(data) - start}; cut short?")
                 self.tensors[name] = (t["dtype"], shape, data[start + begin:start + end])
+                self.begins[name] = (begin, end)
         except OSError as error:
             raise Bad(f"{path}: {error.strerror}") from None
         except (ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
@@ -362,8 +363,10 @@ class Row:
     it fails); mismatches, and the first and worst of them: dicts with at, out, expected, out_hex, expected_hex. An element is a
     mismatch where |out - ref| > tolerance * rms(ref), or it is not finite."""
 
-    def __init__(self, name, tolerance, row_tolerance, stored, required):
-        self.name, self.tolerance, self.row_tolerance, self.ok, self.missing = name, tolerance, row_tolerance, None, True
+    def __init__(self, name, tolerances, reference, stored, required):
+        self.name, self.ok, self.missing = name, None, True
+        self.tolerance, self.row_tolerance = tolerances[reference]
+        self._through = tolerances["through"]
         self.required = required
         self._stored = stored  # the type in which the golden's kernels store it
         if required:
@@ -375,8 +378,9 @@ class Row:
     def figures(self):
         return plain({key: value for key, value in self.__dict__.items() if not key.startswith("_")})
 
-    def judge(self, out, dtype, steps, exact, own, lacking, reference, heads_first):
+    def judge(self, out, dtype, steps, exact, own, through, lacking, reference, heads_first, gradients):
         self.missing, self.dtype, self.lacking, self.turned = False, dtype, lacking, False
+        self.through, self.other_passes = None, False
         self.steps, self.total = relative(out, steps), relative(out, exact)
         self.local = self.inherited = None
         self.error, self.against, ref = self.steps, "steps", steps
@@ -384,13 +388,16 @@ class Row:
             self.error, self.against, ref = self.total, "exact", exact
         whole = ref
         self.non_finite = int((~xp.isfinite(out) & xp.isfinite(whole)).sum())
-        self.know_stored_type(dtype, steps)
+        self.know_stored_type(dtype, whole)
         if own is not None:
             self.local, self.inherited = relative(out, own), relative(own, ref)
             if self.local < self.error or math.isnan(self.error):
                 self.error, self.against, ref = self.local, "local", own
         self.row_error = row_error(out, ref, self.axes(out))
         good = self.near(self.error, self.row_error) and self.non_finite == 0
+        if through is not None and reference == "steps":
+            good = self.try_through(out, through, good, gradients)
+            ref = through if self.against == "through" else ref
         known = self.tolerance is not None and lacking is None
         self.ok = True if good else False if known or self.non_finite or (self.required and lacking) else None
         self.look(out, ref)
@@ -399,6 +406,20 @@ class Row:
             rest = out.shape[3:]
             other = out.swapaxes(1, 2).reshape(B, T, H, *rest) if heads_first else out.reshape(B, H, T, *rest).swapaxes(1, 2)
             self.turned = self.near(relative(other, whole), row_error(other, whole, self.axes(out)))
+
+    def try_through(self, out, through, good, gradients):
+        """The derivative of the steps in place of the implicit gradient, where it is asked for or, by auto, alone passes."""
+        self.through = relative(out, through)
+        by_row, (value, row) = row_error(out, through, self.axes(out)), self._through
+        finite = not bool((~xp.isfinite(out) & xp.isfinite(through)).any())
+        passes = finite and value is not None and self.through <= value and (row is None or by_row <= row)
+        if gradients == "through" or (gradients == "auto" and passes and not good):
+            self.error, self.against, self.row_error, self.lacking = self.through, "through", by_row, None
+            self.tolerance, self.row_tolerance = value, row
+            self.other_passes = good and not passes
+            return passes
+        self.other_passes = passes and not good
+        return good
 
     def axes(self, out):
         """How many trailing axes make a row."""
@@ -452,19 +473,25 @@ def open_golden(path):
     golden = File(path)
     try:
         tolerances = json.loads(golden.metadata["tolerances"])
-        said = golden.metadata["inputs_sha256"]
+        said = golden.metadata["sha256"]
         golden.metadata["golden"]
     except KeyError as missing:
         raise Bad(f"{path}: metadata {missing} is missing; a file made by gka golden was expected") from None
-    is_ = hashlib.sha256()
-    for name in INPUTS + GIVEN:
-        if name in golden.tensors:
-            dtype, shape, data = golden.tensors[name]
-            is_.update(f"{name} {dtype} [{','.join(map(str, shape))}]\n".encode())
-            is_.update(data)
+    if golden.metadata["golden"] != "2":
+        raise Bad(f"{path}: a golden of format {golden.metadata['golden'][:20]}; format 2 was expected: gka golden makes it again "
+                  "from its metadata 'spec'")
+    is_ = hashlib.sha256()  # of everything but itself: metadata and tensors in the file's order
+    for key, value in golden.metadata.items():
+        if key != "sha256":
+            is_.update(f"{key} {len(value.encode())}\n{value}\n".encode())
+    for name, (dtype, shape, data) in sorted(golden.tensors.items(), key=lambda one: golden.begins[one[0]]):
+        is_.update(f"{name} {dtype} [{','.join(map(str, shape))}]\n".encode())
+        is_.update(data)
     if is_.hexdigest() != said:
-        raise Bad(f"{path}: its inputs hash to {is_.hexdigest()[:12]}...; {said[:12]}... was expected")
-    return golden, {name: (one["value"], one.get("row")) for name, one in tolerances.items()}
+        raise Bad(f"{path}: hashes to {is_.hexdigest()[:12]}...; {said[:12]}... was expected: it was changed after it was made")
+    pair = lambda one: (one["value"], one.get("row"))
+    return golden, {name: {"steps": pair(one), "exact": pair(one.get("exact", one)), "through": pair(one.get("through", one))}
+                    for name, one in tolerances.items()}
 
 
 def meant(name, names):
@@ -500,10 +527,10 @@ def expected_of(out, golden, differentiable=None):
     return [name for name in names if name in ("x", "o") or (differentiable and "." in name)]
 
 
-def check(candidate, golden, names=None, heads_first=False, reference="steps", require=None):
+def check(candidate, golden, names=None, heads_first=False, reference="steps", require=None, gradients="implicit"):
     """Rows of a candidate (a path, or a dictionary of tensors) judged by the golden file of that path. names: {their name: the
     golden's}; heads_first: the candidate's token tensors are [B,H,T,..]; reference: steps, or exact for a solver that converges;
-    require: outputs that fail where they are missing or cannot be judged ("all", or names; one that the golden lacks is passed
+    gradients: implicit, through (of the steps themselves, as autograd gives them) or auto (either); require: outputs that fail where they are missing or cannot be judged ("all", or names; one that the golden lacks is passed
     over). A dictionary may hold outputs alone; what else a file holds is passed over (unjudged())."""
     file = Tensors(candidate) if isinstance(candidate, dict) else File(candidate)
     judge_by, (golden_file, tolerances) = reference, open_golden(golden)
@@ -537,13 +564,15 @@ def check(candidate, golden, names=None, heads_first=False, reference="steps", r
         rows, required, inputs_dtype = [], needed(require, tolerances), golden_file.tensors["q"][0]
         for name in (n for n in OUTPUTS if n in tolerances):
             wide = name in WIDE and inputs_dtype != "F64"
-            rows.append(Row(name, *tolerances[name], "F32" if wide else inputs_dtype, name in required))
+            rows.append(Row(name, tolerances[name], reference, "F32" if wide else inputs_dtype, name in required))
             if name in out:
                 lacking = [u for u in UPSTREAM.get(name, []) if u not in out and not stage]
-                refs = [golden_file.values(name + ".steps"), golden_file.values(name + ".exact"), own.get(name)]
+                refs = [golden_file.values(name + ".steps"), golden_file.values(name + ".exact"), own.get(name),
+                        golden_file.values(name + ".through") if name + ".through" in golden_file.tensors else None]
                 if name == "solve.dh0" and bool((out[name] == out[name].swapaxes(2, 3)).all()):
                     refs = [None if r is None else (r + r.swapaxes(2, 3)) / 2 for r in refs]
-                rows[-1].judge(out[name], dtypes[name], *refs, lacking[-1] if lacking else None, judge_by, heads_first)
+                rows[-1].judge(out[name], dtypes[name], *refs, lacking[-1] if lacking else None, judge_by, heads_first,
+                               gradients)
     return rows
 
 
@@ -607,7 +636,12 @@ def goldens(path):
         return [path]
     try:
         with open(os.path.join(path, "index.json")) as file:
-            cases = [(os.path.join(path, case["file"]), case["sha256"]) for case in json.load(file)["cases"]]
+            index = json.load(file)
+        cases = [(os.path.join(path, case["file"]), case["sha256"]) for case in index["cases"]]
+        if not index["complete"]:
+            raise Bad(f"{path}: a suite whose making was interrupted; gka golden --suite={index['suite']} goes on with it")
+    except Bad:
+        raise
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise Bad(f"{path}: a folder made by gka golden --suite was expected: {error}") from None
     for name, sha256 in cases:
@@ -649,6 +683,10 @@ def show(rows):
                   "  not judged: right kernels are too far apart here for a tolerance")
         if r.ok is False and r.non_finite:
             print(f"  {r.non_finite} elements are NaN or infinite where the reference is finite")
+        if r.ok is False and r.other_passes:
+            print("  right as the implicit gradient: --gradients implicit" if r.against == "through" else
+                  "  right as the derivative of the num_iter steps, which is what autograd gives "
+                  f"(error {r.through:.3g}): --gradients through")
         if r.ok is False and r.turned:
             print("  its bytes fit in the other of the layouts [B,T,H,..] and [B,H,T,..]")
         for which in ("first", "worst") if r.ok is False and r.mismatches else ():
@@ -678,7 +716,8 @@ def run(options):
     names, found, failed, judged, files = read_map(options.map), set(), False, False, []
     needed(options.require, ())
     for candidate, golden in pairs(options.candidate, options.golden):
-        rows = check(candidate, golden, names, options.layout == "bhtd", options.reference, options.require)
+        rows = check(candidate, golden, names, options.layout == "bhtd", options.reference, options.require,
+                     options.gradients)
         failed |= any(row.ok is False for row in rows)
         judged |= any(row.ok is not None for row in rows)
         files.append({"file": candidate, "against": golden, "tensors": [row.figures() for row in rows]})
@@ -709,6 +748,8 @@ def main(arguments=None):
     parser.add_argument("--map", action="append", default=[], metavar="THEIRS=OURS")
     parser.add_argument("--layout", choices=["bthd", "bhtd"], default="bthd")
     parser.add_argument("--reference", choices=["steps", "exact"], default="steps")
+    parser.add_argument("--gradients", choices=["implicit", "through", "auto"], default="implicit",
+                        help="through: of the steps themselves, as autograd gives them")
     parser.add_argument("--require", metavar="NAME,..|all", help="outputs that must be there and be judged")
     parser.add_argument("--json", metavar="OUT", help="all figures")
     try:

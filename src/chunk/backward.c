@@ -64,9 +64,34 @@ void gka_backward_add_rows(const backward *run, const backward_cut *c, int64_t t
     }
 }
 
+void gka_backward_through_gates(const chunk_plan *plan, int64_t C, int64_t n, const double *W,
+                                const double *a, const double *b, double c, double *scratch,
+                                double *dg) {
+    const bool f32 = plan->f32;
+    double *const before = scratch; /* sum_{j < i} W_tj + a_t */
+    double keys = c;                /* c + sum_{j < i} b_j */
+    for (int64_t t = 0; t < n; t++)
+        before[t] = a ? a[t] : 0;
+    for (int64_t i = 0; i < n; i++) {
+        double tokens = 0;
+        for (int64_t t = n - 1; t >= i; t--) {
+            if (W && i > 0)
+                before[t] = w(f32, before[t] + W[t * C + i - 1]);
+            tokens = w(f32, tokens + before[t]);
+        }
+        if (b && i > 0)
+            keys = w(f32, keys + b[i - 1]);
+        dg[i] = w(f32, dg[i] + w(f32, tokens + keys));
+    }
+}
+
 void gka_backward_suffix_sum(const chunk_plan *plan, int64_t C, const double *dG, double *scratch,
                              double *dg) {
     const bool f32 = plan->f32;
+    if (!plan->hardware) {
+        copy(dg, dG, C);
+        return;
+    }
     if (plan->order != SUM_WARP) {
         double sum = 0;
         for (int64_t i = C - 1; i >= 0; i--)
@@ -301,6 +326,7 @@ gka_status gka_chunk_backward(const gka_problem *problem, const gka_profile *pro
     run.x = given && given->x ? given->x : forward.x;
     run.fro = given && given->fro ? given->fro : forward.fro;
     run.p = given ? given->p : NULL;
+    run.given_f = given && given->fro && !given->own;
     if (given)
         run.carry = given->carry;
     if (run.to->dk)

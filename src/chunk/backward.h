@@ -7,7 +7,8 @@
  *   Z  [D,D]   the same of sum exp(..) w_t H_t; the kernels carry it by itself, else it is added
  *              to E at every chunk, so that -E is all that a sequence's end need be told
  *   dU [D,V]   the same of sum exp(..) s q' do^T
- *   dG [C]     the derivative by the chunk-local sum G_t; dg_i = sum_{t >= i} dG_t
+ *   dG [C]     the derivative by the chunk-local sum G_t; dg_i = sum_{t >= i} dG_t. Of profiles
+ *              without a tensor core dg_i itself (gka_backward_through_gates)
  */
 #ifndef GKA_CHUNK_BACKWARD_H
 #define GKA_CHUNK_BACKWARD_H
@@ -38,6 +39,7 @@ typedef struct backward {
     gka_gradients *to;     /* of out: those asked for */
     const double *x, *fro; /* of the forward pass */
     const double *p;       /* given, or NULL */
+    bool given_f;          /* fro may be another number than ||H_t||_F */
     gka_chunk_carry carry; /* given, or NULLs */
     char *workspace;
     size_t each;
@@ -90,6 +92,16 @@ void gka_backward_load(const chunk_plan *plan, const backward_cut *c, int64_t t,
  * one where stored. */
 void gka_backward_add_rows(const backward *run, const backward_cut *c, int64_t t, int64_t n,
                            int64_t width, double *to, const double *rows, bool round);
+
+/* dg_i += sum_{t >= i > j} W_tj + sum_{t >= i} a_t + sum_{j < i} b_j + c for the n tokens of a tile of
+ * C rows: all that passes gate i, W from key j to token t, a from the state before the tile to token
+ * t, b from key j and c from that state to what comes after the tile. Each of these has the gate as
+ * a factor, and they are added, never subtracted, so that dg_i is as small as its gate makes it;
+ * kernels subtract sums by G_t, in which a gate's own cannot be seen any more where it is small. W,
+ * a, b may be NULL; scratch [C]. */
+void gka_backward_through_gates(const chunk_plan *plan, int64_t C, int64_t n, const double *W,
+                                const double *a, const double *b, double c, double *scratch,
+                                double *dg);
 
 /* dg_i = sum_{t >= i} dG_t within a tile, as (-scan + total) + own. */
 void gka_backward_suffix_sum(const chunk_plan *plan, int64_t C, const double *dG, double *scratch,

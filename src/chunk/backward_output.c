@@ -41,6 +41,7 @@ static void attention_keys(const backward *run, backward_work *work, const doubl
     chunk_product(plan, base, bf, C, D, V, dO, (gka_matrix){U0, 1, V}, dq, D);
     chunk_product(plan, base, bf, C, D, V, Vm, (gka_matrix){work->dU0, 1, V}, dk, D);
     zero(work->dG, C);
+    const bool kernel = plan->hardware;
     const int64_t width = D < 64 || plan->order != SUM_WARP ? D : 64;
     if (plan->gated) {
         for (int64_t t = 0; t < C; t++)
@@ -50,7 +51,23 @@ static void attention_keys(const backward *run, backward_work *work, const doubl
             }
         for (int64_t i = 0; i < C * C; i++)
             dS[i] = w(f32, w(f32, dS[i] * tile->M[i]) * plan->s);
-        for (int64_t from = 0; from < D; from += width) {
+        if (!kernel) {
+            double *const S = work->S, *const W = work->CC, *const a = work->t1,
+                          *const b = work->t2;
+            zero(S, C * C);
+            gka_chunk_multiply(plan, base, plan->mixed, plan->low, C, C, D, Q,
+                               (gka_matrix){tile->k, 1, D}, S, C);
+            for (int64_t i = 0; i < C * C; i++)
+                W[i] = w(f32, dS[i] * S[i]);
+            for (int64_t t = 0; t < C; t++) {
+                a[t] = gka_row_dot(plan->order, C, D, dq + t * D, work->mix + t * D);
+                b[t] = gka_row_dot(plan->order, C, D, dk + t * D, tile->k + t * D);
+            }
+            const double UdU = gka_block_dot(plan->order, D, V, U, work->dU, V);
+            gka_backward_through_gates(plan, C, tile->n, W, a, b, w(f32, UdU * tile->decay),
+                                       base->row2, work->dG);
+        }
+        for (int64_t from = 0; kernel && from < D; from += width) {
             double *const S = work->S, *const part = work->t1;
             zero(S, C * C);
             gka_chunk_multiply(plan, base, plan->mixed, plan->low, C, C, width,
@@ -183,7 +200,8 @@ void gka_backward_output_step(const backward *run, backward_work *work, const ba
                            : chunk_low(plan, GKA_POINT_STORE_GRAD,
                                        w(f32, dq[j] * chunk_low(plan, GKA_POINT_MIX, difference)));
             dx[j] = gka_chunk_round(plan->cotangent, w(f32, dq[j] * work->alpha[i]));
-            direct[j] = chunk_low(plan, GKA_POINT_STORE_GRAD, w(f32, dq[j] - dx[j]));
+            const double rest = plan->hardware ? dq[j] - dx[j] : w(f32, 1 - work->alpha[i]) * dq[j];
+            direct[j] = chunk_low(plan, GKA_POINT_STORE_GRAD, w(f32, rest));
         }
         if (run->to->dalpha)
             run->to->dalpha[backward_row(run, c, t + i)] =

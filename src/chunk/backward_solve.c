@@ -73,7 +73,14 @@ static void through_outer(const backward *run, backward_work *work) {
             S[i] = w(f32, S[i] * Mt[i]);
             work->CC[i] = t >= j ? w(f32, S[i] * dS[i]) : 0;
         }
-    for (int64_t t = 0; t < C; t++)
+    const bool kernel = plan->hardware;
+    if (!kernel) { /* by token, then key */
+        zero(dG, C);
+        for (int64_t t = 0; t < C; t++)
+            for (int64_t j = 0; j < C; j++)
+                base->score[t * C + j] = work->CC[j * C + t];
+    }
+    for (int64_t t = 0; kernel && t < C; t++)
         dG[t] = w(f32, gka_column_sum(plan->order, C, work->CC + t, C) -
                            gka_row_sum(plan->order, C, C, work->CC + t * C));
 
@@ -104,18 +111,24 @@ static void through_outer(const backward *run, backward_work *work) {
     for (int64_t t = 0; t < C; t++) {
         for (int64_t i = t * D; i < (t + 1) * D; i++)
             y[i] = plan->gated ? w(f32, y[i] * tile->expG[t]) : y[i];
-        dG[t] = w(f32, dG[t] + gka_row_dot(plan->order, C, D, y + t * D, work->x + t * D));
+        work->t2[t] = gka_row_dot(plan->order, C, D, y + t * D, work->x + t * D);
+        dG[t] = kernel ? w(f32, dG[t] + work->t2[t]) : 0;
     }
     zero(y, C * D);
     chunk_product(plan, base, bf && chunk_has(plan, GKA_POINT_GRAD_STATE), C, D, D,
                   (gka_matrix){k2, D, 1}, (gka_matrix){work->E0, D, 1}, y, D);
     for (int64_t j = 0; j < C; j++) {
         last[j] = gka_row_dot(plan->order, C, D, y + j * D, tile->k + j * D);
-        dG[j] = w(f32, dG[j] - last[j]);
+        dG[j] = kernel ? w(f32, dG[j] - last[j]) : 0;
     }
     const bool low_dot = chunk_has(plan, GKA_POINT_GRAD_DOT) && D >= 32 && plan->hardware;
     const double EH = low_dot ? gka_dot_low(plan->profile.fp16, D, work->E0, base->H0)
                               : gka_dot_state(plan->order, D, work->E0, base->H0);
+    if (!kernel) {
+        gka_backward_through_gates(plan, C, tile->n, base->score, work->t2, last,
+                                   w(f32, tile->decay * EH), base->row2, dG);
+        return;
+    }
     const double all = fma_w(f32, tile->decay, EH, sum_rows(plan, C, last));
     const int64_t end = plan->hardware ? C - 1 : tile->n - 1;
     dG[end] = w(f32, dG[end] + all);
@@ -143,6 +156,46 @@ static void ridge_weights(const backward *run, backward_work *work) {
     }
 }
 
+/* What the ridge sends through the gates: (w_t/2) <H_t, H_t> but for what has not passed gate i,
+ *   W_tj = (w_t/2) M_tj k_j^T H_t k_j        a_t = (w_t/2) exp(G_t) <H_0, H_t>
+ *   k_j^T H_t k_j = exp(G_t) c_j + (M (KK^T . KK^T))_tj,  <H_0, H_t> = exp(G_t) ||H_0||^2 + (M c)_t
+ * with c_j = k_j^T H_0 k_j. Where f_t is given and may differ from ||H_t||, kernels take
+ * a <p_t, x_t> f_t for (w_t/2) ||H_t||^2, so the difference goes with a_t. */
+static void ridge_through_gates(const backward *run, backward_work *work, const double *KK) {
+    const chunk_plan *const plan = run->plan;
+    const chunk_work *const base = &work->base;
+    const chunk_tile *const tile = &base->tile;
+    const int64_t D = plan->D, C = tile->C;
+    const bool f32 = plan->f32;
+    double *const squares = work->S, *const N = base->MS, *const W = base->score,
+                  *const KH = work->rows2, *const c = base->row, *const a = base->row2;
+    for (int64_t i = 0; i < C * C; i++)
+        squares[i] = w(f32, KK[i] * KK[i]);
+    zero(N, C * C);
+    gka_chunk_multiply(plan, base, CHUNK_WORKING, CHUNK_WORKING, C, C, C,
+                       (gka_matrix){tile->M, C, 1}, (gka_matrix){squares, C, 1}, N, C);
+    zero(KH, C * D);
+    gka_chunk_multiply(plan, base, CHUNK_WORKING, CHUNK_WORKING, C, D, D,
+                       (gka_matrix){tile->k, D, 1}, (gka_matrix){base->H0, D, 1}, KH, D);
+    for (int64_t j = 0; j < C; j++)
+        c[j] = gka_row_dot(plan->order, C, D, KH + j * D, tile->k + j * D);
+    const double square = gka_dot_state(plan->order, D, base->H0, base->H0);
+    for (int64_t t = 0; t < C; t++) {
+        const double e = tile->expG[t], half = work->w[t] / 2, *const M = tile->M + t * C;
+        const double H0H = fma_w(f32, e, square, gka_row_dot(plan->order, C, C, M, c));
+        a[t] = w(f32, half * w(f32, e * H0H));
+        double own = a[t];
+        for (int64_t j = 0; j < C; j++) {
+            const double kHk = fma_w(f32, e, c[j], N[t * C + j]);
+            W[t * C + j] = w(f32, half * w(f32, M[j] * kHk));
+            own = w(f32, own + W[t * C + j]);
+        }
+        if (run->given_f)
+            a[t] = w(f32, a[t] + fma_w(f32, work->t2[t], work->f[t], -own));
+    }
+    gka_backward_through_gates(plan, C, tile->n, W, a, NULL, 0, work->alpha, work->dG);
+}
+
 /* sum_{t >= j} M_tj w_t H_t k_j = weights1_j H_0 k_j + ((weights2 . K K^T) K)_j, and this chunk's
  * part of Z. */
 static void through_ridge(const backward *run, backward_work *work) {
@@ -154,7 +207,8 @@ static void through_ridge(const backward *run, backward_work *work) {
     double *const weights1 = work->t1, *const weights2 = work->CC, *const A = work->S,
                   *const KK = work->dS, *const Mt = work->Mt, *const tmp = work->rows2,
                   *const kw = work->rows;
-    for (int64_t t = 0; t < C; t++)
+    const bool kernel = plan->hardware;
+    for (int64_t t = 0; kernel && t < C; t++)
         work->dG[t] = fma_w(f32, work->t2[t], work->f[t], work->dG[t]);
 
     const gka_matrix K = {tile->k, D, 1};
@@ -165,9 +219,9 @@ static void through_ridge(const backward *run, backward_work *work) {
         double *const ew = base->row, *const e2 = base->row2;
         for (int64_t t = 0; t < C; t++) {
             ew[t] = w(f32, tile->expG[t] * work->w[t]);
-            e2[t] = t < tile->n || plan->hardware
-                        ? gka_chunk_exp(plan, w(f32, tile->G[t] + tile->G[t]))
-                        : 0;
+            e2[t] = kernel        ? gka_chunk_exp(plan, w(f32, tile->G[t] + tile->G[t]))
+                    : t < tile->n ? w(f32, tile->expG[t] * tile->expG[t])
+                                  : 0;
         }
         for (int upper = 0; upper < 2; upper++)
             total[upper] = gka_lane_dot_in(upper == 1, plan->order, C, work->w, e2);
@@ -197,6 +251,8 @@ static void through_ridge(const backward *run, backward_work *work) {
     }
     zero(KK, C * C);
     chunk_product(plan, base, true, C, C, D, K, (gka_matrix){tile->k, 1, D}, KK, C);
+    if (!kernel)
+        ridge_through_gates(run, work, KK);
     for (int64_t i = 0; i < C * C; i++)
         KK[i] = chunk_low(plan, GKA_POINT_GRAD_OPERAND, w(f32, KK[i] * weights2[i]));
     zero(tmp, C * D);
@@ -207,8 +263,9 @@ static void through_ridge(const backward *run, backward_work *work) {
     chunk_product(plan, base, bf && chunk_has(plan, GKA_POINT_STATE_SNAPSHOT), C, D, D,
                   (gka_matrix){kw, D, 1}, (gka_matrix){base->H0, D, 1}, tmp, D);
     for (int64_t j = 0; j < C; j++) {
-        work->dG[j] = fma_w(f32, gka_row_dot(plan->order, C, D, tmp + j * D, tile->k + j * D), -0.5,
-                            work->dG[j]);
+        if (kernel)
+            work->dG[j] = fma_w(f32, gka_row_dot(plan->order, C, D, tmp + j * D, tile->k + j * D),
+                                -0.5, work->dG[j]);
         for (int64_t i = j * D; i < (j + 1) * D; i++)
             work->dk[i] = w(f32, work->dk[i] + tmp[i]);
     }
@@ -251,8 +308,16 @@ static void through_later(const backward *run, backward_work *work, double *dk2)
     for (int64_t i = 0; i < D * D; i++) /* rounded here, but fused where Z is carried on */
         work->DD[i] = w(f32, work->Z[i] * tile->decay);
     const double ZH = gka_dot_state(plan->order, D, work->DD, base->H0);
-    const double all = w(f32, ZH / 2 - sum_rows(plan, C, dG2));
-    dG2[tile->n - 1] = w(f32, dG2[tile->n - 1] + all);
+    if (!plan->hardware) { /* by dk2_j = -tail_j Z k_j */
+        for (int64_t j = 0; j < C; j++)
+            dG2[j] = -dG2[j];
+        gka_backward_through_gates(plan, C, tile->n, NULL, NULL, dG2, w(f32, ZH / 2), base->row2,
+                                   work->dG);
+        zero(dG2, C);
+    } else {
+        const double all = w(f32, ZH / 2 - sum_rows(plan, C, dG2));
+        dG2[tile->n - 1] = w(f32, dG2[tile->n - 1] + all);
+    }
     for (int64_t j = 0; j < C; j++)
         work->dG[j] = -w(f32, work->dG[j] + dG2[j]);
     for (int64_t i = 0; i < D * D; i++)

@@ -319,9 +319,35 @@ void gka_chunk_load(const chunk_plan *plan, int64_t b, int64_t t, int64_t n, int
         if (V)
             gka_problem_v(problem, b, t + i, h, tile->v + i * V);
         tile->g[i] = gka_problem_g(problem, b, t + i, h);
+        const double least = plan->profile.least_gate;
+        if (least < 0 && isfinite(tile->g[i]) && tile->g[i] < least)
+            tile->g[i] = least;
     }
     if (restart)
         tile->g[0] = 0;
+}
+
+/* Products of gates, where a kernel takes the exponential of a difference of two sums of
+ * logarithms: there every later gate is off by u times the largest sum, and one gate of e^-1e9
+ * leaves nothing right. A product of m gates is off by at most 2 m u of itself, whatever they are.
+ */
+static void gates_by_products(const chunk_plan *plan, int64_t C, int64_t n, chunk_tile *tile,
+                              double *gamma) {
+    const bool f32 = plan->f32;
+    double *const M = tile->M;
+    for (int64_t t = 0; t < n; t++)
+        gamma[t] = gka_chunk_exp(plan, tile->g[t]);
+    for (int64_t t = 0; t < n; t++) {
+        for (int64_t j = 0; j < t; j++)
+            M[t * C + j] = w(f32, gamma[t] * M[(t - 1) * C + j]);
+        M[t * C + t] = 1;
+        tile->expG[t] = t == 0 ? gamma[0] : w(f32, gamma[t] * tile->expG[t - 1]);
+    }
+    tile->decay = tile->expG[n - 1];
+    for (int64_t t = C - 1; t >= 0; t--) {
+        tile->expG[t] = t < n ? tile->expG[t] : tile->decay;
+        tile->tail[t] = t >= n ? 0 : t == n - 1 ? 1 : w(f32, gamma[t + 1] * tile->tail[t + 1]);
+    }
 }
 
 void gka_chunk_gates(const chunk_plan *plan, bool round_mask, chunk_tile *tile, double *row) {
@@ -338,6 +364,10 @@ void gka_chunk_gates(const chunk_plan *plan, bool round_mask, chunk_tile *tile, 
         return;
     }
     gka_scan_sum(plan->order, C, tile->g, tile->G);
+    if (!plan->hardware) {
+        gates_by_products(plan, C, n, tile, row);
+        return;
+    }
     const double last = tile->G[n - 1];
     tile->decay = gka_chunk_exp(plan, last);
     for (int64_t t = 0; t < C; t++) {
@@ -668,12 +698,18 @@ void gka_chunk_handed(const chunk_plan *plan, int64_t n, double *S) {
         gka_chunk_round_rows(plan->low, n, S, S);
 }
 
-/* q' = q + alpha (x - q), in three 16-bit operations as released, or rounded once to two parts. */
+/* q' = q + alpha (x - q), in three 16-bit operations as released, or rounded once to two parts. Not
+ * as a kernel has it: alpha x + (1 - alpha) q, which loses nothing where x is small beside q. */
 void gka_chunk_mix(const chunk_plan *plan, int64_t n, const double *q, const double *alpha,
                    const double *x, double *mixed) {
     const int64_t D = plan->D;
     for (int64_t t = 0; t < n; t++)
         for (int64_t i = t * D; i < (t + 1) * D; i++) {
+            if (!plan->hardware && plan->mixed == CHUNK_WORKING) {
+                const double rest = w(plan->f32, w(plan->f32, 1 - alpha[t]) * q[i]);
+                mixed[i] = fma_w(plan->f32, alpha[t], x[i], rest);
+                continue;
+            }
             if (plan->mixed == CHUNK_SPLIT) {
                 const double difference = w(plan->f32, x[i] - q[i]);
                 mixed[i] =

@@ -27,7 +27,7 @@ typedef struct request {
 
 /* What a row is judged against. */
 static const char *against_text(const gka_golden_row *row, bool by_exact) {
-    return row->local ? "local" : by_exact ? "exact" : "steps";
+    return row->by_through ? "through" : row->local ? "local" : by_exact ? "exact" : "steps";
 }
 
 static const char *verdict_text(const gka_golden_row *row) {
@@ -169,6 +169,13 @@ static void print_failures(const request *r, FILE *out, const gka_golden_verdict
                     (long long)row->non_finite);
         if (row->required && row->lacking != NULL)
             fprintf(out, "  required, and cannot be judged without '%s'\n", row->lacking);
+        if (row->other_passes)
+            fprintf(out,
+                    row->by_through
+                        ? "  right as the implicit gradient: --gradients=implicit\n"
+                        : "  right as the derivative of the num_iter steps, which is what autograd "
+                          "gives (error %.3g): --gradients=through\n",
+                    row->through);
         if (row->turned)
             fprintf(out, "  its bytes fit as %s: %s\n",
                     r->how.heads_first ? "[B,T,H,..]" : "[B,H,T,..]",
@@ -285,6 +292,8 @@ static json_t *json_row(const gka_golden_row *row, bool by_exact, bool *good) {
         cli_put(&o, "local", cli_json_real_or_null(row->own));
         cli_put(&o, "inherited", cli_json_real_or_null(row->inherited));
         cli_put(&o, "total", cli_json_real(row->total));
+        cli_put(&o, "through", cli_json_real_or_null(row->through));
+        cli_put(&o, "other_passes", json_boolean(row->other_passes));
         cli_put(&o, "max_ulp", cli_json_count(row->judged.max_ulp));
         cli_put(&o, "non_finite", json_integer(row->non_finite));
         cli_put(&o, "turned", json_boolean(row->turned));
@@ -763,6 +772,7 @@ int cli_verify_against(cli *c, const cli_against *options, const char *json) {
                                  .ours = ours,
                                  .map_count = options->maps.count,
                                  .heads_first = options->layout == 1,
+                                 .gradients = (gka_gradient_kind)options->gradients,
                                  .by_exact = options->reference == 1};
     gka_file *given_from = NULL;
     if (code == CLI_GOOD)

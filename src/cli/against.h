@@ -8,6 +8,7 @@
 typedef struct cli_against {
     const char *golden, *junit;
     cli_texts maps;                 /* THEIRS=OURS */
+    int gradients;                  /* of gka_gradient_kind */
     const char *require;            /* NAME,.. or all; NULL: none */
     int layout;                     /* 0: bthd, 1: bhtd */
     int reference;                  /* 0: steps, 1: exact */
@@ -34,7 +35,9 @@ typedef struct cli_against {
          &(a).reference,                                                                           \
          .choices = "steps|exact",                                                                 \
          .help = "exact: for a solver that converges (steps)"},                                    \
-        {"require",                                                                                \
+        {"gradients", 0, CLI_CHOICE, &(against).gradients, .choices = "implicit|through|auto",          \
+     .help = "through: of the steps themselves, as autograd gives them (implicit)"},               \
+    {"require",                                                                                \
          0,                                                                                        \
          CLI_TEXT,                                                                                 \
          &(a).require,                                                                             \

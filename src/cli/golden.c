@@ -103,6 +103,7 @@ typedef struct request {
     const char *spec, *input, *output, *suite;
     const char *text[KEYS];
     bool flag[FLAGS];
+    bool check;
 } request;
 
 static int read_text(cli *c, const char *path, char **text) {
@@ -197,6 +198,33 @@ static int check_names(cli *c, const request *r) {
     return CLI_GOOD;
 }
 
+/* Says of a case whatever is not as the index has it; that a new one is missing goes without
+ * saying.
+ */
+static void tell_state(void *context, const char *name, gka_suite_state state) {
+    if (state != GKA_SUITE_KEPT && state != GKA_SUITE_MISSING)
+        fprintf(((cli *)context)->out, "%s: %s: made anew\n", name, gka_suite_state_text(state));
+}
+
+static void tell_examined(void *context, const char *name, gka_suite_state state) {
+    if (state != GKA_SUITE_KEPT)
+        fprintf(((cli *)context)->out, "%s: %s\n", name, gka_suite_state_text(state));
+}
+
+/* --check: what --suite would make anew, and nothing is written. */
+static int check_suite(cli *c, const request *r, gka_suite_report *report) {
+    gka_error error = {0};
+    report->tell = tell_examined;
+    const int code = cli_outcome(c, gka_suite_examine(r->suite, r->output, report, &error), &error);
+    if (code != CLI_GOOD)
+        return code;
+    if (report->made > 0)
+        return cli_fail(c, "%s: %zu of %zu goldens are not as the index has them", r->output,
+                        report->made, report->made + report->kept);
+    fprintf(c->out, "%s: all %zu goldens are as the index has them\n", r->output, report->kept);
+    return CLI_GOOD;
+}
+
 /* The first option given that says what a golden is to hold; NULL: none. */
 static const char *says(const request *r) {
     for (int i = 0; i < KEYS; i++)
@@ -212,10 +240,12 @@ static const char *says(const request *r) {
 static int make_suite(cli *c, const request *r) {
     if (says(r) != NULL)
         return cli_fail(c, "--%s has no meaning with --suite", says(r));
+    gka_suite_report report = {.tell = tell_state, .context = c};
+    gka_error error = {0};
+    if (r->check)
+        return check_suite(c, r, &report);
     cli_progress bar;
     const gka_progress progress = cli_progress_start(&bar, c, r->output);
-    gka_suite_report report;
-    gka_error error = {0};
     const gka_status status = gka_suite_generate(r->suite, r->output, &progress, &report, &error);
     cli_progress_end(&bar);
     const int code = cli_outcome(c, status, &error);
@@ -242,7 +272,7 @@ static int look_at(cli *c, const request *r, const char *shown, const cli_audit_
 int cli_golden(cli *c) {
     request r = {0};
     cli_audit_request audit = {0};
-    cli_option options[KEYS + FLAGS + 9];
+    cli_option options[KEYS + FLAGS + 10];
     const char *shown = NULL;
     int n = 0, code;
     options[n++] =
@@ -253,6 +283,9 @@ int cli_golden(cli *c) {
         (cli_option){"suite",         0,
                      CLI_TEXT,        &r.suite,
                      .value = "NAME", .help = "a folder of goldens: quick, kernel or edge"};
+    options[n++] = (cli_option){"check", 0, CLI_FLAG, &r.check,
+                                .help = "with --suite: tell what is not as its index has it, and "
+                                        "write nothing"};
     options[n++] = (cli_option){
         "spec", 0, CLI_TEXT, &r.spec, .value = "FILE", .help = "keys as a JSON object"};
     options[n++] = (cli_option){
@@ -296,6 +329,8 @@ int cli_golden(cli *c) {
         return cli_fail(c, "expected -o FILE; `gka golden --help` says more");
     if (r.suite != NULL)
         return make_suite(c, &r);
+    if (r.check)
+        return cli_fail(c, "--check has no meaning without --suite");
     gka_golden_spec spec;
     code = check_names(c, &r);
     if (code == CLI_GOOD)

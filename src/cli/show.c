@@ -1,5 +1,6 @@
 /* show.c - gka show: what a golden holds, and where its tolerances come from. */
 #include "cli/show.h"
+#include "gka/golden.h"
 #include "cli/json.h"
 #include "gka/judge.h"
 
@@ -27,8 +28,8 @@ static void cell_shape(cli_table *table, const gka_tensor *tensor) {
 
 static int print_tolerances(cli *c, const gka_file *file, const json_t *tolerances) {
     static const char *const headings[] = {"<tensor",   "<shape",        "<judged",
-                                           "tolerance", "floor",         "stage",
-                                           "row",       "floor of rows", "stage of rows"};
+                                           "tolerance", "floor",         "panel",
+                                           "row",       "floor of rows", "panel of rows"};
     cli_table table;
     cli_table_start(&table, headings, sizeof headings / sizeof *headings);
     for (const char *const *name = gka_verify_names; *name != NULL; name++) {
@@ -40,30 +41,30 @@ static int print_tolerances(cli *c, const gka_file *file, const json_t *toleranc
         cli_cell(&table, "%s", *name);
         cell_shape(&table, gka_file_find(file, steps));
         cli_cell(&table, "%s", text_of(one, "judged"));
-        static const char *const keys[] = {"value", "floor",     "stage",
-                                           "row",   "floor_row", "stage_row"};
+        static const char *const keys[] = {"value", "floor",     "panel",
+                                           "row",   "floor_row", "panel_row"};
         for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
             cli_cell_real_or_dash(&table, number_of(one, keys[i]));
     }
     return cli_table_print(&table, c->out) == GKA_OK ? CLI_GOOD : cli_out_of_memory(c);
 }
 
-/* "stage of x o: PROFILE", once for each profile */
+/* "panel of x o: KERNELS", once for each panel */
 static void print_profiles(FILE *out, const json_t *tolerances) {
     for (const char *const *name = gka_verify_names; *name != NULL; name++) {
         const json_t *const one = json_object_get(tolerances, *name);
-        const char *const profile = text_of(one, "stage_profile");
+        const char *const profile = text_of(one, "panel_kernels");
         bool first = one != NULL;
         for (const char *const *before = gka_verify_names; before != name; before++)
             first = first && (json_object_get(tolerances, *before) == NULL ||
-                              strcmp(text_of(json_object_get(tolerances, *before), "stage_profile"),
+                              strcmp(text_of(json_object_get(tolerances, *before), "panel_kernels"),
                                      profile) != 0);
         if (!first)
             continue;
-        fputs("stage of", out);
+        fputs("panel of", out);
         for (const char *const *same = name; *same != NULL; same++)
             if (json_object_get(tolerances, *same) != NULL &&
-                strcmp(text_of(json_object_get(tolerances, *same), "stage_profile"), profile) == 0)
+                strcmp(text_of(json_object_get(tolerances, *same), "panel_kernels"), profile) == 0)
                 fprintf(out, " %s", *same);
         fprintf(out, ": %s\n", profile);
     }
@@ -77,15 +78,16 @@ static const char *said(const gka_file *file, const char *key) {
 static int show(cli *c, const gka_file *file) {
     const char *const text = gka_file_metadata(file, "tolerances");
     json_t *const tolerances = text == NULL ? NULL : json_loads(text, 0, NULL);
-    int code = cli_outcome(c, GKA_OK, NULL);
+    gka_error error = {0};
+    int code = cli_outcome(c, gka_golden_check(file, &error), &error);
     if (code == CLI_GOOD && !json_is_object(tolerances))
         code = cli_fail(c,
                         "%s: metadata 'tolerances' is missing; a file made by gka golden was "
                         "expected",
                         gka_file_path(file));
     if (code == CLI_GOOD) {
-        fprintf(c->out, "%s: gka %s, stage %s, inputs %.12s...\nridge_ratio %s, num_iter %s, ",
-                gka_file_path(file), said(file, "gka_version"), said(file, "stage"),
+        fprintf(c->out, "%s: format %s, stage %s, inputs %.12s...\nridge_ratio %s, num_iter %s, ",
+                gka_file_path(file), said(file, "golden"), said(file, "stage"),
                 said(file, "inputs_sha256"), said(file, "ridge_ratio"), said(file, "num_iter"));
         fprintf(c->out, "chunk_size %s, scale %s\nspec %s\n\n", said(file, "chunk_size"),
                 said(file, "scale"), said(file, "spec"));

@@ -588,9 +588,9 @@ int cli_verify(cli *c) {
                             : cli_verify_against(c, &against, json);
     if (against.junit != NULL || against.maps.count > 0 || against.layout != 0 ||
         against.reference != 0 || against.given != NULL || against.given_from != NULL ||
-        against.require != NULL)
-        return cli_fail(c, "--junit, --map, --layout, --reference, --require and --given need "
-                           "--against=GOLDEN");
+        against.require != NULL || against.gradients != 0)
+        return cli_fail(c, "--junit, --map, --layout, --reference, --gradients, --require and "
+                           "--given need --against=GOLDEN");
     if (json != NULL)
         r.list = json_array();
     code = parse_kernel(&r, form, &settings);

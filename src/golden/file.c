@@ -9,7 +9,7 @@
 #include <sha2.h>
 #include <string.h>
 
-enum { MADE = 4 * GKA_OUTPUTS + GIVEN_TENSORS, TENSORS = GKA_PROBLEM_TENSORS + MADE, NAME = 32 };
+enum { MADE = 5 * GKA_OUTPUTS + GIVEN_TENSORS, TENSORS = GKA_PROBLEM_TENSORS + MADE, NAME = 32 };
 
 /* ---- metadata ------------------------------------------------------------------------------ */
 
@@ -55,24 +55,36 @@ static json_t *profile_json(const golden_job *j, int output) {
     return json_string(text);
 }
 
+/* {value, row} */
+static json_t *pair_json(golden_error tolerance, bool *good) {
+    builder o = {json_object(), true};
+    put(&o, "value", real_or_null(tolerance.rel));
+    put(&o, "row", real_or_null(tolerance.row));
+    *good &= o.good;
+    return o.value;
+}
+
 static json_t *tolerances_json(const golden_job *j, bool *good) {
     builder all = {json_object(), true};
     for (int i = 0; i < GKA_OUTPUTS; i++) {
         if (!golden_wants(j, i))
             continue;
         builder o = {json_object(), true};
-        const golden_error floor = j->floor[i], stage = j->stage[i];
-        const double least = gka_golden_least_tolerance(j, i);
-        put(&o, "value", real_or_null(gka_golden_tolerance_of(floor.rel, stage.rel, least)));
-        put(&o, "row", real_or_null(gka_golden_tolerance_of(floor.row, stage.row, least)));
+        const golden_error floor = j->floor[i], panel = j->stage[i];
+        put(&o, "value", real_or_null(j->tolerance[i].rel));
+        put(&o, "row", real_or_null(j->tolerance[i].row));
         const bool local = j->spec->stage == GKA_STAGE_ALL && gka_output_table[i].upstream != 0;
         put(&o, "judged", json_string(local ? "local" : "steps"));
         put(&o, "floor", rounded_up(floor.rel));
-        put(&o, "stage", rounded_up(stage.rel));
+        put(&o, "panel", rounded_up(panel.rel));
         put(&o, "floor_row", rounded_up(floor.row));
-        put(&o, "stage_row", rounded_up(stage.row));
-        put(&o, "stage_profile", profile_json(j, i));
-        put(&o, "rule", json_string("2^ceil(log2(max(2 floor, 2 stage, u))); null from 1/2 on"));
+        put(&o, "panel_row", rounded_up(panel.row));
+        put(&o, "panel_kernels", profile_json(j, i));
+        put(&o, "rule", json_string("2^ceil(log2(max(2 floor, 2 panel, u))); null from 1/2 on"));
+        if (gka_golden_whole_layer(j))
+            put(&o, "exact", pair_json(j->by_exact[i], &o.good));
+        if (j->through.of[i] != NULL)
+            put(&o, "through", pair_json(j->by_through[i], &o.good));
         put(&all, gka_output_table[i].name, o.value);
         all.good &= o.good;
     }
@@ -209,6 +221,8 @@ static gka_status list_tensors(const golden_job *j, list *l, gka_error *error) {
             status = add_tensor(l, p, i, name, ".exact.lo", GKA_F64, j->lo.of[i], error);
         if (status == GKA_OK)
             status = add_tensor(l, p, i, name, ".steps", GKA_F64, j->steps.of[i], error);
+        if (status == GKA_OK && j->through.of[i] != NULL)
+            status = add_tensor(l, p, i, name, ".through", GKA_F64, j->through.of[i], error);
         if (status == GKA_OK && j->spec->emulate)
             status = add_tensor(l, p, i, name, ".h100", gka_output_dtype(p, i), j->emulated.of[i],
                                 error);
@@ -222,40 +236,95 @@ static void free_list(list *l) {
     gka_free(l->bounds);
 }
 
-const char *const gka_golden_version = "1";
+const char *const gka_golden_version = "2";
+
+/* ---- hashes -------------------------------------------------------------------------------- */
 
 void gka_golden_digest_text(const unsigned char digest[32], char text[65]) {
     for (int i = 0; i < 32; i++)
         (void)snprintf(text + 2 * i, 3, "%02x", digest[i]);
 }
 
-/* How much of an input is looked at before its pages are let go of. */
+/* How much is looked at before pages are let go of. */
 enum { MUCH = 1 << 22 };
+
+static gka_status take_hash(void *to, const void *bytes, size_t size, gka_error *error) {
+    (void)error;
+    SHA256Update(to, bytes, size);
+    return GKA_OK;
+}
+
+static gka_status take_file(void *to, const void *bytes, size_t size, gka_error *error) {
+    return gka_writer_append(to, bytes, size, error);
+}
+
+/* "NAME DTYPE [d0,d1,...]" and the end of the line */
+static void hash_heading(SHA2_CTX *context, const gka_tensor *t) {
+    char line[256];
+    int n = snprintf(line, sizeof line, " %s [", gka_dtype_name(t->dtype));
+    for (int a = 0; a < t->rank; a++)
+        n += snprintf(line + n, sizeof line - (size_t)n, "%s%lld", a == 0 ? "" : ",",
+                      (long long)t->shape[a]);
+    n += snprintf(line + n, sizeof line - (size_t)n, "]\n");
+    SHA256Update(context, (const uint8_t *)t->name, strlen(t->name));
+    SHA256Update(context, (const uint8_t *)line, (size_t)n);
+}
+
+/* "KEY LENGTH", the value, an end of line */
+static void hash_pair(SHA2_CTX *context, const gka_text_pair *pair) {
+    char line[32];
+    const size_t length = strlen(pair->value);
+    const int n = snprintf(line, sizeof line, " %zu\n", length);
+    SHA256Update(context, (const uint8_t *)pair->key, strlen(pair->key));
+    SHA256Update(context, (const uint8_t *)line, (size_t)n);
+    SHA256Update(context, (const uint8_t *)pair->value, length);
+    SHA256Update(context, (const uint8_t *)"\n", 1);
+}
+
+static void end_hash(SHA2_CTX *context, char text[65]) {
+    uint8_t digest[SHA256_DIGEST_LENGTH];
+    SHA256Final(digest, context);
+    gka_golden_digest_text(digest, text);
+}
+
+/* A tensor's data in portions; inputs: where they lie, NULL: in memory. */
+static gka_status give_data(const gka_tensor *t, const golden_inputs *inputs, golden_take *give,
+                            void *to, gka_error *error) {
+    const size_t size = (size_t)gka_tensor_count(t) * gka_dtype_size(t->dtype);
+    gka_status status = GKA_OK;
+    for (size_t at = 0; at < size && status == GKA_OK; at += MUCH) {
+        status = give(to, (const char *)t->data + at, size - at < MUCH ? size - at : MUCH, error);
+        if (inputs != NULL)
+            gka_golden_inputs_forget(inputs);
+    }
+    return status;
+}
 
 void gka_golden_hash_inputs(const gka_tensor *tensors, size_t count, const golden_inputs *inputs,
                             char text[65]) {
     SHA2_CTX context;
-    uint8_t digest[SHA256_DIGEST_LENGTH];
     SHA256Init(&context);
     for (size_t i = 0; i < count; i++) {
-        const gka_tensor *const t = &tensors[i];
-        char line[256];
-        int n = snprintf(line, sizeof line, "%s %s [", t->name, gka_dtype_name(t->dtype));
-        for (int a = 0; a < t->rank; a++)
-            n += snprintf(line + n, sizeof line - (size_t)n, "%s%lld", a == 0 ? "" : ",",
-                          (long long)t->shape[a]);
-        n += snprintf(line + n, sizeof line - (size_t)n, "]\n");
-        SHA256Update(&context, (const uint8_t *)line, (size_t)n);
-        const size_t size = (size_t)gka_tensor_count(t) * gka_dtype_size(t->dtype);
-        for (size_t at = 0; at < size; at += MUCH) {
-            SHA256Update(&context, (const uint8_t *)t->data + at,
-                         size - at < MUCH ? size - at : MUCH);
-            if (inputs != NULL)
-                gka_golden_inputs_forget(inputs);
-        }
+        hash_heading(&context, &tensors[i]);
+        (void)give_data(&tensors[i], inputs, take_hash, &context, NULL);
     }
-    SHA256Final(digest, &context);
-    gka_golden_digest_text(digest, text);
+    end_hash(&context, text);
+}
+
+void gka_golden_hash(const gka_file *file, char text[65]) {
+    SHA2_CTX context;
+    const gka_text_pair *pair;
+    SHA256Init(&context);
+    for (size_t i = 0; (pair = gka_file_pair(file, i)) != NULL; i++)
+        if (strcmp(pair->key, "sha256") != 0)
+            hash_pair(&context, pair);
+    for (size_t i = 0; i < gka_file_count(file); i++) {
+        const gka_tensor *const t = gka_file_tensor(file, i);
+        hash_heading(&context, t);
+        (void)give_data(t, NULL, take_hash, &context, NULL);
+        gka_file_forget(file);
+    }
+    end_hash(&context, text);
 }
 
 /* ---- all ----------------------------------------------------------------------------------- */
@@ -265,7 +334,6 @@ static gka_status describe(golden_job *j, const list *l, char hash[65], gka_erro
     const gka_problem *const p = &j->problem;
     bool good = true;
     j->pairs[j->pair_count++] = (gka_text_pair){"golden", gka_golden_version};
-    j->pairs[j->pair_count++] = (gka_text_pair){"gka_version", gka_version()};
     j->pairs[j->pair_count++] = (gka_text_pair){"inputs_sha256", hash};
     j->pairs[j->pair_count++] = (gka_text_pair){"stage", gka_golden_stage_name(j->spec->stage)};
     gka_status status = gka_golden_spec_text(j->spec, j->inputs != NULL, &j->metadata[0], error);
@@ -294,43 +362,62 @@ static gka_status describe(golden_job *j, const list *l, char hash[65], gka_erro
     return status;
 }
 
-/* Inputs, then each output as list_tensors has them. */
-static gka_status write_stream(const golden_job *j, const list *l, const char *path,
-                               gka_error *error) {
-    gka_writer *writer;
+/* All data in the order of the list: inputs, then each output. before(to, tensor), if there is one,
+ * comes before a tensor's data. */
+static gka_status give_all(const golden_job *j, const list *l,
+                           void (*before)(SHA2_CTX *, const gka_tensor *), golden_take *give,
+                           void *to, gka_error *error) {
     const int kinds = j->spec->emulate ? 3 : 2;
-    gka_status status =
-        gka_writer_open(path, l->tensors, l->count, j->pairs, j->pair_count, &writer, error);
-    for (size_t i = 0; i < l->inputs && status == GKA_OK; i++) {
-        const gka_tensor *const t = &l->tensors[i];
-        const size_t size = (size_t)gka_tensor_count(t) * gka_dtype_size(t->dtype);
-        for (size_t at = 0; at < size && status == GKA_OK; at += MUCH) {
-            status = gka_writer_append(writer, (const char *)t->data + at,
-                                       size - at < MUCH ? size - at : MUCH, error);
-            gka_golden_inputs_forget(&j->streamed);
-        }
+    size_t t = 0;
+    gka_status status = GKA_OK;
+    for (; t < (j->stream != NULL ? l->inputs : l->count) && status == GKA_OK; t++) {
+        if (before != NULL)
+            before(to, &l->tensors[t]);
+        status =
+            give_data(&l->tensors[t], j->stream != NULL ? &j->streamed : NULL, give, to, error);
     }
-    for (int i = 0; i < GKA_OUTPUTS; i++)
-        for (int kind = 0; kind < kinds && golden_wants(j, i) && status == GKA_OK; kind++)
-            status = gka_golden_stream_write(j->stream, i, (golden_kind)kind, writer, error);
-    if (status == GKA_OK)
-        return gka_writer_close(writer, error);
-    gka_writer_abandon(writer);
+    for (int i = 0; i < GKA_OUTPUTS && j->stream != NULL; i++)
+        for (int kind = 0; kind < kinds && golden_wants(j, i) && status == GKA_OK; kind++) {
+            if (before != NULL)
+                before(to, &l->tensors[t]);
+            status = gka_golden_stream_give(j->stream, i, (golden_kind)kind, give, to, error);
+            t++;
+        }
+    return status;
+}
+
+/* The last pair of the metadata: the hash of all else. */
+static gka_status sign(golden_job *j, const list *l, char hash[65], gka_error *error) {
+    SHA2_CTX context;
+    SHA256Init(&context);
+    for (size_t i = 0; i < j->pair_count; i++)
+        hash_pair(&context, &j->pairs[i]);
+    const gka_status status = give_all(j, l, hash_heading, take_hash, &context, error);
+    end_hash(&context, hash);
+    j->pairs[j->pair_count++] = (gka_text_pair){"sha256", hash};
     return status;
 }
 
 gka_status gka_golden_job_write(golden_job *j, const char *path, gka_error *error) {
-    char hash[65];
+    char inputs[65], all[65];
+    gka_writer *writer = NULL;
     list *const l = gka_alloc(1, sizeof *l);
     if (l == NULL)
         return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory");
     gka_status status = list_tensors(j, l, error);
     if (status == GKA_OK)
-        status = describe(j, l, hash, error);
+        status = describe(j, l, inputs, error);
     if (status == GKA_OK)
-        status = j->stream != NULL
-                     ? write_stream(j, l, path, error)
-                     : gka_file_write(path, l->tensors, l->count, j->pairs, j->pair_count, error);
+        status = sign(j, l, all, error);
+    if (status == GKA_OK)
+        status =
+            gka_writer_open(path, l->tensors, l->count, j->pairs, j->pair_count, &writer, error);
+    if (status == GKA_OK)
+        status = give_all(j, l, NULL, take_file, writer, error);
+    if (status == GKA_OK)
+        status = gka_writer_close(writer, error);
+    else
+        gka_writer_abandon(writer);
     free_list(l);
     gka_free(l);
     return status;

@@ -31,9 +31,13 @@ static unsigned wanted_outputs(const gka_golden_spec *spec, unsigned given,
     return wanted;
 }
 
-static bool may_stream(const golden_job *j, const gka_problem *problem) {
+static bool is_long(const golden_job *j, const gka_problem *problem) {
     return j->spec->stage == GKA_STAGE_ALL && !j->spec->lo && j->spec->sequences == 0 &&
            j->spec->oracle == GKA_ORACLE_CERTIFIED && gka_golden_streams(problem, j->limits);
+}
+
+static bool may_stream(const golden_job *j, const gka_problem *problem) {
+    return !j->limits->at_once && is_long(j, problem);
 }
 
 /* Inputs, and five arrays of doubles for each output: exact, steps, emulated, two to judge with. Or
@@ -440,11 +444,16 @@ bool gka_golden_is_h100(const char *panel) {
     return strncmp(panel, "h100", 4) == 0;
 }
 
+/* exp of it is 0 in binary32, subnormals included. */
+static const double NO_GATE = -104;
+
 /* A panel of kernels that are right: this profile at the spec's chunk size and at others, and with
- * the two-term form of the same polynomial. */
+ * the two-term form of the same polynomial. A kernel whose sum of log gates loses the later gates
+ * behind one that is 0 in binary32 is not right, so that gates below that one count as it. */
 static gka_status raise_stage_by_panel(golden_job *j, gka_profile profile, unsigned all,
                                        const char *name, gka_error *error) {
     gka_problem problem = j->problem;
+    profile.least_gate = NO_GATE;
     j->bad = 0;
     for (int i = 0; i < GKA_OUTPUTS; i++)
         if (j->open >> i & 1) {
@@ -605,6 +614,16 @@ static gka_status make_tolerances(golden_job *j, gka_error *error) {
         status = make_floor(j, all, &j->steps, error);
     if (status == GKA_OK)
         status = make_stage(j, all, error);
+    for (int i = 0; i < GKA_OUTPUTS && status == GKA_OK; i++) {
+        const double least = golden_wants(j, i) ? gka_golden_least_tolerance(j, i) : NAN;
+        j->tolerance[i] =
+            (golden_error){gka_golden_tolerance_of(j->floor[i].rel, j->stage[i].rel, least),
+                           gka_golden_tolerance_of(j->floor[i].row, j->stage[i].row, least)};
+    }
+    if (status == GKA_OK && gka_golden_whole_layer(j))
+        status = gka_golden_tolerances_of_exact(j, all, error);
+    if (status == GKA_OK)
+        status = gka_golden_make_through(j, error);
     if (status == GKA_OK && j->spec->emulate)
         status = emulate(j, error);
     return status;
@@ -665,6 +684,7 @@ static gka_status check_emulation(const golden_job *j, gka_error *error) {
 }
 
 static gka_status open_stream(golden_job *j, const char *path, gka_error *error) {
+    j->is_long = is_long(j, &j->problem);
     if (!may_stream(j, &j->problem))
         return GKA_OK;
     return gka_golden_stream_open(&j->problem, &j->streamed, with_upstream(&j->problem, j->wanted),
@@ -712,6 +732,7 @@ gka_status gka_golden_generate_within(const gka_golden_spec *spec, const gka_fil
     gka_golden_free(&j.lo);
     gka_golden_free(&j.steps);
     gka_golden_free(&j.emulated);
+    gka_golden_free(&j.through);
     gka_golden_given_free(&j.given);
     gka_problem_free(&j.problem);
     gka_golden_inputs_free(&j.streamed);

@@ -54,8 +54,11 @@ typedef struct golden_reference {
     gka_problem problem;
     bool stage;                          /* of one stage: judged as it stands, nothing is local */
     unsigned wanted;                     /* its outputs */
-    golden_error tolerance[GKA_OUTPUTS]; /* NaN: none */
+    golden_error tolerance[GKA_OUTPUTS]; /* against steps; NaN: none */
+    golden_error by_exact[GKA_OUTPUTS];  /* against exact, for kernels that converge; NaN: none */
+    golden_error by_through[GKA_OUTPUTS];
     gka_outputs steps, exact;
+    gka_outputs through; /* of some gradients, the derivative of the steps */
 } golden_reference;
 
 /* GKA_BAD_FILE where the file is no golden or its inputs do not hash to what it says. Freed by
@@ -73,5 +76,8 @@ void gka_golden_digest_text(const unsigned char digest[32], char text[65]);
  * their pages are let go of. */
 void gka_golden_hash_inputs(const gka_tensor *tensors, size_t count, const golden_inputs *inputs,
                             char text[65]);
+
+/* SHA-256 of everything in a golden but metadata sha256 (gka/golden.h, section 1), in hex. */
+void gka_golden_hash(const gka_file *file, char text[65]);
 
 #endif

@@ -23,14 +23,18 @@ typedef struct golden_job {
     unsigned wanted;
     unsigned given_bits; /* of gka_given, where a stage alone is asked for */
     golden_given given;
-    golden_stream *stream; /* of a long sequence; NULL: all of it is in memory */
+    bool is_long;          /* then it is streamed, unless the limits say otherwise */
+    golden_stream *stream; /* NULL: all of it is in memory */
     gka_outputs exact, lo, steps, emulated;
+    gka_outputs through; /* the derivative of the steps, where it is another gradient */
     gka_oracle_report report;
     double proven[GKA_OUTPUTS]; /* largest proven error of a gradient's element before it was
                                      rounded, over the tensor's largest element */
     golden_error floor[GKA_OUTPUTS], stage[GKA_OUTPUTS];
     const char *profile[GKA_OUTPUTS]; /* of stage */
-    unsigned open, bad;               /* outputs whose stage is being found; not finite */
+    /* Against NAME.steps, NAME.exact and NAME.through; NaN: none. */
+    golden_error tolerance[GKA_OUTPUTS], by_exact[GKA_OUTPUTS], by_through[GKA_OUTPUTS];
+    unsigned open, bad; /* outputs whose stage is being found; not finite */
     char *metadata[8];
     gka_text_pair pairs[12];
     size_t pair_count;
@@ -49,6 +53,11 @@ bool gka_golden_is_h100(const char *panel);
 double gka_golden_least_tolerance(const golden_job *j, int output);
 double gka_golden_tolerance_of(double floor, double stage, double least);
 bool gka_golden_whole_layer(const golden_job *j);
+
+/* Of references.c, after `tolerance` is known: by_exact, for all outputs in `all` that a kernel
+ * computes on the way; through and by_through. */
+gka_status gka_golden_tolerances_of_exact(golden_job *j, unsigned all, gka_error *error);
+gka_status gka_golden_make_through(golden_job *j, gka_error *error);
 
 /* Tensors and metadata, from memory or from the stream, to path. */
 gka_status gka_golden_job_write(golden_job *j, const char *path, gka_error *error);

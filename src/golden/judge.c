@@ -44,10 +44,13 @@ static gka_status load_all(job *j, gka_error *error) {
         if (!(j->golden.wanted >> i & 1))
             continue;
         gka_golden_row *const row = &v->rows[v->row_count++];
+        const golden_error *const allowed =
+            j->options->by_exact ? &j->golden.by_exact[i] : &j->golden.tolerance[i];
         *row = (gka_golden_row){.name = gka_output_table[i].name,
                                 .required = is_required(j->options, gka_output_table[i].name),
-                                .tolerance = j->golden.tolerance[i].rel,
-                                .row_tolerance = j->golden.tolerance[i].row};
+                                .through = NAN,
+                                .tolerance = allowed->rel,
+                                .row_tolerance = allowed->row};
         row->tensor = find_theirs(j, row->name);
         if (row->tensor == NULL)
             v->missing++;
@@ -134,12 +137,13 @@ static void meet_symmetric(job *j) {
     const int64_t n = gka_output_count(&j->verdict->problem, GKA_OUT_SOLVE_DH0) / (D * D);
     for (size_t i = 0; i < j->verdict->row_count; i++) {
         gka_golden_row *const row = &j->verdict->rows[i];
-        if (row->tensor == NULL || gka_judge_find(row->name) != GKA_OUT_SOLVE_DH0)
+        if (row->tensor == NULL || gka_output_find(row->name) != GKA_OUT_SOLVE_DH0)
             continue;
         row->symmetric = are_symmetric(n, D, j->out.of[GKA_OUT_SOLVE_DH0]);
         if (row->symmetric) {
             symmetrise(n, D, j->golden.steps.of[GKA_OUT_SOLVE_DH0]);
             symmetrise(n, D, j->golden.exact.of[GKA_OUT_SOLVE_DH0]);
+            symmetrise(n, D, j->golden.through.of[GKA_OUT_SOLVE_DH0]);
             symmetrise(n, D, j->local.of[GKA_OUT_SOLVE_DH0]);
         }
     }
@@ -247,21 +251,21 @@ static void find_row_error(const gka_problem *problem, int output, const double 
 /* What the rule of tolerances (gka/golden.h) gives for the type in which the candidate stores the
  * output, where that is narrower than the golden's: the floor is what the reference rounded to it
  * comes to. */
-static gka_status know_stored_type(const job *j, int output, gka_golden_row *row,
-                                   const double *steps, gka_error *error) {
+static gka_status know_stored_type(const job *j, int output, gka_golden_row *row, const double *ref,
+                                   gka_error *error) {
     const gka_problem *const problem = &j->verdict->problem;
     const gka_format *const theirs = gka_format_of_dtype(row->tensor->dtype);
     const gka_format *const ours = gka_format_of_dtype(gka_output_dtype(problem, output));
     if (isnan(row->tolerance) || gka_format_unit_roundoff(theirs) <= gka_format_unit_roundoff(ours))
         return GKA_OK;
     const size_t count = (size_t)gka_output_count(problem, output);
-    if (!(gka_golden_most((int64_t)count, steps, 0) > 0)) /* zero is zero in every type */
+    if (!(gka_golden_most((int64_t)count, ref, 0) > 0)) /* zero is zero in every type */
         return GKA_OK;
     double *const rounded = gka_alloc(count, sizeof *rounded);
     if (rounded == NULL)
         return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory judging '%s'", row->name);
-    gka_round_array(theirs, GKA_NEAREST_EVEN, 0, 0, count, steps, rounded);
-    const golden_error floor = gka_golden_error_of(problem, output, rounded, steps, NULL);
+    gka_round_array(theirs, GKA_NEAREST_EVEN, 0, 0, count, ref, rounded);
+    const golden_error floor = gka_golden_error_of(problem, output, rounded, ref, NULL);
     const double u = gka_format_unit_roundoff(theirs),
                  rel = gka_golden_tolerance_of(floor.rel, 0, u),
                  by_row = gka_golden_tolerance_of(floor.row, 0, u);
@@ -270,6 +274,10 @@ static gka_status know_stored_type(const job *j, int output, gka_golden_row *row
         isnan(by_row) || isnan(row->row_tolerance) ? NAN : fmax(row->row_tolerance, by_row);
     gka_free(rounded);
     return GKA_OK;
+}
+
+static bool is_near(double error, double row_error, golden_error allowed) {
+    return error <= allowed.rel && (isnan(allowed.row) || row_error <= allowed.row);
 }
 
 /* Whether the file's bytes, read in the other of the layouts [B,T,H,..] and [B,H,T,..], are near
@@ -296,18 +304,47 @@ static gka_status try_turned(const job *j, int output, const double *out, const 
             other[turned] = out[i];
     }
     const golden_error e = gka_golden_error_of(problem, output, other, ref, NULL);
-    row->turned =
-        e.rel <= row->tolerance && (isnan(row->row_tolerance) || e.row <= row->row_tolerance);
+    row->turned = is_near(e.rel, e.row, (golden_error){row->tolerance, row->row_tolerance});
     gka_free(other);
     return GKA_OK;
 }
 
+/* The derivative of the steps in place of the implicit gradient, where it is asked for or, by
+ * AUTO, where it alone would pass; else whether it would. good: what the implicit one comes to. */
+static bool try_through(const job *j, int output, const gka_tensor *tensor, const double *out,
+                        gka_golden_row *row, bool good) {
+    const double *const through = j->golden.through.of[output];
+    const gka_gradient_kind kind = j->options->gradients;
+    if (through == NULL || j->options->by_exact || j->options->given != 0)
+        return good;
+    gka_comparison c;
+    gka_compare(tensor, through, gka_output_table[output].row_rank, &c);
+    gka_golden_row by = *row;
+    const golden_error allowed = j->golden.by_through[output];
+    find_row_error(&j->verdict->problem, output, out, through, &by);
+    const bool passes = is_near(c.rel_err, by.row_error, allowed) && c.non_finite == 0;
+    row->through = c.rel_err;
+    row->by_through =
+        kind == GKA_GRADIENTS_THROUGH || (kind == GKA_GRADIENTS_AUTO && !good && passes);
+    row->other_passes = row->by_through ? !passes && good : !good && passes;
+    if (!row->by_through)
+        return good;
+    by.through = row->through;
+    by.by_through = true;
+    by.other_passes = row->other_passes;
+    by.judged = c;
+    by.local = false;
+    by.lacking = NULL;
+    by.non_finite = c.non_finite;
+    by.tolerance = allowed.rel;
+    by.row_tolerance = allowed.row;
+    *row = by;
+    return passes;
+}
+
 /* What the figures of a row come to, and the sums. */
-static void decide(job *j, gka_golden_row *row) {
+static void decide(job *j, gka_golden_row *row, bool good) {
     gka_golden_verdict *const v = j->verdict;
-    const bool near = row->judged.rel_err <= row->tolerance &&
-                      (isnan(row->row_tolerance) || row->row_error <= row->row_tolerance);
-    const bool good = near && row->non_finite == 0;
     const bool known = !isnan(row->tolerance) && row->lacking == NULL;
     if (good || known || row->non_finite > 0 || (row->required && row->lacking != NULL)) {
         row->judged.ok = good ? GKA_PASS : GKA_FAIL;
@@ -321,7 +358,9 @@ static void decide(job *j, gka_golden_row *row) {
 static gka_status judge(job *j, int output, gka_golden_row *row, gka_error *error) {
     gka_tensor tensor;
     unsigned char *bytes;
-    gka_status status = know_stored_type(j, output, row, j->golden.steps.of[output], error);
+    gka_status status = know_stored_type(
+        j, output, row,
+        j->options->by_exact ? j->golden.exact.of[output] : j->golden.steps.of[output], error);
     if (status == GKA_OK)
         status = as_tensor(j, output, row->tensor->dtype, &bytes, &tensor, error);
     if (status != GKA_OK)
@@ -357,8 +396,13 @@ static gka_status judge(job *j, int output, gka_golden_row *row, gka_error *erro
             row->judged = c;
     }
     find_row_error(&j->verdict->problem, output, out, row->local ? local : ref, row);
-    decide(j, row);
-    look_at_elements(row, &tensor, n, out, row->local ? local : ref);
+    const golden_error allowed = {row->tolerance, row->row_tolerance};
+    const bool good = is_near(row->judged.rel_err, row->row_error, allowed) && row->non_finite == 0;
+    decide(j, row, try_through(j, output, &tensor, out, row, good));
+    const double *const by = row->by_through ? j->golden.through.of[output]
+                             : row->local    ? local
+                                             : ref;
+    look_at_elements(row, &tensor, n, out, by);
     other_words(row, tensor.dtype, n, out, ref, whole);
     gka_free(bytes);
     return row->judged.ok == GKA_FAIL ? try_turned(j, output, out, ref, row, error) : GKA_OK;
@@ -390,7 +434,7 @@ gka_status gka_golden_judge(const gka_file *candidate, const gka_file *golden,
     for (size_t i = 0; i < verdict->row_count && status == GKA_OK; i++) {
         gka_golden_row *const row = &verdict->rows[i];
         if (row->tensor != NULL)
-            status = judge(&j, gka_judge_find(row->name), row, error);
+            status = judge(&j, gka_output_find(row->name), row, error);
         else if (row->required)
             row->judged.ok = GKA_FAIL, verdict->failed++;
     }

@@ -77,7 +77,8 @@ static gka_status backward(golden_stream *s, const pass *p, gka_of of, int64_t b
     if (!gka_outputs_only(&s->part, p->outputs & gka_of_outputs(of), &out))
         return GKA_OK;
     if (p->kernel.profile != NULL) {
-        const gka_chunk_given given = {.x = s->part.x, .fro = s->part.fro, .carry = carry};
+        const gka_chunk_given given = {
+            .x = s->part.x, .fro = s->part.fro, .carry = carry, .own = true};
         return gka_chunk_backward(&part, p->kernel.profile, of, true, &given, &out, error);
     }
     const gka_layer_options options = gka_golden_by_tokens_options(p->problem, p->kernel.policy);

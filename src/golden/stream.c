@@ -290,8 +290,8 @@ gka_status gka_golden_stream_exact(golden_stream *s, gka_pass part, unsigned wan
 
 /* ---- writing ------------------------------------------------------------------------------- */
 
-gka_status gka_golden_stream_write(golden_stream *s, int output, golden_kind kind,
-                                   gka_writer *writer, gka_error *error) {
+gka_status gka_golden_stream_give(golden_stream *s, int output, golden_kind kind, golden_take *give,
+                                  void *to, gka_error *error) {
     const int64_t count = gka_output_count(s->problem, output);
     const int64_t *const places[] = {s->exact, s->steps, s->kept};
     const bool spooled = GOLDEN_TOKENS >> output & 1;
@@ -309,7 +309,7 @@ gka_status gka_golden_stream_write(golden_stream *s, int output, golden_kind kin
         if (status != GKA_OK)
             return status;
         gka_store_array(dtype, (size_t)n, block, bytes);
-        status = gka_writer_append(writer, bytes, (size_t)n * gka_dtype_size(dtype), error);
+        status = give(to, bytes, (size_t)n * gka_dtype_size(dtype), error);
     }
     return status;
 }

@@ -22,9 +22,11 @@
 
 typedef struct golden_stream golden_stream;
 
-/* Which goldens are streamed: of more than `least` tokens, by windows of at least `tokens`. */
+/* Which goldens are long: of more than `least` tokens. They are streamed by windows of at least
+ * `tokens`, or, at_once (a test's way to the same bytes), made in memory. */
 typedef struct golden_limits {
     int64_t least, tokens;
+    bool at_once;
 } golden_limits;
 extern const golden_limits gka_golden_limits_default;
 
@@ -74,14 +76,15 @@ gka_status gka_golden_stream_errors(golden_stream *stream, golden_kernel kernel,
                                     const gka_progress *progress, golden_error errors[GKA_OUTPUTS],
                                     gka_error *error);
 
-/* A profile's own outputs, for gka_golden_stream_write. */
+/* A profile's own outputs, for gka_golden_stream_give. */
 gka_status gka_golden_stream_emulate(golden_stream *stream, const gka_profile *profile,
                                      const gka_progress *progress, gka_error *error);
 
-/* All of an output in its type (F64, or of the emulated that in which kernels store it),
- * little-endian. */
+/* All of an output, handed to `give` in portions: in its type (F64, or of the emulated that in
+ * which kernels store it), little-endian. */
 typedef enum golden_kind { GOLDEN_EXACT, GOLDEN_STEPS, GOLDEN_EMULATED } golden_kind;
-gka_status gka_golden_stream_write(golden_stream *stream, int output, golden_kind kind,
-                                   gka_writer *writer, gka_error *error);
+typedef gka_status golden_take(void *to, const void *bytes, size_t size, gka_error *error);
+gka_status gka_golden_stream_give(golden_stream *stream, int output, golden_kind kind,
+                                  golden_take *give, void *to, gka_error *error);
 
 #endif

@@ -49,33 +49,50 @@ static double work_of(const gka_golden_spec *spec) {
     return (double)g.B * (double)g.T * (double)g.H * (D * D * D + 1e4);
 }
 
-/* Whether a golden of this spec by this version stands at path. */
-static gka_status stands(const char *path, const gka_golden_spec *spec, bool *good,
-                         gka_error *error) {
-    gka_file *file = NULL;
-    char *text = NULL;
-    *good = false;
-    if (access(path, F_OK) != 0)
-        return GKA_OK;
-    gka_status status = gka_golden_spec_text(spec, false, &text, error);
-    if (status == GKA_OK)
-        status = gka_file_open(path, &file, error);
-    if (status == GKA_OK) {
-        const char *const version = gka_file_metadata(file, "golden"),
-                          *const gka = gka_file_metadata(file, "gka_version"),
-                          *const made = gka_file_metadata(file, "spec");
-        *good = version != NULL && strcmp(version, gka_golden_version) == 0 && gka != NULL &&
-                strcmp(gka, gka_version()) == 0 && made != NULL && strcmp(made, text) == 0;
-    }
-    gka_file_close(file);
-    gka_free(text);
-    return status == GKA_BAD_FILE ? GKA_OK : status; /* not ours, or broken: made anew */
-}
-
 /* ---- the index ----------------------------------------------------------------------------- */
 
-static json_t *entry_json(const gka_suite_case *one, const char *path, gka_error *error,
-                          gka_status *status) {
+/* An entry is written once, when its golden has been made here. So a golden is kept where the index
+ * speaks of it, with this spec and of this format, and its bytes hash to what is said there. */
+
+/* The entry of that name, borrowed; NULL: none. */
+static json_t *entry_of(const json_t *cases, const char *name) {
+    size_t i;
+    json_t *one;
+    json_array_foreach(cases, i, one) {
+        const char *const is = json_string_value(json_object_get(one, "name"));
+        if (is != NULL && strcmp(is, name) == 0)
+            return one;
+    }
+    return NULL;
+}
+
+static bool says(const json_t *entry, const char *key, const char *text) {
+    const char *const is = json_string_value(json_object_get(entry, key));
+    return is != NULL && strcmp(is, text) == 0;
+}
+
+/* What stands at path, by its entry. */
+static gka_status look_at(const char *path, const json_t *entry, const char *spec,
+                          gka_suite_state *state, gka_error *error) {
+    char sha[SHA256_DIGEST_STRING_LENGTH];
+    *state = GKA_SUITE_MISSING;
+    if (access(path, F_OK) != 0)
+        return GKA_OK;
+    const gka_status status = hash_of_file(path, sha, error);
+    json_t *const wanted = json_loads(spec, 0, NULL);
+    if (status == GKA_OK && wanted == NULL)
+        return no_memory(path, error);
+    *state = entry == NULL                                         ? GKA_SUITE_UNLISTED
+             : !says(entry, "golden", gka_golden_version)          ? GKA_SUITE_OTHER_FORMAT
+             : !json_equal(json_object_get(entry, "spec"), wanted) ? GKA_SUITE_OTHER_SPEC
+             : !says(entry, "sha256", sha)                         ? GKA_SUITE_DAMAGED
+                                                                   : GKA_SUITE_KEPT;
+    json_decref(wanted);
+    return status;
+}
+
+static json_t *entry_json(const gka_suite_case *one, const char *path, const char *spec,
+                          gka_error *error, gka_status *status) {
     gka_file *file = NULL;
     char sha[SHA256_DIGEST_STRING_LENGTH], name[96];
     *status = hash_of_file(path, sha, error);
@@ -84,12 +101,13 @@ static json_t *entry_json(const gka_suite_case *one, const char *path, gka_error
     if (*status != GKA_OK)
         return NULL;
     (void)snprintf(name, sizeof name, "%s.safetensors", one->name);
-    json_t *const spec = json_loads(gka_file_metadata(file, "spec"), 0, NULL);
+    json_t *const text = json_loads(spec, 0, NULL);
     json_t *const entry =
-        spec == NULL
+        text == NULL
             ? NULL
-            : json_pack("{s:s,s:s,s:s,s:s,s:o}", "name", one->name, "file", name, "sha256", sha,
-                        "inputs_sha256", gka_file_metadata(file, "inputs_sha256"), "spec", spec);
+            : json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:o}", "name", one->name, "file", name, "sha256",
+                        sha, "golden", gka_golden_version, "gka_version", gka_version(),
+                        "inputs_sha256", gka_file_metadata(file, "inputs_sha256"), "spec", text);
     gka_file_close(file);
     if (entry == NULL)
         *status = no_memory(path, error);
@@ -111,29 +129,40 @@ static gka_status write_json(const char *path, const json_t *root, gka_error *er
     return gka_output_close(output, error);
 }
 
-static gka_status write_index(const char *suite, const char *folder, gka_error *error) {
-    gka_status status = GKA_OK;
+/* The entries in the order of the suite's list. */
+static gka_status write_index(const char *suite, const char *folder, const json_t *entries,
+                              bool complete, gka_error *error) {
     json_t *const cases = json_array();
+    bool good = cases != NULL;
     const gka_suite_case *one;
-    for (size_t i = 0; (one = gka_suite_find(suite, i)) != NULL && status == GKA_OK; i++) {
-        char *const path = path_in(folder, one->name, ".safetensors");
-        json_t *const entry = path == NULL ? NULL : entry_json(one, path, error, &status);
-        if (path == NULL || (entry != NULL && json_array_append_new(cases, entry) != 0))
-            status = no_memory(folder, error);
-        gka_free(path);
+    for (size_t i = 0; (one = gka_suite_find(suite, i)) != NULL && good; i++) {
+        json_t *const entry = entry_of(entries, one->name);
+        good = entry == NULL || json_array_append(cases, entry) == 0;
     }
-    json_t *const root = status == GKA_OK ? json_pack("{s:s,s:s,s:s,s:O}", "suite", suite, "golden",
-                                                      gka_golden_version, "gka_version",
-                                                      gka_version(), "cases", cases)
-                                          : NULL;
+    json_t *const root = good ? json_pack("{s:s,s:s,s:b,s:O}", "suite", suite, "golden",
+                                          gka_golden_version, "complete", complete, "cases", cases)
+                              : NULL;
     char *const path = path_in(folder, "index.json", "");
-    if (status == GKA_OK)
-        status =
-            root == NULL || path == NULL ? no_memory(folder, error) : write_json(path, root, error);
+    const gka_status status =
+        root == NULL || path == NULL ? no_memory(folder, error) : write_json(path, root, error);
     json_decref(root);
     json_decref(cases);
     gka_free(path);
     return status;
+}
+
+/* The entries that stand in a folder; an empty list where there is no index, or none that can be
+ * read: then nothing is known of what lies there. */
+static gka_status old_entries(const char *folder, json_t **entries, gka_error *error) {
+    char *const path = path_in(folder, "index.json", "");
+    if (path == NULL)
+        return no_memory(folder, error);
+    json_t *const root = json_load_file(path, JSON_REJECT_DUPLICATES, NULL);
+    json_t *const cases = json_object_get(root, "cases");
+    *entries = json_is_array(cases) ? json_incref(cases) : json_array();
+    json_decref(root);
+    gka_free(path);
+    return *entries == NULL ? no_memory(folder, error) : GKA_OK;
 }
 
 /* ---- a suite ------------------------------------------------------------------------------- */
@@ -154,50 +183,120 @@ static gka_status spec_of(const gka_suite_case *one, gka_golden_spec *spec, gka_
     return gka_golden_spec_read(spec, one->spec, error);
 }
 
-static gka_status make_case(const char *folder, const gka_suite_case *one, meter *m,
-                            gka_suite_report *report, gka_error *error) {
+/* One case of a suite under way. */
+typedef struct maker {
+    const char *suite, *folder;
+    json_t *entries;
+    gka_suite_report *report;
+    meter *meter; /* NULL: nothing is made, only looked at */
+} maker;
+
+static gka_status make_golden(const maker *m, const gka_suite_case *one,
+                              const gka_golden_spec *spec, const char *text, const char *path,
+                              gka_error *error) {
+    const gka_progress progress = {.report = report_case, .context = m->meter};
+    gka_status status = gka_golden_generate(spec, NULL, path, &progress, error);
+    json_t *const entry = status == GKA_OK ? entry_json(one, path, text, error, &status) : NULL;
+    if (status != GKA_OK)
+        return status;
+    json_t *const old = entry_of(m->entries, one->name);
+    const bool good = old != NULL
+                          ? json_object_clear(old) == 0 && json_object_update(old, entry) == 0
+                          : json_array_append(m->entries, entry) == 0;
+    json_decref(entry);
+    return good ? write_index(m->suite, m->folder, m->entries, false, error)
+                : no_memory(m->folder, error);
+}
+
+static gka_status do_case(const maker *m, const gka_suite_case *one, gka_error *error) {
     gka_golden_spec spec;
-    bool there = false;
-    char *const path = path_in(folder, one->name, ".safetensors");
-    gka_status status = path == NULL ? no_memory(folder, error) : spec_of(one, &spec, error);
+    gka_suite_state state = GKA_SUITE_MISSING;
+    char *text = NULL, *const path = path_in(m->folder, one->name, ".safetensors");
+    gka_status status = path == NULL ? no_memory(m->folder, error) : spec_of(one, &spec, error);
     if (status == GKA_OK)
-        status = stands(path, &spec, &there, error);
-    if (status == GKA_OK) {
-        const gka_progress progress = {.report = report_case, .context = m};
-        m->step = work_of(&spec);
+        status = gka_golden_spec_text(&spec, false, &text, error);
+    if (status == GKA_OK)
+        status = look_at(path, entry_of(m->entries, one->name), text, &state, error);
+    if (status == GKA_OK && m->report->tell != NULL)
+        m->report->tell(m->report->context, one->name, state);
+    const bool there = state == GKA_SUITE_KEPT;
+    if (status == GKA_OK && m->meter != NULL) {
+        m->meter->step = work_of(&spec);
         if (!there)
-            status = gka_golden_generate(&spec, NULL, path, &progress, error);
-        m->done += m->step;
+            status = make_golden(m, one, &spec, text, path, error);
+        m->meter->done += m->meter->step;
     }
     if (status == GKA_OK) {
-        report->made += !there;
-        report->kept += there;
+        m->report->made += !there;
+        m->report->kept += there;
     }
+    gka_free(text);
     gka_free(path);
+    return status;
+}
+
+static gka_status no_suite(const char *suite, gka_error *error) {
+    return gka_suite_find(suite, 0) != NULL
+               ? GKA_OK
+               : gka_fail(error, GKA_BAD_ARGUMENT,
+                          "no suite '%.60s': quick, kernel or edge was expected", suite);
+}
+
+static gka_status each_case(const maker *m, gka_error *error) {
+    const gka_suite_case *one;
+    gka_status status = GKA_OK;
+    m->report->made = m->report->kept = 0;
+    for (size_t i = 0; (one = gka_suite_find(m->suite, i)) != NULL && status == GKA_OK; i++)
+        status = do_case(m, one, error);
     return status;
 }
 
 gka_status gka_suite_generate(const char *suite, const char *folder, const gka_progress *progress,
                               gka_suite_report *report, gka_error *error) {
-    gka_suite_report own;
-    gka_suite_report *const sum = report == NULL ? &own : report;
-    meter m = {.progress = progress};
+    gka_suite_report own = {0};
+    meter work = {.progress = progress};
+    maker m = {
+        .suite = suite, .folder = folder, .report = report == NULL ? &own : report, .meter = &work};
     const gka_suite_case *one;
-    gka_status status = GKA_OK;
-    *sum = (gka_suite_report){0};
-    if (gka_suite_find(suite, 0) == NULL)
-        return gka_fail(error, GKA_BAD_ARGUMENT,
-                        "no suite '%.60s': quick, kernel or edge was expected", suite);
+    gka_status status = no_suite(suite, error);
     for (size_t i = 0; (one = gka_suite_find(suite, i)) != NULL && status == GKA_OK; i++) {
         gka_golden_spec spec;
         status = spec_of(one, &spec, error);
-        m.total += work_of(&spec);
+        work.total += work_of(&spec);
     }
     if (status == GKA_OK && mkdir(folder, 0777) != 0 && errno != EEXIST)
         status = gka_fail(error, GKA_IO, "%s: cannot be made: %s", folder, strerror(errno));
-    for (size_t i = 0; (one = gka_suite_find(suite, i)) != NULL && status == GKA_OK; i++)
-        status = make_case(folder, one, &m, sum, error);
-    return status == GKA_OK ? write_index(suite, folder, error) : status;
+    if (status == GKA_OK)
+        status = old_entries(folder, &m.entries, error);
+    if (status == GKA_OK)
+        status = each_case(&m, error);
+    if (status == GKA_OK)
+        status = write_index(suite, folder, m.entries, true, error);
+    json_decref(m.entries);
+    return status;
+}
+
+gka_status gka_suite_examine(const char *suite, const char *folder, gka_suite_report *report,
+                             gka_error *error) {
+    maker m = {.suite = suite, .folder = folder, .report = report};
+    gka_status status = no_suite(suite, error);
+    if (status == GKA_OK)
+        status = old_entries(folder, &m.entries, error);
+    if (status == GKA_OK)
+        status = each_case(&m, error);
+    json_decref(m.entries);
+    return status;
+}
+
+const char *gka_suite_state_text(gka_suite_state state) {
+    static const char *const text[] = {[GKA_SUITE_KEPT] = "as the index has it",
+                                       [GKA_SUITE_MISSING] = "missing",
+                                       [GKA_SUITE_UNLISTED] = "not in the index",
+                                       [GKA_SUITE_OTHER_FORMAT] = "of another format",
+                                       [GKA_SUITE_OTHER_SPEC] = "of another spec",
+                                       [GKA_SUITE_DAMAGED] =
+                                           "not the bytes that the index speaks of"};
+    return text[state];
 }
 
 /* ---- reading ------------------------------------------------------------------------------- */
@@ -217,6 +316,17 @@ static gka_status read_entries(const char *path, const json_t *root, gka_suite *
     const json_t *const cases = json_object_get(root, "cases");
     if (!json_is_array(cases))
         return bad_index(path, "no array 'cases'", error);
+    if (!says(root, "golden", gka_golden_version))
+        return bad_index(path, "goldens of another format", error);
+    if (!json_is_true(json_object_get(root, "complete")))
+        return gka_fail(
+            error, GKA_BAD_FILE,
+            "%s: a suite whose making was interrupted; gka golden --suite=%.20s goes on "
+            "with it",
+            path,
+            json_is_string(json_object_get(root, "suite"))
+                ? json_string_value(json_object_get(root, "suite"))
+                : "NAME");
     suite->entries = gka_alloc(json_array_size(cases), sizeof *suite->entries);
     if (suite->entries == NULL)
         return no_memory(path, error);

@@ -411,3 +411,7 @@ const char *gka_file_metadata(const gka_file *file, const char *key) {
             return file->pairs[i].value;
     return NULL;
 }
+
+const gka_text_pair *gka_file_pair(const gka_file *file, size_t i) {
+    return i < file->pair_count ? &file->pairs[i] : NULL;
+}

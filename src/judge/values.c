@@ -74,7 +74,7 @@ gka_status gka_golden_steps(const gka_problem *problem, const gka_profile *profi
     gka_outputs some;
     /* The backward passes need x and f; where the forward pass has left both, they read these. */
     const bool both = (wanted & GKA_BIT(X)) != 0 && (wanted & GKA_BIT(FRO)) != 0;
-    const gka_chunk_given own = {.x = values->x, .fro = values->fro};
+    const gka_chunk_given own = {.x = values->x, .fro = values->fro, .own = true};
     if (status == GKA_OK && gka_outputs_only(values, wanted & gka_forward_outputs(), &some))
         status = gka_chunk_forward(problem, profile, &some, NULL, NULL, error);
     for (int of = GKA_OF_X; status == GKA_OK && of <= GKA_OF_O; of++)
@@ -134,7 +134,7 @@ static void output_row(const gka_problem *problem, const double *U, const double
     const int64_t D = problem->D, V = problem->V;
     memset(o, 0, (size_t)V * sizeof *o);
     for (int64_t i = 0; i < D; i++) {
-        const double mixed = q[i] + alpha * (x[i] - q[i]);
+        const double mixed = alpha * x[i] + (1 - alpha) * q[i]; /* x may be far smaller than q */
         for (int64_t j = 0; j < V; j++)
             o[j] += U[i * V + j] * mixed;
     }

@@ -26,7 +26,7 @@ static bool is_input(const char *name) {
 
 /* "ref.NAME", NAME an output */
 static bool is_ref(const char *name) {
-    return strncmp(name, "ref.", 4) == 0 && gka_judge_find(name + 4) >= 0;
+    return strncmp(name, "ref.", 4) == 0 && gka_output_find(name + 4) >= 0;
 }
 
 /* ---- one verification ---------------------------------------------------------------------- */
@@ -77,7 +77,7 @@ static gka_status sort_tensors(job *j, gka_error *error) {
         const gka_tensor *const tensor = gka_file_tensor(j->file, i);
         if (is_ref(tensor->name))
             v->ref_count++;
-        else if (gka_judge_find(tensor->name) < 0 && !is_input(tensor->name))
+        else if (gka_output_find(tensor->name) < 0 && !is_input(tensor->name))
             v->others[v->other_count++] = tensor;
     }
     if (v->row_count == 0)

@@ -122,10 +122,11 @@ static void put(double *array, int64_t index, int64_t n, const double *x) {
         memcpy(array + index * n, x, (size_t)n * sizeof *x);
 }
 
-/* q' = q + alpha (x - q), in W->mix; reads W->q */
+/* q' = q + alpha (x - q) as alpha x + (1 - alpha) q, in W->mix: x may be far smaller than q; reads
+ * W->q */
 static void mix(head *W, double alpha, const double *x) {
-    gka_arith_axpby(&W->work, W->D, 1, x, -1, W->q, W->mix);
-    gka_arith_axpby(&W->work, W->D, alpha, W->mix, 1, W->q, W->mix);
+    const double rest = gka_arith_sub(&W->work, 1, alpha);
+    gka_arith_axpby(&W->work, W->D, alpha, x, rest, W->q, W->mix);
 }
 
 /* The token's own part of the gradients: dx (left in t2), p, dq, dalpha. */

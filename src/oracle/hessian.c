@@ -266,8 +266,8 @@ static gka_status solve(const hessian_run *r, const gka_fp64_token *at, double f
     subtract_moved(D, H + D * D, lambda1, p, w->work, p1);
     gka_fp64_substitute(problem, at, &w->M, 2, w->xp1);
     for (int64_t j = 0; j < D; j++) {
-        w->mixed[j] = w->q[j] + alpha * (x[j] - w->q[j]);
-        w->mixed1[j] = w->q1[j] + alpha1 * (x[j] - w->q[j]) + alpha * (x1[j] - w->q1[j]);
+        w->mixed[j] = alpha * x[j] + (1 - alpha) * w->q[j];
+        w->mixed1[j] = alpha * x1[j] + (1 - alpha) * w->q1[j] + alpha1 * (x[j] - w->q[j]);
     }
     return GKA_OK;
 }

@@ -6,6 +6,7 @@
 
 #include <jansson.h>
 #include <math.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -170,6 +171,56 @@ static void test_steps_converge_to_exact(void **state) {
     gka_file_close(file);
 }
 
+/* A gate of exp(-3.4e38) ends what was before it and loses nothing after it in a kernel that is
+ * right; keys of 2^20 make x small beside q, and o is x. Tolerances are as narrow as without
+ * either. */
+static void test_tolerances_at_extremes(void **state) {
+    (void)state;
+    for (int large = 0; large < 2; large++) {
+        const gka_generator generator = {.keys = GKA_KEYS_IID,
+                                         .gate = GKA_GATE_RELEASED,
+                                         .B = 1,
+                                         .T = 20,
+                                         .H = 1,
+                                         .G = 1,
+                                         .D = 16,
+                                         .V = 16,
+                                         .dtype = large ? GKA_F32 : GKA_BF16,
+                                         .seed = 4};
+        gka_problem problem;
+        gka_error error = {0};
+        gka_file *inputs;
+        if (gka_problem_generate(&generator, &problem, &error) != GKA_OK)
+            fail_msg("%s", error.text);
+        float *const g = (float *)(uintptr_t)problem.g.data, *const k =
+                                                                 (float *)(uintptr_t)problem.k.data;
+        for (int i = 0; large && i < 20 * 16; i++)
+            k[i] *= 0x1p20f;
+        g[10] = large ? g[10] : -3.4e38f;
+        assert_int_equal(gka_problem_write(&problem, NULL, 0, "extreme.safetensors", &error),
+                         GKA_OK);
+        assert_int_equal(gka_file_open("extreme.safetensors", &inputs, &error), GKA_OK);
+        const gka_golden_spec spec = spec_of("{\"outputs\": \"forward\"}");
+        gka_file *file;
+        if (gka_golden_generate(&spec, inputs, PATH, NULL, &error) != GKA_OK ||
+            gka_file_open(PATH, &file, &error) != GKA_OK)
+            fail_msg("%s", error.text);
+        json_t *const all = json_loads(gka_file_metadata(file, "tolerances"), 0, NULL);
+        static const char *const names[] = {"x", "o"};
+        for (int i = 0; i < 2; i++) {
+            const json_t *const tolerance =
+                json_object_get(json_object_get(all, names[i]), "value");
+            assert_true(json_is_real(tolerance));
+            assert_true(json_real_value(tolerance) <= (large ? 0x1p-17 : 0x1p-4));
+        }
+        json_decref(all);
+        gka_file_close(file);
+        gka_file_close(inputs);
+        gka_problem_free(&problem);
+        (void)unlink("extreme.safetensors");
+    }
+}
+
 /* Every tolerance lets the steps pass, and not zero; the emulated kernel passes. */
 static void test_tolerances(void **state) {
     (void)state;
@@ -181,7 +232,7 @@ static void test_tolerances(void **state) {
     json_object_foreach(all, name, one) {
         const double value = json_number_value(json_object_get(one, "value"));
         const double floor = json_number_value(json_object_get(one, "floor"));
-        const double stage = json_number_value(json_object_get(one, "stage"));
+        const double stage = json_number_value(json_object_get(one, "panel"));
         int exponent;
         assert_true(value > 0 && value < .5 && bits_of(frexp(value, &exponent)) == bits_of(.5));
         assert_true(2 * fmax(floor, stage) <= value * 1.01 && 4 * fmax(floor, stage) > value);
@@ -290,6 +341,7 @@ int main(void) {
         cmocka_unit_test(test_inputs_of_ones_own),
         cmocka_unit_test(test_hash_of_inputs),
         cmocka_unit_test(test_steps_converge_to_exact),
+        cmocka_unit_test(test_tolerances_at_extremes),
         cmocka_unit_test(test_tolerances),
         cmocka_unit_test(test_bad_keys),
         cmocka_unit_test(test_survives_failing_allocations),

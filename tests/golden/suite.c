@@ -79,11 +79,11 @@ static void test_goes_on(void **state) {
     clear();
     double share = .05; /* within the second case or the third */
     const gka_progress progress = {.report = stop_at, .context = &share};
-    gka_suite_report report;
+    gka_suite_report report = {0};
     gka_error error = {0};
     assert_int_equal(gka_suite_generate("quick", FOLDER, &progress, &report, &error),
                      GKA_INTERRUPTED);
-    assert_int_equal(files(), (int)report.made); /* no temporary, no index */
+    assert_int_equal(files(), (int)report.made + 1); /* the index, and no temporary */
     const size_t made = report.made;
     assert_in_range(made, 1, 2);
     const struct stat first = status_of(FOLDER "/gated.safetensors");
@@ -92,7 +92,7 @@ static void test_goes_on(void **state) {
     assert_int_equal(gka_suite_generate("quick", FOLDER, &progress, &report, &error),
                      GKA_INTERRUPTED);
     assert_int_equal(report.kept, made);
-    assert_int_equal(files(), (int)(report.kept + report.made));
+    assert_int_equal(files(), (int)(report.kept + report.made) + 1);
     assert_int_equal(status_of(FOLDER "/gated.safetensors").st_ino, first.st_ino);
 
     /* Another spec's golden, and a broken one, are made anew. */
@@ -104,15 +104,76 @@ static void test_goes_on(void **state) {
     assert_int_equal(report.kept, 0);
 
     gka_suite index;
-    assert_int_equal(gka_suite_read(FOLDER, &index, &error), GKA_IO);
+    assert_int_equal(gka_suite_read(FOLDER, &index, &error), GKA_BAD_FILE);
+    assert_non_null(strstr(error.text, "was interrupted"));
     gka_suite_free(&index);
+}
+
+/* ---- damaged -------------------------------------------------------------------------------- */
+
+typedef struct told {
+    int count[GKA_SUITE_DAMAGED + 1];
+    char damaged[64];
+} told;
+
+static void tell(void *context, const char *name, gka_suite_state state) {
+    told *const t = context;
+    t->count[state]++;
+    if (state == GKA_SUITE_DAMAGED)
+        (void)snprintf(t->damaged, sizeof t->damaged, "%s", name);
+}
+
+static void flip_last_byte(const char *path) {
+    FILE *const file = fopen(path, "r+b");
+    assert_non_null(file);
+    assert_int_equal(fseek(file, -1, SEEK_END), 0);
+    const int byte = getc(file);
+    assert_int_equal(fseek(file, -1, SEEK_END), 0);
+    assert_int_equal(putc(byte ^ 1, file), byte ^ 1);
+    (void)fclose(file);
+}
+
+/* A damaged golden is named and made anew, and never gets a hash of its own in the index: only what
+ * was made here has one. */
+static void test_damaged(void **state) {
+    (void)state;
+    told t = {{0}, ""};
+    gka_suite_report report = {.tell = tell, .context = &t};
+    gka_error error = {0};
+    gka_suite index;
+    clear();
+    if (gka_suite_generate("quick", FOLDER, NULL, &report, &error) != GKA_OK)
+        fail_msg("%s", error.text);
+    const size_t cases = report.made;
+    const struct stat gated = status_of(FOLDER "/gated.safetensors");
+    assert_int_equal(t.count[GKA_SUITE_MISSING], cases);
+    flip_last_byte(FOLDER "/packed.safetensors");
+    assert_int_equal(gka_suite_read(FOLDER, &index, &error), GKA_OK);
+
+    t = (told){{0}, ""};
+    assert_int_equal(gka_suite_examine("quick", FOLDER, &report, &error), GKA_OK);
+    assert_int_equal(t.count[GKA_SUITE_KEPT], cases - 1);
+    assert_string_equal(t.damaged, "packed");
+    int bad = 0;
+    for (size_t i = 0; i < index.count; i++)
+        bad += gka_suite_check(FOLDER, &index.entries[i], &error) == GKA_BAD_FILE;
+    assert_int_equal(bad, 1); /* examining has mended nothing */
+
+    assert_int_equal(gka_suite_generate("quick", FOLDER, NULL, &report, &error), GKA_OK);
+    assert_int_equal(report.made, 1);
+    assert_int_equal(report.kept, cases - 1);
+    for (size_t i = 0; i < index.count; i++) /* the old index: the same bytes were made */
+        assert_int_equal(gka_suite_check(FOLDER, &index.entries[i], &error), GKA_OK);
+    assert_int_equal(status_of(FOLDER "/gated.safetensors").st_ino, gated.st_ino);
+    gka_suite_free(&index);
+    clear();
 }
 
 /* ---- the whole ----------------------------------------------------------------------------- */
 
 static void test_index(void **state) {
     (void)state;
-    gka_suite_report report;
+    gka_suite_report report = {0};
     gka_error error = {0};
     gka_suite index;
     if (gka_suite_generate("quick", FOLDER, NULL, &report, &error) != GKA_OK)
@@ -124,13 +185,7 @@ static void test_index(void **state) {
         assert_string_equal(index.entries[i].name, gka_suite_find("quick", i)->name);
         assert_int_equal(gka_suite_check(FOLDER, &index.entries[i], &error), GKA_OK);
     }
-    FILE *const file = fopen(FOLDER "/packed.safetensors", "r+b");
-    assert_non_null(file);
-    assert_int_equal(fseek(file, -1, SEEK_END), 0);
-    const int byte = getc(file);
-    assert_int_equal(fseek(file, -1, SEEK_END), 0);
-    assert_int_equal(putc(byte ^ 1, file), byte ^ 1);
-    (void)fclose(file);
+    flip_last_byte(FOLDER "/packed.safetensors");
     int bad = 0;
     for (size_t i = 0; i < index.count; i++)
         bad += gka_suite_check(FOLDER, &index.entries[i], &error) == GKA_BAD_FILE;
@@ -142,8 +197,13 @@ static void test_index(void **state) {
 static void test_bad_index(void **state) {
     (void)state;
     static const char *const bad[] = {
-        "", "[]", "{\"cases\": 3}", "{\"cases\": [{}]}",
-        "{\"cases\": [{\"name\": \"a\", \"file\": \"../b\", \"sha256\": \"c\"}]}"};
+        "",
+        "[]",
+        "{\"cases\": 3}",
+        "{\"golden\": \"1\", \"complete\": true, \"cases\": []}",
+        "{\"golden\": \"2\", \"complete\": true, \"cases\": [{}]}",
+        "{\"golden\": \"2\", \"complete\": true, \"cases\": [{\"name\": \"a\", \"file\": "
+        "\"../b\", \"sha256\": \"c\"}]}"};
     clear();
     assert_int_equal(mkdir(FOLDER, 0777), 0);
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
@@ -170,11 +230,9 @@ static void test_no_such_suite(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_spec_reads),
-        cmocka_unit_test(test_goes_on),
-        cmocka_unit_test(test_index),
-        cmocka_unit_test(test_bad_index),
-        cmocka_unit_test(test_no_such_suite),
+        cmocka_unit_test(test_every_spec_reads), cmocka_unit_test(test_goes_on),
+        cmocka_unit_test(test_damaged),          cmocka_unit_test(test_index),
+        cmocka_unit_test(test_bad_index),        cmocka_unit_test(test_no_such_suite),
     };
     return cmocka_run_group_tests_name("suite", tests, NULL, NULL);
 }

@@ -1,0 +1,229 @@
+/* references.c - what a golden says beside NAME.steps (gka/golden.h, section 1).
+ *
+ *   exact      Solvers that converge are judged by NAME.exact. Their tolerance comes from kernels
+ *              that converge and round what the released ones round on the way: x (and p), q', the
+ *              outputs. Conjugate gradients in binary64 with these hand-offs, and the two-term form
+ *              with as many steps as binary32 can tell apart, on the tensor core or without it.
+ *   through    PyTorch's autograd differentiates the num_iter steps; NAME.steps has the implicit
+ *              gradient at x_r and p_r (NUMERICS 2). Where the two are further apart than the
+ *              tolerance, the golden has the derivative of the steps too.
+ */
+#include "golden/job.h"
+
+#include "gka/format.h"
+
+#include <math.h>
+#include <string.h>
+
+/* ---- how many steps ------------------------------------------------------------------------ */
+
+/* The least r with 1/T_(r+1)(1 + 2a) <= u: T_n(cosh t) = cosh(n t), and a rounding of acosh does
+ * not matter, since one more or less step is as right. */
+static double steps_to(double a, double u) {
+    return a > 0 ? ceil(acosh(1 / u) / acosh(1 + 2 * a)) - 1 : INFINITY;
+}
+
+/* ---- converged kernels --------------------------------------------------------------------- */
+
+enum { MOST_STEPS = 1000, SETTINGS = 5 };
+
+typedef struct converged {
+    const char *profile, *settings[SETTINGS];
+    gka_form form;
+    bool by_steps; /* num_iter by the ridge ratio; else more than conjugate gradients take */
+} converged;
+
+static const converged sixteen_bits[] = {
+    {"exact64",
+     {"store_x=released", "mix=released", "store_o=released", "store_grad=released"},
+     GKA_FORM_CG,
+     false},
+    {"exact64",
+     {"store_x=released", "store_o=released", "store_grad=released"},
+     GKA_FORM_CG,
+     false},
+    {"h100", {"h0_sign=exact"}, GKA_TWO_TERM, true},
+    {"ieee32", {"all=released", "h0_sign=exact"}, GKA_TWO_TERM, true}};
+static const converged binary32[] = {{"ieee32", {NULL}, GKA_TWO_TERM, true},
+                                     {"ieee32", {NULL}, GKA_THREE_TERM, true},
+                                     {"ieee32", {NULL}, GKA_FORM_CG, false}};
+
+static gka_status find(const converged *of, const gka_problem *problem, gka_profile *profile,
+                       bool *runs, gka_error *error) {
+    const double least = steps_to(problem->ridge_ratio, 0x1p-24);
+    gka_status status = gka_profile_find(of->profile, profile, error);
+    for (int i = 0; i < SETTINGS && of->settings[i] != NULL && status == GKA_OK; i++)
+        status = gka_profile_set(profile, of->settings[i], error);
+    if (status == GKA_OK && problem->q.dtype == GKA_F16)
+        status = gka_profile_set(profile, "inputs=fp16", error);
+    if (status != GKA_OK)
+        return status;
+    *runs = !of->by_steps || least <= MOST_STEPS;
+    profile->form = of->form;
+    profile->num_iter = of->by_steps ? (int)fmin(fmax(least, 1), MOST_STEPS)
+                                     : (int)fmin(8 * (double)problem->D + 64, 1 << 20);
+    *runs = *runs && gka_chunk_check(problem, profile, NULL) == GKA_OK;
+    return GKA_OK;
+}
+
+/* Raises `most` to the errors; NaN is left out, as by members of the other panel. */
+static void raise_to(unsigned wanted, const golden_error *errors, golden_error *most) {
+    for (int i = 0; i < GKA_OUTPUTS; i++)
+        if (wanted >> i & 1 && isfinite(errors[i].rel) && isfinite(errors[i].row)) {
+            most[i].rel = fmax(most[i].rel, errors[i].rel);
+            most[i].row = fmax(most[i].row, errors[i].row);
+        }
+}
+
+/* The errors of values rounded to their stored types, against the exact values. */
+static gka_status raise_by(golden_job *j, unsigned all, gka_outputs *values, golden_error *most,
+                           gka_error *error) {
+    golden_error errors[GKA_OUTPUTS];
+    gka_golden_store(&j->problem, all, values);
+    const gka_status status =
+        gka_golden_errors(&j->problem, j->wanted, values, &j->exact, errors, error);
+    if (status == GKA_OK)
+        raise_to(j->wanted, errors, most);
+    return status;
+}
+
+static gka_status raise_by_kernel(golden_job *j, const converged *of, unsigned all,
+                                  golden_error *most, gka_error *error) {
+    gka_profile profile;
+    gka_outputs values = {.of = {0}};
+    bool runs = false;
+    gka_status status = find(of, &j->problem, &profile, &runs, error);
+    if (status == GKA_OK && runs)
+        status = gka_golden_steps(&j->problem, &profile, all, &values, error);
+    if (status == GKA_OK && runs)
+        status = raise_by(j, all, &values, most, error);
+    gka_golden_free(&values);
+    return status;
+}
+
+static gka_status raise_by_rounding(golden_job *j, golden_error *most, gka_error *error) {
+    gka_outputs values = {.of = {0}};
+    gka_status status = gka_golden_allocate(&j->problem, j->wanted, &values, error);
+    for (int i = 0; i < GKA_OUTPUTS && status == GKA_OK; i++)
+        if (golden_wants(j, i))
+            memcpy(values.of[i], j->exact.of[i],
+                   (size_t)gka_output_count(&j->problem, i) * sizeof(double));
+    if (status == GKA_OK)
+        status = raise_by(j, j->wanted, &values, most, error);
+    gka_golden_free(&values);
+    return status;
+}
+
+/* A long golden is judged by its exact values as by its steps, where these do not differ by more
+ * than a rounding. */
+static void take_over(golden_job *j) {
+    const double a = j->problem.ridge_ratio;
+    for (int i = 0; i < GKA_OUTPUTS; i++) {
+        const bool same = golden_wants(j, i) &&
+                          j->problem.num_iter >= steps_to(a, gka_golden_least_tolerance(j, i));
+        j->by_exact[i] = same ? j->tolerance[i] : (golden_error){NAN, NAN};
+    }
+}
+
+gka_status gka_golden_tolerances_of_exact(golden_job *j, unsigned all, gka_error *error) {
+    const bool wide = j->problem.q.dtype == GKA_F32 || j->problem.q.dtype == GKA_F64;
+    const converged *const panel = wide ? binary32 : sixteen_bits;
+    const size_t count =
+        wide ? sizeof binary32 / sizeof *binary32 : sizeof sixteen_bits / sizeof *sixteen_bits;
+    golden_error most[GKA_OUTPUTS] = {{0, 0}};
+    if (j->is_long) {
+        take_over(j);
+        return GKA_OK;
+    }
+    gka_status status = raise_by_rounding(j, most, error);
+    for (size_t i = 0; i < count && status == GKA_OK; i++)
+        status = raise_by_kernel(j, &panel[i], all, most, error);
+    for (int i = 0; i < GKA_OUTPUTS && status == GKA_OK; i++) {
+        if (!golden_wants(j, i))
+            continue;
+        const double least = gka_golden_least_tolerance(j, i);
+        j->by_exact[i] = (golden_error){gka_golden_tolerance_of(most[i].rel, 0, least),
+                                        gka_golden_tolerance_of(most[i].row, 0, least)};
+    }
+    return status;
+}
+
+/* ---- the derivative of the steps ----------------------------------------------------------- */
+
+/* dq is the same by both (a polynomial in H is symmetric), and so is what follows from x alone. */
+static const unsigned differ = GKA_BIT(SOLVE_DK) | GKA_BIT(SOLVE_DG) | GKA_BIT(SOLVE_DH0) |
+                               GKA_BIT(LAYER_DK) | GKA_BIT(LAYER_DG);
+
+static gka_status differentiate(const gka_problem *problem, const char *policy, unsigned wanted,
+                                gka_outputs *values, gka_error *error) {
+    gka_layer_options options = gka_golden_by_tokens_options(problem, policy);
+    gka_status status = gka_golden_allocate(problem, wanted, values, error);
+    options.through = true;
+    for (int of = GKA_OF_X; of <= GKA_OF_O && status == GKA_OK; of++) {
+        gka_outputs some;
+        if (gka_outputs_only(values, wanted & gka_of_outputs((gka_of)of), &some))
+            status = gka_layer_gradient(problem, (gka_of)of, &options, &some, NULL, error);
+    }
+    return status;
+}
+
+/* The error of values as stored against j->through. */
+static void raise_through(golden_job *j, unsigned wanted, gka_outputs *values, golden_error *most) {
+    golden_error errors[GKA_OUTPUTS];
+    gka_golden_store(&j->problem, wanted, values);
+    for (int i = 0; i < GKA_OUTPUTS; i++)
+        if (wanted >> i & 1)
+            errors[i] = gka_golden_error_of(&j->problem, i, values->of[i], j->through.of[i], NULL);
+    raise_to(wanted, errors, most);
+}
+
+static gka_status measure_through(golden_job *j, unsigned wanted, gka_error *error) {
+    static const char *const policies[] = {"fp32", "fp32/fma"};
+    const bool wide = j->problem.q.dtype == GKA_F32;
+    golden_error most[GKA_OUTPUTS] = {{0, 0}};
+    gka_outputs values = {.of = {0}};
+    gka_status status = gka_golden_allocate(&j->problem, wanted, &values, error);
+    for (int i = 0; i < GKA_OUTPUTS && status == GKA_OK; i++)
+        if (wanted >> i & 1)
+            memcpy(values.of[i], j->through.of[i],
+                   (size_t)gka_output_count(&j->problem, i) * sizeof(double));
+    if (status == GKA_OK)
+        raise_through(j, wanted, &values, most);
+    for (int p = 0; p < 2 && wide && status == GKA_OK; p++) {
+        status = differentiate(&j->problem, policies[p], wanted, &values, error);
+        if (status == GKA_OK)
+            raise_through(j, wanted, &values, most);
+    }
+    gka_golden_free(&values);
+    for (int i = 0; i < GKA_OUTPUTS && status == GKA_OK; i++) {
+        if (!(wanted >> i & 1))
+            continue;
+        /* At least what the implicit gradient is allowed: the same stages are rounded. */
+        const double least = gka_golden_least_tolerance(j, i),
+                     rel = gka_golden_tolerance_of(most[i].rel, 0, least),
+                     row = gka_golden_tolerance_of(most[i].row, 0, least);
+        const golden_error own = j->tolerance[i];
+        j->by_through[i] = (golden_error){isnan(own.rel) || isnan(rel) ? NAN : fmax(own.rel, rel),
+                                          isnan(own.row) || isnan(row) ? NAN : fmax(own.row, row)};
+    }
+    return status;
+}
+
+gka_status gka_golden_make_through(golden_job *j, gka_error *error) {
+    unsigned wanted = j->wanted & differ;
+    if (j->is_long || j->spec->stage != GKA_STAGE_ALL || wanted == 0)
+        return GKA_OK;
+    gka_status status = differentiate(&j->problem, "fp64", wanted, &j->through, error);
+    for (int i = 0; i < GKA_OUTPUTS && status == GKA_OK; i++) {
+        if (!(wanted >> i & 1))
+            continue;
+        const golden_error apart =
+            gka_golden_error_of(&j->problem, i, j->through.of[i], j->steps.of[i], NULL);
+        if (apart.rel > j->tolerance[i].rel || apart.row > j->tolerance[i].row)
+            continue;
+        gka_free(j->through.of[i]);
+        j->through.of[i] = NULL;
+        wanted &= ~(1u << i);
+    }
+    return status == GKA_OK && wanted != 0 ? measure_through(j, wanted, error) : status;
+}
