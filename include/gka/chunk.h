@@ -8,10 +8,11 @@
  *   6  gka_chunk_decode         one token (NUMERICS 5)
  *   7  gka_chunk_by_segments    the tokens cut, states handed on: one sequence on several devices
  *   8  gka_chunk_spectrum       the largest eigenvalue against the interval the solver assumes
+ *   9  gka_chunk_serve          a server's prefill and decode steps, as its kernels compute them
  *
  * The same code runs in exact64 (no rounding point on: the formulas of NUMERICS 4 in binary64, r
- * Chebyshev steps) and in h100 (all on: the bits of the released kernels run with num_warps = 4).
- * Results do not depend on threads.
+ * Chebyshev steps) and in h100 (all on: the bits of the released kernels, by default with num_warps
+ * = 4). Results do not depend on threads.
  */
 #ifndef GKA_CHUNK_H
 #define GKA_CHUNK_H
@@ -82,7 +83,17 @@ typedef enum gka_operand {
 GKA_API const char *gka_operand_name(gka_operand operand); /* "bf16", "split", "tf32", "fp16" */
 GKA_API int gka_operand_find(const char *name);            /* -1: none */
 
-/* The released kernels that a training step launches. */
+/* The autotuned kernels: those whose num_warps a run of the released code chooses by timing. Every
+ * value in the lists was run on an H200 (scripts/gpu/capture_kernels.py); num_stages and the tile
+ * sizes change no bit, and num_warps changes the orders of sums in five kernels alone:
+ *   solve       H, f, x and the backward's p: 1, 2, 4, 8
+ *   solve_dk    the suffix states of dk and dg (gated): 1, 2, 4, 8
+ *   solve_dh    dk and dg where lambda is not differentiated through (not emulated: as with 4)
+ *   states      chunk states, forward and back: changes nothing
+ *   output      o: changes nothing
+ *   output_bwd  gradients of the output stage: 2, 4
+ *   gates       sums of log gates and of their gradients: 1 apart from 2, 4, 8
+ *   decode      the one-token kernel of a server: 2, 4, 8 (its prefill's solve: solve) */
 typedef enum gka_launch {
     GKA_LAUNCH_SOLVE,
     GKA_LAUNCH_SOLVE_DK,
@@ -91,9 +102,10 @@ typedef enum gka_launch {
     GKA_LAUNCH_OUTPUT,
     GKA_LAUNCH_OUTPUT_BWD,
     GKA_LAUNCH_GATES,
+    GKA_LAUNCH_DECODE,
     GKA_LAUNCHES
 } gka_launch;
-GKA_API const char *gka_launch_name(gka_launch launch); /* "solve", "solve_dk", ... */
+GKA_API const char *gka_launch_name(gka_launch kernel); /* "solve", "solve_dk", .. */
 
 typedef struct gka_profile {
     const char *name;
@@ -106,15 +118,16 @@ typedef struct gka_profile {
                     later stage reads both parts, with <p_t, x_t> then in fp32 */
     int handoff; /* bf16 parts of what the layer's stages hand over, q', dq' and dx: 1, or 2 (then
                     q' is rounded once, from fma(alpha, x - q, q)) */
-    double margin;     /* m: the spectrum is taken to lie in [a f, (a + 1 + m) f]; [0, 1] */
     double least_gate; /* finite log gates below it are taken as it; 0: as they are */
+    double margin;     /* m: the spectrum is taken to lie in [a f, (a + 1 + m) f]; [0, 1] */
     int num_iter;      /* in place of the problem's; 0: the problem's */
-    int num_warps; /* of the solver's kernel: 2, 4 or 8; 0: 4. The others keep four. It decides in
-                      what order f is summed: measured for 4; for 2 and 8 derived from the layouts
-                      Triton 3.6 compiles for D = 64, 128 and C = 32, 64, not measured */
+    int num_warps[GKA_LAUNCHES]; /* of each autotuned kernel: 1, 2, 4 or 8; 0: 4 */
+    /* The solver's kernel as it was derived before its configurations were measured: one value of f
+     * where some have two, as stored and as used. Goldens of format 1 keep their bytes by it. */
+    bool one_f;
     /* The inputs are fp16 numbers, and so is whatever the kernels round to bf16 above: they cast to
-     * the type of their operands. Derived from their sources, not measured. Beyond 65504 a number
-     * is Inf then: with norm_reduce released every f above 256. */
+     * the type of their operands, as the hardware's files show. Beyond 65504 a number is Inf then:
+     * with norm_reduce released every f above 256. */
     bool fp16;
     /* States pass from chunk to chunk in the inputs' type, not in binary32, forward and back:
      * kernels that hand them on through memory. Final states are what the last chunk computed. */
@@ -126,10 +139,9 @@ typedef struct gka_profile {
  * other name. */
 GKA_API gka_status gka_profile_find(const char *name, gka_profile *profile, gka_error *error);
 /* Applies one setting: POINT=exact|released (POINT may be all), form=NAME, operand=NAME, store=1|2,
- * handoff=1|2, margin=M (a number, or a power of two as 2^-6), num_iter=N, num_warps=2|4|8,
- * inputs=bf16|fp16, states=working|low; KERNEL.num_warps=W of one kernel (gka_launch_name; the
- * plain num_warps is solve's), all.num_warps=W of every one. What is emulated has four warps in all
- * but solve: there other numbers are refused. GKA_BAD_ARGUMENT with a line. */
+ * handoff=1|2, margin=M (a number, or a power of two as 2^-6), num_iter=N, inputs=bf16|fp16,
+ * states=working|low, KERNEL.num_warps=1|2|4|8 (gka_launch; all.num_warps sets every kernel that
+ * has the value in its list, num_warps the solver's alone). GKA_BAD_ARGUMENT with a line. */
 GKA_API gka_status gka_profile_set(gka_profile *profile, const char *setting, gka_error *error);
 static inline bool gka_profile_has(const gka_profile *profile, gka_point point) {
     return profile->released >> point & 1u;
@@ -258,6 +270,30 @@ GKA_API gka_status gka_chunk_spectrum(const gka_problem *problem, double *lambda
  * interval [a f, (a + 1 + margin) f]: T_{r+1}(2 (1 + e)/(1 + margin) - 1) over
  * T_{r+1}(1 + 2 a/(1 + margin)) (NUMERICS 1); above 1 it grows. */
 GKA_API double gka_chunk_residual_factor(double e, double a, double margin, int r);
+
+/* ---- 9 serving ----------------------------------------------------------------------------- */
+
+/* A server's run: a prefill of the first tokens by chunks, then one token after another from the
+ * states that the one before left. The problem is as the server has it, not folded: beta and
+ * q, k before they are normalised (normalise is not read: the kernels do it). */
+typedef struct gka_serving {
+    int64_t prefill;            /* tokens of each sequence; packed sequences: all */
+    gka_dtype h_dtype, u_dtype; /* of the states as they are kept between tokens */
+    int cuts;                   /* the prefill in pieces, each from the states before it */
+    const int64_t *cut;         /* [cuts] tokens at which a new piece begins, increasing */
+} gka_serving;
+
+/* Arrays of the caller; NULL: not wanted. */
+typedef struct gka_served {
+    double *prefill_o;             /* [B,prefill,H,V] */
+    double *prefill_h, *prefill_u; /* [N,H,D,D], [N,H,D,V] */
+    double *decode_o;              /* [B,T - prefill,H,V] */
+    double *decode_h, *decode_u;
+} gka_served;
+
+GKA_API gka_status gka_chunk_serve(const gka_problem *problem, const gka_profile *profile,
+                                   const gka_serving *serving, const gka_served *out,
+                                   gka_error *error);
 
 #ifdef __cplusplus
 }

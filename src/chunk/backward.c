@@ -98,7 +98,7 @@ void gka_backward_suffix_sum(const chunk_plan *plan, int64_t C, const double *dG
             dg[i] = sum = w(f32, sum + dG[i]);
         return;
     }
-    const double total = sum_rows(plan, C, dG);
+    const double total = sum_rows(plan, GKA_LAUNCH_GATES, C, dG);
     gka_scan_sum(plan->order, C, dG, scratch);
     for (int64_t i = 0; i < C; i++)
         dg[i] = w(f32, w(f32, total - scratch[i]) + dG[i]);

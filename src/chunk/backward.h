@@ -74,8 +74,10 @@ static inline bool merged(const chunk_plan *plan) {
     return !plan->hardware && !chunk_has(plan, GKA_POINT_H0_SIGN);
 }
 
-static inline double sum_rows(const chunk_plan *plan, int64_t n, const double *a) {
-    return gka_lane_sum(plan->order, n, a);
+/* The sum of n numbers, one to a thread, in the kernel named. */
+static inline double sum_rows(const chunk_plan *plan, gka_launch kernel, int64_t n,
+                              const double *a) {
+    return gka_lane_sum(plan->order, plan->warps[kernel], n, a);
 }
 
 /* Row of token t in a [B,T,H] tensor. */

@@ -26,6 +26,7 @@ static void attention_keys(const backward *run, backward_work *work, const doubl
     const chunk_work *const base = &work->base;
     const chunk_tile *const tile = &base->tile;
     const int64_t D = plan->D, V = plan->V, C = tile->C;
+    const int warps = plan->warps[GKA_LAUNCH_OUTPUT_BWD];
     const bool f32 = plan->f32, bf = operand(plan);
     double *const dS = work->dS, *const dq = work->dq, *const dk = work->dk, *const U0 = base->U0;
     const gka_matrix dO = {dout, V, 1}, Vm = {tile->v, V, 1}, Q = {work->mix, D, 1},
@@ -79,11 +80,12 @@ static void attention_keys(const backward *run, backward_work *work, const doubl
                 const double qq = gka_row_dot(plan->order, C, width, dq + i, work->mix + i);
                 const double row = gka_row_dot(plan->order, C, C, dS + t * C, S + t * C);
                 part[t] = w(f32, w(f32, w(f32, qq - kk) + row) -
-                                     gka_column_products(plan->order, C, dS + t, S + t, C));
+                                     gka_column_products(plan->order, warps, C, dS + t, S + t, C));
             }
             const double UdU =
-                gka_block_dot(plan->order, width, V, U + from * V, work->dU + from * V, V);
-            const double kk = gka_tile_dot(plan->order, C, width, dk + from, tile->k + from, D);
+                gka_block_dot(plan->order, warps, width, V, U + from * V, work->dU + from * V, V);
+            const double kk =
+                gka_tile_dot(plan->order, warps, C, width, dk + from, tile->k + from, D);
             const double all = fma_w(f32, UdU, tile->decay, kk);
             part[tile->n - 1] = w(f32, part[tile->n - 1] + all);
             for (int64_t t = 0; t < C; t++)

@@ -27,7 +27,7 @@ static void solve_tile(const backward *run, backward_work *work, const backward_
             copy(work->p + i * D, run->p + backward_row(run, c, t + i) * D, D);
     } else {
         gka_chunk_gates(plan, chunk_has(plan, GKA_POINT_MASK), &base->tile, base->row);
-        gka_chunk_solve(plan, base, work->dx, work->f);
+        gka_chunk_solve(plan, base, work->dx, work->f, true);
         gka_chunk_gates(plan, false, &base->tile, base->row);
         for (int64_t i = 0; i < C * D; i++)
             work->p[i] = i < n * D ? gka_chunk_round(plan->stored, base->x[i]) : 0;
@@ -123,13 +123,13 @@ static void through_outer(const backward *run, backward_work *work) {
     }
     const bool low_dot = chunk_has(plan, GKA_POINT_GRAD_DOT) && D >= 32 && plan->hardware;
     const double EH = low_dot ? gka_dot_low(plan->profile.fp16, D, work->E0, base->H0)
-                              : gka_dot_state(plan->order, D, work->E0, base->H0);
+                              : gka_dot_state(plan->order, 4, D, work->E0, base->H0);
     if (!kernel) {
         gka_backward_through_gates(plan, C, tile->n, base->score, work->t2, last,
                                    w(f32, tile->decay * EH), base->row2, dG);
         return;
     }
-    const double all = fma_w(f32, tile->decay, EH, sum_rows(plan, C, last));
+    const double all = fma_w(f32, tile->decay, EH, gka_lane_sum(plan->order, 4, C, last));
     const int64_t end = plan->hardware ? C - 1 : tile->n - 1;
     dG[end] = w(f32, dG[end] + all);
 }
@@ -279,6 +279,19 @@ static void through_ridge(const backward *run, backward_work *work) {
         work->part[i] = chunk_low(plan, GKA_POINT_GRAD_STATE, work->part[i]);
 }
 
+/* <a, b> over a row of D in the kernel that runs through the suffix states. wgmma tiles (64 rows,
+ * at least four warps): eight warps halve the row; else the warps share it as far as 16 columns
+ * each, or as the rows leave them. */
+static double later_row(const chunk_plan *plan, int64_t C, const double *a, const double *b) {
+    const int64_t D = plan->D, warps = plan->warps[GKA_LAUNCH_SOLVE_DK];
+    if (warps == 4)
+        return gka_row_dot(plan->order, C, D, a, b);
+    if (C >= 64 && warps == 8)
+        return gka_row_dot_pieces(plan->order, 2, D, a, b);
+    const int64_t most = C >= 32 ? D / 16 : D / 8, shared = warps < most ? warps : most;
+    return gka_row_dot_shared(plan->order, shared, D, a, b);
+}
+
 /* What later chunks send back through Z: dk2 = -tail_j Z k_j, and its part of dG; Z is carried on
  * past this chunk. */
 static void through_later(const backward *run, backward_work *work, double *dk2) {
@@ -304,10 +317,11 @@ static void through_later(const backward *run, backward_work *work, double *dk2)
     for (int64_t i = 0; i < C * D; i++)
         dk2[i] = 0 - dk2[i];
     for (int64_t j = 0; j < C; j++)
-        dG2[j] = w(f32, gka_row_dot(plan->order, C, D, dk2 + j * D, tile->k + j * D) / 2);
+        dG2[j] = w(f32, later_row(plan, C, dk2 + j * D, tile->k + j * D) / 2);
     for (int64_t i = 0; i < D * D; i++) /* rounded here, but fused where Z is carried on */
         work->DD[i] = w(f32, work->Z[i] * tile->decay);
-    const double ZH = gka_dot_state(plan->order, D, work->DD, base->H0);
+    const double ZH =
+        gka_dot_state(plan->order, plan->warps[GKA_LAUNCH_SOLVE_DK], D, work->DD, base->H0);
     if (!plan->hardware) { /* by dk2_j = -tail_j Z k_j */
         for (int64_t j = 0; j < C; j++)
             dG2[j] = -dG2[j];
@@ -315,7 +329,7 @@ static void through_later(const backward *run, backward_work *work, double *dk2)
                                    work->dG);
         zero(dG2, C);
     } else {
-        const double all = w(f32, ZH / 2 - sum_rows(plan, C, dG2));
+        const double all = w(f32, ZH / 2 - sum_rows(plan, GKA_LAUNCH_SOLVE_DK, C, dG2));
         dG2[tile->n - 1] = w(f32, dG2[tile->n - 1] + all);
     }
     for (int64_t j = 0; j < C; j++)

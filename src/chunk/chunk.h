@@ -14,7 +14,8 @@ typedef enum chunk_kind {
     CHUNK_SPLIT, /* sums of two bf16 numbers */
     CHUNK_FP16,
     CHUNK_TF32,
-    CHUNK_WORKING /* any numbers of the working precision */
+    CHUNK_TF32_CUT, /* cut to tf32, as the tensor core reads binary32 numbers */
+    CHUNK_WORKING   /* any numbers of the working precision */
 } chunk_kind;
 
 /* What a computation is asked to do; constant while it runs. */
@@ -26,23 +27,27 @@ typedef struct chunk_plan {
     bool f32, gated; /* working precision is binary32; g is given */
     bool hardware;   /* a device with a tensor core: no special treatment of g = -inf, f = 0 */
     sum_order order; /* of elementwise sums */
-    int warps;       /* of the solver's kernel, for its sums */
-    double a, s;     /* ridge ratio and scale, rounded as PARAMETERS says */
-    double width;    /* L - mu = width f: 1 + the profile's margin, rounded likewise */
+    int warps[GKA_LAUNCHES]; /* of the kernels, for their sums */
+    double a, s;             /* ridge ratio and scale, rounded as PARAMETERS says */
+    double width;            /* L - mu = width f: 1 + the profile's margin, rounded likewise */
     int num_iter;
     chunk_kind low;            /* the 16-bit type: of the inputs, and what points round to */
     chunk_kind operand, score; /* of the iteration's products */
-    chunk_kind snapshot;       /* H_0 as the solver reads it */
-    chunk_kind stored;         /* x and p */
-    chunk_kind mixed;          /* q' */
-    chunk_kind cotangent;      /* dq' and dx */
+    chunk_kind rows, keys;     /* x and K in x K^T, K in K K^T and (x K^T . M) K */
+    bool evens_first;     /* those products take every 16 terms as eight even, eight odd ones */
+    chunk_kind snapshot;  /* H_0 as the solver reads it */
+    chunk_kind stored;    /* x and p */
+    chunk_kind mixed;     /* q' */
+    chunk_kind cotangent; /* dq' and dx */
     const gka_device *exact;
 } chunk_plan;
 
 /* One tile of tokens with its gates. */
 typedef struct chunk_tile {
-    int64_t C, n;                /* rows, tokens; rows from n on are zero */
-    double *q, *k, *v;           /* [C,D], [C,D], [C,V] */
+    int64_t C, n;      /* rows, tokens; rows from n on are zero */
+    double *q, *k, *v; /* [C,D], [C,D], [C,V] */
+    /* [C,D]: k as the solver's sums have it, as x K^T and K K^T, and as (x K^T . M) K. */
+    const double *k_sum, *k_dot, *k_right;
     double *g, *G, *expG, *tail; /* [C]: g, G, exp(G_t), exp(G_n - G_t) */
     double *M;                   /* [C,C] */
     double decay;                /* exp(G_n) */
@@ -51,18 +56,19 @@ typedef struct chunk_tile {
 /* The workspace of one worker. */
 typedef struct chunk_work {
     chunk_tile tile;
-    double *H, *H0;                     /* [D,D] state, and the snapshot the solver reads */
-    double *U, *U0;                     /* [D,V] */
-    double *f, *lambda, *sigma, *delta; /* [C] */
-    struct chebyshev_row *rows;         /* [C] */
-    double *x, *x_prev, *y, *p;         /* [C,D] */
-    double *z, *grad;                   /* [C,max(D,V)] */
-    double *score, *MS;                 /* [C,C] */
-    double *row, *row2;                 /* [max(C,D,V)] */
-    double *x_wait;                     /* [C + C_out, D] solved rows the output stage waits for */
-    double *DD;                         /* [max(D,V) D] */
-    double *part;                       /* one part of an operand before it is packed */
-    void *left, *right;                 /* packed operands of a single product */
+    double *H, *H0;                 /* [D,D] state, and the snapshot the solver reads */
+    double *U, *U0;                 /* [D,V] */
+    double *f, *used_f;             /* [C]: f as stored, and as the iteration has it */
+    double *lambda, *sigma, *delta; /* [C] */
+    struct chebyshev_row *rows;     /* [C] */
+    double *x, *x_prev, *y, *p;     /* [C,D] */
+    double *z, *grad;               /* [C,max(D,V)] */
+    double *score, *MS;             /* [C,C] */
+    double *row, *row2;             /* [max(C,D,V)] */
+    double *x_wait;                 /* [C + C_out, D] solved rows the output stage waits for */
+    double *DD;                     /* [max(D,V) D] */
+    double *part;                   /* one part of an operand before it is packed */
+    void *left, *right;             /* packed operands of a single product */
     void *pack_H, *pack_K, *pack_Kt;
     int64_t *multiply_adds; /* counts those of matrix products; NULL: nobody asks */
 } chunk_work;
@@ -91,6 +97,12 @@ static inline double chunk_low(const chunk_plan *plan, gka_point point, double x
 double gka_chunk_exp(const chunk_plan *plan, double x);
 double gka_chunk_div(const chunk_plan *plan, double x, double y);
 double gka_chunk_sqrt(const chunk_plan *plan, double x);
+
+/* Where term i of a product along a row stands among its terms: of every 16 the even ones first, if
+ * the plan says so. */
+static inline int64_t chunk_place(const chunk_plan *plan, int64_t i) {
+    return plan->evens_first ? i / 16 * 16 + i % 2 * 8 + i % 16 / 2 : i;
+}
 
 /* x rounded to a kind, to nearest even; two parts: bf16(x) + bf16(x - bf16(x)). */
 double gka_chunk_round(chunk_kind kind, double x);
@@ -151,34 +163,46 @@ static inline void chebyshev_next(const chunk_plan *plan, chebyshev_row *c) {
 
 /* (x, x_prev) = (omega x - (step omega (y + lambda x - q) + (omega - 1) x_prev), x), y = H x; the
  * fused operations are those of the released kernels. */
-static inline void chebyshev_row_step_in(bool f32, int64_t D, const chebyshev_row *c,
+static inline void chebyshev_row_step_in(bool f32, bool r_fused, int64_t D, const chebyshev_row *c,
                                          const double *y, const double *q, double *x,
                                          double *x_prev) {
     const double so = w(f32, c->step * c->omega), om1 = w(f32, c->omega - 1);
     for (int64_t i = 0; i < D; i++) {
         const double r = w(f32, fma_w(f32, c->lambda, x[i], y[i]) - q[i]);
-        const double grad = fma_w(f32, x_prev[i], om1, w(f32, so * r));
+        const double grad = r_fused ? fma_w(f32, so, r, w(f32, x_prev[i] * om1))
+                                    : fma_w(f32, x_prev[i], om1, w(f32, so * r));
         const double next = fma_w(f32, x[i], c->omega, -grad);
         x_prev[i] = x[i];
         x[i] = next;
     }
 }
 
-static inline void chebyshev_row_step(bool f32, int64_t D, const chebyshev_row *c, const double *y,
-                                      const double *q, double *x, double *x_prev) {
-    if (f32)
-        chebyshev_row_step_in(true, D, c, y, q, x, x_prev);
+/* r_fused: of the two products of grad the other one is fused, as some compiled kernels have it. */
+static inline void chebyshev_row_step(bool f32, bool r_fused, int64_t D, const chebyshev_row *c,
+                                      const double *y, const double *q, double *x, double *x_prev) {
+    if (!f32)
+        chebyshev_row_step_in(false, false, D, c, y, q, x, x_prev);
+    else if (r_fused)
+        chebyshev_row_step_in(true, true, D, c, y, q, x, x_prev);
     else
-        chebyshev_row_step_in(false, D, c, y, q, x, x_prev);
+        chebyshev_row_step_in(true, false, D, c, y, q, x, x_prev);
 }
 
 /* ---- the steps on a tile -------------------------------------------------------------------- */
 
-/* f_t of the tile from H0, tile. */
+/* Whether a thread of the solver's kernel holds a whole row of [C,C] in its sum over gates. */
+static inline bool chunk_row_in_thread(const chunk_plan *plan, int64_t C) {
+    const int warps = plan->warps[GKA_LAUNCH_SOLVE];
+    return plan->order == SUM_WARP && warps < 4 && C >= 32 * warps;
+}
+
+/* f_t of the tile from H0, tile: as it is stored, and as the iteration has it (used_f of work). */
 void gka_chunk_norm(const chunk_plan *plan, chunk_work *work, double *f);
 
-/* x = num_iter steps of the profile's form on (H_t + lambda_t I) x = rhs, unrounded, in work->x. */
-void gka_chunk_solve(const chunk_plan *plan, chunk_work *work, const double *rhs, const double *f);
+/* x = num_iter steps of the profile's form on (H_t + lambda_t I) x = rhs, unrounded, in work->x.
+ * f_given: the kernel reads f from memory, as the backward's solve does. */
+void gka_chunk_solve(const chunk_plan *plan, chunk_work *work, const double *rhs, const double *f,
+                     bool f_given);
 
 /* S = exp(G_n) S + K^T diag(tail) W, S [D,N], W [C,N]. */
 void gka_chunk_state(const chunk_plan *plan, chunk_work *work, double *S, const double *W,
@@ -187,6 +211,13 @@ void gka_chunk_state(const chunk_plan *plan, chunk_work *work, double *S, const 
 /* n numbers of a state as the chunk before handed them on: rounded where the profile's low_states
  * says so. */
 void gka_chunk_handed(const chunk_plan *plan, int64_t n, double *S);
+
+/* n numbers of a state as they are read where the point is released: rounded to 16 bits. */
+void gka_chunk_snapshot(const chunk_plan *plan, gka_point point, int64_t n, const double *S,
+                        double *S0);
+
+/* o [C,V] of the tile's tokens from q' [C,D], U0 and the tile's k and v. */
+void gka_chunk_output(const chunk_plan *plan, chunk_work *work, const double *mixed, double *o);
 
 /* q' of n rows. */
 void gka_chunk_mix(const chunk_plan *plan, int64_t n, const double *q, const double *alpha,

@@ -118,7 +118,7 @@ static void decode_head(void *context, int64_t index, int worker) {
         for (int64_t i = 0; i < D; i++)
             y[i] = w(f32, y[i] + z[i]);
         chebyshev_next(plan, &c);
-        chebyshev_row_step(f32, D, &c, y, q, x, x_prev);
+        chebyshev_row_step(f32, false, D, &c, y, q, x, x_prev);
     }
     if (!plan->hardware && f == 0)
         memset(x, 0, (size_t)D * sizeof(double));

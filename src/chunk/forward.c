@@ -80,12 +80,6 @@ static void store_rows(double *to, const gka_problem *problem, int64_t b, int64_
                    (size_t)width * sizeof(double));
 }
 
-static void snapshot(const chunk_plan *plan, gka_point point, int64_t count, const double *S,
-                     double *S0) {
-    for (int64_t i = 0; i < count; i++)
-        S0[i] = chunk_low(plan, point, S[i]);
-}
-
 /* The solver's tile of n tokens from t on: x rounded as stored, f, G; H advanced. */
 static void solve_tile(forward *run, chunk_work *work, int64_t b, int64_t t, int64_t n, int64_t h,
                        double *x_out, gka_chunk_report *report) {
@@ -97,9 +91,9 @@ static void solve_tile(forward *run, chunk_work *work, int64_t b, int64_t t, int
     if (restart)
         memset(work->H, 0, (size_t)(D * D) * sizeof(double));
     gka_chunk_gates(plan, chunk_has(plan, GKA_POINT_MASK), &work->tile, work->row);
-    snapshot(plan, GKA_POINT_STATE_SNAPSHOT, D * D, work->H, work->H0);
+    gka_chunk_snapshot(plan, GKA_POINT_STATE_SNAPSHOT, D * D, work->H, work->H0);
     gka_chunk_norm(plan, work, work->f);
-    gka_chunk_solve(plan, work, work->tile.q, work->f);
+    gka_chunk_solve(plan, work, work->tile.q, work->used_f, false);
     for (int64_t i = 0; i < n * D; i++) {
         x_out[i] = gka_chunk_round(plan->stored, work->x[i]);
         report->nonfinite += !isfinite(x_out[i]);
@@ -112,27 +106,12 @@ static void solve_tile(forward *run, chunk_work *work, int64_t b, int64_t t, int
     gka_chunk_state(plan, work, work->H, work->tile.k, D);
 }
 
-/* o_t = s exp(G_t) U_0^T q' + s sum_j M_tj <q'_t, k_j> v_j */
-static void output_tile(forward *run, chunk_work *work, int64_t b, int64_t t, int64_t n, int64_t h,
-                        const double *x) {
-    const chunk_plan *const plan = run->plan;
-    const gka_problem *const problem = plan->problem;
-    const int64_t D = plan->D, V = plan->V, C = plan->C_out;
+/* o of the tile's n tokens from q' [C,D], U0 and the tile's k and v, in o [C,V]. */
+void gka_chunk_output(const chunk_plan *plan, chunk_work *work, const double *mixed, double *o) {
+    const chunk_tile *const tile = &work->tile;
+    const int64_t D = plan->D, V = plan->V, C = tile->C;
     const bool f32 = plan->f32, rounded = chunk_has(plan, GKA_POINT_OUTPUT_SCORE);
-    const bool restart = gka_chunk_restarts(plan, b, t, h);
-    chunk_tile *const tile = &work->tile;
-    gka_chunk_load(plan, b, t, n, h, C, restart, tile);
-    if (restart)
-        memset(work->U, 0, (size_t)(D * V) * sizeof(double));
-    gka_chunk_gates(plan, false, tile, work->row);
-    snapshot(plan, GKA_POINT_OUTPUT_STATE, D * V, work->U, work->U0);
-    for (int64_t i = 0; i < n; i++)
-        work->row[i] = gka_problem_alpha(problem, b, t + i, h);
-    double *const mixed = work->y, *const o = work->z, *const A = work->score,
-                  *const inner = work->grad;
-    memset(mixed, 0, (size_t)(C * D) * sizeof(double));
-    gka_chunk_mix(plan, n, tile->q, work->row, x, mixed);
-
+    double *const A = work->score, *const inner = work->grad;
     memset(o, 0, (size_t)(C * V) * sizeof(double));
     memset(A, 0, (size_t)(C * C) * sizeof(double));
     memset(inner, 0, (size_t)(C * V) * sizeof(double));
@@ -148,12 +127,39 @@ static void output_tile(forward *run, chunk_work *work, int64_t b, int64_t t, in
     }
     chunk_product(plan, work, rounded, C, V, C, (gka_matrix){A, C, 1}, (gka_matrix){tile->v, V, 1},
                   inner, V);
-    for (int64_t i = 0; i < n; i++)
+    for (int64_t i = 0; i < tile->n; i++)
         for (int64_t j = i * V; j < (i + 1) * V; j++) {
             const double outer = plan->gated ? w(f32, o[j] * tile->expG[i]) : o[j];
             o[j] = chunk_low(plan, GKA_POINT_STORE_O,
                              fma_w(f32, plan->s, outer, w(f32, plan->s * inner[j])));
         }
+}
+
+void gka_chunk_snapshot(const chunk_plan *plan, gka_point point, int64_t count, const double *S,
+                        double *S0) {
+    for (int64_t i = 0; i < count; i++)
+        S0[i] = chunk_low(plan, point, S[i]);
+}
+
+/* o_t = s exp(G_t) U_0^T q' + s sum_j M_tj <q'_t, k_j> v_j */
+static void output_tile(forward *run, chunk_work *work, int64_t b, int64_t t, int64_t n, int64_t h,
+                        const double *x) {
+    const chunk_plan *const plan = run->plan;
+    const gka_problem *const problem = plan->problem;
+    const int64_t D = plan->D, V = plan->V, C = plan->C_out;
+    const bool restart = gka_chunk_restarts(plan, b, t, h);
+    chunk_tile *const tile = &work->tile;
+    gka_chunk_load(plan, b, t, n, h, C, restart, tile);
+    if (restart)
+        memset(work->U, 0, (size_t)(D * V) * sizeof(double));
+    gka_chunk_gates(plan, false, tile, work->row);
+    gka_chunk_snapshot(plan, GKA_POINT_OUTPUT_STATE, D * V, work->U, work->U0);
+    for (int64_t i = 0; i < n; i++)
+        work->row[i] = gka_problem_alpha(problem, b, t + i, h);
+    double *const mixed = work->y, *const o = work->z;
+    memset(mixed, 0, (size_t)(C * D) * sizeof(double));
+    gka_chunk_mix(plan, n, tile->q, work->row, x, mixed);
+    gka_chunk_output(plan, work, mixed, o);
     store_rows(run->out->o, problem, b, t, h, n, V, o);
     gka_chunk_state(plan, work, work->U, tile->v, V);
 }
@@ -178,7 +184,7 @@ static void forward_head(void *context, int64_t index, int worker) {
          t += plan->C, chunk++) {
         const int64_t end = t + plan->C < span.end ? t + plan->C : span.end;
         if (run->out->h_chunk) {
-            snapshot(plan, GKA_POINT_STATE_SNAPSHOT, D * D, work.H, work.H0);
+            gka_chunk_snapshot(plan, GKA_POINT_STATE_SNAPSHOT, D * D, work.H, work.H0);
             memcpy(run->out->h_chunk + ((span.b * run->chunks + chunk) * problem->H + h) * D * D,
                    work.H0, (size_t)(D * D) * sizeof(double));
         }

@@ -19,6 +19,21 @@ static const char *const point_texts[] = {
 
 static const char *const operand_names[] = {"bf16", "split", "tf32", "fp16"};
 
+/* The kernels and the num_warps in their autotuners' lists, one bit each. */
+static const struct {
+    const char *name;
+    unsigned warps;
+} tuned[GKA_LAUNCHES] = {
+    [GKA_LAUNCH_SOLVE] = {"solve", 1 | 2 | 4 | 8},
+    [GKA_LAUNCH_SOLVE_DK] = {"solve_dk", 1 | 2 | 4 | 8},
+    [GKA_LAUNCH_SOLVE_DH] = {"solve_dh", 1 | 2 | 4 | 8},
+    [GKA_LAUNCH_STATES] = {"states", 1 | 2 | 4 | 8},
+    [GKA_LAUNCH_OUTPUT] = {"output", 2 | 4 | 8},
+    [GKA_LAUNCH_OUTPUT_BWD] = {"output_bwd", 2 | 4},
+    [GKA_LAUNCH_GATES] = {"gates", 1 | 2 | 4 | 8},
+    [GKA_LAUNCH_DECODE] = {"decode", 2 | 4 | 8},
+};
+
 static int find(const char *const *names, int count, const char *name) {
     for (int i = 0; i < count; i++)
         if (!strcmp(names[i], name))
@@ -36,6 +51,10 @@ const char *gka_point_text(gka_point point) {
 
 int gka_point_find(const char *name) {
     return find(point_names, GKA_POINT_COUNT, name);
+}
+
+const char *gka_launch_name(gka_launch kernel) {
+    return tuned[kernel].name;
 }
 
 const char *gka_operand_name(gka_operand operand) {
@@ -86,6 +105,37 @@ static bool parse_count(const char *text, int most, int *count) {
     return *end == '\0' && *count > 0;
 }
 
+/* KERNEL.num_warps=W, all.num_warps=W; num_warps=W is the solver's. */
+static bool set_warps(gka_profile *profile, const char *name, const char *value,
+                      const char **expected) {
+    const char *const dot = strchr(name, '.');
+    const char *const setting = dot ? dot + 1 : name;
+    const char *const kernel = dot ? name : "solve";
+    const size_t length = dot ? (size_t)(dot - name) : strlen(kernel);
+    int warps;
+    *expected = "num_warps=W after '.'";
+    if (strcmp(setting, "num_warps") != 0)
+        return false;
+    *expected = "one of the kernels solve, solve_dk, solve_dh, states, output, output_bwd, gates "
+                "and decode, "
+                "or all, before .num_warps";
+    bool found = false;
+    const bool all = length == 3 && !memcmp(kernel, "all", 3);
+    const bool good = parse_count(value, 8, &warps) && (warps & (warps - 1)) == 0;
+    for (int i = 0; i < GKA_LAUNCHES; i++) {
+        if (!all && (strlen(tuned[i].name) != length || memcmp(tuned[i].name, kernel, length) != 0))
+            continue;
+        found = true;
+        static const char *const lists[] = {"1, 2, 4 or 8", "2, 4 or 8", "2 or 4"};
+        *expected = lists[tuned[i].warps & 1 ? 0 : tuned[i].warps & 8 ? 1 : 2];
+        if (good && (tuned[i].warps & (unsigned)warps))
+            profile->num_warps[i] = warps;
+        else if (!all || !good)
+            return false;
+    }
+    return found;
+}
+
 /* Whether `value` is one for the repair `name`; expected: NULL when there is no such repair. */
 static bool set_repair(gka_profile *profile, const char *name, const char *value,
                        const char **expected) {
@@ -114,11 +164,8 @@ static bool set_repair(gka_profile *profile, const char *name, const char *value
         *expected = "a whole number from 1 to 1000000";
         return parse_count(value, 1000000, &profile->num_iter);
     }
-    if (!strcmp(name, "num_warps")) {
-        *expected = "2, 4 or 8";
-        return parse_count(value, 8, &profile->num_warps) &&
-               (profile->num_warps == 2 || profile->num_warps == 4 || profile->num_warps == 8);
-    }
+    if (!strcmp(name, "num_warps") || strchr(name, '.'))
+        return set_warps(profile, name, value, expected);
     if (!strcmp(name, "inputs")) {
         *expected = "bf16 or fp16";
         profile->fp16 = !strcmp(value, "fp16");
@@ -136,37 +183,6 @@ static bool set_repair(gka_profile *profile, const char *name, const char *value
     return false;
 }
 
-static const char *const launch_names[] = {"solve",  "solve_dk",   "solve_dh", "states",
-                                           "output", "output_bwd", "gates"};
-
-const char *gka_launch_name(gka_launch launch) {
-    return launch_names[launch];
-}
-
-/* KERNEL.SETTING=VALUE, `dot` at its dot. */
-static gka_status set_launch(gka_profile *profile, const char *setting, const char *dot,
-                             gka_error *error) {
-    char name[16] = {0};
-    const size_t length = (size_t)(dot - setting);
-    if (length < sizeof name)
-        memcpy(name, setting, length);
-    const bool all = strcmp(name, "all") == 0;
-    const int launch = all ? (int)GKA_LAUNCHES : find(launch_names, GKA_LAUNCHES, name);
-    if (launch < 0)
-        return gka_fail(error, GKA_BAD_ARGUMENT,
-                        "'%s': expected solve, solve_dk, solve_dh, states, output, output_bwd, "
-                        "gates or all before '.'",
-                        setting);
-    if (strncmp(dot, ".num_warps=", 11) != 0)
-        return gka_fail(error, GKA_BAD_ARGUMENT, "'%s': expected num_warps=2, 4 or 8 after '.'",
-                        setting);
-    if (launch != GKA_LAUNCH_SOLVE && strcmp(dot, ".num_warps=4") != 0)
-        return gka_fail(error, GKA_BAD_ARGUMENT,
-                        "'%s': expected 4, for only solve is emulated with other numbers of warps",
-                        setting);
-    return all || launch == GKA_LAUNCH_SOLVE ? gka_profile_set(profile, dot + 1, error) : GKA_OK;
-}
-
 gka_status gka_profile_set(gka_profile *profile, const char *setting, gka_error *error) {
     const char *const equals = strchr(setting, '=');
     char name[32] = {0};
@@ -174,8 +190,6 @@ gka_status gka_profile_set(gka_profile *profile, const char *setting, gka_error 
         return gka_fail(error, GKA_BAD_ARGUMENT, "'%s': expected POINT=exact or POINT=released",
                         setting);
     memcpy(name, setting, (size_t)(equals - setting));
-    if (strchr(name, '.') != NULL)
-        return set_launch(profile, setting, strchr(setting, '.'), error);
     gka_profile changed = *profile;
     const char *expected;
     if (set_repair(&changed, name, equals + 1, &expected)) {

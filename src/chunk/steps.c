@@ -60,9 +60,12 @@ void gka_chunk_plan_init(chunk_plan *plan, const gka_problem *problem, const gka
     const chunk_kind handoff = profile->handoff == 2 ? CHUNK_SPLIT : plan->low;
     plan->mixed = kind_at(plan, GKA_POINT_MIX, handoff);
     plan->cotangent = kind_at(plan, GKA_POINT_STORE_GRAD, handoff);
+    plan->rows = plan->operand;
+    plan->keys = plan->low;
     plan->num_iter = profile->num_iter > 0 ? profile->num_iter : problem->num_iter;
     plan->width = w(chunk_has(plan, GKA_POINT_PARAMETERS), 1 + profile->margin);
-    plan->warps = profile->num_warps ? profile->num_warps : 4;
+    for (int i = 0; i < GKA_LAUNCHES; i++)
+        plan->warps[i] = profile->num_warps[i] ? profile->num_warps[i] : 4;
     plan->a = w(chunk_has(plan, GKA_POINT_PARAMETERS), problem->ridge_ratio);
     plan->s = w(chunk_has(plan, GKA_POINT_PARAMETERS), problem->scale);
 }
@@ -91,6 +94,7 @@ void gka_chunk_work_layout(const chunk_plan *plan, chunk_bump *bump, chunk_work 
     chunk_tile *const tile = &work->tile;
     tile->q = take(bump, C, D);
     tile->k = take(bump, C, D);
+    tile->k_sum = tile->k_dot = tile->k_right = tile->k;
     tile->v = take(bump, C, V);
     tile->g = take(bump, C, 1);
     tile->G = take(bump, C, 1);
@@ -102,6 +106,7 @@ void gka_chunk_work_layout(const chunk_plan *plan, chunk_bump *bump, chunk_work 
     work->U = take(bump, D, V);
     work->U0 = take(bump, D, V);
     work->f = take(bump, C, 1);
+    work->used_f = take(bump, C, 1);
     work->lambda = take(bump, C, 1);
     work->rows = gka_chunk_take(bump, (size_t)C, sizeof *work->rows);
     work->sigma = take(bump, C, 1);
@@ -158,6 +163,7 @@ static inline double round_of(chunk_kind kind, double x) {
     case CHUNK_SPLIT: return split(x);
     case CHUNK_FP16: return gka_round_core(&gka_fp16, GKA_NEAREST_EVEN, x, 0);
     case CHUNK_TF32: return gka_round_core(&gka_tf32, GKA_NEAREST_EVEN, x, 0);
+    case CHUNK_TF32_CUT: return gka_cut_tf32(x);
     default: return x;
     }
 }
@@ -177,6 +183,7 @@ void gka_chunk_round_rows(chunk_kind kind, int64_t n, const double *x, double *o
     case CHUNK_SPLIT: round_rows_to(CHUNK_SPLIT, n, x, out); break;
     case CHUNK_FP16: round_rows_to(CHUNK_FP16, n, x, out); break;
     case CHUNK_TF32: round_rows_to(CHUNK_TF32, n, x, out); break;
+    case CHUNK_TF32_CUT: round_rows_to(CHUNK_TF32_CUT, n, x, out); break;
     default:
         if (x != out)
             memcpy(out, x, (size_t)n * sizeof *out);
@@ -196,7 +203,8 @@ static unit product_unit(const chunk_plan *plan, chunk_kind left, chunk_kind rig
     static const gka_mma_input inputs[] = {[CHUNK_BF16] = GKA_MMA_BF16,
                                            [CHUNK_SPLIT] = GKA_MMA_BF16,
                                            [CHUNK_FP16] = GKA_MMA_FP16,
-                                           [CHUNK_TF32] = GKA_MMA_TF32};
+                                           [CHUNK_TF32] = GKA_MMA_TF32,
+                                           [CHUNK_TF32_CUT] = GKA_MMA_TF32};
     const gka_device *const device = plan->profile.device;
     const chunk_kind finer = left > right ? left : right;
     const bool core = chunk_has(plan, GKA_POINT_TENSOR_CORE);
@@ -384,20 +392,33 @@ void gka_chunk_gates(const chunk_plan *plan, bool round_mask, chunk_tile *tile, 
 
 /* ---- norm ---------------------------------------------------------------------------------- */
 
-/* A sum along a row of a tile [C,D] or [C,C] of the solver's kernel. Eight warps have each row of
- * 64 in one warp, and share one of 32; two share the columns where they are more than the rows. */
+/* A sum along a row of a tile [C,D] or [C,C] of the solver's kernel. Of 64 rows each lies in one
+ * warp, but for two warps and more columns than rows: these share it; all warps share one of 32. */
 static double solver_row(const chunk_plan *plan, int64_t C, int64_t n, const double *a,
                          const double *b) {
-    if (plan->warps == 4)
+    const int64_t warps = plan->warps[GKA_LAUNCH_SOLVE];
+    if (warps == 4)
         return gka_row_dot(plan->order, C, n, a, b);
-    const int64_t shared = plan->warps == 8 ? (C < 64 ? 8 : 1) : (plan->D > C ? 2 : 1);
+    const int64_t shared = warps == 2 ? (plan->D > C ? 2 : 1) : C < 64 ? warps : 1;
     return gka_row_dot_shared(plan->order, shared < n / 8 ? shared : n / 8, n, a, b);
 }
 
-/* A sum over the columns of [C,C], spread over lanes; two warps and 64 columns: one thread's. */
+/* Where the compiler forms the sum over gates twice, in one layout for f as it is stored and in the
+ * products' for the iteration: one warp with 128 columns, four and eight with 16 rows. */
+static bool two_cross_sums(const chunk_plan *plan, int64_t C) {
+    const int warps = plan->warps[GKA_LAUNCH_SOLVE];
+    return plan->order == SUM_WARP && !plan->profile.one_f &&
+           ((warps == 1 && plan->D >= 128) || (warps >= 4 && C == 16));
+}
+
+/* A sum over the columns of [C,C]: in one thread, spread over lanes, or (16 rows, four warps or
+ * more) over two lanes of each warp. */
 static double cross_sum(const chunk_plan *plan, int64_t C, const double *a, const double *b) {
-    return plan->warps == 2 && C >= 64 ? gka_row_dot_thread(plan->order, C, a, b)
-                                       : gka_lane_dot(plan->order, C, a, b);
+    if (chunk_row_in_thread(plan, C))
+        return gka_row_dot_thread(plan->order, C, a, b);
+    const int warps = plan->warps[GKA_LAUNCH_SOLVE];
+    return warps >= 4 && C == 16 && !plan->profile.one_f ? gka_pair_dot(plan->order, warps, C, a, b)
+                                                         : gka_lane_dot(plan->order, C, a, b);
 }
 
 /* f_t^2 = exp(2 G_t) ||H_0||^2 + 2 exp(G_t) sum_j M_tj k_j^T H_0 k_j
@@ -411,8 +432,9 @@ static double norm_of_state(const chunk_plan *plan, const chunk_work *work) {
             work->DD[i] = low_of(fp16, work->H0[i]);
             sum += work->DD[i] * work->DD[i];
         }
-        return plan->D >= 32 && plan->hardware ? gka_norm_low(fp16, plan->D, plan->warps, work->DD)
-                                               : low_of(fp16, sum);
+        return plan->D >= 32 && plan->hardware
+                   ? gka_norm_low(fp16, plan->D, plan->warps[GKA_LAUNCH_SOLVE], work->DD)
+                   : low_of(fp16, sum);
     }
     for (int64_t i = 0; i < size; i++)
         sum += work->H0[i] * work->H0[i];
@@ -423,11 +445,11 @@ void gka_chunk_norm(const chunk_plan *plan, chunk_work *work, double *f) {
     const chunk_tile *const tile = &work->tile;
     const int64_t C = tile->C, D = plan->D;
     const bool f32 = plan->f32, square = chunk_has(plan, GKA_POINT_NORM_SQUARE);
-    const gka_matrix K = {tile->k, D, 1}, Kt = {tile->k, 1, D};
+    const gka_matrix K = {tile->k_dot, D, 1}, Kt = {tile->k_dot, 1, D};
     double *const S = work->score, *const Z = work->grad, *const cross = work->row;
 
     memset(S, 0, (size_t)(C * C) * sizeof(double));
-    chunk_product(plan, work, true, C, C, D, K, Kt, S, C);
+    gka_chunk_multiply(plan, work, plan->keys, plan->keys, C, C, D, K, Kt, S, C);
     for (int64_t i = 0; i < C * C; i++) {
         const double s = w(f32, S[i] * S[i]);
         S[i] = square ? low_of(plan->profile.fp16, s) : s;
@@ -438,10 +460,15 @@ void gka_chunk_norm(const chunk_plan *plan, chunk_work *work, double *f) {
                   (gka_matrix){tile->M, C, 1}, (gka_matrix){S, C, 1}, MS, C);
 
     memset(Z, 0, (size_t)(C * D) * sizeof(double));
-    chunk_product(plan, work, chunk_has(plan, GKA_POINT_STATE_SNAPSHOT), C, D, D, K,
-                  (gka_matrix){work->H0, D, 1}, Z, D);
+    const double *k16 = tile->k_sum; /* K as the snapshot's product reads it */
+    if (plan->keys != plan->low) {
+        gka_chunk_round_rows(plan->low, C * D, tile->k_sum, work->y);
+        k16 = work->y;
+    }
+    chunk_product(plan, work, chunk_has(plan, GKA_POINT_STATE_SNAPSHOT), C, D, D,
+                  (gka_matrix){k16, D, 1}, (gka_matrix){work->H0, D, 1}, Z, D);
     for (int64_t j = 0; j < C; j++)
-        cross[j] = solver_row(plan, C, D, tile->k + j * D, Z + j * D);
+        cross[j] = solver_row(plan, C, D, tile->k_sum + j * D, Z + j * D);
 
     const double state = norm_of_state(plan, work);
     if (!plan->gated)
@@ -449,20 +476,39 @@ void gka_chunk_norm(const chunk_plan *plan, chunk_work *work, double *f) {
     for (int64_t t = 0; t < C; t++) {
         const double within = solver_row(plan, C, C, MS + t * C, tile->M + t * C);
         double square_t;
+        double used; /* the square as the iteration has it */
         if (plan->gated) {
-            const double e = tile->expG[t];
-            const double c = cross_sum(plan, C, tile->M + t * C, cross);
-            square_t = fma_w(f32, w(f32, e + e), c, fma_w(f32, e, w(f32, e * state), within));
+            const double e = tile->expG[t], twice = w(f32, e + e);
+            const double rest = fma_w(f32, e, w(f32, e * state), within);
+            const double *const m = tile->M + t * C;
+            const double c = cross_sum(plan, C, m, cross);
+            used = square_t = fma_w(f32, twice, c, rest);
+            if (two_cross_sums(plan, C))
+                used = fma_w(f32, twice, solver_row(plan, C, C, m, cross), rest);
+            else if (chunk_row_in_thread(plan, C) &&
+                     !plan->profile.one_f) /* handed to another thread as a product */
+                used = w(f32, w(f32, twice * c) + rest);
         } else {
-            square_t = w(f32, within + fma_w(f32, cross[t], 2, state));
+            used = square_t = w(f32, within + fma_w(f32, cross[t], 2, state));
         }
         if (!plan->hardware && square_t < 0) /* rounding of a sum that is zero */
-            square_t = 0;
+            used = square_t = 0;
         f[t] = gka_chunk_sqrt(plan, square_t);
+        work->used_f[t] = gka_chunk_sqrt(plan, used);
     }
 }
 
 /* ---- solve --------------------------------------------------------------------------------- */
+
+/* The terms of each row where the products take them. */
+static void place_terms(const chunk_plan *plan, int64_t rows, int64_t n, double *a) {
+    double sixteen[16];
+    for (int64_t i = 0; plan->evens_first && i < rows * n; i += 16) {
+        for (int64_t j = 0; j < 16; j++)
+            sixteen[chunk_place(plan, j)] = a[i + j];
+        memcpy(a + i, sixteen, sizeof sixteen);
+    }
+}
 
 /* y = H_t x for the rows of a tile: (x . exp G) H_0 + ((x K^T) . M) K. `scaled` [C,D] and `rows`
  * [C,D] are of the kind `operand`; scale_after: `scaled` lacks its factors exp G. */
@@ -479,11 +525,12 @@ static void apply(const chunk_plan *plan, const chunk_work *work, const double *
                 y[t * D + i] = w(plan->f32, y[t * D + i] * tile->expG[t]);
 
     memset(score, 0, (size_t)(C * C) * sizeof(double));
-    multiply_packed(plan, work, plan->operand, plan->low, C, C, D, rows, work->pack_Kt, score);
+    multiply_packed(plan, work, plan->rows, plan->keys, C, C, D, rows, work->pack_Kt, score);
     for (int64_t i = 0; i < C * C; i++)
         score[i] = w(plan->f32, score[i] * tile->M[i]);
     gka_chunk_round_rows(plan->score, C * C, score, score);
-    multiply_packed(plan, work, plan->score, plan->low, C, D, C, score, work->pack_K, y);
+    place_terms(plan, C, C, score);
+    multiply_packed(plan, work, plan->score, plan->keys, C, D, C, score, work->pack_K, y);
 }
 
 static void pack_solver(const chunk_plan *plan, const chunk_work *work) {
@@ -491,10 +538,10 @@ static void pack_solver(const chunk_plan *plan, const chunk_work *work) {
     const int64_t C = tile->C, D = plan->D;
     pack_right(work, product_unit(plan, plan->operand, plan->snapshot), plan->snapshot, 0, D, D,
                (gka_matrix){work->H0, D, 1}, work->pack_H);
-    pack_right(work, product_unit(plan, plan->operand, plan->low), plan->low, 0, D, C,
-               (gka_matrix){tile->k, 1, D}, work->pack_Kt);
-    pack_right(work, product_unit(plan, plan->score, plan->low), plan->low, 0, C, D,
-               (gka_matrix){tile->k, D, 1}, work->pack_K);
+    pack_right(work, product_unit(plan, plan->rows, plan->keys), plan->keys, 0, D, C,
+               (gka_matrix){tile->k_dot, 1, D}, work->pack_Kt);
+    pack_right(work, product_unit(plan, plan->score, plan->keys), plan->keys, 0, C, D,
+               (gka_matrix){tile->k_right, D, 1}, work->pack_K);
 }
 
 /* The rows of x and of exp(G_t) x as the products read them. */
@@ -506,14 +553,18 @@ static void round_operands(const chunk_plan *plan, const chunk_work *work, const
         for (int64_t i = t * D; i < (t + 1) * D; i++)
             scaled[i] = plan->gated ? w(plan->f32, tile->expG[t] * x[i]) : x[i];
     gka_chunk_round_rows(plan->operand, C * D, scaled, scaled);
-    gka_chunk_round_rows(plan->operand, C * D, x, rows);
+    gka_chunk_round_rows(plan->rows, C * D, x, rows);
+    place_terms(plan, C, D, rows);
 }
 
-static void three_term(const chunk_plan *plan, chunk_work *work, const double *rhs,
-                       const double *f) {
+static void three_term(const chunk_plan *plan, chunk_work *work, const double *rhs, const double *f,
+                       bool f_given) {
     const int64_t C = work->tile.C, D = plan->D;
     double *const x = work->x, *const x_prev = work->x_prev, *const scaled = work->z,
                   *const rows = work->grad, *const y = work->y;
+    /* f read from memory lies in another layout than the products: the factors of grad are handed
+     * over as they are, and the compiler fuses the other product. */
+    const bool r_fused = f_given && !plan->profile.one_f && chunk_row_in_thread(plan, C);
     memset(x_prev, 0, (size_t)(C * D) * sizeof(double));
     for (int64_t t = 0; t < C; t++) {
         chebyshev_start(plan, f[t], &work->rows[t]);
@@ -525,8 +576,8 @@ static void three_term(const chunk_plan *plan, chunk_work *work, const double *r
         apply(plan, work, scaled, rows, false, y);
         for (int64_t t = 0; t < C; t++) {
             chebyshev_next(plan, &work->rows[t]);
-            chebyshev_row_step(plan->f32, D, &work->rows[t], y + t * D, rhs + t * D, x + t * D,
-                               x_prev + t * D);
+            chebyshev_row_step(plan->f32, r_fused, D, &work->rows[t], y + t * D, rhs + t * D,
+                               x + t * D, x_prev + t * D);
         }
     }
 }
@@ -651,11 +702,12 @@ static void conjugate_gradients(const chunk_plan *plan, chunk_work *work, const 
     }
 }
 
-void gka_chunk_solve(const chunk_plan *plan, chunk_work *work, const double *rhs, const double *f) {
+void gka_chunk_solve(const chunk_plan *plan, chunk_work *work, const double *rhs, const double *f,
+                     bool f_given) {
     pack_solver(plan, work);
     switch (plan->profile.form) {
     case GKA_THREE_TERM:
-    case GKA_FORM_MISPRINTED: three_term(plan, work, rhs, f); break;
+    case GKA_FORM_MISPRINTED: three_term(plan, work, rhs, f, f_given); break;
     case GKA_TWO_TERM: two_term(plan, work, rhs, f); break;
     case GKA_FORM_CG:
     case GKA_FORM_CG_CONSISTENT: conjugate_gradients(plan, work, rhs, f); break;

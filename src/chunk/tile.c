@@ -57,18 +57,28 @@ double gka_row_dot_thread(sum_order order, int64_t n, const double *a, const dou
     return order == SUM_WARP ? chain(true, n, 0, 2, a, b) : dot_in_order(order != SUM64, n, a, b);
 }
 
-double gka_row_dot_shared(sum_order order, int64_t warps, int64_t n, const double *a,
-                          const double *b) {
-    const bool f32 = order != SUM64;
-    if (order != SUM_WARP)
-        return dot_in_order(f32, n, a, b);
+/* Warp j of `warps` holds the columns first(j) = j * `apart`, then every `stride` on to `end`. */
+static double row_by_warps(int64_t warps, int64_t apart, int64_t length, int64_t stride,
+                           const double *a, const double *b) {
     double warp[8], quad[4];
     for (int64_t j = 0; j < warps; j++) {
         for (int64_t t = 0; t < 4; t++)
-            quad[t] = chain(f32, n, 8 * j + 2 * t, 8 * warps, a, b);
-        warp[j] = butterfly(f32, 4, quad);
+            quad[t] = chain(true, j * apart + length, j * apart + 2 * t, stride, a, b);
+        warp[j] = butterfly(true, 4, quad);
     }
-    return butterfly(f32, warps, warp);
+    return butterfly(true, warps, warp);
+}
+
+double gka_row_dot_shared(sum_order order, int64_t warps, int64_t n, const double *a,
+                          const double *b) {
+    return order == SUM_WARP ? row_by_warps(warps, 8, n - 8 * (warps - 1), 8 * warps, a, b)
+                             : dot_in_order(order != SUM64, n, a, b);
+}
+
+double gka_row_dot_pieces(sum_order order, int64_t warps, int64_t n, const double *a,
+                          const double *b) {
+    return order == SUM_WARP ? row_by_warps(warps, n / warps, n / warps, 8, a, b)
+                             : dot_in_order(order != SUM64, n, a, b);
 }
 
 double gka_row_sum(sum_order order, int64_t rows, int64_t n, const double *a) {
@@ -114,19 +124,41 @@ double gka_lane_dot(sum_order order, int64_t n, const double *a, const double *b
     return gka_lane_dot_in(true, order, n, a, b);
 }
 
-double gka_lane_sum(sum_order order, int64_t n, const double *a) {
+double gka_lane_sum(sum_order order, int64_t warps, int64_t n, const double *a) {
     const bool f32 = order != SUM64;
     if (order != SUM_WARP)
         return sum_in_order(f32, n, a);
     double lane[32], warp[64];
     const int64_t width = n < 32 ? n : 32;
-    int64_t warps = 0;
+    int64_t count = 0;
     for (int64_t i = 0; i < n; i += width) {
-        for (int64_t t = 0; t < width; t++)
-            lane[t] = i + t < n ? a[i + t] : 0;
-        warp[warps++] = butterfly(f32, width, lane);
+        for (int64_t t = 0; t < width; t++) {
+            const double value = i + t < n ? a[i + t] : 0;
+            lane[t] = warps == 1 && i > 0 ? w(f32, lane[t] + value) : value;
+        }
+        if (warps > 1 || i + width >= n)
+            warp[count++] = butterfly(f32, width, lane);
     }
-    return butterfly(f32, warps, warp);
+    return butterfly(f32, count, warp);
+}
+
+double gka_pair_dot(sum_order order, int64_t warps, int64_t n, const double *a, const double *b) {
+    double warp[8];
+    if (order != SUM_WARP)
+        return dot_in_order(order != SUM64, n, a, b);
+    if (n > 2 * warps) { /* two registers to a thread: their sums, then the neighbour's */
+        const int64_t half = n / 2;
+        for (int64_t j = 0; j < warps; j++) {
+            double lane[2];
+            for (int64_t i = 2 * j; i < 2 * j + 2; i++)
+                lane[i % 2] = fma_w(true, a[i], b[i], w(true, a[i + half] * b[i + half]));
+            warp[j] = w(true, lane[0] + lane[1]);
+        }
+        return butterfly(true, warps, warp);
+    }
+    for (int64_t j = 0; j < n / 2; j++)
+        warp[j] = fma_w(true, a[2 * j], b[2 * j], w(true, a[2 * j + 1] * b[2 * j + 1]));
+    return butterfly(true, n / 2, warp);
 }
 
 /* Pairs of neighbouring registers a thread adds in order: the compiler fuses the even register's
@@ -174,13 +206,13 @@ double gka_norm_low(bool fp16, int64_t D, int warps, const double *H) {
     return dot_low_by(fp16, warps, D, H, H);
 }
 
-double gka_dot_state(sum_order order, int64_t D, const double *A, const double *B) {
+double gka_dot_state(sum_order order, int64_t warps, int64_t D, const double *A, const double *B) {
     const bool f32 = order != SUM64;
     if (order != SUM_WARP || D < 32)
         return dot_in_order(f32, D * D, A, B);
-    const int64_t across = D / 8 < 32 ? D / 8 : 32, down = 32 / across, step = 4 * down;
-    double warp[4], lane[32];
-    for (int64_t j = 0; j < 4; j++) {
+    const int64_t across = D / 8 < 32 ? D / 8 : 32, down = 32 / across, step = warps * down;
+    double warp[8], lane[32];
+    for (int64_t j = 0; j < warps; j++) {
         for (int64_t t = 0; t < 32; t++) {
             bool first = true;
             lane[t] = 0;
@@ -196,7 +228,7 @@ double gka_dot_state(sum_order order, int64_t D, const double *A, const double *
         }
         warp[j] = butterfly(true, 32, lane);
     }
-    return butterfly(true, 4, warp);
+    return butterfly(true, warps, warp);
 }
 
 double gka_row_dot_low(bool fp16, int64_t n, const double *a, const double *b) {
@@ -239,8 +271,8 @@ double gka_column_sum(sum_order order, int64_t n, const double *a, int64_t strid
     return butterfly(f32, warps, warp);
 }
 
-double gka_column_products(sum_order order, int64_t n, const double *a, const double *b,
-                           int64_t stride) {
+double gka_column_products(sum_order order, int64_t warps, int64_t n, const double *a,
+                           const double *b, int64_t stride) {
     const bool f32 = order != SUM64;
     double sum = 0, warp[4], lane[8];
     if (order != SUM_WARP) {
@@ -248,7 +280,8 @@ double gka_column_products(sum_order order, int64_t n, const double *a, const do
             sum = fma_w(f32, a[i * stride], b[i * stride], sum);
         return sum;
     }
-    const int64_t warps = n >= 64 ? 4 : 1, height = warps == 4 ? 16 : n;
+    const int64_t height = n >= 64 ? 16 : n;
+    warps = n >= 64 ? warps : 1;
     for (int64_t j = 0; j < warps; j++) {
         for (int64_t t = 0; t < 8; t++) {
             const int64_t own = (j * height + t) * stride, next = own + 8 * stride;
@@ -265,7 +298,7 @@ double gka_column_products(sum_order order, int64_t n, const double *a, const do
     return butterfly(f32, warps, warp);
 }
 
-double gka_tile_dot(sum_order order, int64_t rows, int64_t columns, const double *A,
+double gka_tile_dot(sum_order order, int64_t warps, int64_t rows, int64_t columns, const double *A,
                     const double *B, int64_t ld) {
     const bool f32 = order != SUM64;
     double sum = 0, warp[4], lane[32];
@@ -275,23 +308,24 @@ double gka_tile_dot(sum_order order, int64_t rows, int64_t columns, const double
                 sum = fma_w(f32, A[i * ld + j], B[i * ld + j], sum);
         return sum;
     }
-    for (int64_t j = 0; j < 4; j++) {
+    for (int64_t j = 0; j < warps; j++) {
         for (int64_t t = 0; t < 32; t++) {
-            const int64_t top = (16 * j + t / 4) * ld;
-            for (int64_t column = t % 4 * 2; column < columns; column += 8)
-                for (int64_t i = top + column, half = 0; half < 2; half++, i += 8 * ld) {
-                    const bool first = column < 8 && half == 0;
-                    sum = fma_w(f32, A[i], B[i], first ? w(f32, A[i + 1] * B[i + 1]) : sum);
-                    sum = first ? sum : fma_w(f32, A[i + 1], B[i + 1], sum);
-                }
+            bool first = true;
+            for (int64_t row = 16 * j + t / 4; row < rows; row += 16 * warps)
+                for (int64_t column = t % 4 * 2; column < columns; column += 8)
+                    for (int64_t i = row * ld + column, half = 0; half < 2; half++, i += 8 * ld) {
+                        sum = fma_w(f32, A[i], B[i], first ? w(f32, A[i + 1] * B[i + 1]) : sum);
+                        sum = first ? sum : fma_w(f32, A[i + 1], B[i + 1], sum);
+                        first = false;
+                    }
             lane[t] = sum;
         }
         warp[j] = butterfly(f32, 32, lane);
     }
-    return butterfly(f32, 4, warp);
+    return butterfly(f32, warps, warp);
 }
 
-double gka_block_dot(sum_order order, int64_t rows, int64_t columns, const double *A,
+double gka_block_dot(sum_order order, int64_t warps, int64_t rows, int64_t columns, const double *A,
                      const double *B, int64_t ld) {
     const bool f32 = order != SUM64;
     double sum = 0, total = 0, warp[4], lane[32];
@@ -302,21 +336,21 @@ double gka_block_dot(sum_order order, int64_t rows, int64_t columns, const doubl
         return sum;
     }
     for (int64_t from = 0; from < columns; from += 64) {
-        for (int64_t j = 0; j < 4; j++) {
+        for (int64_t j = 0; j < warps; j++) {
             for (int64_t t = 0; t < 32; t++) {
-                for (int64_t row = 2 * j + t / 16; row < 64; row += 8)
+                for (int64_t row = 2 * j + t / 16; row < 64; row += 2 * warps)
                     for (int64_t i = 0; i < 4; i++) {
                         const int64_t at = row * ld + from + t % 16 * 4 + i;
-                        if (row < 8 && i == 0)
+                        if (row < 2 * warps && i == 0)
                             sum = fma_w(f32, A[at], B[at], w(f32, A[at + 1] * B[at + 1]));
-                        else if (row >= 8 || i > 1)
+                        else if (row >= 2 * warps || i > 1)
                             sum = fma_w(f32, A[at], B[at], sum);
                     }
                 lane[t] = sum;
             }
             warp[j] = butterfly(f32, 32, lane);
         }
-        total = w(f32, total + butterfly(f32, 4, warp));
+        total = w(f32, total + butterfly(f32, warps, warp));
     }
     return total;
 }
@@ -335,18 +369,19 @@ double gka_torch_sum(sum_order order, int64_t n, const double *a) {
     const bool f32 = order != SUM64;
     if (order != SUM_WARP)
         return sum_in_order(f32, n, a);
-    const int64_t width = n < 32 ? n : 32;
+    const int64_t each = n >= 128 ? 8 : 1;
+    const int64_t width = n / each < 32 ? n / each : 32;
     double lane[32];
     for (int64_t t = 0; t < width; t++) {
-        double part[4] = {0};
-        for (int64_t i = t, j = 0; i < n; i += width, j++)
-            part[j % 4] = w(f32, part[j % 4] + a[i]);
-        lane[t] = w(f32, w(f32, w(f32, part[0] + part[1]) + part[2]) + part[3]);
+        double part[8] = {0};
+        for (int64_t i = t * each; i < n; i += width * each)
+            for (int64_t j = 0; j < each; j++)
+                part[j] = w(f32, part[j] + a[i + j]);
+        lane[t] = part[0];
+        for (int64_t j = 1; j < each; j++)
+            lane[t] = w(f32, lane[t] + part[j]);
     }
-    for (int64_t distance = 1; distance < width; distance *= 2)
-        for (int64_t t = 0; t < width; t += 2 * distance)
-            lane[t] = w(f32, lane[t] + lane[t + distance]);
-    return lane[0];
+    return butterfly(f32, width, lane);
 }
 
 void gka_scan_sum(sum_order order, int64_t n, const double *a, double *out) {

@@ -48,6 +48,9 @@ double gka_row_dot(sum_order order, int64_t rows, int64_t n, const double *a, co
 /* The same where `warps` (a power of two up to 8) share the row. */
 double gka_row_dot_shared(sum_order order, int64_t warps, int64_t n, const double *a,
                           const double *b);
+/* The same where `warps` share the row by equal pieces of neighbouring columns (wgmma tiles). */
+double gka_row_dot_pieces(sum_order order, int64_t warps, int64_t n, const double *a,
+                          const double *b);
 /* The same where one thread holds the row. */
 double gka_row_dot_thread(sum_order order, int64_t n, const double *a, const double *b);
 /* The same for a plain sum of a_i. */
@@ -57,33 +60,39 @@ double gka_row_sum(sum_order order, int64_t rows, int64_t n, const double *a);
  * half's. */
 double gka_lane_dot_in(bool upper, sum_order order, int64_t n, const double *a, const double *b);
 double gka_lane_dot(sum_order order, int64_t n, const double *a, const double *b);
-double gka_lane_sum(sum_order order, int64_t n, const double *a);
+/* The same for a plain sum; `warps` of the kernel: a single one has n > 32 in its lanes by adding
+ * the blocks of 32 first. */
+double gka_lane_sum(sum_order order, int64_t warps, int64_t n, const double *a);
+/* sum a_i b_i where each of `warps` warps holds two neighbours in two lanes, of every 2 warps. */
+double gka_pair_dot(sum_order order, int64_t warps, int64_t n, const double *a, const double *b);
 /* ||H||_F^2 squared and added in the 16-bit type by `warps` warps (a power of two up to 8), H [D,D]
  * of numbers of that type. */
 double gka_norm_low(bool fp16, int64_t D, int warps, const double *H);
 /* sum_i a[i * stride], i < n rows of a tensor-core tile: within a warp each thread chains the rows
  * 8 apart it holds, lanes 4, 2, 1 rows apart are added, then warps. */
 double gka_column_sum(sum_order order, int64_t n, const double *a, int64_t stride);
-/* sum_i a[i * stride] b[i * stride], the same, each thread's first product fused. */
-double gka_column_products(sum_order order, int64_t n, const double *a, const double *b,
-                           int64_t stride);
+/* sum_i a[i * stride] b[i * stride], the same, each thread's first product fused; of 64 rows and
+ * more, 16 at a time lie in each of `warps` warps. */
+double gka_column_products(sum_order order, int64_t warps, int64_t n, const double *a,
+                           const double *b, int64_t stride);
 /* sum over rows x columns of a tensor-core tile of A_ij B_ij, rows of ld: threads, lanes, warps. */
-double gka_tile_dot(sum_order order, int64_t rows, int64_t columns, const double *A,
+double gka_tile_dot(sum_order order, int64_t warps, int64_t rows, int64_t columns, const double *A,
                     const double *B, int64_t ld);
 /* sum over [rows, columns] of A_ij B_ij, where a thread holds four neighbours along a row, 16
- * threads lie along it and 8 rows at a time are held: 64 x 64 blocks of a state. */
-double gka_block_dot(sum_order order, int64_t rows, int64_t columns, const double *A,
+ * threads lie along it and two rows are held by each warp at a time: 64 x 64 blocks of a state. */
+double gka_block_dot(sum_order order, int64_t warps, int64_t rows, int64_t columns, const double *A,
                      const double *B, int64_t ld);
 /* <A, B> of [D,D], taken as gka_norm_low takes <H, H> by four warps. */
 double gka_dot_low(bool fp16, int64_t D, const double *A, const double *B);
-/* The same order in binary32 with fused multiply-adds. */
-double gka_dot_state(sum_order order, int64_t D, const double *A, const double *B);
+/* The same order in binary32 with fused multiply-adds, by `warps` warps. */
+double gka_dot_state(sum_order order, int64_t warps, int64_t D, const double *A, const double *B);
 /* a^T b of n numbers of the 16-bit type, in it: eight neighbours to a thread, then lanes. */
 double gka_row_dot_low(bool fp16, int64_t n, const double *a, const double *b);
 /* x cut to the 10 fraction bits that the tensor core reads of a tf32 operand. */
 double gka_cut_tf32(double x);
-/* sum a_i of a row as PyTorch's reduction takes it: thread t of 32 holds a_t, a_(t+32), ... in four
- * sums, adds these in order, and then threads 1, 2, 4, 8, 16 apart are added. */
+/* sum a_i of a row as PyTorch 2.11's reduction of bf16 takes it, whatever the number of rows: from
+ * 128 on a thread loads eight neighbours at a time and has a sum for each place, added in order;
+ * below, thread t of 32 adds a_t, a_(t+32). Then threads 16, 8, 4, 2, 1 apart are added. */
 double gka_torch_sum(sum_order order, int64_t n, const double *a);
 /* out_i = a_0 + .. + a_i as a warp scan over blocks of 32. out may be a. */
 void gka_scan_sum(sum_order order, int64_t n, const double *a, double *out);

@@ -59,7 +59,7 @@ static void check_norm(const gka_file *file, int64_t D) {
     for (int64_t i = 0; i < n; i++) {
         const double *const H = h + i * D * D;
         assert_same(name, i, fused_norm_bf16(D, H), low[i]);
-        assert_same(name, i, gka_dot_state(SUM_WARP, D, H, H), wide[i]);
+        assert_same(name, i, gka_dot_state(SUM_WARP, 4, D, H, H), wide[i]);
     }
     gka_free(h), gka_free(low), gka_free(wide);
 }
@@ -138,9 +138,28 @@ static void test_scans(void **state) {
     gka_file_close(file);
 }
 
+/* torch's sums of bf16 terms of wide range, 64 rows of each length (PyTorch 2.11, NVIDIA H200). */
+static void test_torch(void **state) {
+    (void)state;
+    gka_error error = {0};
+    gka_file *file = NULL;
+    assert_int_equal(gka_file_open(GKA_TEST_DATA "/h200/torch_sums.safetensors", &file, &error),
+                     GKA_OK);
+    for (int64_t n = 32; n <= 256; n *= 2) {
+        char name[32];
+        snprintf(name, sizeof name, "%d", (int)n);
+        double *const terms = numbers(file, name, "terms"), *const sum = numbers(file, name, "sum");
+        for (int64_t i = 0; i < 64; i++)
+            assert_same(name, i, gka_torch_sum(SUM_WARP, n, terms + i * n), sum[i]);
+        gka_free(terms), gka_free(sum);
+    }
+    gka_file_close(file);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_norms),
+        cmocka_unit_test(test_torch),
         cmocka_unit_test(test_rows),
         cmocka_unit_test(test_scans),
     };

@@ -1062,8 +1062,8 @@ static void test_every_order_adds_every_term(void **state) {
     free(H);
 }
 
-/* num_warps decides in what order f is summed and nothing else: four is what the files show; two
- * and eight change f by no more than its sums in bf16 can (128 terms to a thread, 8 levels). */
+/* num_warps of the solver changes f by no more than its sums in bf16 can (128 terms to a thread, 8
+ * levels). conformance/configurations has the bits. */
 static void test_warps_of_the_solver(void **state) {
     (void)state;
     gka_generator generator = bf16_problem();
@@ -1096,6 +1096,37 @@ static void test_warps_of_the_solver(void **state) {
     for (int i = 0; i < 4; i++)
         free(fro[i]);
     gka_problem_free(&p);
+}
+
+/* KERNEL.num_warps sets one kernel, all.num_warps those that have the value in their list. */
+static void test_warps_by_name(void **state) {
+    (void)state;
+    gka_profile profile;
+    gka_error error = {0};
+    assert_int_equal(gka_profile_find("h100", &profile, NULL), GKA_OK);
+    for (int i = 0; i < GKA_LAUNCHES; i++) {
+        char setting[64];
+        snprintf(setting, sizeof setting, "%s.num_warps=2", gka_launch_name((gka_launch)i));
+        assert_int_equal(profile.num_warps[i], 0);
+        assert_int_equal(gka_profile_set(&profile, setting, &error), GKA_OK);
+        assert_int_equal(profile.num_warps[i], 2);
+    }
+    assert_int_equal(gka_profile_set(&profile, "num_warps=1", &error), GKA_OK);
+    assert_int_equal(profile.num_warps[GKA_LAUNCH_SOLVE], 1);
+    assert_int_equal(profile.num_warps[GKA_LAUNCH_SOLVE_DK], 2);
+    assert_int_equal(gka_profile_set(&profile, "all.num_warps=8", &error), GKA_OK);
+    assert_int_equal(profile.num_warps[GKA_LAUNCH_GATES], 8);
+    assert_int_equal(profile.num_warps[GKA_LAUNCH_OUTPUT_BWD], 2); /* 8 is not in its list */
+    static const char *const bad[][2] = {
+        {"output_bwd.num_warps=8", "2 or 4"},  {"output.num_warps=1", "2, 4 or 8"},
+        {"solve.num_warps=3", "1, 2, 4 or 8"}, {"all.num_warps=16", "num_warps"},
+        {"num_warps=", "1, 2, 4 or 8"},        {"solver.num_warps=2", "solve_dk"}};
+    const gka_profile before = profile;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        assert_int_equal(gka_profile_set(&profile, bad[i][0], &error), GKA_BAD_ARGUMENT);
+        assert_non_null(strstr(error.text, bad[i][1]));
+        assert_memory_equal(profile.num_warps, before.num_warps, sizeof before.num_warps);
+    }
 }
 
 static void test_repairs_by_name(void **state) {
@@ -1307,6 +1338,7 @@ int main(void) {
         cmocka_unit_test(test_profiles),
         cmocka_unit_test(test_every_order_adds_every_term),
         cmocka_unit_test(test_warps_of_the_solver),
+        cmocka_unit_test(test_warps_by_name),
         cmocka_unit_test(test_repairs_by_name),
         cmocka_unit_test(test_parameters_are_rounded),
         cmocka_unit_test(test_h100_refuses),
