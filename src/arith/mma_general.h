@@ -219,13 +219,29 @@ static void general_chains(const gka_tensor_core *core, const float *a, const fl
     }
 }
 
+/* One product: a fused multiply-add of binary32. */
+static void general_fused(const gka_tensor_core *core, const float *a, const float *b, lanes *l) {
+    for (int j = 0; j < MMA_BLOCK; j++) {
+        const float x = fmaf(*a, b[j], l->c[j]);
+        /* at the edge it matters what was rounded away */
+        l->slow[j] |=
+            (core->flush && fabsf(x) <= 0x1p-126F && fabsf(x) > 0) | !(fabsf(x) <= FLT_MAX);
+        l->c[j] = x;
+    }
+}
+
 static void general_step(const gka_tensor_core *core, const float *a, const int16_t *ea,
                          const float *b, const int16_t *eb, lanes *l) {
     const float normal = core->result == GKA_RESULT_FP16 ? 0x1p-14F : 0x1p-126F;
     for (int j = 0; j < MMA_BLOCK && core->flush; j++)
         l->c[j] = fabsf(l->c[j]) < normal ? 0 : l->c[j];
     switch (core->sum) {
-    case GKA_SUM_EXACT: general_exact(core, a, ea, b, eb, l); break;
+    case GKA_SUM_EXACT:
+        if (core->group == 1)
+            general_fused(core, a, b, l);
+        else
+            general_exact(core, a, ea, b, eb, l);
+        break;
     case GKA_SUM_FLOORED: general_floored(core, a, ea, b, eb, l); break;
     case GKA_SUM_PAIRS: general_pairs(core, a, b, l); break;
     case GKA_SUM_CHAINS: general_chains(core, a, b, l); break;

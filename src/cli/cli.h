@@ -44,6 +44,7 @@ typedef struct cli cli;
 int cli_attribute(cli *c);
 int cli_audit(cli *c);
 int cli_condition(cli *c);
+int cli_devices(cli *c);
 int cli_formats(cli *c);
 int cli_golden(cli *c);
 int cli_judge(cli *c);

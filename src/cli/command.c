@@ -23,6 +23,7 @@ static const command commands[] = {
     {"condition", cli_condition,
      "is an error the kernel's, or the problem's; gradients of r steps"},
     {"spectrum", cli_spectrum, "eigenvalues against the interval the released solver assumes"},
+    {"devices", cli_devices, "matrix units of chips as data; which of them computed a probe file"},
     {"formats", cli_formats, "number formats: precision, range, unit roundoff, overflow rule"},
     {NULL, NULL, NULL},
 };

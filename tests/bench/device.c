@@ -99,7 +99,7 @@ int main(int argc, char **argv) {
     const mma_kernels *tables[4];
     gka_mma_kernels_all(tables);
     const gka_device *const h100 = gka_device_find("h100");
-    subject subjects[32] = {{.name = "OpenBLAS sgemm", .what = SGEMM}};
+    subject subjects[40] = {{.name = "OpenBLAS sgemm", .what = SGEMM}};
     int count = 1;
     for (int t = 0; tables[t]; t++)
         for (what w = PRODUCT; w <= ALL; w++) {
@@ -109,6 +109,22 @@ int main(int argc, char **argv) {
         }
     subjects[count++] = (subject){"h100 fp16", PRODUCT, tables[0], h100, GKA_MMA_FP16, 0, 0, 0};
     subjects[count++] = (subject){"h100 tf32", PRODUCT, tables[0], h100, GKA_MMA_TF32, 0, 0, 0};
+    static const struct {
+        const char *device, *name;
+        gka_mma_input input;
+    } units[] = {{"h100", "h100 e4m3, wgmma", GKA_MMA_E4M3},
+                 {"h100-mma", "h100 e4m3, mma", GKA_MMA_E4M3},
+                 {"a100", "a100 bf16", GKA_MMA_BF16},
+                 {"h100-fp16", "h100 fp16 to fp16", GKA_MMA_FP16},
+                 {"mi100", "mi100 bf16", GKA_MMA_BF16},
+                 {"mi250", "mi250 bf16", GKA_MMA_BF16},
+                 {"mi300", "mi300 bf16", GKA_MMA_BF16},
+                 {"avx512-bf16", "avx512-bf16", GKA_MMA_BF16},
+                 {"amx", "amx bf16", GKA_MMA_BF16}};
+    for (size_t u = 0; u < sizeof units / sizeof *units; u++)
+        subjects[count++] =
+            (subject){units[u].name,  PRODUCT, tables[0], gka_device_find(units[u].device),
+                      units[u].input, 0,       0,         0};
     static const char *const neutral[] = {"ieee32", "exact64"};
     for (int d = 0; d < 2; d++)
         for (int t = 0; tables[t]; t++)
