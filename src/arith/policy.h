@@ -7,19 +7,22 @@
 /* The formats again, as initialisers: a constant aggregate is what the compiler can fold. A test
  * holds them against gka_format_find. */
 #define ARITH_FORMAT_FP64                                                                          \
-    { "fp64", 53, -1022, 1023, 0x1.fffffffffffffp1023, true, GKA_OVERFLOW_IEEE, 64 }
+    {                                                                                              \
+        "fp64", 53, -1022, 1023, 0x1.fffffffffffffp1023, true, GKA_OVERFLOW_IEEE, 64,              \
+            GKA_SPECIALS_BY_FIELD                                                                  \
+    }
 #define ARITH_FORMAT_FP32                                                                          \
-    { "fp32", 24, -126, 127, 0x1.fffffep127, true, GKA_OVERFLOW_IEEE, 32 }
+    { "fp32", 24, -126, 127, 0x1.fffffep127, true, GKA_OVERFLOW_IEEE, 32, GKA_SPECIALS_BY_FIELD }
 #define ARITH_FORMAT_TF32                                                                          \
-    { "tf32", 11, -126, 127, 0x1.ffcp127, true, GKA_OVERFLOW_IEEE, 32 }
+    { "tf32", 11, -126, 127, 0x1.ffcp127, true, GKA_OVERFLOW_IEEE, 32, GKA_SPECIALS_BY_FIELD }
 #define ARITH_FORMAT_BF16                                                                          \
-    { "bf16", 8, -126, 127, 0x1.fep127, true, GKA_OVERFLOW_IEEE, 16 }
+    { "bf16", 8, -126, 127, 0x1.fep127, true, GKA_OVERFLOW_IEEE, 16, GKA_SPECIALS_BY_FIELD }
 #define ARITH_FORMAT_FP16                                                                          \
-    { "fp16", 11, -14, 15, 0x1.ffcp15, true, GKA_OVERFLOW_IEEE, 16 }
+    { "fp16", 11, -14, 15, 0x1.ffcp15, true, GKA_OVERFLOW_IEEE, 16, GKA_SPECIALS_BY_FIELD }
 #define ARITH_FORMAT_E4M3                                                                          \
-    { "e4m3", 4, -6, 8, 448.0, true, GKA_OVERFLOW_SATURATE, 8 }
+    { "e4m3", 4, -6, 8, 448.0, true, GKA_OVERFLOW_SATURATE, 8, GKA_SPECIALS_BY_FIELD }
 #define ARITH_FORMAT_E5M2                                                                          \
-    { "e5m2", 3, -14, 15, 57344.0, true, GKA_OVERFLOW_SATURATE, 8 }
+    { "e5m2", 3, -14, 15, 57344.0, true, GKA_OVERFLOW_SATURATE, 8, GKA_SPECIALS_BY_FIELD }
 
 /* To nearest even, sequential. */
 #define ARITH_POLICY(name, s, o, p, c, fused)                                                      \

@@ -7,9 +7,10 @@
 
 _Static_assert(FLT_EVAL_METHOD == 0, "float is computed in float, double in double");
 
-static const gka_format *const presets[] = {&gka_bf16,      &gka_fp16, &gka_tf32, &gka_fp32,
-                                            &gka_fp64,      &gka_e4m3, &gka_e5m2, &gka_e4m3_ieee,
-                                            &gka_e5m2_ieee, NULL};
+static const gka_format *const presets[] = {
+    &gka_bf16, &gka_fp16,      &gka_tf32,      &gka_fp32, &gka_fp64, &gka_e4m3,
+    &gka_e5m2, &gka_e4m3_ieee, &gka_e5m2_ieee, &gka_e2m1, &gka_e2m3, &gka_e3m2,
+    &gka_e3m4, &gka_e4m3fnuz,  &gka_e5m2fnuz,  &gka_e8m0, NULL};
 
 const gka_format *const *gka_format_presets(void) {
     return presets;
@@ -36,7 +37,8 @@ const gka_format *gka_format_of_dtype(gka_dtype dtype) {
 
 gka_format gka_format_ieee(const char *name, int p, int emin, int emax) {
     const double max = ldexp(2 - ldexp(1, 1 - p), emax);
-    return (gka_format){name, p, emin, emax, max, true, GKA_OVERFLOW_IEEE, 0};
+    return (gka_format){
+        name, p, emin, emax, max, true, GKA_OVERFLOW_IEEE, 0, GKA_SPECIALS_BY_FIELD};
 }
 
 /* m with max_finite = m 2^(emax-p+1) is an integer, 2^(p-1) <= m < 2^p. */
@@ -48,10 +50,19 @@ static bool max_finite_is_value(const gka_format *f) {
 
 static gka_status check_encoding(const gka_format *f, gka_error *error) {
     const char *const name = f->name;
-    if (f->bits != 8 && f->bits != 16 && f->bits != 32 && f->bits != 64)
+    if (f->bits != 4 && f->bits != 6 && f->bits != 8 && f->bits != 16 && f->bits != 32 &&
+        f->bits != 64)
         return gka_fail(error, GKA_BAD_ARGUMENT,
-                        "format %s: %d bits, expected 8, 16, 32, 64, or 0 for no encoding", name,
-                        f->bits);
+                        "format %s: %d bits, expected 4, 6, 8, 16, 32, 64, or 0 for no encoding",
+                        name, f->bits);
+    if (f->specials == GKA_SPECIALS_E8M0)
+        return f->p == 1 && f->bits <= 32 && f->emax - f->emin + 2 == INT64_C(1) << f->bits &&
+                       f->overflow == GKA_OVERFLOW_SATURATE
+                   ? GKA_OK
+                   : gka_fail(error, GKA_BAD_ARGUMENT,
+                              "format %s: expected p = 1, saturation, and exponents for all "
+                              "patterns of %d bits but one",
+                              name, f->bits);
     if (f->p < 2)
         return gka_fail(error, GKA_BAD_ARGUMENT,
                         "format %s: p = 1 has no encoding, expected 0 bits", name);
@@ -59,6 +70,19 @@ static gka_status check_encoding(const gka_format *f, gka_error *error) {
         return gka_fail(error, GKA_BAD_ARGUMENT,
                         "format %s: sign, %d exponent bits and %d fraction bits exceed %d bits",
                         name, gka_field_bits(f), f->p - 1, f->bits);
+    if (f->specials != GKA_SPECIALS_BY_FIELD) {
+        const int64_t numbers = ((int64_t)(f->emax - f->emin + 1) << (f->p - 1)) +
+                                (int64_t)ldexp(f->max_finite, f->p - 1 - f->emax) -
+                                (INT64_C(1) << (f->p - 1)) + 1;
+        if (gka_padding_bits(f) == 0 && f->subnormals && f->overflow != GKA_OVERFLOW_IEEE &&
+            (f->overflow == GKA_OVERFLOW_SATURATE || f->specials == GKA_SPECIALS_FNUZ) &&
+            numbers == INT64_C(1) << (f->bits - 1))
+            return GKA_OK;
+        return gka_fail(error, GKA_BAD_ARGUMENT,
+                        "format %s: expected %d bits full of numbers, subnormal ones too, and no "
+                        "overflow to what it does not have",
+                        name, f->bits);
+    }
     if (gka_has_inf(f))
         return GKA_OK;
     if (f->overflow == GKA_OVERFLOW_IEEE)
@@ -91,13 +115,16 @@ gka_status gka_format_check(const gka_format *f, gka_error *error) {
         f->overflow != GKA_OVERFLOW_NAN)
         return gka_fail(error, GKA_BAD_ARGUMENT, "format %s: unknown overflow rule %d", name,
                         (int)f->overflow);
+    if ((unsigned)f->specials > GKA_SPECIALS_E8M0)
+        return gka_fail(error, GKA_BAD_ARGUMENT, "format %s: unknown specials %d", name,
+                        (int)f->specials);
     return f->bits == 0 ? GKA_OK : check_encoding(f, error);
 }
 
 bool gka_format_equal(const gka_format *a, const gka_format *b) {
     return a->p == b->p && a->emin == b->emin && a->emax == b->emax &&
            gka_bits(a->max_finite) == gka_bits(b->max_finite) && a->subnormals == b->subnormals &&
-           a->overflow == b->overflow && a->bits == b->bits;
+           a->overflow == b->overflow && a->bits == b->bits && a->specials == b->specials;
 }
 
 double gka_format_unit_roundoff(const gka_format *f) {
@@ -138,6 +165,31 @@ uint64_t gka_round_random(uint64_t seed, uint64_t i) {
     uint64_t bits[4];
     gka_round_random_block(seed, i / 4, bits);
     return bits[i % 4];
+}
+
+/* ---- encodings of other kinds -------------------------------------------------------------- */
+
+uint64_t gka_encode_special(const gka_format *f, double x) {
+    const uint64_t sign = UINT64_C(1) << (f->bits - 1), all = 2 * sign - 1;
+    if (f->specials == GKA_SPECIALS_E8M0)
+        return x > 0 && x <= f->max_finite ? (uint64_t)(ilogb(x) - f->emin) : all;
+    if (isnan(x) || isinf(x))
+        return sign; /* -0, or the NaN that stands there */
+    const gka_layout layout = gka_layout_of(f);
+    const uint64_t k = gka_encode_planned(&layout, fabs(x));
+    return k | (signbit(x) && (k != 0 || f->specials == GKA_SPECIALS_NONE) ? sign : 0);
+}
+
+double gka_decode_special(const gka_format *f, uint64_t pattern) {
+    const uint64_t sign = UINT64_C(1) << (f->bits - 1), all = 2 * sign - 1;
+    const uint64_t code = pattern & all;
+    if (f->specials == GKA_SPECIALS_E8M0)
+        return code == all ? gka_double(GKA_NAN) : ldexp(1, f->emin + (int)code);
+    if (f->specials == GKA_SPECIALS_FNUZ && code == sign)
+        return gka_double(GKA_NAN);
+    const gka_layout layout = gka_layout_of(f);
+    const double magnitude = gka_decode_planned(&layout, code & ~sign);
+    return code & sign ? -magnitude : magnitude;
 }
 
 uint64_t gka_encode(const gka_format *f, double x) {

@@ -39,19 +39,46 @@
 /* ---- 1 presets ----------------------------------------------------------------------------- */
 
 /* 2^15 (2 - 2^-10) and the like, as hexadecimal constants: what a format's name promises. */
-static const gka_format gka_bf16 = {"bf16", 8, -126, 127, 0x1.fep127, true, GKA_OVERFLOW_IEEE, 16};
-static const gka_format gka_fp16 = {"fp16", 11, -14, 15, 0x1.ffcp15, true, GKA_OVERFLOW_IEEE, 16};
-static const gka_format gka_tf32 = {"tf32", 11, -126, 127, 0x1.ffcp127, true, GKA_OVERFLOW_IEEE,
-                                    32};
-static const gka_format gka_fp32 = {"fp32", 24, -126, 127, 0x1.fffffep127, true, GKA_OVERFLOW_IEEE,
-                                    32};
-static const gka_format gka_fp64 = {
-    "fp64", 53, -1022, 1023, 0x1.fffffffffffffp1023, true, GKA_OVERFLOW_IEEE, 64};
-static const gka_format gka_e4m3 = {"e4m3", 4, -6, 8, 448, true, GKA_OVERFLOW_SATURATE, 8};
-static const gka_format gka_e5m2 = {"e5m2", 3, -14, 15, 57344, true, GKA_OVERFLOW_SATURATE, 8};
-static const gka_format gka_e4m3_ieee = {"e4m3-ieee", 4, -6, 8, 448, true, GKA_OVERFLOW_NAN, 8};
-static const gka_format gka_e5m2_ieee = {"e5m2-ieee",       3, -14, 15, 57344, true,
-                                         GKA_OVERFLOW_IEEE, 8};
+static const gka_format gka_bf16 = {
+    "bf16", 8, -126, 127, 0x1.fep127, true, GKA_OVERFLOW_IEEE, 16, GKA_SPECIALS_BY_FIELD};
+static const gka_format gka_fp16 = {
+    "fp16", 11, -14, 15, 0x1.ffcp15, true, GKA_OVERFLOW_IEEE, 16, GKA_SPECIALS_BY_FIELD};
+static const gka_format gka_tf32 = {
+    "tf32", 11, -126, 127, 0x1.ffcp127, true, GKA_OVERFLOW_IEEE, 32, GKA_SPECIALS_BY_FIELD};
+static const gka_format gka_fp32 = {
+    "fp32", 24, -126, 127, 0x1.fffffep127, true, GKA_OVERFLOW_IEEE, 32, GKA_SPECIALS_BY_FIELD};
+static const gka_format gka_fp64 = {"fp64",
+                                    53,
+                                    -1022,
+                                    1023,
+                                    0x1.fffffffffffffp1023,
+                                    true,
+                                    GKA_OVERFLOW_IEEE,
+                                    64,
+                                    GKA_SPECIALS_BY_FIELD};
+static const gka_format gka_e4m3 = {
+    "e4m3", 4, -6, 8, 448, true, GKA_OVERFLOW_SATURATE, 8, GKA_SPECIALS_BY_FIELD};
+static const gka_format gka_e5m2 = {
+    "e5m2", 3, -14, 15, 57344, true, GKA_OVERFLOW_SATURATE, 8, GKA_SPECIALS_BY_FIELD};
+static const gka_format gka_e4m3_ieee = {
+    "e4m3-ieee", 4, -6, 8, 448, true, GKA_OVERFLOW_NAN, 8, GKA_SPECIALS_BY_FIELD};
+static const gka_format gka_e5m2_ieee = {
+    "e5m2-ieee", 3, -14, 15, 57344, true, GKA_OVERFLOW_IEEE, 8, GKA_SPECIALS_BY_FIELD};
+
+static const gka_format gka_e2m1 = {"e2m1",           2, 0, 2, 6, true, GKA_OVERFLOW_SATURATE, 4,
+                                    GKA_SPECIALS_NONE};
+static const gka_format gka_e2m3 = {"e2m3",           4, 0, 2, 7.5, true, GKA_OVERFLOW_SATURATE, 6,
+                                    GKA_SPECIALS_NONE};
+static const gka_format gka_e3m2 = {"e3m2",           3, -2, 4, 28, true, GKA_OVERFLOW_SATURATE, 6,
+                                    GKA_SPECIALS_NONE};
+static const gka_format gka_e3m4 = {
+    "e3m4", 5, -2, 3, 15.5, true, GKA_OVERFLOW_IEEE, 8, GKA_SPECIALS_BY_FIELD};
+static const gka_format gka_e4m3fnuz = {
+    "e4m3fnuz", 4, -7, 7, 240, true, GKA_OVERFLOW_SATURATE, 8, GKA_SPECIALS_FNUZ};
+static const gka_format gka_e5m2fnuz = {
+    "e5m2fnuz", 3, -15, 15, 57344, true, GKA_OVERFLOW_SATURATE, 8, GKA_SPECIALS_FNUZ};
+static const gka_format gka_e8m0 = {
+    "e8m0", 1, -127, 127, 0x1p127, false, GKA_OVERFLOW_SATURATE, 8, GKA_SPECIALS_E8M0};
 
 /* ---- 2 numbers between binary64 and exact -------------------------------------------------- */
 
@@ -354,7 +381,8 @@ GKA_INLINE int gka_padding_bits(const gka_format *f) {
 }
 
 GKA_INLINE bool gka_has_inf(const gka_format *f) {
-    return f->emax - f->emin + 1 < (1 << gka_field_bits(f)) - 1;
+    return f->specials == GKA_SPECIALS_BY_FIELD &&
+           f->emax - f->emin + 1 < (1 << gka_field_bits(f)) - 1;
 }
 
 GKA_INLINE uint64_t gka_inf_index(const gka_format *f) {
@@ -411,7 +439,13 @@ GKA_INLINE uint64_t gka_encode_planned(const gka_layout *f, double x) {
     return k << f->padding;
 }
 
+/* Of formats that are not GKA_SPECIALS_BY_FIELD. */
+uint64_t gka_encode_special(const gka_format *f, double x);
+double gka_decode_special(const gka_format *f, uint64_t pattern);
+
 GKA_INLINE uint64_t gka_encode_core(const gka_format *f, double x) {
+    if (f->specials != GKA_SPECIALS_BY_FIELD)
+        return gka_encode_special(f, x);
     const gka_layout layout = gka_layout_of(f);
     return gka_encode_planned(&layout, x);
 }
@@ -431,6 +465,8 @@ GKA_INLINE double gka_decode_planned(const gka_layout *f, uint64_t pattern) {
 }
 
 GKA_INLINE double gka_decode_core(const gka_format *f, uint64_t pattern) {
+    if (f->specials != GKA_SPECIALS_BY_FIELD)
+        return gka_decode_special(f, pattern);
     const gka_layout layout = gka_layout_of(f);
     return gka_decode_planned(&layout, pattern);
 }

@@ -19,7 +19,8 @@ int main(int argc, char **argv) {
     uint64_t first = 0;
     for (size_t n; (n = fread(x, sizeof x[0], BLOCK, stdin)) > 0; first += n) {
         gka_encode_array_f32(f, (gka_rounding)mode, 0, first, n, x, packed);
-        if (fwrite(packed, (size_t)f->bits / 8, n, stdout) != n)
+        const size_t bytes = (n * (size_t)f->bits + 7) / 8;
+        if (fwrite(packed, 1, bytes, stdout) != bytes)
             return 3;
     }
     return ferror(stdin) || fflush(stdout) != 0 ? 3 : 0;

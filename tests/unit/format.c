@@ -18,6 +18,13 @@ static void test_presets(void **state) {
         {"e5m2", 0x1p-3, 57344, 0x1p-14, 0x1p-16},
         {"e4m3-ieee", 0x1p-4, 448, 0x1p-6, 0x1p-9},
         {"e5m2-ieee", 0x1p-3, 57344, 0x1p-14, 0x1p-16},
+        {"e2m1", 0x1p-2, 6, 1, 0.5},
+        {"e2m3", 0x1p-4, 7.5, 1, 0.125},
+        {"e3m2", 0x1p-3, 28, 0.25, 0x1p-4},
+        {"e3m4", 0x1p-5, 15.5, 0.25, 0x1p-6},
+        {"e4m3fnuz", 0x1p-4, 240, 0x1p-7, 0x1p-10},
+        {"e5m2fnuz", 0x1p-3, 57344, 0x1p-15, 0x1p-17},
+        {"e8m0", 0x1p-1, 0x1p127, 0x1p-127, 0x1p-127},
     };
     enum { ROWS = sizeof rows / sizeof rows[0] };
     for (int i = 0; i < ROWS; i++) {
@@ -81,30 +88,46 @@ static void test_names(void **state) {
 
 static void test_formats_are_checked(void **state) {
     (void)state;
-    const gka_format good = {"mine", 4, -6, 8, 448, true, GKA_OVERFLOW_NAN, 8};
+    const gka_format good = {
+        "mine", 4, -6, 8, 448, true, GKA_OVERFLOW_NAN, 8, GKA_SPECIALS_BY_FIELD};
     gka_error error = {0};
     assert_int_equal(gka_format_check(&good, &error), GKA_OK);
     static const struct {
         gka_format format;
         const char *says;
     } rows[] = {
-        {{"p", 26, -6, 8, 448, true, GKA_OVERFLOW_NAN, 0}, "p = 26"},
-        {{"p", 0, -6, 8, 448, true, GKA_OVERFLOW_NAN, 0}, "p = 0"},
-        {{"low", 4, -1023, 8, 448, true, GKA_OVERFLOW_NAN, 0}, "-1023..8"},
-        {{"high", 4, -6, 1024, 448, true, GKA_OVERFLOW_NAN, 0}, "-6..1024"},
-        {{"order", 4, 9, 8, 448, true, GKA_OVERFLOW_NAN, 0}, "9..8"},
-        {{"max", 4, -6, 8, 449, true, GKA_OVERFLOW_NAN, 0}, "max_finite = 449"},
-        {{"max", 4, -6, 8, 240, true, GKA_OVERFLOW_NAN, 0}, "exponent 8"},
-        {{"max", 4, -6, 8, 512, true, GKA_OVERFLOW_NAN, 0}, "max_finite = 512"},
-        {{"max", 4, -6, 8, -448, true, GKA_OVERFLOW_NAN, 0}, "max_finite = -448"},
-        {{"max", 4, -6, 8, NAN, true, GKA_OVERFLOW_NAN, 0}, "max_finite = nan"},
-        {{"rule", 4, -6, 8, 448, true, (gka_overflow)7, 0}, "overflow rule 7"},
-        {{"bits", 4, -6, 8, 448, true, GKA_OVERFLOW_NAN, 12}, "12 bits"},
-        {{"narrow", 5, -6, 8, 448, true, GKA_OVERFLOW_NAN, 8}, "exceed 8 bits"},
-        {{"inf", 4, -6, 8, 448, true, GKA_OVERFLOW_IEEE, 8}, "Inf would need"},
-        {{"nan", 4, -6, 8, 480, true, GKA_OVERFLOW_NAN, 8}, "NaN would need"},
-        {{"one", 1, -6, 8, 256, true, GKA_OVERFLOW_NAN, 8}, "p = 1 has no encoding"},
-        {{NULL, 4, -6, 8, 448, true, GKA_OVERFLOW_NAN, 8}, "name"},
+        {{"p", 26, -6, 8, 448, true, GKA_OVERFLOW_NAN, 0, GKA_SPECIALS_BY_FIELD}, "p = 26"},
+        {{"p", 0, -6, 8, 448, true, GKA_OVERFLOW_NAN, 0, GKA_SPECIALS_BY_FIELD}, "p = 0"},
+        {{"low", 4, -1023, 8, 448, true, GKA_OVERFLOW_NAN, 0, GKA_SPECIALS_BY_FIELD}, "-1023..8"},
+        {{"high", 4, -6, 1024, 448, true, GKA_OVERFLOW_NAN, 0, GKA_SPECIALS_BY_FIELD}, "-6..1024"},
+        {{"order", 4, 9, 8, 448, true, GKA_OVERFLOW_NAN, 0, GKA_SPECIALS_BY_FIELD}, "9..8"},
+        {{"max", 4, -6, 8, 449, true, GKA_OVERFLOW_NAN, 0, GKA_SPECIALS_BY_FIELD},
+         "max_finite = 449"},
+        {{"max", 4, -6, 8, 240, true, GKA_OVERFLOW_NAN, 0, GKA_SPECIALS_BY_FIELD}, "exponent 8"},
+        {{"max", 4, -6, 8, 512, true, GKA_OVERFLOW_NAN, 0, GKA_SPECIALS_BY_FIELD},
+         "max_finite = 512"},
+        {{"max", 4, -6, 8, -448, true, GKA_OVERFLOW_NAN, 0, GKA_SPECIALS_BY_FIELD},
+         "max_finite = -448"},
+        {{"max", 4, -6, 8, NAN, true, GKA_OVERFLOW_NAN, 0, GKA_SPECIALS_BY_FIELD},
+         "max_finite = nan"},
+        {{"rule", 4, -6, 8, 448, true, (gka_overflow)7, 0, GKA_SPECIALS_BY_FIELD},
+         "overflow rule 7"},
+        {{"bits", 4, -6, 8, 448, true, GKA_OVERFLOW_NAN, 12, GKA_SPECIALS_BY_FIELD}, "12 bits"},
+        {{"narrow", 5, -6, 8, 448, true, GKA_OVERFLOW_NAN, 8, GKA_SPECIALS_BY_FIELD},
+         "exceed 8 bits"},
+        {{"inf", 4, -6, 8, 448, true, GKA_OVERFLOW_IEEE, 8, GKA_SPECIALS_BY_FIELD},
+         "Inf would need"},
+        {{"nan", 4, -6, 8, 480, true, GKA_OVERFLOW_NAN, 8, GKA_SPECIALS_BY_FIELD},
+         "NaN would need"},
+        {{"one", 1, -6, 8, 256, true, GKA_OVERFLOW_NAN, 8, GKA_SPECIALS_BY_FIELD},
+         "p = 1 has no encoding"},
+        {{"none", 3, 0, 2, 6, true, GKA_OVERFLOW_SATURATE, 4, GKA_SPECIALS_NONE}, "exceed 4 bits"},
+        {{"holes", 2, 0, 2, 4, true, GKA_OVERFLOW_SATURATE, 4, GKA_SPECIALS_NONE}, "full of"},
+        {{"to NaN", 2, 0, 2, 6, true, GKA_OVERFLOW_NAN, 4, GKA_SPECIALS_NONE}, "full of"},
+        {{"e8", 1, -126, 127, 0x1p127, false, GKA_OVERFLOW_SATURATE, 8, GKA_SPECIALS_E8M0},
+         "all patterns of 8 bits but one"},
+        {{"kind", 2, 0, 2, 6, true, GKA_OVERFLOW_SATURATE, 4, (gka_specials)9}, "specials 9"},
+        {{NULL, 4, -6, 8, 448, true, GKA_OVERFLOW_NAN, 8, GKA_SPECIALS_BY_FIELD}, "name"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         assert_int_equal(gka_format_check(&rows[i].format, &error), GKA_BAD_ARGUMENT);
@@ -114,6 +137,157 @@ static void test_formats_are_checked(void **state) {
     const gka_format bf16 = gka_format_ieee("bf16", 8, -126, 127);
     assert_false(gka_format_equal(&bf16, gka_format_find("bf16"))); /* it has no encoding */
     assert_int_equal(bits_of(bf16.max_finite), bits_of(gka_format_find("bf16")->max_finite));
+}
+
+/* Patterns of the formats that are not GKA_SPECIALS_BY_FIELD. */
+static void test_other_encodings(void **state) {
+    (void)state;
+    static const struct {
+        const char *name;
+        unsigned pattern;
+        double value;
+    } rows[] = {{"e2m1", 0x1, 0.5},       {"e2m1", 0x7, 6},          {"e2m1", 0xf, -6},
+                {"e2m1", 0x8, -0.0},      {"e2m3", 0x1f, 7.5},       {"e2m3", 0x28, -1},
+                {"e3m2", 0x1f, 28},       {"e3m2", 0x01, 0x1p-4},    {"e3m4", 0x70, INFINITY},
+                {"e3m4", 0x78, NAN},      {"e3m4", 0x6f, 15.5},      {"e4m3fnuz", 0x80, NAN},
+                {"e4m3fnuz", 0x7f, 240},  {"e4m3fnuz", 0xc0, -1},    {"e4m3fnuz", 0x00, 0},
+                {"e5m2fnuz", 0x80, NAN},  {"e5m2fnuz", 0x7f, 57344}, {"e5m2fnuz", 0x01, 0x1p-17},
+                {"e8m0", 0x00, 0x1p-127}, {"e8m0", 0x7f, 1},         {"e8m0", 0xfe, 0x1p127},
+                {"e8m0", 0xff, NAN}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        const gka_format *const f = gka_format_find(rows[i].name);
+        const double value = gka_decode(f, rows[i].pattern);
+        assert_int_equal(twin_bits(value), twin_bits(rows[i].value));
+        assert_int_equal(gka_encode(f, rows[i].value), rows[i].pattern);
+    }
+    assert_int_equal(gka_encode(gka_format_find("e2m1"), NAN), 0x8);
+    assert_int_equal(gka_encode(gka_format_find("e4m3fnuz"), -0.0), 0);
+    assert_int_equal(gka_encode(gka_format_find("e8m0"), 0), 0xff);
+    assert_int_equal(gka_encode(gka_format_find("e8m0"), -1), 0xff);
+}
+
+/* Every pattern is decoded and encoded again, alone and in arrays that begin inside a byte. */
+static void exh_patterns_return(void **state) {
+    (void)state;
+    for (const gka_format *const *p = gka_format_presets(); *p; p++) {
+        const gka_format *const f = *p;
+        if (f->bits > 8)
+            continue;
+        const unsigned patterns = 1u << f->bits;
+        double values[256], again[256];
+        unsigned char packed[257];
+        for (unsigned k = 0; k < patterns; k++) {
+            values[k] = gka_decode(f, k);
+            if (!isnan(values[k]))
+                assert_int_equal(gka_encode(f, values[k]), k);
+        }
+        memset(packed, 0xa5, sizeof packed);
+        gka_encode_array(f, GKA_NEAREST_EVEN, 0, 0, patterns, values, packed);
+        assert_int_equal(packed[patterns * (unsigned)f->bits / 8], 0xa5);
+        gka_decode_array(f, patterns, packed, again);
+        for (unsigned k = 0; k < patterns; k++)
+            assert_true(!isfinite(values[k]) || bits_of(again[k]) == bits_of(values[k]));
+        float narrow[256], returned[256];
+        for (unsigned k = 0; k < patterns; k++)
+            narrow[k] = (float)values[k];
+        gka_encode_array_f32(f, GKA_NEAREST_EVEN, 0, 0, patterns, narrow, packed);
+        gka_decode_array_f32(f, patterns, packed, returned);
+        for (unsigned k = 0; k < patterns; k++)
+            assert_true(!isfinite(values[k]) || bits_of_f32(returned[k]) == bits_of_f32(narrow[k]));
+    }
+    /* two and four to a byte: 1, -6, 0.5 are 2, f, 1; 1, -1, 7.5, .125 are 08, 28, 1f, 01 */
+    unsigned char bytes[3];
+    gka_encode_array(gka_format_find("e2m1"), GKA_NEAREST_EVEN, 0, 0, 3,
+                     (const double[]){1, -7, .4}, bytes);
+    assert_memory_equal(bytes, ((const unsigned char[]){0xf2, 0x01}), 2);
+    gka_encode_array(gka_format_find("e2m3"), GKA_NEAREST_EVEN, 0, 0, 4,
+                     (const double[]){1, -1, 9, .125}, bytes);
+    assert_memory_equal(bytes, ((const unsigned char[]){0x08, 0xfa, 0x05}), 3);
+}
+
+/* Blocks against what the rules say in words, on numbers made to sit at their edges. */
+static void test_blocks(void **state) {
+    (void)state;
+    double x[32] = {0}, out[32], scale;
+    const gka_block_format *const mx = gka_block_format_find("mxfp4");
+    assert_true(gka_block_bits(mx) > 4.24 && gka_block_bits(mx) < 4.26);
+    x[0] = -7.9; /* floor(log2 7.9) = 2 = emax: the scale is 1, and 7.9 saturates at 6 */
+    x[1] = 0.75; /* a tie of .5 and 1 in e2m1: to 1 */
+    x[2] = 0.2;
+    gka_block_round(mx, 32, x, out, &scale);
+    assert_int_equal(bits_of(scale), bits_of(1));
+    assert_int_equal(bits_of(out[0]), bits_of(-6));
+    assert_int_equal(bits_of(out[1]), bits_of(1));
+    assert_int_equal(bits_of(out[2]), bits_of(0));
+    x[0] = 0x1p-130; /* the smallest scale is 2^-127, emax 2: 2^-130 / 2^-127 = .125 -> 0 */
+    x[1] = x[2] = 0;
+    gka_block_round(mx, 32, x, out, &scale);
+    assert_int_equal(bits_of(scale), bits_of(0x1p-127));
+    assert_int_equal(bits_of(out[0]), 0);
+    x[3] = INFINITY;
+    gka_block_round(mx, 32, x, out, &scale);
+    assert_true(isnan(scale) && isnan(out[0]) && isnan(out[31]));
+
+    /* fp32 scales, up: m = 448 s exactly representable, and the largest element is the largest */
+    const gka_block_format *const rows = gka_block_format_find("e4m3-1x128");
+    x[3] = 3;
+    gka_block_round(rows, 32, x, out, &scale);
+    assert_true(3 / scale <= 448 && 3 / (scale * (1 - 0x1p-23)) > 448);
+    assert_true(fabs(out[3] - 3) <= 3 * 0x1p-22);
+
+    /* nvfp4: a tensor whose largest number is 6 x 448 has S = 1; its block the scale 448 */
+    const gka_block_format *const nv = gka_block_format_find("nvfp4");
+    double two[2], y[32] = {2688, 1344, 448};
+    y[16] = 6;
+    gka_block_round(nv, 32, y, out, two);
+    assert_int_equal(bits_of(two[0]), bits_of(448));
+    assert_int_equal(bits_of(two[1]), bits_of(1));
+    assert_int_equal(bits_of(out[0]), bits_of(2688));
+    assert_int_equal(bits_of(out[1]), bits_of(1344));
+    assert_int_equal(bits_of(out[2]), bits_of(448));
+    assert_int_equal(bits_of(out[16]), bits_of(6));
+    assert_null(gka_block_format_find("mxfp5"));
+    for (const gka_block_format *const *f = gka_block_format_presets(); *f; f++) {
+        assert_ptr_equal(gka_block_format_find((*f)->name), *f);
+        assert_true(gka_format_equal((*f)->element, gka_format_find((*f)->element->name)));
+        assert_true(gka_format_equal((*f)->scale, gka_format_find((*f)->scale->name)));
+        memset(y, 0, sizeof y);
+        gka_block_round(*f, 32, y, out, NULL);
+        for (int i = 0; i < 32; i++)
+            assert_int_equal(bits_of(out[i]), 0);
+    }
+}
+
+/* What is read back is stored again without loss (OCP's rule and NVFP4's scales aside, where the
+ * largest element may have saturated), and no number moves by more than half a step of its binade
+ * or of the smallest number that its scale allows. */
+static void prop_blocks_are_near(void **state) {
+    (void)state;
+    for (const gka_block_format *const *f = gka_block_format_presets(); *f; f++)
+        for (uint64_t seed = 0; seed < 50; seed++) {
+            enum { N = 256 };
+            double x[N], once[N], twice[N], scales[N];
+            for (uint64_t i = 0; i < N; i++) {
+                const uint64_t r = gka_round_random(seed, i);
+                x[i] =
+                    (double)(float)ldexp((double)(int64_t)r, -63 + (int)(r % 7) - (int)(seed % 40));
+            }
+            gka_block_round(*f, N, x, once, scales);
+            gka_block_round(*f, N, once, twice, NULL);
+            double most = 0;
+            for (int i = 0; i < N; i++)
+                most = fmax(most, fabs(x[i]));
+            const double S = (*f)->tensor_scale ? most / (6 * 448) : 1;
+            for (int i = 0; i < N; i++) {
+                const double s = scales[i / (*f)->block] * S, q = fabs(x[i]) / s;
+                const double u = gka_format_unit_roundoff((*f)->element);
+                const double step = fmax(q, gka_format_min_normal((*f)->element)) * u;
+                const double over = fmax(0, q - (*f)->element->max_finite);
+                assert_true(fabs(once[i] - x[i]) <= s * (fmax(step, over) * (1 + 0x1p-20)));
+                if ((*f)->rule == GKA_SCALE_OCP)
+                    assert_int_equal(bits_of(twice[i]), bits_of(once[i]));
+            }
+        }
 }
 
 /* The table of gka_overflow, word by word. */
@@ -288,6 +462,10 @@ int main(void) {
         cmocka_unit_test(test_stored_arrays),
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_formats_are_checked),
+        cmocka_unit_test(test_other_encodings),
+        cmocka_unit_test(exh_patterns_return),
+        cmocka_unit_test(test_blocks),
+        cmocka_unit_test(prop_blocks_are_near),
         cmocka_unit_test(test_overflow),
         cmocka_unit_test(test_canonical_nan_and_inf_patterns),
         cmocka_unit_test(test_without_subnormals),

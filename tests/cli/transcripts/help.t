@@ -37,6 +37,13 @@ $ gka formats
 > e5m2          8   3    -14    15           2^-3             57344   6.10352e-05    1.52588e-05  to the largest finite value
 > e4m3-ieee     8   4     -6     8           2^-4               448      0.015625     0.00195312  to NaN
 > e5m2-ieee     8   3    -14    15           2^-3             57344   6.10352e-05    1.52588e-05  to Inf
+> e2m1          4   2      0     2           2^-2                 6             1            0.5  to the largest finite value
+> e2m3          6   4      0     2           2^-4               7.5             1          0.125  to the largest finite value
+> e3m2          6   3     -2     4           2^-3                28          0.25         0.0625  to the largest finite value
+> e3m4          8   5     -2     3           2^-5              15.5          0.25       0.015625  to Inf
+> e4m3fnuz      8   4     -7     7           2^-4               240     0.0078125    0.000976562  to the largest finite value
+> e5m2fnuz      8   3    -15    15           2^-3             57344   3.05176e-05    7.62939e-06  to the largest finite value
+> e8m0          8   1   -127   127           2^-1   1.701411835e+38   5.87747e-39           none  to the largest finite value
 $ gka formats --help
 > gka formats - number formats: precision, range, unit roundoff, overflow rule
 >
