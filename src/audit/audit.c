@@ -10,6 +10,15 @@
 
 /* ---- members ------------------------------------------------------------------------------- */
 
+size_t gka_audit_panel_count(void) {
+    return gka_audit_right_count + gka_audit_wrong_count;
+}
+
+const audit_member *gka_audit_panel_at(size_t i) {
+    return i < gka_audit_right_count ? &gka_audit_right[i]
+                                     : &gka_audit_wrong[i - gka_audit_right_count];
+}
+
 size_t gka_audit_count(void) {
     return gka_audit_panel_count();
 }

@@ -1,17 +1,8 @@
-/* members.c - both panels as one list, and what their members are made of (audit.h). */
+/* members.c - what the members of both panels are made of (audit.h). */
 #include "audit/audit.h"
 
 #include <stdio.h>
 #include <string.h>
-
-size_t gka_audit_panel_count(void) {
-    return gka_audit_right_count + gka_audit_wrong_count;
-}
-
-const audit_member *gka_audit_panel_at(size_t i) {
-    return i < gka_audit_right_count ? &gka_audit_right[i]
-                                     : &gka_audit_wrong[i - gka_audit_right_count];
-}
 
 gka_status gka_audit_does_not_apply(char note[AUDIT_NOTE], const char *why) {
     (void)snprintf(note, AUDIT_NOTE, "%.*s", AUDIT_NOTE - 1, why);

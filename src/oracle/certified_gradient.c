@@ -343,12 +343,6 @@ static bool closed(const space *w) {
     return w->gamma.hi == 0 && w->b.e_gamma == 0;
 }
 
-const double *gka_given_state(const gka_run *run, int64_t n, int64_t t, int64_t h) {
-    const double *const states = given_to(run)->h_chunk;
-    const int64_t number = states == NULL ? -1 : gka_at_chunk(run->problem, n, t, h);
-    return number < 0 ? NULL : states + number * run->problem->D * run->problem->D;
-}
-
 /* The state after the token that was read, from the one before it, of which H may be given; the two
  * may be one. */
 static void next_state(space *w, double *before, const double *given, double *after) {

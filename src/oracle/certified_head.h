@@ -7,6 +7,8 @@
 #include "oracle/rounding.h"
 #include "oracle/run.h"
 
+#define TINY 0x1p-1000 /* covers underflow in one token's update of a state */
+
 /* What of a token is to be computed in MPFR. */
 enum {
     GKA_NEED_F = 1, /* f and lambda */

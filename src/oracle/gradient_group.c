@@ -22,6 +22,13 @@ double *gka_gradient_member(gka_of of, const gka_outputs *outputs, gka_gradient 
     return outputs->of[gka_gradient_output(of, tensor)];
 }
 
+const double *gka_given_state(const gka_run *run, int64_t n, int64_t t, int64_t h) {
+    const gka_oracle_given *const given = run->options->given;
+    const double *const states = given == NULL ? NULL : given->h_chunk;
+    const int64_t number = states == NULL ? -1 : gka_at_chunk(run->problem, n, t, h);
+    return number < 0 ? NULL : states + number * run->problem->D * run->problem->D;
+}
+
 int64_t gka_group_place(const gka_group *g, gka_gradient tensor, int64_t head, int64_t t,
                         int64_t *count) {
     const gka_problem *const p = g->run->problem;
