@@ -394,7 +394,8 @@ static bool solve(numbers *w, const gka_state_bound *after, mpfr_exp_t e, mpfr_t
         return true;
     copy(w->D, right, w->r);
     double r = INFINITY;
-    mpfr_exp_t left = gka_mp_exponent(w->D, right), before;
+    const mpfr_exp_t start = gka_mp_exponent(w->D, right);
+    mpfr_exp_t left = start, before;
     do { /* where bounds leave binary64 as long as it helps */
         gka_mp_correct(head, w->r, e, *w->t, x);
         gka_mp_residual(w->D, w->H, *w->lambda, right, x, *w->s, *w->t, w->r);
@@ -407,7 +408,8 @@ static bool solve(numbers *w, const gka_state_bound *after, mpfr_exp_t e, mpfr_t
             break;
     } while (left < before - 2);
     *e_x = gka_bound_solve(after, &w->b, right_norm, e_right, r, *x_norm);
-    return true;
+    return left == MPFR_EMIN_DEFAULT ||
+           left <= start - 64; /* else the factor is of another matrix */
 }
 
 static bool solve_both(numbers *w, const gka_state_bound *after, int64_t t) {

@@ -425,7 +425,7 @@ static bool compare(tally *sum, const answer *a, const char *name, int64_t at, a
                     const double *out, const double *lo, bool last) {
     const double y = out[at];
     verdict found = negative_zero(y) ? WRONG : rounds_to(a->format, ball, y);
-    bool enough = found != UNDECIDED;
+    const bool enough = found != UNDECIDED, wrong = found == WRONG;
     sum->compared++;
     sum->ties += last && found == UNDECIDED;
     if (found == WRONG && sum->wrong++ == 0)
@@ -440,7 +440,7 @@ static bool compare(tally *sum, const answer *a, const char *name, int64_t at, a
     found = negative_zero(lo[at]) ? WRONG : rounds_to(NULL, rest, lo[at]);
     sum->second_words++;
     sum->second_ties += last && found == UNDECIDED;
-    if (found == WRONG && sum->wrong++ == 0)
+    if (found == WRONG && !wrong && sum->wrong++ == 0) /* an element counts once */
         (void)snprintf(sum->first_wrong, sizeof sum->first_wrong, "%s.lo[%lld] = %a, in fact %.17g",
                        name, (long long)at, lo[at], arf_get_d(arb_midref(rest), ARF_RND_NEAR));
     arb_clear(rest);
