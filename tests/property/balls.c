@@ -636,8 +636,8 @@ static void draw(dice *d, lab_case *lab) {
     const double scales[] = {p->scale, 1, 0x1p-200, -.3, 0};
     p->scale = scales[roll(d, 8) % 5];
     p->chunk_size = 1 + (int64_t)roll(d, 4);
-    if (s.states && s.h0_scale > 0 && s.D <= 3 && roll(d, 3) == 0)
-        p->ridge_ratio = 0; /* h0 is of three keys */
+    if (s.states && s.h0_scale > 0 && s.D <= 3 && !s.gate)
+        p->ridge_ratio = 0; /* h0 is of three keys, and stays */
     const int key_shift = roll(d, 4) == 0 ? (int)roll(d, 481) - 240 : (int)roll(d, 9) - 4;
     if (roll(d, 4) > 0) {
         fill(d, lab->q, queries * s.D, shift_of(d));
