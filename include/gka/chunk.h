@@ -266,6 +266,23 @@ GKA_API gka_status gka_chunk_by_segments(const gka_problem *problem, const gka_p
 GKA_API gka_status gka_chunk_spectrum(const gka_problem *problem, double *lambda_max, double *fro,
                                       gka_error *error);
 
+/* One state H_t and its ridge lambda = a f, f = ||H_t||_F. */
+typedef struct gka_conditioning {
+    double f, smallest, largest; /* and the eigenvalues of H_t at its ends; 0 below
+                                    2^-48 of the largest */
+    double kappa;                /* (largest + lambda)/(smallest + lambda) */
+    double share;                /* kappa over its bound (a + 1)/a */
+    double rank;                 /* effective: (tr H)^2/f^2, 1 for one direction, D for all alike */
+    double freedom;              /* degrees of freedom of the regression: tr H (H + lambda I)^-1 */
+    double mean;                 /* length of the mean of the unit keys so far (gates apart) */
+} gka_conditioning;
+
+/* out [N,H,count]: of each sequence and head after its first tokens[i] tokens, tokens increasing;
+ * NaN where the sequence has fewer, or f = 0. H as in gka_chunk_spectrum; the trace by Cholesky. */
+GKA_API gka_status gka_chunk_conditioning(const gka_problem *problem, int64_t count,
+                                          const int64_t *tokens, gka_conditioning *out,
+                                          gka_error *error);
+
 /* How the residual along an eigenvector with eigenvalue (1 + e) f changes in r steps on the
  * interval [a f, (a + 1 + margin) f]: T_{r+1}(2 (1 + e)/(1 + margin) - 1) over
  * T_{r+1}(1 + 2 a/(1 + margin)) (NUMERICS 1); above 1 it grows. */

@@ -3,6 +3,7 @@
  *   1  gka_comparison            one tensor against one reference, as a record; gka_rel_err
  *   2  gka_verify                every output tensor of a file against the oracle
  *   3  gka_attribute             what each rounding of the released kernels costs
+ *   4  gka_predict               what kernels would lose, head by head
  *
  * Goldens, by which a kernel is judged on another machine, are in gka/golden.h.
  *
@@ -163,6 +164,24 @@ GKA_API gka_status gka_attribute(const gka_problem *problem, const gka_profile *
                                  const char *const *names, size_t count,
                                  const gka_progress *progress, gka_attribution *attributions,
                                  gka_error *error);
+
+/* ---- 4 prediction -------------------------------------------------------------------------- */
+
+/* For each sequence n, query head h, kernel and output ||out - exact|| of what the kernel makes of
+ * that head alone, and ||exact||: distance [N,H,kernels,names], size [N,H,names], NaN where the
+ * problem lacks what the output needs or the kernel has no such output. A head with others in its
+ * group gives the dk and dv that it alone would have. Heads run in parallel; progress, unit: heads.
+ */
+typedef struct gka_prediction {
+    gka_oracle oracle; /* what is called exact */
+    const gka_kernel *kernels;
+    size_t kernel_count;
+    const char *const *names; /* of outputs that are judged, but for h_chunk */
+    size_t name_count;
+    gka_progress progress;
+} gka_prediction;
+GKA_API gka_status gka_predict(const gka_problem *problem, const gka_prediction *prediction,
+                               double *distance, double *size, gka_error *error);
 
 #ifdef __cplusplus
 }

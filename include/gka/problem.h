@@ -5,11 +5,12 @@
  *   3  gka_problem_from_file     from the tensors and metadata of a safetensors file
  *   4  gka_generator             made up from a seed (src/problem/generate.c)
  *   5  gka_problem_write         to a file
- *   6  gka_problem_tokens        some of the tokens
+ *   6  gka_problem_tokens, _head some of the tokens; one head
  *   7  gka_problem_fold          beta and normalise, multiplied into q, k, v
  *   8  gka_output                what the layer computes: one row of one table for each tensor
  *   9  gka_outputs               the container of results that every kernel fills
  *  10  gka_form                  the iteration by which kernels solve
+ *  11  gka_problem_prepare       what a layer does to projections, and what a dump lacks
  *
  * Letters: B batch, T tokens, H query heads, G key/value heads (H a multiple of G; head h reads
  * key/value head h / (H/G)), D key size, V value size, N sequences, C chunk size.
@@ -152,6 +153,19 @@ typedef struct gka_defaults {
 GKA_API gka_status gka_problem_from_file(const gka_file *file, gka_problem *problem,
                                          gka_defaults *defaults, gka_error *error);
 
+/* Which tensors of a file are the problem's, and how their axes stand. */
+typedef struct gka_selection {
+    const char *prefix; /* tensors are named PREFIXq, PREFIXk, ...; NULL: q, k, ... */
+    const char *keys;   /* this one tensor is both k and q, and there are no others; NULL: no */
+    bool heads_first;   /* axes [B,H,T,..] instead of [B,T,H,..] */
+} gka_selection;
+
+/* The same of the tensors selected, each of which may lack its leading axes: [T,H,D] or [T,D] (B =
+ * H = 1) for [B,T,H,D], [T,H] or [T] for [B,T,H]. */
+GKA_API gka_status gka_problem_select(const gka_file *file, const gka_selection *selection,
+                                      gka_problem *problem, gka_defaults *defaults,
+                                      gka_error *error);
+
 /* ---- 4 generators -------------------------------------------------------------------------- */
 
 typedef enum gka_keys {
@@ -264,6 +278,10 @@ GKA_API gka_status gka_problem_write(const gka_problem *problem, const gka_text_
  * states and their cotangents, and owning nothing. Packed sequences cannot be cut (a programmer
  * error). */
 GKA_API gka_problem gka_problem_tokens(const gka_problem *problem, int64_t begin, int64_t end);
+
+/* Views of query head h of sequence n, with the key/value head that it reads and its states: B = H
+ * = G = N = 1. Owns nothing. */
+GKA_API gka_problem gka_problem_head(const gka_problem *problem, int64_t n, int64_t h);
 
 /* ---- 7 folding ----------------------------------------------------------------------------- */
 
@@ -438,6 +456,27 @@ enum { GKA_FORM_COUNT = GKA_FORM_CG_CONSISTENT + 1 }; /* those that solve the sy
 GKA_API const char *gka_form_name(gka_form form);     /* "three-term", "two-term", "cg",
                                                  "cg-consistent",     "misprinted" */
 GKA_API int gka_form_find(const char *name);          /* -1: none */
+/* ---- 11 preparing -------------------------------------------------------------------------- */
+
+/* From the projections of a model to a problem, in this order. What is drawn is a function of the
+ * seed and the place alone, as in section 4: alpha, g, do, dx those of a generator with this seed,
+ * beta sigmoid(n(BETA; b,t,h,0)), the taps c_i of q, k, v as for convsilu. */
+typedef struct gka_preparation {
+    bool conv;       /* q, k, v <- silu(sum_{i<4} c_i x_{t-i}) within each sequence */
+    int normalise;   /* a gka_normalise; -1: as it is */
+    bool beta;       /* drawn; GKA_BAD_ARGUMENT where there is one */
+    bool alpha;      /* drawn */
+    int gate;        /* a gka_gate, drawn; -1: as it is */
+    bool cotangents; /* do and dx drawn */
+    bool fold;       /* as gka_problem_fold does */
+    int dtype;       /* a gka_dtype: of q k v alpha beta do dx; -1: that of q */
+    uint64_t seed;
+} gka_preparation;
+
+/* Every number is computed in binary64 and rounded once to the type asked for (with `rounded`, once
+ * more where its definition says so). *to is a copy that depends on nothing else. */
+GKA_API gka_status gka_problem_prepare(const gka_problem *from, const gka_preparation *preparation,
+                                       gka_problem *to, gka_error *error);
 
 #ifdef __cplusplus
 }

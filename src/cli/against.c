@@ -844,6 +844,8 @@ int cli_judge(cli *c) {
     const cli_option options[] = {
         {"json", 0, CLI_TEXT, &json, .value = "OUT", .help = "write the figures as JSON"},
         CLI_AGAINST_OPTIONS(against),
+        {"layout", 0, CLI_CHOICE, &against.layout, .choices = "bthd|bhtd",
+         .help = "axes of the candidate's token tensors (bthd)"},
         {.kind = CLI_END}};
     int code;
     if (!cli_parse(c, &help, options, &code))

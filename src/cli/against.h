@@ -23,21 +23,19 @@ typedef struct cli_against {
      &(a).maps,                                                                                    \
      .value = "THEIRS=OURS",                                                                       \
      .help = "the candidate calls the golden's tensor OURS THEIRS; may be repeated"},              \
-        {"layout",                                                                                 \
-         0,                                                                                        \
-         CLI_CHOICE,                                                                               \
-         &(a).layout,                                                                              \
-         .choices = "bthd|bhtd",                                                                   \
-         .help = "axes of the candidate's token tensors (bthd)"},                                  \
         {"reference",                                                                              \
          0,                                                                                        \
          CLI_CHOICE,                                                                               \
          &(a).reference,                                                                           \
          .choices = "steps|exact",                                                                 \
          .help = "exact: for a solver that converges (steps)"},                                    \
-        {"gradients", 0, CLI_CHOICE, &(against).gradients, .choices = "implicit|through|auto",          \
-     .help = "through: of the steps themselves, as autograd gives them (implicit)"},               \
-    {"require",                                                                                \
+        {"gradients",                                                                              \
+         0,                                                                                        \
+         CLI_CHOICE,                                                                               \
+         &(a).gradients,                                                                           \
+         .choices = "implicit|through|auto",                                                       \
+         .help = "through: of the steps themselves, as autograd gives them (implicit)"},           \
+        {"require",                                                                                \
          0,                                                                                        \
          CLI_TEXT,                                                                                 \
          &(a).require,                                                                             \

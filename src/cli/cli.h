@@ -49,6 +49,7 @@ int cli_formats(cli *c);
 int cli_golden(cli *c);
 int cli_judge(cli *c);
 int cli_show(cli *c);
+int cli_make(cli *c);
 int cli_solve(cli *c);
 int cli_spectrum(cli *c);
 int cli_verify(cli *c);
@@ -81,6 +82,7 @@ typedef struct cli_option {
     const char *choices;
     double low, high; /* both 0: any */
     const struct cli_option *group;
+    const char *bare; /* what --name without a value stands for; NULL: it needs one */
 } cli_option;
 
 typedef struct cli_help {
@@ -92,6 +94,10 @@ typedef struct cli_help {
 /* Reads the options into their targets and the operands into c. True to go on; otherwise the
  * subcommand returns *code at once (the help was printed, or a line on stderr). */
 bool cli_parse(cli *c, const cli_help *help, const cli_option *options, int *code);
+
+/* Keeps memory (from gka_alloc) until the subcommand has returned; NULL, and memory freed, on
+ * failure. */
+void *cli_keep(cli *c, void *memory);
 
 /* The state of one call of the command. */
 struct cli {

@@ -18,6 +18,7 @@ static const command commands[] = {
     {"judge", cli_judge, "judge a kernel's tensors by a golden, or a folder of them by a suite"},
     {"show", cli_show, "what a golden holds, and where its tolerances come from"},
     {"audit", cli_audit, "does a golden tell right kernels from wrong ones?"},
+    {"problem", cli_make, "projections of a model, or made-up keys, as a problem in a file"},
     {"solve", cli_solve, "solvers side by side at one token, in emulated arithmetics"},
     {"attribute", cli_attribute, "what each rounding of the released kernels costs, one by one"},
     {"condition", cli_condition,

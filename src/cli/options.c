@@ -16,8 +16,7 @@ struct cli_chunk {
     void *memory;
 };
 
-/* Keeps memory (from gka_alloc) for the rest of the call; NULL, and memory freed, on failure. */
-static void *keep(cli *c, void *memory) {
+void *cli_keep(cli *c, void *memory) {
     struct cli_chunk *const chunk = memory == NULL ? NULL : gka_alloc(1, sizeof *chunk);
     if (chunk == NULL) {
         gka_free(memory);
@@ -64,8 +63,10 @@ static struct poptOption row_of(parser *p, const cli_option *option) {
     p->flat[p->flat_count++] = option;
     return (struct poptOption){.longName = option->name,
                                .shortName = option->letter,
-                               .argInfo =
-                                   option->kind == CLI_FLAG ? POPT_ARG_NONE : POPT_ARG_STRING,
+                               .argInfo = option->kind == CLI_FLAG ? POPT_ARG_NONE
+                                          : option->bare != NULL
+                                              ? POPT_ARG_STRING | POPT_ARGFLAG_OPTIONAL
+                                              : POPT_ARG_STRING,
                                .val = (int)p->flat_count,
                                .descrip = option->help,
                                .argDescrip = option->value ? option->value : option->choices};
@@ -149,7 +150,7 @@ static int set_choice(cli *c, const cli_option *option, const char *text) {
 static int add_text(cli *c, cli_texts *texts, char *text) {
     /* There are never more values than arguments. */
     if (texts->text == NULL)
-        texts->text = keep(c, gka_alloc((size_t)c->argc, sizeof *texts->text));
+        texts->text = cli_keep(c, gka_alloc((size_t)c->argc, sizeof *texts->text));
     if (texts->text == NULL)
         return cli_out_of_memory(c);
     texts->text[texts->count++] = text;
@@ -161,7 +162,8 @@ static int set(cli *c, const cli_option *option, const char *given) {
         *(bool *)option->target = true;
         return CLI_GOOD;
     }
-    char *const text = keep(c, gka_strdup(given));
+    const bool bare = option->bare != NULL && (given == NULL || given[0] == '\0');
+    char *const text = cli_keep(c, gka_strdup(bare ? option->bare : given));
     if (text == NULL)
         return cli_out_of_memory(c);
     switch (option->kind) {
@@ -215,11 +217,11 @@ static int take_operands(cli *c, const cli_help *help, poptContext popt) {
     int count = 0;
     while (given != NULL && given[count] != NULL)
         count++;
-    const char **const operands = keep(c, gka_alloc((size_t)count + 1, sizeof *operands));
+    const char **const operands = cli_keep(c, gka_alloc((size_t)count + 1, sizeof *operands));
     if (operands == NULL)
         return cli_out_of_memory(c);
     for (int i = 0; i < count; i++)
-        if ((operands[i] = keep(c, gka_strdup(given[i]))) == NULL)
+        if ((operands[i] = cli_keep(c, gka_strdup(given[i]))) == NULL)
             return cli_out_of_memory(c);
     c->operands = operands;
     c->operand_count = count;
@@ -255,12 +257,12 @@ bool cli_parse(cli *c, const cli_help *help, const cli_option *options, int *cod
     size_t flat = 0, table = 0;
     count_rows(options, &flat, &table);
     parser p = {.c = c,
-                .flat = keep(c, gka_alloc(flat + 1, sizeof *p.flat)),
-                .table = keep(c, gka_alloc(table + 1, sizeof *p.table))};
-    const char **const argv = keep(c, gka_alloc((size_t)c->argc + 1, sizeof *argv));
+                .flat = cli_keep(c, gka_alloc(flat + 1, sizeof *p.flat)),
+                .table = cli_keep(c, gka_alloc(table + 1, sizeof *p.table))};
+    const char **const argv = cli_keep(c, gka_alloc((size_t)c->argc + 1, sizeof *argv));
     const char *const operands = help->operands == NULL ? "" : help->operands;
-    char *const title = keep(c, gka_alloc(strlen(c->name) + 5, 1));
-    char *const usage = keep(c, gka_alloc(strlen(operands) + 13, 1));
+    char *const title = cli_keep(c, gka_alloc(strlen(c->name) + 5, 1));
+    char *const usage = cli_keep(c, gka_alloc(strlen(operands) + 13, 1));
     *code = CLI_INTERNAL;
     if (p.flat == NULL || p.table == NULL || argv == NULL || title == NULL || usage == NULL) {
         (void)cli_out_of_memory(c);

@@ -1,7 +1,7 @@
 /* show.c - gka show: what a golden holds, and where its tolerances come from. */
 #include "cli/show.h"
-#include "gka/golden.h"
 #include "cli/json.h"
+#include "gka/golden.h"
 #include "gka/judge.h"
 
 #include <inttypes.h>

@@ -22,9 +22,9 @@ typedef struct request {
     names solvers, arithmetics;
     bool plain, normalised;
     int gate;
-    int64_t D, T, iterations, seed;
+    int64_t D, T, head, iterations, seed;
     double ridge;
-    bool D_given, T_given;
+    bool D_given, T_given, head_given;
     cli_json json;
     gka_output *trace;
     json_t *rows;
@@ -32,7 +32,8 @@ typedef struct request {
 } request;
 
 static const char notes[] =
-    "One system (H_T + lambda_T I) x = q_T, that of the last token T of batch row 0, head 0, is "
+    "One system (H_T + lambda_T I) x = q_T, that of the last token T of batch row 0, head 0 (or "
+    "--head), is "
     "solved\n"
     "by every solver in every arithmetic. --problem is a generator (iid powerlaw lowrank repeat "
     "recall\n"
@@ -142,17 +143,15 @@ typedef struct board {
     gka_trace_point *points;
 } board;
 
-/* Batch row 0, head 0, the first T tokens. */
-static void cut(gka_problem *p, int64_t T) {
-    gka_view *const views[] = {&p->q, &p->k, &p->v, &p->alpha, &p->g, &p->dout, &p->dx};
-    for (size_t i = 0; i < sizeof views / sizeof views[0]; i++) {
-        views[i]->shape[0] = 1;
+/* Batch row 0, one head, the first T tokens. */
+static void cut(gka_problem *p, int64_t head, int64_t T) {
+    gka_problem one = gka_problem_head(p, 0, head);
+    gka_view *const views[] = {&one.q, &one.k, &one.v, &one.alpha, &one.g, &one.dout, &one.dx};
+    for (size_t i = 0; i < sizeof views / sizeof views[0]; i++)
         views[i]->shape[1] = T;
-        views[i]->shape[2] = 1;
-    }
-    p->h0.shape[0] = p->h0.shape[1] = p->u0.shape[0] = p->u0.shape[1] = 1;
-    p->B = p->H = p->G = p->N = 1;
-    p->T = T;
+    one.T = T;
+    one.owned = p->owned;
+    *p = one;
 }
 
 static int take_problem(board *b) {
@@ -160,6 +159,8 @@ static int take_problem(board *b) {
     cli *const c = r->c;
     gka_error error = {0};
     const int keys = gka_keys_find(r->problem);
+    if (keys >= 0 && r->head_given)
+        return cli_fail(c, "--head: a file was expected as --problem");
     if (keys >= 0) {
         const gka_generator generator = {.keys = (gka_keys)keys,
                                          .gate = r->plain ? GKA_GATE_NONE : (gka_gate)r->gate,
@@ -183,10 +184,21 @@ static int take_problem(board *b) {
     code = cli_outcome(c, gka_problem_from_file(b->file, &b->problem, NULL, &error), &error);
     if (code != CLI_GOOD)
         return code;
+    if (!gka_problem_is_folded(&b->problem)) {
+        gka_problem folded;
+        code = cli_outcome(c, gka_problem_fold(&b->problem, GKA_F64, &folded, &error), &error);
+        gka_problem_free(&b->problem);
+        b->problem = folded;
+        if (code != CLI_GOOD)
+            return code;
+    }
     const gka_problem *const p = &b->problem;
     if (p->cu_seqlens != NULL)
         return cli_fail(c, "%s: packed sequences (cu_seqlens) are not for this command",
                         r->problem);
+    if (r->head >= p->H && p->H > 0)
+        return cli_fail(c, "%s: --head=%lld, but the file holds %lld heads", r->problem,
+                        (long long)r->head, (long long)p->H);
     if (p->B < 1 || p->T < 1 || p->H < 1)
         return cli_fail(c, "%s: there is no token", r->problem);
     if (r->T_given && r->T > p->T)
@@ -653,7 +665,7 @@ static int work(board *b) {
         return code;
     if (b->file != NULL && !isnan(r->ridge))
         b->problem.ridge_ratio = r->ridge;
-    cut(&b->problem, r->T_given || b->file == NULL ? r->T : b->problem.T);
+    cut(&b->problem, r->head, r->T_given || b->file == NULL ? r->T : b->problem.T);
     b->D = b->problem.D;
     b->T = b->problem.T;
     if (!take_memory(b))
@@ -726,7 +738,8 @@ static char *last(cli_texts texts, char *otherwise) {
 
 int cli_solve(cli *c) {
     request r = {.c = c,
-                 .problem = "iid",
+                 .head = -1,
+                 .problem = "mean",
                  .D = 0,
                  .T = 0,
                  .iterations = 30,
@@ -742,9 +755,11 @@ int cli_solve(cli *c) {
         {"arith", 0, CLI_TEXTS, &arithmetics, .value = "NAME[,NAME]",
          .help = "default: fp32,bf16; all: every name without suffixes"},
         {"problem", 0, CLI_TEXT, &r.problem, .value = "NAME|FILE",
-         .help = "a generator or a safetensors file"},
+         .help = "a generator or a safetensors file (mean)"},
+        {"head", 0, CLI_INT, &r.head, .value = "N", .help = "of a file (0)", .low = 0,
+         .high = 1 << 30},
         {"plain", 0, CLI_FLAG, &r.plain, .help = "no beta, no alpha, no gate"},
-        {"gate", 0, CLI_CHOICE, &r.gate, .choices = "none|slow|released|strong",
+        {"gate", 0, CLI_CHOICE, &r.gate, .choices = "none|slow|released|strong|init",
          .help = "how fast a made-up problem forgets"},
         {"normalised", 0, CLI_FLAG, &r.normalised, .help = "divide H by its Frobenius norm"},
         {"D", 0, CLI_INT, &r.D, .value = "N", .help = "key size (128)", .low = 1, .high = 4096},
@@ -764,6 +779,8 @@ int cli_solve(cli *c) {
     if (!cli_parse(c, &help, options, &code))
         return code;
     r.T_given = r.T > 0;
+    r.head_given = r.head >= 0;
+    r.head = r.head_given ? r.head : 0;
     r.D = r.D > 0 ? r.D : 128;
     r.T = r.T > 0 ? r.T : 128;
     return run(&r, last(solvers, all), last(arithmetics, usual), json);

@@ -1,10 +1,12 @@
 /* verify.c - gka verify: the tensors of files judged against the oracle, as tables and as JSON. */
 #include "cli/against.h"
+#include "cli/heads.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 /* ---- the command line ---------------------------------------------------------------------- */
 
@@ -38,6 +40,14 @@ static const char notes[] =
     "  max_ulp      the largest distance, in steps of the stored format, to exact rounded to it\n"
     "  non-finite   NaN and Inf among the stored elements\n"
     "  ok           yes or no by --tolerance on rel_err, - without one\n"
+    "\n"
+    "Where FILE has no outputs, and with --per-head, --csv, several kernels (K,K2) or a problem "
+    "that\n"
+    "is made up, --emulate says what those kernels would lose on its inputs: ||out - exact|| /\n"
+    "||exact|| of x, o, solve.dk and layer.dalpha, by head with --per-head, then the median and "
+    "the\n"
+    "range over all heads. The exact values are then those of fp64, right to about 1e-12, unless\n"
+    "--oracle is given.\n"
     "\n"
     "With --emulate=h100 the released kernels are replayed from the same inputs:\n"
     "  identical    share of the stored elements that the replay gives too, bit for bit\n"
@@ -550,13 +560,50 @@ static const char *needless(const request *r) {
                                           : NULL;
 }
 
+/* Whether kernels are asked what they would lose, instead of a file's outputs being judged: by an
+ * option that means nothing else, or because the first FILE has no outputs. */
+static int is_prediction(const request *r, const cli_problem *p, bool by_head, bool *asked) {
+    cli *const c = r->c;
+    const bool given = by_head || cli_problem_given(p) || c->operand_count == 0;
+    *asked = false;
+    if (r->emulate == NULL)
+        return !given ? CLI_GOOD
+               : c->operand_count == 0
+                   ? cli_fail(c, "FILE..., or --emulate=K and a problem, was expected")
+                   : cli_fail(c, "--per-head, --csv and the options of a problem: --emulate=K was "
+                                 "expected with them");
+    *asked = given || strchr(r->emulate, ',') != NULL;
+    if (!*asked && r->inputs == NULL) {
+        gka_file *file = NULL;
+        if (strchr(c->operands[0], ':') != NULL && access(c->operands[0], F_OK) != 0) {
+            *asked = true;
+        } else {
+            const int code = cli_open(c, c->operands[0], &file);
+            if (code != CLI_GOOD)
+                return code;
+            *asked = !has_output(file);
+            gka_file_close(file);
+        }
+    }
+    if (*asked && (r->inputs != NULL || r->tolerance_texts.count > 0 || r->show_ref))
+        return cli_fail(c, "--%s: outputs to judge were expected with it",
+                        r->inputs != NULL ? "inputs"
+                        : r->show_ref     ? "show-ref"
+                                          : "tolerance");
+    return CLI_GOOD;
+}
+
 int cli_verify(cli *c) {
     request r = {.c = c, .chosen = -1, .good = true};
     const char *json = NULL;
     int form = -1;
     cli_texts settings = {0};
-    static const cli_help help = {.operands = "FILE...", .notes = notes, .least = 1, .most = -1};
+    static const cli_help help = {.operands = "[FILE...]", .notes = notes, .least = 0, .most = -1};
     cli_against against = {0};
+    bool per_head = false;
+    const char *csv = NULL;
+    cli_problem p;
+    cli_problem_start(&p);
     const cli_option golden[] = {
         {"against", 0, CLI_TEXT, &against.golden, .value = "GOLDEN",
          .help = "judge by this file's references and tolerances, made by gka golden; or a suite's "
@@ -572,8 +619,12 @@ int cli_verify(cli *c) {
         {"json", 0, CLI_TEXT, &json, .value = "OUT", .help = "write the figures as JSON"},
         {"tolerance", 0, CLI_TEXTS, &r.tolerance_texts, .value = "NAME=VALUE",
          .help = "require rel_err <= VALUE of the tensor NAME; may be repeated"},
-        {"emulate", 0, CLI_TEXT, &r.emulate, .value = "KERNEL",
-         .help = "replay a kernel too: h100, cuda, tokens/fp32, ... (gka/kernel.h)"},
+        {"emulate", 0, CLI_TEXT, &r.emulate, .value = "K[,K2..]",
+         .help = "replay kernels too: h100, h100/two-term, cuda, tokens/fp32, ... "
+                 "(gka/kernel.h); without outputs in FILE: what they would lose"},
+        {"per-head", 0, CLI_FLAG, &per_head, .help = "with --emulate: a row for each head"},
+        {"csv", 0, CLI_TEXT, &csv, .value = "OUT",
+         .help = "with --emulate: the heads' rows as CSV"},
         {"form", 0, CLI_CHOICE, &form, .value = "FORM", .choices = CLI_FORMS,
          .help = "form of the iteration that is replayed: three-term, two-term, cg, "
                  "cg-consistent"},
@@ -581,18 +632,34 @@ int cli_verify(cli *c) {
          .help = "switch one rounding of the replay, or repair it (below); may be repeated"},
         {"show-ref", 0, CLI_FLAG, &r.show_ref, .help = "judge the file's own ref.* tensors too"},
         {.kind = CLI_GROUP, .group = golden, .help = "By a golden:"},
+        {.kind = CLI_GROUP, .group = p.options, .help = "Problem, with --emulate:"},
         {.kind = CLI_END}};
     int code;
     if (!cli_parse(c, &help, options, &code))
         return code;
+    against.layout = against.golden != NULL && p.layout > 0 ? p.layout : 0;
+    if (against.golden != NULL && (per_head || csv != NULL))
+        return cli_fail(c, "--%s has no meaning with --against", per_head ? "per-head" : "csv");
     if (against.golden != NULL)
         return needless(&r) ? cli_fail(c, "--%s has no meaning with --against", needless(&r))
                             : cli_verify_against(c, &against, json);
-    if (against.junit != NULL || against.maps.count > 0 || against.layout != 0 ||
-        against.reference != 0 || against.given != NULL || against.given_from != NULL ||
-        against.require != NULL || against.gradients != 0)
-        return cli_fail(c, "--junit, --map, --layout, --reference, --gradients, --require and "
-                           "--given need --against=GOLDEN");
+    if (against.junit != NULL || against.maps.count > 0 || against.reference != 0 ||
+        against.given != NULL || against.given_from != NULL || against.require != NULL ||
+        against.gradients != 0)
+        return cli_fail(c, "--junit, --map, --reference, --gradients, --require and --given need "
+                           "--against=GOLDEN");
+    const cli_predicting predicting = {.emulate = r.emulate,
+                                       .csv = csv,
+                                       .json = json,
+                                       .form = form,
+                                       .settings = &settings,
+                                       .oracle =
+                                           r.chosen < 0 ? GKA_ORACLE_FP64 : (gka_oracle)r.chosen,
+                                       .per_head = per_head};
+    bool asked = false;
+    code = is_prediction(&r, &p, per_head || csv != NULL, &asked);
+    if (code != CLI_GOOD || asked)
+        return code != CLI_GOOD ? code : cli_predict(c, &p, &predicting);
     if (json != NULL)
         r.list = json_array();
     code = parse_kernel(&r, form, &settings);

@@ -9,12 +9,14 @@
 #include <jansson.h>
 #include <limits.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 typedef struct context {
     const gka_file *file;
     const char *path;
     gka_error *error;
+    const gka_selection *selection; /* NULL: the tensors as they are called and shaped */
 } context;
 
 /* ---- parameters ---------------------------------------------------------------------------- */
@@ -101,14 +103,62 @@ static gka_status read_parameters(const context *c, gka_problem *problem, gka_de
 
 /* ---- tensors ------------------------------------------------------------------------------- */
 
-static gka_status find(const context *c, const char *name, gka_view *view) {
-    const gka_tensor *const tensor = gka_file_find(c->file, name);
+enum { NAME = 256 };
+
+/* What the tensor `name` is called here; NULL: there is none. */
+static const char *called(const context *c, const char *name, char text[NAME]) {
+    const gka_selection *const s = c->selection;
+    if (s == NULL)
+        return name;
+    if (s->keys != NULL)
+        return strcmp(name, "q") == 0 || strcmp(name, "k") == 0 ? s->keys : NULL;
+    const char *const prefix = s->prefix == NULL ? "" : s->prefix;
+    const int length = snprintf(text, NAME, "%s%s", prefix, name);
+    return length > 0 && length < NAME ? text : NULL;
+}
+
+static void prepend_axis(gka_view *view) {
+    for (int i = 4; i > 0; i--) {
+        view->shape[i] = view->shape[i - 1];
+        view->stride[i] = view->stride[i - 1];
+    }
+    view->shape[0] = 1;
+    view->stride[0] = 0;
+    view->rank++;
+}
+
+static void swap_axes(gka_view *view, int i, int j) {
+    const int64_t shape = view->shape[i], stride = view->stride[i];
+    view->shape[i] = view->shape[j];
+    view->stride[i] = view->stride[j];
+    view->shape[j] = shape;
+    view->stride[j] = stride;
+}
+
+/* Leading axes that are missing, for a tensor of the problem's rank: 4, or 3 without a last axis.
+ * What lacks one has no B, what lacks two no H either. */
+static void lift(int rank, bool heads_first, gka_view *view) {
+    const int missing = rank - view->rank;
+    if (missing < 0 || missing > 2)
+        return;
+    for (int i = 0; i < missing; i++)
+        prepend_axis(view);
+    if (missing == 2 || heads_first) /* [1,1,T,..], or [B,H,T,..] */
+        swap_axes(view, 1, 2);
+}
+
+static gka_status find(const context *c, const problem_tensor *of, gka_view *view) {
+    char text[NAME];
+    const char *const name = called(c, of->name, text);
+    const gka_tensor *const tensor = name == NULL ? NULL : gka_file_find(c->file, name);
     if (tensor == NULL)
         return GKA_OK;
     if (tensor->rank > 4)
         return gka_fail(c->error, GKA_BAD_FILE, "%s: tensor '%s': rank %d; at most 4 was expected",
                         c->path, name, tensor->rank);
     *view = gka_view_of(tensor);
+    if (c->selection != NULL && of->letters[0] == 'B')
+        lift((int)strlen(of->letters), c->selection->heads_first, view);
     return GKA_OK;
 }
 
@@ -123,11 +173,12 @@ static gka_status need(const context *c, const char *name, const gka_view *view)
 
 static gka_status read_views(const context *c, gka_problem *problem) {
     for (int i = 0; i < PROBLEM_VIEWS; i++) {
-        const char *const name = gka_problem_views[i].name;
+        char text[NAME];
+        const char *const name = called(c, gka_problem_views[i].name, text);
         gka_view *const view = gka_problem_view(problem, i);
-        gka_status status = find(c, name, view);
+        gka_status status = find(c, &gka_problem_views[i], view);
         if (status == GKA_OK && (i < 2 || (i == 2 && view->data != NULL)))
-            status = need(c, name, view);
+            status = need(c, name == NULL ? gka_problem_views[i].name : name, view);
         if (status != GKA_OK)
             return status;
     }
@@ -147,7 +198,9 @@ static int64_t bound(const gka_tensor *tensor, int64_t i) {
 }
 
 static gka_status read_bounds(const context *c, gka_problem *problem) {
-    const gka_tensor *const tensor = gka_file_find(c->file, "cu_seqlens");
+    char text[NAME];
+    const char *const name = called(c, "cu_seqlens", text);
+    const gka_tensor *const tensor = name == NULL ? NULL : gka_file_find(c->file, name);
     if (tensor == NULL)
         return GKA_OK;
     if ((tensor->dtype != GKA_I32 && tensor->dtype != GKA_I64) || tensor->rank != 1 ||
@@ -168,7 +221,12 @@ static gka_status read_bounds(const context *c, gka_problem *problem) {
 
 gka_status gka_problem_from_file(const gka_file *file, gka_problem *problem, gka_defaults *defaults,
                                  gka_error *error) {
-    const context c = {file, gka_file_path(file), error};
+    return gka_problem_select(file, NULL, problem, defaults, error);
+}
+
+gka_status gka_problem_select(const gka_file *file, const gka_selection *selection,
+                              gka_problem *problem, gka_defaults *defaults, gka_error *error) {
+    const context c = {file, gka_file_path(file), error, selection};
     gka_defaults ignored;
     memset(problem, 0, sizeof *problem);
     gka_status status = read_views(&c, problem);

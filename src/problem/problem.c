@@ -105,6 +105,31 @@ gka_problem gka_problem_tokens(const gka_problem *problem, int64_t begin, int64_
     return part;
 }
 
+gka_problem gka_problem_head(const gka_problem *problem, int64_t n, int64_t h) {
+    const gka_span span = gka_problem_span(problem, n);
+    const int64_t g = gka_problem_group(problem, h);
+    gka_problem one = *problem;
+    one.owned = NULL;
+    one.cu_seqlens = NULL;
+    one.B = one.H = one.G = one.N = 1;
+    one.T = span.end - span.begin;
+    for (int i = 0; i < PROBLEM_VIEWS; i++) {
+        gka_view *const view = gka_problem_view(&one, i);
+        const char *const letters = gka_problem_views[i].letters;
+        if (view->data == NULL)
+            continue;
+        if (letters[0] == 'N') {
+            view->data = gka_view_at(view, n, h, 0);
+        } else {
+            view->data = gka_view_at(view, span.b, span.begin, letters[2] == 'G' ? g : h);
+            view->shape[2] = 1;
+        }
+        view->shape[0] = 1;
+        view->shape[1] = letters[0] == 'N' ? 1 : one.T;
+    }
+    return one;
+}
+
 void gka_problem_free(gka_problem *problem) {
     if (problem == NULL)
         return;

@@ -335,7 +335,7 @@ static void test_problem_of_a_file(void **state) {
     } bad[] = {
         {"--T=5", "gka try: --T is for a problem that is made up, not for the file " D64 "\n"},
         {"--h0", "gka try: --h0 is for a problem that is made up, not for the file " D64 "\n"},
-        {"--ridge=0", "gka try: " D64 ": ridge_ratio 0: a finite number > 0 was expected\n"},
+        {"--ridge=-1", "gka try: --ridge=-1: expected a number, at least 0\n"},
         {"--problem=repaet",
          "gka try: --problem=repaet: expected one of "
          "iid|powerlaw|lowrank|repeat|recall|mean|convsilu|aligned (did you mean 'repeat'?)\n"},

@@ -49,7 +49,7 @@ static void test_json_rows(void **state) {
             assert_non_null(json_object_get(row, keys[j]));
         assert_string_equal(text_of(row, "solver"), i % 2 ? "kalman-ud" : "cg");
         assert_string_equal(text_of(row, "arith"), i < 2 ? "fp32" : "bf16/stochastic");
-        assert_string_equal(text_of(row, "problem"), "iid");
+        assert_string_equal(text_of(row, "problem"), "mean");
         assert_true(fabs(real_of(row, "ridge") - 0.02) <= 0);
         assert_true(real_of(row, "kappa") > 1 && real_of(row, "kappa") <= 51.0001);
         assert_int_equal(json_integer_value(json_object_get(row, "T")), 20);
@@ -174,7 +174,7 @@ static void test_table_and_trace(void **state) {
     result r = RUN("gka", "solve", "--D=8", "--T=5", "--iters=3", "--solver=cg,kalman",
                    "--arith=bf16", "--trace=" TRACE_FILE);
     assert_int_equal(r.code, 0);
-    assert_non_null(strstr(r.out, "iid, token 5, D = 8, ridge = 0.02, seed = 1\nsolver"));
+    assert_non_null(strstr(r.out, "mean, token 5, D = 8, ridge = 0.02, seed = 1\nsolver"));
     assert_non_null(strstr(r.out, "\nkalman  bf16"));
     end(&r);
     FILE *const trace = fopen(TRACE_FILE, "r");

@@ -32,22 +32,22 @@ $ gka condition --iterations --T=40 --D=16 | grep -v dq | cut -c1-72
 > made up: T 40, D 16; ridge_ratio 0.02; gradients of <dx, x> at r steps i
 >
 >  r     bound         x  of  implicit - derivative  implicit  derivative
->  5  3.56e-01  3.40e-01  dk               7.97e-01  4.36e-01    6.55e-01
->  5  3.56e-01  3.40e-01  dg               2.16e-01  5.28e-01    4.10e-01
-> 10  8.98e-02  8.59e-02  dk               2.98e-01  1.03e-01    2.81e-01
-> 10  8.98e-02  8.59e-02  dg               1.05e-01  1.61e-01    8.98e-02
-> 20  5.37e-03  5.18e-03  dk               2.66e-02  5.71e-03    2.69e-02
-> 20  5.37e-03  5.18e-03  dg               4.76e-03  9.19e-03    5.88e-03
-> 30  3.20e-04  3.09e-04  dk               1.22e-03  4.79e-04    1.36e-03
-> 30  3.20e-04  3.09e-04  dg               4.40e-04  7.81e-04    5.45e-04
+>  5  3.56e-01  3.45e-01  dk               8.87e-01  3.81e-01    6.36e-01
+>  5  3.56e-01  3.45e-01  dg               2.67e-01  5.05e-01    3.55e-01
+> 10  8.98e-02  8.62e-02  dk               2.58e-01  9.30e-02    2.45e-01
+> 10  8.98e-02  8.62e-02  dg               7.35e-02  1.52e-01    8.60e-02
+> 20  5.37e-03  5.17e-03  dk               2.23e-02  6.55e-03    2.28e-02
+> 20  5.37e-03  5.17e-03  dg               5.70e-03  9.14e-03    5.15e-03
+> 30  3.20e-04  3.08e-04  dk               1.67e-03  4.10e-04    1.67e-03
+> 30  3.20e-04  3.08e-04  dg               3.57e-04  5.93e-04    4.25e-04
 $ gka condition --iterations --form=two-term --ridge=.1 --gate=none --T=40 --D=16 | grep -v dq | cut -c1-72
 > made up: T 40, D 16; ridge_ratio 0.1; gradients of <dx, x> at r steps in
 >
 >  r     bound         x  of  implicit - derivative  implicit  derivative
->  5  4.78e-02  4.64e-02  dk               1.33e-01  8.13e-02    1.39e-01
-> 10  2.13e-03  2.05e-03  dk               1.25e-02  3.26e-03    1.29e-02
-> 20  4.22e-06  4.09e-06  dk               4.24e-05  6.53e-06    4.27e-05
-> 30  8.36e-09  8.12e-09  dk               5.77e-08  1.46e-08    6.01e-08
+>  5  4.78e-02  4.66e-02  dk               1.50e-01  7.51e-02    1.39e-01
+> 10  2.13e-03  2.07e-03  dk               1.05e-02  2.41e-03    1.08e-02
+> 20  4.22e-06  4.13e-06  dk               3.49e-05  5.43e-06    3.51e-05
+> 30  8.36e-09  8.12e-09  dk               8.23e-08  1.07e-08    8.22e-08
 $ gka condition --iterations --T=4 --D=4 --json=- | grep -c derivative
 > 12
 

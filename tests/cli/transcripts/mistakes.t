@@ -25,7 +25,7 @@ $ gka formats --jsn
 ! gka formats: no option '--jsn'; `gka formats --help` lists the options
 = 2
 $ gka verify
-! gka verify: expected FILE...; `gka verify --help` says more
+! gka verify: FILE..., or --emulate=K and a problem, was expected
 = 2
 $ gka verify --orcale=fp64 $DATA/h100/d64.safetensors
 ! gka verify: no option '--orcale' (did you mean '--oracle'?)

@@ -1,0 +1,307 @@
+/* heads.c - tables with a row per head, and gka verify's predictions. */
+#include "cli/heads.h"
+#include "gka/judge.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- tables of heads ----------------------------------------------------------------------- */
+
+int cli_heads_start(cli_heads *h, const char *csv, const char *json) {
+    gka_error error = {0};
+    h->good = true;
+    h->csv_path = csv;
+    int code = cli_json_open(h->c, json, &h->json);
+    if (code == CLI_GOOD && json != NULL)
+        h->list = json_array();
+    if (code == CLI_GOOD && csv != NULL)
+        code =
+            gka_output_open(csv, &h->csv, &error) == GKA_OK ? CLI_GOOD : cli_report(h->c, &error);
+    if (code == CLI_GOOD && csv != NULL) {
+        fprintf(gka_output_stream(h->csv), "file,row,head");
+        for (int i = 0; i < h->figures; i++)
+            fprintf(gka_output_stream(h->csv), ",%s",
+                    h->names[i] != NULL ? h->names[i] : h->headings[i]);
+        fputc('\n', gka_output_stream(h->csv));
+    }
+    return code;
+}
+
+/* A name as one field of CSV. */
+static void write_field(FILE *out, const char *text) {
+    if (strpbrk(text, ",\"\n") == NULL) {
+        fputs(text, out);
+        return;
+    }
+    fputc('"', out);
+    for (; *text != '\0'; text++)
+        fprintf(out, *text == '"' ? "\"\"" : "%c", *text);
+    fputc('"', out);
+}
+
+static void write_row(cli_heads *h, const char *label, int64_t n, int64_t head, const double *row) {
+    if (h->csv != NULL) {
+        FILE *const out = gka_output_stream(h->csv);
+        write_field(out, label);
+        fprintf(out, ",%lld,%lld", (long long)n, (long long)head);
+        for (int i = 0; i < h->figures; i++)
+            if (isnan(row[i]))
+                fputc(',', out);
+            else
+                fprintf(out, ",%.6e", row[i]);
+        fputc('\n', out);
+    }
+    if (h->list != NULL) {
+        cli_builder o = {json_object(), h->good};
+        cli_put(&o, "file", cli_json_text(label));
+        cli_put(&o, "row", json_integer(n));
+        cli_put(&o, "head", json_integer(head));
+        for (int i = 0; i < h->figures; i++)
+            cli_put(&o, h->names[i] != NULL ? h->names[i] : h->headings[i],
+                    cli_json_real_or_null(row[i]));
+        h->good = o.good;
+        h->good &= json_array_append_new(h->list, o.value) == 0;
+    }
+}
+
+static bool keep_row(cli_heads *h, const double *row) {
+    if (h->count == h->room) {
+        const size_t room = h->room == 0 ? 64 : 2 * h->room;
+        double *const all = gka_alloc(room * (size_t)h->figures, sizeof *all);
+        if (all == NULL)
+            return false;
+        if (h->count > 0)
+            memcpy(all, h->all, h->count * (size_t)h->figures * sizeof *all);
+        gka_free(h->all);
+        h->all = all;
+        h->room = room;
+    }
+    memcpy(h->all + h->count++ * (size_t)h->figures, row, (size_t)h->figures * sizeof *row);
+    return true;
+}
+
+enum { BLOCK = 8 }; /* columns side by side: 100 characters */
+
+static gka_status print_block(const cli_heads *h, int first, int64_t N, int64_t H,
+                              const double *values) {
+    const int columns = h->figures - first < BLOCK ? h->figures - first : BLOCK;
+    const char *headings[2 + BLOCK] = {"row", "head"};
+    for (int i = 0; i < columns; i++)
+        headings[2 + i] = h->headings[first + i];
+    cli_table table;
+    cli_table_start(&table, headings, 2 + columns);
+    for (int64_t i = 0; i < N * H; i++) {
+        cli_cell(&table, "%lld", (long long)(i / H));
+        cli_cell(&table, "%lld", (long long)(i % H));
+        for (int k = 0; k < columns; k++)
+            cli_cell_real_or_dash(&table, values[i * h->figures + first + k]);
+    }
+    fputc('\n', h->c->out);
+    return cli_table_print(&table, h->c->out);
+}
+
+int cli_heads_add(cli_heads *h, const char *label, const char *text, int64_t N, int64_t H,
+                  const double *values) {
+    bool good = true;
+    for (int64_t i = 0; i < N * H && good; i++) {
+        write_row(h, label, i / H, i % H, values + i * h->figures);
+        good = keep_row(h, values + i * h->figures);
+    }
+    const bool shown = good && !cli_json_takes_stdout(&h->json);
+    if (shown)
+        fprintf(h->c->out, "%s%s%s%s\n", h->files++ > 0 && h->per_head ? "\n" : "", label,
+                text == NULL ? "" : ": ", text == NULL ? "" : text);
+    for (int i = 0; shown && h->per_head && good && i < h->figures; i += BLOCK)
+        good = print_block(h, i, N, H, values) == GKA_OK;
+    return good ? CLI_GOOD : cli_out_of_memory(h->c);
+}
+
+static int compare(const void *a, const void *b) {
+    const double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* Figure i of all heads that have it, sorted; returns how many. */
+static size_t sorted(const cli_heads *h, int i, double *column) {
+    size_t n = 0;
+    for (size_t row = 0; row < h->count; row++) {
+        const double x = h->all[row * (size_t)h->figures + (size_t)i];
+        if (!isnan(x))
+            column[n++] = x;
+    }
+    qsort(column, n, sizeof *column, compare);
+    return n;
+}
+
+static double of_sorted(int word, size_t n, const double *column) {
+    if (n == 0)
+        return NAN;
+    return word == 1    ? column[0]
+           : word == 2  ? column[n - 1]
+           : n % 2 == 0 ? (column[n / 2 - 1] + column[n / 2]) / 2
+                        : column[n / 2];
+}
+
+/* Columns first .. of the median and the range over all heads. */
+static int print_summary(cli_heads *h, int first) {
+    static const char *const words[] = {"median", "least", "largest"};
+    const int columns = h->figures - first < BLOCK ? h->figures - first : BLOCK;
+    double *const column = gka_alloc(h->count, sizeof *column);
+    if (column == NULL)
+        return cli_out_of_memory(h->c);
+    char heads[32];
+    (void)snprintf(heads, sizeof heads, "<of %zu heads", h->count);
+    const char *headings[1 + BLOCK] = {heads};
+    for (int i = 0; i < columns; i++)
+        headings[1 + i] = h->headings[first + i];
+    cli_table table;
+    cli_table_start(&table, headings, 1 + columns);
+    for (int w = 0; w < 3; w++) {
+        cli_cell(&table, "%s", words[w]);
+        for (int i = 0; i < columns; i++)
+            cli_cell_real_or_dash(&table, of_sorted(w, sorted(h, first + i, column), column));
+    }
+    gka_free(column);
+    fputc('\n', h->c->out);
+    return cli_table_print(&table, h->c->out) == GKA_OK ? CLI_GOOD : cli_out_of_memory(h->c);
+}
+
+int cli_heads_end(cli_heads *h, int code) {
+    gka_error error = {0};
+    for (int i = 0; code == CLI_GOOD && i < h->figures && h->count > 0; i += BLOCK)
+        if (!cli_json_takes_stdout(&h->json))
+            code = print_summary(h, i);
+    if (code == CLI_GOOD && h->csv != NULL) {
+        code = gka_output_close(h->csv, &error) == GKA_OK ? CLI_GOOD : cli_report(h->c, &error);
+        h->csv = NULL;
+    }
+    if (code == CLI_GOOD && h->json.path != NULL) {
+        code = cli_json_close(h->c, &h->json, h->list, h->good);
+        h->list = NULL;
+    }
+    if (h->csv != NULL)
+        gka_output_abandon(h->csv);
+    cli_json_abandon(&h->json);
+    json_decref(h->list);
+    gka_free(h->all);
+    return code;
+}
+
+/* ---- kernels ------------------------------------------------------------------------------- */
+
+int cli_kernels_read(cli *c, const char *text, int form, const cli_texts *settings,
+                     cli_kernels *kernels) {
+    char *const names = cli_keep(c, gka_strdup(text)); /* they live as long as the call */
+    if (names == NULL)
+        return cli_out_of_memory(c);
+    char *rest = NULL;
+    int code = CLI_GOOD;
+    for (char *name = strtok_r(names, ",", &rest); name != NULL && code == CLI_GOOD;
+         name = strtok_r(NULL, ",", &rest)) {
+        if (kernels->count == CLI_KERNELS)
+            return cli_fail(c, "--emulate: at most %d kernels were expected", CLI_KERNELS);
+        kernels->name[kernels->count] = name;
+        code = cli_kernel(c, name, form, settings, &kernels->kernel[kernels->count++]);
+    }
+    return kernels->count > 0 || code != CLI_GOOD
+               ? code
+               : cli_fail(c, "--emulate: a kernel's name was expected");
+}
+
+/* ---- predictions --------------------------------------------------------------------------- */
+
+static const char *const outputs[] = {"x", "o", "solve.dk", "layer.dalpha"};
+enum { OUTPUTS = sizeof outputs / sizeof *outputs, PAIR = 2 };
+
+typedef struct prediction {
+    cli_heads heads;
+    cli_kernels kernels;
+    const cli_predicting *asked;
+    char titles[CLI_HEADS_FIGURES][24], names[CLI_HEADS_FIGURES][64];
+} prediction;
+
+/* Columns: output by output, kernel beside kernel. */
+static void name_columns(prediction *p) {
+    for (size_t i = 0; i < OUTPUTS; i++)
+        for (size_t k = 0; k < p->kernels.count; k++) {
+            const size_t at = i * p->kernels.count + k;
+            if (p->kernels.count == 1)
+                (void)snprintf(p->titles[at], sizeof p->titles[at], "%s", outputs[i]);
+            else
+                (void)snprintf(p->titles[at], sizeof p->titles[at], "%s %zu",
+                               i == 3   ? "dalpha"
+                               : i == 2 ? "dk"
+                                        : outputs[i],
+                               k + 1);
+            (void)snprintf(p->names[at], sizeof p->names[at], "%s:%.40s", outputs[i],
+                           p->kernels.name[k]);
+            p->heads.headings[at] = p->titles[at];
+            p->heads.names[at] = p->names[at];
+        }
+    p->heads.figures = (int)(OUTPUTS * p->kernels.count);
+}
+
+static int predict_one(cli *c, cli_problem *problem, void *context) {
+    prediction *const p = context;
+    const gka_problem *const q = &problem->problem;
+    const size_t kernels = p->kernels.count, heads = (size_t)(q->N * q->H);
+    double *const distance = gka_alloc(heads * kernels * OUTPUTS, sizeof *distance);
+    double *const size = gka_alloc(heads * OUTPUTS, sizeof *size);
+    double *const values = gka_alloc(heads * kernels * OUTPUTS, sizeof *values);
+    gka_error error = {0};
+    int code = distance == NULL || size == NULL || values == NULL ? cli_out_of_memory(c) : CLI_GOOD;
+    if (code == CLI_GOOD) {
+        cli_progress bar;
+        const gka_prediction asked = {.oracle = p->asked->oracle,
+                                      .kernels = p->kernels.kernel,
+                                      .kernel_count = kernels,
+                                      .names = outputs,
+                                      .name_count = OUTPUTS,
+                                      .progress = cli_progress_start(&bar, c, problem->label)};
+        const gka_status status = gka_predict(q, &asked, distance, size, &error);
+        cli_progress_end(&bar);
+        if (status != GKA_OK) {
+            gka_error line = {0};
+            (void)gka_fail(&line, status, "%s: %s", problem->label, error.text);
+            code = cli_outcome(c, status, &line);
+        }
+    }
+    for (size_t n = 0; n < heads && code == CLI_GOOD; n++)
+        for (size_t i = 0; i < OUTPUTS; i++)
+            for (size_t k = 0; k < kernels; k++)
+                values[(n * OUTPUTS + i) * kernels + k] =
+                    distance[(n * kernels + k) * OUTPUTS + i] / size[n * OUTPUTS + i];
+    char text[512];
+    int at = snprintf(text, sizeof text, "B %lld, T %lld, H %lld, D %lld; ridge_ratio %g;",
+                      (long long)q->B, (long long)q->T, (long long)q->H, (long long)q->D,
+                      q->ridge_ratio);
+    for (size_t k = 0; k < kernels && at > 0 && at < (int)sizeof text; k++)
+        at += kernels == 1 ? snprintf(text + at, sizeof text - (size_t)at, " emulated: %.60s",
+                                      p->kernels.name[k])
+                           : snprintf(text + at, sizeof text - (size_t)at, "%s %zu = %.60s",
+                                      k == 0 ? "" : ",", k + 1, p->kernels.name[k]);
+    if (code == CLI_GOOD)
+        code = cli_heads_add(&p->heads, problem->label, text, q->N, q->H, values);
+    gka_free(distance);
+    gka_free(size);
+    gka_free(values);
+    return code;
+}
+
+int cli_predict(cli *c, cli_problem *problem, const cli_predicting *predicting) {
+    prediction p = {.heads = {.c = c, .per_head = predicting->per_head}, .asked = predicting};
+    int code = cli_kernels_read(c, predicting->emulate, predicting->form, predicting->settings,
+                                &p.kernels);
+    if (code == CLI_GOOD && p.kernels.count * OUTPUTS > CLI_HEADS_FIGURES)
+        code = cli_fail(c, "--emulate: at most %d kernels side by side were expected",
+                        CLI_HEADS_FIGURES / OUTPUTS);
+    if (code != CLI_GOOD)
+        return code;
+    name_columns(&p);
+    code = cli_heads_start(&p.heads, predicting->csv, predicting->json);
+    for (int i = 0; i < (c->operand_count > 0 ? c->operand_count : 1) && code == CLI_GOOD; i++)
+        code = cli_problem_each(c, problem, c->operand_count > 0 ? c->operands[i] : NULL,
+                                predict_one, &p);
+    return cli_heads_end(&p.heads, code);
+}
