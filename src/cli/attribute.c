@@ -5,13 +5,15 @@
 #include "gka/judge.h"
 
 #include <math.h>
+#include <string.h>
 
 static const char notes[] =
     "Each named rounding of the released kernels is switched on alone in exact arithmetic (only),\n"
     "and off alone in the released arithmetic (without); the errors are ||out - steps||/||steps||\n"
     "over the tensor, steps the same r Chebyshev steps in binary64. Sorted by the error of x with\n"
     "that rounding only. --gradients adds dk of the solve (needs dx) and dalpha of the layer\n"
-    "(needs do). NaN as a result is shown as such.\n"
+    "(needs do). NaN as a result is shown as such. The last line names, for each output, the\n"
+    "rounding whose error alone is largest, and its share of the error of all.\n"
     "\n"
     "--set changes the arithmetic that is called released: POINT=exact, or a repair: form=,\n"
     "operand=bf16|split|tf32|fp16, store=1|2, handoff=1|2, margin=M, num_iter=N,\n"
@@ -36,13 +38,17 @@ static json_t *errors_json(const gka_attribution *a, int i, bool only, bool *goo
     return object;
 }
 
-static gka_status print(cli *c, const gka_attribution *a, const int *order) {
-    const char *headings[2 * COLUMNS + 1] = {"<rounding"};
+static const char *const short_names[COLUMNS] = {"f", "x", "o", "dk", "dalpha"};
+
+/* Errors of each point alone, of all but that point, or both side by side. */
+static gka_status print(cli *c, const gka_attribution *a, const int *order, bool alone,
+                        bool without) {
     static const char *const of[2][COLUMNS] = {
         {"f only", "x only", "o only", "dk only", "dalpha only"},
         {"f without", "x without", "o without", "dk without", "dalpha without"}};
+    const char *headings[2 * COLUMNS + 1] = {"<rounding"};
     int columns = 1;
-    for (int half = 0; half < 2; half++)
+    for (int half = alone ? 0 : 1; half < (without ? 2 : 1); half++)
         for (int o = 0; o < COLUMNS; o++)
             if (a[o].defined)
                 headings[columns++] = of[half][o];
@@ -50,21 +56,73 @@ static gka_status print(cli *c, const gka_attribution *a, const int *order) {
     cli_table_start(&table, headings, columns);
     for (int i = 0; i < GKA_POINT_COUNT; i++) {
         cli_cell(&table, "%s", gka_point_name((gka_point)order[i]));
-        for (int o = 0; o < COLUMNS; o++)
+        for (int o = 0; alone && o < COLUMNS; o++)
             if (a[o].defined)
                 cli_cell_real(&table, a[o].only[order[i]]);
-        for (int o = 0; o < COLUMNS; o++)
+        for (int o = 0; without && o < COLUMNS; o++)
             if (a[o].defined)
                 cli_cell_real(&table, a[o].without[order[i]]);
     }
     cli_cell(&table, "(all as released)");
-    for (int o = 0; o < COLUMNS; o++)
-        if (a[o].defined)
+    for (int o = 0; alone && o < COLUMNS; o++)
+        if (a[o].defined && without)
             cli_cell(&table, "-");
-    for (int o = 0; o < COLUMNS; o++)
+        else if (a[o].defined)
+            cli_cell_real(&table, a[o].released);
+    for (int o = 0; without && o < COLUMNS; o++)
         if (a[o].defined)
             cli_cell_real(&table, a[o].released);
     return cli_table_print(&table, c->out);
+}
+
+/* Both halves fit into 100 columns for three outputs. */
+static gka_status print_all(cli *c, const gka_attribution *a, const int *order) {
+    int outputs = 0;
+    for (int o = 0; o < COLUMNS; o++)
+        outputs += a[o].defined;
+    if (outputs <= 3)
+        return print(c, a, order, true, true);
+    gka_status status = print(c, a, order, true, false);
+    fputc('\n', c->out);
+    return status == GKA_OK ? print(c, a, order, false, true) : status;
+}
+
+/* The point whose error alone is largest for output o. */
+static int worst_of(const gka_attribution *a) {
+    int worst = 0;
+    for (int i = 1; i < GKA_POINT_COUNT; i++)
+        if (a->only[i] > a->only[worst])
+            worst = i;
+    return worst;
+}
+
+/* "norm_reduce alone makes 99 % of f; operand_x alone makes 87 % of x, 97 % of o": who is to blame
+ * for each output, and for what share of the error of all. */
+static void blame(cli *c, const gka_attribution *a) {
+    bool some = false;
+    for (int i = 0; i < GKA_POINT_COUNT; i++) {
+        bool named = false;
+        for (int o = 0; o < COLUMNS; o++) {
+            const double share = a[o].defined ? a[o].only[i] / a[o].released : 0;
+            if (!(share > 0) || worst_of(&a[o]) != i)
+                continue;
+            if (!named)
+                fprintf(c->out, "%s%s alone makes", some ? "; " : "\n",
+                        gka_point_name((gka_point)i));
+            fprintf(c->out, "%s %.0f %% of %s", named ? "," : "", 100 * share, short_names[o]);
+            named = some = true;
+        }
+    }
+    if (some)
+        fputc('\n', c->out);
+}
+
+/* Each point with its sentence. */
+static void explain(cli *c, const int *order) {
+    fputc('\n', c->out);
+    for (int i = 0; i < GKA_POINT_COUNT; i++)
+        fprintf(c->out, "%-16s %s\n", gka_point_name((gka_point)order[i]),
+                gka_point_text((gka_point)order[i]));
 }
 
 /* Points by the error of x that they make alone, largest first; NaN first of all. */
@@ -104,7 +162,7 @@ static int write_json(cli *c, cli_json *json, const char *path, const char *form
 
 /* `profile`: the kernels with their repairs. */
 static int attribute(cli *c, const gka_problem *p, const char *path, const gka_profile *profile,
-                     bool gradients, cli_json *json) {
+                     bool gradients, bool explained, cli_json *json) {
     gka_error error = {0};
     const char *const form = gka_form_name(profile->form);
     const int steps = profile->num_iter > 0 ? profile->num_iter : p->num_iter;
@@ -120,8 +178,11 @@ static int attribute(cli *c, const gka_problem *p, const char *path, const gka_p
     sort(order, &a[X]);
     if (!cli_json_takes_stdout(json)) {
         fprintf(c->out, "%s: %s form, errors against %d exact steps\n\n", path, form, steps);
-        if (print(c, a, order) != GKA_OK)
+        if (print_all(c, a, order) != GKA_OK)
             return cli_out_of_memory(c);
+        if (explained)
+            explain(c, order);
+        blame(c, a);
     }
     return json->path ? write_json(c, json, path, form, a, order) : CLI_GOOD;
 }
@@ -129,7 +190,7 @@ static int attribute(cli *c, const gka_problem *p, const char *path, const gka_p
 int cli_attribute(cli *c) {
     static const cli_help help = {.operands = "[FILE]", .notes = notes, .least = 0, .most = 1};
     int form = GKA_THREE_TERM, code;
-    bool gradients = false;
+    bool gradients = false, explained = false;
     const char *path = NULL;
     cli_texts settings = {0};
     gka_profile profile;
@@ -152,6 +213,10 @@ int cli_attribute(cli *c) {
          .kind = CLI_FLAG,
          .target = &gradients,
          .help = "also the errors of solve.dk and layer.dalpha"},
+        {.name = "explain",
+         .kind = CLI_FLAG,
+         .target = &explained,
+         .help = "what each rounding is, in a sentence"},
         {.name = "json",
          .kind = CLI_TEXT,
          .target = &path,
@@ -161,6 +226,8 @@ int cli_attribute(cli *c) {
         {.kind = CLI_END}};
     if (!cli_parse(c, &help, options, &code))
         return code;
+    if (explained && path != NULL && strcmp(path, "-") == 0)
+        return cli_fail(c, "--explain has no meaning with --json=-, which has every sentence");
     const char *const file = c->operand_count > 0 ? c->operands[0] : NULL;
     cli_json json = {0};
     code = cli_profile(c, "h100", form, &settings, &profile);
@@ -169,8 +236,8 @@ int cli_attribute(cli *c) {
     if (code == CLI_GOOD)
         code = cli_problem_open(c, &p, file);
     if (code == CLI_GOOD)
-        code =
-            attribute(c, &p.problem, file == NULL ? "made up" : file, &profile, gradients, &json);
+        code = attribute(c, &p.problem, file == NULL ? "made up" : file, &profile, gradients,
+                         explained, &json);
     cli_json_abandon(&json);
     cli_problem_close(&p);
     return code;
