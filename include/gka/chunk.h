@@ -122,9 +122,6 @@ typedef struct gka_profile {
     double margin;     /* m: the spectrum is taken to lie in [a f, (a + 1 + m) f]; [0, 1] */
     int num_iter;      /* in place of the problem's; 0: the problem's */
     int num_warps[GKA_LAUNCHES]; /* of each autotuned kernel: 1, 2, 4 or 8; 0: 4 */
-    /* The solver's kernel as it was derived before its configurations were measured: one value of f
-     * where some have two, as stored and as used. Goldens of format 1 keep their bytes by it. */
-    bool one_f;
     /* The inputs are fp16 numbers, and so is whatever the kernels round to bf16 above: they cast to
      * the type of their operands, as the hardware's files show. Beyond 65504 a number is Inf then:
      * with norm_reduce released every f above 256. */

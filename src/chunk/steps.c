@@ -407,8 +407,7 @@ static double solver_row(const chunk_plan *plan, int64_t C, int64_t n, const dou
  * products' for the iteration: one warp with 128 columns, four and eight with 16 rows. */
 static bool two_cross_sums(const chunk_plan *plan, int64_t C) {
     const int warps = plan->warps[GKA_LAUNCH_SOLVE];
-    return plan->order == SUM_WARP && !plan->profile.one_f &&
-           ((warps == 1 && plan->D >= 128) || (warps >= 4 && C == 16));
+    return plan->order == SUM_WARP && ((warps == 1 && plan->D >= 128) || (warps >= 4 && C == 16));
 }
 
 /* A sum over the columns of [C,C]: in one thread, spread over lanes, or (16 rows, four warps or
@@ -417,8 +416,8 @@ static double cross_sum(const chunk_plan *plan, int64_t C, const double *a, cons
     if (chunk_row_in_thread(plan, C))
         return gka_row_dot_thread(plan->order, C, a, b);
     const int warps = plan->warps[GKA_LAUNCH_SOLVE];
-    return warps >= 4 && C == 16 && !plan->profile.one_f ? gka_pair_dot(plan->order, warps, C, a, b)
-                                                         : gka_lane_dot(plan->order, C, a, b);
+    return warps >= 4 && C == 16 ? gka_pair_dot(plan->order, warps, C, a, b)
+                                 : gka_lane_dot(plan->order, C, a, b);
 }
 
 /* f_t^2 = exp(2 G_t) ||H_0||^2 + 2 exp(G_t) sum_j M_tj k_j^T H_0 k_j
@@ -485,8 +484,7 @@ void gka_chunk_norm(const chunk_plan *plan, chunk_work *work, double *f) {
             used = square_t = fma_w(f32, twice, c, rest);
             if (two_cross_sums(plan, C))
                 used = fma_w(f32, twice, solver_row(plan, C, C, m, cross), rest);
-            else if (chunk_row_in_thread(plan, C) &&
-                     !plan->profile.one_f) /* handed to another thread as a product */
+            else if (chunk_row_in_thread(plan, C)) /* handed to another thread as a product */
                 used = w(f32, w(f32, twice * c) + rest);
         } else {
             used = square_t = w(f32, within + fma_w(f32, cross[t], 2, state));
@@ -564,7 +562,7 @@ static void three_term(const chunk_plan *plan, chunk_work *work, const double *r
                   *const rows = work->grad, *const y = work->y;
     /* f read from memory lies in another layout than the products: the factors of grad are handed
      * over as they are, and the compiler fuses the other product. */
-    const bool r_fused = f_given && !plan->profile.one_f && chunk_row_in_thread(plan, C);
+    const bool r_fused = f_given && chunk_row_in_thread(plan, C);
     memset(x_prev, 0, (size_t)(C * D) * sizeof(double));
     for (int64_t t = 0; t < C; t++) {
         chebyshev_start(plan, f[t], &work->rows[t]);

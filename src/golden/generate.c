@@ -520,7 +520,6 @@ static const panel overflow_bf16 = {
 
 static gka_status find_profile(const panel *of, gka_profile *profile, gka_error *error) {
     gka_status status = gka_profile_find(of->profile, profile, error);
-    profile->one_f = true;
     for (size_t i = 0; i < sizeof of->settings / sizeof *of->settings; i++)
         if (of->settings[i] != NULL && status == GKA_OK)
             status = gka_profile_set(profile, of->settings[i], error);
@@ -565,7 +564,6 @@ static gka_status make_stage(golden_job *j, unsigned all, gka_error *error) {
 static gka_status emulate(golden_job *j, gka_error *error) {
     gka_profile profile;
     gka_status status = gka_profile_find("h100", &profile, error);
-    profile.one_f = true;
     const gka_progress progress = {.report = report_step, .context = &j->meter};
     j->meter.step = profile_work(j);
     if (status == GKA_OK && j->stream != NULL)
@@ -680,7 +678,6 @@ static gka_status check_emulation(const golden_job *j, gka_error *error) {
                         "emulate is 'h100': none was expected for a stage");
     gka_profile h100;
     gka_status status = gka_profile_find("h100", &h100, error);
-    h100.one_f = true;
     if (status == GKA_OK)
         status = gka_chunk_check(&j->problem, &h100, error);
     return status;
