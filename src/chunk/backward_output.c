@@ -64,7 +64,7 @@ static void attention_keys(const backward *run, backward_work *work, const doubl
                 a[t] = gka_row_dot(plan->order, C, D, dq + t * D, work->mix + t * D);
                 b[t] = gka_row_dot(plan->order, C, D, dk + t * D, tile->k + t * D);
             }
-            const double UdU = gka_block_dot(plan->order, D, V, U, work->dU, V);
+            const double UdU = gka_block_dot(plan->order, 4, D, V, U, work->dU, V);
             gka_backward_through_gates(plan, C, tile->n, W, a, b, w(f32, UdU * tile->decay),
                                        base->row2, work->dG);
         }

@@ -179,7 +179,7 @@ static void ridge_through_gates(const backward *run, backward_work *work, const 
                        (gka_matrix){tile->k, D, 1}, (gka_matrix){base->H0, D, 1}, KH, D);
     for (int64_t j = 0; j < C; j++)
         c[j] = gka_row_dot(plan->order, C, D, KH + j * D, tile->k + j * D);
-    const double square = gka_dot_state(plan->order, D, base->H0, base->H0);
+    const double square = gka_dot_state(plan->order, 4, D, base->H0, base->H0);
     for (int64_t t = 0; t < C; t++) {
         const double e = tile->expG[t], half = work->w[t] / 2, *const M = tile->M + t * C;
         const double H0H = fma_w(f32, e, square, gka_row_dot(plan->order, C, C, M, c));
