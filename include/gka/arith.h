@@ -43,6 +43,9 @@ typedef struct gka_policy {
  *          tf32-acc32, bf16-acc32, fp16-acc32, e4m3-acc32, e5m2-acc32: memory and operands in the
  *          short format, fp32 scalars and sums; tf32-mixed, bf16-mixed, fp16-mixed, e4m3-mixed,
  *          e5m2-mixed: only the operands of matrix products in the short format, the rest fp32
+ *          pPeE, pPeE-acc32, pPeE-mixed: the same in a format of P bits of precision and E of
+ *          exponent, with all that IEEE 754 gives it: p11e5 is fp16, p8e8 is bf16; P from 1 to 25,
+ *          or 53, no more than the accumulator's; E from 2 to 11
  *   MODE   zero, up, down, odd, stochastic (default: nearest even)
  *   fma    fused
  *   ORDER  pairwise, blocksN (default: sequential)

@@ -68,6 +68,43 @@ static bool take_suffix(const char *part, size_t length, gka_policy *policy) {
     return false;
 }
 
+/* A number of one or two digits without a leading zero; 0: none. */
+static int take_number(const char **at) {
+    if (**at < '1' || **at > '9')
+        return 0;
+    int n = *(*at)++ - '0';
+    if (**at >= '0' && **at <= '9')
+        n = 10 * n + (*(*at)++ - '0');
+    return n;
+}
+
+/* "pPeE", "pPeE-acc32" or "pPeE-mixed": P bits of precision and E of exponent, everything, or what
+ * these words say of the other short formats. */
+static bool find_made(const char *part, size_t length, gka_policy *policy) {
+    const char *at = part + 1;
+    if (length < 4 || part[0] != 'p')
+        return false;
+    const int p = take_number(&at);
+    if (p == 0 || *at++ != 'e')
+        return false;
+    const int e = take_number(&at);
+    if (e < 2 || e > 11)
+        return false;
+    const int emax = (1 << (e - 1)) - 1;
+    const gka_format made = gka_format_ieee("pPeE", p, 1 - emax, emax), *const fp32 =
+                                                                            gka_format_find("fp32");
+    const size_t rest = length - (size_t)(at - part);
+    const bool acc32 = part_is(at, rest, "-acc32"), mixed = part_is(at, rest, "-mixed");
+    if (rest != 0 && !acc32 && !mixed)
+        return false;
+    *policy = (gka_policy){.storage = mixed ? *fp32 : made,
+                           .operand = made,
+                           .product = rest != 0 ? *fp32 : made,
+                           .accumulator = rest != 0 ? *fp32 : made,
+                           .block = 1};
+    return gka_format_check(&made, NULL) == GKA_OK;
+}
+
 bool gka_policy_find(const char *name, gka_policy *policy) {
     if (strlen(name) >= sizeof policy->name)
         return false;
@@ -75,9 +112,11 @@ bool gka_policy_find(const char *name, gka_policy *policy) {
     int i = 0;
     while (i < NAMED && !part_is(name, base, NAMES[i]))
         i++;
-    if (i == NAMED)
+    gka_policy found;
+    if (i < NAMED)
+        found = INSTANCES[i];
+    else if (!find_made(name, base, &found))
         return false;
-    gka_policy found = INSTANCES[i];
     for (const char *part = name + base; *part == '/';) {
         part++;
         const size_t length = strcspn(part, "/");

@@ -65,7 +65,8 @@ static const char notes[] =
     "all.\n"
     "Arithmetics: NAME[/MODE][/fma][/ORDER], NAME one of fp64 fp32 tf32 bf16 fp16 "
     "{tf32,bf16,fp16,\n"
-    "e4m3,e5m2}-{acc32,mixed}, MODE one of zero up down odd stochastic, ORDER pairwise or "
+    "e4m3,e5m2}-{acc32,mixed}, pPeE[-acc32|-mixed] (P bits of precision, E of exponent: p8e8 is\n"
+    "bf16), MODE one of zero up down odd stochastic, ORDER pairwise or "
     "blocksN.\n"
     "\n"
     "Exit code: 0 measured, 2 usage or bad input, 3 internal.\n";

@@ -92,8 +92,39 @@ static void test_check(void **state) {
     assert_int_equal(gka_policy_check(&policy, &error), GKA_BAD_ARGUMENT);
 }
 
+/* pPeE: the presets' formats under another name, and formats that no preset has. */
+static void test_made_formats(void **state) {
+    (void)state;
+    static const char *const same[][2] = {{"p8e8", "bf16"},
+                                          {"p11e5", "fp16"},
+                                          {"p24e8/fma/pairwise", "fp32/fma/pairwise"},
+                                          {"p53e11/odd", "fp64/odd"},
+                                          {"p8e8-acc32", "bf16-acc32"},
+                                          {"p11e5-mixed/stochastic", "fp16-mixed/stochastic"}};
+    for (size_t i = 0; i < sizeof same / sizeof *same; i++) {
+        gka_policy a, b;
+        assert_true(gka_policy_find(same[i][0], &a) && gka_policy_find(same[i][1], &b));
+        assert_string_equal(a.name, same[i][0]);
+        const gka_format *const x[] = {&a.storage, &a.operand, &a.product, &a.accumulator},
+                                *const y[] = {&b.storage, &b.operand, &b.product, &b.accumulator};
+        for (int k = 0; k < 4; k++)
+            assert_true(x[k]->p == y[k]->p && x[k]->emin == y[k]->emin && x[k]->emax == y[k]->emax);
+        assert_true(a.rounding == b.rounding && a.fused == b.fused && a.order == b.order);
+    }
+    gka_policy p;
+    assert_true(gka_policy_find("p3e4", &p));
+    assert_true(p.operand.p == 3 && p.operand.emax == 7 && p.operand.emin == -6);
+    static const char *const bad[] = {"p0e5",        "p26e8", "p8e1",        "p8e12",    "p8",
+                                      "pe8",         "p8e",   "p08e8",       "p8e8-acc", "p8e8x",
+                                      "p53e8-acc32", "q8e8",  "p25e8-acc32", "p100e8"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        if (gka_policy_find(bad[i], &p))
+            fail_msg("%s", bad[i]);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_made_formats),
         cmocka_unit_test(test_constants_are_the_presets),
         cmocka_unit_test(test_every_name_is_found),
         cmocka_unit_test(test_other_names_are_refused),
