@@ -21,6 +21,40 @@ static const char *const extent_help[] = {
     "D (128)", "V, 0: no v (D)"};
 enum { EXTENTS = 6, LARGEST = 1 << 30 };
 
+/* What the layer does to projections. */
+static void start_preparing(cli_problem *p) {
+    cli_option *o = p->preparing;
+    *o++ = (cli_option){"layout",
+                        0,
+                        CLI_CHOICE,
+                        &p->layout,
+                        .choices = layouts,
+                        .help = "axes of its token tensors; [T,H,D] or "
+                                "[H,T,D], and [T,D], too (bthd)"};
+    *o++ = (cli_option){"conv",
+                        0,
+                        CLI_CHOICE,
+                        &p->conv,
+                        .choices = "silu",
+                        .help = "the layer's convolution of 4, drawn, and SiLU"};
+    *o++ = (cli_option){"normalise",
+                        0,
+                        CLI_CHOICE,
+                        &p->normalise,
+                        .choices = normalises,
+                        .help = "q and k to length 1 (unit), or rounded as well; alone: unit",
+                        .bare = "unit"};
+    *o++ = (cli_option){"beta", 0, CLI_FLAG, &p->beta, .help = "draw beta, for k and v"};
+    *o++ = (cli_option){"alpha", 0, CLI_FLAG, &p->alpha, .help = "draw alpha"};
+    *o++ = (cli_option){"cotangents", 0, CLI_FLAG, &p->cotangents, .help = "draw do and dx"};
+    *o++ = (cli_option){"cast",           0,
+                        CLI_CHOICE,       &p->cast,
+                        .choices = casts, .help = "round q k v alpha beta do dx to this type"};
+    *o++ = (cli_option){"fold", 0, CLI_FLAG, &p->fold,
+                        .help = "beta and normalise multiplied into q, k, v, in their type"};
+    *o = (cli_option){.kind = CLI_END};
+}
+
 void cli_problem_start(cli_problem *p) {
     *p = (cli_problem){.otherwise = GKA_KEYS_MEAN,
                        .keys = -1,
@@ -95,36 +129,7 @@ void cli_problem_start(cli_problem *p) {
                         .group = p->preparing,
                         .help = "Projections made into a problem, with FILE or FILE:PATTERN:"};
     *o = (cli_option){.kind = CLI_END};
-    o = p->preparing;
-    *o++ = (cli_option){"layout",
-                        0,
-                        CLI_CHOICE,
-                        &p->layout,
-                        .choices = layouts,
-                        .help = "axes of its token tensors; [T,H,D] or "
-                                "[H,T,D], and [T,D], too (bthd)"};
-    *o++ = (cli_option){"conv",
-                        0,
-                        CLI_CHOICE,
-                        &p->conv,
-                        .choices = "silu",
-                        .help = "the layer's convolution of 4, drawn, and SiLU"};
-    *o++ = (cli_option){"normalise",
-                        0,
-                        CLI_CHOICE,
-                        &p->normalise,
-                        .choices = normalises,
-                        .help = "q and k to length 1 (unit), or rounded as well; alone: unit",
-                        .bare = "unit"};
-    *o++ = (cli_option){"beta", 0, CLI_FLAG, &p->beta, .help = "draw beta, for k and v"};
-    *o++ = (cli_option){"alpha", 0, CLI_FLAG, &p->alpha, .help = "draw alpha"};
-    *o++ = (cli_option){"cotangents", 0, CLI_FLAG, &p->cotangents, .help = "draw do and dx"};
-    *o++ = (cli_option){"cast",           0,
-                        CLI_CHOICE,       &p->cast,
-                        .choices = casts, .help = "round q k v alpha beta do dx to this type"};
-    *o++ = (cli_option){"fold", 0, CLI_FLAG, &p->fold,
-                        .help = "beta and normalise multiplied into q, k, v, in their type"};
-    *o = (cli_option){.kind = CLI_END};
+    start_preparing(p);
 }
 
 static bool draws(const cli_problem *p) {
