@@ -4,6 +4,7 @@
  *   2  gka_verify                every output tensor of a file against the oracle
  *   3  gka_attribute             what each rounding of the released kernels costs
  *   4  gka_predict               what kernels would lose, head by head
+ *   5  gka_configuration_find    which configuration of the autotuned kernels gives a file's bits
  *
  * Goldens, by which a kernel is judged on another machine, are in gka/golden.h.
  *
@@ -182,6 +183,24 @@ typedef struct gka_prediction {
 } gka_prediction;
 GKA_API gka_status gka_predict(const gka_problem *problem, const gka_prediction *prediction,
                                double *distance, double *size, gka_error *error);
+
+/* ---- 5 configurations ---------------------------------------------------------------------- */
+
+/* Which configuration of the autotuned kernels (gka_launch) gives a file's bits. */
+typedef struct gka_configuration {
+    double known;           /* choices of a configuration for every kernel that its list allows */
+    int tried;              /* runs */
+    int alike, alike_gates; /* further choices with every element, of the solver; of the others */
+    int64_t different;      /* elements that the best one does not give; 0: found */
+    gka_output_id output;   /* where the first of them is, if any */
+    int64_t at;
+} gka_configuration;
+
+/* Sets num_warps of *profile ("h100", anything else as it shall be) to the configuration that gives
+ * the file's outputs, or the closest. Seconds on 1,024 rows of D = 128. */
+GKA_API gka_status gka_configuration_find(const gka_file *file, const gka_problem *problem,
+                                          gka_profile *profile, gka_configuration *found,
+                                          gka_error *error);
 
 #ifdef __cplusplus
 }

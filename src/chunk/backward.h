@@ -95,12 +95,12 @@ void gka_backward_load(const chunk_plan *plan, const backward_cut *c, int64_t t,
 void gka_backward_add_rows(const backward *run, const backward_cut *c, int64_t t, int64_t n,
                            int64_t width, double *to, const double *rows, bool round);
 
-/* dg_i += sum_{t >= i > j} W_tj + sum_{t >= i} a_t + sum_{j < i} b_j + c for the n tokens of a tile of
- * C rows: all that passes gate i, W from key j to token t, a from the state before the tile to token
- * t, b from key j and c from that state to what comes after the tile. Each of these has the gate as
- * a factor, and they are added, never subtracted, so that dg_i is as small as its gate makes it;
- * kernels subtract sums by G_t, in which a gate's own cannot be seen any more where it is small. W,
- * a, b may be NULL; scratch [C]. */
+/* dg_i += sum_{t >= i > j} W_tj + sum_{t >= i} a_t + sum_{j < i} b_j + c for the n tokens of a tile
+ * of C rows: all that passes gate i, W from key j to token t, a from the state before the tile to
+ * token t, b from key j and c from that state to what comes after the tile. Each of these has the
+ * gate as a factor, and they are added, never subtracted, so that dg_i is as small as its gate
+ * makes it; kernels subtract sums by G_t, in which a gate's own cannot be seen any more where it is
+ * small. W, a, b may be NULL; scratch [C]. */
 void gka_backward_through_gates(const chunk_plan *plan, int64_t C, int64_t n, const double *W,
                                 const double *a, const double *b, double c, double *scratch,
                                 double *dg);

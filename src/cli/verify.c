@@ -22,6 +22,8 @@ typedef struct request {
     bool show_ref;
     gka_kernel kernel;   /* that is emulated */
     const char *emulate; /* its name; NULL: none */
+    bool automatic;      /* h100/auto: the configuration is searched for */
+    char found[320];     /* what the search says */
     bool failed;         /* some tensor is out of its tolerance */
     json_t *list;        /* of the files' results, when asked for */
     bool good;           /* the list is complete so far */
@@ -428,6 +430,38 @@ static bool has_output(const gka_file *file) {
     return some;
 }
 
+/* The configuration that gives the file's bits, into r->kernel; what is found, as a line. */
+static gka_status find_configuration(request *r, const gka_file *file, const gka_file *inputs,
+                                     gka_error *error) {
+    gka_problem problem;
+    gka_configuration found;
+    gka_profile *const profile = &r->kernel.profile;
+    gka_status status = gka_problem_from_file(inputs ? inputs : file, &problem, NULL, error);
+    if (status != GKA_OK)
+        return status;
+    status = gka_configuration_find(file, &problem, profile, &found, error);
+    gka_problem_free(&problem);
+    char names[160] = "";
+    for (int i = 0; i < GKA_LAUNCHES; i++)
+        if (profile->num_warps[i] != 0)
+            snprintf(names + strlen(names), sizeof names - strlen(names), " %s.num_warps=%d",
+                     gka_launch_name((gka_launch)i), profile->num_warps[i]);
+    if (status == GKA_OK && found.different == 0)
+        snprintf(
+            r->found, sizeof r->found,
+            "configuration:%s; every element; %d runs for %.3g choices known, the rest of them "
+            "indistinguishable%s",
+            names, found.tried, found.known,
+            found.alike + found.alike_gates > 0 ? ", and so are some of those run" : "");
+    else if (status == GKA_OK)
+        snprintf(r->found, sizeof r->found,
+                 "configuration: none of %.3g known; the closest is%s: %lld elements differ, the "
+                 "first is %s[%lld]",
+                 found.known, names, (long long)found.different,
+                 gka_output_table[found.output].name, (long long)found.at);
+    return status;
+}
+
 static int judge_open(request *r, const gka_file *file, const gka_file *inputs) {
     cli *const c = r->c;
     if (inputs == NULL && gka_file_find(file, "q") == NULL && has_output(file))
@@ -438,6 +472,11 @@ static int judge_open(request *r, const gka_file *file, const gka_file *inputs) 
     gka_verification v;
     gka_error error = {0};
     r->oracle = r->chosen < 0 ? GKA_ORACLE_CERTIFIED : (gka_oracle)r->chosen;
+    if (r->automatic) {
+        const int code = cli_outcome(c, find_configuration(r, file, inputs, &error), &error);
+        if (code != CLI_GOOD)
+            return code;
+    }
     gka_status status = verify(r, file, inputs, &v, &error);
     if (status == GKA_NO_CERTIFICATE && r->chosen < 0) {
         gka_verification_free(&v);
@@ -449,6 +488,8 @@ static int judge_open(request *r, const gka_file *file, const gka_file *inputs) 
         look_at_verdicts(r, &v);
         if (!cli_json_takes_stdout(&r->json))
             code = print_table(c, gka_file_path(file), r, &v);
+        if (r->automatic && !cli_json_takes_stdout(&r->json))
+            fprintf(c->out, "note: %s\n", r->found);
         if (r->json.path != NULL)
             add_json(r, gka_file_path(file), inputs == NULL ? NULL : gka_file_path(inputs), &v);
     }
@@ -533,7 +574,8 @@ static int parse_kernel(request *r, int form, const cli_texts *settings) {
     if (r->emulate == NULL)
         return settings->count > 0 ? cli_fail(r->c, "--set: --emulate=NAME was expected with it")
                                    : CLI_GOOD;
-    return cli_kernel(r->c, r->emulate, form, settings, &r->kernel);
+    r->automatic = strcmp(r->emulate, "h100/auto") == 0;
+    return cli_kernel(r->c, r->automatic ? "h100" : r->emulate, form, settings, &r->kernel);
 }
 
 static int judge(request *r, const char *json) {

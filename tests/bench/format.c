@@ -66,8 +66,8 @@ static void plain_c(const float *x, void *out, size_t n) {
 }
 
 /* bf16's numbers but for the ends of the range, so that the general loop serves. */
-static const gka_format like_bf16 = {"like-bf16",       8, -120, 120, 0x1.fep120, true,
-                                     GKA_OVERFLOW_IEEE, 16, GKA_SPECIALS_BY_FIELD};
+static const gka_format like_bf16 = {
+    "like-bf16", 8, -120, 120, 0x1.fep120, true, GKA_OVERFLOW_IEEE, 16, GKA_SPECIALS_BY_FIELD};
 
 static void general(const float *x, void *out, size_t n) {
     gka_encode_array_f32(&like_bf16, GKA_NEAREST_EVEN, 0, 0, n, x, out);

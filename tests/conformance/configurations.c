@@ -11,6 +11,7 @@
 
 #include "gka/chunk.h"
 #include "gka/io.h"
+#include "gka/judge.h"
 
 #include <stdlib.h>
 
@@ -141,6 +142,49 @@ static void test_small_set(void **state) {
     }
 }
 
+/* The search names the configurations of a file that an H200 wrote with one for each kernel, tells
+ * those of the default from it, and says so where none gives a file's bits. */
+static void test_search(void **state) {
+    (void)state;
+    static const struct {
+        const char *name;
+        int warps[GKA_LAUNCHES];
+    } cases[] = {{"mixed",
+                  {[GKA_LAUNCH_SOLVE] = 2,
+                   [GKA_LAUNCH_SOLVE_DK] = 8,
+                   [GKA_LAUNCH_GATES] = 1,
+                   [GKA_LAUNCH_OUTPUT_BWD] = 2}},
+                 {"d64",
+                  {[GKA_LAUNCH_SOLVE] = 4,
+                   [GKA_LAUNCH_SOLVE_DK] = 4,
+                   [GKA_LAUNCH_GATES] = 4,
+                   [GKA_LAUNCH_OUTPUT_BWD] = 4}}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        gka_file *file = NULL;
+        gka_problem problem;
+        gka_profile profile;
+        gka_configuration found;
+        gka_error error = {0};
+        char path[1024];
+        snprintf(path, sizeof path, GKA_TEST_DATA "/h200/%s.safetensors", cases[i].name);
+        assert_int_equal(gka_file_open(path, &file, &error), GKA_OK);
+        assert_int_equal(gka_problem_from_file(file, &problem, NULL, &error), GKA_OK);
+        assert_int_equal(gka_profile_find("h100", &profile, &error), GKA_OK);
+        assert_int_equal(gka_configuration_find(file, &problem, &profile, &found, &error), GKA_OK);
+        assert_true(found.different == 0);
+        for (int k = 0; k < GKA_LAUNCHES; k++)
+            assert_int_equal(profile.num_warps[k], cases[i].warps[k]);
+        if (i == 0) { /* another ridge ratio: none gives these bits */
+            problem.ridge_ratio *= 1.25;
+            assert_int_equal(gka_configuration_find(file, &problem, &profile, &found, &error),
+                             GKA_OK);
+            assert_true(found.different > 0);
+        }
+        gka_problem_free(&problem);
+        gka_file_close(file);
+    }
+}
+
 static void test_full_set(void **state) {
     (void)state;
     static const struct {
@@ -172,6 +216,7 @@ static void test_full_set(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_small_set),
+        cmocka_unit_test(test_search),
         cmocka_unit_test(test_full_set),
     };
     return cmocka_run_group_tests_name("configurations", tests, NULL, NULL);

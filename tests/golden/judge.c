@@ -381,7 +381,8 @@ static void test_required(void **state) {
     gka_file *file;
     start(&c);
     assert_int_equal(judge(&c, 1u << GKA_OUT_X | 1u << GKA_OUT_FRO, &some, &v, &file), GKA_OK);
-    assert_true(v.rows[row_of(GKA_OUT_O)].required && v.rows[row_of(GKA_OUT_O)].judged.ok == GKA_FAIL);
+    assert_true(v.rows[row_of(GKA_OUT_O)].required &&
+                v.rows[row_of(GKA_OUT_O)].judged.ok == GKA_FAIL);
     assert_true(!v.rows[row_of(GKA_OUT_LAYER_DK)].required &&
                 v.rows[row_of(GKA_OUT_X)].judged.ok == GKA_PASS);
     assert_int_equal(v.failed, 1);
