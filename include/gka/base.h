@@ -1,7 +1,7 @@
 /* gka/base.h - status, memory, random streams, parallel loop, progress.
  *
- *   1  gka_status, gka_error     what went wrong, in one line
- *   2  gka_alloc, gka_free       memory; every allocation can be made to fail
+ *   1  gka_status, gka_error     what went wrong, in one line; numbers as text in any locale
+ *   2  gka_alloc, gka_free       memory; every allocation can be made to fail; sizes in range
  *   3  gka_philox                counter-based random bits
  *   4  gka_parallel              a loop over independent work
  *   5  gka_progress              how far a long computation is, and how to stop it
@@ -12,6 +12,7 @@
 #ifndef GKA_BASE_H
 #define GKA_BASE_H
 
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -54,11 +55,20 @@ typedef struct gka_error {
     char text[512];
 } gka_error;
 
-/* Fills *error (which may be NULL) with a formatted line, cut if too long, and returns status:
+/* Fills *error (which may be NULL) with a formatted line and returns status:
  * `return gka_fail(error, GKA_BAD_FILE, "%s: ...", path);` The text may be taken from the
- * arguments' own storage but not from error->text itself. */
+ * arguments' own storage but not from error->text itself. A line that is too long loses its middle
+ * ("...", of a long path most likely) and keeps both ends; control characters become '?'. */
 GKA_API gka_status gka_fail(gka_error *error, gka_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+GKA_API gka_status gka_fail_list(gka_error *error, gka_status status, const char *format,
+                                 va_list arguments) __attribute__((format(printf, 3, 0)));
+
+/* snprintf and strtod with a decimal point, whatever setlocale has set: for every number that the
+ * library writes or reads. */
+GKA_API int gka_format_text(char *text, size_t room, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+GKA_API double gka_parse_real(const char *text, char **end);
 
 /* The version of the library, "MAJOR.MINOR.PATCH". */
 GKA_API const char *gka_version(void);
@@ -69,6 +79,11 @@ GKA_API const char *gka_version(void);
  * overflows or no memory is left. count = 0 gives a valid pointer to nothing. Freed by gka_free. */
 GKA_API void *gka_alloc(size_t count, size_t size);
 GKA_API void gka_free(void *memory);
+
+/* The product of factors >= 0, for sizes that come from a file or a user: false, and nothing in
+ * *product, where it is above `most` or a factor is negative. A factor of 0 counts as 1 until the
+ * end, so that every part of the product is in range too; then the product is 0. */
+GKA_API bool gka_product(int count, const int64_t *factors, int64_t most, int64_t *product);
 
 /* A copy of a string, or NULL. Freed by gka_free. */
 GKA_API char *gka_strdup(const char *text);

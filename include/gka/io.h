@@ -77,7 +77,7 @@ typedef struct gka_file gka_file;
 /* Maps a safetensors file and checks all of its header: lengths, JSON, names, dtypes, shapes,
  * offsets (in range, no overlap, no gap). GKA_IO or GKA_BAD_FILE with a line naming the file, the
  * tensor and what was expected. The data are paged in as they are read, so a file larger than
- * memory works; whoever cuts it shorter meanwhile ends the program by SIGBUS. */
+ * memory works; where somebody cuts it shorter meanwhile, reading raises SIGBUS. */
 GKA_API gka_status gka_file_open(const char *path, gka_file **file, gka_error *error);
 
 /* The same over bytes in memory, which must outlive the gka_file; name stands in messages. */
@@ -87,9 +87,27 @@ GKA_API gka_status gka_file_from_memory(const char *name, const void *bytes, siz
  * what both leave in *file when they fail. */
 GKA_API void gka_file_close(gka_file *file);
 
+/* The path of the open file whose bytes are mapped at an address, NULL for none: for a handler of
+ * SIGBUS, which may call it. */
+GKA_API const char *gka_file_at(const void *address);
+
+/* What a file that is no safetensors file is by its first bytes, and three lines of Python that
+ * make it one; false: it is none of those that are known (.npy, .npz, .pt). */
+typedef struct gka_foreign {
+    const char *what, *conversion;
+} gka_foreign;
+GKA_API bool gka_file_foreign(const char *path, gka_foreign *foreign);
+
 /* Lets go of the memory that what was read so far takes; it is read from the disk again when it is
  * touched. So a file can be read from end to end in little memory. Of bytes in memory: nothing. */
 GKA_API void gka_file_forget(const gka_file *file);
+
+/* Tensors that are there but cannot be read, being of a type or a rank that is not known here. They
+ * are none of those below; of each there is the name alone. */
+GKA_API size_t gka_file_unread_count(const gka_file *file);
+GKA_API const gka_tensor *gka_file_unread(const gka_file *file, size_t i);
+/* GKA_OK unless a tensor of that name is one of these: then GKA_BAD_FILE and why. */
+GKA_API gka_status gka_file_readable(const gka_file *file, const char *name, gka_error *error);
 
 /* The path or name it was opened by. */
 GKA_API const char *gka_file_path(const gka_file *file);
@@ -98,7 +116,7 @@ GKA_API size_t gka_file_count(const gka_file *file);
 GKA_API const gka_tensor *gka_file_tensor(const gka_file *file, size_t i);
 /* NULL when there is none of that name. */
 GKA_API const gka_tensor *gka_file_find(const gka_file *file, const char *name);
-/* The text of a metadata entry; NULL when absent. */
+/* The text of a metadata entry, or the JSON of what is no text; NULL when absent. */
 GKA_API const char *gka_file_metadata(const gka_file *file, const char *key);
 /* Entry i of the metadata in the file's order; NULL past the last. */
 GKA_API const struct gka_text_pair *gka_file_pair(const gka_file *file, size_t i);
@@ -138,8 +156,9 @@ GKA_API gka_status gka_file_write(const char *path, const gka_tensor *tensors, s
 
 /* ---- 4 any other output -------------------------------------------------------------------- */
 
-/* A FILE on a temporary name beside path, flushed to the disk and renamed into place by close. "-"
- * is stdout; what exists and is no regular file (/dev/null, a pipe) is written to directly. At most
+/* A FILE on a temporary name beside path, flushed to the disk and renamed into place by close. What
+ * path already is stays so: a link goes on leading to the file, which keeps its mode; what is no
+ * regular file (/dev/null, a pipe) is written to directly. "-" and /dev/stdout are stdout. At most
  * 64 at once in a process. */
 typedef struct gka_output gka_output;
 GKA_API gka_status gka_output_open(const char *path, gka_output **output, gka_error *error);
@@ -152,6 +171,11 @@ GKA_API void gka_output_abandon(gka_output *output);
 /* A FILE to write and read back, in path's folder and without a name: nothing of it outlives the
  * process. fclose ends it. GKA_IO when the folder cannot be written. */
 GKA_API gka_status gka_spool_open(const char *path, FILE **spool, gka_error *error);
+
+/* Gives descriptors 0, 1 and 2 a file where they are closed, one that cannot be read or written:
+ * else the next file that the process opens becomes one of them, and what is printed goes there.
+ * What a program calls first. False where that failed. */
+GKA_API bool gka_streams_hold(void);
 
 /* Removes every temporary file of the process that is not yet in place; no output opens afterwards
  * (GKA_INTERRUPTED). Async-signal-safe, in any thread and in several at once: what a program's

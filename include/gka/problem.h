@@ -53,6 +53,9 @@ GKA_API void gka_view_row(const gka_view *view, int64_t i0, int64_t i1, int64_t 
 
 /* ---- 2 the problem ------------------------------------------------------------------------- */
 
+/* The largest num_iter, of a file, an option or a setting. */
+enum { GKA_MAX_ITERATIONS = 1000000 };
+
 /* What is still to be done to the rows q_t, k_t before they are the layer's. */
 typedef enum gka_normalise {
     GKA_NORMALISE_NONE,   /* nothing */
@@ -91,7 +94,7 @@ typedef struct gka_problem {
     const int64_t *cu_seqlens; /* [N+1] bounds of packed sequences; NULL: N = B sequences of T */
     double ridge_ratio;        /* a >= 0; of 0 every H_t must be positive definite or 0 */
     double scale;              /* s */
-    int num_iter;              /* r >= 1, products with H per solve */
+    int num_iter;              /* r, 1 to GKA_MAX_ITERATIONS, products with H per solve */
     int64_t chunk_size;        /* C >= 1 */
     gka_normalise normalise;   /* what is still to be done to q and k */
     bool h0_asymmetric;        /* some h0 differs from its transpose by more than 1e-12 f */
@@ -103,6 +106,13 @@ typedef struct gka_span {
     int64_t b, begin, end;
 } gka_span;
 GKA_API gka_span gka_problem_span(const gka_problem *problem, int64_t n);
+
+/* The tokens of the longest sequence; C for loops and arrays: chunk_size, but where that is above
+ * 128, the largest that kernels have, never more than the longest sequence fills; the chunks of
+ * sequence n. */
+GKA_API int64_t gka_problem_longest(const gka_problem *problem);
+GKA_API int64_t gka_problem_chunk_size(const gka_problem *problem);
+GKA_API int64_t gka_problem_span_chunks(const gka_problem *problem, int64_t n);
 
 /* The key/value head that query head h reads. */
 GKA_API int64_t gka_problem_group(const gka_problem *problem, int64_t h);
@@ -129,11 +139,12 @@ GKA_API void gka_problem_dh_final(const gka_problem *problem, int64_t n, int64_t
 GKA_API void gka_problem_du_final(const gka_problem *problem, int64_t n, int64_t h, double *du);
 
 /* Checks everything that NUMERICS 1 rejects: shapes that do not agree, dtypes that are no numbers,
- * NaN or Inf anywhere but g = -inf, g > 0, ridge_ratio < 0 or not finite, num_iter < 1,
- * chunk_size < 1, cu_seqlens not running from 0 to T without decreasing (a sequence may be empty).
- * B, T, H, N may be 0, D may not; where one is 0 the others may be huge, so loop over all of them
- * or none. `where` (a file name) heads the line and makes it GKA_BAD_FILE; NULL:
- * GKA_BAD_ARGUMENT. Reads every element once. Sets h0_asymmetric. */
+ * NaN or Inf anywhere but g = -inf, g > 0, ridge_ratio < 0 or not finite, num_iter < 1
+ * or above GKA_MAX_ITERATIONS, chunk_size < 1, outputs of more than 2^50 elements, cu_seqlens not
+ * running from 0 to T without decreasing (a sequence may be empty). B, T, H, N may be 0, D may not;
+ * where one is 0 the others may be huge, so loop over all of them or none. `where` (a file name)
+ * heads the line and makes it GKA_BAD_FILE; NULL: GKA_BAD_ARGUMENT. Reads every element once. Sets
+ * h0_asymmetric. */
 GKA_API gka_status gka_problem_check(gka_problem *problem, const char *where, gka_error *error);
 
 GKA_API void gka_problem_free(gka_problem *problem);

@@ -15,8 +15,8 @@ segment leave an interval for c0 2^15 + bias. Exactly one pair remains everywher
 function serves all its segments. --sums prints a CRC-32 of each segment's results as the hardware
 gave them, against which the tests judge the model.
 """
+import argparse
 import gzip
-import sys
 import zlib
 
 import numpy as np
@@ -108,4 +108,8 @@ def print_sums(runs):
 
 
 if __name__ == "__main__":
-    (print_sums if "--sums" in sys.argv[2:] else print_table)(read_runs(sys.argv[1]))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", metavar="DIR")
+    parser.add_argument("--sums", action="store_true")
+    options = parser.parse_args()
+    (print_sums if options.sums else print_table)(read_runs(options.folder))

@@ -11,7 +11,7 @@ With 4 warps, as the released kernels run (NUMERICS 5, steps 1, 3, 4):
   wgmma.TYPE.KIND.{a,b,c,o}   dot(a, b, c) over the whole range of exponents; encodings as int16/32
 Inputs come from a fixed seed.
 """
-import sys
+import argparse
 
 import torch
 import triton
@@ -150,4 +150,6 @@ def main(path):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("output", metavar="OUT.safetensors")
+    main(parser.parse_args().output)

@@ -11,6 +11,7 @@ units.safetensors       of probe_units.cu, if DIR holds its file: 16 rows of two
 sums.safetensors        norm.*, rows.*, scan.* of Triton's: 6 states at either end of the range,
                         2 tiles, 16 scans
 """
+import argparse
 import json
 import os
 import struct
@@ -123,8 +124,12 @@ def units(path, target, every):
 
 
 if __name__ == "__main__":
-    source, target = sys.argv[1:3]
-    every = "--all" in sys.argv[3:]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("source", metavar="DIR")
+    parser.add_argument("target", metavar="OTHER")
+    parser.add_argument("--all", action="store_true")
+    options = parser.parse_args()
+    source, target, every = options.source, options.target, options.all
     if os.path.exists(f"{source}/units.safetensors"):
         units(f"{source}/units.safetensors", f"{target}/units.safetensors", every)
         if not os.path.exists(f"{source}/triton.safetensors"):

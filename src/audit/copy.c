@@ -154,10 +154,9 @@ void gka_audit_copy_free(audit_copy *copy) {
 gka_status gka_audit_pieces_make(const gka_problem *problem, audit_pieces *pieces,
                                  gka_error *error) {
     *pieces = (audit_pieces){0};
-    for (int64_t n = 0; n < problem->N; n++) {
-        const gka_span span = gka_problem_span(problem, n);
-        pieces->count += (span.end - span.begin + problem->chunk_size - 1) / problem->chunk_size;
-    }
+    const int64_t C = gka_problem_chunk_size(problem);
+    for (int64_t n = 0; n < problem->N; n++)
+        pieces->count += gka_problem_span_chunks(problem, n);
     pieces->bounds = gka_alloc((size_t)pieces->count + 1, sizeof *pieces->bounds);
     pieces->sequence = gka_alloc((size_t)pieces->count, sizeof *pieces->sequence);
     if (pieces->bounds == NULL || pieces->sequence == NULL)
@@ -165,7 +164,7 @@ gka_status gka_audit_pieces_make(const gka_problem *problem, audit_pieces *piece
     int64_t i = 0;
     for (int64_t n = 0; n < problem->N; n++) {
         const gka_span span = gka_problem_span(problem, n);
-        for (int64_t t = span.begin; t < span.end; t += problem->chunk_size, i++) {
+        for (int64_t t = span.begin; t < span.end; t += C, i++) {
             pieces->bounds[i] = span.b * problem->T + t;
             pieces->sequence[i] = n;
         }

@@ -30,8 +30,8 @@ static bool steps_converge(const audit_case *c, char note[AUDIT_NOTE]) {
             gka_rel_err(gka_output_count(c->problem, o), c->exact->of[o], c->right->of[o]);
         if (left <= u)
             continue;
-        (void)snprintf(note, AUDIT_NOTE, "%d steps leave %.1e of %s, more than a rounding",
-                       c->problem->num_iter, left, gka_output_table[o].name);
+        (void)gka_format_text(note, AUDIT_NOTE, "%d steps leave %.1e of %s, more than a rounding",
+                              c->problem->num_iter, left, gka_output_table[o].name);
         return false;
     }
     return true;

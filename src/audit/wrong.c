@@ -200,7 +200,7 @@ static gka_status run_ragged_mask(const audit_case *c, const audit_member *m, gk
                                   char note[AUDIT_NOTE], gka_error *error) {
     (void)m;
     const gka_problem *const p = c->problem;
-    const int64_t C = p->chunk_size, all = p->B * p->T;
+    const int64_t C = gka_problem_chunk_size(p), all = p->B * p->T;
     int64_t tokens = 0;
     for (int64_t n = 0; n < p->N; n++) {
         const gka_span span = gka_problem_span(p, n);

@@ -39,6 +39,20 @@ void gka_free(void *memory) {
     free(memory);
 }
 
+bool gka_product(int count, const int64_t *factors, int64_t most, int64_t *product) {
+    int64_t all = 1;
+    bool empty = false;
+    for (int i = 0; i < count; i++) {
+        const int64_t factor = factors[i];
+        if (factor < 0 || (factor > 0 && all > most / factor))
+            return false;
+        empty = empty || factor == 0;
+        all *= factor > 0 ? factor : 1;
+    }
+    *product = empty ? 0 : all;
+    return true;
+}
+
 char *gka_strdup(const char *text) {
     const size_t bytes = strlen(text) + 1;
     char *const copy = gka_alloc(bytes, 1);

@@ -93,7 +93,7 @@ static bool parse_margin(const char *text, double *margin) {
         text += 2;
         *margin = ldexp(1, (int)strtol(text, &end, 10));
     } else {
-        *margin = strtod(text, &end);
+        *margin = gka_parse_real(text, &end);
     }
     return *end == '\0' && end != text && *margin >= 0 && *margin <= 1;
 }
@@ -162,7 +162,7 @@ static bool set_repair(gka_profile *profile, const char *name, const char *value
     }
     if (!strcmp(name, "num_iter")) {
         *expected = "a whole number from 1 to 1000000";
-        return parse_count(value, 1000000, &profile->num_iter);
+        return parse_count(value, GKA_MAX_ITERATIONS, &profile->num_iter);
     }
     if (!strcmp(name, "num_warps") || strchr(name, '.'))
         return set_warps(profile, name, value, expected);

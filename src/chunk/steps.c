@@ -37,7 +37,7 @@ void gka_chunk_plan_init(chunk_plan *plan, const gka_problem *problem, const gka
                          .profile = *profile,
                          .D = problem->D,
                          .V = problem->V,
-                         .C = problem->chunk_size,
+                         .C = gka_problem_chunk_size(problem),
                          .hardware = hardware,
                          .gated = problem->g.data != NULL,
                          .exact = gka_device_find("exact64")};

@@ -177,7 +177,7 @@ static int attribute(cli *c, const gka_problem *p, const char *path, const gka_p
         return cli_report(c, &error);
     sort(order, &a[X]);
     if (!cli_json_takes_stdout(json)) {
-        fprintf(c->out, "%s: %s form, errors against %d exact steps\n\n", path, form, steps);
+        cli_say(c->out, "%s: %s form, errors against %d exact steps\n\n", path, form, steps);
         if (print_all(c, a, order) != GKA_OK)
             return cli_out_of_memory(c);
         if (explained)

@@ -99,6 +99,13 @@ bool cli_parse(cli *c, const cli_help *help, const cli_option *options, int *cod
  * failure. */
 void *cli_keep(cli *c, void *memory);
 
+/* An option that would have no effect is refused, never passed over. Whether the command line has
+ * the option of that name: */
+bool cli_given(const cli *c, const char *name);
+/* CLI_GOOD where it has none of these names (NULL ends them); else prints "--NAME has no meaning
+ * WHY" and returns CLI_USAGE. */
+int cli_refuse(cli *c, const char *why, const char *const *names);
+
 /* The state of one call of the command. */
 struct cli {
     const char *name; /* the subcommand */
@@ -108,8 +115,11 @@ struct cli {
     int operand_count;
     /* private */
     int argc;
-    const char *const *argv; /* argv[0] is the subcommand's name */
-    struct cli_chunk *texts; /* what cli_parse handed out */
+    const char *const *argv;    /* argv[0] is the subcommand's name */
+    struct cli_chunk *texts;    /* what cli_parse handed out */
+    const cli_option **options; /* every one that there is */
+    bool *given;                /* on the command line */
+    size_t option_count;
 };
 
 /* ---- 3 failure ----------------------------------------------------------------------------- */
@@ -139,6 +149,14 @@ const char *cli_nearest_hint(const cli_nearest *nearest, char text[96]);
 
 /* ---- 5 tables ------------------------------------------------------------------------------ */
 
+/* Text that came from outside (names in files, paths, metadata), so that it stays one line and
+ * commands no terminal: control characters, C1's in UTF-8 too, and bytes that are no UTF-8 become
+ * "\\x1b". cli_cell does so to every cell; cli_say is fprintf for a line of such text, its own end
+ * of line last. */
+void cli_plain(char *plain, size_t room, const char *text);
+void cli_put_plain(FILE *out, const char *text);
+void cli_say(FILE *out, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
 /* Aligned columns, two spaces apart. A heading that begins with '<' is set flush left, others
  * flush right. Fill row by row with cli_cell; a failing allocation is kept until cli_table_print.
  */
@@ -154,6 +172,8 @@ void cli_table_start(cli_table *table, const char *const *headings, int columns)
 void cli_cell(cli_table *table, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* A number as "2.55e-03"; "0", "NaN", "Inf", "-Inf" as such. */
 void cli_cell_real(cli_table *table, double x);
+/* A number by a format of one double, "%.2f"; "-" for NaN, "Inf", "-Inf". */
+void cli_cell_number(cli_table *table, const char *format, double x);
 /* ... NaN as "-": there is none. */
 void cli_cell_real_or_dash(cli_table *table, double x);
 /* Prints and frees. Returns GKA_OK or GKA_OUT_OF_MEMORY. */

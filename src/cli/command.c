@@ -45,12 +45,10 @@ static void print_help(FILE *out) {
 
 int cli_fail(cli *c, const char *format, ...) {
     gka_error line = {0};
-    char text[sizeof line.text];
     va_list arguments;
     va_start(arguments, format);
-    (void)vsnprintf(text, sizeof text, format, arguments);
+    (void)gka_fail_list(&line, GKA_BAD_ARGUMENT, format, arguments);
     va_end(arguments);
-    (void)gka_fail(&line, GKA_BAD_ARGUMENT, "%s", text); /* control characters become '?' */
     fprintf(c->err, "gka%s%s: %s\n", c->name == NULL ? "" : " ", c->name == NULL ? "" : c->name,
             line.text);
     return CLI_USAGE;

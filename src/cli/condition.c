@@ -70,7 +70,7 @@ static gka_status print(const request *r, const gka_condition_row *rows, size_t 
         cli_cell_real(&table, row->error);
         cli_cell_real(&table, row->floor);
         cli_cell_real(&table, row->typical);
-        cli_cell(&table, "%.2f", row->ratio);
+        cli_cell_number(&table, "%.2f", row->ratio);
         cli_cell(&table, "%s", gka_stability_name(row->word));
         for (int k = 0; k < GKA_INPUTS; k++) {
             products += row->of[k].products;
@@ -82,7 +82,7 @@ static gka_status print(const request *r, const gka_condition_row *rows, size_t 
         cli_cell(&table, "%d", products);
         cli_cell_real(&table, row->worst);
         cli_cell(&table, "%s", row->worst > 0 ? gka_input_name(row->by) : "-");
-        cli_cell(&table, "%.2f", row->worst_ratio);
+        cli_cell_number(&table, "%.2f", row->worst_ratio);
     }
     return cli_table_print(&table, r->c->out);
 }
@@ -137,7 +137,7 @@ static gka_status print_iterations(const request *r, const gka_problem *problem,
                                    const gka_iterations_row *rows) {
     static const char *const headings[] = {
         "r", "bound", "x", "<of", "implicit - derivative", "implicit", "derivative", "reversed"};
-    fprintf(r->c->out,
+    cli_say(r->c->out,
             "%s: T %lld, D %lld; ridge_ratio %g; gradients of <dx, x> at r steps in binary64\n\n",
             r->path, (long long)problem->T, (long long)problem->D, problem->ridge_ratio);
     cli_table table;
@@ -221,7 +221,7 @@ static int condition(request *r, const gka_problem *problem, const gka_file *out
     cli_progress_end(&bar);
     int code = cli_outcome(c, status, &error);
     if (code == CLI_GOOD && !cli_json_takes_stdout(&r->json)) {
-        fprintf(c->out, "%s: T %lld, D %lld; ridge_ratio %g%s%s\n\n", r->path,
+        cli_say(c->out, "%s: T %lld, D %lld; ridge_ratio %g%s%s\n\n", r->path,
                 (long long)problem->T, (long long)problem->D, problem->ridge_ratio,
                 r->emulate != NULL ? "; emulated: " : "", r->emulate != NULL ? r->emulate : "");
         if (print(r, rows, count) != GKA_OK)
@@ -235,6 +235,10 @@ static int condition(request *r, const gka_problem *problem, const gka_file *out
 /* What does not go together; NULL: it does. */
 static const char *mistake(const request *r, const cli_problem *p, bool has_file, bool has_inputs,
                            bool has_settings) {
+    if (r->iterations && r->tensors.count > 0)
+        return "--tensor has no meaning with --iterations, which has gradients alone";
+    if (r->emulate == NULL && !r->iterations && cli_given(r->c, "form"))
+        return "--form: --emulate=PROFILE or --iterations was expected with it";
     if (r->iterations && r->emulate != NULL)
         return "--emulate has no meaning with --iterations, which run in binary64";
     if (!has_file && r->emulate == NULL && !r->iterations)
@@ -247,6 +251,9 @@ static const char *mistake(const request *r, const cli_problem *p, bool has_file
                "go with --emulate=PROFILE or --iterations";
     if (!has_file && has_inputs)
         return "--inputs: a FILE was expected with it";
+    if (has_inputs && (r->iterations || r->emulate != NULL))
+        return "--inputs has no meaning where FILE's own tensors are not read (--emulate, "
+               "--iterations): name the inputs as FILE";
     return NULL;
 }
 

@@ -250,7 +250,7 @@ static int make_suite(cli *c, const request *r) {
     cli_progress_end(&bar);
     const int code = cli_outcome(c, status, &error);
     if (code == CLI_GOOD)
-        fprintf(c->out, "%s: %zu goldens made, %zu kept\n", r->output, report.made, report.kept);
+        cli_say(c->out, "%s: %zu goldens made, %zu kept\n", r->output, report.made, report.kept);
     return code;
 }
 

@@ -39,6 +39,12 @@ int cli_outcome(cli *c, gka_status status, const gka_error *error) {
 int cli_open(cli *c, const char *path, gka_file **file) {
     gka_error error = {0};
     const gka_status status = gka_file_open(path, file, &error);
+    gka_foreign foreign;
+    if (status == GKA_BAD_FILE && gka_file_foreign(path, &foreign)) {
+        const int code = cli_fail(c, "%s", error.text);
+        fprintf(c->err, "It becomes one by\n\n%s", foreign.conversion);
+        return code;
+    }
     if (status != GKA_IO || access(path, F_OK) == 0 || errno != ENOENT) {
         const int code = cli_outcome(c, status, &error);
         if (code != CLI_GOOD && status == GKA_OK)

@@ -67,6 +67,24 @@ static bool dump(const json_t *root, FILE *stream) {
            fputc('\n', stream) != EOF;
 }
 
+/* "schema": 1 as the first member of a report, or of each report in a list. */
+static json_t *with_schema(json_t *report, bool *good) {
+    if (json_is_array(report)) {
+        size_t i;
+        json_t *one;
+        json_array_foreach(report, i, one) *good &=
+            json_array_set_new(report, i, with_schema(json_incref(one), good)) == 0;
+        return report;
+    }
+    if (!json_is_object(report))
+        return report;
+    json_t *const whole = json_object();
+    *good &= json_object_set_new(whole, "schema", json_integer(CLI_SCHEMA)) == 0 &&
+             json_object_update(whole, report) == 0;
+    json_decref(report);
+    return whole;
+}
+
 int cli_json_open(cli *c, const char *path, cli_json *json) {
     *json = (cli_json){.path = path};
     gka_error error = {0};
@@ -90,6 +108,7 @@ int cli_json_close(cli *c, cli_json *json, json_t *root, bool good) {
     FILE *const stream = json->output == NULL ? c->out : gka_output_stream(json->output);
     int code = CLI_GOOD;
     gka_error error = {0};
+    root = with_schema(root, &good);
     /* A failed write is sticky: whoever closes or flushes finds it. */
     if (root == NULL || !good || (!dump(root, stream) && !ferror(stream)) || cli_json_starved())
         code = cli_out_of_memory(c);

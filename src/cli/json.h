@@ -12,6 +12,10 @@
 
 #include <jansson.h>
 
+/* The number of the reports' form, the member "schema" of each: a member is added without a change
+ * of it, not taken away or given another meaning. src/cli/NAME.schema.json says what each holds. */
+enum { CLI_SCHEMA = 1 };
+
 /* A number that reads back as the same double; "NaN", "Infinity" and "-Infinity" as strings. */
 json_t *cli_json_real(double x);
 
@@ -45,9 +49,10 @@ int cli_json_open(cli *c, const char *path, cli_json *json);
 /* True when standard output is the document's, and tables must stay away. */
 bool cli_json_takes_stdout(const cli_json *json);
 
-/* Writes root and puts the file in place. root = NULL or good = false means that memory ran out
- * while it was built. Releases root and json whatever happens. Returns CLI_GOOD or prints and
- * returns the exit code; then nothing stands at path that was not there before. */
+/* Writes root, a report or a list of reports, with "schema" first, and puts the file in place. root
+ * = NULL or good = false means that memory ran out while it was built. Releases root and json
+ * whatever happens. Returns CLI_GOOD or prints and returns the exit code; then nothing stands at
+ * path that was not there before. */
 int cli_json_close(cli *c, cli_json *json, json_t *root, bool good);
 
 /* Gives up: nothing is written. Harmless after cli_json_close. */

@@ -94,10 +94,10 @@ static struct poptOption *build(parser *p, const cli_option *options) {
 /* Prints "--name: expected ..." */
 static int expected(cli *c, const cli_option *option, const char *text, const char *what) {
     if (option->low < option->high && isfinite(option->high))
-        return cli_fail(c, "--%s=%.80s: expected %s from %g to %g", option->name, text, what,
+        return cli_fail(c, "--%s=%.80s: expected %s from %.10g to %.10g", option->name, text, what,
                         option->low, option->high);
     if (option->low < option->high)
-        return cli_fail(c, "--%s=%.80s: expected %s, at least %g", option->name, text, what,
+        return cli_fail(c, "--%s=%.80s: expected %s, at least %.10g", option->name, text, what,
                         option->low);
     return cli_fail(c, "--%s=%.80s: expected %s", option->name, text, what);
 }
@@ -243,6 +243,7 @@ static bool take_options(parser *p, const cli_help *help, poptContext popt, int 
             return false;
         }
         char *const text = poptGetOptArg(popt);
+        p->c->given[number - 1] = true;
         *code = set(p->c, p->flat[number - 1], text == NULL ? "" : text);
         free(text);
         if (*code != CLI_GOOD)
@@ -259,12 +260,15 @@ bool cli_parse(cli *c, const cli_help *help, const cli_option *options, int *cod
     parser p = {.c = c,
                 .flat = cli_keep(c, gka_alloc(flat + 1, sizeof *p.flat)),
                 .table = cli_keep(c, gka_alloc(table + 1, sizeof *p.table))};
+    c->options = p.flat;
+    c->given = cli_keep(c, gka_alloc(flat + 1, sizeof *c->given));
     const char **const argv = cli_keep(c, gka_alloc((size_t)c->argc + 1, sizeof *argv));
     const char *const operands = help->operands == NULL ? "" : help->operands;
     char *const title = cli_keep(c, gka_alloc(strlen(c->name) + 5, 1));
     char *const usage = cli_keep(c, gka_alloc(strlen(operands) + 13, 1));
     *code = CLI_INTERNAL;
-    if (p.flat == NULL || p.table == NULL || argv == NULL || title == NULL || usage == NULL) {
+    if (p.flat == NULL || p.table == NULL || c->given == NULL || argv == NULL || title == NULL ||
+        usage == NULL) {
         (void)cli_out_of_memory(c);
         return false;
     }
@@ -279,6 +283,7 @@ bool cli_parse(cli *c, const cli_help *help, const cli_option *options, int *cod
         .longName = "help", .shortName = 'h', .val = HELP, .descrip = "print this text"};
     p.table_count = 1;
     (void)build(&p, options);
+    c->option_count = p.flat_count;
     const poptContext popt = poptGetContext(title, c->argc, argv, p.table, 0);
     if (popt == NULL) {
         (void)cli_out_of_memory(c);
@@ -292,4 +297,35 @@ bool cli_parse(cli *c, const cli_help *help, const cli_option *options, int *cod
     }
     (void)poptFreeContext(popt);
     return go_on;
+}
+
+/* ---- options without effect ---------------------------------------------------------------- */
+
+bool cli_given(const cli *c, const char *name) {
+    for (size_t i = 0; i < c->option_count; i++)
+        if (c->given[i] && strcmp(c->options[i]->name, name) == 0)
+            return true;
+    return false;
+}
+
+static bool listed(const char *const *names, const char *name) {
+    for (; *names != NULL; names++)
+        if (strcmp(*names, name) == 0)
+            return true;
+    return false;
+}
+
+static int refuse(cli *c, const char *why, const char *const *names, bool these) {
+    for (size_t i = 0; i < c->option_count; i++)
+        if (c->given[i] && listed(names, c->options[i]->name) == these)
+            return cli_fail(c, "--%s has no meaning %s", c->options[i]->name, why);
+    return CLI_GOOD;
+}
+
+int cli_refuse(cli *c, const char *why, const char *const *names) {
+    return refuse(c, why, names, true);
+}
+
+int cli_refuse_others(cli *c, const char *why, const char *const *names) {
+    return refuse(c, why, names, false);
 }

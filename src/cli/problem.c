@@ -118,7 +118,7 @@ void cli_problem_start(cli_problem *p) {
     *o++ = (cli_option){"iters",      0,
                         CLI_INT,      &p->num_iter,
                         .value = "R", .help = "iterations (30, or the file's)",
-                        .low = 1,     .high = 1000000};
+                        .low = 1,     .high = GKA_MAX_ITERATIONS};
     *o++ = (cli_option){"chunk",      0,
                         CLI_INT,      &p->chunk_size,
                         .value = "C", .help = "C (64, or the file's)",
@@ -163,6 +163,11 @@ static int64_t given(int64_t n, int64_t otherwise) {
 }
 
 static int make_up(cli *c, cli_problem *p) {
+    static const char *const of_plain[] = {"gate", "no-alpha", NULL};
+    if (p->plain && cli_refuse(c, "with --plain, which says it", of_plain) != CLI_GOOD)
+        return CLI_USAGE;
+    if (p->pairs >= 0 && p->keys != GKA_KEYS_RECALL)
+        return cli_fail(c, "--pairs has no meaning but with --problem=recall");
     const int64_t H = given(p->extents[2], 1), T = given(p->extents[1], 256),
                   D = given(p->extents[4], 128);
     const gka_generator generator = {

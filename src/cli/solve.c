@@ -24,7 +24,6 @@ typedef struct request {
     int gate;
     int64_t D, T, head, iterations, seed;
     double ridge;
-    bool D_given, T_given, head_given;
     cli_json json;
     gka_output *trace;
     json_t *rows;
@@ -160,7 +159,7 @@ static int take_problem(board *b) {
     cli *const c = r->c;
     gka_error error = {0};
     const int keys = gka_keys_find(r->problem);
-    if (keys >= 0 && r->head_given)
+    if (keys >= 0 && cli_given(c, "head"))
         return cli_fail(c, "--head: a file was expected as --problem");
     if (keys >= 0) {
         const gka_generator generator = {.keys = (gka_keys)keys,
@@ -179,7 +178,10 @@ static int take_problem(board *b) {
                                          .seed = (uint64_t)r->seed};
         return cli_outcome(c, gka_problem_generate(&generator, &b->problem, &error), &error);
     }
-    int code = cli_open(c, r->problem, &b->file);
+    static const char *const made_up[] = {"plain", "gate", "D", NULL};
+    int code = cli_refuse(c, "for a problem from a file", made_up);
+    if (code == CLI_GOOD)
+        code = cli_open(c, r->problem, &b->file);
     if (code != CLI_GOOD)
         return code;
     code = cli_outcome(c, gka_problem_from_file(b->file, &b->problem, NULL, &error), &error);
@@ -202,7 +204,7 @@ static int take_problem(board *b) {
                         (long long)r->head, (long long)p->H);
     if (p->B < 1 || p->T < 1 || p->H < 1)
         return cli_fail(c, "%s: there is no token", r->problem);
-    if (r->T_given && r->T > p->T)
+    if (cli_given(c, "T") && r->T > p->T)
         return cli_fail(c, "%s: --T=%lld, but the file holds %lld tokens", r->problem,
                         (long long)r->T, (long long)p->T);
     return CLI_GOOD;
@@ -584,7 +586,7 @@ static void run_row(board *b, const char *arithmetic, const char *name, figures 
 static void print_row(cli_table *table, const figures *row) {
     cli_cell(table, "%s", row->solver);
     cli_cell(table, "%s", row->arithmetic);
-    cli_cell(table, "%.3g", row->kappa);
+    cli_cell_number(table, "%.3g", row->kappa);
     if (row->iterations > 0)
         cli_cell(table, "%d", row->iterations);
     else
@@ -653,7 +655,7 @@ static int fill(board *b) {
     cli_progress_end(&bar);
     if (!table_wanted)
         return CLI_GOOD;
-    fprintf(r->c->out, "%s, token %lld, D = %lld, ridge = %g, seed = %lld%s\n", r->problem,
+    cli_say(r->c->out, "%s, token %lld, D = %lld, ridge = %g, seed = %lld%s\n", r->problem,
             (long long)b->T, (long long)b->D, b->problem.ridge_ratio, (long long)r->seed,
             r->normalised ? ", H divided by its Frobenius norm" : "");
     return cli_table_print(&table, r->c->out) == GKA_OK ? CLI_GOOD : cli_out_of_memory(r->c);
@@ -666,7 +668,7 @@ static int work(board *b) {
         return code;
     if (b->file != NULL && !isnan(r->ridge))
         b->problem.ridge_ratio = r->ridge;
-    cut(&b->problem, r->head, r->T_given || b->file == NULL ? r->T : b->problem.T);
+    cut(&b->problem, r->head, cli_given(r->c, "T") || b->file == NULL ? r->T : b->problem.T);
     b->D = b->problem.D;
     b->T = b->problem.T;
     if (!take_memory(b))
@@ -739,10 +741,10 @@ static char *last(cli_texts texts, char *otherwise) {
 
 int cli_solve(cli *c) {
     request r = {.c = c,
-                 .head = -1,
+                 .head = 0,
                  .problem = "mean",
-                 .D = 0,
-                 .T = 0,
+                 .D = 128,
+                 .T = 128,
                  .iterations = 30,
                  .seed = 1,
                  .ridge = NAN,
@@ -768,7 +770,7 @@ int cli_solve(cli *c) {
         {"ridge", 0, CLI_REAL, &r.ridge, .value = "A", .help = "ridge ratio a (0.02)", .low = 0,
          .high = 1e6},
         {"iters", 0, CLI_INT, &r.iterations, .value = "R", .help = "products with H per solve",
-         .low = 0, .high = 1000000},
+         .low = 0, .high = GKA_MAX_ITERATIONS},
         {"seed", 0, CLI_INT, &r.seed, .value = "N",
          .help = "of made-up problems and of stochastic rounding", .low = 0, .high = 1e15},
         {"trace", 0, CLI_TEXT, &r.trace_path, .value = "CSV",
@@ -779,10 +781,7 @@ int cli_solve(cli *c) {
     int code;
     if (!cli_parse(c, &help, options, &code))
         return code;
-    r.T_given = r.T > 0;
-    r.head_given = r.head >= 0;
-    r.head = r.head_given ? r.head : 0;
-    r.D = r.D > 0 ? r.D : 128;
-    r.T = r.T > 0 ? r.T : 128;
+    if (r.plain && cli_given(c, "gate"))
+        return cli_fail(c, "--gate has no meaning with --plain, which is without one");
     return run(&r, last(solvers, all), last(arithmetics, usual), json);
 }

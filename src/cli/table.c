@@ -5,6 +5,70 @@
 #include <stdarg.h>
 #include <string.h>
 
+/* The bytes of the character at c: 1 to 4; 0 where it is none, or one that is not printed. */
+static int letter(const unsigned char *c) {
+    if (c[0] < 0x80)
+        return c[0] >= 0x20 && c[0] != 0x7f;
+    const int more = c[0] >= 0xf0 && c[0] < 0xf5 ? 3 : c[0] >= 0xe0 ? 2 : c[0] >= 0xc2 ? 1 : 0;
+    if (more == 0 || c[0] >= 0xf5 || (c[0] == 0xc2 && c[1] < 0xa0))
+        return 0;
+    for (int i = 1; i <= more; i++)
+        if ((c[i] & 0xc0) != 0x80)
+            return 0;
+    /* the marks that turn the direction of writing, and the separators of lines */
+    if (c[0] == 0xe2 && c[1] == 0x80 && c[2] >= 0xa8 && c[2] <= 0xae)
+        return 0;
+    return more + 1;
+}
+
+void cli_plain(char *plain, size_t room, const char *text) {
+    const unsigned char *c = (const unsigned char *)text;
+    for (size_t n = 0;;) {
+        const int bytes = letter(c);
+        const size_t takes = bytes == 0 && *c != '\0' ? 4 : (size_t)bytes;
+        if (*c == '\0' || n + takes >= room) {
+            plain[n] = '\0';
+            return;
+        }
+        if (bytes == 0)
+            (void)snprintf(plain + n, 5, "\\x%02x", *c);
+        else
+            memcpy(plain + n, c, takes);
+        n += takes;
+        c += bytes == 0 ? 1 : bytes;
+    }
+}
+
+void cli_put_plain(FILE *out, const char *text) {
+    char plain[5];
+    for (const unsigned char *c = (const unsigned char *)text; *c != '\0';) {
+        const int bytes = letter(c);
+        memcpy(plain, c, (size_t)bytes);
+        plain[bytes] = '\0';
+        if (bytes == 0)
+            (void)snprintf(plain, sizeof plain, "\\x%02x", *c);
+        fputs(plain, out);
+        c += bytes == 0 ? 1 : bytes;
+    }
+}
+
+void cli_say(FILE *out, const char *format, ...) {
+    char text[16384]; /* two paths and more */
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    /* the ends of lines that the format itself ends with */
+    size_t lines = 0, length = strlen(text);
+    for (size_t n = strlen(format); n > 0 && format[n - 1] == '\n'; n--)
+        lines++;
+    lines = lines < length ? lines : length;
+    text[length - lines] = '\0';
+    cli_put_plain(out, text);
+    for (; lines > 0; lines--)
+        fputc('\n', out);
+}
+
 void cli_table_start(cli_table *table, const char *const *headings, int columns) {
     *table = (cli_table){.columns = columns, .headings = headings};
 }
@@ -25,12 +89,13 @@ static bool make_room(cli_table *table) {
 }
 
 void cli_cell(cli_table *table, const char *format, ...) {
-    char text[256];
+    char text[256], plain[4 * sizeof text];
     va_list arguments;
     va_start(arguments, format);
     (void)vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
-    char *const copy = table->failed || !make_room(table) ? NULL : gka_strdup(text);
+    cli_plain(plain, sizeof plain, text);
+    char *const copy = table->failed || !make_room(table) ? NULL : gka_strdup(plain);
     if (copy == NULL)
         table->failed = true;
     else
@@ -47,6 +112,19 @@ void cli_cell_real(cli_table *table, double x) {
     else
         cli_cell(table, "0");
 }
+
+/* The format is a constant of one of the callers. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+void cli_cell_number(cli_table *table, const char *format, double x) {
+    if (isnan(x))
+        cli_cell(table, "-");
+    else if (isinf(x))
+        cli_cell(table, x > 0 ? "Inf" : "-Inf");
+    else
+        cli_cell(table, format, x);
+}
+#pragma GCC diagnostic pop
 
 void cli_cell_real_or_dash(cli_table *table, double x) {
     if (isnan(x))

@@ -97,8 +97,8 @@ static double two_digits_up(double x) {
     double up = isfinite(x) ? 0 : x;
     for (double y = x; up < x; y *= 1.01) {
         char text[32];
-        (void)snprintf(text, sizeof text, "%.1e", y);
-        up = strtod(text, NULL);
+        (void)gka_format_text(text, sizeof text, "%.1e", y);
+        up = gka_parse_real(text, NULL);
     }
     return up;
 }

@@ -19,11 +19,18 @@ typedef struct job {
 
 /* ---- tensors --------------------------------------------------------------------------------- */
 
-static const gka_tensor *find_theirs(const job *j, const char *name) {
+static const char *their_name(const job *j, const char *name) {
     for (size_t i = 0; i < j->options->map_count; i++)
         if (strcmp(j->options->ours[i], name) == 0)
-            return gka_file_find(j->candidate, j->options->theirs[i]);
-    return gka_file_find(j->candidate, name);
+            return j->options->theirs[i];
+    return name;
+}
+
+/* NULL: there is none. Fails where it is there and cannot be read. */
+static gka_status find_theirs(const job *j, const char *name, const gka_tensor **tensor,
+                              gka_error *error) {
+    *tensor = gka_file_find(j->candidate, their_name(j, name));
+    return gka_file_readable(j->candidate, their_name(j, name), error);
 }
 
 static bool is_required(const gka_golden_options *options, const char *name) {
@@ -51,10 +58,10 @@ static gka_status load_all(job *j, gka_error *error) {
                                 .through = NAN,
                                 .tolerance = allowed->rel,
                                 .row_tolerance = allowed->row};
-        row->tensor = find_theirs(j, row->name);
-        if (row->tensor == NULL)
+        status = find_theirs(j, row->name, &row->tensor, error);
+        if (status == GKA_OK && row->tensor == NULL)
             v->missing++;
-        else
+        else if (status == GKA_OK)
             status = gka_golden_load(&v->problem, j->candidate, row->tensor, i,
                                      j->options->heads_first, &j->out.of[i], error);
     }
@@ -74,12 +81,14 @@ static gka_status load_upstream(job *j, unsigned outputs, gka_error *error) {
     for (int i = 0; i < GKA_OUTPUTS && status == GKA_OK; i++) {
         if (!(outputs >> i & 1) || j->out.of[i] != NULL)
             continue;
-        const gka_tensor *const tensor = find_theirs(j, gka_output_table[i].name);
-        if (tensor == NULL)
+        const gka_tensor *tensor;
+        status = find_theirs(j, gka_output_table[i].name, &tensor, error);
+        if (status == GKA_OK && tensor == NULL)
             return gka_fail(error, GKA_BAD_FILE, "%s: tensor '%s', which is given, is missing",
                             gka_file_path(j->candidate), gka_output_table[i].name);
-        status = gka_golden_load(&j->verdict->problem, j->candidate, tensor, i,
-                                 j->options->heads_first, &j->out.of[i], error);
+        if (status == GKA_OK)
+            status = gka_golden_load(&j->verdict->problem, j->candidate, tensor, i,
+                                     j->options->heads_first, &j->out.of[i], error);
     }
     return status;
 }

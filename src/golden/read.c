@@ -79,6 +79,9 @@ static gka_status load_reference(const golden_reference *r, int output, const ch
     char name[48];
     (void)snprintf(name, sizeof name, "%s%s", gka_output_table[output].name, suffix);
     const gka_tensor *const tensor = gka_file_find(r->file, name);
+    const gka_status status = gka_file_readable(r->file, name, error);
+    if (status != GKA_OK)
+        return status;
     if (tensor == NULL)
         return gka_fail(error, GKA_BAD_FILE, "%s: tensor '%s' is missing", gka_file_path(r->file),
                         name);

@@ -174,7 +174,7 @@ static gka_status set_seed(const key *k, const char *text, uint64_t *value, gka_
 static gka_status set_real(const key *k, const char *text, double *value, gka_error *error) {
     const bool zero = strcmp(k->name, "ridge") == 0;
     char *end;
-    *value = strtod(text, &end);
+    *value = gka_parse_real(text, &end);
     if (end != text && *end == '\0' && isfinite(*value) && (*value > 0 || (zero && *value == 0)))
         return GKA_OK;
     return gka_fail(error, GKA_BAD_ARGUMENT, "%s is '%.60s': a finite number %s 0 was expected",
@@ -327,7 +327,7 @@ static gka_status set_json(gka_golden_spec *spec, const char *name, const json_t
         (void)snprintf(text, sizeof text, "%lld", (long long)json_integer_value(value));
         return gka_golden_spec_set(spec, name, text, error);
     case JSON_REAL:
-        (void)snprintf(text, sizeof text, "%.17g", json_real_value(value));
+        (void)gka_format_text(text, sizeof text, "%.17g", json_real_value(value));
         return gka_golden_spec_set(spec, name, text, error);
     default: break;
     }

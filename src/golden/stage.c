@@ -236,10 +236,8 @@ static void start_state(const stepper *s, int64_t n, int64_t t, int64_t h, doubl
     const double *const states = s->given->of[GIVEN_H_CHUNK];
     if (states != NULL && (t - span.begin) % C == 0) {
         int64_t chunk = (t - span.begin) / C;
-        for (int64_t m = 0; p->cu_seqlens != NULL && m < n; m++) {
-            const gka_span other = gka_problem_span(p, m);
-            chunk += (other.end - other.begin + C - 1) / C;
-        }
+        for (int64_t m = 0; p->cu_seqlens != NULL && m < n; m++)
+            chunk += gka_problem_span_chunks(p, m);
         const double *const from =
             states + ((span.b * gka_problem_chunks(p) + chunk) * p->H + h) * D * D;
         for (int64_t i = 0; i < D; i++)

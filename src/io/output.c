@@ -1,8 +1,9 @@
 /* output.c - a file that appears under its name when it is complete, and not before.
  *
  * The bytes go to a hidden temporary name in the same directory; closing flushes them to the disk
- * and renames. What exists but is no regular file (a terminal, /dev/null, a pipe) is written to
- * directly: there is nothing to replace.
+ * and renames. What the path already is stays so: of a symbolic link the file that it leads to is
+ * replaced, with its mode and owner; what is no regular file (a terminal, /dev/null, a pipe) is
+ * written to directly, and so are the names of an open descriptor (/dev/stdout, /dev/fd/3).
  */
 #include "gka/io.h"
 
@@ -10,6 +11,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -36,7 +38,7 @@ static atomic_bool ending;
 
 struct gka_output {
     FILE *stream;
-    char *path;
+    char *path;        /* with its links followed */
     char *temporary;   /* NULL: written directly */
     struct slot *slot; /* of the temporary */
 };
@@ -138,12 +140,21 @@ static gka_status make_temporary(const char *path, char **name, struct slot **sl
     return status;
 }
 
-static gka_status open_temporary(gka_output *output, gka_error *error) {
+/* The mode of the file that is to be replaced and, where the system allows it, its owner. */
+static void keep_mode(int descriptor, const struct stat *about) {
+    const bool owned = fchown(descriptor, about->st_uid, about->st_gid) == 0;
+    (void)fchmod(descriptor, about->st_mode & (owned ? 07777 : 0777));
+}
+
+static gka_status open_temporary(gka_output *output, const struct stat *replaced,
+                                 gka_error *error) {
     int descriptor;
     const gka_status status =
         make_temporary(output->path, &output->temporary, &output->slot, &descriptor, error);
     if (status != GKA_OK)
         return status;
+    if (replaced != NULL)
+        keep_mode(descriptor, replaced);
     output->stream = fdopen(descriptor, "wb");
     if (output->stream == NULL) {
         (void)close(descriptor);
@@ -152,15 +163,75 @@ static gka_status open_temporary(gka_output *output, gka_error *error) {
     return GKA_OK;
 }
 
-static gka_status open_stream(gka_output *output, gka_error *error) {
-    if (strcmp(output->path, "-") == 0) {
+/* The descriptor that a path is another name of; -1: none. */
+static int descriptor_of(const char *path) {
+    static const char *const folders[] = {"/dev/fd/", "/proc/self/fd/"};
+    if (strcmp(path, "-") == 0 || strcmp(path, "/dev/stdout") == 0)
+        return STDOUT_FILENO;
+    if (strcmp(path, "/dev/stderr") == 0)
+        return STDERR_FILENO;
+    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
+        const size_t length = strlen(folders[i]);
+        const char *const digits = path + length;
+        if (strncmp(path, folders[i], length) == 0 && digits[0] != '\0' && strlen(digits) < 6 &&
+            strspn(digits, "0123456789") == strlen(digits))
+            return (int)strtol(digits, NULL, 10);
+    }
+    return -1;
+}
+
+/* Follows the link at *path one step, into memory of its own. False: it is none, or memory ran out
+ * (then *path is NULL). */
+static bool follow(char **path) {
+    char target[4096];
+    const ssize_t length = readlink(*path, target, sizeof target - 1);
+    if (length <= 0)
+        return false;
+    target[length] = '\0';
+    const char *const slash = strrchr(*path, '/');
+    const size_t folder = slash == NULL || target[0] == '/' ? 0 : (size_t)(slash - *path) + 1;
+    char *const next = gka_alloc(folder + (size_t)length + 1, 1);
+    if (next != NULL) {
+        memcpy(next, *path, folder);
+        memcpy(next + folder, target, (size_t)length + 1);
+    }
+    gka_free(*path);
+    *path = next;
+    return next != NULL;
+}
+
+static gka_status open_descriptor(gka_output *output, int descriptor, gka_error *error) {
+    if (descriptor == STDOUT_FILENO) {
         output->stream = stdout;
         return GKA_OK;
     }
+    const int copy = dup(descriptor);
+    output->stream = copy < 0 ? NULL : fdopen(copy, "wb");
+    if (output->stream != NULL)
+        return GKA_OK;
+    const int why = errno;
+    if (copy >= 0)
+        (void)close(copy);
+    return gka_fail(error, GKA_IO, "%s: cannot be written: %s", output->path, strerror(why));
+}
+
+static gka_status open_stream(gka_output *output, gka_error *error) {
+    enum { MOST_LINKS = 40 }; /* more are a circle, and opening says so */
+    int descriptor = descriptor_of(output->path);
+    for (int i = 0; i < MOST_LINKS && descriptor < 0 && follow(&output->path); i++)
+        descriptor = descriptor_of(output->path);
+    if (output->path == NULL)
+        return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory opening an output file");
+    if (descriptor >= 0)
+        return open_descriptor(output, descriptor, error);
     struct stat about;
-    if (stat(output->path, &about) != 0 || S_ISREG(about.st_mode))
-        return open_temporary(output, error);
-    output->stream = fopen(output->path, "wb");
+    if (stat(output->path, &about) != 0)
+        return errno == ENOENT ? open_temporary(output, NULL, error)
+                               : gka_fail(error, GKA_IO, "%s: cannot be written: %s", output->path,
+                                          strerror(errno));
+    if (S_ISREG(about.st_mode) && access(output->path, W_OK) == 0)
+        return open_temporary(output, &about, error);
+    output->stream = fopen(output->path, S_ISREG(about.st_mode) ? "r+b" : "wb");
     if (output->stream == NULL)
         return gka_fail(error, GKA_IO, "%s: cannot be written: %s", output->path, strerror(errno));
     return GKA_OK;
@@ -183,6 +254,18 @@ gka_status gka_output_open(const char *path, gka_output **output, gka_error *err
     }
     *output = new;
     return GKA_OK;
+}
+
+bool gka_streams_hold(void) {
+    for (int descriptor = STDIN_FILENO; descriptor <= STDERR_FILENO; descriptor++) {
+        if (fcntl(descriptor, F_GETFD) >= 0)
+            continue;
+        /* The lowest free number is this one. What reads or writes here fails as before. */
+        const int flags = descriptor == STDIN_FILENO ? O_WRONLY : O_RDONLY;
+        if (open("/dev/null", flags) != descriptor)
+            return false;
+    }
+    return true;
 }
 
 FILE *gka_output_stream(gka_output *output) {

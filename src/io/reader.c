@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <jansson.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -24,6 +25,13 @@ enum {
     MAX_HEADER = 100000000 /* what the safetensors library itself accepts */
 };
 
+/* A tensor that is not read, and why: its type, or its rank. */
+struct unread {
+    gka_tensor tensor; /* its name alone */
+    const char *dtype;
+    size_t rank;
+};
+
 struct gka_file {
     char *path;
     const unsigned char *bytes; /* the whole file */
@@ -31,6 +39,8 @@ struct gka_file {
     bool mapped;
     gka_tensor *tensors; /* by the place of their data */
     size_t count;
+    struct unread *unread; /* tensors of unknown types, likewise */
+    size_t unread_count;
     gka_text_pair *pairs; /* the metadata, in the file's order */
     size_t pair_count;
     char *text; /* what names, keys and values point into */
@@ -80,7 +90,65 @@ static size_t data_size(const gka_file *file) {
     return file->size - LENGTH_BYTES - header_size(file);
 }
 
+/* ---- what is no safetensors file ----------------------------------------------------------- */
+
+static bool begins(const unsigned char *bytes, size_t size, const char *magic, size_t length) {
+    return size >= length && memcmp(bytes, magic, length) == 0;
+}
+
+static bool contains(const unsigned char *bytes, size_t size, const char *word) {
+    const size_t length = strlen(word);
+    for (size_t i = 0; i + length <= size; i++)
+        if (memcmp(bytes + i, word, length) == 0)
+            return true;
+    return false;
+}
+
+static bool recognise(const unsigned char *bytes, size_t size, gka_foreign *foreign) {
+    static const gka_foreign array = {
+        "a NumPy array (.npy)",
+        "    import numpy\n"
+        "    from safetensors.numpy import save_file\n"
+        "    save_file({\"x\": numpy.load(\"FILE\")}, \"FILE.safetensors\")\n"};
+    static const gka_foreign arrays = {
+        "a NumPy archive (.npz)",
+        "    import numpy\n"
+        "    from safetensors.numpy import save_file\n"
+        "    save_file(dict(numpy.load(\"FILE\")), \"FILE.safetensors\")\n"};
+    static const gka_foreign torch = {
+        "a PyTorch file (.pt)",
+        "    import torch\n"
+        "    from safetensors.torch import save_file\n"
+        "    save_file(torch.load(\"FILE\", weights_only=True), \"FILE.safetensors\")\n"};
+    const size_t near = size < 4096 ? size : 4096;
+    if (size > LENGTH_BYTES && bytes[LENGTH_BYTES] == '{')
+        return false; /* a header's length may look like anything */
+    if (begins(bytes, size, "\x93NUMPY", 6))
+        *foreign = array;
+    else if (begins(bytes, size, "PK\3\4", 4) && contains(bytes, near, "data.pkl"))
+        *foreign = torch;
+    else if (begins(bytes, size, "PK\3\4", 4) && contains(bytes, near, ".npy"))
+        *foreign = arrays;
+    else if (begins(bytes, size, "\x80\2", 2) || begins(bytes, size, "\x80\4", 2))
+        *foreign = torch; /* a bare pickle, as torch.save wrote them once */
+    else
+        return false;
+    return true;
+}
+
+bool gka_file_foreign(const char *path, gka_foreign *foreign) {
+    unsigned char bytes[4096];
+    const int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    const ssize_t size = descriptor < 0 ? -1 : read(descriptor, bytes, sizeof bytes);
+    if (descriptor >= 0)
+        (void)close(descriptor);
+    return size > 0 && recognise(bytes, (size_t)size, foreign);
+}
+
 static gka_status check_lengths(const gka_file *file, gka_error *error) {
+    gka_foreign foreign;
+    if (file->size > 0 && recognise(file->bytes, file->size, &foreign))
+        return bad(file, error, "%s; a safetensors file was expected", foreign.what);
     if (file->size < LENGTH_BYTES + 2)
         return bad(file, error, "%zu bytes long; a safetensors file has at least %d", file->size,
                    LENGTH_BYTES + 2);
@@ -96,24 +164,63 @@ static gka_status check_lengths(const gka_file *file, gka_error *error) {
     return GKA_OK;
 }
 
-static json_t *parse(const gka_file *file, json_error_t *why) {
+static json_t *parse(const char *header, size_t size, json_error_t *why) {
     memset(why, 0, sizeof *why);
-    return json_loadb((const char *)file->bytes + LENGTH_BYTES, header_size(file),
-                      JSON_REJECT_DUPLICATES, why);
+    return json_loadb(header, size, JSON_REJECT_DUPLICATES, why);
+}
+
+/* A NUL within a string, which jansson does not take in a name and C not in a text, becomes U+2400,
+ * the picture of one: such a name or value is like no other, and can be shown. A copy of the
+ * header, or NULL. */
+static char *picture_nuls(const char *header, size_t size) {
+    char *const copy = gka_alloc(size, 1);
+    if (copy == NULL)
+        return NULL;
+    memcpy(copy, header, size);
+    for (size_t i = 0; i + 1 < size; i++) {
+        if (copy[i] != '\\')
+            continue;
+        if (size - i >= 6 && memcmp(copy + i, "\\u0000", 6) == 0)
+            copy[i + 2] = '2', copy[i + 3] = '4';
+        i++; /* what is escaped begins no escape */
+    }
+    return copy;
+}
+
+static bool has_nuls(const char *header, size_t size) {
+    for (size_t i = 0; i + 6 <= size; i++)
+        if (memcmp(header + i, "\\u0000", 6) == 0)
+            return true;
+    return false;
 }
 
 /* Jansson says nothing when an object could not be made, but calls it a syntax error when there was
  * no memory for a string. A true syntax error is there the second time too. */
-static gka_status parse_json(const gka_file *file, json_t **root, gka_error *error) {
+static gka_status parse_text(const gka_file *file, const char *header, json_t **root,
+                             gka_error *error) {
     json_error_t why, again;
-    *root = parse(file, &why);
+    const size_t size = header_size(file);
+    *root = parse(header, size, &why);
     if (*root != NULL)
         return GKA_OK;
-    json_decref(parse(file, &again));
+    json_decref(parse(header, size, &again));
     if (why.text[0] == '\0' || again.text[0] == '\0')
         return out_of_memory(file, error);
     return bad(file, error, "header is not JSON at byte %d: %.150s", LENGTH_BYTES + why.position,
                why.text);
+}
+
+static gka_status parse_json(const gka_file *file, json_t **root, gka_error *error) {
+    const char *const header = (const char *)file->bytes + LENGTH_BYTES;
+    *root = NULL;
+    if (!has_nuls(header, header_size(file)))
+        return parse_text(file, header, root, error);
+    char *const copy = picture_nuls(header, header_size(file));
+    if (copy == NULL)
+        return out_of_memory(file, error);
+    const gka_status status = parse_text(file, copy, root, error);
+    gka_free(copy);
+    return status;
 }
 
 static bool non_negative(const json_t *value, int64_t *number) {
@@ -123,39 +230,61 @@ static bool non_negative(const json_t *value, int64_t *number) {
     return true;
 }
 
-/* One entry {"dtype": NAME, "shape": [..], "data_offsets": [BEGIN, END]}; all of *tensor but its
- * name, which is already there. */
-static gka_status read_tensor(const gka_file *file, const json_t *entry, gka_tensor *tensor,
+/* An entry of the header while it is read. */
+typedef struct entry {
+    gka_tensor tensor;
+    size_t bytes;
+    const char *dtype; /* as the header has it; in the file's text once it is kept */
+    size_t rank;
+    bool known; /* this library has the type and the rank */
+} entry;
+
+/* The extents; of a tensor that is not known, that they are numbers. */
+static gka_status read_shape(const gka_file *file, const json_t *value, entry *e,
+                             gka_error *error) {
+    gka_tensor *const tensor = &e->tensor;
+    const json_t *const shape = json_object_get(value, "shape");
+    if (!json_is_array(shape))
+        return bad_tensor(file, error, tensor->name, "shape: an array of extents was expected");
+    e->rank = json_array_size(shape);
+    e->known = e->known && e->rank <= GKA_MAX_RANK;
+    tensor->rank = e->known ? (int)e->rank : 0;
+    for (size_t i = 0; i < e->rank; i++) {
+        int64_t extent;
+        if (!non_negative(json_array_get(shape, i), &extent))
+            return bad_tensor(file, error, tensor->name,
+                              "shape: extent %zu is not an integer >= 0 below 2^63", i);
+        if (e->known)
+            tensor->shape[i] = extent;
+    }
+    return GKA_OK;
+}
+
+/* One entry {"dtype": NAME, "shape": [..], "data_offsets": [BEGIN, END]}; all of *e but the
+ * tensor's name, which is already there. */
+static gka_status read_tensor(const gka_file *file, const json_t *value, entry *e,
                               gka_error *error) {
+    gka_tensor *const tensor = &e->tensor;
     const char *const name = tensor->name;
-    if (!json_is_object(entry))
+    if (!json_is_object(value))
         return bad_tensor(file, error, name,
                           "an object {dtype, shape, data_offsets} was expected in the header");
 
-    const json_t *const dtype = json_object_get(entry, "dtype");
+    const json_t *const dtype = json_object_get(value, "dtype");
     if (!json_is_string(dtype))
         return bad_tensor(file, error, name, "dtype: a string was expected");
-    tensor->dtype = gka_dtype_find(json_string_value(dtype));
-    if (tensor->dtype == GKA_DTYPE_COUNT)
-        return bad_tensor(file, error, name,
-                          "unknown dtype '%.32s'; F64, F32, BF16, F16, F8_E4M3, F8_E5M2, BOOL or "
-                          "an integer type I8 .. U64 was expected",
-                          json_string_value(dtype));
+    e->dtype = json_string_value(dtype);
+    tensor->dtype = gka_dtype_find(e->dtype);
+    e->known = tensor->dtype != GKA_DTYPE_COUNT;
 
-    const json_t *const shape = json_object_get(entry, "shape");
-    if (!json_is_array(shape) || json_array_size(shape) > GKA_MAX_RANK)
-        return bad_tensor(file, error, name, "shape: an array of at most %d extents was expected",
-                          GKA_MAX_RANK);
-    tensor->rank = (int)json_array_size(shape);
-    for (int i = 0; i < tensor->rank; i++)
-        if (!non_negative(json_array_get(shape, (size_t)i), &tensor->shape[i]))
-            return bad_tensor(file, error, name,
-                              "shape: extent %d is not an integer >= 0 below 2^63", i);
-    size_t bytes;
-    if (!gka_tensor_bytes(tensor, &bytes))
+    const gka_status status = read_shape(file, value, e, error);
+    if (status != GKA_OK)
+        return status;
+    size_t bytes = 0;
+    if (e->known && !gka_tensor_bytes(tensor, &bytes))
         return bad_tensor(file, error, name, "shape: the product of the extents overflows");
 
-    const json_t *const offsets = json_object_get(entry, "data_offsets");
+    const json_t *const offsets = json_object_get(value, "data_offsets");
     int64_t begin, end;
     if (!json_is_array(offsets) || json_array_size(offsets) != 2 ||
         !non_negative(json_array_get(offsets, 0), &begin) ||
@@ -166,42 +295,41 @@ static gka_status read_tensor(const gka_file *file, const json_t *entry, gka_ten
         return bad_tensor(file, error, name,
                           "data_offsets [%lld, %lld] do not lie within the %zu bytes of data",
                           (long long)begin, (long long)end, data_size(file));
-    if ((uint64_t)(end - begin) != bytes)
+    if (e->known && (uint64_t)(end - begin) != bytes)
         return bad_tensor(file, error, name,
                           "data_offsets hold %lld bytes; the shape in %s takes %zu",
                           (long long)(end - begin), gka_dtype_name(tensor->dtype), bytes);
+    e->bytes = (size_t)(end - begin);
     tensor->data = data_begin(file) + begin;
     return GKA_OK;
 }
 
 /* By begin, then by end (tensors without elements come before the one that starts there). */
 static int by_place(const void *a, const void *b) {
-    const gka_tensor *const s = a, *const t = b;
-    const unsigned char *const p = s->data, *const q = t->data;
+    const entry *const s = a, *const t = b;
+    const unsigned char *const p = s->tensor.data, *const q = t->tensor.data;
     if (p != q)
         return p < q ? -1 : 1;
-    const int64_t m = gka_tensor_count(s), n = gka_tensor_count(t);
-    if ((m > 0) != (n > 0))
-        return m == 0 ? -1 : 1;
-    return strcmp(s->name, t->name);
+    if ((s->bytes > 0) != (t->bytes > 0))
+        return s->bytes == 0 ? -1 : 1;
+    return strcmp(s->tensor.name, t->tensor.name);
 }
 
-static gka_status check_cover(const gka_file *file, gka_error *error) {
+static gka_status check_cover(const gka_file *file, const entry *entries, size_t count,
+                              gka_error *error) {
     const unsigned char *end = data_begin(file);
-    for (size_t i = 0; i < file->count; i++) {
-        const gka_tensor *const tensor = &file->tensors[i];
+    for (size_t i = 0; i < count; i++) {
+        const gka_tensor *const tensor = &entries[i].tensor;
         const unsigned char *const begin = tensor->data;
         if (begin < end)
             return bad_tensor(file, error, tensor->name,
                               "data_offsets overlap those of tensor '%.64s'",
-                              file->tensors[i - 1].name);
+                              entries[i - 1].tensor.name);
         if (begin > end)
             return bad_tensor(file, error, tensor->name,
                               "data_offsets leave a gap of %zu bytes before it",
                               (size_t)(begin - end));
-        size_t bytes = 0;
-        (void)gka_tensor_bytes(tensor, &bytes);
-        end += bytes;
+        end += entries[i].bytes;
     }
     const size_t rest = (size_t)(file->bytes + file->size - end);
     if (rest != 0)
@@ -220,62 +348,121 @@ static const char *keep(char **text, const char *source) {
 
 static const char METADATA[] = "__metadata__";
 
-/* How much room the names, keys and values take; refuses metadata that are not strings. */
-static gka_status measure(gka_file *file, json_t *root, size_t *text, gka_error *error) {
+/* A metadata value as text: of a string itself, of anything else its JSON, which is the caller's to
+ * free by json's own function (*made). NULL: out of memory. */
+static const char *value_text(const json_t *value, char **made) {
+    *made = json_is_string(value) ? NULL : json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+    return json_is_string(value) ? json_string_value(value) : *made;
+}
+
+static void free_text(char *made) {
+    json_malloc_t allocate;
+    json_free_t release;
+    json_get_alloc_funcs(&allocate, &release);
+    if (made != NULL)
+        release(made);
+}
+
+/* How many tensors there are, and how much room the names, types, keys and values take. */
+static gka_status measure(gka_file *file, json_t *root, size_t *count, size_t *text,
+                          gka_error *error) {
     const char *key;
     json_t *value;
-    *text = 0;
+    *text = *count = 0;
     json_object_foreach(root, key, value) {
-        if (strcmp(key, METADATA) != 0) {
-            file->count++;
-            *text += strlen(key) + 1;
-        }
+        if (strcmp(key, METADATA) == 0)
+            continue;
+        ++*count;
+        const char *const dtype = json_string_value(json_object_get(value, "dtype"));
+        *text += strlen(key) + 1 + (dtype == NULL ? 0 : strlen(dtype) + 1);
     }
     json_t *const metadata = json_object_get(root, METADATA);
-    if (metadata == NULL)
+    if (metadata == NULL || json_is_null(metadata))
         return GKA_OK;
     if (!json_is_object(metadata))
         return bad(file, error, "%s: an object of strings was expected", METADATA);
     json_object_foreach(metadata, key, value) {
-        if (!json_is_string(value))
-            return bad(file, error, "metadata '%.64s': a string was expected", key);
+        char *made;
+        const char *const said = value_text(value, &made);
+        if (said == NULL)
+            return out_of_memory(file, error);
         file->pair_count++;
-        *text += strlen(key) + strlen(json_string_value(value)) + 2;
+        *text += strlen(key) + strlen(said) + 2;
+        free_text(made);
     }
     return GKA_OK;
 }
 
-static gka_status read_entries(gka_file *file, json_t *root, gka_error *error) {
-    size_t room;
-    gka_status status = measure(file, root, &room, error);
-    if (status != GKA_OK)
-        return status;
-    file->tensors = gka_alloc(file->count, sizeof *file->tensors);
-    file->pairs = gka_alloc(file->pair_count, sizeof *file->pairs);
-    file->text = gka_alloc(room, 1);
-    if (file->tensors == NULL || file->pairs == NULL || file->text == NULL)
-        return out_of_memory(file, error);
-
-    char *text = file->text;
+static gka_status keep_metadata(gka_file *file, json_t *root, char **text, gka_error *error) {
     const char *key;
     json_t *value;
     size_t i = 0;
+    json_object_foreach(json_object_get(root, METADATA), key, value) {
+        char *made;
+        const char *const said = value_text(value, &made);
+        if (said == NULL)
+            return out_of_memory(file, error);
+        file->pairs[i].key = keep(text, key);
+        file->pairs[i++].value = keep(text, said);
+        free_text(made);
+    }
+    return GKA_OK;
+}
+
+/* Those that can be read, and those that cannot. */
+static void sort_out(gka_file *file, const entry *entries, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        const entry *const e = &entries[i];
+        if (e->known)
+            file->tensors[file->count++] = e->tensor;
+        else
+            file->unread[file->unread_count++] = (struct unread){
+                {.name = e->tensor.name, .dtype = GKA_DTYPE_COUNT}, e->dtype, e->rank};
+    }
+}
+
+static gka_status read_tensors(gka_file *file, json_t *root, entry *entries, char **text,
+                               gka_error *error) {
+    const char *key;
+    json_t *value;
+    size_t count = 0;
     json_object_foreach(root, key, value) {
         if (strcmp(key, METADATA) == 0)
             continue;
-        gka_tensor *const tensor = &file->tensors[i++];
-        tensor->name = keep(&text, key);
-        status = read_tensor(file, value, tensor, error);
+        entry *const e = &entries[count++];
+        e->tensor.name = keep(text, key);
+        const gka_status status = read_tensor(file, value, e, error);
         if (status != GKA_OK)
             return status;
+        e->dtype = keep(text, e->dtype);
     }
-    i = 0;
-    json_object_foreach(json_object_get(root, METADATA), key, value) {
-        file->pairs[i].key = keep(&text, key);
-        file->pairs[i++].value = keep(&text, json_string_value(value));
-    }
-    qsort(file->tensors, file->count, sizeof *file->tensors, by_place);
-    return check_cover(file, error);
+    qsort(entries, count, sizeof *entries, by_place);
+    const gka_status status = check_cover(file, entries, count, error);
+    if (status == GKA_OK)
+        sort_out(file, entries, count);
+    return status;
+}
+
+static gka_status read_entries(gka_file *file, json_t *root, gka_error *error) {
+    size_t room, count;
+    gka_status status = measure(file, root, &count, &room, error);
+    if (status != GKA_OK)
+        return status;
+    entry *const entries = gka_alloc(count, sizeof *entries);
+    file->tensors = gka_alloc(count, sizeof *file->tensors);
+    file->unread = gka_alloc(count, sizeof *file->unread);
+    file->pairs = gka_alloc(file->pair_count, sizeof *file->pairs);
+    file->text = gka_alloc(room, 1);
+    char *text = file->text;
+    if (entries == NULL || file->tensors == NULL || file->unread == NULL || file->pairs == NULL ||
+        text == NULL)
+        status = out_of_memory(file, error);
+    if (status == GKA_OK)
+        status = read_tensors(file, root, entries, &text, error);
+    if (status == GKA_OK)
+        status = keep_metadata(file, root, &text, error);
+    gka_free(entries);
+    return status;
 }
 
 static gka_status read_header(gka_file *file, gka_error *error) {
@@ -292,6 +479,38 @@ static gka_status read_header(gka_file *file, gka_error *error) {
 }
 
 /* ---- opening and closing ------------------------------------------------------------------- */
+
+/* The mapped files of the process, for a handler of SIGBUS, which has no other way to them. Where
+ * more are open, such a handler does not know the later ones. */
+enum { MAPPED = 64 };
+static _Atomic(const gka_file *) mapped_files[MAPPED];
+
+static void list_file(const gka_file *file) {
+    for (int i = 0; i < MAPPED; i++) {
+        const gka_file *none = NULL;
+        if (atomic_compare_exchange_strong(&mapped_files[i], &none, file))
+            return;
+    }
+}
+
+static void unlist_file(const gka_file *file) {
+    for (int i = 0; i < MAPPED; i++) {
+        const gka_file *own = file;
+        if (atomic_compare_exchange_strong(&mapped_files[i], &own, NULL))
+            return;
+    }
+}
+
+const char *gka_file_at(const void *address) {
+    const uintptr_t at = (uintptr_t)address;
+    for (int i = 0; i < MAPPED; i++) {
+        const gka_file *const file = atomic_load(&mapped_files[i]);
+        if (file != NULL && at >= (uintptr_t)file->bytes &&
+            at - (uintptr_t)file->bytes < file->size)
+            return file->path;
+    }
+    return NULL;
+}
 
 static gka_file *new_file(const char *path, gka_error *error) {
     gka_file *const file = gka_alloc(1, sizeof *file);
@@ -323,6 +542,7 @@ static gka_status map(gka_file *file, int descriptor, gka_error *error) {
                         "%s: cannot be mapped into memory: %s", file->path, strerror(errno));
     file->bytes = bytes;
     file->mapped = true;
+    list_file(file);
     return GKA_OK;
 }
 
@@ -370,10 +590,13 @@ gka_status gka_file_from_memory(const char *name, const void *bytes, size_t size
 void gka_file_close(gka_file *file) {
     if (file == NULL)
         return;
-    if (file->mapped)
+    if (file->mapped) {
+        unlist_file(file);
         gka_pages_unmap(file->bytes, file->size);
+    }
     gka_free(file->text);
     gka_free(file->pairs);
+    gka_free(file->unread);
     gka_free(file->tensors);
     gka_free(file->path);
     gka_free(file);
@@ -396,6 +619,30 @@ size_t gka_file_count(const gka_file *file) {
 
 const gka_tensor *gka_file_tensor(const gka_file *file, size_t i) {
     return &file->tensors[i];
+}
+
+size_t gka_file_unread_count(const gka_file *file) {
+    return file->unread_count;
+}
+
+const gka_tensor *gka_file_unread(const gka_file *file, size_t i) {
+    return &file->unread[i].tensor;
+}
+
+gka_status gka_file_readable(const gka_file *file, const char *name, gka_error *error) {
+    for (size_t i = 0; i < file->unread_count; i++) {
+        const struct unread *const one = &file->unread[i];
+        if (strcmp(one->tensor.name, name) != 0)
+            continue;
+        if (gka_dtype_find(one->dtype) != GKA_DTYPE_COUNT)
+            return bad_tensor(file, error, name, "rank %zu; at most %d was expected", one->rank,
+                              GKA_MAX_RANK);
+        return bad_tensor(file, error, name,
+                          "dtype '%.32s' cannot be read; F64, F32, BF16, F16, F8_E4M3, F8_E5M2, "
+                          "BOOL or an integer type I8 .. U64 was expected",
+                          one->dtype);
+    }
+    return GKA_OK;
 }
 
 const gka_tensor *gka_file_find(const gka_file *file, const char *name) {

@@ -45,20 +45,14 @@ void gka_store_doubles(void *bytes, size_t count, const double *values) {
 }
 
 bool gka_tensor_bytes(const gka_tensor *tensor, size_t *bytes) {
-    const int64_t size = (int64_t)gka_dtype_size(tensor->dtype);
-    if (size == 0 || tensor->rank < 0 || tensor->rank > GKA_MAX_RANK)
+    int64_t factors[1 + GKA_MAX_RANK] = {(int64_t)gka_dtype_size(tensor->dtype)}, product;
+    if (factors[0] == 0 || tensor->rank < 0 || tensor->rank > GKA_MAX_RANK)
         return false;
-    int64_t product = size;
-    bool empty = false;
-    for (int i = 0; i < tensor->rank; i++) {
-        const int64_t extent = tensor->shape[i];
-        if (extent < 0 || (extent > 0 && product > INT64_MAX / extent))
-            return false;
-        empty = empty || extent == 0;
-        product *= extent > 0 ? extent : 1;
-    }
-    if ((uint64_t)product > SIZE_MAX)
+    for (int i = 0; i < tensor->rank; i++)
+        factors[1 + i] = tensor->shape[i];
+    if (!gka_product(1 + tensor->rank, factors, INT64_MAX, &product) ||
+        (uint64_t)product > SIZE_MAX)
         return false;
-    *bytes = empty ? 0 : (size_t)product;
+    *bytes = (size_t)product;
     return true;
 }

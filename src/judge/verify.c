@@ -61,7 +61,7 @@ static gka_status sort_tensors(job *j, gka_error *error) {
     gka_verification *const v = j->v;
     const size_t count = gka_file_count(j->file);
     v->rows = gka_alloc(count, sizeof *v->rows);
-    v->others = gka_alloc(count, sizeof *v->others);
+    v->others = gka_alloc(count + gka_file_unread_count(j->file), sizeof *v->others);
     j->outputs = gka_alloc(count, sizeof *j->outputs);
     if (v->rows == NULL || v->others == NULL || j->outputs == NULL)
         return gka_fail(error, GKA_OUT_OF_MEMORY, "%s: out of memory listing its tensors",
@@ -78,6 +78,16 @@ static gka_status sort_tensors(job *j, gka_error *error) {
         if (is_ref(tensor->name))
             v->ref_count++;
         else if (gka_output_find(tensor->name) < 0 && !is_input(tensor->name))
+            v->others[v->other_count++] = tensor;
+    }
+    for (size_t i = 0; i < gka_file_unread_count(j->file); i++) {
+        const gka_tensor *const tensor = gka_file_unread(j->file, i);
+        if (gka_judge_find(tensor->name) >= 0 ||
+            (j->options->inputs == NULL && is_input(tensor->name)))
+            return gka_file_readable(j->file, tensor->name, error);
+        if (is_ref(tensor->name))
+            v->ref_count++;
+        else if (!is_input(tensor->name))
             v->others[v->other_count++] = tensor;
     }
     if (v->row_count == 0)
@@ -118,7 +128,7 @@ static gka_status check_parameters(const job *j, gka_error *error) {
                                                                                other, names[i]);
         if (mine == NULL || theirs == NULL || strcmp(mine, theirs) == 0)
             continue;
-        const double a = strtod(mine, NULL), b = strtod(theirs, NULL);
+        const double a = gka_parse_real(mine, NULL), b = gka_parse_real(theirs, NULL);
         if (a < b || a > b)
             return gka_fail(error, GKA_BAD_FILE,
                             "%s: metadata '%s' is %.40s; %.40s was expected, as in %s",

@@ -80,12 +80,12 @@ static int64_t layout(double *block, const gka_problem *problem, bool with_U, bo
     w->kept_H = gka_strip_take(block, &used, window ? 2 * n * n : 0);
     w->kept_pattern =
         (unsigned char *)gka_strip_take(block, &used, window ? D * (D + V) / 8 + 1 : 0);
-    const int64_t bytes = gka_longest_span(problem) + 1 + D * (D + V + 1);
+    const int64_t bytes = gka_problem_longest(problem) + 1 + D * (D + V + 1);
     unsigned char *const flags = (unsigned char *)gka_strip_take(block, &used, bytes / 8 + 1);
     if (block != NULL) {
         w->head.needs = flags;
         w->head.pattern = (gka_pattern){.D = D, .V = V};
-        w->head.pattern.pair = flags + gka_longest_span(problem) + 1;
+        w->head.pattern.pair = flags + gka_problem_longest(problem) + 1;
         w->head.pattern.entry = w->head.pattern.pair + D * D;
         w->head.pattern.zero = w->head.pattern.entry + D * V;
     }

@@ -113,7 +113,7 @@ static int64_t layout(double *block, const gka_problem *problem, int64_t T, bool
 static void *new_memory(const gka_run *run, bool layer) {
     space measure;
     const gka_oracle_window *const window = run->options->window;
-    const int64_t longest = gka_longest_span(run->problem),
+    const int64_t longest = gka_problem_longest(run->problem),
                   T = window != NULL && window->tokens < longest ? window->tokens : longest;
     const int64_t header = gka_strip_size((int64_t)(sizeof(space) + 7) / 8);
     const int64_t size = layout(NULL, run->problem, T, layer, &measure);

@@ -142,7 +142,7 @@ static space *layout(gka_arena *block, const gka_problem *problem, bool gradient
 }
 
 static space *new_space(const gka_problem *problem, bool gradient, int64_t V) {
-    const int64_t longest = gka_longest_span(problem), length = gka_mark_spacing(problem);
+    const int64_t longest = gka_problem_longest(problem), length = gka_mark_spacing(problem);
     const int64_t marks = (longest + length - 1) / length;
     gka_arena block = {0};
     layout(&block, problem, gradient, V, length, marks);

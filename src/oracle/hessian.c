@@ -144,7 +144,7 @@ typedef struct space {
 } space;
 
 static space *layout(gka_arena *block, const gka_problem *problem, int64_t V) {
-    const int64_t D = problem->D, longest = gka_longest_span(problem), wide = D > V ? D : V;
+    const int64_t D = problem->D, longest = gka_problem_longest(problem), wide = D > V ? D : V;
     space *const in_place = gka_take(block, 1, sizeof *in_place);
     space w = {.V = V, .length = gka_mark_spacing(problem), .size = 2 * D * (D + V)};
     w.M = gka_fp64_factor_take(block, D);

@@ -37,7 +37,7 @@ typedef struct space {
 /* Returns how many numbers it took. */
 static size_t layout(mpfr_t *block, const gka_problem *problem, bool gradient, bool with_U,
                      space *w) {
-    const int64_t D = problem->D, V = with_U ? problem->V : 0, T = gka_longest_span(problem);
+    const int64_t D = problem->D, V = with_U ? problem->V : 0, T = gka_problem_longest(problem);
     size_t used = 0;
     int64_t length = 1;
     while (gradient && length * length < T)

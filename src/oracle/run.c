@@ -5,18 +5,13 @@
 
 #include <string.h>
 
-static int64_t span_chunks(const gka_problem *problem, int64_t n) {
-    const gka_span span = gka_problem_span(problem, n);
-    return (span.end - span.begin + problem->chunk_size - 1) / problem->chunk_size;
-}
-
 int64_t gka_at_chunk(const gka_problem *problem, int64_t n, int64_t t, int64_t h) {
     const gka_span span = gka_problem_span(problem, n);
     if ((t - span.begin) % problem->chunk_size != 0)
         return -1;
     int64_t chunk = (t - span.begin) / problem->chunk_size;
     for (int64_t m = 0; problem->cu_seqlens != NULL && m < n; m++)
-        chunk += span_chunks(problem, m);
+        chunk += gka_problem_span_chunks(problem, m);
     return (span.b * gka_problem_chunks(problem) + chunk) * problem->H + h;
 }
 
@@ -31,17 +26,8 @@ double *gka_take_reals(gka_arena *block, int64_t count) {
     return gka_take(block, count, sizeof(double));
 }
 
-int64_t gka_longest_span(const gka_problem *problem) {
-    int64_t longest = 0;
-    for (int64_t n = 0; n < problem->N; n++) {
-        const gka_span span = gka_problem_span(problem, n);
-        longest = span.end - span.begin > longest ? span.end - span.begin : longest;
-    }
-    return longest;
-}
-
 int64_t gka_mark_spacing(const gka_problem *problem) {
-    const int64_t longest = gka_longest_span(problem);
+    const int64_t longest = gka_problem_longest(problem);
     int64_t length = 1;
     while (length * length < longest)
         length++;

@@ -43,9 +43,8 @@ typedef struct gka_arena {
 void *gka_take(gka_arena *block, int64_t count, size_t size);
 double *gka_take_reals(gka_arena *block, int64_t count);
 
-/* The longest sequence, and the smallest length with length^2 >= it: states are kept that many
- * tokens apart for the way back. */
-int64_t gka_longest_span(const gka_problem *problem);
+/* The smallest length with length^2 >= the longest sequence: states are kept that many tokens apart
+ * for the way back. */
 int64_t gka_mark_spacing(const gka_problem *problem);
 
 /* ---- the loop ------------------------------------------------------------------------------ */

@@ -38,8 +38,9 @@ static gka_status check_parameters(const gka_problem *p, const context *c) {
         return bad(c, "ridge_ratio %g: a finite number >= 0 was expected", p->ridge_ratio);
     if (!(fabs(p->scale) <= DBL_MAX))
         return bad(c, "scale %g: a finite number was expected", p->scale);
-    if (p->num_iter < 1)
-        return bad(c, "num_iter %d: an integer >= 1 was expected", p->num_iter);
+    if (p->num_iter < 1 || p->num_iter > GKA_MAX_ITERATIONS)
+        return bad(c, "num_iter %d: an integer from 1 to %d was expected", p->num_iter,
+                   GKA_MAX_ITERATIONS);
     if (gka_normalise_name(p->normalise) == NULL)
         return bad(c, "normalise %d: none, unit or rounded was expected", (int)p->normalise);
     if (p->chunk_size < 1)
@@ -59,6 +60,30 @@ static gka_status check_extents(const gka_problem *p, const context *c) {
                    "tensor 'k': %lld key heads for %lld query heads; a divisor of the number of "
                    "query heads was expected",
                    (long long)p->G, (long long)p->H);
+    return GKA_OK;
+}
+
+/* Every output and every array of a computation is a small multiple of one of these; without a
+ * token there is no more than a state. */
+static gka_status check_sizes(const gka_problem *p, const context *c) {
+    enum { BITS = 50 };
+    const int64_t width = p->D > p->V ? p->D : p->V;
+    const struct {
+        int count;
+        int64_t factors[4];
+    } sizes[] = {{4, {p->B, p->T, p->H, width}}, {p->T > 0 ? 4 : 2, {p->D, width, p->N, p->H}}};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        int64_t product;
+        bool empty = false;
+        for (int j = 0; j < sizes[i].count; j++)
+            empty = empty || sizes[i].factors[j] == 0;
+        if (!empty && !gka_product(sizes[i].count, sizes[i].factors, INT64_C(1) << BITS, &product))
+            return bad(c,
+                       "B %lld T %lld H %lld D %lld V %lld and %lld sequences: outputs of at most "
+                       "2^%d elements were expected",
+                       (long long)p->B, (long long)p->T, (long long)p->H, (long long)p->D,
+                       (long long)p->V, (long long)p->N, BITS);
+    }
     return GKA_OK;
 }
 
@@ -247,7 +272,9 @@ gka_status gka_problem_check_numbers(const gka_problem *problem, const char *whe
     gka_status status = check_extents(problem, &c);
     if (status == GKA_OK)
         status = check_parameters(problem, &c);
-    return status == GKA_OK ? check_sequences(problem, &c) : status;
+    if (status == GKA_OK)
+        status = check_sequences(problem, &c);
+    return status == GKA_OK ? check_sizes(problem, &c) : status;
 }
 
 gka_status gka_problem_check(gka_problem *problem, const char *where, gka_error *error) {

@@ -7,7 +7,6 @@
 #include "problem/view.h"
 
 #include <jansson.h>
-#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -93,7 +92,8 @@ static gka_status read_parameters(const context *c, gka_problem *problem, gka_de
         status = read_real(c, "scale", scale, &problem->scale, &defaults->scale);
     int64_t num_iter = 0;
     if (status == GKA_OK)
-        status = read_integer(c, "num_iter", 30, INT_MAX, &num_iter, &defaults->num_iter);
+        status =
+            read_integer(c, "num_iter", 30, GKA_MAX_ITERATIONS, &num_iter, &defaults->num_iter);
     problem->num_iter = (int)num_iter;
     if (status == GKA_OK)
         status = read_integer(c, "chunk_size", 64, INT64_MAX, &problem->chunk_size,
@@ -152,7 +152,7 @@ static gka_status find(const context *c, const problem_tensor *of, gka_view *vie
     const char *const name = called(c, of->name, text);
     const gka_tensor *const tensor = name == NULL ? NULL : gka_file_find(c->file, name);
     if (tensor == NULL)
-        return GKA_OK;
+        return gka_file_readable(c->file, name, c->error);
     if (tensor->rank > 4)
         return gka_fail(c->error, GKA_BAD_FILE, "%s: tensor '%s': rank %d; at most 4 was expected",
                         c->path, name, tensor->rank);
@@ -202,7 +202,7 @@ static gka_status read_bounds(const context *c, gka_problem *problem) {
     const char *const name = called(c, "cu_seqlens", text);
     const gka_tensor *const tensor = name == NULL ? NULL : gka_file_find(c->file, name);
     if (tensor == NULL)
-        return GKA_OK;
+        return gka_file_readable(c->file, "cu_seqlens", c->error);
     if ((tensor->dtype != GKA_I32 && tensor->dtype != GKA_I64) || tensor->rank != 1 ||
         tensor->shape[0] < 2)
         return gka_fail(c->error, GKA_BAD_FILE,

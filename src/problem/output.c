@@ -75,20 +75,15 @@ const char *gka_output_lacks(const gka_problem *problem, int output) {
 
 /* ---- shapes -------------------------------------------------------------------------------- */
 
-static int64_t span_chunks(const gka_problem *problem, int64_t n) {
-    const gka_span span = gka_problem_span(problem, n);
-    return (span.end - span.begin + problem->chunk_size - 1) / problem->chunk_size;
-}
-
 /* Packed sequences: the chunks of one after those of the other. Rows of a batch: as many each. */
 int64_t gka_problem_chunks(const gka_problem *problem) {
     if (problem->N == 0)
         return 0;
     if (problem->cu_seqlens == NULL)
-        return span_chunks(problem, 0);
+        return gka_problem_span_chunks(problem, 0);
     int64_t chunks = 0;
     for (int64_t n = 0; n < problem->N; n++)
-        chunks += span_chunks(problem, n);
+        chunks += gka_problem_span_chunks(problem, n);
     return chunks;
 }
 

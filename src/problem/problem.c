@@ -13,6 +13,32 @@ gka_span gka_problem_span(const gka_problem *problem, int64_t n) {
     return (gka_span){n, 0, problem->T};
 }
 
+int64_t gka_problem_longest(const gka_problem *problem) {
+    if (problem->cu_seqlens == NULL)
+        return problem->N > 0 ? problem->T : 0;
+    int64_t longest = 0;
+    for (int64_t n = 0; n < problem->N; n++) {
+        const gka_span span = gka_problem_span(problem, n);
+        longest = span.end - span.begin > longest ? span.end - span.begin : longest;
+    }
+    return longest;
+}
+
+int64_t gka_problem_chunk_size(const gka_problem *problem) {
+    enum { USUAL = 128, TILE = 16 }; /* tensor cores want multiples of 16 */
+    const int64_t C = problem->chunk_size;
+    if (C <= USUAL)
+        return C;
+    const int64_t longest = problem->H > 0 ? gka_problem_longest(problem) : 0;
+    const int64_t filled = longest <= USUAL ? USUAL : (longest + TILE - 1) / TILE * TILE;
+    return C < filled ? C : filled;
+}
+
+int64_t gka_problem_span_chunks(const gka_problem *problem, int64_t n) {
+    const gka_span span = gka_problem_span(problem, n);
+    return span.end == span.begin ? 0 : (span.end - span.begin - 1) / problem->chunk_size + 1;
+}
+
 int64_t gka_problem_group(const gka_problem *problem, int64_t h) {
     return h / (problem->H / problem->G);
 }

@@ -62,19 +62,20 @@ static void test_json_rows(void **state) {
  * (kappa - 1)/(kappa + 1) leave. */
 static void test_fp64_is_exact(void **state) {
     (void)state;
-    static const char *const problems[][3] = {
-        {"--problem=iid", "--plain", "--T=30"},
-        {"--problem=powerlaw", "--gate=slow", "--T=30"},
-        {"--problem=lowrank", "--normalised", "--T=40"},
-        {"--problem=" GKA_TEST_DATA "/h100/iid_gated.safetensors", "--normalised", "--T=17"},
-        {"--problem=" GKA_TEST_DATA "/h100/slow.safetensors", "--ridge=0.1", "--T=9"}};
+    static const char *const problems[][4] = {
+        {"--problem=iid", "--plain", "--T=30", "--D=16"},
+        {"--problem=powerlaw", "--gate=slow", "--T=30", "--D=16"},
+        {"--problem=lowrank", "--normalised", "--T=40", "--D=16"},
+        {"--problem=" GKA_TEST_DATA "/h100/iid_gated.safetensors", "--normalised", "--T=17",
+         "--seed=1"},
+        {"--problem=" GKA_TEST_DATA "/h100/slow.safetensors", "--ridge=0.1", "--T=9", "--seed=1"}};
     for (size_t p = 0; p < 5; p++) {
-        result r = RUN("gka", "solve", "--D=16", "--iters=700", "--arith=fp64", "--json=-",
+        result r = RUN("gka", "solve", "--iters=700", "--arith=fp64", "--json=-",
                        "--solver=chebyshev,chebyshev-converged,chebyshev2,cg,cg-jacobi,"
                        "cg-consistent,gradient,nesterov,cholesky,cholesky-refined,"
                        "kalman-potter,kalman-ud,kalman-information,kalman-joseph,"
                        "kalman-outer",
-                       problems[p][0], problems[p][1], problems[p][2]);
+                       problems[p][0], problems[p][1], problems[p][2], problems[p][3]);
         json_t *const rows = rows_of(&r);
         for (size_t i = 0; i < json_array_size(rows); i++) {
             const json_t *const row = json_array_get(rows, i);
@@ -201,6 +202,20 @@ static void test_mistakes(void **state) {
     one_line(RUN("gka", "solve", "--T=1000", "--problem=" GKA_TEST_DATA "/h100/d64.safetensors"), 2,
              "gka solve: " GKA_TEST_DATA
              "/h100/d64.safetensors: --T=1000, but the file holds 192 tokens\n");
+    /* an option without effect, and 0 where there is none */
+    const char *const file = "--problem=" GKA_TEST_DATA "/h100/slow.safetensors";
+    one_line(RUN("gka", "solve", file, "--D=16"), 2,
+             "gka solve: --D has no meaning for a problem from a file\n");
+    one_line(RUN("gka", "solve", file, "--gate=none"), 2,
+             "gka solve: --gate has no meaning for a problem from a file\n");
+    one_line(RUN("gka", "solve", file, "--plain"), 2,
+             "gka solve: --plain has no meaning for a problem from a file\n");
+    one_line(RUN("gka", "solve", "--plain", "--gate=slow"), 2,
+             "gka solve: --gate has no meaning with --plain, which is without one\n");
+    one_line(RUN("gka", "solve", "--D=0"), 2,
+             "gka solve: --D=0: expected an integer from 1 to 4096\n");
+    one_line(RUN("gka", "solve", "--T=0"), 2,
+             "gka solve: --T=0: expected an integer from 1 to 16777216\n");
     one_line(RUN("gka", "solve", "--json=/nowhere/at/all", "--D=4", "--T=1"), 2,
              "gka solve: /nowhere/at/all: cannot be written: No such file or directory\n");
 }

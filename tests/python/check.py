@@ -5,6 +5,7 @@ Runs with numpy, and again with torch alone where it is installed; exit status 7
 """
 import contextlib
 import importlib
+import importlib.util
 import io
 import json
 import math

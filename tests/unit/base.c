@@ -3,6 +3,10 @@
 
 #include "gka/base.h"
 
+#include <locale.h>
+#include <stdlib.h>
+#include <unistd.h>
+
 static void test_status_texts(void **state) {
     (void)state;
     assert_string_equal(gka_status_text(GKA_OK), "success");
@@ -16,6 +20,82 @@ static void test_fail_is_one_line(void **state) {
     assert_int_equal(error.status, GKA_IO);
     assert_string_equal(error.text, "a?b: 3");
     assert_int_equal(gka_fail(NULL, GKA_IO, "x"), GKA_IO);
+}
+
+/* A line that is too long keeps what it is about and, above all, what is wrong. */
+static void test_fail_keeps_both_ends(void **state) {
+    (void)state;
+    static char path[6001];
+    memset(path, 'p', sizeof path - 1);
+    path[0] = '/';
+    gka_error error = {0};
+    gka_fail(&error, GKA_IO, "%s: File name too long", path);
+    assert_int_equal(strlen(error.text), sizeof error.text - 1);
+    assert_memory_equal(error.text, "/ppp", 4);
+    assert_non_null(strstr(error.text, "p...p"));
+    assert_string_equal(error.text + strlen(error.text) - 21, "p: File name too long");
+    /* without memory the line is cut, and is still one */
+    gka_alloc_fail_at(0, false);
+    gka_fail(&error, GKA_IO, "%s: File name too long", path);
+    gka_alloc_fail_at(-1, false);
+    assert_memory_equal(error.text, "/ppp", 4);
+    /* what fits is whole */
+    path[sizeof error.text - 4] = '\0';
+    gka_fail(&error, GKA_IO, "%s: x", path);
+    assert_string_equal(error.text + strlen(error.text) - 4, "p: x");
+}
+
+static void test_fail_shows_no_controls(void **state) {
+    (void)state;
+    gka_error error = {0};
+    gka_fail(&error, GKA_IO, "a\x1b[2Jb\x7f\xc2\x9b\xc3\xa9");
+    assert_string_equal(error.text, "a?[2Jb???\xc3\xa9");
+}
+
+/* Where setlocale has set a decimal comma the library goes on reading and writing points. */
+static void test_numbers_in_any_locale(void **state) {
+    (void)state;
+    FILE *const source = fopen("comma.txt", "w");
+    assert_non_null(source);
+    fputs("LC_NUMERIC\ndecimal_point \",\"\nthousands_sep \"\"\ngrouping -1\nEND LC_NUMERIC\n",
+          source);
+    fclose(source);
+    char here[4096];
+    assert_non_null(getcwd(here, sizeof here));
+    assert_int_equal(setenv("LOCPATH", here, 1), 0);
+    if (system("localedef -c -i ./comma.txt -f ANSI_X3.4-1968 ./comma >/dev/null 2>&1") < 0 ||
+        setlocale(LC_NUMERIC, "comma") == NULL) {
+        print_message("skipped: localedef made no locale\n");
+        skip();
+    }
+    char text[16], *end;
+    (void)snprintf(text, sizeof text, "%g", 0.5);
+    assert_string_equal(text, "0,5");
+    gka_error error = {0};
+    gka_fail(&error, GKA_IO, "%g", 0.5);
+    assert_string_equal(error.text, "0.5");
+    assert_int_equal(gka_format_text(text, sizeof text, "%.17g", 0.5), 3);
+    assert_string_equal(text, "0.5");
+    assert_true(gka_parse_real("0.25x", &end) == 0.25);
+    assert_string_equal(end, "x");
+    (void)snprintf(text, sizeof text, "%g", 0.5);
+    assert_string_equal(text, "0,5"); /* the caller's locale is as it was */
+    setlocale(LC_ALL, "C");
+}
+
+static void test_product(void **state) {
+    (void)state;
+    int64_t n = -1;
+    assert_true(gka_product(3, (int64_t[]){2, 3, 7}, 42, &n));
+    assert_int_equal(n, 42);
+    assert_false(gka_product(3, (int64_t[]){2, 3, 7}, 41, &n));
+    assert_false(gka_product(2, (int64_t[]){3, -1}, 42, &n));
+    assert_false(gka_product(3, (int64_t[]){INT64_MAX, 0, 2}, INT64_MAX, &n));
+    assert_int_equal(n, 42);
+    assert_true(gka_product(3, (int64_t[]){INT64_MAX, 0, 1}, INT64_MAX, &n));
+    assert_int_equal(n, 0);
+    assert_true(gka_product(0, NULL, 1, &n));
+    assert_int_equal(n, 1);
 }
 
 static void test_alloc(void **state) {
@@ -89,6 +169,10 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_status_texts),
         cmocka_unit_test(test_fail_is_one_line),
+        cmocka_unit_test(test_fail_keeps_both_ends),
+        cmocka_unit_test(test_fail_shows_no_controls),
+        cmocka_unit_test(test_numbers_in_any_locale),
+        cmocka_unit_test(test_product),
         cmocka_unit_test(test_alloc),
         cmocka_unit_test(test_alloc_fails_on_demand),
         cmocka_unit_test(test_philox_known_answers),

@@ -2,6 +2,7 @@
 #include "test.h"
 
 #include "gka/problem.h"
+#include "problem/check.h"
 #include "problem/view.h"
 #include "safetensors.h"
 
@@ -335,7 +336,7 @@ static void test_check_rejects(void **state) {
         {ridge_nan, "ridge_ratio nan: a finite number >= 0 was expected"},
         {ridge_inf, "ridge_ratio inf: a finite number >= 0 was expected"},
         {scale_nan, "scale nan: a finite number was expected"},
-        {iterations_zero, "num_iter 0: an integer >= 1 was expected"},
+        {iterations_zero, "num_iter 0: an integer from 1 to 1000000 was expected"},
         {chunk_zero, "chunk_size 0: an integer >= 1 was expected"},
         {chunk_negative, "chunk_size -64: an integer >= 1 was expected"},
         {nan_gate, "tensor 'g': nan at [0,1,0]; a gate <= 0 or -inf expected"},
@@ -424,6 +425,48 @@ static void test_empty(void **state) {
     }
 }
 
+/* C for loops and arrays is the same whatever larger number the file says, and a size that no
+ * machine has is refused before anything is multiplied. */
+static void test_sizes(void **state) {
+    (void)state;
+    static const struct {
+        int64_t T, H, given, C;
+    } cases[] = {{9, 1, 64, 64},           {9, 1, 128, 128},
+                 {9, 1, 1000000, 128},     {9, 1, INT64_MAX, 128},
+                 {300, 1, INT64_MAX, 304}, {300, 1, 256, 256},
+                 {300, 1, 301, 301},       {INT64_MAX, 0, INT64_MAX, 128}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const gka_problem p = {
+            .B = 1, .T = cases[i].T, .H = cases[i].H, .N = 1, .chunk_size = cases[i].given};
+        assert_int_equal(gka_problem_chunk_size(&p), cases[i].C);
+        assert_int_equal(gka_problem_span_chunks(&p, 0), (cases[i].T - 1) / cases[i].given + 1);
+    }
+    static const int64_t bounds[] = {0, 200, 200, 500};
+    const gka_problem packed = {
+        .B = 1, .T = 500, .H = 1, .N = 3, .cu_seqlens = bounds, .chunk_size = 1000};
+    assert_int_equal(gka_problem_longest(&packed), 300);
+    assert_int_equal(gka_problem_chunk_size(&packed), 304);
+    assert_int_equal(gka_problem_span_chunks(&packed, 1), 0);
+
+    gka_error error = {0};
+    gka_problem wide = {.B = 1,
+                        .T = 0,
+                        .H = 1,
+                        .G = 1,
+                        .D = INT64_C(1) << 40,
+                        .N = 1,
+                        .ridge_ratio = .02,
+                        .scale = 1,
+                        .num_iter = 1,
+                        .chunk_size = 64};
+    assert_int_equal(gka_problem_check_numbers(&wide, NULL, &error), GKA_BAD_ARGUMENT);
+    assert_non_null(strstr(error.text, "outputs of at most 2^50 elements were expected"));
+    wide.D = 128;
+    assert_int_equal(gka_problem_check_numbers(&wide, NULL, &error), GKA_OK);
+    wide.T = INT64_C(1) << 44;
+    assert_int_equal(gka_problem_check_numbers(&wide, NULL, &error), GKA_BAD_ARGUMENT);
+}
+
 static void test_asymmetric_state(void **state) {
     (void)state;
     static const float q[2] = {1, 1};
@@ -504,9 +547,9 @@ static const struct {
     {META("\"scale\":\"0x1\""), 4, "f: metadata 'scale' is '0x1'; a finite number was expected"},
     {META("\"num_iter\":\"30.0\""), 4, "f: metadata 'num_iter' is '30.0'; an integer was expected"},
     {META("\"num_iter\":\"0\""), 4,
-     "f: metadata 'num_iter' is 0; an integer from 1 to 2147483647 was expected"},
-    {META("\"num_iter\":\"2147483648\""), 4,
-     "f: metadata 'num_iter' is 2147483648; an integer from 1 to 2147483647 was expected"},
+     "f: metadata 'num_iter' is 0; an integer from 1 to 1000000 was expected"},
+    {META("\"num_iter\":\"1000001\""), 4,
+     "f: metadata 'num_iter' is 1000001; an integer from 1 to 1000000 was expected"},
     {META("\"chunk_size\":\"0\""), 4,
      "f: metadata 'chunk_size' is 0; an integer from 1 to 9223372036854775807 was expected"},
     {META("\"chunk_size\":\"9223372036854775808\""), 4,
@@ -632,6 +675,7 @@ int main(void) {
         cmocka_unit_test(test_check_rejects),
         cmocka_unit_test(test_gate_of_minus_infinity),
         cmocka_unit_test(test_empty),
+        cmocka_unit_test(test_sizes),
         cmocka_unit_test(test_asymmetric_state),
         cmocka_unit_test(test_bad_files),
         cmocka_unit_test(test_negative_bound),

@@ -16,7 +16,7 @@ $ safetensors bad '{"q": 1}' 0; gka verify --json=out.json bad
 ! gka verify: bad: tensor 'q': an object {dtype, shape, data_offsets} was expected in the header
 = 2
 $ safetensors bad '{"q": {"dtype": "F31", "shape": [1], "data_offsets": [0,4]}}' 4; gka verify --json=out.json bad
-! gka verify: bad: tensor 'q': unknown dtype 'F31'; F64, F32, BF16, F16, F8_E4M3, F8_E5M2, BOOL or an integer type I8 .. U64 was expected
+! gka verify: bad: tensor 'q': dtype 'F31' cannot be read; F64, F32, BF16, F16, F8_E4M3, F8_E5M2, BOOL or an integer type I8 .. U64 was expected
 = 2
 $ safetensors bad '{"q": {"dtype": "F32", "shape": [1], "data_offsets": [0,4]}}' 3; gka verify --json=out.json bad
 ! gka verify: bad: tensor 'q': data_offsets [0, 4] do not lie within the 3 bytes of data

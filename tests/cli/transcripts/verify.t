@@ -161,9 +161,9 @@ JSON on standard output, and nothing else.
 
 $ gka verify --json=- $DATA/h100/h0.safetensors | head -4
 > {
+>   "schema": 1,
 >   "file": "$DATA/h100/h0.safetensors",
 >   "oracle": "certified",
->   "parameters": {
 $ gka verify --json=- $DATA/h100/h0.safetensors $DATA/h100/d64.safetensors | grep '"file"\|^[][{}]'
 > [
 >     "file": "$DATA/h100/h0.safetensors",
