@@ -585,6 +585,7 @@ int main(int argc, char **argv) {
                     "residual_constant,error,error_constant"},
                    {"solvers.csv", "solver,arith,r,keys,a,seed,kappa,error,over,eta"}},
         .run = run,
-        .judge = judge};
+        .judge = judge,
+        .reads_file = true};
     return lab_main(argc, argv, &experiment);
 }

@@ -37,6 +37,12 @@ struct lab_state {
 
 static volatile sig_atomic_t interrupted;
 
+static void leave(int number) {
+    gka_output_abandon_all();
+    (void)signal(number, SIG_DFL);
+    (void)raise(number);
+}
+
 /* The first signal ends the unit at work, and what is finished is kept. A second one ends the
  * process; half-written files go with it. */
 static void interrupt(int number) {
@@ -46,9 +52,19 @@ static void interrupt(int number) {
         interrupted = 1;
         return;
     }
-    gka_output_abandon_all();
-    (void)signal(number, SIG_DFL);
-    (void)raise(number);
+    leave(number);
+}
+
+/* What else ends a process leaves no half-written file either. A write beyond a limit on sizes
+ * fails with a reason. */
+static void end_tidily(void) {
+    static const int signals[] = {SIGHUP, SIGQUIT, SIGPIPE, SIGXCPU, SIGBUS, SIGABRT};
+    struct sigaction action = {.sa_handler = leave}, given;
+    sigfillset(&action.sa_mask);
+    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
+        if (sigaction(signals[i], NULL, &given) == 0 && given.sa_handler == SIG_DFL)
+            (void)sigaction(signals[i], &action, NULL);
+    (void)signal(SIGXFSZ, SIG_IGN);
 }
 
 static double now(void) {
@@ -481,6 +497,8 @@ int lab_main(int argc, char **argv, const lab_experiment *experiment) {
     /* popt hands out what it was given; it does not write to argv. */
     const char **const words = (const char **)(void *)argv;
     poptContext context = poptGetContext(experiment->name, argc, words, options, 0);
+    if (!gka_streams_hold())
+        return 3;
     const int code = poptGetNextOpt(context);
     const char *const extra = poptGetArg(context);
     int result = 2;
@@ -516,6 +534,10 @@ int lab_main(int argc, char **argv, const lab_experiment *experiment) {
                 experiment->name, gate);
         goto done;
     }
+    if (data != NULL && !experiment->reads_file) {
+        fprintf(stderr, "exp_%s: --file has no meaning for this experiment\n", experiment->name);
+        goto done;
+    }
     if (size != NULL)
         l.size = (lab_size)size_number;
     l.seed = (uint64_t)seed;
@@ -529,6 +551,7 @@ int lab_main(int argc, char **argv, const lab_experiment *experiment) {
     sigfillset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    end_tidily();
     state.started = now();
     const gka_status status = run(&l, &error);
     if (isatty(STDERR_FILENO) && state.shown > 0)

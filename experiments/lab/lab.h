@@ -37,6 +37,7 @@ typedef struct lab_experiment {
     } tables[LAB_TABLES];
     gka_status (*run)(lab *l, gka_error *error);
     gka_status (*judge)(lab *l, gka_error *error);
+    bool reads_file; /* --file has a meaning here; else it is refused */
 } lab_experiment;
 
 /* The main function of every experiment:

@@ -18,7 +18,8 @@ dictionary with any of do dx dh_final du_final: so one that computes its own gra
 from PyTorch instead: of <o, do> (+ the final states' cotangents) as layer.*, of <x, dx> (+ that of h_final) as solve.*. (A dh0 that
 is symmetric, as that of a function which takes (h0 + h0^T)/2, is judged by the golden's symmetric part.)
 
-Exit code: 0 nothing fails, 1 a tensor fails, 2 bad input or nothing could be run. A case that FUNCTION refuses by
+Exit code: 0 nothing fails, 1 a tensor fails or FUNCTION raises, 2 bad input, nothing could be run or what a case gave cannot
+be judged (the other cases are, all the same). A case that FUNCTION refuses by
 NotImplementedError, or whose arguments are not those it takes, is said to be skipped. --reference exact is for a solver that
 converges and so does not compute what num_iter Chebyshev steps do (gka_check.py), --gradients through for autograd through the
 steps, where a golden's implicit gradients are others. The candidate files can be judged again
@@ -29,6 +30,7 @@ import importlib
 import inspect
 import os
 import sys
+import traceback
 
 import torch
 
@@ -69,17 +71,6 @@ def gradients(out, leaves, part, pairs):
     return {f"{part}.{LEAVES[n]}": grad for n, grad in zip(names, grads) if grad is not None}
 
 
-def suits(parameters, given):
-    """NotImplementedError where a function does not take what there is, or needs what there is not."""
-    if not any(one.kind is one.VAR_KEYWORD for one in parameters.values()):
-        for name in given:
-            if name not in parameters:
-                raise NotImplementedError(f"the function takes no '{name}'")
-    for name, one in parameters.items():
-        if one.default is one.empty and one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY) and name not in given:
-            raise NotImplementedError(f"the function needs '{name}', which the golden has not")
-
-
 def run(function, golden, device="cpu", autograd=False, outputs=("o",)):
     """{name: tensor}: what the function gives for the golden's inputs."""
     given = gka_check.inputs(golden, device, cotangents=True)
@@ -87,7 +78,7 @@ def run(function, golden, device="cpu", autograd=False, outputs=("o",)):
     parameters = inspect.signature(function).parameters
     if "cotangents" in parameters:
         given["cotangents"] = cotangents
-    suits(parameters, given)
+    gka_check.suits(function, given)
     leaves = {name: given[name].requires_grad_() for name in LEAVES if name in given} if autograd else {}
     out = named(function(**given), outputs)
     if autograd:
@@ -96,6 +87,16 @@ def run(function, golden, device="cpu", autograd=False, outputs=("o",)):
         out.update(gradients(out, leaves, "layer", [(out.get("o"), cotangents.get("do")), dh,
                                                     (out.get("u_final"), cotangents.get("du_final"))]))
     return {name: t.detach() for name, t in out.items()}
+
+
+def judge(function, golden, options):
+    """The rows of one golden; its tensors are kept where -o says so."""
+    out = run(function, golden, options.device, options.autograd, options.outputs.split(","))
+    if options.output:
+        folder = os.path.isdir(options.golden)
+        gka_check.save(os.path.join(options.output, os.path.basename(golden)) if folder else options.output, out)
+    require = options.require or gka_check.expected_of(out, golden, options.autograd)
+    return gka_check.check(out, golden, reference=options.reference, gradients=options.gradients, require=require)
 
 
 def main(arguments=None):
@@ -117,27 +118,31 @@ def main(arguments=None):
         goldens = gka_check.goldens(options.golden)
         if options.output and os.path.isdir(options.golden):
             os.makedirs(options.output, exist_ok=True)
-        failed = ran = 0
+        ran = failed = bad = 0
         for golden in goldens:
+            print(golden, flush=True)  # first of all: a kernel may take the process with it
             try:
-                out = run(function, golden, options.device, options.autograd, options.outputs.split(","))
+                rows = judge(function, golden, options)
             except NotImplementedError as why:
-                print(f"{golden}: skipped: {why}")
+                print(f"  skipped: {why}")
                 continue
-            if options.output:
-                folder = os.path.isdir(options.golden)
-                gka_check.save(os.path.join(options.output, os.path.basename(golden)) if folder else options.output, out)
-            require = options.require or gka_check.expected_of(out, golden, options.autograd)
-            rows = gka_check.check(out, golden, reference=options.reference, gradients=options.gradients, require=require)
-            print(golden)
+            except gka_check.Bad as why:  # what it gave cannot be judged
+                print(f"  NO: {gka_check.plain_text(str(why))}")
+                bad += 1
+                continue
+            except Exception as why:  # whatever a kernel may raise: the others are judged all the same
+                traceback.print_exc()
+                print(f"  NO: {type(why).__name__}: {why}")
+                ran, failed = ran + 1, failed + 1
+                continue
             gka_check.show(rows)
             gka_check.count_unjudged(rows, golden)
             ran, failed = ran + 1, failed + any(row.ok is False for row in rows)
-        print(f"{ran} of {len(goldens)} goldens run, {failed} fail")
+        print(f"{ran + bad} of {len(goldens)} goldens run, {failed} fail, {bad} cannot be judged")
     except gka_check.Bad as error:
         print(f"check_torch: {error}", file=sys.stderr)
         return 2
-    return 2 if ran == 0 else 1 if failed else 0
+    return 2 if ran == 0 or bad else 1 if failed else 0
 
 
 if __name__ == "__main__":

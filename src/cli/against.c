@@ -160,7 +160,7 @@ static void print_failures(const request *r, FILE *out, const gka_golden_verdict
         if (!fails(row))
             continue;
         if (row->tensor == NULL) {
-            fprintf(out, "%s: required, and missing\n", their_name(r, row->name));
+            cli_say(out, "%s: required, and missing\n", their_name(r, row->name));
             continue;
         }
         print_failure(out, row);
@@ -209,9 +209,15 @@ static void note_unjudged(const request *r, FILE *out, const gka_file *file,
         }
         char hint[96];
         if (!known)
-            fprintf(out, "note: tensor '%s' is not judged%s\n", name,
+            cli_say(out, "note: tensor '%s' is not judged%s\n", name,
                     cli_nearest_hint(&nearest, hint));
     }
+}
+
+static void note_unread(FILE *out, const gka_file *file) {
+    for (size_t i = 0; i < gka_file_unread_count(file); i++)
+        cli_say(out, "note: tensor '%s' is not judged: its type or rank cannot be read\n",
+                gka_file_unread(file, i)->name);
 }
 
 static void note_missing(const request *r, const gka_golden_verdict *v) {
@@ -220,7 +226,7 @@ static void note_missing(const request *r, const gka_golden_verdict *v) {
     fputs("note: missing:", r->c->out);
     for (size_t i = 0; i < v->row_count; i++)
         if (v->rows[i].tensor == NULL)
-            fprintf(r->c->out, " %s", their_name(r, v->rows[i].name));
+            cli_say(r->c->out, " %s", their_name(r, v->rows[i].name));
     fputc('\n', r->c->out);
 }
 
@@ -229,6 +235,7 @@ static void print_notes(const request *r, const gka_file *file, const gka_golden
     print_failures(r, out, v);
     note_missing(r, v);
     note_unjudged(r, out, file, v);
+    note_unread(out, file);
     for (size_t i = 0; i < v->row_count; i++) {
         const gka_golden_row *const row = &v->rows[i];
         if (row->tensor == NULL)
@@ -344,14 +351,18 @@ static void add_json_absent(request *r, const char *path, const char *golden) {
 
 /* ---- JUnit --------------------------------------------------------------------------------- */
 
-static void put_xml(FILE *out, const char *text) {
+/* Escaped first as on a terminal: XML has no control characters, and this file is UTF-8. */
+static void put_xml(FILE *out, const char *foreign) {
+    char plain[4 * 4096 + 1];
+    const char *text = plain;
+    cli_plain(plain, sizeof plain, foreign);
     for (; *text != '\0'; text++)
         switch (*text) {
         case '<': fputs("&lt;", out); break;
         case '>': fputs("&gt;", out); break;
         case '&': fputs("&amp;", out); break;
         case '"': fputs("&quot;", out); break;
-        default: fputc((unsigned char)*text < 32 ? '?' : *text, out); break;
+        default: fputc(*text, out); break;
         }
 }
 
@@ -425,7 +436,7 @@ static int judge_one(request *r, const gka_file *golden, const char *path) {
     r->failed |= v.failed > 0;
     r->judged += v.judged;
     if (code == CLI_GOOD && !cli_json_takes_stdout(&r->json)) {
-        fprintf(c->out, "%s against %s\n\n", path, r->options->golden);
+        cli_say(c->out, "%s against %s\n\n", path, r->options->golden);
         code = print_errors(r, &v);
         fputc('\n', c->out);
         if (code == CLI_GOOD)
@@ -500,6 +511,7 @@ static void note_case(const request *r, FILE *out, const char *name, const gka_f
     const long heading = ftell(out);
     print_failures(r, out, v);
     note_unjudged(r, out, file, v);
+    note_unread(out, file);
     if (ftell(out) == heading) /* nothing */
         (void)fseek(out, start, SEEK_SET);
 }
@@ -549,7 +561,7 @@ static int print_summary(const request *r, summary *s, const char *folder) {
         cli_table_drop(&s->table);
         return CLI_GOOD;
     }
-    fprintf(c->out, "%s against %s\n\n", folder, r->options->golden);
+    cli_say(c->out, "%s against %s\n\n", folder, r->options->golden);
     const int code = cli_table_print(&s->table, c->out) == GKA_OK ? CLI_GOOD : cli_out_of_memory(c);
     (void)fwrite(s->notes, 1, s->notes_size, c->out);
     fprintf(

@@ -162,6 +162,11 @@ static bool given(const request *r, const char *key) {
 
 static int build_spec(cli *c, const request *r, gka_golden_spec *spec) {
     gka_golden_spec_start(spec);
+    static const char *const of_plain[] = {"gate", "gated", "ungated", "alpha", "no-alpha", NULL};
+    if (cli_given(c, "plain") && cli_refuse(c, "with --plain, which says it", of_plain) != CLI_GOOD)
+        return CLI_USAGE;
+    if (cli_given(c, "gate") + cli_given(c, "gated") + cli_given(c, "ungated") > 1)
+        return cli_fail(c, "--gate, --gated and --ungated say one thing: one of them was expected");
     if (given(r, "T") && given(r, "lengths"))
         return cli_fail(c, "--T has no meaning with --lengths, whose sum it is");
     int code = r->spec == NULL ? CLI_GOOD : read_spec(c, r->spec, spec);

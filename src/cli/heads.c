@@ -109,9 +109,10 @@ int cli_heads_add(cli_heads *h, const char *label, const char *text, int64_t N, 
         good = keep_row(h, values + i * h->figures);
     }
     const bool shown = good && !cli_json_takes_stdout(&h->json);
+    if (shown && h->files++ > 0 && h->per_head)
+        fputc('\n', h->c->out);
     if (shown)
-        fprintf(h->c->out, "%s%s%s%s\n", h->files++ > 0 && h->per_head ? "\n" : "", label,
-                text == NULL ? "" : ": ", text == NULL ? "" : text);
+        cli_say(h->c->out, "%s%s%s\n", label, text == NULL ? "" : ": ", text == NULL ? "" : text);
     for (int i = 0; shown && h->per_head && good && i < h->figures; i += BLOCK)
         good = print_block(h, i, N, H, values) == GKA_OK;
     return good ? CLI_GOOD : cli_out_of_memory(h->c);

@@ -66,7 +66,7 @@ static void print_profiles(FILE *out, const json_t *tolerances) {
             if (json_object_get(tolerances, *same) != NULL &&
                 strcmp(text_of(json_object_get(tolerances, *same), "panel_kernels"), profile) == 0)
                 fprintf(out, " %s", *same);
-        fprintf(out, ": %s\n", profile);
+        cli_say(out, ": %s\n", profile);
     }
 }
 
@@ -86,16 +86,18 @@ static int show(cli *c, const gka_file *file) {
                         "expected",
                         gka_file_path(file));
     if (code == CLI_GOOD) {
-        fprintf(c->out, "%s: format %s, stage %s, inputs %.12s...\nridge_ratio %s, num_iter %s, ",
-                gka_file_path(file), said(file, "golden"), said(file, "stage"),
-                said(file, "inputs_sha256"), said(file, "ridge_ratio"), said(file, "num_iter"));
-        fprintf(c->out, "chunk_size %s, scale %s\nspec %s\n\n", said(file, "chunk_size"),
-                said(file, "scale"), said(file, "spec"));
+        cli_say(c->out, "%s: format %s, stage %s, inputs %.12s...\n", gka_file_path(file),
+                said(file, "golden"), said(file, "stage"), said(file, "inputs_sha256"));
+        cli_say(c->out, "ridge_ratio %s, num_iter %s, chunk_size %s, scale %s\n",
+                said(file, "ridge_ratio"), said(file, "num_iter"), said(file, "chunk_size"),
+                said(file, "scale"));
+        cli_say(c->out, "spec %s\n\n", said(file, "spec"));
         code = print_tolerances(c, file, tolerances);
     }
     if (code == CLI_GOOD) {
         const json_t *const some = json_object_iter_value(json_object_iter(tolerances));
-        fprintf(c->out, "\ntolerance: %s\n", text_of(some, "rule"));
+        fputc('\n', c->out);
+        cli_say(c->out, "tolerance: %s\n", text_of(some, "rule"));
         print_profiles(c->out, tolerances);
     }
     json_decref(tolerances);

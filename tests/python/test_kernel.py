@@ -3,4 +3,4 @@ from layer_torch import layer  # your kernel
 
 @pytest.mark.parametrize("golden", gka_check.goldens("goldens"))
 def test_layer(golden):
-    assert gka_check.passes(layer(**gka_check.inputs(golden)), golden)
+    assert gka_check.passes(gka_check.call(layer, golden), golden)
