@@ -315,17 +315,9 @@ static bool listed(const char *const *names, const char *name) {
     return false;
 }
 
-static int refuse(cli *c, const char *why, const char *const *names, bool these) {
+int cli_refuse(cli *c, const char *why, const char *const *names) {
     for (size_t i = 0; i < c->option_count; i++)
-        if (c->given[i] && listed(names, c->options[i]->name) == these)
+        if (c->given[i] && listed(names, c->options[i]->name))
             return cli_fail(c, "--%s has no meaning %s", c->options[i]->name, why);
     return CLI_GOOD;
-}
-
-int cli_refuse(cli *c, const char *why, const char *const *names) {
-    return refuse(c, why, names, true);
-}
-
-int cli_refuse_others(cli *c, const char *why, const char *const *names) {
-    return refuse(c, why, names, false);
 }

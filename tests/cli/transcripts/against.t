@@ -114,7 +114,7 @@ $ gka verify --against=golden --oracle=fp64 $DATA/h100/d64.safetensors
 ! gka verify: --oracle has no meaning with --against
 = 2
 $ gka verify --junit=x $DATA/h100/d64.safetensors
-! gka verify: --junit, --map, --reference, --require and --given need --against=GOLDEN
+! gka verify: --junit has no meaning without --against=GOLDEN
 = 2
 $ gka verify --against=golden golden
 ! gka verify: golden: nothing to judge; a tensor 'x' or another output of golden was expected
