@@ -18,6 +18,62 @@ static void mixed_tile(const backward *run, backward_work *work, const backward_
     gka_chunk_mix(plan, n, work->base.tile.q, work->alpha, work->x, work->mix);
 }
 
+/* dG of the output stage without a kernel's rounding points: by products of gates. */
+static void attention_gates_exact(const chunk_plan *plan, backward_work *work, const double *U) {
+    const chunk_work *const base = &work->base;
+    const chunk_tile *const tile = &base->tile;
+    const int64_t D = plan->D, V = plan->V, C = tile->C;
+    const bool f32 = plan->f32;
+    double *const dS = work->dS, *const dq = work->dq, *const dk = work->dk;
+    const gka_matrix Q = {work->mix, D, 1};
+    double *const S = work->S, *const W = work->CC, *const a = work->t1, *const b = work->t2;
+    zero(S, C * C);
+    gka_chunk_multiply(plan, base, plan->mixed, plan->low, C, C, D, Q, (gka_matrix){tile->k, 1, D},
+                       S, C);
+    for (int64_t i = 0; i < C * C; i++)
+        W[i] = w(f32, dS[i] * S[i]);
+    for (int64_t t = 0; t < C; t++) {
+        a[t] = gka_row_dot(plan->order, C, D, dq + t * D, work->mix + t * D);
+        b[t] = gka_row_dot(plan->order, C, D, dk + t * D, tile->k + t * D);
+    }
+    const double UdU = gka_block_dot(plan->order, 4, D, V, U, work->dU, V);
+    gka_backward_through_gates(plan, C, tile->n, W, a, b, w(f32, UdU * tile->decay), base->row2,
+                               work->dG);
+}
+
+/* ... and as the kernel has it: blocks of 64 columns of keys, each with its part. */
+static void attention_gates(const chunk_plan *plan, backward_work *work, const double *U) {
+    const chunk_work *const base = &work->base;
+    const chunk_tile *const tile = &base->tile;
+    const int64_t D = plan->D, V = plan->V, C = tile->C;
+    const int64_t width = D < 64 || plan->order != SUM_WARP ? D : 64;
+    const int warps = plan->warps[GKA_LAUNCH_OUTPUT_BWD];
+    const bool f32 = plan->f32;
+    double *const dS = work->dS, *const dq = work->dq, *const dk = work->dk;
+    for (int64_t from = 0; from < D; from += width) {
+        double *const S = work->S, *const part = work->t1;
+        zero(S, C * C);
+        gka_chunk_multiply(plan, base, plan->mixed, plan->low, C, C, width,
+                           (gka_matrix){work->mix + from, D, 1}, (gka_matrix){tile->k + from, 1, D},
+                           S, C);
+        for (int64_t t = 0; t < C; t++) {
+            const int64_t i = t * D + from;
+            const double kk = gka_row_dot(plan->order, C, width, dk + i, tile->k + i);
+            const double qq = gka_row_dot(plan->order, C, width, dq + i, work->mix + i);
+            const double row = gka_row_dot(plan->order, C, C, dS + t * C, S + t * C);
+            part[t] = w(f32, w(f32, w(f32, qq - kk) + row) -
+                                 gka_column_products(plan->order, warps, C, dS + t, S + t, C));
+        }
+        const double UdU =
+            gka_block_dot(plan->order, warps, width, V, U + from * V, work->dU + from * V, V);
+        const double kk = gka_tile_dot(plan->order, warps, C, width, dk + from, tile->k + from, D);
+        const double all = fma_w(f32, UdU, tile->decay, kk);
+        part[tile->n - 1] = w(f32, part[tile->n - 1] + all);
+        for (int64_t t = 0; t < C; t++)
+            work->dG[t] = w(f32, work->dG[t] + part[t]);
+    }
+}
+
 /* dq', the part of dk, dG and the carried dU; columns of keys in blocks of 64, as the kernel has
  * them (dG alone depends on that, by the order of its sum). */
 static void attention_keys(const backward *run, backward_work *work, const double *dout,
@@ -26,7 +82,6 @@ static void attention_keys(const backward *run, backward_work *work, const doubl
     const chunk_work *const base = &work->base;
     const chunk_tile *const tile = &base->tile;
     const int64_t D = plan->D, V = plan->V, C = tile->C;
-    const int warps = plan->warps[GKA_LAUNCH_OUTPUT_BWD];
     const bool f32 = plan->f32, bf = operand(plan);
     double *const dS = work->dS, *const dq = work->dq, *const dk = work->dk, *const U0 = base->U0;
     const gka_matrix dO = {dout, V, 1}, Vm = {tile->v, V, 1}, Q = {work->mix, D, 1},
@@ -42,8 +97,6 @@ static void attention_keys(const backward *run, backward_work *work, const doubl
     chunk_product(plan, base, bf, C, D, V, dO, (gka_matrix){U0, 1, V}, dq, D);
     chunk_product(plan, base, bf, C, D, V, Vm, (gka_matrix){work->dU0, 1, V}, dk, D);
     zero(work->dG, C);
-    const bool kernel = plan->hardware;
-    const int64_t width = D < 64 || plan->order != SUM_WARP ? D : 64;
     if (plan->gated) {
         for (int64_t t = 0; t < C; t++)
             for (int64_t i = t * D; i < (t + 1) * D; i++) {
@@ -52,45 +105,10 @@ static void attention_keys(const backward *run, backward_work *work, const doubl
             }
         for (int64_t i = 0; i < C * C; i++)
             dS[i] = w(f32, w(f32, dS[i] * tile->M[i]) * plan->s);
-        if (!kernel) {
-            double *const S = work->S, *const W = work->CC, *const a = work->t1,
-                          *const b = work->t2;
-            zero(S, C * C);
-            gka_chunk_multiply(plan, base, plan->mixed, plan->low, C, C, D, Q,
-                               (gka_matrix){tile->k, 1, D}, S, C);
-            for (int64_t i = 0; i < C * C; i++)
-                W[i] = w(f32, dS[i] * S[i]);
-            for (int64_t t = 0; t < C; t++) {
-                a[t] = gka_row_dot(plan->order, C, D, dq + t * D, work->mix + t * D);
-                b[t] = gka_row_dot(plan->order, C, D, dk + t * D, tile->k + t * D);
-            }
-            const double UdU = gka_block_dot(plan->order, 4, D, V, U, work->dU, V);
-            gka_backward_through_gates(plan, C, tile->n, W, a, b, w(f32, UdU * tile->decay),
-                                       base->row2, work->dG);
-        }
-        for (int64_t from = 0; kernel && from < D; from += width) {
-            double *const S = work->S, *const part = work->t1;
-            zero(S, C * C);
-            gka_chunk_multiply(plan, base, plan->mixed, plan->low, C, C, width,
-                               (gka_matrix){work->mix + from, D, 1},
-                               (gka_matrix){tile->k + from, 1, D}, S, C);
-            for (int64_t t = 0; t < C; t++) {
-                const int64_t i = t * D + from;
-                const double kk = gka_row_dot(plan->order, C, width, dk + i, tile->k + i);
-                const double qq = gka_row_dot(plan->order, C, width, dq + i, work->mix + i);
-                const double row = gka_row_dot(plan->order, C, C, dS + t * C, S + t * C);
-                part[t] = w(f32, w(f32, w(f32, qq - kk) + row) -
-                                     gka_column_products(plan->order, warps, C, dS + t, S + t, C));
-            }
-            const double UdU =
-                gka_block_dot(plan->order, warps, width, V, U + from * V, work->dU + from * V, V);
-            const double kk =
-                gka_tile_dot(plan->order, warps, C, width, dk + from, tile->k + from, D);
-            const double all = fma_w(f32, UdU, tile->decay, kk);
-            part[tile->n - 1] = w(f32, part[tile->n - 1] + all);
-            for (int64_t t = 0; t < C; t++)
-                work->dG[t] = w(f32, work->dG[t] + part[t]);
-        }
+        if (plan->hardware)
+            attention_gates(plan, work, U);
+        else
+            attention_gates_exact(plan, work, U);
     } else {
         for (int64_t i = 0; i < C * C; i++)
             dS[i] = tile->M[i] != 0 ? dS[i] : 0;

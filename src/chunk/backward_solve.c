@@ -50,6 +50,19 @@ static void tail_keys(const chunk_plan *plan, const chunk_tile *tile, bool round
         }
 }
 
+/* dG of the scores in work->CC, or, where there is no kernel, these by token, then key. */
+static void start_gates(const chunk_plan *plan, backward_work *work, bool kernel) {
+    const int64_t C = work->base.tile.C;
+    const bool f32 = plan->f32;
+    zero(work->dG, C);
+    for (int64_t t = 0; t < C && !kernel; t++)
+        for (int64_t j = 0; j < C; j++)
+            work->base.score[t * C + j] = work->CC[j * C + t];
+    for (int64_t t = 0; t < C && kernel; t++)
+        work->dG[t] = w(f32, gka_column_sum(plan->order, C, work->CC + t, C) -
+                                 gka_row_sum(plan->order, C, C, work->CC + t * C));
+}
+
 /* What E, this chunk's p and x, and the gates send to dk (without its sign) and dG. */
 static void through_outer(const backward *run, backward_work *work) {
     const chunk_plan *const plan = run->plan;
@@ -74,15 +87,7 @@ static void through_outer(const backward *run, backward_work *work) {
             work->CC[i] = t >= j ? w(f32, S[i] * dS[i]) : 0;
         }
     const bool kernel = plan->hardware;
-    if (!kernel) { /* by token, then key */
-        zero(dG, C);
-        for (int64_t t = 0; t < C; t++)
-            for (int64_t j = 0; j < C; j++)
-                base->score[t * C + j] = work->CC[j * C + t];
-    }
-    for (int64_t t = 0; kernel && t < C; t++)
-        dG[t] = w(f32, gka_column_sum(plan->order, C, work->CC + t, C) -
-                           gka_row_sum(plan->order, C, C, work->CC + t * C));
+    start_gates(plan, work, kernel);
 
     /* dk = (k tail) (E + E^T) + S p + (dS . M) x */
     double *const E2 = work->DD, *const k2 = work->rows;

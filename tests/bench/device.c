@@ -85,12 +85,17 @@ static double draw(uint64_t i) {
     return (double)x;
 }
 
-int main(int argc, char **argv) {
-    (void)argc;
-    if (!getenv("OPENBLAS_NUM_THREADS")) { /* read when the library is loaded */
+/* OpenBLAS reads it when the library is loaded. */
+static void start_again_with_one_thread(char **argv) {
+    if (getenv("OPENBLAS_NUM_THREADS") == NULL) {
         (void)setenv("OPENBLAS_NUM_THREADS", "1", 1);
         (void)execv("/proc/self/exe", argv);
     }
+}
+
+int main(int argc, char **argv) {
+    (void)argc;
+    start_again_with_one_thread(argv);
     for (int i = 0; i < M * K; i++)
         a32[i] = (float)(a[i] = draw((uint64_t)i));
     for (int i = 0; i < K * N; i++)
