@@ -46,16 +46,9 @@ extern "C" {
  * NAME.steps or the exact formulas at the candidate's own upstream tensors (src/judge/values.c),
  * whichever is nearer, since backward stages amplify what those have lost. floor is what the steps
  * values rounded once to the stored types come to under that judgement; panel what a panel of
- * right kernels comes to, at worst: the h100 (with the right sign of dh0 and dh_final) at several
- * chunk sizes and in the two-term form, for f with other orders of its sums, for x f and h_final of
- * one token by the one-token kernel, and, below 256 pairs of token and head, with binary32 states,
- * with a binary32 norm, and in binary32 with every rounding point and with none; for fp32 the same
- * in binary32, and the recurrence token by token without fused multiply-adds; where the h100 cannot
- * run the problem, and for outputs that it makes NaN, binary32 with every rounding point of the
- * kernels. For fp16 inputs these points round to fp16 (inputs=fp16 of gka/chunk.h); outputs that
- * overflow there have 2^-3 of what bf16 comes to, errors being linear in the unit roundoff to first
- * order, and tf32 operands, as coarse in both, at their whole size. u is the unit roundoff of the
- * stored type (2^-52 for a tensor that is zero).
+ * right kernels comes to, at worst. Which kernels these are, for which inputs and why, stands in
+ * one table, src/kernel/panel.c (with its words in panel.h); panel_kernels names those of a tensor.
+ * u is the unit roundoff of the stored type (2^-52 for a tensor that is zero).
  *
  *   value = 2^ceil(log2(max(2 floor, 2 panel, u)))
  *
@@ -70,8 +63,8 @@ extern "C" {
  *
  * exact {value, row} is the same for kernels that converge, which are judged by NAME.exact: their
  * panel is the exact values rounded once, and kernels that solve to the end with the released hand-
- * offs (src/golden/references.c). through {value, row}, beside NAME.through, is at least value, and
- * covers what the derivative of the steps comes to in binary32. */
+ * offs (the converged ones of the same table). through {value, row}, beside NAME.through, is at
+ * least value, and covers what the derivative of the steps comes to in binary32. */
 enum { GKA_GOLDEN_SEQUENCES = 32 };
 
 /* One stage by itself, so that a kernel is tested without those before it. What it is handed is in

@@ -36,22 +36,23 @@ static json_t *rounded_up(double x) {
     return json_real(ceil(x / unit) * unit);
 }
 
-static json_t *profile_json(const golden_job *j, int output) {
+/* The panel that made an output's tolerance, and in words which of its kernels took part. */
+static json_t *panel_json(const golden_job *j, int output) {
     char text[300];
     int64_t chunks[5];
-    int n = snprintf(text, sizeof text, "%s, the worst of C = %lld", j->profile[output],
+    const gka_panel *const panel = j->panel[output];
+    int n = snprintf(text, sizeof text, "%s, the worst of C = %lld", panel->said,
                      (long long)j->problem.chunk_size);
-    for (const int64_t *C = gka_golden_panel_chunks(&j->problem, chunks); *C != 0; C++)
+    for (const int64_t *C = gka_panel_chunks(&j->problem, chunks); *C != 0; C++)
         n += snprintf(text + n, sizeof text - (size_t)n, " %lld", (long long)*C);
-    const bool h100 = gka_golden_is_h100(j->profile[output]);
-    (void)snprintf(text + n, sizeof text - (size_t)n, ", two-term%s%s%s",
-                   strcmp(j->profile[output], "ieee32") == 0
-                       ? ", token by token without fused multiply-adds"
-                       : "",
-                   h100 && output == GKA_OUT_FRO ? ", 2 and 8 warps" : "",
-                   h100 && gka_golden_few_pairs(&j->problem)
-                       ? ", binary32 states, binary32 norm, ieee32 with all points and none"
-                       : "");
+    for (size_t i = 0; i < gka_right_kernel_count; i++) {
+        const gka_right_kernel *const right = &gka_right_kernels[i];
+        const gka_takes takes = gka_panel_takes(panel->kind, right, &j->problem);
+        const bool said = right->takes[panel->kind] == GKA_TAKES_F ? output == GKA_OUT_FRO
+                                                                   : takes == GKA_TAKES_ALL;
+        if (said && right->said != NULL && strcmp(right->kernel, panel->kernel) != 0)
+            n += snprintf(text + n, sizeof text - (size_t)n, ", %s", right->said);
+    }
     return json_string(text);
 }
 
@@ -79,7 +80,7 @@ static json_t *tolerances_json(const golden_job *j, bool *good) {
         put(&o, "panel", rounded_up(panel.rel));
         put(&o, "floor_row", rounded_up(floor.row));
         put(&o, "panel_row", rounded_up(panel.row));
-        put(&o, "panel_kernels", profile_json(j, i));
+        put(&o, "panel_kernels", panel_json(j, i));
         put(&o, "rule", json_string("2^ceil(log2(max(2 floor, 2 panel, u))); null from 1/2 on"));
         if (gka_golden_whole_layer(j))
             put(&o, "exact", pair_json(j->by_exact[i], &o.good));

@@ -119,41 +119,16 @@ static double profile_work(const golden_job *j) {
     return has_gradients(j) ? PROFILE_GRADIENTS : PROFILE;
 }
 
-/* The chunk sizes of the panel beside the problem's own: 16, 32, 64, 128, up to the first that
- * holds the longest sequence, for all beyond give the same bits. Ends with 0. */
-const int64_t *gka_golden_panel_chunks(const gka_problem *problem, int64_t chunks[5]) {
-    int64_t longest = 0;
-    int n = 0;
-    for (int64_t i = 0; i < problem->N; i++) {
-        const gka_span span = gka_problem_span(problem, i);
-        longest = span.end - span.begin > longest ? span.end - span.begin : longest;
-    }
-    for (int64_t C = 16; C <= 128; C *= 2) {
-        if (C != problem->chunk_size)
-            chunks[n++] = C;
-        if (C >= longest)
-            break;
-    }
-    chunks[n] = 0;
-    return chunks;
-}
-
-/* Below this many pairs of token and head an error is the luck of a few roundings, and kernels that
- * sum alike have it alike (the relative spread of an error over n pairs is about 1/sqrt(2 n)). */
-enum { FEW_PAIRS = 256 };
-
-bool gka_golden_few_pairs(const gka_problem *problem) {
-    return problem->B * problem->T * problem->H < FEW_PAIRS;
-}
-
+/* The first panel, if the problem can run it. */
 static void start_meter(golden_job *j) {
-    int64_t chunks[5];
-    int profiles = 2 + j->spec->emulate; /* the problem's own chunk size, and two-term */
-    for (const int64_t *C = gka_golden_panel_chunks(&j->problem, chunks); *C != 0; C++)
-        profiles++;
-    const gka_dtype dtype = j->problem.q.dtype;
-    profiles +=
-        gka_golden_few_pairs(&j->problem) && (dtype == GKA_BF16 || dtype == GKA_F16) ? 6 : 0;
+    const gka_panel_kind kind = gka_panels_of(j->problem.q.dtype)->kind;
+    int profiles = j->spec->emulate;
+    for (size_t i = 0; i < gka_right_kernel_count; i++) {
+        const gka_right_kernel *const right = &gka_right_kernels[i];
+        profiles += gka_panel_takes(kind, right, &j->problem) == GKA_TAKES_ALL &&
+                    right->takes[kind] != GKA_TAKES_TOKEN &&
+                    strncmp(right->kernel, "tokens", 6) != 0;
+    }
     j->meter.total = 1 + (has_gradients(j) ? 2 * GRADIENT : 0) + profiles * profile_work(j);
 }
 
@@ -326,17 +301,18 @@ static gka_status raise_stage(golden_job *j, const gka_problem *problem, const g
     return status == GKA_OK ? end_step(j, profile_work(j), error) : status;
 }
 
-/* The recurrence token by token in binary32, nothing fused: what someone writes first. */
-static gka_status raise_stage_by_tokens(golden_job *j, unsigned all, gka_error *error) {
+/* The recurrence token by token in the arithmetic `policy`. */
+static gka_status raise_stage_by_tokens(golden_job *j, const char *policy, unsigned all,
+                                        gka_error *error) {
     const unsigned wanted = independent_of_chunks(j->open);
     golden_error errors[GKA_OUTPUTS];
     gka_outputs values = {0};
     const gka_progress progress = only_stopped(j);
     gka_status status =
         j->stream != NULL
-            ? gka_golden_stream_errors(j->stream, (golden_kernel){.policy = "fp32"}, &j->problem,
+            ? gka_golden_stream_errors(j->stream, (golden_kernel){.policy = policy}, &j->problem,
                                        wanted, &progress, errors, error)
-            : gka_golden_by_tokens(&j->problem, "fp32", independent_of_chunks(all), &values, error);
+            : gka_golden_by_tokens(&j->problem, policy, independent_of_chunks(all), &values, error);
     if (status == GKA_OK && j->stream == NULL) {
         gka_golden_store(&j->problem, independent_of_chunks(all), &values);
         status = gka_golden_errors(&j->problem, wanted, &values, &j->steps, errors, error);
@@ -347,31 +323,26 @@ static gka_status raise_stage_by_tokens(golden_job *j, unsigned all, gka_error *
     return status;
 }
 
-/* f alone, by the h100 with two and eight warps: the error of a norm is that of a few sums, one for
- * each chunk and head, and these take them in other orders. f needs no iterations. */
-static gka_status raise_fro_by_warps(golden_job *j, const gka_profile *h100, gka_error *error) {
-    static const char *const settings[] = {"num_warps=2", "num_warps=8"};
+/* f alone: the error of a norm is that of a few sums, one for each chunk and head, and kernels that
+ * take them in other orders have others. f needs no iterations. */
+static gka_status raise_fro(golden_job *j, const gka_profile *profile, gka_error *error) {
     const unsigned fro = 1u << GKA_OUT_FRO;
     const gka_progress progress = only_stopped(j);
     gka_problem problem = j->problem;
+    gka_outputs values = {0};
+    golden_error errors[GKA_OUTPUTS];
     problem.num_iter = 0;
-    gka_status status = GKA_OK;
-    for (size_t i = 0; i < sizeof settings / sizeof *settings && status == GKA_OK; i++) {
-        gka_profile profile = *h100;
-        gka_outputs values = {0};
-        golden_error errors[GKA_OUTPUTS];
-        status = gka_profile_set(&profile, settings[i], error);
-        if (status == GKA_OK && j->stream != NULL)
-            status = gka_golden_stream_errors(j->stream, (golden_kernel){.profile = &profile},
-                                              &problem, fro, &progress, errors, error);
-        else if (status == GKA_OK)
-            status = gka_golden_steps(&problem, &profile, fro, &values, error);
-        if (status == GKA_OK && j->stream == NULL)
-            status = gka_golden_errors(&problem, fro, &values, &j->steps, errors, error);
-        if (status == GKA_OK)
-            raise_to(j, fro, errors, 0);
-        gka_golden_free(&values);
-    }
+    if (!(j->open & fro))
+        return GKA_OK;
+    gka_status status =
+        j->stream != NULL ? gka_golden_stream_errors(j->stream, (golden_kernel){.profile = profile},
+                                                     &problem, fro, &progress, errors, error)
+                          : gka_golden_steps(&problem, profile, fro, &values, error);
+    if (status == GKA_OK && j->stream == NULL)
+        status = gka_golden_errors(&problem, fro, &values, &j->steps, errors, error);
+    if (status == GKA_OK)
+        raise_to(j, fro, errors, 0);
+    gka_golden_free(&values);
     return status;
 }
 
@@ -402,85 +373,48 @@ static gka_status raise_stage_by_decode(golden_job *j, const gka_profile *profil
     return status;
 }
 
-static bool one_token_each(const gka_problem *problem) {
-    for (int64_t n = 0; n < problem->N; n++) {
-        const gka_span span = gka_problem_span(problem, n);
-        if (span.end - span.begin != 1)
-            return false;
-    }
-    return true;
+static gka_status raise_by_kernel(golden_job *j, const gka_panel *panel,
+                                  const gka_right_kernel *right, gka_takes takes, unsigned all,
+                                  gka_error *error) {
+    gka_kernel kernel;
+    gka_problem problem = j->problem;
+    const gka_status status = gka_right_kernel_find(panel, right, &problem, &kernel, error);
+    if (status != GKA_OK)
+        return status;
+    if (right->chunk != 0)
+        problem.chunk_size = right->chunk;
+    if (kernel.engine == GKA_ENGINE_TOKENS)
+        return raise_stage_by_tokens(j, kernel.policy.name, all, error);
+    if (kernel.decode)
+        return raise_stage_by_decode(j, &kernel.profile, error);
+    return takes == GKA_TAKES_F ? raise_fro(j, &kernel.profile, error)
+                                : raise_stage(j, &problem, &kernel.profile, all, error);
 }
 
-/* The h100 with other sums and with parts of it in binary32, and binary32. */
-static gka_status raise_stage_by_others(golden_job *j, const gka_profile *h100, unsigned all,
-                                        gka_error *error) {
-    static const char *const others[][5] = {{NULL, "num_warps=2"},
-                                            {NULL, "num_warps=8"},
-                                            {NULL, "state_operand=exact", "state_snapshot=exact",
-                                             "output_state=exact", "grad_state=exact"},
-                                            {NULL, "norm_square=exact", "norm_reduce=exact"},
-                                            {"ieee32"},
-                                            {"ieee32"}};
+/* The kernels of a panel, for the outputs that are open. */
+static gka_status raise_by_panel(golden_job *j, const gka_panel *panel, unsigned all,
+                                 gka_error *error) {
     gka_status status = GKA_OK;
-    for (size_t i = 0; i < sizeof others / sizeof *others && status == GKA_OK; i++) {
-        gka_profile profile = *h100;
-        if (others[i][0] != NULL)
-            status = gka_profile_find(others[i][0], &profile, error);
-        for (int n = 1; n < 5 && others[i][n] != NULL && status == GKA_OK; n++)
-            status = gka_profile_set(&profile, others[i][n], error);
-        if (i + 1 == sizeof others / sizeof *others) { /* its rounding points, its type */
-            profile.released = h100->released;
-            profile.fp16 = h100->fp16;
-        }
-        if (status == GKA_OK)
-            status = gka_profile_set(&profile, "h0_sign=exact", error);
-        if (status == GKA_OK)
-            status = raise_stage(j, &j->problem, &profile, all, error);
+    for (size_t i = 0; i < gka_right_kernel_count && status == GKA_OK; i++) {
+        const gka_right_kernel *const right = &gka_right_kernels[i];
+        const gka_takes takes = gka_panel_takes(panel->kind, right, &j->problem);
+        if (takes == GKA_TAKES_ALL || takes == GKA_TAKES_F)
+            status = raise_by_kernel(j, panel, right, takes, all, error);
     }
     return status;
 }
 
-bool gka_golden_is_h100(const char *panel) {
-    return strncmp(panel, "h100", 4) == 0;
-}
-
-/* exp of it is 0 in binary32, subnormals included. */
-static const double NO_GATE = -104;
-
-/* A panel of kernels that are right: this profile at the spec's chunk size and at others, and with
- * the two-term form of the same polynomial. A kernel whose sum of log gates loses the later gates
- * behind one that is 0 in binary32 is not right, so that gates below that one count as it. */
-static gka_status raise_stage_by_panel(golden_job *j, gka_profile profile, unsigned all,
-                                       const char *name, gka_error *error) {
-    gka_problem problem = j->problem;
-    profile.least_gate = NO_GATE;
+/* The open outputs' stage errors; those that are not finite at the problem's own chunk size stay
+ * open. */
+static gka_status make_stage_by_panel(golden_job *j, const gka_panel *panel, unsigned all,
+                                      gka_error *error) {
     j->bad = 0;
     for (int i = 0; i < GKA_OUTPUTS; i++)
         if (j->open >> i & 1) {
             j->stage[i] = (golden_error){0, 0};
-            j->profile[i] = name;
+            j->panel[i] = panel;
         }
-    gka_status status = raise_stage(j, &problem, &profile, all, error);
-    int64_t chunks[5];
-    for (const int64_t *C = gka_golden_panel_chunks(&j->problem, chunks);
-         *C != 0 && status == GKA_OK; C++) {
-        problem.chunk_size = *C;
-        status = raise_stage(j, &problem, &profile, all, error);
-    }
-    problem.chunk_size = j->problem.chunk_size;
-    if (status == GKA_OK && gka_golden_is_h100(name) && one_token_each(&problem))
-        status = raise_stage_by_decode(j, &profile, error);
-    profile.form = GKA_TWO_TERM;
-    if (status == GKA_OK)
-        status = raise_stage(j, &problem, &profile, all, error);
-    profile.form = GKA_THREE_TERM;
-    const bool h100 = gka_golden_is_h100(name);
-    if (status == GKA_OK && h100 && j->open >> GKA_OUT_FRO & 1)
-        status = raise_fro_by_warps(j, &profile, error);
-    if (status == GKA_OK && h100 && gka_golden_few_pairs(&problem))
-        status = raise_stage_by_others(j, &profile, all, error);
-    if (status == GKA_OK && strcmp(name, "ieee32") == 0)
-        status = raise_stage_by_tokens(j, all, error);
+    const gka_status status = raise_by_panel(j, panel, all, error);
     for (int i = 0; i < GKA_OUTPUTS; i++)
         if (j->bad >> i & 1)
             j->stage[i] = (golden_error){NAN, NAN};
@@ -488,76 +422,31 @@ static gka_status raise_stage_by_panel(golden_job *j, gka_profile profile, unsig
     return status;
 }
 
-/* A panel of profiles; what they come to is the stage error of the outputs that those before it
- * left open. */
-typedef struct panel {
-    const char *said, *profile, *settings[3];
-} panel;
-
-/* What a kernel's own roundings come to. bf16: the h100's. What it cannot run, and outputs where it
- * gives NaN (an empty state; the ungated dk of a ragged end): binary32 with every rounding point of
- * the kernels. fp16: the same, every point rounding to fp16, and with the norm in binary32 where it
- * overflows in fp16; and where more overflows, 2^-3 of what
- * bf16 comes to, for to first order an error is linear in the unit roundoff, 2^-11 in place of
- * 2^-8, but for operands cut to tf32, which has 2^-10 in both. fp32: binary32, by chunks and token
- * by token. With the right sign of dh0 and dh_final, which the released kernels do not have
- * (NUMERICS 5): read their way, a dh_final would make every gradient wrong. */
-static const panel panels_bf16[] = {{"h100", "h100", {NULL}},
-                                    {"ieee32, all=released", "ieee32", {"all=released"}},
-                                    {NULL, NULL, {NULL}}};
-static const panel panels_fp16[] = {
-    {"h100, inputs=fp16", "h100", {"inputs=fp16"}},
-    {"h100, inputs=fp16, norm_square=exact, norm_reduce=exact",
-     "h100",
-     {"inputs=fp16", "norm_square=exact", "norm_reduce=exact"}},
-    {"ieee32, all=released, inputs=fp16", "ieee32", {"all=released", "inputs=fp16"}},
-    {NULL, NULL, {NULL}}};
-static const panel panels_fp32[] = {{"ieee32", "ieee32", {NULL}}, {NULL, NULL, {NULL}}};
-static const panel overflow_bf16 = {
-    "2^-3 of ieee32, all=released, grad_weight=exact; ieee32, grad_weight=released",
-    "ieee32",
-    {"all=released", "grad_weight=exact"}};
-
-static gka_status find_profile(const panel *of, gka_profile *profile, gka_error *error) {
-    gka_status status = gka_profile_find(of->profile, profile, error);
-    for (size_t i = 0; i < sizeof of->settings / sizeof *of->settings; i++)
-        if (of->settings[i] != NULL && status == GKA_OK)
-            status = gka_profile_set(profile, of->settings[i], error);
-    return status == GKA_OK ? gka_profile_set(profile, "h0_sign=exact", error) : status;
-}
-
+/* Panels of kernels that are right (kernel/panel.h). */
 static gka_status make_stage_of_overflow(golden_job *j, unsigned all, gka_error *error) {
-    static const panel tf32 = {"", "ieee32", {"grad_weight=released"}};
     const unsigned open = j->open;
-    gka_profile profile;
-    gka_status status = find_profile(&overflow_bf16, &profile, error);
-    if (status == GKA_OK)
-        status = raise_stage_by_panel(j, profile, all, overflow_bf16.said, error);
+    gka_status status = make_stage_by_panel(j, &gka_panel_overflow[0], all, error);
     for (int i = 0; i < GKA_OUTPUTS; i++)
         if (open >> i & 1)
             j->stage[i] = (golden_error){0x1p-3 * j->stage[i].rel, 0x1p-3 * j->stage[i].row};
     j->open = open;
-    if (status == GKA_OK)
-        status = find_profile(&tf32, &profile, error);
-    return status == GKA_OK ? raise_stage(j, &j->problem, &profile, all, error) : status;
+    return status == GKA_OK ? raise_by_panel(j, &gka_panel_overflow[1], all, error) : status;
 }
 
 static gka_status make_stage(golden_job *j, unsigned all, gka_error *error) {
     const gka_dtype dtype = j->problem.q.dtype;
-    const bool fp16 = dtype == GKA_F16, fp32 = dtype == GKA_F32 || dtype == GKA_F64;
     gka_status status = GKA_OK;
     j->open = j->wanted;
-    for (const panel *of = fp16   ? panels_fp16
-                           : fp32 ? panels_fp32
-                                  : panels_bf16;
-         of->said != NULL && j->open != 0 && status == GKA_OK; of++) {
-        gka_profile profile;
-        status = find_profile(of, &profile, error);
-        if (status == GKA_OK && gka_chunk_check(&j->problem, &profile, NULL) == GKA_OK)
-            status = raise_stage_by_panel(j, profile, all, of->said, error);
+    for (const gka_panel *panel = gka_panels_of(dtype);
+         panel->kernel != NULL && j->open != 0 && status == GKA_OK; panel++) {
+        gka_kernel kernel;
+        status = gka_right_kernel_find(panel, NULL, &j->problem, &kernel, error);
+        if (status == GKA_OK && gka_kernel_check(&kernel, &j->problem, NULL) == GKA_OK)
+            status = make_stage_by_panel(j, panel, all, error);
     }
-    return status == GKA_OK && fp16 && j->open != 0 ? make_stage_of_overflow(j, all, error)
-                                                    : status;
+    return status == GKA_OK && dtype == GKA_F16 && j->open != 0
+               ? make_stage_of_overflow(j, all, error)
+               : status;
 }
 
 /* NAME.h100: the released kernels' own bits. */

@@ -5,6 +5,7 @@
 
 #include "golden/stage.h"
 #include "golden/stream.h"
+#include "kernel/panel.h"
 
 /* Work done and to do, in units of a certified forward pass. */
 typedef struct golden_meter {
@@ -31,7 +32,7 @@ typedef struct golden_job {
     double proven[GKA_OUTPUTS]; /* largest proven error of a gradient's element before it was
                                      rounded, over the tensor's largest element */
     golden_error floor[GKA_OUTPUTS], stage[GKA_OUTPUTS];
-    const char *profile[GKA_OUTPUTS]; /* of stage */
+    const gka_panel *panel[GKA_OUTPUTS]; /* of stage */
     /* Against NAME.steps, NAME.exact and NAME.through; NaN: none. */
     golden_error tolerance[GKA_OUTPUTS], by_exact[GKA_OUTPUTS], by_through[GKA_OUTPUTS];
     unsigned open, bad; /* outputs whose stage is being found; not finite */
@@ -44,12 +45,7 @@ static inline bool golden_wants(const golden_job *j, int output) {
     return (j->wanted >> output & 1) != 0;
 }
 
-/* Of generate.c: the chunk sizes of the panel, ending with 0; below how many pairs of token
- * and head more kernels join it; whether it is the h100's; tolerances; whether the golden is of the
- * whole layer. */
-const int64_t *gka_golden_panel_chunks(const gka_problem *problem, int64_t chunks[5]);
-bool gka_golden_few_pairs(const gka_problem *problem);
-bool gka_golden_is_h100(const char *panel);
+/* Of generate.c: tolerances; whether the golden is of the whole layer. */
 double gka_golden_least_tolerance(const golden_job *j, int output);
 double gka_golden_tolerance_of(double floor, double stage, double least);
 bool gka_golden_whole_layer(const golden_job *j);

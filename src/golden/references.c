@@ -3,7 +3,8 @@
  *   exact      Solvers that converge are judged by NAME.exact. Their tolerance comes from kernels
  *              that converge and round what the released ones round on the way: x (and p), q', the
  *              outputs. Conjugate gradients in binary64 with these hand-offs, and the two-term form
- *              with as many steps as binary32 can tell apart, on the tensor core or without it.
+ *              with as many steps as binary32 can tell apart, on the tensor core or without it:
+ *              the rows of kernel/panel.c that take part in GKA_PANEL_CONVERGED.
  *   through    PyTorch's autograd differentiates the num_iter steps; NAME.steps has the implicit
  *              gradient at x_r and p_r (NUMERICS 2). Where the two are further apart than the
  *              tolerance, the golden has the derivative of the steps too.
@@ -15,56 +16,7 @@
 #include <math.h>
 #include <string.h>
 
-/* ---- how many steps ------------------------------------------------------------------------ */
-
-/* The least r with 1/T_(r+1)(1 + 2a) <= u: T_n(cosh t) = cosh(n t), and a rounding of acosh does
- * not matter, since one more or less step is as right. */
-static double steps_to(double a, double u) {
-    return a > 0 ? ceil(acosh(1 / u) / acosh(1 + 2 * a)) - 1 : INFINITY;
-}
-
 /* ---- converged kernels --------------------------------------------------------------------- */
-
-enum { MOST_STEPS = 1000, SETTINGS = 5 };
-
-typedef struct converged {
-    const char *profile, *settings[SETTINGS];
-    gka_form form;
-    bool by_steps; /* num_iter by the ridge ratio; else more than conjugate gradients take */
-} converged;
-
-static const converged sixteen_bits[] = {
-    {"exact64",
-     {"store_x=released", "mix=released", "store_o=released", "store_grad=released"},
-     GKA_FORM_CG,
-     false},
-    {"exact64",
-     {"store_x=released", "store_o=released", "store_grad=released"},
-     GKA_FORM_CG,
-     false},
-    {"h100", {"h0_sign=exact"}, GKA_TWO_TERM, true},
-    {"ieee32", {"all=released", "h0_sign=exact"}, GKA_TWO_TERM, true}};
-static const converged binary32[] = {{"ieee32", {NULL}, GKA_TWO_TERM, true},
-                                     {"ieee32", {NULL}, GKA_THREE_TERM, true},
-                                     {"ieee32", {NULL}, GKA_FORM_CG, false}};
-
-static gka_status find(const converged *of, const gka_problem *problem, gka_profile *profile,
-                       bool *runs, gka_error *error) {
-    const double least = steps_to(problem->ridge_ratio, 0x1p-24);
-    gka_status status = gka_profile_find(of->profile, profile, error);
-    for (int i = 0; i < SETTINGS && of->settings[i] != NULL && status == GKA_OK; i++)
-        status = gka_profile_set(profile, of->settings[i], error);
-    if (status == GKA_OK && problem->q.dtype == GKA_F16)
-        status = gka_profile_set(profile, "inputs=fp16", error);
-    if (status != GKA_OK)
-        return status;
-    *runs = !of->by_steps || least <= MOST_STEPS;
-    profile->form = of->form;
-    profile->num_iter = of->by_steps ? (int)fmin(fmax(least, 1), MOST_STEPS)
-                                     : (int)fmin(8 * (double)problem->D + 64, 1 << 20);
-    *runs = *runs && gka_chunk_check(problem, profile, NULL) == GKA_OK;
-    return GKA_OK;
-}
 
 /* Raises `most` to the errors; NaN is left out, as by members of the other panel. */
 static void raise_to(unsigned wanted, const golden_error *errors, golden_error *most) {
@@ -87,15 +39,17 @@ static gka_status raise_by(golden_job *j, unsigned all, gka_outputs *values, gol
     return status;
 }
 
-static gka_status raise_by_kernel(golden_job *j, const converged *of, unsigned all,
+static gka_status raise_by_kernel(golden_job *j, const gka_right_kernel *right, unsigned all,
                                   golden_error *most, gka_error *error) {
-    gka_profile profile;
+    gka_kernel kernel;
     gka_outputs values = {.of = {0}};
-    bool runs = false;
-    gka_status status = find(of, &j->problem, &profile, &runs, error);
-    if (status == GKA_OK && runs)
-        status = gka_golden_steps(&j->problem, &profile, all, &values, error);
-    if (status == GKA_OK && runs)
+    gka_status status = gka_right_kernel_find(NULL, right, &j->problem, &kernel, error);
+    if (status == GKA_UNSUPPORTED ||
+        (status == GKA_OK && gka_kernel_check(&kernel, &j->problem, NULL) != GKA_OK))
+        return GKA_OK;
+    if (status == GKA_OK)
+        status = gka_golden_steps(&j->problem, &kernel.profile, all, &values, error);
+    if (status == GKA_OK)
         status = raise_by(j, all, &values, most, error);
     gka_golden_free(&values);
     return status;
@@ -120,24 +74,23 @@ static void take_over(golden_job *j) {
     const double a = j->problem.ridge_ratio;
     for (int i = 0; i < GKA_OUTPUTS; i++) {
         const bool same = golden_wants(j, i) &&
-                          j->problem.num_iter >= steps_to(a, gka_golden_least_tolerance(j, i));
+                          j->problem.num_iter >= gka_steps_to(a, gka_golden_least_tolerance(j, i));
         j->by_exact[i] = same ? j->tolerance[i] : (golden_error){NAN, NAN};
     }
 }
 
 gka_status gka_golden_tolerances_of_exact(golden_job *j, unsigned all, gka_error *error) {
     const bool wide = j->problem.q.dtype == GKA_F32 || j->problem.q.dtype == GKA_F64;
-    const converged *const panel = wide ? binary32 : sixteen_bits;
-    const size_t count =
-        wide ? sizeof binary32 / sizeof *binary32 : sizeof sixteen_bits / sizeof *sixteen_bits;
+    const gka_panel_kind kind = wide ? GKA_PANEL_CONVERGED32 : GKA_PANEL_CONVERGED;
     golden_error most[GKA_OUTPUTS] = {{0, 0}};
     if (j->is_long) {
         take_over(j);
         return GKA_OK;
     }
     gka_status status = raise_by_rounding(j, most, error);
-    for (size_t i = 0; i < count && status == GKA_OK; i++)
-        status = raise_by_kernel(j, &panel[i], all, most, error);
+    for (size_t i = 0; i < gka_right_kernel_count && status == GKA_OK; i++)
+        if (gka_right_kernels[i].takes[kind] == GKA_TAKES_ALL)
+            status = raise_by_kernel(j, &gka_right_kernels[i], all, most, error);
     for (int i = 0; i < GKA_OUTPUTS && status == GKA_OK; i++) {
         if (!golden_wants(j, i))
             continue;
