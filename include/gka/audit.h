@@ -5,7 +5,9 @@
  *   3  gka_golden_audit_write    the tensors of one member, as a candidate file
  *
  * A golden's tolerances (gka/golden.h) are derived; this shows that they separate. Members of the
- * accept panel are emulations that differ in their roundings and in the order of their sums.
+ * accept panel are the right kernels of src/kernel/panel.c: emulations that differ in their
+ * roundings and in the order of their sums. Some of them made the tolerances and pass by
+ * construction; the others, which took no part, are independent and are counted apart.
  * Members of the reject panel have one mistake each and are else exact: computed in binary64 and
  * rounded once to the stored types, so that nothing but the mistake is seen.
  */
@@ -27,7 +29,7 @@ typedef struct gka_audit_member {
 } gka_audit_member;
 
 GKA_API size_t gka_audit_count(void);
-GKA_API const gka_audit_member *gka_audit_member_at(size_t i);
+GKA_API gka_audit_member gka_audit_member_at(size_t i);
 /* -1: none */
 GKA_API int gka_audit_find(const char *name);
 
@@ -45,7 +47,7 @@ typedef struct gka_audit_tensor {
 
 /* One member. */
 typedef struct gka_audit_row {
-    const gka_audit_member *member;
+    gka_audit_member member;
     bool applies;
     /* Why it does not apply, or what was left out: NaN that the hardware gives is no verdict. */
     char note[160];
@@ -54,6 +56,9 @@ typedef struct gka_audit_row {
      * tolerance / row tolerance. Inf: the tensor is not finite. NaN: it is not judged. */
     double *errors;
     bool good; /* a right kernel passes, or a mistake is caught */
+    /* Of a right kernel: it took part in making a tolerance by which it is judged, or is the floor
+     * of one, and so passes by construction. One that did not is independent. */
+    bool took_part;
     /* How clear that is, and the tensor that says so. Of a right kernel: the smallest of
      * tolerance / error. Of a mistake: the largest of error / (largest error of a right kernel).
      * NaN and -1: no tensor is judged. */
@@ -67,9 +72,10 @@ typedef struct gka_audit {
     gka_audit_row *rows; /* of every member, in the order of the panels */
     size_t row_count;
     size_t accepts, accepted; /* members of the accept panel that apply, and those that pass */
-    size_t rejects, rejected; /* ... of the reject panel, and those that fail */
-    double margin;            /* the smallest of the rejected members; below GKA_AUDIT_MARGIN a
-                                 member is not told apart. NaN: none applies */
+    size_t independents, independent; /* ... of these, those that took no part in tolerances */
+    size_t rejects, rejected;         /* ... of the reject panel, and those that fail */
+    double margin; /* the smallest of the rejected members; below GKA_AUDIT_MARGIN a
+                      member is not told apart. NaN: none applies */
 } gka_audit;
 
 /* A mistake is told from roundings where its error is at least this many times the largest error of

@@ -11,25 +11,25 @@
 /* ---- members ------------------------------------------------------------------------------- */
 
 size_t gka_audit_panel_count(void) {
-    return gka_audit_right_count + gka_audit_wrong_count;
+    return gka_right_kernel_count + gka_audit_wrong_count;
 }
 
-const audit_member *gka_audit_panel_at(size_t i) {
-    return i < gka_audit_right_count ? &gka_audit_right[i]
-                                     : &gka_audit_wrong[i - gka_audit_right_count];
+audit_member gka_audit_panel_at(size_t i) {
+    return i < gka_right_kernel_count ? gka_audit_right(i)
+                                      : gka_audit_wrong[i - gka_right_kernel_count];
 }
 
 size_t gka_audit_count(void) {
     return gka_audit_panel_count();
 }
 
-const gka_audit_member *gka_audit_member_at(size_t i) {
-    return &gka_audit_panel_at(i)->is;
+gka_audit_member gka_audit_member_at(size_t i) {
+    return gka_audit_panel_at(i).is;
 }
 
 int gka_audit_find(const char *name) {
     for (size_t i = 0; i < gka_audit_panel_count(); i++)
-        if (strcmp(gka_audit_panel_at(i)->is.name, name) == 0)
+        if (strcmp(gka_audit_panel_at(i).is.name, name) == 0)
             return (int)i;
     return -1;
 }
@@ -114,7 +114,7 @@ static gka_status judge_member(const job *j, const gka_outputs *out, gka_audit *
     golden_error errors[GKA_OUTPUTS];
     const gka_status status = gka_golden_errors(j->subject.problem, j->golden.wanted, out,
                                                 &j->golden.steps, errors, error);
-    row->good = row->member->accept;
+    row->good = row->member.accept;
     for (size_t t = 0; t < audit->tensor_count && status == GKA_OK; t++) {
         const int o = j->output[t];
         if (!(j->judged >> o & 1) || out->of[o] == NULL)
@@ -126,20 +126,30 @@ static gka_status judge_member(const job *j, const gka_outputs *out, gka_audit *
         row->errors[t] =
             isnan(errors[o].rel) || isnan(errors[o].row) ? INFINITY : fmax(errors[o].rel, by_row);
         if (above(row->errors[t], audit->tensors[t].tolerance))
-            row->good = !row->member->accept;
+            row->good = !row->member.accept;
     }
     return status;
+}
+
+static unsigned judged_of(const job *j, const gka_outputs *out) {
+    unsigned judged = 0;
+    for (int i = 0; i < GKA_OUTPUTS; i++)
+        judged |= out->of[i] != NULL ? j->judged & 1u << i : 0;
+    return judged;
 }
 
 static gka_status run_row(const job *j, size_t i, gka_audit *audit, gka_error *error) {
     gka_audit_row *const row = &audit->rows[i];
     gka_outputs out = {0};
-    gka_status status = run_member(j, gka_audit_panel_at(i), &out, row->note, error);
+    const audit_member member = gka_audit_panel_at(i);
+    gka_status status = run_member(j, &member, &out, row->note, error);
     bool some = false;
     for (int o = 0; o < GKA_OUTPUTS; o++)
         some |= out.of[o] != NULL;
     if (status == GKA_OK && some)
         status = judge_member(j, &out, audit, row, error);
+    row->took_part = row->applies && row->member.accept &&
+                     gka_audit_took_part(&j->golden, judged_of(j, &out), member.right);
     if (status == GKA_OK && some && !row->applies && row->note[0] == '\0')
         (void)snprintf(row->note, AUDIT_NOTE, "no tensor that is judged");
     gka_golden_free(&out);
@@ -156,11 +166,11 @@ static void separate(gka_audit *audit, size_t t) {
         const double e = row->errors[t];
         if (isnan(e))
             continue;
-        if (row->member->accept && !(e <= tensor->accepted)) {
+        if (row->member.accept && !(e <= tensor->accepted)) {
             tensor->accepted = e;
             tensor->accepted_by = (int)i;
         }
-        if (!row->member->accept && above(e, tensor->tolerance) && !(e >= tensor->rejected)) {
+        if (!row->member.accept && above(e, tensor->tolerance) && !(e >= tensor->rejected)) {
             tensor->rejected = e;
             tensor->rejected_by = (int)i;
         }
@@ -175,12 +185,12 @@ static void find_margin(const gka_audit *audit, gka_audit_row *row) {
         const double e = row->errors[t];
         if (isnan(e))
             continue;
-        const double margin = row->member->accept    ? tensor->tolerance / e
+        const double margin = row->member.accept     ? tensor->tolerance / e
                               : tensor->accepted > 0 ? e / tensor->accepted
                               : e > 0                ? INFINITY
                                                      : 0;
         const bool better =
-            row->member->accept ? !(margin >= row->margin) : !(margin <= row->margin);
+            row->member.accept ? !(margin >= row->margin) : !(margin <= row->margin);
         if (row->by >= 0 && !better)
             continue;
         row->margin = margin;
@@ -197,9 +207,13 @@ static void count_members(gka_audit *audit) {
         if (!row->applies)
             continue;
         find_margin(audit, row);
-        *(row->member->accept ? &audit->accepts : &audit->rejects) += 1;
-        *(row->member->accept ? &audit->accepted : &audit->rejected) += row->good;
-        if (!row->member->accept && !(row->margin >= audit->margin))
+        *(row->member.accept ? &audit->accepts : &audit->rejects) += 1;
+        *(row->member.accept ? &audit->accepted : &audit->rejected) += row->good;
+        if (row->member.accept && !row->took_part) {
+            audit->independents++;
+            audit->independent += row->good;
+        }
+        if (!row->member.accept && !(row->margin >= audit->margin))
             audit->margin = row->margin;
     }
 }
@@ -227,7 +241,7 @@ static gka_status start_record(job *j, gka_audit *audit, gka_error *error) {
     for (; audit->row_count < gka_audit_panel_count(); audit->row_count++) {
         gka_audit_row *const row = &audit->rows[audit->row_count];
         *row = (gka_audit_row){
-            .member = &gka_audit_panel_at(audit->row_count)->is, .margin = NAN, .by = -1};
+            .member = gka_audit_member_at(audit->row_count), .margin = NAN, .by = -1};
         row->errors = gka_alloc(audit->tensor_count, sizeof *row->errors);
         if (row->errors == NULL)
             return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory for an audit");
@@ -305,9 +319,10 @@ gka_status gka_golden_audit_write(const gka_file *golden, const char *member, co
     job j = {0};
     char note[AUDIT_NOTE] = "";
     gka_outputs out = {0};
+    const audit_member panel_member = gka_audit_panel_at((size_t)i);
     gka_status status = open_case(&j, golden, error);
     if (status == GKA_OK)
-        status = run_member(&j, gka_audit_panel_at(i), &out, note, error);
+        status = run_member(&j, &panel_member, &out, note, error);
     bool some = false;
     for (int o = 0; o < GKA_OUTPUTS; o++)
         some |= out.of[o] != NULL;

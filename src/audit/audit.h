@@ -38,24 +38,26 @@ typedef bool audit_change(const audit_case *c, const audit_member *member, audit
 struct audit_member {
     gka_audit_member is;
     audit_run *run;
-    audit_change *change; /* of the problem; */
-    const char *unless;   /* ... what to say where it cannot be made */
-    /* accept panel: of a profile */
-    const char *profile, *device, *settings[5];
-    gka_form form;
-    int64_t chunk; /* 0: the golden's */
+    audit_change *change;          /* of the problem; */
+    const char *unless;            /* ... what to say where it cannot be made */
+    const gka_right_kernel *right; /* accept panel */
     /* reject panel */
+    const char *policy; /* an arithmetic, token by token */
     int parameter;
     double factor;
 };
 
 /* The panels, right before wrong. */
-extern const audit_member gka_audit_right[], gka_audit_wrong[];
-extern const size_t gka_audit_right_count, gka_audit_wrong_count;
-const audit_member *gka_audit_panel_at(size_t i);
+audit_member gka_audit_right(size_t i);
+extern const audit_member gka_audit_wrong[];
+extern const size_t gka_audit_wrong_count;
+audit_member gka_audit_panel_at(size_t i);
 size_t gka_audit_panel_count(void);
-/* The recurrence token by token in the member's arithmetic (`profile`). */
-audit_run gka_audit_run_tokens;
+audit_run gka_audit_run_right;
+
+/* Whether a right kernel took part in making the tolerance of an output in `judged` (bits). */
+bool gka_audit_took_part(const golden_reference *golden, unsigned judged,
+                         const gka_right_kernel *right);
 
 /* ---- what members are made of -------------------------------------------------------------- */
 

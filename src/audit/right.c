@@ -1,5 +1,5 @@
-/* right.c - the panel of kernels that are right (gka/audit.h). They differ in roundings,
- * orders of sums and forms, and every golden must let them pass. */
+/* right.c - the panel of right kernels (kernel/panel.h) as members: every golden must let them
+ * pass. */
 #include "audit/audit.h"
 
 #include "gka/arith.h"
@@ -11,9 +11,7 @@
 
 /* ---- references ---------------------------------------------------------------------------- */
 
-static gka_status run_steps(const audit_case *c, const audit_member *m, gka_outputs *out,
-                            char note[AUDIT_NOTE], gka_error *error) {
-    (void)m, (void)note;
+static gka_status run_steps(const audit_case *c, gka_outputs *out, gka_error *error) {
     return gka_audit_copy_right(c, c->wanted, out, error);
 }
 
@@ -37,9 +35,8 @@ static bool steps_converge(const audit_case *c, char note[AUDIT_NOTE]) {
     return true;
 }
 
-static gka_status run_exact(const audit_case *c, const audit_member *m, gka_outputs *out,
-                            char note[AUDIT_NOTE], gka_error *error) {
-    (void)m;
+static gka_status run_exact(const audit_case *c, gka_outputs *out, char note[AUDIT_NOTE],
+                            gka_error *error) {
     if (!steps_converge(c, note))
         return GKA_OK;
     unsigned there = 0;
@@ -77,45 +74,29 @@ static void leave_out_nan(const audit_case *c, gka_outputs *out, char note[AUDIT
     }
 }
 
-static gka_status make_profile(const audit_case *c, const audit_member *m, gka_profile *profile,
-                               gka_error *error) {
-    gka_status status = gka_profile_find(m->profile, profile, error);
-    for (size_t i = 0; i < sizeof m->settings / sizeof *m->settings; i++)
-        if (m->settings[i] != NULL && status == GKA_OK)
-            status = gka_profile_set(profile, m->settings[i], error);
-    if (status == GKA_OK) /* the released sign of dh0 is a mistake: see dh0_sign */
-        status = gka_profile_set(profile, "h0_sign=exact", error);
-    profile->fp16 = c->problem->q.dtype == GKA_F16;
-    if (m->device != NULL)
-        profile->device = gka_device_find(m->device);
-    profile->form = m->form;
-    return status;
-}
-
-static gka_status run_profile(const audit_case *c, const audit_member *m, gka_outputs *out,
-                              char note[AUDIT_NOTE], gka_error *error) {
-    gka_profile profile;
+static gka_status run_profile(const audit_case *c, const gka_right_kernel *right,
+                              const gka_kernel *kernel, gka_outputs *out, char note[AUDIT_NOTE],
+                              gka_error *error) {
+    const gka_profile *const profile = &kernel->profile;
     gka_problem problem = *c->problem;
-    gka_status status = make_profile(c, m, &profile, error);
-    if (m->chunk != 0)
-        problem.chunk_size = m->chunk;
+    if (right->chunk != 0)
+        problem.chunk_size = right->chunk;
     gka_error why = {0};
-    if (status == GKA_OK && gka_chunk_check(&problem, &profile, &why) != GKA_OK)
+    if (gka_kernel_check(kernel, &problem, &why) != GKA_OK)
         return gka_audit_does_not_apply(note, why.text);
-    if (m->chunk == c->problem->chunk_size)
+    if (right->chunk == c->problem->chunk_size)
         return gka_audit_does_not_apply(note, "the golden's own chunk size");
-    const bool rounds = (profile.released & ~(1u << GKA_POINT_ARITHMETIC)) != 0;
+    const bool rounds = (profile->released & ~(1u << GKA_POINT_ARITHMETIC)) != 0;
     if (rounds && !sixteen_bits(c->problem))
         return gka_audit_does_not_apply(note, "rounds to 16 bits; the inputs have more");
-    if (profile.low_states && !profile.fp16)
+    if (profile->low_states && !profile->fp16)
         return gka_audit_does_not_apply(note, "states in bf16 are a mistake: see bf16");
     /* The states before each chunk are others when chunks are. */
-    const unsigned wanted = m->chunk != 0 ? c->wanted & ~GKA_BIT(H_CHUNK) : c->wanted;
-    const bool cg = profile.form == GKA_FORM_CG || profile.form == GKA_FORM_CG_CONSISTENT;
-    if (cg && !steps_converge(c, note))
+    const unsigned wanted = right->chunk != 0 ? c->wanted & ~GKA_BIT(H_CHUNK) : c->wanted;
+    const bool cg = profile->form == GKA_FORM_CG || profile->form == GKA_FORM_CG_CONSISTENT;
+    if ((cg || right->steps != GKA_STEPS_ASKED) && !steps_converge(c, note))
         return GKA_OK;
-    if (status == GKA_OK)
-        status = gka_golden_steps(&problem, &profile, wanted, out, error);
+    const gka_status status = gka_golden_steps(&problem, profile, wanted, out, error);
     if (status == GKA_OK && rounds)
         leave_out_nan(c, out, note);
     return status;
@@ -123,12 +104,12 @@ static gka_status run_profile(const audit_case *c, const audit_member *m, gka_ou
 
 /* ---- other kernels ------------------------------------------------------------------------- */
 
-/* The recurrence over tokens in an arithmetic, the member's `profile`. Of room layer, which has no
- * h_chunk. */
-gka_status gka_audit_run_tokens(const audit_case *c, const audit_member *m, gka_outputs *out,
-                                char note[AUDIT_NOTE], gka_error *error) {
-    const gka_status status = gka_golden_by_tokens(c->problem, m->profile, c->wanted, out, error);
-    if (status == GKA_OK && m->is.accept)
+/* The recurrence over tokens. Of room layer, which has no h_chunk. */
+static gka_status run_tokens(const audit_case *c, const gka_kernel *kernel, gka_outputs *out,
+                             char note[AUDIT_NOTE], gka_error *error) {
+    const gka_status status =
+        gka_golden_by_tokens(c->problem, kernel->policy.name, c->wanted, out, error);
+    if (status == GKA_OK)
         leave_out_nan(c, out, note);
     return status;
 }
@@ -137,7 +118,7 @@ gka_status gka_audit_run_tokens(const audit_case *c, const audit_member *m, gka_
  * <p, q> for <p, (H + lambda) x>: good for an x that solves, which neither a few steps give nor,
  * with its residual, the three-term form (quick, ragged: layer.dg of a row .32 off where the others
  * have .1). They have no cotangents of the final states. */
-static gka_status run_cuda(const audit_case *c, const audit_member *m, gka_outputs *out,
+static gka_status run_cuda(const audit_case *c, const gka_kernel *kernel, gka_outputs *out,
                            char note[AUDIT_NOTE], gka_error *error) {
     const gka_problem *const p = c->problem;
     if (p->dh_final.data != NULL || p->du_final.data != NULL)
@@ -161,8 +142,8 @@ static gka_status run_cuda(const audit_case *c, const audit_member *m, gka_outpu
     for (int pass = 0; pass < PASSES && status == GKA_OK; pass++)
         if (some[pass])
             status = pass == FORWARD
-                         ? gka_replay_forward(p, m->form, &passes[pass], &why)
-                         : gka_replay_backward(p, m->form, pass == LAYER, out->of[GKA_OUT_X],
+                         ? gka_replay_forward(p, kernel->form, &passes[pass], &why)
+                         : gka_replay_backward(p, kernel->form, pass == LAYER, out->of[GKA_OUT_X],
                                                out->of[GKA_OUT_FRO], &passes[pass], &why);
     if (status == GKA_UNSUPPORTED) {
         gka_golden_free(out);
@@ -175,9 +156,8 @@ static gka_status run_cuda(const audit_case *c, const audit_member *m, gka_outpu
 }
 
 /* The released kernel for one token: x fro h_final. */
-static gka_status run_decode(const audit_case *c, const audit_member *m, gka_outputs *out,
+static gka_status run_decode(const audit_case *c, const gka_kernel *kernel, gka_outputs *out,
                              char note[AUDIT_NOTE], gka_error *error) {
-    gka_profile profile;
     gka_error why = {0};
     for (int64_t n = 0; n < c->problem->N; n++) {
         const gka_span span = gka_problem_span(c->problem, n);
@@ -186,13 +166,11 @@ static gka_status run_decode(const audit_case *c, const audit_member *m, gka_out
     }
     gka_status status = gka_golden_allocate(
         c->problem, c->wanted & (GKA_BIT(X) | GKA_BIT(FRO) | GKA_BIT(H_FINAL)), out, error);
-    if (status == GKA_OK)
-        status = make_profile(c, m, &profile, error);
     if (status != GKA_OK)
         return status;
     gka_outputs one = {
         .x = out->of[GKA_OUT_X], .fro = out->of[GKA_OUT_FRO], .h_final = out->of[GKA_OUT_H_FINAL]};
-    status = gka_chunk_decode(c->problem, &profile, &one, &why);
+    status = gka_chunk_decode(c->problem, &kernel->profile, &one, &why);
     if (status == GKA_OUT_OF_MEMORY)
         return gka_fail(error, status, "%s", why.text);
     if (status != GKA_OK) {
@@ -205,49 +183,48 @@ static gka_status run_decode(const audit_case *c, const audit_member *m, gka_out
 
 /* ---- the panel ----------------------------------------------------------------------------- */
 
-#define RIGHT(name, what) .is = {name, what, true}
+gka_status gka_audit_run_right(const audit_case *c, const audit_member *m, gka_outputs *out,
+                               char note[AUDIT_NOTE], gka_error *error) {
+    const gka_right_kernel *const right = m->right;
+    gka_kernel kernel;
+    gka_error why = {0};
+    const gka_status status = gka_right_kernel_find(NULL, right, c->problem, &kernel, &why);
+    if (status == GKA_UNSUPPORTED)
+        return gka_audit_does_not_apply(note, why.text);
+    if (status != GKA_OK)
+        return gka_fail(error, status, "%s", why.text);
+    if (strcmp(right->kernel, "steps") == 0)
+        return run_steps(c, out, error);
+    switch (kernel.engine) {
+    case GKA_ENGINE_ORACLE: return run_exact(c, out, note, error);
+    case GKA_ENGINE_TOKENS: return run_tokens(c, &kernel, out, note, error);
+    case GKA_ENGINE_REPLAY: return run_cuda(c, &kernel, out, note, error);
+    case GKA_ENGINE_CHUNKS: break;
+    }
+    return kernel.decode ? run_decode(c, &kernel, out, note, error)
+                         : run_profile(c, right, &kernel, out, note, error);
+}
 
-const audit_member gka_audit_right[] = {
-    {RIGHT("steps", "num_iter iterations in binary64, rounded once"), run_steps},
-    {RIGHT("exact", "the exact solution, rounded once"), run_exact},
-    {RIGHT("h100", "the released kernels on an H100"), run_profile, .profile = "h100"},
-    {RIGHT("h100-c16", "... in chunks of 16"), run_profile, .profile = "h100", .chunk = 16},
-    {RIGHT("h100-c32", "... in chunks of 32"), run_profile, .profile = "h100", .chunk = 32},
-    {RIGHT("h100-c64", "... in chunks of 64"), run_profile, .profile = "h100", .chunk = 64},
-    {RIGHT("h100-c128", "... in chunks of 128"), run_profile, .profile = "h100", .chunk = 128},
-    {RIGHT("h100-w2", "... the solver by 2 warps; order of sums derived, not measured"),
-     run_profile, .profile = "h100", .settings = {"num_warps=2"}},
-    {RIGHT("h100-w8", "... the solver by 8 warps; order of sums derived, not measured"),
-     run_profile, .profile = "h100", .settings = {"num_warps=8"}},
-    {RIGHT("a100", "... with the tensor core of an A100"), run_profile, .profile = "h100",
-     .device = "a100"},
-    {RIGHT("fp32-states", "... with chunk states kept and read in binary32"), run_profile,
-     .profile = "h100",
-     .settings = {"state_operand=exact", "state_snapshot=exact", "output_state=exact",
-                  "grad_state=exact"}},
-    {RIGHT("two-term", "... with the two-term form of the iteration"), run_profile,
-     .profile = "h100", .form = GKA_TWO_TERM},
-    {RIGHT("cg-consistent", "... with as many steps of conjugate gradients"), run_profile,
-     .profile = "h100", .form = GKA_FORM_CG_CONSISTENT},
-    {RIGHT("fp32-norm", "... with the norm of H squared and summed in binary32"), run_profile,
-     .profile = "h100", .settings = {"norm_square=exact", "norm_reduce=exact"}},
-    {RIGHT("low-states", "... with states carried from chunk to chunk in fp16"), run_profile,
-     .profile = "h100", .settings = {"states=low"}},
-    {RIGHT("decode", "the released kernel for one token"), run_decode, .profile = "h100"},
-    {RIGHT("cuda", "the kernels of src/cuda"), run_cuda, .form = GKA_TWO_TERM},
-    {RIGHT("points", "every rounding point of the released kernels, without a tensor core"),
-     run_profile, .profile = "ieee32", .settings = {"all=released"}},
-    {RIGHT("ieee32", "binary32 with fused multiply-adds, no bf16 inside"), run_profile,
-     .profile = "ieee32"},
-    {RIGHT("ieee32-c16", "... in chunks of 16"), run_profile, .profile = "ieee32", .chunk = 16},
-    {RIGHT("ieee32-c128", "... in chunks of 128"), run_profile, .profile = "ieee32", .chunk = 128},
-    {RIGHT("ieee32-two-term", "... with the two-term form"), run_profile, .profile = "ieee32",
-     .form = GKA_TWO_TERM},
-    {RIGHT("tokens", "the recurrence token by token in binary32, nothing fused"),
-     gka_audit_run_tokens, .profile = "fp32"},
-    {RIGHT("tokens-fma", "... fused"), gka_audit_run_tokens, .profile = "fp32/fma"},
-    {RIGHT("tokens-pairwise", "... sums by halves"), gka_audit_run_tokens,
-     .profile = "fp32/pairwise"},
-};
+audit_member gka_audit_right(size_t i) {
+    const gka_right_kernel *const right = &gka_right_kernels[i];
+    return (audit_member){
+        .is = {right->name, right->what, true}, .run = gka_audit_run_right, .right = right};
+}
 
-const size_t gka_audit_right_count = sizeof gka_audit_right / sizeof *gka_audit_right;
+/* Below the tolerance of a judged output lies a panel; in which of its tolerances does the kernel
+ * take part? */
+bool gka_audit_took_part(const golden_reference *golden, unsigned judged,
+                         const gka_right_kernel *right) {
+    for (int i = 0; i < GKA_OUTPUTS; i++) {
+        const gka_panel *const panel = golden->panel[i];
+        if (!(judged >> i & 1))
+            continue;
+        const gka_takes takes =
+            panel == NULL ? GKA_TAKES_ALL : gka_panel_takes(panel->kind, right, &golden->problem);
+        const bool also =
+            panel == gka_panel_overflow && right->takes[GKA_PANEL_TF32] == GKA_TAKES_ALL;
+        if (also || (takes == GKA_TAKES_F ? i == GKA_OUT_FRO : takes != GKA_TAKES_NO))
+            return true;
+    }
+    return false;
+}

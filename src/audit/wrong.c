@@ -581,7 +581,7 @@ static gka_status run_coarse(const audit_case *c, const audit_member *m, gka_out
                              char note[AUDIT_NOTE], gka_error *error) {
     if (m->unless != NULL && c->problem->q.dtype != (gka_dtype)m->parameter)
         return gka_audit_does_not_apply(note, m->unless);
-    return gka_audit_run_tokens(c, m, out, note, error);
+    return gka_golden_by_tokens(c->problem, m->policy, c->wanted, out, error);
 }
 
 /* The output stage reads U_t the wrong way round: o = s U_t q'. The same as keys for values and
@@ -708,11 +708,11 @@ const audit_member gka_audit_wrong[] = {
      .unless = "no alpha"},
     {WRONG("alpha_twice", "alpha goes through the sigmoid a second time"), run_changed,
      .change = alpha_twice, .unless = "no alpha"},
-    {WRONG("bf16", "sums, states and iterates in bf16"), run_coarse, .profile = "bf16"},
-    {WRONG("fp16", "sums, states and iterates in fp16"), run_coarse, .profile = "fp16",
+    {WRONG("bf16", "sums, states and iterates in bf16"), run_coarse, .policy = "bf16"},
+    {WRONG("fp16", "sums, states and iterates in fp16"), run_coarse, .policy = "fp16",
      .parameter = GKA_F16, .unless = "not the inputs' type: see bf16"},
     {WRONG("tf32", "operands of products in tf32, a framework's default for binary32"), run_coarse,
-     .profile = "tf32-mixed", .parameter = GKA_F32, .unless = "16 bits fit into tf32"},
+     .policy = "tf32-mixed", .parameter = GKA_F32, .unless = "16 bits fit into tf32"},
     {WRONG("ridge", "the ridge is not differentiated"), run_ridge},
     {WRONG("exclusive_dg", "the reverse cumulative sum of dg leaves out the token's own"),
      run_exclusive_dg},

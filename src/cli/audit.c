@@ -19,7 +19,7 @@ static void cell_margin(cli_table *table, double margin) {
 }
 
 static const char *name_of(const gka_audit *audit, int row) {
-    return row < 0 ? "-" : audit->rows[row].member->name;
+    return row < 0 ? "-" : audit->rows[row].member.name;
 }
 
 static gka_status print_tensors(FILE *out, const gka_audit *audit) {
@@ -43,21 +43,30 @@ static gka_status print_tensors(FILE *out, const gka_audit *audit) {
 static const char *verdict_of(const gka_audit_row *row) {
     if (!row->applies)
         return "-";
-    if (row->member->accept)
+    if (row->member.accept)
         return row->good ? "passes" : "FAILS";
     return row->good ? "caught" : "PASSES";
 }
 
+/* Whether a right kernel took part in making the tolerances. */
+static const char *part_of(const gka_audit_row *row) {
+    if (!row->applies || !row->member.accept)
+        return "-";
+    return row->took_part ? "made" : "independent";
+}
+
 /* The member, what became of it, and the tensor that says so. */
 static gka_status print_members(FILE *out, const gka_audit *audit) {
-    static const char *const headings[] = {"<panel", "<member",   "<verdict", "<tensor",
-                                           "error",  "tolerance", "margin",   "<note"};
+    static const char *const headings[] = {"<panel",    "<member", "<tolerances",
+                                           "<verdict",  "<tensor", "error",
+                                           "tolerance", "margin",  "<note"};
     cli_table table;
     cli_table_start(&table, headings, sizeof headings / sizeof *headings);
     for (size_t i = 0; i < audit->row_count; i++) {
         const gka_audit_row *const row = &audit->rows[i];
-        cli_cell(&table, "%s", row->member->accept ? "accept" : "reject");
-        cli_cell(&table, "%s", row->member->name);
+        cli_cell(&table, "%s", row->member.accept ? "accept" : "reject");
+        cli_cell(&table, "%s", row->member.name);
+        cli_cell(&table, "%s", part_of(row));
         cli_cell(&table, "%s", verdict_of(row));
         cli_cell(&table, "%s", row->by < 0 ? "-" : audit->tensors[row->by].name);
         cli_cell_real_or_dash(&table, row->by < 0 ? NAN : row->errors[row->by]);
@@ -69,22 +78,25 @@ static gka_status print_members(FILE *out, const gka_audit *audit) {
 }
 
 static bool not_told_apart(const gka_audit_row *row) {
-    return row->applies && !row->member->accept && !(row->margin >= GKA_AUDIT_MARGIN);
+    return row->applies && !row->member.accept && !(row->margin >= GKA_AUDIT_MARGIN);
 }
 
 static void print_summary(FILE *out, const gka_audit *audit) {
-    fprintf(out, "%zu of %zu right kernels pass, %zu of %zu mistakes are caught\n", audit->accepted,
-            audit->accepts, audit->rejected, audit->rejects);
+    fprintf(out,
+            "%zu of %zu right kernels pass (%zu of %zu took no part in making the tolerances), "
+            "%zu of %zu mistakes are caught\n",
+            audit->accepted, audit->accepts, audit->independent, audit->independents,
+            audit->rejected, audit->rejects);
     for (size_t i = 0; i < audit->row_count; i++)
         if (not_told_apart(&audit->rows[i]))
-            fprintf(out, "cannot tell apart: %s (%s): margin %.2f\n", audit->rows[i].member->name,
-                    audit->rows[i].member->what, audit->rows[i].margin);
+            fprintf(out, "cannot tell apart: %s (%s): margin %.2f\n", audit->rows[i].member.name,
+                    audit->rows[i].member.what, audit->rows[i].margin);
 }
 
 /* ---- JSON ---------------------------------------------------------------------------------- */
 
 static json_t *name_or_null(const gka_audit *audit, int row) {
-    return row < 0 ? json_null() : json_string(audit->rows[row].member->name);
+    return row < 0 ? json_null() : json_string(audit->rows[row].member.name);
 }
 
 static json_t *json_tensor(const gka_audit *audit, const gka_audit_tensor *tensor, bool *good) {
@@ -102,12 +114,14 @@ static json_t *json_tensor(const gka_audit *audit, const gka_audit_tensor *tenso
 
 static json_t *json_member(const gka_audit *audit, const gka_audit_row *row, bool *good) {
     cli_builder o = {json_object(), true}, errors = {json_object(), true};
-    cli_put(&o, "name", json_string(row->member->name));
-    cli_put(&o, "what", json_string(row->member->what));
-    cli_put(&o, "panel", json_string(row->member->accept ? "accept" : "reject"));
+    cli_put(&o, "name", json_string(row->member.name));
+    cli_put(&o, "what", json_string(row->member.what));
+    cli_put(&o, "panel", json_string(row->member.accept ? "accept" : "reject"));
     cli_put(&o, "applies", json_boolean(row->applies));
     cli_put(&o, "note", cli_json_text(row->note));
     cli_put(&o, "good", row->applies ? json_boolean(row->good) : json_null());
+    if (row->member.accept)
+        cli_put(&o, "took_part", row->applies ? json_boolean(row->took_part) : json_null());
     cli_put(&o, "margin", cli_json_real_or_null(row->margin));
     cli_put(&o, "by", row->by < 0 ? json_null() : json_string(audit->tensors[row->by].name));
     for (size_t t = 0; t < audit->tensor_count; t++)
@@ -129,6 +143,8 @@ static json_t *json_audit(const char *path, const gka_audit *audit, bool *good) 
     cli_put(&o, "members", members.value);
     cli_put(&o, "accepts", json_integer((json_int_t)audit->accepts));
     cli_put(&o, "accepted", json_integer((json_int_t)audit->accepted));
+    cli_put(&o, "independents", json_integer((json_int_t)audit->independents));
+    cli_put(&o, "independent", json_integer((json_int_t)audit->independent));
     cli_put(&o, "rejects", json_integer((json_int_t)audit->rejects));
     cli_put(&o, "rejected", json_integer((json_int_t)audit->rejected));
     cli_put(&o, "margin", cli_json_real_or_null(audit->margin));
@@ -180,7 +196,7 @@ static int audit_golden(cli *c, const cli_audit_request *r, cli_json *json) {
 
 /* What became of a mistake in all cases. */
 typedef struct mistake {
-    const gka_audit_member *member;
+    gka_audit_member member;
     size_t applies, caught;
     int best; /* the case with the largest margin; -1: none */
     double margin;
@@ -190,18 +206,20 @@ typedef struct audits {
     const gka_suite *suite;
     gka_audit *of; /* each case */
     mistake *mistakes;
-    size_t mistake_count, caught, accepts, accepted;
+    size_t mistake_count, caught, accepts, accepted, independents, independent;
 } audits;
 
 static void add_case(audits *a, size_t i) {
     const gka_audit *const audit = &a->of[i];
     a->accepts += audit->accepts;
     a->accepted += audit->accepted;
+    a->independents += audit->independents;
+    a->independent += audit->independent;
     for (size_t m = 0; m < audit->row_count; m++) {
         const gka_audit_row *const row = &audit->rows[m];
         mistake *const mine = &a->mistakes[m];
         mine->member = row->member;
-        if (!row->applies || row->member->accept)
+        if (!row->applies || row->member.accept)
             continue;
         mine->applies++;
         mine->caught += row->good;
@@ -224,7 +242,7 @@ static gka_status print_cases(FILE *out, const audits *a) {
         for (size_t m = 0; m < audit->row_count && used < sizeof names; m++)
             if (not_told_apart(&audit->rows[m]))
                 used += (size_t)snprintf(names + used, sizeof names - used, "%s%s",
-                                         used == 0 ? "" : " ", audit->rows[m].member->name);
+                                         used == 0 ? "" : " ", audit->rows[m].member.name);
         cli_cell(&table, "%s", a->suite->entries[i].name);
         cli_cell(&table, "%zu of %zu", audit->accepted, audit->accepts);
         cli_cell(&table, "%zu of %zu", audit->rejected, audit->rejects);
@@ -241,18 +259,18 @@ static gka_status print_mistakes(FILE *out, const audits *a) {
     cli_table_start(&table, headings, sizeof headings / sizeof *headings);
     for (size_t m = 0; m < a->mistake_count; m++) {
         const mistake *const mine = &a->mistakes[m];
-        if (mine->member->accept)
+        if (mine->member.accept)
             continue;
         const gka_audit *const audit = mine->best < 0 ? NULL : &a->of[mine->best];
         const int by = audit == NULL ? -1 : audit->rows[m].by;
-        cli_cell(&table, "%s", mine->member->name);
+        cli_cell(&table, "%s", mine->member.name);
         cli_cell(&table, "%zu of %zu", mine->caught, mine->applies);
         cli_cell(&table, "%s", audit == NULL ? "-" : a->suite->entries[mine->best].name);
         cli_cell(&table, "%s", by < 0 ? "-" : audit->tensors[by].name);
         cli_cell_real_or_dash(&table, by < 0 ? NAN : audit->rows[m].errors[by]);
         cli_cell_real_or_dash(&table, by < 0 ? NAN : audit->tensors[by].tolerance);
         cell_margin(&table, mine->margin);
-        cli_cell(&table, "%s", mine->member->what);
+        cli_cell(&table, "%s", mine->member.what);
     }
     return cli_table_print(&table, out);
 }
@@ -262,28 +280,30 @@ static void print_failures(FILE *out, const audits *a) {
     for (size_t i = 0; i < a->suite->count; i++)
         for (size_t m = 0; m < a->of[i].row_count; m++) {
             const gka_audit_row *const row = &a->of[i].rows[m];
-            if (row->member->accept && row->applies && !row->good)
+            if (row->member.accept && row->applies && !row->good)
                 fprintf(out, "%s: %s fails: %s %.3g > %.3g\n", a->suite->entries[i].name,
-                        row->member->name, a->of[i].tensors[row->by].name, row->errors[row->by],
+                        row->member.name, a->of[i].tensors[row->by].name, row->errors[row->by],
                         a->of[i].tensors[row->by].tolerance);
         }
     for (size_t m = 0; m < a->mistake_count; m++)
-        if (!a->mistakes[m].member->accept && a->mistakes[m].caught == 0)
+        if (!a->mistakes[m].member.accept && a->mistakes[m].caught == 0)
             fprintf(out,
                     a->mistakes[m].applies > 0 ? "no case catches %s\n" : "%s applies to no case\n",
-                    a->mistakes[m].member->name);
+                    a->mistakes[m].member.name);
     size_t mistakes = 0;
     for (size_t m = 0; m < a->mistake_count; m++)
-        mistakes += !a->mistakes[m].member->accept;
-    fprintf(out, "%zu case%s: %zu of %zu right kernels pass, %zu of %zu mistakes are caught\n",
-            a->suite->count, a->suite->count == 1 ? "" : "s", a->accepted, a->accepts, a->caught,
-            mistakes);
+        mistakes += !a->mistakes[m].member.accept;
+    fprintf(out,
+            "%zu case%s: %zu of %zu right kernels pass (%zu of %zu took no part in making the "
+            "tolerances), %zu of %zu mistakes are caught\n",
+            a->suite->count, a->suite->count == 1 ? "" : "s", a->accepted, a->accepts,
+            a->independent, a->independents, a->caught, mistakes);
 }
 
 static json_t *json_mistake(const audits *a, const mistake *mine, bool *good) {
     cli_builder o = {json_object(), true};
-    cli_put(&o, "name", json_string(mine->member->name));
-    cli_put(&o, "what", json_string(mine->member->what));
+    cli_put(&o, "name", json_string(mine->member.name));
+    cli_put(&o, "what", json_string(mine->member.what));
     cli_put(&o, "applies", json_integer((json_int_t)mine->applies));
     cli_put(&o, "caught", json_integer((json_int_t)mine->caught));
     cli_put(&o, "best",
@@ -299,10 +319,14 @@ static json_t *json_suite(const char *path, const audits *a, bool *good) {
     for (size_t i = 0; i < a->suite->count; i++)
         cli_append(&cases, json_audit(a->suite->entries[i].name, &a->of[i], good));
     for (size_t m = 0; m < a->mistake_count; m++)
-        if (!a->mistakes[m].member->accept)
+        if (!a->mistakes[m].member.accept)
             cli_append(&mistakes, json_mistake(a, &a->mistakes[m], good));
     cli_put(&o, "suite", cli_json_text(path));
     cli_put(&o, "cases", cases.value);
+    cli_put(&o, "accepts", json_integer((json_int_t)a->accepts));
+    cli_put(&o, "accepted", json_integer((json_int_t)a->accepted));
+    cli_put(&o, "independents", json_integer((json_int_t)a->independents));
+    cli_put(&o, "independent", json_integer((json_int_t)a->independent));
     cli_put(&o, "mistakes", mistakes.value);
     *good &= o.good && cases.good && mistakes.good;
     return o.value;
@@ -331,7 +355,7 @@ static int audit_cases(cli *c, const cli_audit_request *r, audits *a) {
 static int report_suite(cli *c, const cli_audit_request *r, audits *a, cli_json *json) {
     size_t missed = 0;
     for (size_t m = 0; m < a->mistake_count; m++)
-        if (!a->mistakes[m].member->accept)
+        if (!a->mistakes[m].member.accept)
             *(a->mistakes[m].caught > 0 ? &a->caught : &missed) += 1;
     if (!cli_json_takes_stdout(json)) {
         if (print_cases(c->out, a) != GKA_OK || (fputc('\n', c->out), false) ||
@@ -380,10 +404,10 @@ static int write_member(cli *c, const cli_audit_request *r) {
         cli_nearest nearest = cli_nearest_to(r->write);
         char hint[96];
         for (size_t i = 0; i < gka_audit_count(); i++)
-            cli_nearest_try(&nearest, gka_audit_member_at(i)->name);
+            cli_nearest_try(&nearest, gka_audit_member_at(i).name);
         char names[2048] = "";
         for (size_t i = 0, n = 0; i < gka_audit_count() && n < sizeof names; i++)
-            n += (size_t)snprintf(names + n, sizeof names - n, " %s", gka_audit_member_at(i)->name);
+            n += (size_t)snprintf(names + n, sizeof names - n, " %s", gka_audit_member_at(i).name);
         return cli_fail(c, "--write: no member '%.60s' in the panels%s%s%s", r->write,
                         cli_nearest_hint(&nearest, hint), hint[0] == '\0' ? "; these are:" : "",
                         hint[0] == '\0' ? names : "");

@@ -9,6 +9,7 @@
 #include "gka/golden.h"
 #include "golden/inputs.h"
 #include "judge/values.h"
+#include "kernel/panel.h"
 
 /* rel_err over the tensor, and the row error of gka/golden.h. */
 typedef struct golden_error {
@@ -57,6 +58,8 @@ typedef struct golden_reference {
     golden_error tolerance[GKA_OUTPUTS]; /* against steps; NaN: none */
     golden_error by_exact[GKA_OUTPUTS];  /* against exact, for kernels that converge; NaN: none */
     golden_error by_through[GKA_OUTPUTS];
+    const gka_panel
+        *panel[GKA_OUTPUTS]; /* that made the tolerance against steps; NULL: none known */
     gka_outputs steps, exact;
     gka_outputs through; /* of some gradients, the derivative of the steps */
 } golden_reference;

@@ -68,6 +68,8 @@ static gka_status read_tolerances(golden_reference *r, gka_error *error) {
         const json_t *const exact = json_object_get(one, "exact");
         r->by_exact[i] = exact != NULL ? pair_of(exact) : r->tolerance[i];
         r->by_through[i] = pair_of(json_object_get(one, "through"));
+        const char *const kernels = json_string_value(json_object_get(one, "panel_kernels"));
+        r->panel[i] = kernels == NULL ? NULL : gka_panel_find(kernels);
         r->wanted |= (one != NULL ? 1u : 0u) << i;
     }
     json_decref(root);
