@@ -77,7 +77,7 @@ static gka_status sort_tensors(job *j, gka_error *error) {
         const gka_tensor *const tensor = gka_file_tensor(j->file, i);
         if (is_ref(tensor->name))
             v->ref_count++;
-        else if (gka_output_find(tensor->name) < 0 && !is_input(tensor->name))
+        else if (gka_judge_find(tensor->name) < 0 && !is_input(tensor->name))
             v->others[v->other_count++] = tensor;
     }
     for (size_t i = 0; i < gka_file_unread_count(j->file); i++) {

@@ -24,7 +24,8 @@ static int make(void **state) {
     if (r.code != 0 || index == NULL || SHA256File(GOLDEN, hash) == NULL)
         return 1;
     (void)fprintf(index,
-                  "{\"suite\": \"one\", \"cases\": [{\"name\": \"g\", \"file\": "
+                  "{\"suite\": \"one\", \"golden\": \"2\", \"complete\": true, \"cases\": "
+                  "[{\"name\": \"g\", \"file\": "
                   "\"g.safetensors\", \"sha256\": \"%s\"}]}",
                   hash);
     return fclose(index);

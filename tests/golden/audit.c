@@ -151,7 +151,7 @@ static void test_kernels_of_their_own(void **state) {
                  {"{\"T\": 1, \"D\": 64, \"h0\": true, " CONVERGED,
                   {"decode", "cuda", "h100"},
                   "",
-                  {"all-w1", "cg-mix"}}};
+                  {"cg-mix"}}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         gka_file *const file = make(cases[i].json, NULL, CANDIDATE);
         gka_audit audit = audit_of(file);

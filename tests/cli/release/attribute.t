@@ -15,20 +15,20 @@ $ gka attribute $DATA/h100/iid_ungated.safetensors
 > sqrt               3.11e-08  3.05e-08  8.63e-09   6.06e-03   2.66e-03   1.29e-02
 > parameters                0  2.20e-08  1.34e-08   6.06e-03   2.66e-03   1.29e-02
 > divide                    0  1.19e-08  1.40e-09   6.06e-03   2.66e-03   1.27e-02
-> exp                       0         0         0   6.06e-03   2.66e-03   1.29e-02
-> state_operand             0         0         0   6.06e-03   2.66e-03   1.30e-02
-> mask                      0         0         0   6.06e-03   2.66e-03   1.29e-02
+> exp                       0         0  2.87e-16   6.06e-03   2.66e-03   1.29e-02
+> state_operand             0         0  2.87e-16   6.06e-03   2.66e-03   1.30e-02
+> mask                      0         0  2.87e-16   6.06e-03   2.66e-03   1.29e-02
 > mix                       0         0  9.48e-03   6.06e-03   2.66e-03   9.48e-03
 > output_state              0         0  3.44e-03   6.06e-03   2.66e-03   1.24e-02
 > output_score              0         0  1.00e-03   6.06e-03   2.66e-03   1.29e-02
 > store_o                   0         0  1.68e-03   6.06e-03   2.66e-03   1.28e-02
-> decode_outer              0         0         0   6.06e-03   2.66e-03   1.29e-02
-> grad_state                0         0         0   6.06e-03   2.66e-03   1.29e-02
-> grad_operand              0         0         0   6.06e-03   2.66e-03   1.29e-02
-> grad_dot                  0         0         0   6.06e-03   2.66e-03   1.29e-02
-> grad_weight               0         0         0   6.06e-03   2.66e-03   1.29e-02
-> store_grad                0         0         0   6.06e-03   2.66e-03   1.29e-02
-> h0_sign                   0         0         0   6.06e-03   2.66e-03   1.29e-02
+> decode_outer              0         0  2.87e-16   6.06e-03   2.66e-03   1.29e-02
+> grad_state                0         0  2.87e-16   6.06e-03   2.66e-03   1.29e-02
+> grad_operand              0         0  2.87e-16   6.06e-03   2.66e-03   1.29e-02
+> grad_dot                  0         0  2.87e-16   6.06e-03   2.66e-03   1.29e-02
+> grad_weight               0         0  2.87e-16   6.06e-03   2.66e-03   1.29e-02
+> store_grad                0         0  2.87e-16   6.06e-03   2.66e-03   1.29e-02
+> h0_sign                   0         0  2.87e-16   6.06e-03   2.66e-03   1.29e-02
 > (all as released)         -         -         -   6.06e-03   2.66e-03   1.29e-02
 >
 > norm_reduce alone makes 100 % of f; store_x alone makes 62 % of x; mix alone makes 73 % of o
@@ -36,9 +36,9 @@ $ gka attribute --form=two-term $DATA/h100/d64.safetensors | tail -1
 > mask alone makes 88 % of f; store_x alone makes 72 % of x; mix alone makes 83 % of o
 $ gka attribute --json=- $DATA/h100/d64.safetensors | head -4
 > {
+>   "schema": 1,
 >   "file": "$DATA/h100/d64.safetensors",
 >   "form": "three-term",
->   "reference": "steps",
 $ gka attribute --problem=repeat --T=64 --D=32 --form=two-term | tail -1
 > mask alone makes 99 % of f; store_x alone makes 95 % of x; mix alone makes 98 % of o
 Repaired kernels: two-term, with x and p kept in two bf16 parts.

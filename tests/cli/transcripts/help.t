@@ -57,101 +57,93 @@ $ gka verify --help
 > gka verify - judge computed tensors against the exact answer for their inputs
 >
 > Usage: gka verify [OPTION...] [FILE...]
->   -h, --help                              print this text
->       --oracle=fp64|certified|mpfr        how the exact value is computed
->                                           (certified)
->       --inputs=FILE                       take inputs and parameters from this
->                                           file, or from the one of the same
->                                           name in this directory
->       --json=OUT                          write the figures as JSON
->       --tolerance=NAME=VALUE              require rel_err <= VALUE of the
->                                           tensor NAME; may be repeated
->       --emulate=K[,K2..]                  replay kernels too: h100,
->                                           h100/two-term, cuda, tokens/fp32,
->                                           ... (gka/kernel.h); without outputs
->                                           in FILE: what they would lose
->       --per-head                          with --emulate: a row for each head
->       --csv=OUT                           with --emulate: the heads' rows as
->                                           CSV
->       --form=FORM                         form of the iteration that is
->                                           replayed: three-term, two-term, cg,
->                                           cg-consistent
->       --set=SETTING                       switch one rounding of the replay,
->                                           or repair it (below); may be repeated
->       --show-ref                          judge the file's own ref.* tensors
->                                           too
+>   -h, --help                                print this text
+>       --oracle=fp64|certified|mpfr          how the exact value is computed
+>                                             (certified)
+>       --inputs=FILE                         take inputs and parameters from
+>                                             this file, or from the one of the
+>                                             same name in this directory
+>       --json=OUT                            write the figures as JSON
+>       --tolerance=NAME=VALUE                require rel_err <= VALUE of the
+>                                             tensor NAME; may be repeated
+>       --emulate=K[,K2..]                    replay kernels too: h100,
+>                                             h100/two-term, cuda, tokens/fp32,
+>                                             ... (gka/kernel.h); without
+>                                             outputs in FILE: what they would
+>                                             lose
+>       --per-head                            with --emulate: a row for each head
+>       --csv=OUT                             with --emulate: the heads' rows as
+>                                             CSV
+>       --form=FORM                           form of the iteration that is
+>                                             replayed: three-term, two-term,
+>                                             cg, cg-consistent
+>       --set=SETTING                         switch one rounding of the replay,
+>                                             or repair it (below); may be
+>                                             repeated
+>       --show-ref                            judge the file's own ref.* tensors
+>                                             too
 >
 > By a golden:
->       --against=GOLDEN                 judge by this file's references and
->                                        tolerances, made by gka golden; or a
->                                        suite's folder
->       --map=THEIRS=OURS                the candidate calls the golden's tensor
->                                        OURS THEIRS; may be repeated
->       --layout=bthd|bhtd               axes of the candidate's token tensors
->                                        (bthd)
->       --reference=steps|exact          exact: for a solver that converges
->                                        (steps)
->       --require=NAME,..|all            these outputs, or all of the golden's,
->                                        must be there and be judged
->       --given=LIST                     judge later stages only locally, at the
->                                        candidate's own x, p, f, h_chunk
->       --given-from=OTHER               ... or at those of this file
->       --junit=OUT                      write verdicts as JUnit
->       --against=GOLDEN                    judge by this file's references and
->                                           tolerances, made by gka golden; or a
->                                           suite's folder
->       --map=THEIRS=OURS                   FILE calls the golden's tensor OURS
->                                           THEIRS; may be repeated
->       --reference=steps|exact             exact: for a solver that converges
->                                           (steps)
->       --require=NAME,..|all               these outputs, or all of the
->                                           golden's, must be there and be judged
->       --given=LIST                        judge later stages only locally, at
->                                           FILE's own x, p, f, h_chunk
->       --given-from=OTHER                  ... or at those of this file
->       --junit=OUT                         write verdicts as JUnit
+>       --against=GOLDEN                      judge by this file's references
+>                                             and tolerances, made by gka
+>                                             golden; or a suite's folder
+>       --map=THEIRS=OURS                     the candidate calls the golden's
+>                                             tensor OURS THEIRS; may be repeated
+>       --reference=steps|exact               exact: for a solver that converges
+>                                             (steps)
+>       --gradients=implicit|through|auto     through: of the steps themselves,
+>                                             as autograd gives them (implicit)
+>       --require=NAME,..|all                 these outputs, or all of the
+>                                             golden's, must be there and be
+>                                             judged
+>       --given=LIST                          judge later stages only locally,
+>                                             at the candidate's own x, p, f,
+>                                             h_chunk
+>       --given-from=OTHER                    ... or at those of this file
+>       --junit=OUT                           write verdicts as JUnit
 >
 > Problem, with --emulate:
->       --problem=KEYS                      iid, powerlaw, lowrank, repeat,
->                                           recall, mean, convsilu or aligned
->                                           (mean)
->       --gate=GATE                         forgetting gates: none, slow,
->                                           released, strong or init (released);
->                                           with FILE drawn in the place of its
->                                           own
->       --B=N                               B (1)
->       --T=N                               T (256)
->       --H=N                               H, query heads (1)
->       --G=N                               key/value heads, a divisor of H (H)
->       --D=N                               D (128)
->       --V=N                               V, 0: no v (D)
->       --dtype=TYPE                        of q k v alpha do dx: F64, F32,
->                                           BF16, F16, F8_E4M3 or F8_E5M2 (BF16)
->       --pairs=N                           recall: tokens that store a pair
->                                           (T/2)
->       --plain                             no beta, no alpha, no gate
->       --no-alpha                          alpha = 1
->       --h0                                initial states
->       --seed=N                            which draws (1)
->       --ridge=A                           a (0.02, or the file's)
->       --iters=R                           iterations (30, or the file's)
->       --chunk=C                           C (64, or the file's)
->       --scale=S                           s (1/sqrt(D), or the file's)
+>       --problem=KEYS                        iid, powerlaw, lowrank, repeat,
+>                                             recall, mean, convsilu or aligned
+>                                             (mean)
+>       --gate=GATE                           forgetting gates: none, slow,
+>                                             released, strong or init
+>                                             (released); with FILE drawn in the
+>                                             place of its own
+>       --B=N                                 B (1)
+>       --T=N                                 T (256)
+>       --H=N                                 H, query heads (1)
+>       --G=N                                 key/value heads, a divisor of H (H)
+>       --D=N                                 D (128)
+>       --V=N                                 V, 0: no v (D)
+>       --dtype=TYPE                          of q k v alpha do dx: F64, F32,
+>                                             BF16, F16, F8_E4M3 or F8_E5M2
+>                                             (BF16)
+>       --pairs=N                             recall: tokens that store a pair
+>                                             (T/2)
+>       --plain                               no beta, no alpha, no gate
+>       --no-alpha                            alpha = 1
+>       --h0                                  initial states
+>       --seed=N                              which draws (1)
+>       --ridge=A                             a (0.02, or the file's)
+>       --iters=R                             iterations (30, or the file's)
+>       --chunk=C                             C (64, or the file's)
+>       --scale=S                             s (1/sqrt(D), or the file's)
 >
 > Projections made into a problem, with FILE or FILE:PATTERN:
->       --layout=bthd|bhtd                  axes of its token tensors; [T,H,D]
->                                           or [H,T,D], and [T,D], too (bthd)
->       --conv=silu                         the layer's convolution of 4, drawn,
->                                           and SiLU
->       --normalise[=none|unit|rounded]     q and k to length 1 (unit), or
->                                           rounded as well; alone: unit
->       --beta                              draw beta, for k and v
->       --alpha                             draw alpha
->       --cotangents                        draw do and dx
->       --cast=fp64|fp32|bf16|fp16          round q k v alpha beta do dx to this
->                                           type
->       --fold                              beta and normalise multiplied into
->                                           q, k, v, in their type
+>       --layout=bthd|bhtd                    axes of its token tensors; [T,H,D]
+>                                             or [H,T,D], and [T,D], too (bthd)
+>       --conv=silu                           the layer's convolution of 4,
+>                                             drawn, and SiLU
+>       --normalise[=none|unit|rounded]       q and k to length 1 (unit), or
+>                                             rounded as well; alone: unit
+>       --beta                                draw beta, for k and v
+>       --alpha                               draw alpha
+>       --cotangents                          draw do and dx
+>       --cast=fp64|fp32|bf16|fp16            round q k v alpha beta do dx to
+>                                             this type
+>       --fold                                beta and normalise multiplied into
+>                                             q, k, v, in their type
 >
 > Each FILE is a safetensors file with the inputs q k [v] [alpha] [g] [h0] [u0] [do] [dx]
 > [dh_final] [du_final] [cu_seqlens], metadata ridge_ratio, num_iter, chunk_size, scale (when
@@ -179,7 +171,8 @@ $ gka verify --help
 > --set=POINT=exact leaves one rounding out (gka attribute lists them); repairs are form=,
 > operand=bf16|split|tf32|fp16 (what the products of the iteration read), store=1|2 (bf16 parts
 > of x and p), handoff=1|2 (of q', dq' and dx), margin=M (the spectrum taken to reach
-> (1 + a + M) f; 2^-6), num_iter=N.
+> (1 + a + M) f; 2^-6), num_iter=N. KERNEL.num_warps=1|2|4|8 names the configuration of one autotuned
+> kernel: solve, solve_dk, solve_dh, states, output, output_bwd, gates, or all of them.
 >
 > The default oracle is certified: double-double with a proven error bound, the same
 > bytes on every machine, 1.5 times fp64's time or so. Where it can prove nothing, fp64 takes

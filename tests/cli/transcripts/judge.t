@@ -4,7 +4,7 @@ $ gka golden --input=$DATA/h100/d64.safetensors -o golden
 $ gka judge $DATA/h100/d64.safetensors golden >new; gka verify --against=golden $DATA/h100/d64.safetensors | diff new - && tail -1 new
 > 14 judged, 0 failed, 0 missing, 0 not judged
 $ gka show golden >new; gka golden --show=golden | diff new - && head -3 new
-> golden: gka 0.1.0, stage all, inputs 055a6558392f...
+> golden: format 2, stage all, inputs 055a6558392f...
 > ridge_ratio 0.02, num_iter 30, chunk_size 64, scale 0.125
 > spec {"emulate":"none","given":"none","lo":false,"oracle":"certified","outputs":"forward,states,backward","stage":"all"}
 $ gka judge --map=g=fro $DATA/h100/d64.safetensors golden | head -5
@@ -60,18 +60,24 @@ $ gka judge --help
 > gka judge - judge a kernel's tensors by a golden, or a folder of them by a suite
 >
 > Usage: gka judge [OPTION...] CANDIDATE... GOLDEN
->   -h, --help                      print this text
->       --json=OUT                  write the figures as JSON
->       --map=THEIRS=OURS           the candidate calls the golden's tensor OURS
->                                   THEIRS; may be repeated
->       --layout=bthd|bhtd          axes of the candidate's token tensors (bthd)
->       --reference=steps|exact     exact: for a solver that converges (steps)
->       --require=NAME,..|all       these outputs, or all of the golden's, must
->                                   be there and be judged
->       --given=LIST                judge later stages only locally, at the
->                                   candidate's own x, p, f, h_chunk
->       --given-from=OTHER          ... or at those of this file
->       --junit=OUT                 write verdicts as JUnit
+>   -h, --help                                print this text
+>       --json=OUT                            write the figures as JSON
+>       --map=THEIRS=OURS                     the candidate calls the golden's
+>                                             tensor OURS THEIRS; may be repeated
+>       --reference=steps|exact               exact: for a solver that converges
+>                                             (steps)
+>       --gradients=implicit|through|auto     through: of the steps themselves,
+>                                             as autograd gives them (implicit)
+>       --require=NAME,..|all                 these outputs, or all of the
+>                                             golden's, must be there and be
+>                                             judged
+>       --given=LIST                          judge later stages only locally,
+>                                             at the candidate's own x, p, f,
+>                                             h_chunk
+>       --given-from=OTHER                    ... or at those of this file
+>       --junit=OUT                           write verdicts as JUnit
+>       --layout=bthd|bhtd                    axes of the candidate's token
+>                                             tensors (bthd)
 >
 > Each output in CANDIDATE, a safetensors file, is judged by the tolerance that GOLDEN has
 > for it. `gka golden` makes goldens and `gka show GOLDEN` prints one. The columns:
