@@ -184,7 +184,7 @@ class Check(unittest.TestCase):
         for row in ours:
             other = by_name[row["name"]]
             for key, value in row.items():
-                if key in ("error", "row_error", "steps", "local", "inherited", "total") and isinstance(value, float):
+                if key in ("error", "row_error", "steps", "local", "inherited", "total", "through") and isinstance(value, float):
                     self.assertIsInstance(other[key], float, f"{what}: {row['name']}.{key}: {value}")
                     gap = abs(value - other[key])
                     self.assertLessEqual(gap, bound * max(abs(value), 1), f"{what}: {row['name']}.{key}: {value} {other[key]}")
