@@ -6,13 +6,13 @@ $ gka verify --against=golden --junit=junit.xml --json=out.json $DATA/h100/h0.sa
 > $DATA/h100/h0.safetensors against golden
 >
 > tensor        dtype     error  against  tolerance       row  tolerance     steps     local  inherited     total  ok
-> x             BF16   5.32e-03  steps     1.56e-02  1.35e-02   6.25e-02  5.32e-03         -          -  5.31e-03  yes
-> fro           F32    6.72e-03  steps     6.25e-02  7.20e-03   6.25e-02  6.72e-03         -          -  6.72e-03  yes
+> x             BF16   5.32e-03  steps     3.12e-02  1.35e-02   1.25e-01  5.32e-03         -          -  5.31e-03  yes
+> fro           F32    6.72e-03  steps     1.25e-01  7.20e-03   1.25e-01  6.72e-03         -          -  6.72e-03  yes
 > h_chunk       BF16   1.71e-03  steps     3.91e-03  1.71e-03   3.91e-03  1.71e-03         -          -  1.71e-03  yes
 > h_final       F32    1.45e-03  steps     3.91e-03  1.45e-03   3.91e-03  1.45e-03         -          -  1.45e-03  yes
 > u_final       -             -  -         3.91e-03         -   3.91e-03         -         -          -         -  missing
 > o             -             -  -         6.25e-02         -   2.50e-01         -         -          -         -  missing
-> solve.dq      BF16   4.81e-03  steps     1.56e-02  1.26e-02   6.25e-02  4.81e-03         -          -  4.79e-03  yes
+> solve.dq      BF16   4.81e-03  steps     3.12e-02  1.26e-02   1.25e-01  4.81e-03         -          -  4.79e-03  yes
 > solve.dk      BF16   1.21e-02  local     3.12e-02  5.58e-02   1.25e-01  4.59e-02  1.21e-02   4.30e-02  4.59e-02  yes
 > solve.dg      F32    8.57e-03  local     6.25e-02  2.10e-02   1.25e-01  1.63e-02  8.57e-03   1.30e-02  1.62e-02  yes
 > solve.dh0     F32    2.00e+00  local     3.91e-03  2.00e+00   3.91e-03  2.00e+00  2.00e+00   6.86e-03  2.00e+00  NO

@@ -22,6 +22,7 @@ $ gka verify $DATA/h100/iid_gated.safetensors | grep -v certified:
 >
 > note: max_ulp counts the stored numbers between: a small one of the wrong sign is as far as all numbers between it and 0 are many, however small its error
 > note: 13 of 13 stated figures agree to two digits
+> note: tensor 'g_cumsum' is not judged
 > note: measured, no verdict: --tolerance=NAME=VALUE or --against=GOLDEN asks for one
 > note: 13 tensors ref.* are not shown (--show-ref)
 $ gka verify $DATA/h100/iid_ungated.safetensors | grep -v certified:
@@ -65,6 +66,7 @@ $ gka verify $DATA/h100/ragged.safetensors | grep -v certified:
 >
 > note: max_ulp counts the stored numbers between: a small one of the wrong sign is as far as all numbers between it and 0 are many, however small its error
 > note: 13 of 13 stated figures agree to two digits
+> note: tensor 'g_cumsum' is not judged
 > note: measured, no verdict: --tolerance=NAME=VALUE or --against=GOLDEN asks for one
 $ gka verify $DATA/h100/d64.safetensors | grep -v certified:
 > $DATA/h100/d64.safetensors: B 1, T 192, H 1, D 64, V 64; ridge_ratio 0.02, chunk_size 64, scale 0.125; oracle certified
@@ -87,6 +89,7 @@ $ gka verify $DATA/h100/d64.safetensors | grep -v certified:
 >
 > note: max_ulp counts the stored numbers between: a small one of the wrong sign is as far as all numbers between it and 0 are many, however small its error
 > note: 13 of 13 stated figures agree to two digits
+> note: tensor 'g_cumsum' is not judged
 > note: measured, no verdict: --tolerance=NAME=VALUE or --against=GOLDEN asks for one
 > note: 13 tensors ref.* are not shown (--show-ref)
 $ gka verify $DATA/h100/slow.safetensors | grep -v certified:
@@ -110,6 +113,7 @@ $ gka verify $DATA/h100/slow.safetensors | grep -v certified:
 >
 > note: max_ulp counts the stored numbers between: a small one of the wrong sign is as far as all numbers between it and 0 are many, however small its error
 > note: 13 of 13 stated figures agree to two digits
+> note: tensor 'g_cumsum' is not judged
 > note: measured, no verdict: --tolerance=NAME=VALUE or --against=GOLDEN asks for one
 
 An initial state; its gradient solve.dh0 has the wrong sign in these kernels, so it is off by twice
@@ -131,6 +135,7 @@ $ gka verify $DATA/h100/h0.safetensors | grep -v certified:
 > note: max_ulp counts the stored numbers between: a small one of the wrong sign is as far as all numbers between it and 0 are many, however small its error
 > note: solve.dh0 points against the gradient: cosine -1.0000, norm 1.0041 of it (symmetric parts)
 > note: minus solve.dh0 is off by 3.47e-03 from the formula at its own x and p, by 1.69e-03 from that without the ridge term, which is 3.03e-03 of it
+> note: tensor 'g_cumsum' is not judged
 > note: measured, no verdict: --tolerance=NAME=VALUE or --against=GOLDEN asks for one
 
 Tolerances decide the exit code.
