@@ -80,8 +80,9 @@ MMA_INLINE void cut_products(int group, const float *a, const float *b, const do
         const double a_k = (double)a[k];
         for (int j = 0; j < MMA_BLOCK; j++) {
             const double p = a_k * (double)b[k * MMA_BLOCK + j] * scale[j];
-            const int64_t t = (int64_t)p;
-            sum[j] += t;
+            /* A slow lane's sum means nothing: it may have NaN in it, and it may wrap. */
+            const int64_t t = fabs(p) < 0x1p62 ? (int64_t)p : 0;
+            sum[j] = (int64_t)((uint64_t)sum[j] + (uint64_t)t);
             lost[j] += fabs(p - (double)t);
         }
     }

@@ -408,9 +408,9 @@ static int write_member(cli *c, const cli_audit_request *r) {
         char names[2048] = "";
         for (size_t i = 0, n = 0; i < gka_audit_count() && n < sizeof names; i++)
             n += (size_t)snprintf(names + n, sizeof names - n, " %s", gka_audit_member_at(i).name);
-        return cli_fail(c, "--write: no member '%.60s' in the panels%s%s%s", r->write,
-                        cli_nearest_hint(&nearest, hint), hint[0] == '\0' ? "; these are:" : "",
-                        hint[0] == '\0' ? names : "");
+        const char *const meant = cli_nearest_hint(&nearest, hint);
+        return cli_fail(c, "--write: no member '%.60s' in the panels%s%s%s", r->write, meant,
+                        meant[0] == '\0' ? "; these are:" : "", meant[0] == '\0' ? names : "");
     }
     if (r->output == NULL)
         return cli_fail(c, "--write: expected -o FILE too");

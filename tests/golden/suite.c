@@ -202,8 +202,8 @@ static void test_bad_index(void **state) {
         "{\"cases\": 3}",
         "{\"golden\": \"1\", \"complete\": true, \"cases\": []}",
         "{\"golden\": \"2\", \"complete\": true, \"cases\": [{}]}",
-        "{\"golden\": \"2\", \"complete\": true, \"cases\": [{\"name\": \"a\", \"file\": "
-        "\"../b\", \"sha256\": \"c\"}]}"};
+        ("{\"golden\": \"2\", \"complete\": true, \"cases\": [{\"name\": \"a\", \"file\": "
+         "\"../b\", \"sha256\": \"c\"}]}")};
     clear();
     assert_int_equal(mkdir(FOLDER, 0777), 0);
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
