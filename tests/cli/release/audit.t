@@ -26,6 +26,7 @@ $ gka golden --audit=g
 > accept  h100-c48         -            -        -                -          -          -  profile h100 wants q, k, v, alpha and the cotangents in BF16
 > accept  h100-c80         -            -        -                -          -          -  profile h100 wants q, k, v, alpha and the cotangents in BF16
 > accept  two-term         -            -        -                -          -          -  profile h100 wants q, k, v, alpha and the cotangents in BF16
+> accept  h100-w1          -            -        -                -          -          -  profile h100 wants q, k, v, alpha and the cotangents in BF16
 > accept  h100-w2          -            -        -                -          -          -  profile h100 wants q, k, v, alpha and the cotangents in BF16
 > accept  h100-w8          -            -        -                -          -          -  profile h100 wants q, k, v, alpha and the cotangents in BF16
 > accept  all-w1           -            -        -                -          -          -  profile h100 wants q, k, v, alpha and the cotangents in BF16
@@ -103,7 +104,7 @@ $ gka golden --audit=g
 $ gka golden --suite=quick -o quick
 > quick: 13 goldens made, 0 kept
 $ gka golden --audit=quick --json=out.json | tail -1; grep -c '"file"' out.json; grep -A4 '"name": "leak"' out.json | tail -3
-> 13 cases: 527 of 528 right kernels pass (386 of 387 took no part in making the tolerances), 33 of 33 mistakes are caught
+> 13 cases: 540 of 540 right kernels pass (387 of 387 took no part in making the tolerances), 33 of 33 mistakes are caught
 > 13
 >       "applies": 2,
 >       "caught": 2,
@@ -123,7 +124,7 @@ $ gka audit one | tail -11; exit ${PIPESTATUS[0]}
 > tf32 applies to no case
 > final_gradient applies to no case
 > dh0_sign applies to no case
-> 1 case: 43 of 43 right kernels pass (32 of 32 took no part in making the tolerances), 23 of 33 mistakes are caught
+> 1 case: 44 of 44 right kernels pass (32 of 32 took no part in making the tolerances), 23 of 33 mistakes are caught
 = 1
 
 A member's tensors.
