@@ -30,7 +30,7 @@ class _Gradient(ctypes.Structure):
     _fields_ = [(n, ctypes.c_void_p) for n in ("dout", "dx", "dq", "dk", "dv", "dalpha", "dg", "dh0", "du0")]
 
 
-FORMS = {"two-term": 0, "three-term": 1}
+FORMS = {"three-term": 0, "two-term": 1}  # gka_form of gka/problem.h
 
 
 class Library:
@@ -104,7 +104,7 @@ class Library:
         h_final = new(B, H, D, D, dtype=torch.float32)
         u_final = new(B, H, D, D, dtype=torch.float32) if v is not None else None
         place = lambda t: None if t is None else t.data_ptr()
-        layer = _Layer(B, 1, H, k.shape[2], D, ridge_ratio, D ** -0.5 if scale is None else scale, num_iter, 0,
+        layer = _Layer(B, 1, H, k.shape[2], D, ridge_ratio, D ** -0.5 if scale is None else scale, num_iter, FORMS["two-term"],
                        *map(place, (q, k, v, alpha, g, h0, u0, x, fro, o, h_final, u_final)))
         error = _Error()
         if self._lib.gka_cuda_decode(ctypes.byref(layer), torch.cuda.current_stream(q.device).cuda_stream,

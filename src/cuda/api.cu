@@ -47,6 +47,9 @@ gka_status check(const gka_cuda_layer *l, gka_error *error) {
         return gka_fail(error, GKA_BAD_ARGUMENT,
                         "gka_cuda: ridge_ratio %g num_iter %d, expected > 0 and >= 1",
                         l->ridge_ratio, l->num_iter);
+    if (l->form != GKA_THREE_TERM && l->form != GKA_TWO_TERM)
+        return gka_fail(error, GKA_BAD_ARGUMENT,
+                        "gka_cuda: form %d, expected GKA_THREE_TERM or GKA_TWO_TERM", (int)l->form);
     if (l->q == nullptr || l->k == nullptr || l->x == nullptr || l->fro == nullptr ||
         (output && l->v == nullptr))
         return gka_fail(error, GKA_BAD_ARGUMENT,
