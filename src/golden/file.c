@@ -1,6 +1,6 @@
 /* file.c - a golden as a file: its tensors, its metadata, and their writing. */
-#include "golden/job.h"
 #include "golden/spec.h"
+#include "golden/way.h"
 
 #include "gka/format.h"
 #include "io/bytes.h"
@@ -155,32 +155,43 @@ static gka_status add_json(golden_job *j, const char *key, json_t *root, bool go
 
 /* ---- tensors ------------------------------------------------------------------------------- */
 
-/* All that is written: inputs first, then by output. */
+/* Which value of a golden a tensor is. */
+typedef struct made {
+    int output;
+    golden_kind kind;
+} made;
+
+/* All that is written: inputs first, then by output, where made[i] says what tensor i is. */
 typedef struct list {
     gka_tensor tensors[TENSORS];
+    made made[TENSORS];
     char names[MADE][NAME];
     size_t count, inputs, named;
     int64_t *bounds; /* cu_seqlens, little-endian */
-    void *bytes[MADE];
+    void *bytes[GIVEN_TENSORS];
 } list;
 
-/* A tensor of an output's shape, called name + suffix; values NULL: they are streamed. */
-static gka_status add_tensor(list *l, const gka_problem *problem, int output, const char *base,
-                             const char *suffix, gka_dtype dtype, const double *values,
-                             gka_error *error) {
-    const size_t count = (size_t)gka_output_count(problem, output);
-    char *const name = l->names[l->named];
-    unsigned char *const bytes = gka_alloc(values == NULL ? 0 : count, gka_dtype_size(dtype));
-    (void)snprintf(name, NAME, "%s%s", base, suffix);
-    if (bytes == NULL)
-        return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory storing '%s'", name);
-    if (values != NULL)
-        gka_store_array(dtype, count, values, bytes);
-    l->bytes[l->named++] = bytes;
+/* A tensor of an output's shape, called name + suffix; its data is yet to come. */
+static gka_tensor *add_tensor(list *l, const gka_problem *problem, int output, const char *base,
+                              const char *suffix, gka_dtype dtype) {
+    char *const name = l->names[l->named++];
     gka_tensor *const tensor = &l->tensors[l->count++];
-    *tensor = (gka_tensor){.name = name, .dtype = dtype, .data = bytes};
+    (void)snprintf(name, NAME, "%s%s", base, suffix);
+    *tensor = (gka_tensor){.name = name, .dtype = dtype};
     tensor->rank = gka_output_shape(problem, output, tensor->shape);
-    return GKA_OK;
+    return tensor;
+}
+
+/* NAME.exact and so on. */
+static void add_value(list *l, const gka_problem *problem, int output, golden_kind kind) {
+    static const char *const suffixes[] = {[GOLDEN_EXACT] = ".exact",
+                                           [GOLDEN_STEPS] = ".steps",
+                                           [GOLDEN_EMULATED] = ".h100",
+                                           [GOLDEN_LO] = ".exact.lo",
+                                           [GOLDEN_THROUGH] = ".through"};
+    l->made[l->count] = (made){output, kind};
+    (void)add_tensor(l, problem, output, gka_output_table[output].name, suffixes[kind],
+                     kind == GOLDEN_EMULATED ? gka_output_dtype(problem, output) : GKA_F64);
 }
 
 static gka_status add_inputs(list *l, const gka_problem *problem, gka_error *error) {
@@ -198,41 +209,45 @@ static gka_status add_inputs(list *l, const gka_problem *problem, gka_error *err
 
 /* What is given counts as an input. */
 static gka_status add_given(list *l, const golden_job *j, gka_error *error) {
-    gka_status status = GKA_OK;
-    for (int i = 0; i < GIVEN_TENSORS && status == GKA_OK; i++)
-        if (j->given.of[i] != NULL)
-            status = add_tensor(l, &j->problem, gka_golden_given_tensors[i].output,
-                                gka_golden_given_tensors[i].name, "", j->given.dtype[i],
-                                j->given.of[i], error);
+    for (int i = 0; i < GIVEN_TENSORS; i++) {
+        const golden_given_tensor *const given = &gka_golden_given_tensors[i];
+        if (j->given.of[i] == NULL)
+            continue;
+        const size_t count = (size_t)gka_output_count(&j->problem, given->output);
+        gka_tensor *const tensor =
+            add_tensor(l, &j->problem, given->output, given->name, "", j->given.dtype[i]);
+        l->bytes[i] = gka_alloc(count, gka_dtype_size(tensor->dtype));
+        if (l->bytes[i] == NULL)
+            return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory storing '%s'", tensor->name);
+        gka_store_array(tensor->dtype, count, j->given.of[i], l->bytes[i]);
+        tensor->data = l->bytes[i];
+    }
     l->inputs = l->count;
-    return status;
+    return GKA_OK;
 }
 
 static gka_status list_tensors(const golden_job *j, list *l, gka_error *error) {
-    gka_status status = add_inputs(l, &j->problem, error);
+    const gka_problem *const p = &j->problem;
+    gka_status status = add_inputs(l, p, error);
     if (status == GKA_OK)
         status = add_given(l, j, error);
-    for (int i = 0; i < GKA_OUTPUTS && status == GKA_OK; i++) {
-        const gka_problem *const p = &j->problem;
-        const char *const name = gka_output_table[i].name;
+    for (int i = 0; i < GKA_OUTPUTS; i++) {
         if (!golden_wants(j, i))
             continue;
-        status = add_tensor(l, p, i, name, ".exact", GKA_F64, j->exact.of[i], error);
-        if (status == GKA_OK && j->spec->lo)
-            status = add_tensor(l, p, i, name, ".exact.lo", GKA_F64, j->lo.of[i], error);
-        if (status == GKA_OK)
-            status = add_tensor(l, p, i, name, ".steps", GKA_F64, j->steps.of[i], error);
-        if (status == GKA_OK && j->through.of[i] != NULL)
-            status = add_tensor(l, p, i, name, ".through", GKA_F64, j->through.of[i], error);
-        if (status == GKA_OK && j->spec->emulate)
-            status = add_tensor(l, p, i, name, ".h100", gka_output_dtype(p, i), j->emulated.of[i],
-                                error);
+        add_value(l, p, i, GOLDEN_EXACT);
+        if (j->spec->lo)
+            add_value(l, p, i, GOLDEN_LO);
+        add_value(l, p, i, GOLDEN_STEPS);
+        if (j->through.of[i] != NULL)
+            add_value(l, p, i, GOLDEN_THROUGH);
+        if (j->spec->emulate)
+            add_value(l, p, i, GOLDEN_EMULATED);
     }
     return status;
 }
 
 static void free_list(list *l) {
-    for (size_t i = 0; i < l->named; i++)
+    for (size_t i = 0; i < GIVEN_TENSORS; i++)
         gka_free(l->bytes[i]);
     gka_free(l->bounds);
 }
@@ -331,7 +346,7 @@ void gka_golden_hash(const gka_file *file, char text[65]) {
 /* ---- all ----------------------------------------------------------------------------------- */
 
 static gka_status describe(golden_job *j, const list *l, char hash[65], gka_error *error) {
-    gka_golden_hash_inputs(l->tensors, l->inputs, j->stream != NULL ? &j->streamed : NULL, hash);
+    gka_golden_hash_inputs(l->tensors, l->inputs, &j->streamed, hash);
     const gka_problem *const p = &j->problem;
     bool good = true;
     j->pairs[j->pair_count++] = (gka_text_pair){"golden", gka_golden_version};
@@ -368,22 +383,14 @@ static gka_status describe(golden_job *j, const list *l, char hash[65], gka_erro
 static gka_status give_all(const golden_job *j, const list *l,
                            void (*before)(SHA2_CTX *, const gka_tensor *), golden_take *give,
                            void *to, gka_error *error) {
-    const int kinds = j->spec->emulate ? 3 : 2;
-    size_t t = 0;
     gka_status status = GKA_OK;
-    for (; t < (j->stream != NULL ? l->inputs : l->count) && status == GKA_OK; t++) {
+    for (size_t t = 0; t < l->count && status == GKA_OK; t++) {
         if (before != NULL)
             before(to, &l->tensors[t]);
-        status =
-            give_data(&l->tensors[t], j->stream != NULL ? &j->streamed : NULL, give, to, error);
+        status = t < l->inputs
+                     ? give_data(&l->tensors[t], &j->streamed, give, to, error)
+                     : j->way->give(j, l->made[t].output, l->made[t].kind, give, to, error);
     }
-    for (int i = 0; i < GKA_OUTPUTS && j->stream != NULL; i++)
-        for (int kind = 0; kind < kinds && golden_wants(j, i) && status == GKA_OK; kind++) {
-            if (before != NULL)
-                before(to, &l->tensors[t]);
-            status = gka_golden_stream_give(j->stream, i, (golden_kind)kind, give, to, error);
-            t++;
-        }
     return status;
 }
 

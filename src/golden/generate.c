@@ -1,7 +1,7 @@
 /* generate.c - a golden from a spec or from a user's own inputs (gka/golden.h, section 1).
  */
-#include "golden/job.h"
 #include "golden/spec.h"
+#include "golden/way.h"
 
 #include "gka/format.h"
 
@@ -31,34 +31,26 @@ static unsigned wanted_outputs(const gka_golden_spec *spec, unsigned given,
     return wanted;
 }
 
-static bool is_long(const golden_job *j, const gka_problem *problem) {
-    return j->spec->stage == GKA_STAGE_ALL && !j->spec->lo && j->spec->sequences == 0 &&
-           j->spec->oracle == GKA_ORACLE_CERTIFIED && gka_golden_streams(problem, j->limits);
+/* How the values are made: what is long and has more than one window is streamed. */
+static void choose_way(golden_job *j, const gka_problem *problem) {
+    j->is_long = j->spec->stage == GKA_STAGE_ALL && !j->spec->lo && j->spec->sequences == 0 &&
+                 j->spec->oracle == GKA_ORACLE_CERTIFIED && gka_golden_streams(problem, j->limits);
+    j->way = j->is_long && problem->T > gka_golden_window(j->limits, problem->chunk_size)
+                 ? &gka_golden_many_windows
+                 : &gka_golden_one_window;
 }
 
-static bool may_stream(const golden_job *j, const gka_problem *problem) {
-    return !j->limits->at_once && is_long(j, problem);
-}
-
-/* Inputs, and five arrays of doubles for each output: exact, steps, emulated, two to judge with. Or
- * (stream.h) what its windows take. */
 static gka_status check_memory(const golden_job *j, const gka_problem *p, const char *where,
                                gka_error *error) {
-    const double B = (double)p->B, T = (double)p->T, H = (double)p->H, G = (double)p->G,
-                 D = (double)p->D, V = (double)p->V, N = (double)p->N;
-    const double chunks =
-        B * ceil(T / (double)p->chunk_size) + (p->cu_seqlens != NULL || p->N != p->B ? N : 0);
-    const double all =
-        8 * 5 *
-        (B * T * (H * (4 * D + V + 4) + G * (2 * D + V)) + H * D * (D * (chunks + 2 * N) + N * V));
-    const double bytes = may_stream(j, p) ? gka_golden_stream_bytes(p, j->limits) : all;
+    const double bytes = j->way->bytes(j, p);
     const double there = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
     if (bytes <= there)
         return GKA_OK;
     return gka_fail(error, where == NULL ? GKA_BAD_ARGUMENT : GKA_BAD_FILE,
                     "%s%sB T H G D V = %.0f %.0f %.0f %.0f %.0f %.0f: %.3g GB of memory needed; at "
                     "most %.3g GB was expected",
-                    where == NULL ? "" : where, where == NULL ? "" : ": ", B, T, H, G, D, V,
+                    where == NULL ? "" : where, where == NULL ? "" : ": ", (double)p->B,
+                    (double)p->T, (double)p->H, (double)p->G, (double)p->D, (double)p->V,
                     bytes * 1e-9, there * 1e-9);
 }
 
@@ -78,6 +70,7 @@ static gka_status make_problem(golden_job *j, const gka_file *inputs, const char
     gka_status status;
     if (inputs != NULL) {
         status = gka_problem_from_file(inputs, &j->problem, NULL, error);
+        choose_way(j, &j->problem);
         return status == GKA_OK ? check_memory(j, &j->problem, gka_file_path(inputs), error)
                                 : status;
     }
@@ -96,12 +89,10 @@ static gka_status make_problem(golden_job *j, const gka_file *inputs, const char
                                  .V = g.V,
                                  .N = j->spec->sequences > 0 ? j->spec->sequences : g.B,
                                  .chunk_size = g.chunk_size};
+    choose_way(j, &extents);
     status = check_memory(j, &extents, NULL, error);
-    if (status == GKA_OK && may_stream(j, &extents))
-        return gka_golden_inputs_make(&g, gka_golden_window(j->limits, g.chunk_size), path,
-                                      &j->streamed, &j->problem, error);
     if (status == GKA_OK)
-        status = gka_problem_generate(&g, &j->problem, error);
+        status = j->way->inputs(j, &g, path, error);
     return status == GKA_OK && j->spec->sequences > 0 ? pack(j, error) : status;
 }
 
@@ -176,44 +167,14 @@ static void add_report(gka_oracle_report *sum, const gka_oracle_report *one) {
     sum->elements_undecided += one->elements_undecided;
 }
 
-static gka_status make_exact_stream(golden_job *j, gka_error *error) {
-    static const gka_pass parts[] = {GKA_PASS_FORWARD, GKA_PASS_SOLVE, GKA_PASS_LAYER};
+static gka_status make_exact(golden_job *j, gka_error *error) {
+    static const gka_pass passes[] = {GKA_PASS_FORWARD, GKA_PASS_SOLVE, GKA_PASS_LAYER};
     const gka_progress progress = {.report = report_step, .context = &j->meter};
     gka_status status = GKA_OK;
     for (int i = 0; i < (has_gradients(j) ? 3 : 1) && status == GKA_OK; i++) {
         gka_oracle_report report = {0};
         j->meter.step = i == 0 ? 1 : GRADIENT;
-        status = gka_golden_stream_exact(j->stream, parts[i], j->wanted, &progress, &report, error);
-        add_report(&j->report, &report);
-        note_proven(j, parts[i], &report);
-        if (status == GKA_OK)
-            status = end_step(j, j->meter.step, error);
-    }
-    return status;
-}
-
-static gka_status make_exact(golden_job *j, gka_error *error) {
-    if (j->stream != NULL)
-        return make_exact_stream(j, error);
-    const gka_oracle_options options = {.oracle = j->spec->oracle,
-                                        .progress = {.report = report_step, .context = &j->meter}};
-    static const gka_pass passes[] = {GKA_PASS_FORWARD, GKA_PASS_SOLVE, GKA_PASS_LAYER};
-    gka_status status = gka_golden_allocate(&j->problem, j->wanted, &j->exact, error);
-    if (status == GKA_OK && j->spec->lo)
-        status = gka_golden_allocate(&j->problem, j->wanted, &j->lo, error);
-    for (int i = 0; i < 3 && status == GKA_OK; i++) {
-        const gka_of of = passes[i] == GKA_PASS_LAYER ? GKA_OF_O : GKA_OF_X;
-        const unsigned own = i == 0 ? gka_forward_outputs() : gka_of_outputs(of);
-        gka_outputs out, lo;
-        gka_oracle_report report = {0};
-        if (!gka_outputs_only(&j->exact, own, &out))
-            continue;
-        (void)gka_outputs_only(&j->lo, own, &lo);
-        gka_outputs *const second = j->spec->lo ? &lo : NULL;
-        j->meter.step = i == 0 ? 1 : GRADIENT;
-        status = i == 0
-                     ? gka_oracle_forward(&j->problem, &options, &out, second, &report, error)
-                     : gka_oracle_gradient(&j->problem, of, &options, &out, second, &report, error);
+        status = j->way->exact(j, passes[i], &progress, &report, error);
         add_report(&j->report, &report);
         note_proven(j, passes[i], &report);
         if (status == GKA_OK)
@@ -236,24 +197,10 @@ static unsigned with_upstream(const gka_problem *problem, unsigned wanted) {
 }
 
 /* The steps values rounded once to the stored types. */
-static gka_status make_floor(golden_job *j, unsigned all, const gka_outputs *steps,
-                             gka_error *error) {
-    gka_outputs rounded = {0};
+static gka_status make_floor(golden_job *j, unsigned all, gka_error *error) {
     const gka_progress progress = only_stopped(j);
-    if (j->stream != NULL)
-        return gka_golden_stream_errors(j->stream, (golden_kernel){0}, &j->problem, j->wanted,
-                                        &progress, j->floor, error);
-    gka_status status = gka_golden_allocate(&j->problem, all, &rounded, error);
-    for (int i = 0; i < GKA_OUTPUTS && status == GKA_OK; i++)
-        if (all >> i & 1)
-            memcpy(rounded.of[i], steps->of[i],
-                   (size_t)gka_output_count(&j->problem, i) * sizeof(double));
-    if (status == GKA_OK) {
-        gka_golden_store(&j->problem, all, &rounded);
-        status = gka_golden_errors(&j->problem, j->wanted, &rounded, steps, j->floor, error);
-    }
-    gka_golden_free(&rounded);
-    return status;
+    return j->way->errors(j, (golden_kernel){0}, &j->problem, all, j->wanted, &progress, j->floor,
+                          error);
 }
 
 /* The states before each chunk are others when chunks are. */
@@ -280,25 +227,16 @@ static void raise_to(golden_job *j, unsigned wanted, const golden_error errors[G
 static gka_status raise_stage(golden_job *j, const gka_problem *problem, const gka_profile *profile,
                               unsigned all, gka_error *error) {
     golden_error errors[GKA_OUTPUTS];
-    gka_outputs values = {0};
     const bool own = problem->chunk_size == j->problem.chunk_size;
     const unsigned wanted = own ? j->open : independent_of_chunks(j->open);
     const gka_progress progress = {.report = report_step, .context = &j->meter};
     j->meter.step = profile_work(j);
-    gka_status status =
-        j->stream != NULL
-            ? gka_golden_stream_errors(j->stream, (golden_kernel){.profile = profile}, problem,
-                                       wanted, &progress, errors, error)
-            : gka_golden_steps(problem, profile, own ? all : independent_of_chunks(all), &values,
-                               error);
-    if (status == GKA_OK && j->stream == NULL) {
-        gka_golden_store(problem, all, &values);
-        status = gka_golden_errors(problem, wanted, &values, &j->steps, errors, error);
-    }
-    if (status == GKA_OK)
-        raise_to(j, wanted, errors, own ? 1u : 0u);
-    gka_golden_free(&values);
-    return status == GKA_OK ? end_step(j, profile_work(j), error) : status;
+    const gka_status status = j->way->errors(j, (golden_kernel){.profile = profile}, problem, all,
+                                             wanted, &progress, errors, error);
+    if (status != GKA_OK)
+        return status;
+    raise_to(j, wanted, errors, own ? 1u : 0u);
+    return end_step(j, profile_work(j), error);
 }
 
 /* The recurrence token by token in the arithmetic `policy`. */
@@ -306,20 +244,11 @@ static gka_status raise_stage_by_tokens(golden_job *j, const char *policy, unsig
                                         gka_error *error) {
     const unsigned wanted = independent_of_chunks(j->open);
     golden_error errors[GKA_OUTPUTS];
-    gka_outputs values = {0};
     const gka_progress progress = only_stopped(j);
-    gka_status status =
-        j->stream != NULL
-            ? gka_golden_stream_errors(j->stream, (golden_kernel){.policy = policy}, &j->problem,
-                                       wanted, &progress, errors, error)
-            : gka_golden_by_tokens(&j->problem, policy, independent_of_chunks(all), &values, error);
-    if (status == GKA_OK && j->stream == NULL) {
-        gka_golden_store(&j->problem, independent_of_chunks(all), &values);
-        status = gka_golden_errors(&j->problem, wanted, &values, &j->steps, errors, error);
-    }
+    const gka_status status = j->way->errors(j, (golden_kernel){.policy = policy}, &j->problem, all,
+                                             wanted, &progress, errors, error);
     if (status == GKA_OK)
         raise_to(j, wanted, errors, 0);
-    gka_golden_free(&values);
     return status;
 }
 
@@ -329,20 +258,14 @@ static gka_status raise_fro(golden_job *j, const gka_profile *profile, gka_error
     const unsigned fro = 1u << GKA_OUT_FRO;
     const gka_progress progress = only_stopped(j);
     gka_problem problem = j->problem;
-    gka_outputs values = {0};
     golden_error errors[GKA_OUTPUTS];
     problem.num_iter = 0;
     if (!(j->open & fro))
         return GKA_OK;
-    gka_status status =
-        j->stream != NULL ? gka_golden_stream_errors(j->stream, (golden_kernel){.profile = profile},
-                                                     &problem, fro, &progress, errors, error)
-                          : gka_golden_steps(&problem, profile, fro, &values, error);
-    if (status == GKA_OK && j->stream == NULL)
-        status = gka_golden_errors(&problem, fro, &values, &j->steps, errors, error);
+    const gka_status status = j->way->errors(j, (golden_kernel){.profile = profile}, &problem, fro,
+                                             fro, &progress, errors, error);
     if (status == GKA_OK)
         raise_to(j, fro, errors, 0);
-    gka_golden_free(&values);
     return status;
 }
 
@@ -455,59 +378,23 @@ static gka_status emulate(golden_job *j, gka_error *error) {
     gka_status status = gka_profile_find("h100", &profile, error);
     const gka_progress progress = {.report = report_step, .context = &j->meter};
     j->meter.step = profile_work(j);
-    if (status == GKA_OK && j->stream != NULL)
-        status = gka_golden_stream_emulate(j->stream, &profile, &progress, error);
-    else if (status == GKA_OK)
-        status = gka_golden_steps(&j->problem, &profile, j->wanted, &j->emulated, error);
+    if (status == GKA_OK)
+        status = j->way->emulate(j, &profile, &progress, error);
     return status == GKA_OK ? end_step(j, profile_work(j), error) : status;
-}
-
-static bool all_zero(int64_t n, const double *values) {
-    for (int64_t i = 0; i < n; i++)
-        if (values[i] < 0 || values[i] > 0)
-            return false;
-    return true;
-}
-
-/* What one rounding to the stored type may do; nothing to a tensor that is zero. */
-double gka_golden_least_tolerance(const golden_job *j, int output) {
-    const bool zero = j->stream != NULL
-                          ? gka_golden_stream_zero(j->stream, output)
-                          : all_zero(gka_output_count(&j->problem, output), j->steps.of[output]);
-    return zero ? 0x1p-52
-                : gka_format_unit_roundoff(
-                      gka_format_of_dtype(gka_output_dtype(&j->problem, output)));
-}
-
-/* 2^ceil(log2(max(2 floor, 2 stage, least))); NaN where nothing can be told. */
-double gka_golden_tolerance_of(double floor, double stage, double least) {
-    const double most = fmax(2 * fmax(floor, stage), least);
-    if (!isfinite(floor) || !isfinite(stage))
-        return NAN;
-    int exponent;
-    const double fraction = frexp(most, &exponent); /* [1/2, 1) */
-    const double value = ldexp(1, fraction > .5 ? exponent : exponent - 1);
-    return value < .5 ? value : NAN;
 }
 
 static gka_status make_tolerances(golden_job *j, gka_error *error) {
     const unsigned all =
         with_upstream(&j->problem, j->wanted) | gka_golden_given_outputs(j->given_bits, j->wanted);
     const gka_progress progress = only_stopped(j);
-    gka_profile exact64;
-    gka_status status = gka_profile_find("exact64", &exact64, error);
+    gka_status status = j->way->steps(j, all, &progress, error);
     if (status == GKA_OK)
-        status = j->stream != NULL ? gka_golden_stream_steps(j->stream, &progress, error)
-                                   : gka_golden_steps(&j->problem, &exact64, all, &j->steps, error);
-    if (status == GKA_OK)
-        status = make_floor(j, all, &j->steps, error);
+        status = make_floor(j, all, error);
     if (status == GKA_OK)
         status = make_stage(j, all, error);
     for (int i = 0; i < GKA_OUTPUTS && status == GKA_OK; i++) {
         const double least = golden_wants(j, i) ? gka_golden_least_tolerance(j, i) : NAN;
-        j->tolerance[i] =
-            (golden_error){gka_golden_tolerance_of(j->floor[i].rel, j->stage[i].rel, least),
-                           gka_golden_tolerance_of(j->floor[i].row, j->stage[i].row, least)};
+        j->tolerance[i] = gka_golden_tolerance_of(j->floor[i], j->stage[i], least);
     }
     if (status == GKA_OK && gka_golden_whole_layer(j))
         status = gka_golden_tolerances_of_exact(j, all, error);
@@ -554,11 +441,6 @@ static gka_status make_stage_references(golden_job *j, gka_error *error) {
     return status;
 }
 
-/* Decode is the layer itself, one token of it; so it has the forward pass's proof. */
-bool gka_golden_whole_layer(const golden_job *j) {
-    return j->spec->stage == GKA_STAGE_ALL || j->spec->stage == GKA_STAGE_DECODE;
-}
-
 /* ---- all ----------------------------------------------------------------------------------- */
 
 static gka_status check_emulation(const golden_job *j, gka_error *error) {
@@ -570,14 +452,6 @@ static gka_status check_emulation(const golden_job *j, gka_error *error) {
     if (status == GKA_OK)
         status = gka_chunk_check(&j->problem, &h100, error);
     return status;
-}
-
-static gka_status open_stream(golden_job *j, const char *path, gka_error *error) {
-    j->is_long = is_long(j, &j->problem);
-    if (!may_stream(j, &j->problem))
-        return GKA_OK;
-    return gka_golden_stream_open(&j->problem, &j->streamed, with_upstream(&j->problem, j->wanted),
-                                  j->limits, path, &j->stream, error);
 }
 
 gka_status gka_golden_generate(const gka_golden_spec *spec, const gka_file *inputs,
@@ -605,7 +479,7 @@ gka_status gka_golden_generate_within(const gka_golden_spec *spec, const gka_fil
     if (status == GKA_OK)
         start_meter(&j);
     if (status == GKA_OK)
-        status = open_stream(&j, path, error);
+        status = j.way->open(&j, with_upstream(&j.problem, j.wanted), path, error);
     if (status == GKA_OK && gka_golden_whole_layer(&j))
         status = make_exact(&j, error);
     if (status == GKA_OK)

@@ -49,6 +49,12 @@ bool gka_golden_worse_row(golden_sums all, int64_t rows, double scale, golden_su
                           double *most);
 golden_error gka_golden_nearer(golden_error steps, golden_error local);
 
+/* The rule of tolerances (tolerance.c): 2^ceil(log2(max(2 floor, 2 panel, least))), of rel and of
+ * row each for itself; NaN where floor or panel is not finite, and from 1/2 on. */
+golden_error gka_golden_tolerance_of(golden_error floor, golden_error panel, double least);
+/* ... where both are known the larger of each, where one is NaN no tolerance. */
+golden_error gka_golden_tolerance_at_least(golden_error one, golden_error other);
+
 /* What a golden says. */
 typedef struct golden_reference {
     const gka_file *file; /* the problem's views point into it */

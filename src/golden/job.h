@@ -1,5 +1,5 @@
-/* job.h - a golden in the making: what computing it (generate.c) and writing it
- * (file.c) share. */
+/* job.h - a golden in the making: what computing it (generate.c), its tolerances (tolerance.c,
+ * references.c) and writing it (file.c) share. */
 #ifndef GKA_GOLDEN_JOB_H
 #define GKA_GOLDEN_JOB_H
 
@@ -13,6 +13,8 @@ typedef struct golden_meter {
     double done, step, total; /* step: of what is under way */
 } golden_meter;
 
+typedef struct golden_way golden_way; /* golden/way.h */
+
 typedef struct golden_job {
     const gka_golden_spec *spec;
     golden_meter meter;
@@ -24,9 +26,10 @@ typedef struct golden_job {
     unsigned wanted;
     unsigned given_bits; /* of gka_given, where a stage alone is asked for */
     golden_given given;
-    bool is_long;          /* then it is streamed, unless the limits say otherwise */
-    golden_stream *stream; /* NULL: all of it is in memory */
-    gka_outputs exact, lo, steps, emulated;
+    bool is_long;          /* many tokens of one head */
+    const golden_way *way; /* in which its values are made: in one window, or in many */
+    golden_stream *stream; /* of many windows */
+    gka_outputs exact, lo, steps, emulated; /* of one window, in memory */
     gka_outputs through; /* the derivative of the steps, where it is another gradient */
     gka_oracle_report report;
     double proven[GKA_OUTPUTS]; /* largest proven error of a gradient's element before it was
@@ -45,9 +48,9 @@ static inline bool golden_wants(const golden_job *j, int output) {
     return (j->wanted >> output & 1) != 0;
 }
 
-/* Of generate.c: tolerances; whether the golden is of the whole layer. */
+/* Of tolerance.c: what one rounding to the stored type may do to an output; whether the golden is
+ * of the whole layer. */
 double gka_golden_least_tolerance(const golden_job *j, int output);
-double gka_golden_tolerance_of(double floor, double stage, double least);
 bool gka_golden_whole_layer(const golden_job *j);
 
 /* Of references.c, after `tolerance` is known: by_exact, for all outputs in `all` that a kernel

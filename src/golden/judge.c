@@ -1,5 +1,4 @@
 /* judge.c - a candidate's tensors judged by a golden (gka/golden.h, section 2). */
-#include "golden/job.h"
 #include "golden/stage.h"
 
 #include "gka/format.h"
@@ -275,12 +274,11 @@ static gka_status know_stored_type(const job *j, int output, gka_golden_row *row
         return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory judging '%s'", row->name);
     gka_round_array(theirs, GKA_NEAREST_EVEN, 0, 0, count, ref, rounded);
     const golden_error floor = gka_golden_error_of(problem, output, rounded, ref, NULL);
-    const double u = gka_format_unit_roundoff(theirs),
-                 rel = gka_golden_tolerance_of(floor.rel, 0, u),
-                 by_row = gka_golden_tolerance_of(floor.row, 0, u);
-    row->tolerance = isnan(rel) ? NAN : fmax(row->tolerance, rel);
-    row->row_tolerance =
-        isnan(by_row) || isnan(row->row_tolerance) ? NAN : fmax(row->row_tolerance, by_row);
+    const golden_error allowed = gka_golden_tolerance_at_least(
+        (golden_error){row->tolerance, row->row_tolerance},
+        gka_golden_tolerance_of(floor, (golden_error){0, 0}, gka_format_unit_roundoff(theirs)));
+    row->tolerance = allowed.rel;
+    row->row_tolerance = allowed.row;
     gka_free(rounded);
     return GKA_OK;
 }

@@ -94,9 +94,8 @@ gka_status gka_golden_tolerances_of_exact(golden_job *j, unsigned all, gka_error
     for (int i = 0; i < GKA_OUTPUTS && status == GKA_OK; i++) {
         if (!golden_wants(j, i))
             continue;
-        const double least = gka_golden_least_tolerance(j, i);
-        j->by_exact[i] = (golden_error){gka_golden_tolerance_of(most[i].rel, 0, least),
-                                        gka_golden_tolerance_of(most[i].row, 0, least)};
+        j->by_exact[i] = gka_golden_tolerance_of(most[i], (golden_error){0, 0},
+                                                 gka_golden_least_tolerance(j, i));
     }
     return status;
 }
@@ -152,12 +151,9 @@ static gka_status measure_through(golden_job *j, unsigned wanted, gka_error *err
         if (!(wanted >> i & 1))
             continue;
         /* At least what the implicit gradient is allowed: the same stages are rounded. */
-        const double least = gka_golden_least_tolerance(j, i),
-                     rel = gka_golden_tolerance_of(most[i].rel, 0, least),
-                     row = gka_golden_tolerance_of(most[i].row, 0, least);
-        const golden_error own = j->tolerance[i];
-        j->by_through[i] = (golden_error){isnan(own.rel) || isnan(rel) ? NAN : fmax(own.rel, rel),
-                                          isnan(own.row) || isnan(row) ? NAN : fmax(own.row, row)};
+        j->by_through[i] = gka_golden_tolerance_at_least(
+            j->tolerance[i], gka_golden_tolerance_of(most[i], (golden_error){0, 0},
+                                                     gka_golden_least_tolerance(j, i)));
     }
     return status;
 }

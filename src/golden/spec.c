@@ -1,6 +1,5 @@
 /* spec.c - what a golden is made of, key by key: one table for options, JSON, metadata. */
 #include "golden/spec.h"
-#include "golden/stage.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -122,6 +121,17 @@ const char *gka_golden_stage_name(gka_golden_stage stage) {
         if (w->value == (int)stage)
             return w->name;
     return NULL;
+}
+
+unsigned gka_golden_stage_given(gka_golden_stage stage, unsigned given) {
+    if (given != 0)
+        return given;
+    switch (stage) {
+    case GKA_STAGE_OUTPUT: return GKA_GIVEN_X;
+    case GKA_STAGE_DK:
+    case GKA_STAGE_DG: return GKA_GIVEN_X | GKA_GIVEN_P | GKA_GIVEN_F;
+    default: return 0;
+    }
 }
 
 /* ---- setting ------------------------------------------------------------------------------- */

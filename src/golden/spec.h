@@ -9,6 +9,10 @@
 /* The generator with T, G, V, scale, alpha and gate as they follow from the other keys. */
 gka_generator gka_golden_generator(const gka_golden_spec *spec);
 
+/* What a stage is handed (bits of gka_given): `given`, or where that is 0 what it has by default.
+ */
+unsigned gka_golden_stage_given(gka_golden_stage stage, unsigned given);
+
 /* Every key, resolved, as JSON text to be gka_free'd; with own_inputs, for a user's own tensors,
  * those that do not make tensors up. The same spec has the same text. */
 gka_status gka_golden_spec_text(const gka_golden_spec *spec, bool own_inputs, char **text,

@@ -38,17 +38,6 @@ unsigned gka_golden_stage_outputs(gka_golden_stage stage) {
     return (1u << GKA_OUTPUTS) - 1;
 }
 
-unsigned gka_golden_stage_given(gka_golden_stage stage, unsigned given) {
-    if (given != 0)
-        return given;
-    switch (stage) {
-    case GKA_STAGE_OUTPUT: return GKA_GIVEN_X;
-    case GKA_STAGE_DK:
-    case GKA_STAGE_DG: return GKA_GIVEN_X | GKA_GIVEN_P | GKA_GIVEN_F;
-    default: return 0;
-    }
-}
-
 gka_status gka_golden_stage_check(gka_golden_stage stage, unsigned given,
                                   const gka_problem *problem, gka_error *error) {
     static const struct {
@@ -312,7 +301,7 @@ gka_status gka_golden_steps_at(const gka_problem *problem, unsigned wanted,
                  .dq = wanted >> GKA_OUT_SOLVE_DQ & 1 ? values->of[GKA_OUT_SOLVE_DQ] : NULL};
     if (!gka_policy_find("fp64/fma", &s.policy) || !gka_solver_find("chebyshev", &s.solver))
         return gka_fail(error, GKA_INTERNAL, "no fp64/fma or no chebyshev");
-    s.solver.iterations = problem->num_iter;
+    s.solver.num_iter = problem->num_iter;
     const size_t D = (size_t)problem->D, rows = (D * D + 2 * D) * sizeof(double);
     s.solver_at = (rows + 63) / 64 * 64;
     s.each = s.solver_at + (gka_solve_workspace(&s.solver, 1, problem->D) + 63) / 64 * 64;

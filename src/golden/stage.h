@@ -28,9 +28,8 @@ typedef struct golden_given {
     gka_dtype dtype[GIVEN_TENSORS];
 } golden_given;
 
-/* What a stage makes (bits of outputs), and what it is handed when the spec does not say. */
+/* What a stage makes (bits of outputs). */
 unsigned gka_golden_stage_outputs(gka_golden_stage stage);
-unsigned gka_golden_stage_given(gka_golden_stage stage, unsigned given);
 /* GKA_BAD_ARGUMENT where the stage cannot be handed that, or the problem not be that of a stage. */
 gka_status gka_golden_stage_check(gka_golden_stage stage, unsigned given,
                                   const gka_problem *problem, gka_error *error);

@@ -22,11 +22,28 @@
 
 typedef struct golden_stream golden_stream;
 
-/* Which goldens are long: of more than `least` tokens. They are streamed by windows of at least
- * `tokens`, or, at_once (a test's way to the same bytes), made in memory. */
+/* What computes outputs: a profile, by chunks, or an arithmetic, token by token (as
+ * gka_golden_by_tokens); neither: nothing, and the outputs are the steps values. */
+typedef struct golden_kernel {
+    const gka_profile *profile;
+    const char *policy;
+} golden_kernel;
+
+/* The tensors NAME.exact, NAME.steps, NAME.h100, NAME.exact.lo, NAME.through; a stream has the
+ * first three. */
+typedef enum golden_kind {
+    GOLDEN_EXACT,
+    GOLDEN_STEPS,
+    GOLDEN_EMULATED,
+    GOLDEN_LO,
+    GOLDEN_THROUGH
+} golden_kind;
+typedef gka_status golden_take(void *to, const void *bytes, size_t size, gka_error *error);
+
+/* Which goldens are long: of more than `least` tokens. They are made by windows of at least
+ * `tokens`, and where that is all of them in memory, to the same bytes. */
 typedef struct golden_limits {
     int64_t least, tokens;
-    bool at_once;
 } golden_limits;
 extern const golden_limits gka_golden_limits_default;
 
@@ -62,13 +79,6 @@ gka_status gka_golden_stream_steps(golden_stream *stream, const gka_progress *pr
 /* Whether all of NAME.steps is zero. */
 bool gka_golden_stream_zero(const golden_stream *stream, int output);
 
-/* What computes outputs: a profile, by chunks, or an arithmetic, token by token (as
- * gka_golden_by_tokens); neither: nothing. */
-typedef struct golden_kernel {
-    const gka_profile *profile;
-    const char *policy;
-} golden_kernel;
-
 /* gka_golden_errors of a kernel at the problem's chunk size and num_iter (which may differ from the
  * stream's problem in these alone), or of the steps values as stored. */
 gka_status gka_golden_stream_errors(golden_stream *stream, golden_kernel kernel,
@@ -80,10 +90,7 @@ gka_status gka_golden_stream_errors(golden_stream *stream, golden_kernel kernel,
 gka_status gka_golden_stream_emulate(golden_stream *stream, const gka_profile *profile,
                                      const gka_progress *progress, gka_error *error);
 
-/* All of an output, handed to `give` in portions: in its type (F64, or of the emulated that in
- * which kernels store it), little-endian. */
-typedef enum golden_kind { GOLDEN_EXACT, GOLDEN_STEPS, GOLDEN_EMULATED } golden_kind;
-typedef gka_status golden_take(void *to, const void *bytes, size_t size, gka_error *error);
+/* All of an output, as golden_way's give has it. */
 gka_status gka_golden_stream_give(golden_stream *stream, int output, golden_kind kind,
                                   golden_take *give, void *to, gka_error *error);
 

@@ -111,7 +111,7 @@ static void test_solvers(void **state) {
         gka_solver solver;
         assert_string_equal(pins[i].name, gka_solver_names()[i]);
         assert_true(gka_solver_find(pins[i].name, &solver));
-        solver.iterations = ITERATIONS;
+        solver.num_iter = ITERATIONS;
         assert_hash(solver.name, "x", solve_hash(&solver), pins[i].x);
         if (gka_solve_has_adjoint(&solver))
             assert_hash(solver.name, "adjoint", adjoint_hash(&solver), pins[i].adjoint);
