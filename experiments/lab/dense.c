@@ -17,7 +17,7 @@ gka_arith lab_arith(const char *policy, uint64_t seed) {
 gka_solver lab_solver(const char *name, int iterations) {
     gka_solver solver;
     (void)gka_solver_find(name, &solver);
-    solver.iterations = iterations;
+    solver.num_iter = iterations;
     return solver;
 }
 

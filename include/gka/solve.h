@@ -41,7 +41,7 @@ typedef enum gka_method {
 typedef struct gka_solver {
     const char *name;
     gka_method method;
-    int iterations;   /* r >= 0: products with H; Cholesky: refinement steps */
+    int num_iter;     /* r >= 0: products with H; Cholesky: refinement steps */
     bool converged;   /* Chebyshev: omega is its limit 2/(1 + sqrt(1 - rho^2)) from the start */
     double guard;     /* CG: added to both denominators; 0: none */
     bool jacobi;      /* CG: x_0 = q / diag(H + lambda I), at the price of one product more */
@@ -53,7 +53,7 @@ typedef struct gka_solver {
 
 /* "chebyshev", "chebyshev-converged", "chebyshev2" (two-term), "cg", "cg-guarded" (1e-5),
  * "cg-jacobi", "cg-stop" (1e-3), "cg-consistent", "gradient", "nesterov", "cholesky",
- * "cholesky-refined"; iterations = 30 (Cholesky 5). False when there is none. */
+ * "cholesky-refined"; num_iter = 30 (Cholesky 5). False when there is none. */
 GKA_API bool gka_solver_find(const char *name, gka_solver *solver);
 /* Every name; ends with NULL. */
 GKA_API const char *const *gka_solver_names(void);

@@ -28,7 +28,8 @@ static void layout(const backward *run, chunk_bump *bump, backward_work *work) {
     double **const scores[] = {&work->S, &work->dS, &work->CC, &work->Mt};
     for (size_t i = 0; i < sizeof scores / sizeof *scores; i++)
         *scores[i] = take(bump, C, C);
-    double **const columns[] = {&work->dG, &work->w, &work->t1, &work->t2, &work->alpha, &work->f};
+    double **const columns[] = {&work->dG, &work->weight, &work->t1,
+                                &work->t2, &work->alpha,  &work->f};
     for (size_t i = 0; i < sizeof columns / sizeof *columns; i++)
         *columns[i] = take(bump, C, 1);
     work->states = take(bump, run->segments, D * W);

@@ -23,12 +23,27 @@ typedef struct backward_work {
     double *p, *x, *dx, *mix; /* [C,D] tiles */
     double *rows, *rows2;     /* [C,max(D,V)] */
     double *dk, *dq;          /* [C,max(D,V)] */
-    double *S, *dS, *CC, *Mt; /* [C,C] */
-    double *dG, *w, *t1, *t2; /* [C] */
-    double *alpha, *f;        /* [C] */
-    double *states, *segment; /* checkpoints, states of one segment */
-    double *dx_all, *dq_all;  /* [T,D] of one head: cotangent of x, direct part of dq */
-    double *g_all;            /* [T] */
+    /* [C,C]. First what p, x and the keys make of each other, then what the ridge makes: by then
+     * the scores are not read any more. */
+    union {
+        double *S;       /* k_j^T x_t M_tj */
+        double *A;       /* M_tj w_t */
+        double *squares; /* (k_t^T k_j)^2 */
+    };
+    union {
+        double *dS; /* k_j^T p_t */
+        double *KK; /* k_t^T k_j */
+    };
+    union {
+        double *CC;       /* S . dS, then dS . M */
+        double *weights2; /* A M^T */
+    };
+    double *Mt;                    /* M^T */
+    double *dG, *weight, *t1, *t2; /* [C]; weight: w_t above */
+    double *alpha, *f;             /* [C] */
+    double *states, *segment;      /* checkpoints, states of one segment */
+    double *dx_all, *dq_all;       /* [T,D] of one head: cotangent of x, direct part of dq */
+    double *g_all;                 /* [T] */
 } backward_work;
 
 typedef struct backward {

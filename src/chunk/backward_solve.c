@@ -153,11 +153,11 @@ static void ridge_weights(const backward *run, backward_work *work) {
             low_dot ? gka_row_dot_low(fp16, D, p, x) : gka_row_dot(plan->order, tile->C, D, p, x);
         const double apx = low_dot ? low_of(fp16, a * px) : w(plan->f32, a * px);
         work->t2[t] = apx;
-        work->w[t] = t < tile->n || (plan->hardware && !plan->gated)
-                         ? gka_chunk_div(plan, w(plan->f32, 2 * apx), work->f[t])
-                         : 0;
+        work->weight[t] = t < tile->n || (plan->hardware && !plan->gated)
+                              ? gka_chunk_div(plan, w(plan->f32, 2 * apx), work->f[t])
+                              : 0;
         if (!plan->hardware && work->f[t] == 0)
-            work->w[t] = 0;
+            work->weight[t] = 0;
     }
 }
 
@@ -172,7 +172,7 @@ static void ridge_through_gates(const backward *run, backward_work *work, const 
     const chunk_tile *const tile = &base->tile;
     const int64_t D = plan->D, C = tile->C;
     const bool f32 = plan->f32;
-    double *const squares = work->S, *const N = base->MS, *const W = base->score,
+    double *const squares = work->squares, *const N = base->MS, *const W = base->score,
                   *const KH = work->rows2, *const c = base->row, *const a = base->row2;
     for (int64_t i = 0; i < C * C; i++)
         squares[i] = w(f32, KK[i] * KK[i]);
@@ -186,7 +186,7 @@ static void ridge_through_gates(const backward *run, backward_work *work, const 
         c[j] = gka_row_dot(plan->order, C, D, KH + j * D, tile->k + j * D);
     const double square = gka_dot_state(plan->order, 4, D, base->H0, base->H0);
     for (int64_t t = 0; t < C; t++) {
-        const double e = tile->expG[t], half = work->w[t] / 2, *const M = tile->M + t * C;
+        const double e = tile->expG[t], half = work->weight[t] / 2, *const M = tile->M + t * C;
         const double H0H = fma_w(f32, e, square, gka_row_dot(plan->order, C, C, M, c));
         a[t] = w(f32, half * w(f32, e * H0H));
         double own = a[t];
@@ -209,8 +209,8 @@ static void through_ridge(const backward *run, backward_work *work) {
     const chunk_tile *const tile = &base->tile;
     const int64_t D = plan->D, C = tile->C;
     const bool f32 = plan->f32, bf = operand(plan);
-    double *const weights1 = work->t1, *const weights2 = work->CC, *const A = work->S,
-                  *const KK = work->dS, *const Mt = work->Mt, *const tmp = work->rows2,
+    double *const weights1 = work->t1, *const weights2 = work->weights2, *const A = work->A,
+                  *const KK = work->KK, *const Mt = work->Mt, *const tmp = work->rows2,
                   *const kw = work->rows;
     const bool kernel = plan->hardware;
     for (int64_t t = 0; kernel && t < C; t++)
@@ -223,17 +223,17 @@ static void through_ridge(const backward *run, backward_work *work) {
             chunk_has(plan, GKA_POINT_GRAD_WEIGHT) ? CHUNK_TF32 : CHUNK_WORKING;
         double *const ew = base->row, *const e2 = base->row2;
         for (int64_t t = 0; t < C; t++) {
-            ew[t] = w(f32, tile->expG[t] * work->w[t]);
+            ew[t] = w(f32, tile->expG[t] * work->weight[t]);
             e2[t] = kernel        ? gka_chunk_exp(plan, w(f32, tile->G[t] + tile->G[t]))
                     : t < tile->n ? w(f32, tile->expG[t] * tile->expG[t])
                                   : 0;
         }
         for (int upper = 0; upper < 2; upper++)
-            total[upper] = gka_lane_dot_in(upper == 1, plan->order, C, work->w, e2);
+            total[upper] = gka_lane_dot_in(upper == 1, plan->order, C, work->weight, e2);
         for (int64_t j = 0; j < C; j++) {
             weights1[j] = gka_lane_dot(plan->order, C, Mt + j * C, ew);
             for (int64_t t = 0; t < C; t++) {
-                const double m = w(f32, Mt[j * C + t] * work->w[t]);
+                const double m = w(f32, Mt[j * C + t] * work->weight[t]);
                 A[j * C + t] = weight == CHUNK_TF32 ? gka_cut_tf32(m) : m;
             }
         }
@@ -245,7 +245,7 @@ static void through_ridge(const backward *run, backward_work *work) {
                            (gka_matrix){Mt, 1, C}, weights2, C);
     } else {
         for (int64_t j = 0; j < C; j++)
-            base->row[j] = work->w[C - 1 - j];
+            base->row[j] = work->weight[C - 1 - j];
         gka_scan_sum(plan->order, C, base->row, base->row2);
         for (int64_t j = 0; j < C; j++)
             weights1[j] = base->row2[C - 1 - j];
@@ -381,7 +381,7 @@ void gka_backward_solve_step(const backward *run, backward_work *work, const bac
     if (run->bp_lambda) {
         ridge_weights(run, work);
     } else {
-        zero(work->w, C);
+        zero(work->weight, C);
         zero(work->t2, C);
     }
     through_ridge(run, work);

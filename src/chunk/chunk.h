@@ -56,19 +56,31 @@ typedef struct chunk_tile {
 /* The workspace of one worker. */
 typedef struct chunk_work {
     chunk_tile tile;
-    double *H, *H0;                 /* [D,D] state, and the snapshot the solver reads */
-    double *U, *U0;                 /* [D,V] */
-    double *f, *used_f;             /* [C]: f as stored, and as the iteration has it */
-    double *lambda, *sigma, *delta; /* [C] */
-    struct chebyshev_row *rows;     /* [C] */
-    double *x, *x_prev, *y, *p;     /* [C,D] */
-    double *z, *grad;               /* [C,max(D,V)] */
-    double *score, *MS;             /* [C,C] */
-    double *row, *row2;             /* [max(C,D,V)] */
-    double *x_wait;                 /* [C + C_out, D] solved rows the output stage waits for */
-    double *DD;                     /* [max(D,V) D] */
-    double *part;                   /* one part of an operand before it is packed */
-    void *left, *right;             /* packed operands of a single product */
+    double *H, *H0;     /* [D,D] state, and the snapshot the solver reads */
+    double *U, *U0;     /* [D,V] */
+    double *f, *used_f; /* [C]: f as stored, and as the iteration has it */
+    double *lambda;     /* [C] */
+    union {             /* [C], by form */
+        double *sigma;  /* two-term */
+        double *rho;    /* conjugate gradients: <r, r> */
+    };
+    union {
+        double *delta; /* two-term */
+        double *least; /* conjugate gradients: where <r, r> ends */
+    };
+    struct chebyshev_row *rows; /* [C] */
+    double *x, *y, *p;          /* [C,D] */
+    union {                     /* [C,D], by form */
+        double *x_prev;         /* three-term */
+        double *residual;       /* two-term, conjugate gradients */
+    };
+    double *z, *grad;   /* [C,max(D,V)] */
+    double *score, *MS; /* [C,C] */
+    double *row, *row2; /* [max(C,D,V)] */
+    double *x_wait;     /* [C + C_out, D] solved rows the output stage waits for */
+    double *DD;         /* [max(D,V) D] */
+    double *part;       /* one part of an operand before it is packed */
+    void *left, *right; /* packed operands of a single product */
     void *pack_H, *pack_K, *pack_Kt;
     int64_t *multiply_adds; /* counts those of matrix products; NULL: nobody asks */
 } chunk_work;

@@ -586,7 +586,7 @@ static void three_term(const chunk_plan *plan, chunk_work *work, const double *r
 static void two_term(const chunk_plan *plan, chunk_work *work, const double *rhs, const double *f) {
     const int64_t C = work->tile.C, D = plan->D;
     const bool f32 = plan->f32;
-    double *const x = work->x, *const residual = work->x_prev, *const d = work->grad,
+    double *const x = work->x, *const residual = work->residual, *const d = work->grad,
                   *const tau = work->row, *const sigma = work->sigma, *const delta = work->delta,
                   *const lambda = work->lambda, *const y = work->y;
     for (int64_t t = 0; t < C; t++) {
@@ -620,18 +620,18 @@ static void two_term(const chunk_plan *plan, chunk_work *work, const double *rhs
     }
 }
 
-/* One row of CG: w = (H + lambda) p; alpha = rho/<p, w>; x += alpha p; r -= alpha w; rho' = <r, r>;
- * p = r + (rho'/rho) p. Where <p, w> <= 0 or rho' <= least the row ends: p = 0. NaN goes on. */
+/* One row of CG: y = (H + lambda) p; alpha = rho/<p, y>; x += alpha p; r -= alpha y; rho' = <r, r>;
+ * p = r + (rho'/rho) p. Where <p, y> <= 0 or rho' <= least the row ends: p = 0. NaN goes on. */
 static void cg_row(const chunk_plan *plan, int64_t C, double lambda, double least, double *rho,
                    double *y, double *x, double *r, double *p) {
     const int64_t D = plan->D;
     const bool f32 = plan->f32;
     for (int64_t i = 0; i < D; i++)
         y[i] = fma_w(f32, lambda, p[i], y[i]);
-    const double pw = gka_row_dot(plan->order, C, D, p, y);
+    const double py = gka_row_dot(plan->order, C, D, p, y);
     double next = 0;
-    if (!(pw <= 0)) {
-        const double alpha = gka_chunk_div(plan, *rho, pw);
+    if (!(py <= 0)) {
+        const double alpha = gka_chunk_div(plan, *rho, py);
         for (int64_t i = 0; i < D; i++) {
             x[i] = fma_w(f32, alpha, p[i], x[i]);
             r[i] = fma_w(f32, -alpha, y[i], r[i]);
@@ -667,14 +667,14 @@ static void unscale_rows(const chunk_plan *plan, int64_t C, const double *scale,
 }
 
 /* x = 0, r = p = q; then num_iter products (src/solve/cg.c has the same test: u^2 |q|). Consistent:
- * p is rounded once, for the product, for <p, w> and for x. */
+ * p is rounded once, for the product, for <p, y> and for x. */
 static void conjugate_gradients(const chunk_plan *plan, chunk_work *work, const double *rhs,
                                 const double *f) {
     const int64_t C = work->tile.C, D = plan->D;
     const bool consistent = plan->profile.form == GKA_FORM_CG_CONSISTENT;
     const double u2 = plan->f32 ? 0x1p-48 : 0x1p-106;
-    double *const x = work->x, *const residual = work->x_prev, *const p = work->p,
-                  *const y = work->y, *const rho = work->sigma, *const least = work->delta,
+    double *const x = work->x, *const residual = work->residual, *const p = work->p,
+                  *const y = work->y, *const rho = work->rho, *const least = work->least,
                   *const scaled = work->z, *const rows = work->grad, *const scale = work->row;
     memset(x, 0, (size_t)(C * D) * sizeof(double));
     memcpy(residual, rhs, (size_t)(C * D) * sizeof(double));

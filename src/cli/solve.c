@@ -22,7 +22,7 @@ typedef struct request {
     names solvers, arithmetics;
     bool plain, normalised;
     int gate;
-    int64_t D, T, head, iterations, seed;
+    int64_t D, T, head, num_iter, seed;
     double ridge;
     cli_json json;
     gka_output *trace;
@@ -248,7 +248,7 @@ static bool take_memory(board *b) {
         most = bytes > most ? bytes : most;
     }
     good &= (b->workspace = gka_alloc(most, 1)) != NULL;
-    good &= (b->points = gka_alloc((size_t)b->r->iterations + 8, sizeof *b->points)) != NULL;
+    good &= (b->points = gka_alloc((size_t)b->r->num_iter + 8, sizeof *b->points)) != NULL;
     return good;
 }
 
@@ -415,7 +415,7 @@ static void normalise(board *b) {
 
 typedef struct figures {
     const char *solver, *arithmetic;
-    int iterations;
+    int num_iter;
     double lambda, kappa;
     const double *x, *p; /* the exact answers */
     gka_quality quality;
@@ -478,11 +478,11 @@ static void write_points(const board *b, const figures *row, int count) {
 static void run_solver(board *b, gka_arith *A, gka_solver solver, figures *row) {
     gka_outcome outcome;
     if (solver.method != GKA_CHOLESKY)
-        solver.iterations = (int)b->r->iterations;
-    row->iterations = solver.method == GKA_CHOLESKY && !solver.refined ? 0 : solver.iterations;
+        solver.num_iter = (int)b->r->num_iter;
+    row->num_iter = solver.method == GKA_CHOLESKY && !solver.refined ? 0 : solver.num_iter;
     const gka_system system = {.n = 1, .D = b->D, .H = b->Hs, .lambda = &b->lambda, .f = &b->f};
     gka_trace trace = {
-        b->D, b->H, b->lambda, b->f, b->q, b->x, b->points, (int)b->r->iterations + 8, 0};
+        b->D, b->H, b->lambda, b->f, b->q, b->x, b->points, (int)b->r->num_iter + 8, 0};
     const gka_observer observer = {b->r->trace != NULL ? gka_trace_observe : NULL, &trace};
     gka_solve(A, &system, &solver, b->qs, b->xs, &outcome, &observer, b->workspace);
     gka_solve(A, &system, &solver, b->dxs, b->ps, NULL, NULL, b->workspace);
@@ -533,7 +533,7 @@ static void run_filter(board *b, gka_arith *A, gka_kalman_form form, figures *ro
     gka_kalman K;
     const double start = filter_start(b, row);
     gka_kalman_start(A, &K, form, b->D, 0, start, b->workspace);
-    row->iterations = 0;
+    row->num_iter = 0;
     row->step = b->T;
     for (int64_t i = 0; i < b->D && b->problem.h0.data != NULL; i++) {
         gka_arith_store(A, b->D, b->h0 + i * b->D, b->ks);
@@ -587,8 +587,8 @@ static void print_row(cli_table *table, const figures *row) {
     cli_cell(table, "%s", row->solver);
     cli_cell(table, "%s", row->arithmetic);
     cli_cell_number(table, "%.3g", row->kappa);
-    if (row->iterations > 0)
-        cli_cell(table, "%d", row->iterations);
+    if (row->num_iter > 0)
+        cli_cell(table, "%d", row->num_iter);
     else
         cli_cell(table, "-");
     cli_cell_real(table, row->quality.residual);
@@ -618,7 +618,7 @@ static void add_json(request *r, const board *b, const figures *row) {
                    {"D", json_integer(b->D)},
                    {"T", json_integer(b->T)},
                    {"ridge", cli_json_real(b->problem.ridge_ratio)},
-                   {"iters", json_integer(row->iterations)},
+                   {"iters", json_integer(row->num_iter)},
                    {"seed", json_integer(r->seed)},
                    {"kappa", cli_json_real(row->kappa)},
                    {"residual", cli_json_real(row->quality.residual)},
@@ -745,7 +745,7 @@ int cli_solve(cli *c) {
                  .problem = "mean",
                  .D = 128,
                  .T = 128,
-                 .iterations = 30,
+                 .num_iter = 30,
                  .seed = 1,
                  .ridge = NAN,
                  .good = true};
@@ -769,7 +769,7 @@ int cli_solve(cli *c) {
         {"T", 0, CLI_INT, &r.T, .value = "N", .help = "tokens (128)", .low = 1, .high = 1 << 24},
         {"ridge", 0, CLI_REAL, &r.ridge, .value = "A", .help = "ridge ratio a (0.02)", .low = 0,
          .high = 1e6},
-        {"iters", 0, CLI_INT, &r.iterations, .value = "R", .help = "products with H per solve",
+        {"iters", 0, CLI_INT, &r.num_iter, .value = "R", .help = "products with H per solve",
          .low = 0, .high = GKA_MAX_ITERATIONS},
         {"seed", 0, CLI_INT, &r.seed, .value = "N",
          .help = "of made-up problems and of stochastic rounding", .low = 0, .high = 1e15},

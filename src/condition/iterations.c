@@ -69,7 +69,7 @@ static gka_status compute_steps(job *j, gka_form form, int r, int kind, gka_erro
     const char *const name = form == GKA_TWO_TERM ? "chebyshev2" : "chebyshev";
     if (!gka_policy_find("fp64", &options.policy) || !gka_solver_find(name, &options.solver))
         return gka_fail(error, GKA_INTERNAL, "no solver %s in fp64", name);
-    options.solver.iterations = r;
+    options.solver.num_iter = r;
     return gka_layer_gradient(j->problem, GKA_OF_X, &options, &out, NULL, error);
 }
 

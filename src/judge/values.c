@@ -88,7 +88,7 @@ gka_layer_options gka_golden_by_tokens_options(const gka_problem *problem, const
     gka_layer_options options = {0};
     (void)gka_policy_find(policy, &options.policy);
     (void)gka_solver_find("chebyshev", &options.solver);
-    options.solver.iterations = problem->num_iter;
+    options.solver.num_iter = problem->num_iter;
     return options;
 }
 

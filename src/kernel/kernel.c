@@ -230,7 +230,7 @@ static gka_status run_tokens(const gka_kernel *kernel, const gka_problem *proble
     gka_outputs some;
     gka_status status = GKA_OK;
     (void)gka_solver_find("chebyshev", &options.solver);
-    options.solver.iterations = problem->num_iter;
+    options.solver.num_iter = problem->num_iter;
     if (progress != NULL)
         options.progress = *progress;
     if (gka_outputs_only(outputs, gka_forward_outputs(), &some))

@@ -89,12 +89,12 @@ static double *new_bounds(numbers *w) {
 
 /* ---- small things -------------------------------------------------------------------------- */
 
-static void zero(int64_t n, mpfr_t *x) {
+static void zero(mpfr_t *x, int64_t n) {
     for (int64_t i = 0; i < n; i++)
         mpfr_set_zero(x[i], 1);
 }
 
-static void copy(int64_t n, mpfr_t *from, mpfr_t *to) {
+static void copy(mpfr_t *to, mpfr_t *from, int64_t n) {
     for (int64_t i = 0; i < n; i++)
         mpfr_set(to[i], from[i], RN);
 }
@@ -317,10 +317,10 @@ static void next_state(numbers *w, mpfr_t *before, const gka_state_bound *old, c
     const int64_t D = w->D, V = w->V;
     *bound = *old;
     if (after != before)
-        copy(w->size, before, after);
+        copy(after, before, w->size);
     at_state(w, after);
     if (closed(w))
-        zero(w->size, after);
+        zero(after, w->size);
     else if (given != NULL)
         set_state(w, given, bound);
     for (int64_t i = 0; i < D; i++)
@@ -388,11 +388,11 @@ static bool solve(numbers *w, const gka_state_bound *after, mpfr_exp_t e, mpfr_t
                   double e_right, mpfr_t *x, double *x_norm, double *e_x) {
     gka_head *const head = &w->g->head;
     const double right_norm = size(w, w->D, right);
-    zero(w->D, x);
+    zero(x, w->D);
     *x_norm = *e_x = 0;
     if (right_norm == 0 && e_right == 0)
         return true;
-    copy(w->D, right, w->r);
+    copy(w->r, right, w->D);
     double r = INFINITY;
     const mpfr_exp_t start = gka_mp_exponent(w->D, right);
     mpfr_exp_t left = start, before;
@@ -432,7 +432,7 @@ static bool solve_both(numbers *w, const gka_state_bound *after, int64_t t) {
         } else if (mpfr_zero_p(*w->f)) { /* exactly; or decayed below MPFR's exponents */
             if (after->H > 0 && !b->given_f)
                 return false;
-            zero(w->D, unknown[i]);
+            zero(unknown[i], w->D);
             *norms[i] = 0;
         } else {
             const mpfr_exp_t e = mpfr_get_exp(mpfr_zero_p(*w->own) ? *w->lambda : *w->own);
@@ -688,7 +688,7 @@ static gka_status reverse_head(numbers *w, int64_t first, gka_error *error) {
     for (int64_t t = g->span.begin; t < g->span.end; t++) {
         const int64_t i = t - g->span.begin;
         if (i % length == 0) {
-            copy(size_, w->states, w->marks + i / length * size_);
+            copy(w->marks + i / length * size_, w->states, size_);
             w->mark_bounds[i / length] = *w->bounds;
         }
         read_token(w, t);
@@ -698,7 +698,7 @@ static gka_status reverse_head(numbers *w, int64_t first, gka_error *error) {
     for (int64_t t = g->span.end - 1; t >= first; t--) {
         const int64_t i = t - g->span.begin, m = i % length;
         if (m == length - 1 || t == g->span.end - 1) {
-            copy(size_, w->marks + i / length * size_, w->states);
+            copy(w->states, w->marks + i / length * size_, size_);
             *w->bounds = w->mark_bounds[i / length];
             for (int64_t j = 0; j <= m; j++) {
                 read_token(w, t - m + j);
@@ -735,8 +735,8 @@ static int64_t first_needed(const gka_group *g) {
 static gka_status reverse_group(numbers *w, int64_t first, gka_error *error) {
     const int64_t T = tokens_of(w->g);
     gka_status status = GKA_OK;
-    zero(T * w->D, w->dk);
-    zero(T * w->V, w->dv);
+    zero(w->dk, T * w->D);
+    zero(w->dv, T * w->V);
     memset(w->e_dk, 0, (size_t)(4 * T) * sizeof *w->e_dk);
     for (w->index = 0; w->index < w->g->heads && status == GKA_OK; w->index++)
         status = reverse_head(w, first, error);

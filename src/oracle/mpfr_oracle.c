@@ -113,12 +113,12 @@ static void dot(const space *w, int64_t n, mpfr_t *x, mpfr_t *y) {
         add_product(w, *w->sum, x[i], y[i]);
 }
 
-static void zero(int64_t n, mpfr_t *x) {
+static void zero(mpfr_t *x, int64_t n) {
     for (int64_t i = 0; i < n; i++)
         mpfr_set_zero(x[i], 1);
 }
 
-static void copy(int64_t n, mpfr_t *from, mpfr_t *to) {
+static void copy(mpfr_t *to, mpfr_t *from, int64_t n) {
     for (int64_t i = 0; i < n; i++)
         mpfr_set(to[i], from[i], RN);
 }
@@ -198,7 +198,7 @@ static bool next_state(space *w) {
 /* ---- the solve ----------------------------------------------------------------------------- */
 
 static void form_M(space *w) {
-    copy(w->D * w->D, w->H, w->M);
+    copy(w->M, w->H, w->D * w->D);
     for (int64_t i = 0; i < w->D; i++)
         mpfr_add(w->M[i * w->D + i], w->M[i * w->D + i], *w->lambda, RN);
 }
@@ -280,8 +280,8 @@ static bool eliminate(space *w, mpfr_t *x, mpfr_t *y) {
 /* w->x = M^-1 w->x, w->p = M^-1 w->p; both 0 when H = 0. False: M is singular. */
 static bool solve(space *w) {
     if (mpfr_zero_p(*w->f)) {
-        zero(w->D, w->x);
-        zero(w->D, w->p);
+        zero(w->x, w->D);
+        zero(w->p, w->D);
         return true;
     }
     form_M(w);
@@ -336,8 +336,8 @@ static gka_status forward_token(gka_run *run, int64_t i, space *w) {
     }
     if (out->x == NULL && out->o == NULL)
         return GKA_OK;
-    copy(D, w->q, w->x);
-    zero(D, w->p);
+    copy(w->x, w->q, D);
+    zero(w->p, D);
     if (!solve(w))
         return GKA_NOT_POSITIVE_DEFINITE;
     put(w, w->x, D, out->x, lo->x, i * D);
@@ -413,7 +413,7 @@ static gka_status reverse_token(gka_run *run, int64_t b, int64_t t, int64_t h, i
     }
 
     /* x = M^-1 q,  p = M^-1 dx,  q' = q + alpha (x - q) */
-    copy(D, w->q, w->x);
+    copy(w->x, w->q, D);
     for (int64_t i = 0; i < D; i++)
         mpfr_mul(w->p[i], *w->alpha, w->dq[i], RN);
     if (!solve(w))
@@ -503,7 +503,7 @@ static gka_status reverse_head(gka_run *run, int64_t n, int64_t h, double *row, 
     first_state(problem, n, h, row, w);
     for (int64_t t = span.begin; t < span.end; t++) {
         if ((t - span.begin) % length == 0)
-            copy(size, w->states, w->marks + (t - span.begin) / length * size);
+            copy(w->marks + (t - span.begin) / length * size, w->states, size);
         read_token(problem, span.b, t, h, row, w);
         if (!next_state(w))
             return fail_at(error, GKA_UNSUPPORTED, n, t, h);
@@ -512,9 +512,9 @@ static gka_status reverse_head(gka_run *run, int64_t n, int64_t h, double *row, 
     for (int64_t t = span.end - 1; t >= span.begin; t--) {
         const int64_t i = t - span.begin, m = i % length;
         if (m == length - 1 || t == span.end - 1) {
-            copy(size, w->marks + i / length * size, w->states);
+            copy(w->states, w->marks + i / length * size, size);
             for (int64_t j = 0; j <= m; j++) {
-                copy(size, w->states + j * size, w->states + (j + 1) * size);
+                copy(w->states + (j + 1) * size, w->states + j * size, size);
                 at_state(w, j + 1);
                 read_token(problem, span.b, t - m + j, h, row, w);
                 (void)next_state(w); /* as before */
@@ -540,8 +540,8 @@ static gka_status reverse_group(gka_run *run, int64_t n, int64_t h, double *row,
     const gka_problem *const problem = run->problem;
     const int64_t D = w->D, V = w->V;
     const gka_span span = gka_problem_span(problem, n);
-    zero((span.end - span.begin) * D, w->dk);
-    zero((span.end - span.begin) * V, w->dv);
+    zero(w->dk, (span.end - span.begin) * D);
+    zero(w->dv, (span.end - span.begin) * V);
     for (int64_t i = 0; i < run->heads; i++) {
         const gka_status status = reverse_head(run, n, h + i, row, w, error);
         if (status != GKA_OK)

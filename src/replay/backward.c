@@ -12,7 +12,7 @@ void gka_replay_output_gradient(replay_head *w, int64_t chunk, float *dalpha) {
     gka_replay_tile(w, w->v, chunk, w->t2);
     gka_replay_tile(w, w->k, chunk, w->t3);
     gka_replay_masked_scores(w, w->t1, w->t2, false);
-    zero(C * D, w->c);
+    zero(w->c, C * D);
     gka_replay_product(w, C, D, D, w->t1, D, 1, w->u_chunk + chunk * D * D, 1, D, w->c);
     for (int64_t t = 0; t < C; t++)
         for (int64_t i = 0; i < D; i++)
@@ -96,7 +96,7 @@ static float suffix_inner(const replay_head *w, int64_t row0, int64_t col0, bool
 void gka_replay_suffix(replay_head *w, bool normal, const float *states, float *snapshots,
                        float *inner, float *R) {
     const int64_t D = w->D, tiles = D / 64;
-    zero(D * D, R);
+    zero(R, D * D);
     for (int64_t chunk = w->chunks - 1; chunk >= 0; chunk--) {
         const int64_t n = rows_of(w, chunk);
         gka_replay_gates(w, chunk);
@@ -137,9 +137,9 @@ static void through_values(replay_head *w, int64_t chunk, const float decay[C], 
     gka_replay_mix(w, chunk, mixed);
     gka_replay_tile(w, w->dout, chunk, grad);
     gka_replay_masked_scores(w, k, mixed, true);
-    zero(C * D, w->c);
+    zero(w->c, C * D);
     gka_replay_product(w, C, D, C, w->score, C, 1, grad, D, 1, w->c);
-    zero(C * D, w->more);
+    zero(w->more, C * D);
     gka_replay_product(w, C, D, D, k, D, 1, E, D, 1, w->more);
     gka_replay_tile(w, w->v, chunk, v);
     for (int64_t i = 0; i < C * D; i++)
@@ -151,9 +151,9 @@ static void through_values(replay_head *w, int64_t chunk, const float decay[C], 
             dv[(first + t) * D + i] = low(w->c[t * D + i]);
     }
     gka_replay_masked_scores(w, v, grad, true);
-    zero(C * D, w->c);
+    zero(w->c, C * D);
     gka_replay_product(w, C, D, C, w->score, C, 1, mixed, D, 1, w->c);
-    zero(C * D, w->more);
+    zero(w->more, C * D);
     gka_replay_product(w, C, D, D, v, D, 1, E, 1, D, w->more);
     for (int64_t i = 0; i < C * D; i++)
         sum[i] = sum[i] + w->s * fmaf(decay[i / D], w->more[i], w->c[i]);
@@ -196,12 +196,12 @@ void gka_replay_gradients(replay_head *w, int64_t chunk, bool layer, float *dq, 
     gka_replay_tile(w, w->k, chunk, k);
     gka_replay_tile(w, w->x, chunk, x);
     gka_replay_tile(w, w->p, chunk, p);
-    zero(C * D, sum);
+    zero(sum, C * D);
     gka_replay_masked_scores(w, k, x, true);
     gka_replay_product(w, C, D, C, w->score, C, 1, p, D, 1, sum);
     gka_replay_masked_scores(w, k, p, true);
     gka_replay_product(w, C, D, C, w->score, C, 1, x, D, 1, sum);
-    zero(SQUARE, w->score);
+    zero(w->score, SQUARE);
     gka_replay_product(w, C, C, D, k, D, 1, k, 1, D, w->score);
     for (int64_t j = 0; j < C; j++)
         for (int64_t i = 0; i < C; i++) {
@@ -211,11 +211,11 @@ void gka_replay_gradients(replay_head *w, int64_t chunk, bool layer, float *dq, 
             w->score[j * C + i] = low(w->score[j * C + i] * both);
         }
     gka_replay_product(w, C, D, C, w->score, C, 1, k, D, 1, sum);
-    zero(C * D, w->more);
+    zero(w->more, C * D);
     gka_replay_product(w, C, D, D, k, D, 1, S, 1, D, w->more);
     for (int64_t i = 0; i < C * D; i++)
         sum[i] = fmaf(carry[i / D], w->more[i], sum[i]);
-    zero(C * D, w->more);
+    zero(w->more, C * D);
     gka_replay_product(w, C, D, D, k, D, 1, N, D, 1, w->more);
     gka_replay_product(w, C, D, D, k, D, 1, N, 1, D, w->more);
     for (int64_t i = 0; i < C * D; i++)

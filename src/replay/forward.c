@@ -17,9 +17,9 @@ static void norm(replay_head *w, const float *S, const float *k, float *fro) {
         warp[i] = butterfly(lane, 32);
         f0 = i == 0 ? warp[0] : f0 + warp[i];
     }
-    zero(C * D, w->c);
+    zero(w->c, C * D);
     gka_replay_product(w, C, D, D, k, D, 1, S, D, 1, w->c);
-    zero(SQUARE, w->score);
+    zero(w->score, SQUARE);
     gka_replay_product(w, C, C, D, k, D, 1, k, 1, D, w->score);
     for (int64_t t = 0; t < C; t++) {
         float sum = w->eg[t] * gka_replay_row_dot(D, w->c + t * D, k + t * D);

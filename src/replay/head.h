@@ -37,7 +37,7 @@ static inline float low(float x) {
     return (float)bf16(x);
 }
 
-static inline void zero(int64_t n, float *c) {
+static inline void zero(float *c, int64_t n) {
     memset(c, 0, (size_t)n * sizeof *c);
 }
 

@@ -69,13 +69,13 @@ void gka_replay_gates(replay_head *w, int64_t chunk) {
 void gka_replay_tile(const replay_head *w, const float *from, int64_t chunk, float *to) {
     const int64_t n = rows_of(w, chunk);
     memcpy(to, from + chunk * C * w->D, (size_t)(n * w->D) * sizeof *to);
-    zero((C - n) * w->D, to + n * w->D);
+    zero(to + n * w->D, (C - n) * w->D);
 }
 
 /* score = bf16((left right^T) . M), or . M^T. */
 void gka_replay_masked_scores(replay_head *w, const float *left, const float *right,
                               bool transposed) {
-    zero(SQUARE, w->score);
+    zero(w->score, SQUARE);
     gka_replay_product(w, C, C, w->D, left, w->D, 1, right, 1, w->D, w->score);
     for (int64_t i = 0; i < C; i++)
         for (int64_t j = 0; j < C; j++)
@@ -88,7 +88,7 @@ void gka_replay_apply(replay_head *w, const float *y, const float *S, const floa
                       const float *right) {
     const int64_t D = w->D;
     gka_replay_masked_scores(w, y, k, false);
-    zero(C * D, w->c);
+    zero(w->c, C * D);
     gka_replay_product(w, C, D, D, y, D, 1, S, D, 1, w->c);
     for (int64_t t = 0; t < C; t++)
         for (int64_t i = 0; i < D; i++)
@@ -99,7 +99,7 @@ void gka_replay_apply(replay_head *w, const float *y, const float *S, const floa
 /* q' = bf16(fma(alpha, x - q, q)) of a chunk's tokens. */
 void gka_replay_mix(const replay_head *w, int64_t chunk, float *to) {
     const int64_t D = w->D, n = rows_of(w, chunk), first = chunk * C;
-    zero(C * D, to);
+    zero(to, C * D);
     for (int64_t t = 0; t < n; t++)
         for (int64_t i = 0; i < D; i++) {
             const float q = w->q[(first + t) * D + i], x = w->x[(first + t) * D + i];

@@ -16,7 +16,7 @@ bool gka_solve_has_adjoint(const gka_solver *solver) {
 enum { ROW_VECTORS = 5, OWN_VECTORS = 6 };
 
 size_t gka_solve_adjoint_workspace(const gka_solver *solver, int64_t D) {
-    const int64_t r = solver->iterations, stored_vectors = 3 * (r + 2);
+    const int64_t r = solver->num_iter, stored_vectors = 3 * (r + 2);
     return (size_t)((ROW_VECTORS + OWN_VECTORS + stored_vectors) * D + 2 * (r + 2)) *
            sizeof(double);
 }
@@ -45,22 +45,22 @@ static const double *iterate(const chebyshev *S, int i) {
 /* The forward pass: stores every iterate, or the last two. */
 static void run_chebyshev(gka_arith *A, chebyshev *S, bool reversible, double *x) {
     row *const c = &S->c;
-    const int r = c->solver->iterations;
+    const int r = c->solver->num_iter;
     gka_solve_chebyshev.start(A, c);
     S->square = c->s[SQUARE];
     S->step = c->s[STEP];
     S->omega[0] = c->s[OMEGA];
-    copy(c->D, x, S->X);
+    copy(S->X, x, c->D);
     for (int i = 1; i <= r; i++) {
         gka_arith_matvec(A, c->D, c->D, c->system->H, x, c->w);
         gka_solve_chebyshev.step(A, c);
         S->omega[i] = c->s[OMEGA];
         if (!reversible)
-            copy(c->D, x, S->X + i * c->D);
+            copy(S->X + i * c->D, x, c->D);
     }
     if (reversible) { /* x_(r-1), x_r in the first two places */
-        copy(c->D, r > 0 ? c->r : x, S->X);
-        copy(c->D, x, S->X + c->D);
+        copy(S->X, r > 0 ? c->r : x, c->D);
+        copy(S->X + c->D, x, c->D);
     }
 }
 
@@ -86,15 +86,15 @@ static void chebyshev_adjoint(gka_arith *A, chebyshev *S, bool reversible, const
                               double *dq, double *dH, double *dlambda, double *df, double *own) {
     const row *const c = &S->c;
     const int64_t D = c->D;
-    const int r = c->solver->iterations;
+    const int r = c->solver->num_iter;
     double *y = own,
            *next = y + D, *const g = next + D, *const w = g + D, *const z = w + D, *const t = z + D;
     double step_ = 0, square_ = 0, omega_ = 0;
     *dlambda = 0;
-    zero(D, dq);
-    zero(D, next);
-    zero(D, z);
-    copy(D, dx, y);
+    zero(dq, D);
+    zero(next, D);
+    zero(z, D);
+    copy(y, dx, D);
     for (int i = r; i >= 1; i--) {
         const double omega = S->omega[i], so = mul(A, S->step, omega), less = sub(A, omega, 1);
         double *const low = S->X, *const high = S->X + D; /* reversible: x_(i-1), x_i */
@@ -162,14 +162,14 @@ static void run_two_term(gka_arith *A, two_term *S, bool reversible) {
     const int64_t D = c->D;
     gka_solve_chebyshev_two_term.start(A, c);
     S->delta = c->s[DELTA];
-    for (int i = 0; i <= c->solver->iterations; i++) {
+    for (int i = 0; i <= c->solver->num_iter; i++) {
         if (i > 0) {
             gka_arith_matvec(A, D, D, c->system->H, c->p, c->w);
             gka_solve_chebyshev_two_term.step(A, c);
         }
         S->tau[i] = c->s[TAU];
-        copy(D, c->p, S->d + (reversible ? 0 : i * D));
-        copy(D, c->r, S->r + (reversible ? 0 : i * D));
+        copy(S->d + (reversible ? 0 : i * D), c->p, D);
+        copy(S->r + (reversible ? 0 : i * D), c->r, D);
     }
 }
 
@@ -203,9 +203,9 @@ static void two_term_adjoint(gka_arith *A, two_term *S, bool reversible, const d
     double *const r_ = dq, *const d_ = own, *const w = own + D;
     double tau_ = 0, sigma_ = 0, delta_ = 0;
     *dlambda = 0;
-    zero(D, r_);
-    zero(D, d_);
-    for (int i = c->solver->iterations; i >= 1; i--) {
+    zero(r_, D);
+    zero(d_, D);
+    for (int i = c->solver->num_iter; i >= 1; i--) {
         const double tau = S->tau[i], before = S->tau[i - 1], a = mul(A, tau, before),
                      b = quo(A, mul(A, 2, tau), S->delta);
         double *const r = reversible ? S->r : S->r + i * D;
@@ -259,23 +259,23 @@ static void run_cg(gka_arith *A, cg *S, double *x) {
     const int64_t D = c->D;
     const method *const M = c->solver->jacobi ? &gka_solve_cg_jacobi : &gka_solve_cg;
     M->start(A, c);
-    copy(D, x, S->x0);
+    copy(S->x0, x, D);
     if (M->residual != NULL) {
         gka_arith_matvec(A, D, D, c->system->H, c->p, c->w);
         M->residual(A, c);
     }
     S->m = 0;
-    copy(D, c->r, S->R);
+    copy(S->R, c->r, D);
     S->rho[0] = c->s[RHO];
-    while (S->m < c->solver->iterations && !c->done) {
+    while (S->m < c->solver->num_iter && !c->done) {
         const int i = S->m;
-        copy(D, c->p, S->P + i * D);
+        copy(S->P + i * D, c->p, D);
         gka_arith_matvec(A, D, D, c->system->H, c->p, c->w);
         M->step(A, c);
         if (c->done && c->event == GKA_BREAKDOWN)
             break;
-        copy(D, c->w, S->W + i * D);
-        copy(D, c->r, S->R + (i + 1) * D);
+        copy(S->W + i * D, c->w, D);
+        copy(S->R + (i + 1) * D, c->r, D);
         S->rho[i + 1] = c->s[RHO];
         S->m++;
     }
@@ -293,8 +293,8 @@ static void cg_adjoint(gka_arith *A, cg *S, const double *dx, double *dq, double
     double *const r_ = dq, *const p_ = own, *const w_ = p_ + D, *const t = w_ + D;
     double rho_ = 0;
     *dlambda = 0;
-    zero(D, r_);
-    zero(D, p_);
+    zero(r_, D);
+    zero(p_, D);
     for (int i = S->m - 1; i >= 0; i--) {
         const double *const p = S->P + i * D, *const w = S->W + i * D,
                             *const r_next = S->R + (i + 1) * D;
@@ -344,7 +344,7 @@ void gka_solve_adjoint(gka_arith *A, const gka_system *system, const gka_solver 
                        const double *q, const double *dx, bool reversible, double *dq, double *dH,
                        double *dlambda, double *df, void *workspace) {
     const int64_t D = system->D;
-    const int r = solver->iterations;
+    const int r = solver->num_iter;
     assert(gka_solve_has_adjoint(solver) && system->n == 1 && system->H != NULL &&
            system->mu == NULL);
     double *const memory = workspace, *const own = memory + ROW_VECTORS * D,

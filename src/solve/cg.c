@@ -28,7 +28,7 @@ static void check(row *c) {
 
 /* From a residual in r: p = r */
 static void begin(gka_arith *A, row *c) {
-    copy(c->D, c->r, c->p);
+    copy(c->p, c->r, c->D);
     if (c->solver->consistent)
         operand(A, c->D, c->p, c->p);
     c->s[RHO] = dot(A, c->D, c->r, c->r);
@@ -39,8 +39,8 @@ static void begin(gka_arith *A, row *c) {
 
 /* x = 0, r = q */
 static void start(gka_arith *A, row *c) {
-    zero(c->D, c->x);
-    copy(c->D, c->q, c->r);
+    zero(c->x, c->D);
+    copy(c->r, c->q, c->D);
     begin(A, c);
 }
 
@@ -76,7 +76,7 @@ static void start_jacobi(gka_arith *A, row *c) {
     }
     gka_arith_store(A, c->D, c->r, c->r);
     gka_arith_divide(A, c->D, c->q, c->r, c->x);
-    copy(c->D, c->x, c->p);
+    copy(c->p, c->x, c->D);
 }
 
 /* r = q - (H + lambda I) x_0 */

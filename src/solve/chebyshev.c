@@ -30,7 +30,7 @@ static void start(gka_arith *A, row *c) {
     c->s[SQUARE] = mul(A, half, half);
     c->s[STEP] = quo(A, 2, c->sum);
     c->s[OMEGA] = c->solver->converged ? limit(A, c->s[SQUARE]) : 2;
-    zero(c->D, c->r);
+    zero(c->r, c->D);
     scale(A, c->D, c->s[STEP], c->q, c->x);
 }
 
@@ -44,7 +44,7 @@ static void step(gka_arith *A, row *c) {
     axpby(A, c->D, 1, g, -1, c->q, g);
     const double back = sub(A, omega, 1), down = mul(A, c->s[STEP], omega);
     axpby(A, c->D, down, g, back, previous, g);
-    copy(c->D, c->x, previous);
+    copy(previous, c->x, c->D);
     axpby(A, c->D, omega, c->x, -1, g, c->x);
 }
 
@@ -60,11 +60,11 @@ static void start_two_term(gka_arith *A, row *c) {
     c->s[DELTA] = mul(A, 0.5, c->width);
     c->s[TAU] = quo(A, c->width, c->sum);
     c->s[TWICE_SIGMA] = mul(A, 2, quo(A, c->sum, c->width));
-    copy(c->D, c->q, c->r);
+    copy(c->r, c->q, c->D);
     for (int64_t i = 0; i < c->D; i++)
         c->p[i] = quo(A, c->q[i], theta);
     operand(A, c->D, c->p, c->p);
-    copy(c->D, c->p, c->x);
+    copy(c->x, c->p, c->D);
 }
 
 /* r = r - (H + lambda I) d;  d = O[tau' tau d + (2 tau'/delta) r];  x = x + d. The one rounded d

@@ -75,18 +75,18 @@ void gka_solve_cholesky(gka_arith *A, const gka_system *system, const gka_solver
     double *const L = workspace, *const b = L + D * D, *const r = b + D, *const d = r + D;
     const double lambda = gka_arith_scalar(A, system->lambda[0]);
     const int64_t pivot = gka_solve_factor(A, D, system->H, lambda, L);
-    copy(D, q, b);
+    copy(b, q, D);
     *outcome = (gka_outcome){GKA_BREAKDOWN, (int)pivot};
     if (pivot < D) {
         for (int64_t i = 0; i < D; i++)
             x[i] = NAN;
         return;
     }
-    copy(D, b, x);
+    copy(x, b, D);
     gka_solve_substitute(A, D, L, x);
     if (observer->call != NULL)
         observer->call(observer->context, 0, x);
-    const int steps = solver->refined ? solver->iterations : 0;
+    const int steps = solver->refined ? solver->num_iter : 0;
     for (int i = 1; i <= steps; i++) {
         residual(D, system->H, lambda, b, x, r);
         correct(A, D, L, r, d, x);

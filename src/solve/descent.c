@@ -49,7 +49,7 @@ static void step_nesterov(gka_arith *A, row *c) {
     axpby(A, c->D, -c->s[ALPHA], c->w, 1, c->p, next);
     axpby(A, c->D, 1, next, -1, c->x, difference);
     axpby(A, c->D, c->s[BETA], difference, 1, next, c->p);
-    copy(c->D, next, c->x);
+    copy(c->x, next, c->D);
 }
 
 const method gka_solve_nesterov = {false, start_nesterov, NULL, step_nesterov};

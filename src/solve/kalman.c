@@ -41,7 +41,7 @@ void gka_kalman_start(gka_arith *A, gka_kalman *K, gka_kalman_form form, int64_t
     double *const memory = workspace;
     *K = (gka_kalman){
         form, D, V, memory, memory + D * D, memory + D * D + D, memory + D * D + D + V * D};
-    zero(D * D + D + V * D, memory);
+    zero(memory, D * D + D + V * D);
     const double ridge = gka_arith_scalar(A, lambda), phi = quo(A, 1, ridge);
     for (int64_t i = 0; i < D; i++) {
         K->d[i] = stored(A, phi);
@@ -153,7 +153,7 @@ static void step_ud(gka_arith *A, gka_kalman *K, const double *k, const double *
         const double df = mul(A, K->d[j], f), before = a;
         a = add(A, before, mul(A, f, df));
         K->d[j] = stored(A, mul(A, K->d[j], quo(A, before, a)));
-        copy(j, Y, old);
+        copy(old, Y, j);
         axpby(A, j, -quo(A, f, before), b, 1, old, Y);
         axpby(A, j, df, old, 1, b, b);
         b[j] = stored(A, df);
@@ -222,7 +222,7 @@ static gka_event solve_information(gka_arith *A, gka_kalman *K, const double *q,
             x[i] = NAN;
         return GKA_BREAKDOWN;
     }
-    copy(D, q, x);
+    copy(x, q, D);
     gka_solve_substitute(A, D, L, x);
     return GKA_RAN;
 }
@@ -231,7 +231,7 @@ gka_event gka_kalman_solve(gka_arith *A, gka_kalman *K, const double *q, double 
     const int64_t D = K->D;
     double *const y = K->scratch + 3 * D, *const own = y + D;
     gka_event event = GKA_RAN;
-    copy(D, q, own);
+    copy(own, q, D);
     if (K->form == GKA_KALMAN_INFORMATION)
         event = solve_information(A, K, own, x);
     else if (K->form == GKA_KALMAN_UD)
@@ -308,7 +308,7 @@ void gka_kalman_phi(const gka_kalman *K, double *phi) {
     case GKA_KALMAN_COVARIANCE:
     case GKA_KALMAN_SYMMETRISED:
     case GKA_KALMAN_JOSEPH:
-    case GKA_KALMAN_OUTER: copy(D * D, K->Phi, phi); break;
+    case GKA_KALMAN_OUTER: copy(phi, K->Phi, D * D); break;
     case GKA_KALMAN_POTTER:
     case GKA_KALMAN_UD:
         for (int64_t i = 0; i < D; i++)
@@ -317,8 +317,8 @@ void gka_kalman_phi(const gka_kalman *K, double *phi) {
         break;
     case GKA_KALMAN_INFORMATION: {
         double *const M = K->scratch + VECTORS * D + K->V;
-        copy(D * D, K->Phi, M);
-        zero(D * D, phi);
+        copy(M, K->Phi, D * D);
+        zero(phi, D * D);
         for (int64_t i = 0; i < D; i++)
             phi[i * D + i] = 1;
         invert(D, M, phi);

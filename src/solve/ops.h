@@ -47,11 +47,11 @@ static inline void operand(gka_arith *A, int64_t n, const double *x, double *out
     gka_arith_operand(A, n, x, out);
 }
 
-static inline void copy(int64_t n, const double *x, double *out) {
+static inline void copy(double *out, const double *x, int64_t n) {
     memmove(out, x, (size_t)n * sizeof *x);
 }
 
-static inline void zero(int64_t n, double *out) {
+static inline void zero(double *out, int64_t n) {
     memset(out, 0, (size_t)n * sizeof *out);
 }
 

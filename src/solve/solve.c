@@ -4,18 +4,18 @@
 #include <assert.h>
 
 static const gka_solver SOLVERS[] = {
-    {.name = "chebyshev", .method = GKA_CHEBYSHEV, .iterations = 30},
-    {.name = "chebyshev-converged", .method = GKA_CHEBYSHEV, .iterations = 30, .converged = true},
-    {.name = "chebyshev2", .method = GKA_CHEBYSHEV_TWO_TERM, .iterations = 30},
-    {.name = "cg", .method = GKA_CG, .iterations = 30},
-    {.name = "cg-guarded", .method = GKA_CG, .iterations = 30, .guard = 1e-5},
-    {.name = "cg-jacobi", .method = GKA_CG, .iterations = 30, .jacobi = true},
-    {.name = "cg-stop", .method = GKA_CG, .iterations = 30, .tolerance = 1e-3},
-    {.name = "cg-consistent", .method = GKA_CG, .iterations = 30, .consistent = true},
-    {.name = "gradient", .method = GKA_GRADIENT, .iterations = 30},
-    {.name = "nesterov", .method = GKA_NESTEROV, .iterations = 30},
-    {.name = "cholesky", .method = GKA_CHOLESKY, .iterations = 5},
-    {.name = "cholesky-refined", .method = GKA_CHOLESKY, .iterations = 5, .refined = true},
+    {.name = "chebyshev", .method = GKA_CHEBYSHEV, .num_iter = 30},
+    {.name = "chebyshev-converged", .method = GKA_CHEBYSHEV, .num_iter = 30, .converged = true},
+    {.name = "chebyshev2", .method = GKA_CHEBYSHEV_TWO_TERM, .num_iter = 30},
+    {.name = "cg", .method = GKA_CG, .num_iter = 30},
+    {.name = "cg-guarded", .method = GKA_CG, .num_iter = 30, .guard = 1e-5},
+    {.name = "cg-jacobi", .method = GKA_CG, .num_iter = 30, .jacobi = true},
+    {.name = "cg-stop", .method = GKA_CG, .num_iter = 30, .tolerance = 1e-3},
+    {.name = "cg-consistent", .method = GKA_CG, .num_iter = 30, .consistent = true},
+    {.name = "gradient", .method = GKA_GRADIENT, .num_iter = 30},
+    {.name = "nesterov", .method = GKA_NESTEROV, .num_iter = 30},
+    {.name = "cholesky", .method = GKA_CHOLESKY, .num_iter = 5},
+    {.name = "cholesky-refined", .method = GKA_CHOLESKY, .num_iter = 5, .refined = true},
 };
 
 enum { SOLVER_COUNT = sizeof SOLVERS / sizeof SOLVERS[0] };
@@ -105,7 +105,7 @@ row gka_solve_row(gka_arith *A, const gka_system *system, const gka_solver *solv
              .r = memory + 2 * D,
              .z = memory + 3 * D,
              .event = GKA_RAN};
-    copy(D, q, memory + 4 * D);
+    copy(memory + 4 * D, q, D);
     set_bounds(A, system, &c);
     return c;
 }
@@ -140,7 +140,7 @@ void gka_solve(gka_arith *A, const gka_system *system, const gka_solver *solver,
     row *const rows = workspace;
     double *const Q = (double *)(void *)(rows + n), *const W = Q + n * D, *const R = W + n * D,
                   *const Z = R + n * D, *const P = M->multiplies_x ? x : Z + n * D;
-    copy(n * D, q, Q);
+    copy(Q, q, n * D);
     for (int64_t t = 0; t < n; t++) {
         rows[t] = (row){.solver = solver,
                         .system = system,
@@ -165,7 +165,7 @@ void gka_solve(gka_arith *A, const gka_system *system, const gka_solver *solver,
         note(&rows[t], 0);
     if (watch->call != NULL)
         watch->call(watch->context, 0, x);
-    for (int i = 1; i <= solver->iterations && !all_done(n, rows); i++) {
+    for (int i = 1; i <= solver->num_iter && !all_done(n, rows); i++) {
         product(A, system, P, W);
         for (int64_t t = 0; t < n; t++) {
             if (rows[t].done)

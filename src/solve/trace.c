@@ -58,7 +58,7 @@ static void tridiagonalise(int64_t D, double *B, double *a, double *b, double *v
         const double size = norm(n, x), target = x[n - 1] > 0 ? -size : size;
         a[n] = x[n];
         b[n] = target;
-        copy(n, x, v);
+        copy(v, x, n);
         v[n - 1] -= target;
         const double vv = norm(n, v);
         if (!(vv > 0))

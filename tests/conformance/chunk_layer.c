@@ -82,7 +82,7 @@ static void by_tokens(const gka_problem *p, const char *solver, results *r) {
     gka_layer_options options = {0};
     assert_true(gka_policy_find("fp64", &options.policy));
     assert_true(gka_solver_find(solver, &options.solver));
-    options.solver.iterations = p->num_iter;
+    options.solver.num_iter = p->num_iter;
     gka_outputs out = {
         .x = r->of[0], .fro = r->of[1], .o = r->of[2], .h_final = r->of[3], .u_final = r->of[4]};
     gka_outputs back = {.layer.dq = r->of[5],

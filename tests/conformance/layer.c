@@ -65,7 +65,7 @@ static gka_layer_options options_of(const char *arithmetic, const char *solver, 
         options.lambda = 0.25;
     } else {
         assert_true(gka_solver_find(solver, &options.solver));
-        options.solver.iterations = iterations;
+        options.solver.num_iter = iterations;
     }
     return options;
 }
@@ -112,7 +112,7 @@ static void prop_fp64_is_the_oracle(void **state) {
     (void)state;
     static const struct {
         const char *name;
-        int iterations;
+        int num_iter;
     } cases[] = {{"cholesky", 0}, {"chebyshev", 160}, {"chebyshev2", 160},
                  {"cg", 60},      {"cg-jacobi", 60},  {"nesterov", 330}};
     static results own, exact;
@@ -123,7 +123,7 @@ static void prop_fp64_is_the_oracle(void **state) {
         exactly(&problem, of, &exact);
         for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
             const gka_layer_options options =
-                options_of("fp64", cases[i].name, cases[i].iterations);
+                options_of("fp64", cases[i].name, cases[i].num_iter);
             const char *const s = cases[i].name;
             compute(&problem, of, &options, &own);
             near("x", s, T * H * D, own.x, exact.x);
@@ -224,7 +224,7 @@ static void prop_gradients_are_derivatives(void **state) {
     (void)state;
     static const struct {
         const char *name;
-        int iterations;
+        int num_iter;
         bool through, reversible;
     } cases[] = {{"chebyshev", 6, true, false}, {"chebyshev", 6, true, true},
                  {"cg", 5, true, false},        {"cg-guarded", 5, true, false},
@@ -235,7 +235,7 @@ static void prop_gradients_are_derivatives(void **state) {
     static results r;
     const double h = 0x1p-12;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        gka_layer_options options = options_of("fp64", cases[i].name, cases[i].iterations);
+        gka_layer_options options = options_of("fp64", cases[i].name, cases[i].num_iter);
         options.through = cases[i].through;
         options.reversible = cases[i].reversible;
         thaw(&m, 1.0); /* a = 1: kappa <= 2 */

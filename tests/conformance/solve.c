@@ -11,7 +11,7 @@ static _Alignas(64) unsigned char memory[1 << 22];
 static gka_solver solver_of(const char *name, int iterations) {
     gka_solver solver;
     assert_true(gka_solver_find(name, &solver));
-    solver.iterations = iterations;
+    solver.num_iter = iterations;
     return solver;
 }
 
@@ -70,7 +70,7 @@ static void prop_fp64_reaches_the_oracle(void **state) {
      * Nesterov, (kappa - 1)/(kappa + 1) = .962 for descent, at kappa = 51 */
     static const struct {
         const char *name;
-        int iterations;
+        int num_iter;
     } cases[] = {
         {"chebyshev", 160}, {"chebyshev-converged", 190}, {"chebyshev2", 160}, {"cg", 100},
         {"cg-jacobi", 100}, {"cg-consistent", 100},       {"gradient", 1100},  {"nesterov", 330},
@@ -80,12 +80,12 @@ static void prop_fp64_reaches_the_oracle(void **state) {
         make(&E, 11 + t, tokens[t], 24, 0.02, 0, t % 2 ? -0.01 : 0);
         const gka_system system = last_system(&E);
         for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-            const gka_solver solver = solver_of(cases[i].name, cases[i].iterations);
+            const gka_solver solver = solver_of(cases[i].name, cases[i].num_iter);
             double x[MAX_D];
             const gka_outcome outcome = run("fp64", &solver, &system, last(&E, E.q), x);
             const double error = distance(E.D, x, last(&E, E.x));
             assert_true(outcome.event == GKA_RAN || outcome.event == GKA_STOPPED);
-            if (!(error <= rounding_bound(&E, UNIT, cases[i].iterations)))
+            if (!(error <= rounding_bound(&E, UNIT, cases[i].num_iter)))
                 fail_msg("%s, T = %d: error %g", cases[i].name, (int)tokens[t], error);
         }
     }
@@ -105,7 +105,7 @@ static void test_cg_stops_by_its_rule(void **state) {
     const double lambda = E.lambda[E.T - 1], f = E.f[E.T - 1];
     assert_true(gka_measure(E.D, E.H, lambda, f, q, x, NULL).residual <= 1e-3 * (1 + 1e-10));
     solver.tolerance = 0;
-    solver.iterations = outcome.step - 1;
+    solver.num_iter = outcome.step - 1;
     (void)run("fp64", &solver, &system, q, x);
     assert_true(gka_measure(E.D, E.H, lambda, f, q, x, NULL).residual > 1e-3);
 }
@@ -253,7 +253,7 @@ static void prop_cg_terminates(void **state) {
         gka_solver solver = solver_of("cg", (int)m + 1);
         (void)run("fp64", &solver, &system, last(&E, E.q), x);
         assert_true(distance(E.D, x, last(&E, E.x)) <= rounding_bound(&E, UNIT, (int)m + 1));
-        solver.iterations = (int)m;
+        solver.num_iter = (int)m;
         (void)run("fp64", &solver, &system, last(&E, E.q), x);
         assert_true(distance(E.D, x, last(&E, E.x)) > 1e-9);
     }
@@ -618,7 +618,7 @@ static void prop_adjoint_is_the_derivative(void **state) {
     (void)state;
     static const struct {
         const char *name;
-        int iterations;
+        int num_iter;
     } cases[] = {{"chebyshev", 12},          {"chebyshev", 0},  {"chebyshev", 1},
                  {"chebyshev-converged", 9}, {"cg", 7},         {"cg-guarded", 7},
                  {"cg-jacobi", 6},           {"cg-stop", 30},   {"cg", 1},
@@ -626,7 +626,7 @@ static void prop_adjoint_is_the_derivative(void **state) {
     const double h = 0x1p-17;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
         for (uint64_t trial = 0; trial < 4; trial++) {
-            const gka_solver solver = solver_of(cases[i].name, cases[i].iterations);
+            const gka_solver solver = solver_of(cases[i].name, cases[i].num_iter);
             make(&E, 120 + trial, 10, 12, 0.3, 0, 0); /* kappa <= 4.3 */
             stream s = {130 + trial, 0};
             double q_move[MAX_D], H_move[MAX_D * MAX_D], dx[MAX_D];
@@ -651,7 +651,7 @@ static void prop_adjoint_is_the_derivative(void **state) {
             const double kappa = E.kappa[E.T - 1];
             if (!(fabs(claimed - difference) <= 0x1p-34 * 16 * kappa * kappa * kappa * kappa))
                 fail_msg("%s, r = %d: %.12g, the difference quotient says %.12g", cases[i].name,
-                         cases[i].iterations, claimed, difference);
+                         cases[i].num_iter, claimed, difference);
         }
 }
 

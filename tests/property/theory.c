@@ -332,7 +332,7 @@ static void solve(const char *arith, const char *name, int D, int r, const doubl
     gka_arith A;
     assert_true(gka_policy_find(arith, &policy) && gka_solver_find(name, &solver));
     gka_arith_start(&A, &policy, 0);
-    solver.iterations = r;
+    solver.num_iter = r;
     assert_true(gka_solve_workspace(&solver, 1, D) <= sizeof work);
     const gka_system system = {.n = 1, .D = D, .H = H, .lambda = &lambda, .f = &f};
     *c = (course){.D = D};
