@@ -270,7 +270,8 @@ static gka_status stages(lab *l, const struct file_of *f, const char *path, gka_
         double *const dk = memory, *const dv = memory + wide, *const dk_local = memory + 2 * wide,
                       *const dv_local = memory + 3 * wide;
         const gka_oracle_options options = {.oracle = GKA_ORACLE_FP64};
-        const gka_chunk_given own = {.x = x, .fro = fro, .p = dq}, own_x = {.x = x, .fro = fro};
+        const gka_chunk_given own = {.at.x = x, .at.fro = fro, .at.p = dq},
+                              own_x = {.at.x = x, .at.fro = fro};
         gka_outputs solve = {.solve.dk = dk}, layer = {.layer.dv = dv};
         gka_outputs solve_local = {.solve.dk = dk_local}, layer_local = {.layer.dv = dv_local};
         status = gka_oracle_gradient(&p, GKA_OF_X, &options, &solve, NULL, NULL, error);

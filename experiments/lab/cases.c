@@ -89,7 +89,7 @@ gka_status lab_layer_emulated(const gka_problem *problem, const gka_profile *pro
     gka_outputs forward = {.x = out->of[LAB_X], .o = out->of[LAB_O], .fro = out->fro},
                 solve = {.solve = {.dk = out->of[LAB_DK], .p = out->p}},
                 layer = {.layer = {.dk = out->of[LAB_LAYER_DK], .dalpha = out->of[LAB_DALPHA]}};
-    const gka_chunk_given given = {.x = forward.x, .fro = forward.fro, .own = true};
+    const gka_chunk_given given = {.at.x = forward.x, .at.fro = forward.fro, .own = true};
     gka_status status = gka_chunk_forward(problem, profile, &forward, NULL, NULL, error);
     if (status == GKA_OK)
         status = gka_chunk_backward(problem, profile, GKA_OF_X, true, &given, &solve, error);
@@ -114,7 +114,7 @@ gka_status lab_layer_stored(const gka_problem *problem, const lab_layer *exact, 
     const gka_format *const bf16 = gka_format_find("bf16");
     gka_profile profile;
     gka_outputs back = {.solve.dk = out->of[LAB_DK]};
-    const gka_chunk_given given = {.x = out->of[LAB_X], .fro = exact->fro, .p = out->p};
+    const gka_chunk_given given = {.at.x = out->of[LAB_X], .at.fro = exact->fro, .at.p = out->p};
     store(bf16, parts, wide, exact->of[LAB_X], out->of[LAB_X]);
     store(bf16, parts, wide, exact->p, out->p);
     const gka_status status = gka_profile_find("exact64", &profile, error);

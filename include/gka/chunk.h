@@ -201,11 +201,11 @@ typedef struct gka_chunk_carry {
 GKA_API void gka_chunk_carry_start(const gka_problem *problem, const gka_profile *profile,
                                    const gka_chunk_carry *carry);
 
-/* Upstream tensors to differentiate at instead of the profile's own, which shows what the later
- * stages alone lose; members that are NULL are computed. p is used as is (already rounded). */
+/* What a backward pass is handed: upstream tensors to differentiate at in place of the profile's
+ * own (no h_chunk: GKA_UNSUPPORTED; p is used as it is, already rounded), and of a piece of a
+ * sequence what the tokens on its right send back. */
 typedef struct gka_chunk_given {
-    const double *x, *fro; /* [B,T,H,D], [B,T,H] */
-    const double *p;       /* [B,T,H,D] */
+    gka_upstream at;
     gka_chunk_carry carry; /* read and written; E NULL: none, this is all of the sequence */
     bool own; /* x and fro are what this profile's forward pass has left, not other numbers */
 } gka_chunk_given;
@@ -225,6 +225,8 @@ GKA_API gka_status gka_chunk_backward(const gka_problem *problem, const gka_prof
  *   H = fma(h0, gamma, bf16(k k^T)); y = h0 (gamma x) + bf16(k k^T) x, the two summed apart.
  * Three-term only (GKA_UNSUPPORTED otherwise); of the repairs store, margin and num_iter count.
  * Fills x fro h_final. D a power of two of at least 32 for a device with a tensor core. */
+GKA_API gka_status gka_chunk_decode_check(const gka_problem *problem, const gka_profile *profile,
+                                          gka_error *error);
 GKA_API gka_status gka_chunk_decode(const gka_problem *problem, const gka_profile *profile,
                                     gka_outputs *out, gka_error *error);
 

@@ -69,7 +69,7 @@ enum { GKA_GOLDEN_SEQUENCES = 32 };
 
 /* One stage by itself, so that a kernel is tested without those before it. What it is handed is in
  * the golden as tensors given.NAME, and NAME.exact is what the formulas make of that, correctly
- * rounded (gka/oracle.h, gka_oracle_given); a golden of a stage is judged as it stands, with no
+ * rounded (gka/oracle.h, gka_upstream); a golden of a stage is judged as it stands, with no
  * local values.
  *
  *   solve   given nothing, or of f and h_chunk          ->  x fro solve.dq

@@ -59,6 +59,9 @@ GKA_API gka_status gka_kernel_find(const char *name, gka_kernel *kernel, gka_err
 GKA_API gka_status gka_kernel_set(gka_kernel *kernel, const char *part, gka_error *error);
 /* First words of names, for lists and for the nearest one; NULL past the last. */
 GKA_API const char *gka_kernel_word(size_t i);
+/* What tokens/POLICY asks of gka/layer.h: num_iter Chebyshev steps in that arithmetic. */
+GKA_API gka_layer_options gka_kernel_layer_options(const gka_kernel *kernel,
+                                                   const gka_problem *problem);
 
 /* ---- 2 outputs ----------------------------------------------------------------------------- */
 
@@ -67,7 +70,10 @@ GKA_API unsigned gka_kernel_outputs(const gka_kernel *kernel);
 
 /* ---- 3 problems ---------------------------------------------------------------------------- */
 
-/* GKA_OK, or GKA_UNSUPPORTED or GKA_BAD_ARGUMENT with the reason. */
+/* GKA_OK, or GKA_UNSUPPORTED or GKA_BAD_ARGUMENT with the reason: extents, chunk size, ridge and
+ * sequences that no problem may have, a beta or a normalise that is not folded in, and what this
+ * kernel does not run (types, sizes, more than one token for /decode). For oracles and
+ * tokens/POLICY, which take any problem, also every value of every tensor, as gka_problem_check. */
 GKA_API gka_status gka_kernel_check(const gka_kernel *kernel, const gka_problem *problem,
                                     gka_error *error);
 
@@ -78,11 +84,11 @@ typedef struct gka_kernel_report {
     gka_oracle_report forward, solve, layer;
 } gka_kernel_report;
 
-/* Fills the outputs that are not NULL, all passes in one call. given: upstream tensors x, fro,
- * h_chunk, solve.p and layer.p to take gradients at, of the certified oracle and the chunks
- * (GKA_UNSUPPORTED for the others); NULL: its own. Without x and fro among the outputs each pass of
- * gradients computes them again. GKA_UNSUPPORTED for an output that the kernel does not have.
- * report and progress may be NULL. */
+/* Fills the outputs that are not NULL, all passes in one call. given: the upstream tensors x, fro,
+ * h_chunk, solve.p and layer.p at which gradients are taken; NULL: the kernel's own. The certified
+ * oracle takes them all, the chunks all but h_chunk, other kernels none (GKA_UNSUPPORTED). Without
+ * x and fro among the outputs each pass of gradients computes them again. GKA_UNSUPPORTED for an
+ * output that the kernel does not have. report and progress may be NULL. */
 GKA_API gka_status gka_kernel_run(const gka_kernel *kernel, const gka_problem *problem,
                                   const gka_outputs *given, gka_outputs *outputs,
                                   gka_kernel_report *report, const gka_progress *progress,

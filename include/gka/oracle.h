@@ -30,12 +30,8 @@ typedef enum gka_oracle {
 GKA_API const char *gka_oracle_name(gka_oracle oracle);
 GKA_API int gka_oracle_find(const char *name); /* -1: none */
 
-/* Tensors that stand for what the formulas would compute, as a kernel has saved them: a stage is
- * then exact for what it was handed. NULL: computed.
- *
- *   h_chunk  H before the first token of each chunk, taken as (h + h^T)/2; H_t follows from it
- *   fro      f_t, in lambda_t = a f_t and in the gradient through it
- *   x, p     in all that follows from them (p of the cotangent asked for)
+/* Of given tensors (gka_upstream), h_chunk is taken as (h + h^T)/2, and H_t follows from it; f_t
+ * stands in lambda_t = a f_t and in the gradient through it; x and p in all that follows from them.
  *
  * Given f_t, NUMERICS 4 (which kernels follow) and section 2 differ in dg: the former uses
  * <H_t, H_t>/f_t = f_t, true of the exact f alone, and dg here is the former's,
@@ -45,11 +41,6 @@ GKA_API int gka_oracle_find(const char *name); /* -1: none */
  *
  * but 0 where gamma_j = 0, where a chunk also ends. (A kernel that contracts A_j with H_{j-1}
  * itself differs from this as far as its f_t differs from ||H_t||_F.) */
-typedef struct gka_oracle_given {
-    const double *x, *p;   /* [B,T,H,D] */
-    const double *fro;     /* [B,T,H] */
-    const double *h_chunk; /* [B,chunks,H,D,D] */
-} gka_oracle_given;
 
 /* Results by pieces, for sequences whose results do not fit in memory: the token members of out
  * have room for `tokens` tokens (a multiple of the chunk size) and h_chunk for their chunks;
@@ -85,7 +76,7 @@ typedef struct gka_oracle_options {
     const gka_format *round_to;      /* certified: results are exact values rounded once, to nearest
                                         even, to this format; NULL: fp64 */
     gka_progress progress;           /* unit: token solves */
-    const gka_oracle_given *given;   /* certified gradients: see there; NULL: nothing is */
+    const gka_upstream *given;       /* certified gradients: see above; NULL: nothing is */
     const gka_oracle_window *window; /* see there; NULL: all at once */
     bool leave_undecided;            /* certified gradients: not MPFR, see gka_oracle_gradient */
 } gka_oracle_options;

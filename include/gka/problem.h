@@ -436,6 +436,15 @@ typedef union gka_outputs {
     };
 } gka_outputs;
 
+/* Upstream tensors: what a later stage starts from, in place of what the kernel that is asked would
+ * compute itself, so that the stage is seen alone. Members that are NULL are computed. */
+typedef struct gka_upstream {
+    const double *x;       /* [B,T,H,D] */
+    const double *p;       /* [B,T,H,D] of the cotangent asked for: NUMERICS 2 */
+    const double *fro;     /* [B,T,H]   f_t */
+    const double *h_chunk; /* [B,chunks,H,D,D] state before each chunk */
+} gka_upstream;
+
 /* Those of `set` alone; the others NULL. Whether there are any. */
 GKA_API bool gka_outputs_only(const gka_outputs *all, unsigned set, gka_outputs *some);
 /* Which are not NULL. */

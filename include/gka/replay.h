@@ -38,6 +38,7 @@ GKA_API gka_status gka_replay_backward(const gka_problem *problem, gka_form form
 /* ---- 4 decode ------------------------------------------------------------------------------ */
 
 /* One token in binary32 (T = 1): x fro o h_final u_final. */
+GKA_API gka_status gka_replay_decode_check(const gka_problem *problem, gka_error *error);
 GKA_API gka_status gka_replay_decode(const gka_problem *problem, gka_outputs *out,
                                      gka_error *error);
 

@@ -42,7 +42,7 @@ struct audit_member {
     const char *unless;            /* ... what to say where it cannot be made */
     const gka_right_kernel *right; /* accept panel */
     /* reject panel */
-    const char *policy; /* an arithmetic, token by token */
+    const char *kernel; /* in the grammar of gka/kernel.h */
     int parameter;
     double factor;
 };

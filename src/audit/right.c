@@ -104,11 +104,13 @@ static gka_status run_profile(const audit_case *c, const gka_right_kernel *right
 
 /* ---- other kernels ------------------------------------------------------------------------- */
 
-/* The recurrence over tokens. Of room layer, which has no h_chunk. */
-static gka_status run_tokens(const audit_case *c, const gka_kernel *kernel, gka_outputs *out,
+/* By tokens, by the replay, by the kernel for one token: what it has of the wanted outputs. */
+static gka_status run_kernel(const audit_case *c, const gka_kernel *kernel, gka_outputs *out,
                              char note[AUDIT_NOTE], gka_error *error) {
-    const gka_status status =
-        gka_golden_by_tokens(c->problem, kernel->policy.name, c->wanted, out, error);
+    gka_error why = {0};
+    if (gka_kernel_check(kernel, c->problem, &why) != GKA_OK)
+        return gka_audit_does_not_apply(note, why.text);
+    const gka_status status = gka_golden_run(c->problem, kernel, c->wanted, out, error);
     if (status == GKA_OK)
         leave_out_nan(c, out, note);
     return status;
@@ -125,60 +127,22 @@ static gka_status run_cuda(const audit_case *c, const gka_kernel *kernel, gka_ou
         return gka_audit_does_not_apply(note, "src/cuda reads no cotangents of the final states");
     if (!steps_converge(c, note))
         return GKA_OK;
-    enum { FORWARD, SOLVE, LAYER, PASSES };
-    gka_outputs passes[PASSES] = {0};
-    bool some[PASSES] = {true, false, false};
-    const unsigned of_one =
-        GKA_BIT(X) | GKA_BIT(FRO) | GKA_BIT(O) | GKA_BIT(H_FINAL) | GKA_BIT(U_FINAL);
-    gka_status status =
-        gka_golden_allocate(p, p->T == 1 ? c->wanted & of_one : c->wanted, out, error);
-    for (int i = 0; i < GKA_OUTPUTS; i++) {
-        const gka_pass part = gka_output_table[i].pass;
-        const int pass = part == GKA_PASS_SOLVE ? SOLVE : part == GKA_PASS_LAYER ? LAYER : FORWARD;
-        passes[pass].of[i] = out->of[i];
-        some[pass] |= out->of[i] != NULL;
-    }
-    gka_error why = {0};
-    for (int pass = 0; pass < PASSES && status == GKA_OK; pass++)
-        if (some[pass])
-            status = pass == FORWARD
-                         ? gka_replay_forward(p, kernel->form, &passes[pass], &why)
-                         : gka_replay_backward(p, kernel->form, pass == LAYER, out->of[GKA_OUT_X],
-                                               out->of[GKA_OUT_FRO], &passes[pass], &why);
-    if (status == GKA_UNSUPPORTED) {
-        gka_golden_free(out);
-        return gka_audit_does_not_apply(note, why.text);
-    }
-    if (status != GKA_OK)
-        return why.text[0] == '\0' ? status : gka_fail(error, status, "%s", why.text);
-    leave_out_nan(c, out, note);
-    return GKA_OK;
+    if (p->T != 1)
+        return run_kernel(c, kernel, out, note, error);
+    audit_case one = *c;
+    one.wanted &= GKA_BIT(X) | GKA_BIT(FRO) | GKA_BIT(O) | GKA_BIT(H_FINAL) | GKA_BIT(U_FINAL);
+    return run_kernel(&one, kernel, out, note, error);
 }
 
-/* The released kernel for one token: x fro h_final. */
+/* The released kernel for one token. */
 static gka_status run_decode(const audit_case *c, const gka_kernel *kernel, gka_outputs *out,
                              char note[AUDIT_NOTE], gka_error *error) {
-    gka_error why = {0};
     for (int64_t n = 0; n < c->problem->N; n++) {
         const gka_span span = gka_problem_span(c->problem, n);
         if (span.end - span.begin != 1)
             return gka_audit_does_not_apply(note, "more than one token, or none");
     }
-    gka_status status = gka_golden_allocate(
-        c->problem, c->wanted & (GKA_BIT(X) | GKA_BIT(FRO) | GKA_BIT(H_FINAL)), out, error);
-    if (status != GKA_OK)
-        return status;
-    gka_outputs one = {
-        .x = out->of[GKA_OUT_X], .fro = out->of[GKA_OUT_FRO], .h_final = out->of[GKA_OUT_H_FINAL]};
-    status = gka_chunk_decode(c->problem, &kernel->profile, &one, &why);
-    if (status == GKA_OUT_OF_MEMORY)
-        return gka_fail(error, status, "%s", why.text);
-    if (status != GKA_OK) {
-        gka_golden_free(out);
-        return gka_audit_does_not_apply(note, why.text);
-    }
-    leave_out_nan(c, out, note);
-    return GKA_OK;
+    return run_kernel(c, kernel, out, note, error);
 }
 
 /* ---- the panel ----------------------------------------------------------------------------- */
@@ -197,7 +161,7 @@ gka_status gka_audit_run_right(const audit_case *c, const audit_member *m, gka_o
         return run_steps(c, out, error);
     switch (kernel.engine) {
     case GKA_ENGINE_ORACLE: return run_exact(c, out, note, error);
-    case GKA_ENGINE_TOKENS: return run_tokens(c, &kernel, out, note, error);
+    case GKA_ENGINE_TOKENS: return run_kernel(c, &kernel, out, note, error);
     case GKA_ENGINE_REPLAY: return run_cuda(c, &kernel, out, note, error);
     case GKA_ENGINE_CHUNKS: break;
     }

@@ -484,7 +484,7 @@ static gka_status solve_with(const audit_case *c, const double *fro, double *x, 
     const gka_profile profile = gka_audit_exact64();
     problem.dx = problem.q;
     gka_outputs out = {.solve.p = x};
-    const gka_chunk_given given = {.x = c->right->of[GKA_OUT_X], .fro = fro};
+    const gka_chunk_given given = {.at.x = c->right->of[GKA_OUT_X], .at.fro = fro};
     return gka_chunk_backward(&problem, &profile, GKA_OF_X, true, &given, &out, error);
 }
 
@@ -539,7 +539,7 @@ static gka_status run_other_f(const audit_case *c, const audit_member *m, gka_ou
         status = make_trace(c->problem, fro, error);
     if (status == GKA_OK)
         status = solve_with(c, fro, out->of[GKA_OUT_X], error);
-    const gka_chunk_given given = {.x = out->of[GKA_OUT_X], .fro = fro};
+    const gka_chunk_given given = {.at.x = out->of[GKA_OUT_X], .at.fro = fro};
     if (status == GKA_OK)
         status = gradients(c, GKA_OF_X, true, &given, out, error);
     if (status == GKA_OK)
@@ -569,7 +569,8 @@ static gka_status run_ridge(const audit_case *c, const audit_member *m, gka_outp
     (void)m;
     if ((c->wanted & (GKA_BIT(SOLVE_DK) | GKA_BIT(LAYER_DK))) == 0)
         return gka_audit_does_not_apply(note, "no gradients");
-    const gka_chunk_given given = {.x = c->right->of[GKA_OUT_X], .fro = c->right->of[GKA_OUT_FRO]};
+    const gka_chunk_given given = {.at.x = c->right->of[GKA_OUT_X],
+                                   .at.fro = c->right->of[GKA_OUT_FRO]};
     gka_status status = gradients(c, GKA_OF_X, false, &given, out, error);
     if (status == GKA_OK)
         status = gradients(c, GKA_OF_O, false, &given, out, error);
@@ -581,7 +582,9 @@ static gka_status run_coarse(const audit_case *c, const audit_member *m, gka_out
                              char note[AUDIT_NOTE], gka_error *error) {
     if (m->unless != NULL && c->problem->q.dtype != (gka_dtype)m->parameter)
         return gka_audit_does_not_apply(note, m->unless);
-    return gka_golden_by_tokens(c->problem, m->policy, c->wanted, out, error);
+    gka_kernel kernel;
+    const gka_status status = gka_kernel_find(m->kernel, &kernel, error);
+    return status == GKA_OK ? gka_golden_run(c->problem, &kernel, c->wanted, out, error) : status;
 }
 
 /* The output stage reads U_t the wrong way round: o = s U_t q'. The same as keys for values and
@@ -708,11 +711,11 @@ const audit_member gka_audit_wrong[] = {
      .unless = "no alpha"},
     {WRONG("alpha_twice", "alpha goes through the sigmoid a second time"), run_changed,
      .change = alpha_twice, .unless = "no alpha"},
-    {WRONG("bf16", "sums, states and iterates in bf16"), run_coarse, .policy = "bf16"},
-    {WRONG("fp16", "sums, states and iterates in fp16"), run_coarse, .policy = "fp16",
+    {WRONG("bf16", "sums, states and iterates in bf16"), run_coarse, .kernel = "tokens/bf16"},
+    {WRONG("fp16", "sums, states and iterates in fp16"), run_coarse, .kernel = "tokens/fp16",
      .parameter = GKA_F16, .unless = "not the inputs' type: see bf16"},
     {WRONG("tf32", "operands of products in tf32, a framework's default for binary32"), run_coarse,
-     .policy = "tf32-mixed", .parameter = GKA_F32, .unless = "16 bits fit into tf32"},
+     .kernel = "tokens/tf32-mixed", .parameter = GKA_F32, .unless = "16 bits fit into tf32"},
     {WRONG("ridge", "the ridge is not differentiated"), run_ridge},
     {WRONG("exclusive_dg", "the reverse cumulative sum of dg leaves out the token's own"),
      run_exclusive_dg},

@@ -282,6 +282,8 @@ gka_status gka_chunk_backward(const gka_problem *problem, const gka_profile *pro
         return gka_fail(error, GKA_BAD_ARGUMENT, "gradients of the layer: v or do is missing");
     if (of == GKA_OF_X && !problem->dx.data)
         return gka_fail(error, GKA_BAD_ARGUMENT, "gradients of the solve: dx is missing");
+    if (given && given->at.h_chunk)
+        return gka_fail(error, GKA_UNSUPPORTED, "given h_chunk: of x, fro and p was expected");
     const size_t rows = (size_t)(problem->B * problem->T * problem->H),
                  keys = (size_t)(problem->B * problem->T * problem->G);
     const size_t D = (size_t)problem->D, V = (size_t)problem->V;
@@ -319,15 +321,15 @@ gka_status gka_chunk_backward(const gka_problem *problem, const gka_profile *pro
                           run.each);
         goto done;
     }
-    if (!given || !given->x || !given->fro) {
+    if (!given || !given->at.x || !given->at.fro) {
         status = gka_chunk_forward(problem, profile, &forward, NULL, NULL, error);
         if (status != GKA_OK)
             goto done;
     }
-    run.x = given && given->x ? given->x : forward.x;
-    run.fro = given && given->fro ? given->fro : forward.fro;
-    run.p = given ? given->p : NULL;
-    run.given_f = given && given->fro && !given->own;
+    run.x = given && given->at.x ? given->at.x : forward.x;
+    run.fro = given && given->at.fro ? given->at.fro : forward.fro;
+    run.p = given ? given->at.p : NULL;
+    run.given_f = given && given->at.fro && !given->own;
     if (given)
         run.carry = given->carry;
     if (run.to->dk)

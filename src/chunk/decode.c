@@ -131,8 +131,15 @@ static void decode_head(void *context, int64_t index, int worker) {
         memcpy(run->out->h_final + index * D * D, H, (size_t)(D * D) * sizeof(double));
 }
 
-gka_status gka_chunk_decode(const gka_problem *problem, const gka_profile *profile,
-                            gka_outputs *out, gka_error *error) {
+/* A single token has no chunk, so the chunk size is not read. */
+static gka_problem one_token(const gka_problem *problem) {
+    gka_problem one = *problem;
+    one.chunk_size = 16;
+    return one;
+}
+
+gka_status gka_chunk_decode_check(const gka_problem *problem, const gka_profile *profile,
+                                  gka_error *error) {
     for (int64_t n = 0; n < problem->N; n++) {
         const gka_span span = gka_problem_span(problem, n);
         if (span.end - span.begin != 1)
@@ -143,16 +150,22 @@ gka_status gka_chunk_decode(const gka_problem *problem, const gka_profile *profi
     if (profile->form != GKA_THREE_TERM)
         return gka_fail(error, GKA_UNSUPPORTED, "decode: the form %s: expected three-term",
                         gka_form_name(profile->form));
-    gka_problem one = *problem;
-    one.chunk_size = 16; /* not read: a single token has no chunk */
+    const gka_problem one = one_token(problem);
     const gka_status status = gka_chunk_check(&one, profile, error);
+    if (status == GKA_OK && profile->device->core[GKA_MMA_BF16].group != 0 && problem->D < 32)
+        return gka_fail(error, GKA_UNSUPPORTED, "decode: D = %lld: expected at least 32",
+                        (long long)problem->D);
+    return status;
+}
+
+gka_status gka_chunk_decode(const gka_problem *problem, const gka_profile *profile,
+                            gka_outputs *out, gka_error *error) {
+    const gka_status status = gka_chunk_decode_check(problem, profile, error);
     if (status != GKA_OK)
         return status;
+    const gka_problem one = one_token(problem);
     chunk_plan plan;
     gka_chunk_plan_init(&plan, &one, profile);
-    if (plan.hardware && plan.D < 32)
-        return gka_fail(error, GKA_UNSUPPORTED, "decode: D = %lld: expected at least 32",
-                        (long long)plan.D);
     const int64_t D = plan.D, each = 3 * D * D + 8 * D;
     double *const workspace = gka_alloc((size_t)gka_threads() * (size_t)each, sizeof *workspace);
     if (!workspace)

@@ -194,7 +194,7 @@ static gka_status gradients_of(segmented *s, int64_t i) {
     part = segment(s, i, h, u, A + H, E + U);
     part.dx = no_cotangent(s, &part.dx);
     part.dout = no_cotangent(s, &part.dout);
-    const gka_chunk_given given = {.x = s->part.x, .fro = s->part.fro, .p = s->zeros};
+    const gka_chunk_given given = {.at.x = s->part.x, .at.fro = s->part.fro, .at.p = s->zeros};
     gka_outputs through = {0};
     through.gradient[s->of] = (gka_gradients){.dk = own->dk, .dv = own->dv, .dg = own->dg};
     const gka_profile wide = keeps_fp32(s->profile);

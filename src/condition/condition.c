@@ -265,7 +265,7 @@ static gka_status compute_floor(job *j, gka_error *error) {
     status = gka_golden_local(problem, j->wanted & 1u << GKA_OUT_O, &upstream, &j->floor, error);
     for (int of = GKA_OF_X; status == GKA_OK && of <= GKA_OF_O; of++) {
         double *const p = j->exact.gradient[of].p;
-        const gka_chunk_given given = {.x = j->floor.x, .fro = j->floor.fro, .p = p};
+        const gka_chunk_given given = {.at.x = j->floor.x, .at.fro = j->floor.fro, .at.p = p};
         gka_outputs out;
         if (p == NULL)
             continue;

@@ -199,13 +199,7 @@ static unsigned with_upstream(const gka_problem *problem, unsigned wanted) {
 /* The steps values rounded once to the stored types. */
 static gka_status make_floor(golden_job *j, unsigned all, gka_error *error) {
     const gka_progress progress = only_stopped(j);
-    return j->way->errors(j, (golden_kernel){0}, &j->problem, all, j->wanted, &progress, j->floor,
-                          error);
-}
-
-/* The states before each chunk are others when chunks are. */
-static unsigned independent_of_chunks(unsigned wanted) {
-    return wanted & ~(1u << GKA_OUT_H_CHUNK);
+    return j->way->errors(j, NULL, &j->problem, all, j->wanted, &progress, j->floor, error);
 }
 
 /* Raises the stage errors of these outputs; where an error is not finite, `bad` is or-ed in. */
@@ -222,39 +216,9 @@ static void raise_to(golden_job *j, unsigned wanted, const golden_error errors[G
     }
 }
 
-/* Raises the stage errors of the open outputs to those of this profile. At the problem's own chunk
- * size an error that is not finite is a bad sign; at another it is passed over. */
-static gka_status raise_stage(golden_job *j, const gka_problem *problem, const gka_profile *profile,
-                              unsigned all, gka_error *error) {
-    golden_error errors[GKA_OUTPUTS];
-    const bool own = problem->chunk_size == j->problem.chunk_size;
-    const unsigned wanted = own ? j->open : independent_of_chunks(j->open);
-    const gka_progress progress = {.report = report_step, .context = &j->meter};
-    j->meter.step = profile_work(j);
-    const gka_status status = j->way->errors(j, (golden_kernel){.profile = profile}, problem, all,
-                                             wanted, &progress, errors, error);
-    if (status != GKA_OK)
-        return status;
-    raise_to(j, wanted, errors, own ? 1u : 0u);
-    return end_step(j, profile_work(j), error);
-}
-
-/* The recurrence token by token in the arithmetic `policy`. */
-static gka_status raise_stage_by_tokens(golden_job *j, const char *policy, unsigned all,
-                                        gka_error *error) {
-    const unsigned wanted = independent_of_chunks(j->open);
-    golden_error errors[GKA_OUTPUTS];
-    const gka_progress progress = only_stopped(j);
-    const gka_status status = j->way->errors(j, (golden_kernel){.policy = policy}, &j->problem, all,
-                                             wanted, &progress, errors, error);
-    if (status == GKA_OK)
-        raise_to(j, wanted, errors, 0);
-    return status;
-}
-
 /* f alone: the error of a norm is that of a few sums, one for each chunk and head, and kernels that
  * take them in other orders have others. f needs no iterations. */
-static gka_status raise_fro(golden_job *j, const gka_profile *profile, gka_error *error) {
+static gka_status raise_fro(golden_job *j, const gka_kernel *kernel, gka_error *error) {
     const unsigned fro = 1u << GKA_OUT_FRO;
     const gka_progress progress = only_stopped(j);
     gka_problem problem = j->problem;
@@ -262,38 +226,32 @@ static gka_status raise_fro(golden_job *j, const gka_profile *profile, gka_error
     problem.num_iter = 0;
     if (!(j->open & fro))
         return GKA_OK;
-    const gka_status status = j->way->errors(j, (golden_kernel){.profile = profile}, &problem, fro,
-                                             fro, &progress, errors, error);
+    const gka_status status =
+        j->way->errors(j, kernel, &problem, fro, fro, &progress, errors, error);
     if (status == GKA_OK)
         raise_to(j, fro, errors, 0);
     return status;
 }
 
-/* x f and h_final of one token by the kernel that the released code has for it. */
-static gka_status raise_stage_by_decode(golden_job *j, const gka_profile *profile,
-                                        gka_error *error) {
-    const unsigned wanted = j->open & (1u << GKA_OUT_X | 1u << GKA_OUT_FRO | 1u << GKA_OUT_H_FINAL);
+/* Raises the errors of the open outputs to those of this kernel. Of chunks as long as the problem's
+ * own an error that is not finite is a bad sign; else it is passed over. */
+static gka_status raise_all(golden_job *j, const gka_problem *problem, const gka_kernel *kernel,
+                            unsigned all, gka_error *error) {
     golden_error errors[GKA_OUTPUTS];
-    gka_outputs values = {0};
-    gka_error why = {0};
-    gka_status status = gka_golden_allocate(&j->problem, wanted, &values, error);
-    gka_outputs one = {.x = values.of[GKA_OUT_X],
-                       .fro = values.of[GKA_OUT_FRO],
-                       .h_final = values.of[GKA_OUT_H_FINAL]};
-    bool runs = true;
-    if (status == GKA_OK) {
-        status = gka_chunk_decode(&j->problem, profile, &one, &why);
-        runs = status == GKA_OK;
-        status = status == GKA_OUT_OF_MEMORY ? gka_fail(error, status, "%s", why.text) : GKA_OK;
-    }
-    if (status == GKA_OK && runs) {
-        gka_golden_store(&j->problem, wanted, &values);
-        status = gka_golden_errors(&j->problem, wanted, &values, &j->steps, errors, error);
-        if (status == GKA_OK)
-            raise_to(j, wanted, errors, 0);
-    }
-    gka_golden_free(&values);
-    return status;
+    const bool chunks = kernel->engine == GKA_ENGINE_CHUNKS && !kernel->decode,
+               own = problem->chunk_size == j->problem.chunk_size;
+    unsigned wanted = j->open & gka_kernel_outputs(kernel);
+    if (!own)
+        wanted &= ~GKA_BIT(H_CHUNK); /* the states before each chunk are others when chunks are */
+    gka_progress progress = only_stopped(j);
+    if (chunks)
+        j->meter.step = profile_work(j);
+    const gka_status status = j->way->errors(j, kernel, problem, kernel->decode ? wanted : all,
+                                             wanted, &progress, errors, error);
+    if (status != GKA_OK)
+        return status;
+    raise_to(j, wanted, errors, chunks && own ? 1u : 0u);
+    return chunks ? end_step(j, profile_work(j), error) : GKA_OK;
 }
 
 static gka_status raise_by_kernel(golden_job *j, const gka_panel *panel,
@@ -306,12 +264,10 @@ static gka_status raise_by_kernel(golden_job *j, const gka_panel *panel,
         return status;
     if (right->chunk != 0)
         problem.chunk_size = right->chunk;
-    if (kernel.engine == GKA_ENGINE_TOKENS)
-        return raise_stage_by_tokens(j, kernel.policy.name, all, error);
-    if (kernel.decode)
-        return raise_stage_by_decode(j, &kernel.profile, error);
-    return takes == GKA_TAKES_F ? raise_fro(j, &kernel.profile, error)
-                                : raise_stage(j, &problem, &kernel.profile, all, error);
+    if (kernel.decode && gka_kernel_check(&kernel, &problem, NULL) != GKA_OK)
+        return GKA_OK;
+    return takes == GKA_TAKES_F ? raise_fro(j, &kernel, error)
+                                : raise_all(j, &problem, &kernel, all, error);
 }
 
 /* The kernels of a panel, for the outputs that are open. */
@@ -374,12 +330,12 @@ static gka_status make_stage(golden_job *j, unsigned all, gka_error *error) {
 
 /* NAME.h100: the released kernels' own bits. */
 static gka_status emulate(golden_job *j, gka_error *error) {
-    gka_profile profile;
-    gka_status status = gka_profile_find("h100", &profile, error);
+    gka_kernel h100;
+    gka_status status = gka_kernel_find("h100", &h100, error);
     const gka_progress progress = {.report = report_step, .context = &j->meter};
     j->meter.step = profile_work(j);
     if (status == GKA_OK)
-        status = j->way->emulate(j, &profile, &progress, error);
+        status = j->way->emulate(j, &h100, &progress, error);
     return status == GKA_OK ? end_step(j, profile_work(j), error) : status;
 }
 
@@ -447,11 +403,9 @@ static gka_status check_emulation(const golden_job *j, gka_error *error) {
     if (j->spec->stage != GKA_STAGE_ALL)
         return gka_fail(error, GKA_BAD_ARGUMENT,
                         "emulate is 'h100': none was expected for a stage");
-    gka_profile h100;
-    gka_status status = gka_profile_find("h100", &h100, error);
-    if (status == GKA_OK)
-        status = gka_chunk_check(&j->problem, &h100, error);
-    return status;
+    gka_kernel h100;
+    const gka_status status = gka_kernel_find("h100", &h100, error);
+    return status == GKA_OK ? gka_kernel_check(&h100, &j->problem, error) : status;
 }
 
 gka_status gka_golden_generate(const gka_golden_spec *spec, const gka_file *inputs,

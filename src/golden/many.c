@@ -27,16 +27,16 @@ static gka_status steps(golden_job *j, unsigned all, const gka_progress *progres
     return gka_golden_stream_steps(j->stream, progress, error);
 }
 
-static gka_status errors_of(golden_job *j, golden_kernel kernel, const gka_problem *problem,
+static gka_status errors_of(golden_job *j, const gka_kernel *kernel, const gka_problem *problem,
                             unsigned all, unsigned wanted, const gka_progress *progress,
                             golden_error errors[GKA_OUTPUTS], gka_error *error) {
     (void)all;
     return gka_golden_stream_errors(j->stream, kernel, problem, wanted, progress, errors, error);
 }
 
-static gka_status emulate(golden_job *j, const gka_profile *profile, const gka_progress *progress,
+static gka_status emulate(golden_job *j, const gka_kernel *kernel, const gka_progress *progress,
                           gka_error *error) {
-    return gka_golden_stream_emulate(j->stream, profile, progress, error);
+    return gka_golden_stream_emulate(j->stream, kernel, progress, error);
 }
 
 static bool is_zero(const golden_job *j, int output) {

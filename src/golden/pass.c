@@ -24,7 +24,7 @@ typedef gka_status window_sink(golden_stream *s, const pass *p, unsigned outputs
 
 struct pass {
     const gka_problem *problem; /* its chunk size and num_iter */
-    golden_kernel kernel;       /* none: the steps values themselves */
+    const gka_kernel *kernel;   /* NULL: the steps values themselves */
     unsigned outputs;
     unsigned wanted; /* of these, by what takes them */
     int64_t states;  /* where H and U before each window are put */
@@ -50,8 +50,12 @@ static gka_status read_steps(golden_stream *s, unsigned outputs, int64_t begin, 
     return status;
 }
 
+static bool by_chunks(const gka_kernel *kernel) {
+    return kernel != NULL && kernel->engine == GKA_ENGINE_CHUNKS;
+}
+
 static bool computes(const pass *p) {
-    return p->kernel.profile != NULL || p->kernel.policy != NULL;
+    return p->kernel != NULL;
 }
 
 /* The forward outputs of a window, from s->h and s->u on to those after it. */
@@ -61,9 +65,9 @@ static gka_status forward(golden_stream *s, const pass *p, int64_t begin, gka_er
     (void)gka_outputs_only(&s->part, p->outputs & GOLDEN_RIGHT, &out);
     out.h_final = s->h;
     out.u_final = part.V > 0 ? s->u : NULL;
-    if (p->kernel.profile != NULL)
-        return gka_chunk_forward(&part, p->kernel.profile, &out, NULL, NULL, error);
-    const gka_layer_options options = gka_golden_by_tokens_options(p->problem, p->kernel.policy);
+    if (by_chunks(p->kernel))
+        return gka_chunk_forward(&part, &p->kernel->profile, &out, NULL, NULL, error);
+    const gka_layer_options options = gka_kernel_layer_options(p->kernel, p->problem);
     return gka_layer_forward(&part, &options, &out, NULL, error);
 }
 
@@ -76,12 +80,12 @@ static gka_status backward(golden_stream *s, const pass *p, gka_of of, int64_t b
     gka_outputs out;
     if (!gka_outputs_only(&s->part, p->outputs & gka_of_outputs(of), &out))
         return GKA_OK;
-    if (p->kernel.profile != NULL) {
+    if (by_chunks(p->kernel)) {
         const gka_chunk_given given = {
-            .x = s->part.x, .fro = s->part.fro, .carry = carry, .own = true};
-        return gka_chunk_backward(&part, p->kernel.profile, of, true, &given, &out, error);
+            .at.x = s->part.x, .at.fro = s->part.fro, .carry = carry, .own = true};
+        return gka_chunk_backward(&part, &p->kernel->profile, of, true, &given, &out, error);
     }
-    const gka_layer_options options = gka_golden_by_tokens_options(p->problem, p->kernel.policy);
+    const gka_layer_options options = gka_kernel_layer_options(p->kernel, p->problem);
     gka_gradients *const own = &out.gradient[of];
     double *const dh0 = own->dh0;
     own->dh0 = carry.E;
@@ -99,9 +103,9 @@ static gka_status backward(golden_stream *s, const pass *p, gka_of of, int64_t b
 static void start_carry(golden_stream *s, const pass *p) {
     for (int of = GKA_OF_X; of <= GKA_OF_O; of++) {
         const gka_chunk_carry *const carry = &s->carry[0][of];
-        if (p->kernel.profile != NULL) {
-            gka_chunk_carry_start(p->problem, p->kernel.profile, carry);
-        } else if (p->kernel.policy != NULL) {
+        if (by_chunks(p->kernel)) {
+            gka_chunk_carry_start(p->problem, &p->kernel->profile, carry);
+        } else if (computes(p)) {
             gka_problem_dh_final(p->problem, 0, 0, carry->E);
             gka_problem_du_final(p->problem, 0, 0, carry->dU);
         }
@@ -226,10 +230,10 @@ static gka_status make_values(golden_stream *s, gka_error *error) {
 
 gka_status gka_golden_stream_steps(golden_stream *s, const gka_progress *progress,
                                    gka_error *error) {
-    gka_profile exact64;
-    gka_status status = gka_profile_find("exact64", &exact64, error);
+    gka_kernel steps;
+    gka_status status = gka_kernel_find("steps", &steps, error);
     pass p = {.problem = s->problem,
-              .kernel = {.profile = &exact64},
+              .kernel = &steps,
               .outputs = s->all,
               .states = s->exact_states,
               .sink = take_steps,
@@ -384,12 +388,12 @@ static gka_status error_of(golden_stream *s, int output, golden_error *e, gka_er
     return status;
 }
 
-gka_status gka_golden_stream_errors(golden_stream *s, golden_kernel kernel,
+gka_status gka_golden_stream_errors(golden_stream *s, const gka_kernel *kernel,
                                     const gka_problem *problem, unsigned wanted,
                                     const gka_progress *progress, golden_error errors[GKA_OUTPUTS],
                                     gka_error *error) {
     unsigned outputs = s->all;
-    if (problem->chunk_size != s->problem->chunk_size || kernel.policy != NULL)
+    if (problem->chunk_size != s->problem->chunk_size || (kernel != NULL && !by_chunks(kernel)))
         outputs &= ~GKA_BIT(H_CHUNK);
     if ((wanted & ~GOLDEN_RIGHT & ~GOLDEN_RIGHT_END) == 0)
         outputs &= GOLDEN_RIGHT | GOLDEN_RIGHT_END;
@@ -429,10 +433,10 @@ static gka_status take_own(golden_stream *s, const pass *p, unsigned outputs, in
     return status;
 }
 
-gka_status gka_golden_stream_emulate(golden_stream *s, const gka_profile *profile,
+gka_status gka_golden_stream_emulate(golden_stream *s, const gka_kernel *kernel,
                                      const gka_progress *progress, gka_error *error) {
     pass p = {.problem = s->problem,
-              .kernel = {.profile = profile},
+              .kernel = kernel,
               .outputs = s->all,
               .states = s->states,
               .sink = take_own,

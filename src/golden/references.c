@@ -48,7 +48,7 @@ static gka_status raise_by_kernel(golden_job *j, const gka_right_kernel *right, 
         (status == GKA_OK && gka_kernel_check(&kernel, &j->problem, NULL) != GKA_OK))
         return GKA_OK;
     if (status == GKA_OK)
-        status = gka_golden_steps(&j->problem, &kernel.profile, all, &values, error);
+        status = gka_golden_run(&j->problem, &kernel, all, &values, error);
     if (status == GKA_OK)
         status = raise_by(j, all, &values, most, error);
     gka_golden_free(&values);
@@ -106,10 +106,13 @@ gka_status gka_golden_tolerances_of_exact(golden_job *j, unsigned all, gka_error
 static const unsigned differ = GKA_BIT(SOLVE_DK) | GKA_BIT(SOLVE_DG) | GKA_BIT(SOLVE_DH0) |
                                GKA_BIT(LAYER_DK) | GKA_BIT(LAYER_DG);
 
-static gka_status differentiate(const gka_problem *problem, const char *policy, unsigned wanted,
+static gka_status differentiate(const gka_problem *problem, const char *name, unsigned wanted,
                                 gka_outputs *values, gka_error *error) {
-    gka_layer_options options = gka_golden_by_tokens_options(problem, policy);
-    gka_status status = gka_golden_allocate(problem, wanted, values, error);
+    gka_kernel kernel;
+    gka_status status = gka_kernel_find(name, &kernel, error);
+    if (status == GKA_OK)
+        status = gka_golden_allocate(problem, wanted, values, error);
+    gka_layer_options options = gka_kernel_layer_options(&kernel, problem);
     options.through = true;
     for (int of = GKA_OF_X; of <= GKA_OF_O && status == GKA_OK; of++) {
         gka_outputs some;
@@ -130,7 +133,7 @@ static void raise_through(golden_job *j, unsigned wanted, gka_outputs *values, g
 }
 
 static gka_status measure_through(golden_job *j, unsigned wanted, gka_error *error) {
-    static const char *const policies[] = {"fp32", "fp32/fma"};
+    static const char *const kernels[] = {"tokens/fp32", "tokens/fp32/fma"};
     const bool wide = j->problem.q.dtype == GKA_F32;
     golden_error most[GKA_OUTPUTS] = {{0, 0}};
     gka_outputs values = {.of = {0}};
@@ -142,7 +145,7 @@ static gka_status measure_through(golden_job *j, unsigned wanted, gka_error *err
     if (status == GKA_OK)
         raise_through(j, wanted, &values, most);
     for (int p = 0; p < 2 && wide && status == GKA_OK; p++) {
-        status = differentiate(&j->problem, policies[p], wanted, &values, error);
+        status = differentiate(&j->problem, kernels[p], wanted, &values, error);
         if (status == GKA_OK)
             raise_through(j, wanted, &values, most);
     }
@@ -162,7 +165,7 @@ gka_status gka_golden_make_through(golden_job *j, gka_error *error) {
     unsigned wanted = j->wanted & differ;
     if (j->is_long || j->spec->stage != GKA_STAGE_ALL || wanted == 0)
         return GKA_OK;
-    gka_status status = differentiate(&j->problem, "fp64", wanted, &j->through, error);
+    gka_status status = differentiate(&j->problem, "tokens/fp64", wanted, &j->through, error);
     for (int i = 0; i < GKA_OUTPUTS && status == GKA_OK; i++) {
         if (!(wanted >> i & 1))
             continue;

@@ -190,10 +190,10 @@ gka_status gka_golden_exact_at(const gka_problem *problem, unsigned wanted,
             continue;
         if (lo != NULL)
             (void)gka_outputs_only(lo, fills, &second);
-        const gka_oracle_given at = {.x = given->of[GIVEN_X],
-                                     .fro = given->of[GIVEN_FRO],
-                                     .h_chunk = given->of[GIVEN_H_CHUNK],
-                                     .p = given->of[of_o ? GIVEN_LAYER_P : GIVEN_SOLVE_P]};
+        const gka_upstream at = {.x = given->of[GIVEN_X],
+                                 .fro = given->of[GIVEN_FRO],
+                                 .h_chunk = given->of[GIVEN_H_CHUNK],
+                                 .p = given->of[of_o ? GIVEN_LAYER_P : GIVEN_SOLVE_P]};
         const gka_oracle_options options = {.oracle = GKA_ORACLE_CERTIFIED,
                                             .progress =
                                                 progress == NULL ? (gka_progress){0} : *progress,

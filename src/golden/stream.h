@@ -22,13 +22,6 @@
 
 typedef struct golden_stream golden_stream;
 
-/* What computes outputs: a profile, by chunks, or an arithmetic, token by token (as
- * gka_golden_by_tokens); neither: nothing, and the outputs are the steps values. */
-typedef struct golden_kernel {
-    const gka_profile *profile;
-    const char *policy;
-} golden_kernel;
-
 /* The tensors NAME.exact, NAME.steps, NAME.h100, NAME.exact.lo, NAME.through; a stream has the
  * first three. */
 typedef enum golden_kind {
@@ -79,15 +72,16 @@ gka_status gka_golden_stream_steps(golden_stream *stream, const gka_progress *pr
 /* Whether all of NAME.steps is zero. */
 bool gka_golden_stream_zero(const golden_stream *stream, int output);
 
-/* gka_golden_errors of a kernel at the problem's chunk size and num_iter (which may differ from the
- * stream's problem in these alone), or of the steps values as stored. */
-gka_status gka_golden_stream_errors(golden_stream *stream, golden_kernel kernel,
+/* gka_golden_errors of a kernel (by chunks or by tokens; NULL: none) at the problem's chunk size
+ * and num_iter (which may differ from the stream's problem in these alone), or of the steps values
+ * as stored. */
+gka_status gka_golden_stream_errors(golden_stream *stream, const gka_kernel *kernel,
                                     const gka_problem *problem, unsigned wanted,
                                     const gka_progress *progress, golden_error errors[GKA_OUTPUTS],
                                     gka_error *error);
 
-/* A profile's own outputs, for gka_golden_stream_give. */
-gka_status gka_golden_stream_emulate(golden_stream *stream, const gka_profile *profile,
+/* A kernel's own outputs, for gka_golden_stream_give. */
+gka_status gka_golden_stream_emulate(golden_stream *stream, const gka_kernel *kernel,
                                      const gka_progress *progress, gka_error *error);
 
 /* All of an output, as golden_way's give has it. */

@@ -22,13 +22,14 @@ struct golden_way {
     /* NAME.steps of `all`. */
     gka_status (*steps)(golden_job *j, unsigned all, const gka_progress *progress,
                         gka_error *error);
-    /* gka_golden_errors of `wanted`, by a kernel that computes `all` at the problem's chunk size
-     * and num_iter (it may differ from j->problem in these alone), its outputs as stored. */
-    gka_status (*errors)(golden_job *j, golden_kernel kernel, const gka_problem *problem,
+    /* gka_golden_errors of `wanted`, by a kernel that computes `all` (NULL: the steps values) at
+     * the problem's chunk size and num_iter (it may differ from j->problem in these alone), its
+     * outputs as stored. */
+    gka_status (*errors)(golden_job *j, const gka_kernel *kernel, const gka_problem *problem,
                          unsigned all, unsigned wanted, const gka_progress *progress,
                          golden_error errors[GKA_OUTPUTS], gka_error *error);
     /* NAME.h100. */
-    gka_status (*emulate)(golden_job *j, const gka_profile *profile, const gka_progress *progress,
+    gka_status (*emulate)(golden_job *j, const gka_kernel *kernel, const gka_progress *progress,
                           gka_error *error);
     /* Whether all of NAME.steps is zero. */
     bool (*is_zero)(const golden_job *j, int output);

@@ -58,12 +58,10 @@ static gka_status steps(golden_job *j, unsigned all, const gka_progress *progres
 }
 
 /* The outputs of a kernel; of none, the steps values. */
-static gka_status compute(const golden_job *j, golden_kernel kernel, const gka_problem *problem,
+static gka_status compute(const golden_job *j, const gka_kernel *kernel, const gka_problem *problem,
                           unsigned all, gka_outputs *values, gka_error *error) {
-    if (kernel.profile != NULL)
-        return gka_golden_steps(problem, kernel.profile, all, values, error);
-    if (kernel.policy != NULL)
-        return gka_golden_by_tokens(problem, kernel.policy, all, values, error);
+    if (kernel != NULL)
+        return gka_golden_run(problem, kernel, all, values, error);
     const gka_status status = gka_golden_allocate(problem, all, values, error);
     for (int i = 0; i < GKA_OUTPUTS && status == GKA_OK; i++)
         if (all >> i & 1)
@@ -72,12 +70,12 @@ static gka_status compute(const golden_job *j, golden_kernel kernel, const gka_p
     return status;
 }
 
-static gka_status errors_of(golden_job *j, golden_kernel kernel, const gka_problem *problem,
+static gka_status errors_of(golden_job *j, const gka_kernel *kernel, const gka_problem *problem,
                             unsigned all, unsigned wanted, const gka_progress *progress,
                             golden_error errors[GKA_OUTPUTS], gka_error *error) {
     gka_outputs values = {0};
     /* The states before each chunk are others when chunks are. */
-    if (problem->chunk_size != j->problem.chunk_size || kernel.policy != NULL)
+    if (problem->chunk_size != j->problem.chunk_size)
         all &= ~GKA_BIT(H_CHUNK);
     gka_status status = compute(j, kernel, problem, all, &values, error);
     (void)progress;
@@ -89,10 +87,10 @@ static gka_status errors_of(golden_job *j, golden_kernel kernel, const gka_probl
     return status;
 }
 
-static gka_status emulate(golden_job *j, const gka_profile *profile, const gka_progress *progress,
+static gka_status emulate(golden_job *j, const gka_kernel *kernel, const gka_progress *progress,
                           gka_error *error) {
     (void)progress;
-    return gka_golden_steps(&j->problem, profile, j->wanted, &j->emulated, error);
+    return gka_golden_run(&j->problem, kernel, j->wanted, &j->emulated, error);
 }
 
 static bool is_zero(const golden_job *j, int output) {

@@ -17,7 +17,6 @@
 
 #include "gka/arith.h"
 #include "gka/format.h"
-#include "gka/layer.h"
 #include "io/bytes.h"
 
 #include <math.h>
@@ -66,46 +65,22 @@ void gka_golden_store(const gka_problem *problem, unsigned wanted, gka_outputs *
                             0, (size_t)gka_output_count(problem, i), values->of[i], values->of[i]);
 }
 
-/* ---- a profile's outputs ------------------------------------------------------------------- */
+/* ---- a kernel's outputs ------------------------------------------------------------------- */
+
+gka_status gka_golden_run(const gka_problem *problem, const gka_kernel *kernel, unsigned wanted,
+                          gka_outputs *values, gka_error *error) {
+    gka_outputs some;
+    wanted &= gka_kernel_outputs(kernel);
+    const gka_status status = gka_golden_allocate(problem, wanted, values, error);
+    return status == GKA_OK && gka_outputs_only(values, wanted, &some)
+               ? gka_kernel_run(kernel, problem, NULL, &some, NULL, NULL, error)
+               : status;
+}
 
 gka_status gka_golden_steps(const gka_problem *problem, const gka_profile *profile, unsigned wanted,
                             gka_outputs *values, gka_error *error) {
-    gka_status status = gka_golden_allocate(problem, wanted, values, error);
-    gka_outputs some;
-    /* The backward passes need x and f; where the forward pass has left both, they read these. */
-    const bool both = (wanted & GKA_BIT(X)) != 0 && (wanted & GKA_BIT(FRO)) != 0;
-    const gka_chunk_given own = {.x = values->x, .fro = values->fro, .own = true};
-    if (status == GKA_OK && gka_outputs_only(values, wanted & gka_forward_outputs(), &some))
-        status = gka_chunk_forward(problem, profile, &some, NULL, NULL, error);
-    for (int of = GKA_OF_X; status == GKA_OK && of <= GKA_OF_O; of++)
-        if (gka_outputs_only(values, wanted & gka_of_outputs((gka_of)of), &some))
-            status = gka_chunk_backward(problem, profile, (gka_of)of, true, both ? &own : NULL,
-                                        &some, error);
-    return status;
-}
-
-gka_layer_options gka_golden_by_tokens_options(const gka_problem *problem, const char *policy) {
-    gka_layer_options options = {0};
-    (void)gka_policy_find(policy, &options.policy);
-    (void)gka_solver_find("chebyshev", &options.solver);
-    options.solver.num_iter = problem->num_iter;
-    return options;
-}
-
-gka_status gka_golden_by_tokens(const gka_problem *problem, const char *policy, unsigned wanted,
-                                gka_outputs *values, gka_error *error) {
-    const gka_layer_options options = gka_golden_by_tokens_options(problem, policy);
-    gka_status status =
-        gka_golden_allocate(problem, wanted & ~(1u << GKA_OUT_H_CHUNK), values, error);
-    gka_outputs some;
-    if (status == GKA_OK) {
-        (void)gka_outputs_only(values, gka_forward_outputs() & ~GKA_BIT(H_CHUNK), &some);
-        status = gka_layer_forward(problem, &options, &some, NULL, error);
-    }
-    for (int of = GKA_OF_X; status == GKA_OK && of <= GKA_OF_O; of++)
-        if (gka_outputs_only(values, gka_of_outputs((gka_of)of), &some))
-            status = gka_layer_gradient(problem, (gka_of)of, &options, &some, NULL, error);
-    return status;
+    const gka_kernel kernel = {.engine = GKA_ENGINE_CHUNKS, .profile = *profile};
+    return gka_golden_run(problem, &kernel, wanted, values, error);
 }
 
 /* ---- the output stage and p ---------------------------------------------------------------- */
@@ -262,14 +237,16 @@ gka_status gka_golden_local_of(const golden_piece *piece, unsigned wanted, const
                     .p = p};
     if (status == GKA_OK && (r.o != NULL || r.p != NULL))
         status = recur(&r, error);
-    const gka_chunk_given solve = {.x = given->of[GKA_OUT_X],
-                                   .fro = given->of[GKA_OUT_FRO],
-                                   .p = given->of[GKA_OUT_SOLVE_DQ],
+    const gka_chunk_given solve = {.at.x = given->of[GKA_OUT_X],
+                                   .at.fro = given->of[GKA_OUT_FRO],
+                                   .at.p = given->of[GKA_OUT_SOLVE_DQ],
                                    .carry = piece->solve};
     if (status == GKA_OK)
         status = local_backward(problem, GKA_OF_X, local, &solve, values, error);
-    const gka_chunk_given layer = {
-        .x = given->of[GKA_OUT_X], .fro = given->of[GKA_OUT_FRO], .p = p, .carry = piece->layer};
+    const gka_chunk_given layer = {.at.x = given->of[GKA_OUT_X],
+                                   .at.fro = given->of[GKA_OUT_FRO],
+                                   .at.p = p,
+                                   .carry = piece->layer};
     if (status == GKA_OK)
         status = local_backward(problem, GKA_OF_O, local, &layer, values, error);
     gka_free(p);

@@ -1,8 +1,8 @@
 /* values.h - outputs in doubles, and the kernels that give them where nothing is rounded.
  *
  *   gka_golden_allocate     one array for each output
+ *   gka_golden_run          a kernel's outputs (gka/kernel.h)
  *   gka_golden_steps        the r-step iteration in exact64, or another profile's outputs
- *   gka_golden_by_tokens    the recurrence over tokens in an emulated arithmetic
  *   gka_golden_local        the exact formulas of each later stage at given upstream tensors
  *   gka_golden_load         a tensor of a file
  */
@@ -11,7 +11,7 @@
 
 #include "gka/chunk.h"
 #include "gka/io.h"
-#include "gka/layer.h"
+#include "gka/kernel.h"
 #include "judge/outputs.h"
 
 /* Whether the problem has what the output needs (v, dx, do, h0; alpha and g for their gradients).
@@ -23,15 +23,12 @@ gka_status gka_golden_allocate(const gka_problem *problem, unsigned wanted, gka_
                                gka_error *error);
 void gka_golden_free(gka_outputs *values);
 
-/* Fills `wanted` (bits) as the profile computes them; an array that is there already is reused. */
+/* Fills those of `wanted` (bits) that the kernel has; an array that is there already is reused. */
+gka_status gka_golden_run(const gka_problem *problem, const gka_kernel *kernel, unsigned wanted,
+                          gka_outputs *values, gka_error *error);
+/* The same by chunks as the profile computes them. */
 gka_status gka_golden_steps(const gka_problem *problem, const gka_profile *profile, unsigned wanted,
                             gka_outputs *values, gka_error *error);
-
-/* The same by the recurrence over tokens in the arithmetic `policy` (gka_policy_find): no chunks,
- * so no h_chunk. */
-gka_layer_options gka_golden_by_tokens_options(const gka_problem *problem, const char *policy);
-gka_status gka_golden_by_tokens(const gka_problem *problem, const char *policy, unsigned wanted,
-                                gka_outputs *values, gka_error *error);
 
 /* For every output of `wanted` that has upstream tensors, all of them among those given: its value
  * by the exact formulas (exact64) at the given tensors. The others stay NULL. */

@@ -320,7 +320,7 @@ typedef struct dh0_arrays {
 
 /* The gradient and its first term by exact formulas at the file's x, f and p. */
 static gka_status local_dh0(const gka_problem *problem, const dh0_arrays *a, gka_error *error) {
-    const gka_chunk_given given = {.x = a->x, .fro = a->fro, .p = a->p};
+    const gka_chunk_given given = {.at.x = a->x, .at.fro = a->fro, .at.p = a->p};
     gka_outputs with = {.solve.dh0 = a->with}, without = {.solve.dh0 = a->without};
     gka_profile exact64;
     gka_status status = gka_profile_find("exact64", &exact64, error);

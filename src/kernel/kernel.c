@@ -2,6 +2,8 @@
 #include "gka/kernel.h"
 
 #include "gka/replay.h"
+#include "oracle/environment.h"
+#include "problem/check.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -164,14 +166,32 @@ unsigned gka_kernel_outputs(const gka_kernel *kernel) {
 
 gka_status gka_kernel_check(const gka_kernel *kernel, const gka_problem *problem,
                             gka_error *error) {
-    if (kernel->engine == GKA_ENGINE_CHUNKS)
-        return gka_chunk_check(problem, &kernel->profile, error);
-    if (kernel->engine == GKA_ENGINE_REPLAY)
-        return gka_replay_check(problem, kernel->form, error);
-    return GKA_OK;
+    gka_problem copy = *problem;
+    gka_status status = gka_problem_check_numbers(problem, NULL, error);
+    if (status != GKA_OK)
+        return status;
+    switch (kernel->engine) {
+    case GKA_ENGINE_ORACLE: status = gka_environment_check(error); break;
+    case GKA_ENGINE_TOKENS: status = gka_policy_check(&kernel->policy, error); break;
+    case GKA_ENGINE_CHUNKS:
+        return kernel->decode ? gka_chunk_decode_check(problem, &kernel->profile, error)
+                              : gka_chunk_check(problem, &kernel->profile, error);
+    case GKA_ENGINE_REPLAY:
+        return kernel->decode ? gka_replay_decode_check(problem, error)
+                              : gka_replay_check(problem, kernel->form, error);
+    }
+    if (status == GKA_OK)
+        status = gka_problem_check_folded(problem, error);
+    return status == GKA_OK ? gka_problem_check(&copy, NULL, error) : status;
 }
 
 /* ---- engines ------------------------------------------------------------------------------- */
+
+/* What gradients of x or of o start from. */
+static gka_upstream upstream_of(const gka_outputs *given, gka_of of) {
+    return (gka_upstream){
+        .x = given->x, .p = given->gradient[of].p, .fro = given->fro, .h_chunk = given->h_chunk};
+}
 
 static gka_status run_oracle(const gka_kernel *kernel, const gka_problem *problem,
                              const gka_outputs *given, gka_outputs *outputs,
@@ -186,14 +206,11 @@ static gka_status run_oracle(const gka_kernel *kernel, const gka_problem *proble
     if (gka_outputs_only(outputs, gka_forward_outputs(), &some))
         status = gka_oracle_forward(problem, &options, &some, NULL, &report->forward, error);
     for (int of = GKA_OF_X; of <= GKA_OF_O && status == GKA_OK; of++) {
-        gka_oracle_given at = {0};
+        gka_upstream at = {0};
         if (!gka_outputs_only(outputs, gka_of_outputs((gka_of)of), &some))
             continue;
         if (given != NULL) {
-            at = (gka_oracle_given){.x = given->x,
-                                    .fro = given->fro,
-                                    .h_chunk = given->h_chunk,
-                                    .p = given->gradient[of].p};
+            at = upstream_of(given, (gka_of)of);
             options.given = &at;
         }
         status = gka_oracle_gradient(problem, (gka_of)of, &options, &some, NULL, passes[of], error);
@@ -212,25 +229,30 @@ static gka_status run_chunks(const gka_kernel *kernel, const gka_problem *proble
     /* The backward passes read x and f; where the forward pass has left both, those. */
     const bool own = given == NULL && outputs->x != NULL && outputs->fro != NULL;
     for (int of = GKA_OF_X; of <= GKA_OF_O && status == GKA_OK; of++) {
-        const gka_outputs *const from = own ? outputs : given;
-        gka_chunk_given at = {0};
-        if (from != NULL)
-            at = (gka_chunk_given){
-                .x = from->x, .fro = from->fro, .p = own ? NULL : from->gradient[of].p};
+        gka_chunk_given at = {.own = own};
+        if (own)
+            at.at = (gka_upstream){.x = outputs->x, .fro = outputs->fro};
+        else if (given != NULL)
+            at.at = upstream_of(given, (gka_of)of);
         if (gka_outputs_only(outputs, gka_of_outputs((gka_of)of), &some))
-            status = gka_chunk_backward(problem, &kernel->profile, (gka_of)of, true,
-                                        from != NULL ? &at : NULL, &some, error);
+            status =
+                gka_chunk_backward(problem, &kernel->profile, (gka_of)of, true, &at, &some, error);
     }
     return status;
 }
 
-static gka_status run_tokens(const gka_kernel *kernel, const gka_problem *problem,
-                             gka_outputs *outputs, const gka_progress *progress, gka_error *error) {
+gka_layer_options gka_kernel_layer_options(const gka_kernel *kernel, const gka_problem *problem) {
     gka_layer_options options = {.policy = kernel->policy};
-    gka_outputs some;
-    gka_status status = GKA_OK;
     (void)gka_solver_find("chebyshev", &options.solver);
     options.solver.num_iter = problem->num_iter;
+    return options;
+}
+
+static gka_status run_tokens(const gka_kernel *kernel, const gka_problem *problem,
+                             gka_outputs *outputs, const gka_progress *progress, gka_error *error) {
+    gka_layer_options options = gka_kernel_layer_options(kernel, problem);
+    gka_outputs some;
+    gka_status status = GKA_OK;
     if (progress != NULL)
         options.progress = *progress;
     if (gka_outputs_only(outputs, gka_forward_outputs(), &some))

@@ -265,8 +265,8 @@ static void put_matrix(space *w, gka_gradient tensor, const double *M, int64_t c
 
 /* ---- what is given ------------------------------------------------------------------------- */
 
-static const gka_oracle_given *given_to(const gka_run *run) {
-    static const gka_oracle_given nothing = {0};
+static const gka_upstream *given_to(const gka_run *run) {
+    static const gka_upstream nothing = {0};
     return run->options->given == NULL ? &nothing : run->options->given;
 }
 
@@ -441,7 +441,7 @@ static bool may_resolve(const gka_group *g) {
 /* x of q and p of dx, but where given; what is not is 0 in an empty state. What binary64 cannot
  * factor, a norm near 2^-480 for one, is left to MPFR. */
 static bool solve_both(const gka_run *run, const gradient_state *s, int64_t to, space *w) {
-    const gka_oracle_given *const given = given_to(run);
+    const gka_upstream *const given = given_to(run);
     const double *const from[2] = {given->x, given->p};
     const vector unknown[2] = {w->x, w->p}, right[2] = {{w->q, w->zero}, w->dx};
     gka_token_bound *const b = &w->b;

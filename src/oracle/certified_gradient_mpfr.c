@@ -340,7 +340,7 @@ static void next_state(numbers *w, mpfr_t *before, const gka_state_bound *old, c
 
 /* own = ||H||, and f, lambda */
 static void ridge(numbers *w, gka_state_bound *after, int64_t t) {
-    const gka_oracle_given *const given = w->g->run->options->given;
+    const gka_upstream *const given = w->g->run->options->given;
     const gka_problem *const problem = w->g->run->problem;
     gka_token_bound *const b = &w->b;
     mpfr_set_zero(*w->sum, 1);
@@ -413,10 +413,9 @@ static bool solve(numbers *w, const gka_state_bound *after, mpfr_exp_t e, mpfr_t
 }
 
 static bool solve_both(numbers *w, const gka_state_bound *after, int64_t t) {
-    static const gka_oracle_given nothing = {0};
+    static const gka_upstream nothing = {0};
     const gka_run *const run = w->g->run;
-    const gka_oracle_given *const given =
-        run->options->given != NULL ? run->options->given : &nothing;
+    const gka_upstream *const given = run->options->given != NULL ? run->options->given : &nothing;
     const int64_t at = gka_at(run->problem, w->g->span.b, t, w->g->h + w->index);
     gka_token_bound *const b = &w->b;
     const double *const from[2] = {given->x, given->p};

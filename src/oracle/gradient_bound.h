@@ -52,7 +52,7 @@ typedef struct gka_token_bound {
     double own, e_own;                     /* ||H|| has another value */
 } gka_token_bound;
 
-/* A and E, and the excess of dg (gka_oracle_given). */
+/* A and E, and the excess of dg (gka_upstream). */
 typedef struct gka_suffix_bound {
     double A, e_A, E, e_E, excess, e_excess;
 } gka_suffix_bound;

@@ -23,7 +23,7 @@ double *gka_gradient_member(gka_of of, const gka_outputs *outputs, gka_gradient 
 }
 
 const double *gka_given_state(const gka_run *run, int64_t n, int64_t t, int64_t h) {
-    const gka_oracle_given *const given = run->options->given;
+    const gka_upstream *const given = run->options->given;
     const double *const states = given == NULL ? NULL : given->h_chunk;
     const int64_t number = states == NULL ? -1 : gka_at_chunk(run->problem, n, t, h);
     return number < 0 ? NULL : states + number * run->problem->D * run->problem->D;
@@ -84,7 +84,7 @@ static void touch_matrix(int64_t D, int64_t columns, const double *M, unsigned c
 
 static void structure_of_token(gka_group *g, int64_t head, int64_t t) {
     const gka_problem *const p = g->run->problem;
-    const gka_oracle_given *const given = g->run->options->given;
+    const gka_upstream *const given = g->run->options->given;
     const int64_t D = g->D, V = g->V, b = g->span.b, h = g->h + head, row = gka_at(p, b, t, h);
     unsigned char *const rows = g->rows + head * D, *const columns = g->columns + head * V;
     double *const x = g->head.row;

@@ -82,13 +82,18 @@ static void decode_head(const gka_problem *problem, int64_t b, int64_t h, float 
         out->o[head_at * D + j] = low((float)problem->scale * column_dot(D, S, j, d));
 }
 
-gka_status gka_replay_decode(const gka_problem *problem, gka_outputs *out, gka_error *error) {
-    gka_status status = gka_replay_check(problem, GKA_TWO_TERM, error);
-    if (status != GKA_OK)
-        return status;
-    if (problem->T != 1)
+gka_status gka_replay_decode_check(const gka_problem *problem, gka_error *error) {
+    const gka_status status = gka_replay_check(problem, GKA_TWO_TERM, error);
+    if (status == GKA_OK && problem->T != 1)
         return gka_fail(error, GKA_BAD_ARGUMENT, "T is %lld: a decode step has one token",
                         (long long)problem->T);
+    return status;
+}
+
+gka_status gka_replay_decode(const gka_problem *problem, gka_outputs *out, gka_error *error) {
+    gka_status status = gka_replay_decode_check(problem, error);
+    if (status != GKA_OK)
+        return status;
     const size_t square = (size_t)(problem->D * problem->D);
     float *const S = gka_alloc(square, sizeof *S);
     double *const scratch = gka_alloc(square, sizeof *scratch);

@@ -44,7 +44,7 @@ int main(void) {
         for (int form = 0; form < 2; form++) {
             gka_profile profile;
             gka_outputs forward = {.x = x, .fro = fro}, backward = {.solve.dk = dk};
-            const gka_chunk_given given = {.x = x, .fro = fro};
+            const gka_chunk_given given = {.at.x = x, .at.fro = fro};
             if (gka_profile_find(names[i], &profile, &error) != GKA_OK)
                 return 1;
             profile.form = (gka_form)form;

@@ -47,7 +47,7 @@ static double distance(int64_t n, const double *a, const double *b) {
     return s > 0 ? sqrt(d / s) : sqrt(d);
 }
 
-static void gradient_at(const gka_problem *p, gka_of cotangent, const gka_oracle_given *given,
+static void gradient_at(const gka_problem *p, gka_of cotangent, const gka_upstream *given,
                         gka_outputs *out) {
     const gka_oracle_options options = {.oracle = GKA_ORACLE_CERTIFIED, .given = given};
     gka_error error = {0};
@@ -114,8 +114,8 @@ static void test_formulas_agree(void **state) {
                 *members[i] = gka_alloc((size_t)pairs[i].count, sizeof(double));
                 assert_non_null(*members[i]);
             }
-            const gka_oracle_given given = {.x = x, .p = q, .fro = f};
-            const gka_chunk_given same = {.x = x, .p = q, .fro = f};
+            const gka_upstream given = {.x = x, .p = q, .fro = f};
+            const gka_chunk_given same = {.at.x = x, .at.p = q, .at.fro = f};
             gradient_at(p, of, &given, &g.exact);
             assert_int_equal(gka_chunk_backward(p, &exact64, of, true, &same, &g.chunk, &error),
                              GKA_OK);
@@ -141,7 +141,7 @@ static void test_formulas_agree(void **state) {
 /* Nothing given: the gradients as ever, and x f o as the forward oracle rounds them. */
 static void test_nothing_given(void **state) {
     (void)state;
-    static const gka_oracle_given nothing = {0};
+    static const gka_upstream nothing = {0};
     for (int s = 0; s < SHAPES; s++) {
         lab_case lab;
         gka_outputs a, b;
@@ -189,8 +189,8 @@ static void test_state_of_one_chunk(void **state) {
             other[h * 25 + 6 * i] = 8 + fabs(other[h * 25 + 6 * i]);
     lab_exact_new(p, &a);
     lab_exact_new(p, &b);
-    const gka_oracle_given given = {.h_chunk = other};
-    static const gka_oracle_given nothing = {0};
+    const gka_upstream given = {.h_chunk = other};
+    static const gka_upstream nothing = {0};
     gradient_at(p, GKA_OF_O, &given, &a);
     memcpy(lab.h0, other, 50 * sizeof *other);
     gradient_at(p, GKA_OF_O, &nothing, &b);
@@ -218,7 +218,7 @@ static void test_states_of_chunks(void **state) {
         lab_exact_new(p, &a);
         lab_exact_new(p, &b);
         lab_forward(p, GKA_ORACLE_CERTIFIED, &b, NULL);
-        const gka_oracle_given given = {.h_chunk = b.h_chunk};
+        const gka_upstream given = {.h_chunk = b.h_chunk};
         gradient_at(p, GKA_OF_O, &given, &a);
         lab_gradient(p, GKA_OF_O, GKA_ORACLE_CERTIFIED, &b, NULL);
         assert_true(distance(tokens * D, a.x, b.x) < 1e-13);
@@ -247,7 +247,7 @@ static void test_states_of_chunks(void **state) {
 
 static void test_refused(void **state) {
     (void)state;
-    static const gka_oracle_given nothing = {0};
+    static const gka_upstream nothing = {0};
     const lab_shape shape = {.B = 1, .T = 1, .H = 1, .G = 1, .D = 1, .V = 1, .seed = 4};
     lab_case lab;
     double x[1];

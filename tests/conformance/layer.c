@@ -122,8 +122,7 @@ static void prop_fp64_is_the_oracle(void **state) {
         made(&problem, variant >= 2, variant >= 2 ? GKA_GATE_RELEASED : GKA_GATE_SLOW, 0.02);
         exactly(&problem, of, &exact);
         for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-            const gka_layer_options options =
-                options_of("fp64", cases[i].name, cases[i].num_iter);
+            const gka_layer_options options = options_of("fp64", cases[i].name, cases[i].num_iter);
             const char *const s = cases[i].name;
             compute(&problem, of, &options, &own);
             near("x", s, T * H * D, own.x, exact.x);

@@ -433,7 +433,7 @@ static void by_pieces(const gka_problem *p, const gka_profile *profile, gka_of o
             part->u0 = states(p, p->V, u[i - 1], u_bytes);
         }
         gka_outputs out = results_from(p, r, i * PIECE);
-        given.x = out.x, given.fro = out.fro, given.own = true;
+        given.at.x = out.x, given.at.fro = out.fro, given.own = true;
         out.h_final = out.u_final = NULL;
         assert_int_equal(gka_chunk_backward(part, profile, of, true, &given, &out, &error), GKA_OK);
     }

@@ -77,9 +77,9 @@ static void later_stages(const gka_problem *p, const gka_file *golden, const cha
     for (int part = GKA_PASS_SOLVE; part <= GKA_PASS_LAYER; part++) {
         gka_outputs chunk = {0};
         const gka_chunk_given at = {
-            .x = given.of[GIVEN_X],
-            .fro = given.of[GIVEN_FRO],
-            .p = given.of[part == GKA_PASS_SOLVE ? GIVEN_SOLVE_P : GIVEN_LAYER_P]};
+            .at.x = given.of[GIVEN_X],
+            .at.fro = given.of[GIVEN_FRO],
+            .at.p = given.of[part == GKA_PASS_SOLVE ? GIVEN_SOLVE_P : GIVEN_LAYER_P]};
         for (int i = 0; i < GKA_OUTPUTS; i++)
             if (wanted >> i & 1 && (int)gka_output_table[i].pass == part)
                 chunk.of[i] = out->of[i];

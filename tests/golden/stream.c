@@ -143,11 +143,10 @@ static void test_same_bytes_of_inputs(void **state) {
 static void test_same_errors(void **state) {
     (void)state;
     static const struct {
-        const char *profile, *policy;
+        const char *name;
         int64_t C;
-    } kernels[] = {{NULL, NULL, 32},     {"h100", NULL, 32}, {"h100", NULL, 16},
-                   {"ieee32", NULL, 64}, {NULL, "fp32", 32}, {"exact64", NULL, 128},
-                   {"exact64", NULL, 32}};
+    } kernels[] = {{NULL, 32},          {"h100", 32},     {"h100", 16},   {"ieee32", 64},
+                   {"tokens/fp32", 32}, {"exact64", 128}, {"exact64", 32}};
     gka_golden_spec spec = spec_of(specs[0]);
     gka_problem p;
     gka_error error = {0};
@@ -168,25 +167,20 @@ static void test_same_errors(void **state) {
     for (size_t k = 0; k < sizeof kernels / sizeof *kernels; k++) {
         golden_error a[GKA_OUTPUTS], b[GKA_OUTPUTS];
         gka_outputs own = {0};
-        gka_profile profile;
         gka_problem q = p;
         q.chunk_size = kernels[k].C;
-        const bool other = q.chunk_size != p.chunk_size || kernels[k].policy != NULL;
+        const bool any = kernels[k].name != NULL;
+        const bool other =
+            q.chunk_size != p.chunk_size || (any && strncmp(kernels[k].name, "tokens", 6) == 0);
         const unsigned wanted = other ? all & ~(1u << GKA_OUT_H_CHUNK) : all;
-        golden_kernel kernel = {NULL, kernels[k].policy};
-        if (kernels[k].profile != NULL) {
-            assert_int_equal(gka_profile_find(kernels[k].profile, &profile, &error), GKA_OK);
-            kernel.profile = &profile;
-        }
-        assert_int_equal(
-            kernel.profile != NULL  ? gka_golden_steps(&q, &profile, wanted, &own, &error)
-            : kernel.policy != NULL ? gka_golden_by_tokens(&q, kernel.policy, wanted, &own, &error)
-                                    : gka_golden_steps(&q, &exact64, wanted, &own, &error),
-            GKA_OK);
+        gka_kernel kernel;
+        assert_int_equal(gka_kernel_find(any ? kernels[k].name : "steps", &kernel, &error), GKA_OK);
+        assert_int_equal(gka_golden_run(&q, &kernel, wanted, &own, &error), GKA_OK);
         gka_golden_store(&q, wanted, &own);
         assert_int_equal(gka_golden_errors(&q, wanted, &own, &steps, a, &error), GKA_OK);
-        assert_int_equal(gka_golden_stream_errors(stream, kernel, &q, wanted, NULL, b, &error),
-                         GKA_OK);
+        assert_int_equal(
+            gka_golden_stream_errors(stream, any ? &kernel : NULL, &q, wanted, NULL, b, &error),
+            GKA_OK);
         for (int i = 0; i < GKA_OUTPUTS; i++)
             if (wanted >> i & 1 &&
                 (bits_of(a[i].rel) != bits_of(b[i].rel) || bits_of(a[i].row) != bits_of(b[i].row)))

@@ -237,7 +237,7 @@ static void test_floor(void **state) {
     stored("bf16", N, dp, rounded_p);
     assert_true(bits_of(rows[0].floor) == bits_of(gka_rel_err(N, rounded_x, x)));
     assert_true(bits_of(rows[2].floor) == bits_of(gka_rel_err(N, rounded_p, dp)));
-    const gka_chunk_given given = {.x = rounded_x, .fro = rounded_f, .p = rounded_p};
+    const gka_chunk_given given = {.at.x = rounded_x, .at.fro = rounded_f, .at.p = rounded_p};
     gka_outputs out = {.solve.dk = rounded_dk};
     assert_int_equal(gka_chunk_backward(&p, &exact64, GKA_OF_X, true, &given, &out, NULL), GKA_OK);
     stored("bf16", N, rounded_dk, rounded_dk);

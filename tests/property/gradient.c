@@ -49,7 +49,7 @@ static void free_results(const gka_problem *p, gka_outputs *e) {
     lab_exact_free(p, e);
 }
 
-static void gradient(const gka_problem *p, gka_of cotangent, const gka_oracle_given *given,
+static void gradient(const gka_problem *p, gka_of cotangent, const gka_upstream *given,
                      gka_gradient_enclosure *e, gka_outputs *out, gka_oracle_report *report) {
     const gka_oracle_options options = {.oracle = GKA_ORACLE_CERTIFIED, .given = given};
     gka_outputs nothing = {0};
@@ -149,7 +149,7 @@ static void problem_at_given(const gka_problem *p, tally *s) {
         lab_exact_new(p, &unused);
         lab_forward(p, GKA_ORACLE_FP64, &low, NULL);
         lab_gradient(p, cotangent, GKA_ORACLE_FP64, &low, NULL);
-        const gka_oracle_given given = {.x = low.x, .p = low.gradient[cotangent].p, .fro = low.fro};
+        const gka_upstream given = {.x = low.x, .p = low.gradient[cotangent].p, .fro = low.fro};
         gka_gradient_enclosure e = {.hi = r.hi, .lo = r.lo, .error = r.error};
         gradient(p, cotangent, &given, &e, &r.out, &report);
         s->elements += report.elements;

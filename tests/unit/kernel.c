@@ -139,6 +139,113 @@ static void test_run(void **state) {
     gka_problem_free(&problem);
 }
 
+static gka_problem small(int64_t t, gka_error *error) {
+    const gka_generator generator = {.keys = GKA_KEYS_IID,
+                                     .gate = GKA_GATE_SLOW,
+                                     .B = 1,
+                                     .T = t,
+                                     .H = 1,
+                                     .G = 1,
+                                     .D = 64,
+                                     .V = 64,
+                                     .cotangents = true,
+                                     .h0 = true,
+                                     .dtype = GKA_BF16,
+                                     .seed = 4};
+    gka_problem problem;
+    assert_int_equal(gka_problem_generate(&generator, &problem, error), GKA_OK);
+    return problem;
+}
+
+/* Each kernel refuses what no problem may have, and what it does not run. */
+static void test_check(void **state) {
+    (void)state;
+    enum { GOOD, CHUNK, RIDGE, H0_SHAPE, H0_VALUE, FOLD, TOKENS };
+    static const struct {
+        const char *name;
+        int what;
+        const char *line; /* NULL: it runs */
+    } cases[] = {
+        {"certified", GOOD, NULL},
+        {"tokens/fp32", GOOD, NULL},
+        {"h100", GOOD, NULL},
+        {"cuda", GOOD, NULL},
+        {"h100/decode", GOOD, NULL},
+        {"cuda/decode", GOOD, NULL},
+        {"certified", CHUNK, "chunk_size"},
+        {"fp64", CHUNK, "chunk_size"},
+        {"tokens/fp32", CHUNK, "chunk_size"},
+        {"steps", CHUNK, "chunk_size"},
+        {"mpfr/300", RIDGE, "ridge_ratio"},
+        {"tokens/fp32/fma", RIDGE, "ridge_ratio"},
+        {"h100", RIDGE, "ridge_ratio"},
+        {"certified", H0_SHAPE, "h0"},
+        {"tokens/fp32", H0_SHAPE, "h0"},
+        {"certified", H0_VALUE, "h0"},
+        {"tokens/fp32", H0_VALUE, "h0"},
+        {"certified", FOLD, "normalise"},
+        {"tokens/fp32", FOLD, "normalise"},
+        {"h100", FOLD, "normalise"},
+        {"cuda", FOLD, "normalise"},
+        {"h100/decode", TOKENS, "2 tokens: expected one"},
+        {"cuda/decode", TOKENS, "a decode step has one token"},
+    };
+    gka_error error = {0};
+    gka_problem one = small(1, &error), two = small(2, &error);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        gka_kernel kernel;
+        gka_problem p = cases[i].what == TOKENS ? two : one;
+        static const uint16_t not_a_number[64 * 64] = {0x7fc0};
+        error = (gka_error){0};
+        if (cases[i].what == CHUNK)
+            p.chunk_size = 0;
+        if (cases[i].what == RIDGE)
+            p.ridge_ratio = -1;
+        if (cases[i].what == H0_SHAPE)
+            p.h0.shape[2] = 32;
+        if (cases[i].what == H0_VALUE)
+            p.h0.dtype = GKA_BF16, p.h0.data = not_a_number, p.h0.stride[3] = 1,
+            p.h0.stride[2] = 64, p.h0.stride[1] = p.h0.stride[0] = 64 * 64;
+        if (cases[i].what == FOLD)
+            p.normalise = GKA_NORMALISE_UNIT;
+        assert_int_equal(gka_kernel_find(cases[i].name, &kernel, &error), GKA_OK);
+        const gka_status status = gka_kernel_check(&kernel, &p, &error);
+        if ((status == GKA_OK) != (cases[i].line == NULL) ||
+            (status != GKA_OK && strstr(error.text, cases[i].line) == NULL))
+            fail_msg("%s, case %d: %s", cases[i].name, cases[i].what, error.text);
+    }
+    gka_problem_free(&one);
+    gka_problem_free(&two);
+}
+
+/* x and f among the outputs are the kernel's own: gradients are the same bits without them. */
+static void test_own_upstream(void **state) {
+    (void)state;
+    static const char *const names[] = {"ieee32", "steps", "h100", "cuda"};
+    static double x[B * T * D], fro[B * T], dg[2][B * T];
+    gka_error error = {0};
+    gka_problem problem = small(T, &error);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        gka_kernel kernel;
+        assert_int_equal(gka_kernel_find(names[i], &kernel, &error), GKA_OK);
+        for (int with = 0; with < 2; with++) {
+            gka_outputs out = {.layer = {.dg = dg[with]}};
+            if (with)
+                out.x = x, out.fro = fro;
+            if (gka_kernel_run(&kernel, &problem, NULL, &out, NULL, NULL, &error) != GKA_OK)
+                fail_msg("%s: %s", names[i], error.text);
+        }
+        assert_memory_equal(dg[0], dg[1], sizeof dg[0]);
+    }
+    gka_outputs out = {.layer = {.dg = dg[0]}};
+    const gka_outputs given = {.h_chunk = x};
+    gka_kernel kernel;
+    assert_int_equal(gka_kernel_find("h100", &kernel, &error), GKA_OK);
+    assert_int_equal(gka_kernel_run(&kernel, &problem, &given, &out, NULL, NULL, &error),
+                     GKA_UNSUPPORTED);
+    gka_problem_free(&problem);
+}
+
 /* The table of outputs: names and numbers agree, members and numbers are the same pointers. */
 static void test_outputs(void **state) {
     (void)state;
@@ -161,9 +268,10 @@ static void test_outputs(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_names),   cmocka_unit_test(test_parts),
-        cmocka_unit_test(test_refused), cmocka_unit_test(test_run),
-        cmocka_unit_test(test_outputs),
+        cmocka_unit_test(test_names),        cmocka_unit_test(test_parts),
+        cmocka_unit_test(test_refused),      cmocka_unit_test(test_run),
+        cmocka_unit_test(test_outputs),      cmocka_unit_test(test_check),
+        cmocka_unit_test(test_own_upstream),
     };
     return cmocka_run_group_tests_name("kernel", tests, NULL, NULL);
 }
