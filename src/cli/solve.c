@@ -481,8 +481,8 @@ static void run_solver(board *b, gka_arith *A, gka_solver solver, figures *row) 
         solver.num_iter = (int)b->r->num_iter;
     row->num_iter = solver.method == GKA_CHOLESKY && !solver.refined ? 0 : solver.num_iter;
     const gka_system system = {.n = 1, .D = b->D, .H = b->Hs, .lambda = &b->lambda, .f = &b->f};
-    gka_trace trace = {
-        b->D, b->H, b->lambda, b->f, b->q, b->x, b->points, (int)b->r->num_iter + 8, 0};
+    gka_trace trace = {b->D, b->H, b->lambda, b->f, b->q, b->x, b->points, (int)b->r->num_iter + 8,
+                       0};
     const gka_observer observer = {b->r->trace != NULL ? gka_trace_observe : NULL, &trace};
     gka_solve(A, &system, &solver, b->qs, b->xs, &outcome, &observer, b->workspace);
     gka_solve(A, &system, &solver, b->dxs, b->ps, NULL, NULL, b->workspace);
