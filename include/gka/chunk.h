@@ -289,23 +289,44 @@ GKA_API double gka_chunk_residual_factor(double e, double a, double margin, int 
 
 /* ---- 9 serving ----------------------------------------------------------------------------- */
 
+/* How a state is kept between two tokens. The authors' server knows the first three; e4m3 has one
+ * scale in binary32 for a state (its largest element becomes 448), bf16-stochastic rounds at
+ * random (gka_round_random), bf16-pair keeps bf16(S) and bf16(S - bf16(S)). */
+typedef enum gka_state_type {
+    GKA_STATE_FP32,
+    GKA_STATE_BF16,
+    GKA_STATE_FP16,
+    GKA_STATE_E4M3,
+    GKA_STATE_BF16_STOCHASTIC,
+    GKA_STATE_BF16_PAIR,
+    GKA_STATE_TYPES
+} gka_state_type;
+GKA_API const char *gka_state_name(gka_state_type type); /* "fp32", .. */
+GKA_API int gka_state_bits(gka_state_type type);         /* of an element */
+
 /* A server's run: a prefill of the first tokens by chunks, then one token after another from the
  * states that the one before left. The problem is as the server has it, not folded: beta and
  * q, k before they are normalised (normalise is not read: the kernels do it). */
 typedef struct gka_serving {
-    int64_t prefill;            /* tokens of each sequence; packed sequences: all */
-    gka_dtype h_dtype, u_dtype; /* of the states as they are kept between tokens */
-    int cuts;                   /* the prefill in pieces, each from the states before it */
-    const int64_t *cut;         /* [cuts] tokens at which a new piece begins, increasing */
+    int64_t prefill;               /* tokens of each sequence; packed sequences: T (all), or 0 */
+    gka_state_type h_type, u_type; /* of the states as they are kept between tokens */
+    uint64_t seed;                 /* of stochastic rounding; read where one of them asks for it */
+    int cuts;                      /* the prefill in pieces, each from the states before it */
+    const int64_t *cut;            /* [cuts] tokens at which a new piece begins, increasing */
 } gka_serving;
 
 /* Arrays of the caller; NULL: not wanted. */
 typedef struct gka_served {
-    double *prefill_o;             /* [B,prefill,H,V] */
-    double *prefill_h, *prefill_u; /* [N,H,D,D], [N,H,D,V] */
-    double *decode_o;              /* [B,T - prefill,H,V] */
-    double *decode_h, *decode_u;
+    double *prefill_o; /* [B,prefill,H,V] */
+    double *prefill_h,
+        *prefill_u;              /* [N,H,D,D], [N,H,D,V] as the prefill leaves them, in binary32 */
+    double *decode_o;            /* [B,T - prefill,H,V] */
+    double *decode_h, *decode_u; /* as they are kept after the last token */
 } gka_served;
+
+/* GKA_UNSUPPORTED with a line: another profile than h100 in its three-term form, D or V other than
+ * 64, 128, 256. GKA_BAD_ARGUMENT: prefill outside its range. The states of a sequence without
+ * tokens stay as they are. */
 
 GKA_API gka_status gka_chunk_serve(const gka_problem *problem, const gka_profile *profile,
                                    const gka_serving *serving, const gka_served *out,

@@ -14,14 +14,38 @@
  * (b1 v)^T), o = U^T (s q').
  */
 #include "chunk/chunk.h"
+#include "chunk/serving_kernels.h"
 
 #include "problem/check.h"
+
+void gka_serve_kernels_all(const serve_kernels *tables[4]) {
+    int count = 0;
+    tables[count++] = &gka_serve_kernels_baseline;
+#ifdef __x86_64__
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        tables[count++] = &gka_serve_kernels_avx2;
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("fma"))
+        tables[count++] = &gka_serve_kernels_avx512;
+#endif
+    tables[count] = NULL;
+}
+
+const serve_kernels *gka_serve_kernels_best(void) {
+    const serve_kernels *tables[4], *best = NULL;
+    gka_serve_kernels_all(tables);
+    for (int i = 0; tables[i]; i++)
+        best = tables[i];
+    return best;
+}
 
 typedef struct serve {
     const gka_problem *problem;
     gka_profile profile;
     const gka_serving *how;
     const gka_served *out;
+    const serve_kernels *sums;
     gka_problem piece; /* the prefill's tokens by their own chunk size */
     chunk_plan plan;
     char *workspace;
@@ -34,7 +58,10 @@ typedef struct serve_work {
     double *k_state, *v_state;       /* [C,D], [C,V]: b2 k, b2 v */
     double *mixed, *o, *x;           /* [C,D], [C,V], [C,D] */
     double *beta, *alpha;            /* [C] */
-    double *one[8];                  /* [max(D,V)] of decode */
+    double *one[3];                  /* [max(D,V)]: q, k, v of a token */
+    float *row32[6];                 /* [max(D,V)]: q, k, v, x, x_prev, y */
+    float *H, *U;                    /* [D,D], [D,V] as decode has them */
+    float *packed;                   /* [D,max(D,V)]: one of them for the products */
 } serve_work;
 
 static double *take(chunk_bump *bump, int64_t rows, int64_t columns) {
@@ -56,6 +83,11 @@ static void layout(const chunk_plan *plan, chunk_bump *bump, serve_work *work) {
     work->alpha = take(bump, C, 1);
     for (size_t i = 0; i < sizeof work->one / sizeof *work->one; i++)
         work->one[i] = take(bump, most, 1);
+    for (size_t i = 0; i < sizeof work->row32 / sizeof *work->row32; i++)
+        work->row32[i] = gka_chunk_take(bump, (size_t)most, sizeof(float));
+    work->packed = gka_chunk_take(bump, (size_t)(D * most), sizeof(float));
+    work->H = gka_chunk_take(bump, (size_t)(D * D), sizeof(float));
+    work->U = gka_chunk_take(bump, (size_t)(D * V), sizeof(float));
 }
 
 /* ---- what both kernels do ------------------------------------------------------------------ */
@@ -169,93 +201,75 @@ static double exp_of(const chunk_plan *plan, double x) {
     return w(true, gka_device_exp2(plan->profile.device, y) * ldexp(1, (int)j));
 }
 
-/* How a state [D,D] lies in the threads: `width` neighbours of a row to a thread (eight where a
- * state is kept in 16 bits), `down` rows to a warp. */
-typedef struct tile_shape {
-    int64_t warps, width, down;
-} tile_shape;
-
-static tile_shape shape_of(const serve *run, int64_t columns) {
-    const bool wide = run->how->h_dtype == GKA_F32 && run->how->u_dtype == GKA_F32;
-    const int64_t width = wide ? 4 : 8;
+static serve_shape shape_of(const serve *run, int64_t columns) {
+    const int64_t width =
+        gka_state_bits(run->how->h_type) == 32 && /* eight where 16 bits are kept */
+                gka_state_bits(run->how->u_type) == 32
+            ? 4
+            : 8;
     const int64_t down = columns >= 32 * width ? 1 : 32 * width / columns;
-    return (tile_shape){run->plan.warps[GKA_LAUNCH_DECODE], width, down};
+    return (serve_shape){run->plan.warps[GKA_LAUNCH_DECODE], width, down};
 }
 
-/* ||H||_F^2 of [D,D]: a thread chains the neighbours of each row it holds. */
-static double norm(const tile_shape *shape, int64_t D, const double *H) {
-    const int64_t across = 32 / shape->down, width = shape->width;
-    double lane[32], warp[8];
-    for (int64_t j = 0; j < shape->warps; j++) {
-        for (int64_t t = 0; t < 32; t++) {
-            bool first = true;
-            double sum = 0;
-            for (int64_t row = j * shape->down + t / across; row < D;
-                 row += shape->warps * shape->down)
-                for (int64_t column = t % across * width; column < D; column += across * width)
-                    for (int64_t i = 0; i < width; i += 2) {
-                        const double *const e = H + row * D + column + i;
-                        sum = fma_w(true, e[0], e[0], first ? w(true, e[1] * e[1]) : sum);
-                        sum = first ? sum : fma_w(true, e[1], e[1], sum);
-                        first = false;
-                    }
-            lane[t] = sum;
-        }
-        warp[j] = gka_lane_sum(SUM_WARP, 4, 32, lane);
-    }
-    return gka_lane_sum(SUM_WARP, 4, shape->warps, warp);
+/* ---- states as they are kept --------------------------------------------------------------- */
+
+static const struct {
+    const char *name;
+    int bits;
+} types[GKA_STATE_TYPES] = {
+    {"fp32", 32},     {"bf16", 16}, {"fp16", 16}, {"e4m3", 8}, {"bf16-stochastic", 16},
+    {"bf16-pair", 32}};
+
+const char *gka_state_name(gka_state_type type) {
+    return types[type].name;
 }
 
-/* y_c = sum_r A_rc x_r, A [rows, columns]: a thread chains the rows it holds, then the lanes of its
- * column and the warps are added. */
-static void state_dot(const tile_shape *shape, int64_t rows, int64_t columns, const double *A,
-                      const double *x, double *y) {
-    const int64_t down = shape->down, parts = shape->warps * down;
-    double part[64][4];
-    for (int64_t c = 0; c < columns; c += 4) {
-        for (int64_t j = 0; j < parts; j++) {
-            const double *const a = A + j * columns + c, *const b = a + parts * columns;
-            double s[4];
-            for (int i = 0; i < 4; i++)
-                s[i] = fma_w(true, a[i], x[j], w(true, b[i] * x[j + parts]));
-            for (int64_t row = j + 2 * parts; row < rows; row += parts)
-                for (int i = 0; i < 4; i++)
-                    s[i] = fma_w(true, A[row * columns + c + i], x[row], s[i]);
-            memcpy(part[j], s, sizeof s);
-        }
-        for (int i = 0; i < 4; i++) {
-            double warp[8], lane[16];
-            for (int64_t j = 0; j < shape->warps; j++) {
-                for (int64_t k = 0; k < down; k++)
-                    lane[k] = part[j * down + k][i];
-                warp[j] = gka_lane_sum(SUM_WARP, 4, down, lane);
-            }
-            y[c + i] = gka_lane_sum(SUM_WARP, 4, shape->warps, warp);
-        }
+int gka_state_bits(gka_state_type type) {
+    return types[type].bits;
+}
+
+/* One scale for the whole state: the largest element becomes the largest of the format. */
+static void keep_scaled(int64_t n, float *S) {
+    float most = 0;
+    for (int64_t i = 0; i < n; i++)
+        most = fmaxf(most, fabsf(S[i]));
+    const float scale = most / (float)gka_e4m3.max_finite;
+    for (int64_t i = 0; i < n && scale > 0; i++)
+        S[i] =
+            (float)gka_round_core(&gka_e4m3, GKA_NEAREST_EVEN, (double)(S[i] / scale), 0) * scale;
+}
+
+static void keep_pair(int64_t n, float *S) {
+    for (int64_t i = 0; i < n; i++) {
+        const float high = (float)bf16((double)S[i]);
+        S[i] = high + (float)bf16((double)(S[i] - high));
     }
 }
 
-static void round_state(gka_dtype dtype, int64_t n, double *S) {
-    if (dtype != GKA_F32)
-        gka_round_array(gka_format_of_dtype(dtype), GKA_NEAREST_EVEN, 0, 0, (size_t)n, S, S);
+/* The state as the next token finds it; at: where it stands in the stochastic stream. */
+static void keep(gka_state_type type, uint64_t seed, uint64_t at, int64_t n, float *S) {
+    switch (type) {
+    case GKA_STATE_FP32:
+    case GKA_STATE_TYPES: return;
+    case GKA_STATE_BF16:
+        gka_round_array_f32(&gka_bf16, GKA_NEAREST_EVEN, 0, 0, (size_t)n, S, S);
+        return;
+    case GKA_STATE_FP16:
+        gka_round_array_f32(&gka_fp16, GKA_NEAREST_EVEN, 0, 0, (size_t)n, S, S);
+        return;
+    case GKA_STATE_BF16_STOCHASTIC:
+        gka_round_array_f32(&gka_bf16, GKA_STOCHASTIC, seed, at, (size_t)n, S, S);
+        return;
+    case GKA_STATE_E4M3: keep_scaled(n, S); return;
+    case GKA_STATE_BF16_PAIR: keep_pair(n, S); return;
+    }
 }
 
-/* S = e S + k v^T. The compiler fuses one of the two products, for some rows of U another. */
-typedef enum fused { FUSED_STATE, FUSED_OUTER } fused;
-static void advance_row(fused which, double e, int64_t n, double k, const double *v, double *s) {
-    if (which == FUSED_OUTER)
-        for (int64_t j = 0; j < n; j++)
-            s[j] = fma_w(true, k, v[j], w(true, e * s[j]));
-    else
-        for (int64_t j = 0; j < n; j++)
-            s[j] = fma_w(true, e, s[j], w(true, k * v[j]));
-}
-
-/* Read off the code that Triton 3.6 compiles: for H the product with H where there are gates and
- * beta, else k k^T; for U the other one, but for the first rows a thread holds: three of them (two
- * without beta, one of states in 16 bits) where a thread holds few. */
-static void advance_states(const serve *run, const tile_shape *shape, double e, const double *k,
-                           const double *v, double *H, double *U) {
+/* S = e S + k v^T. The compiler fuses one of the two products, for some rows of U another. Read off
+ * the code that Triton 3.6 compiles: for H the product with H where there are gates and beta, else
+ * k k^T; for U the other one, but for the first rows a thread holds: three of them (two without
+ * beta, one of states in 16 bits) where a thread holds few. */
+static void advance_states(const serve *run, const serve_shape *shape, float e, serve_work *work) {
     const bool gated = run->plan.gated, beta = run->problem->beta.data != NULL;
     const int64_t D = run->plan.D, V = run->plan.V, rows = shape->warps * shape->down;
     const int64_t first = !gated || rows < 2 * shape->width ? 0
@@ -263,65 +277,97 @@ static void advance_states(const serve *run, const tile_shape *shape, double e, 
                                                                       : beta            ? 3
                                                                                         : 2);
     const bool pairs = gated && beta && shape->width == 4 && shape->warps == 2 && V == 128;
+    const float *const k = work->row32[1], *const v = work->row32[2];
     for (int64_t i = 0; i < D; i++) {
-        advance_row(gated && beta ? FUSED_STATE : FUSED_OUTER, e, D, k[i], k, H + i * D);
+        float *const u = work->U + i * V;
+        run->sums->advance(!(gated && beta), D, e, k[i], k, work->H + i * D);
         if (pairs && i < rows) /* columns 2, 3 of every four of the first rows */
             for (int64_t j = 0; j < V; j += 2)
-                advance_row(j % 4 ? FUSED_STATE : FUSED_OUTER, e, 2, k[i], v + j, U + i * V + j);
+                run->sums->advance(j % 4 == 0, 2, e, k[i], v + j, u + j);
         else
-            advance_row(i < first ? FUSED_STATE : FUSED_OUTER, e, V, k[i], v, U + i * V);
+            run->sums->advance(i >= first, V, e, k[i], v, u);
     }
 }
 
-/* One token from base->H and base->U, left advanced there and rounded as they are kept. */
-static void token(const serve *run, serve_work *work, int64_t b, int64_t t, int64_t h, double *o) {
+static void to_double(int64_t n, const float *x, double *out) {
+    for (int64_t i = 0; i < n; i++)
+        out[i] = (double)x[i];
+}
+
+static void to_float(int64_t n, const double *x, float *out) {
+    for (int64_t i = 0; i < n; i++)
+        out[i] = (float)x[i];
+}
+
+/* q, k, v of a token as the kernel has them in its registers, into row32[0 .. 2]. */
+static void load_token(const serve *run, serve_work *work, int64_t b, int64_t t, int64_t h) {
     const chunk_plan *const plan = &run->plan;
     const gka_problem *const problem = run->problem;
-    const int64_t D = plan->D, V = plan->V;
     const int warps = plan->warps[GKA_LAUNCH_DECODE];
-    const tile_shape shape = shape_of(run, D);
-    double *const H = work->base.H, *const U = work->base.U;
-    double *const q = work->one[0], *const k = work->one[1], *const v = work->one[2],
-                  *const x = work->one[3], *const x_prev = work->one[4], *const y = work->one[5];
-    const double alpha = gka_problem_alpha(problem, b, t, h);
+    double *const q = work->one[0], *const k = work->one[1], *const v = work->one[2];
     gka_problem_q(problem, b, t, h, q);
     gka_problem_k(problem, b, t, h, k);
     gka_problem_v(problem, b, t, h, v);
-    normalise(plan, warps, false, D, q);
-    normalise(plan, warps, false, D, k);
-    if (problem->beta.data) {
-        const double b1 = beta_of(run, b, t, h);
-        for (int64_t i = 0; i < D; i++)
-            k[i] = w(true, k[i] * b1);
-        for (int64_t i = 0; i < V; i++)
-            v[i] = w(true, v[i] * b1);
-    }
-    const double e = plan->gated ? exp_of(plan, gka_problem_g(problem, b, t, h)) : 1;
-    advance_states(run, &shape, e, k, v, H, U);
-    const double f = gka_chunk_sqrt(plan, norm(&shape, D, H));
+    normalise(plan, warps, false, plan->D, q);
+    normalise(plan, warps, false, plan->D, k);
+    to_float(plan->D, q, work->row32[0]);
+    to_float(plan->D, k, work->row32[1]);
+    to_float(plan->V, v, work->row32[2]);
+    const float b1 = problem->beta.data ? (float)beta_of(run, b, t, h) : 1;
+    for (int64_t i = 0; i < plan->D; i++)
+        work->row32[1][i] *= b1;
+    for (int64_t i = 0; i < plan->V; i++)
+        work->row32[2][i] *= b1;
+}
+
+/* x of the states' sums H, in row32[3]. */
+static void solve_token(const serve *run, const serve_shape *shape, serve_work *work) {
+    const chunk_plan *const plan = &run->plan;
+    const int64_t D = plan->D;
+    const float *const q = work->row32[0];
+    float *const x = work->row32[3], *const x_prev = work->row32[4], *const y = work->row32[5];
+    const double f = gka_chunk_sqrt(plan, (double)run->sums->norm(shape, D, work->H));
     chebyshev_row c = {.lambda = w(true, plan->a * f), .omega = 2};
     const double inverse = gka_chunk_div(plan, 1, fma_w(true, c.lambda, 2, f));
     const double half_rho = w(true, w(true, f * inverse) * .5);
     c.step = 2 * inverse;
     c.rho_sq_4 = w(true, half_rho * half_rho);
     for (int64_t i = 0; i < D; i++) {
-        x[i] = w(true, c.step * q[i]);
+        x[i] = (float)c.step * q[i];
         x_prev[i] = 0;
     }
     const int steps = plan->num_iter > 0 ? plan->num_iter : 1;
+    run->sums->pack(D, D, work->H, work->packed);
     for (int r = 0; r < steps; r++) {
-        state_dot(&shape, D, D, H, x, y);
+        run->sums->dot(shape, D, D, r % 2 != 0, work->packed, x, y);
         chebyshev_next(plan, &c);
-        chebyshev_row_step(true, false, D, &c, y, q, x, x_prev);
+        const serve_step scalars = {(float)c.lambda, (float)c.step, (float)c.omega};
+        run->sums->step(D, &scalars, y, q, x, x_prev);
     }
-    for (int64_t i = 0; i < D; i++) {
-        x[i] = fma_w(true, alpha, w(true, x[i] - q[i]), q[i]);
-        x[i] = w(true, x[i] * plan->s);
-    }
-    state_dot(&shape, D, V, U, x, o);
+}
+
+/* One token from work->H and work->U, left advanced there and rounded as they are kept. at: the
+ * place of its states in the stochastic stream. */
+static void token(const serve *run, serve_work *work, int64_t b, int64_t t, int64_t h, uint64_t at,
+                  double *o) {
+    const chunk_plan *const plan = &run->plan;
+    const int64_t D = plan->D, V = plan->V;
+    const serve_shape shape = shape_of(run, D);
+    const float alpha = (float)gka_problem_alpha(run->problem, b, t, h);
+    load_token(run, work, b, t, h);
+    const double g = gka_problem_g(run->problem, b, t, h);
+    advance_states(run, &shape, plan->gated ? (float)exp_of(plan, g) : 1, work);
+    solve_token(run, &shape, work);
+    const float *const q = work->row32[0];
+    float *const x = work->row32[3], *const y = work->row32[5];
+    for (int64_t i = 0; i < D; i++)
+        x[i] = fmaf(alpha, x[i] - q[i], q[i]) * (float)plan->s;
+    run->sums->pack(D, V, work->U, work->packed);
+    run->sums->dot(&shape, D, V, false, work->packed, x, y);
+    to_double(V, y, o);
     gka_chunk_round_rows(plan->low, V, o, o);
-    round_state(run->how->h_dtype, D * D, H);
-    round_state(run->how->u_dtype, D * V, U);
+    keep(run->how->h_type, run->how->seed, at, D * D, work->H);
+    keep(run->how->u_type, run->how->seed, at + (uint64_t)(D * D), D * V, work->U);
 }
 
 /* ---- heads --------------------------------------------------------------------------------- */
@@ -333,7 +379,11 @@ static void serve_head(void *context, int64_t index, int worker) {
     const int64_t D = plan->D, V = plan->V, h = index % problem->H, n = index / problem->H;
     const gka_served *const out = run->out;
     const gka_span span = gka_problem_span(problem, n);
-    const int64_t cut = problem->cu_seqlens ? span.end : run->piece.T;
+    const int64_t done = run->how->prefill, cut = problem->cu_seqlens == NULL ? done
+                                                  : done > 0                  ? span.end
+                                                                              : span.begin;
+    const uint64_t each = (uint64_t)(D * (D + V)),
+                   first = (uint64_t)index * (uint64_t)(problem->T + 1) * each;
     serve_work work;
     chunk_bump bump = {run->workspace + (size_t)worker * run->each, 0};
     layout(plan, &bump, &work);
@@ -348,18 +398,20 @@ static void serve_head(void *context, int64_t index, int worker) {
         memcpy(out->prefill_h + index * D * D, H, (size_t)(D * D) * sizeof(double));
     if (out->prefill_u)
         memcpy(out->prefill_u + index * D * V, U, (size_t)(D * V) * sizeof(double));
-    round_state(run->how->h_dtype, D * D, H);
-    round_state(run->how->u_dtype, D * V, U);
+    to_float(D * D, H, work.H);
+    to_float(D * V, U, work.U);
+    keep(run->how->h_type, run->how->seed, first, D * D, work.H);
+    keep(run->how->u_type, run->how->seed, first + (uint64_t)(D * D), D * V, work.U);
     for (int64_t t = cut; t < span.end; t++) {
-        token(run, &work, span.b, t, h, work.o);
+        token(run, &work, span.b, t, h, first + (uint64_t)(t - cut + 1) * each, work.o);
         if (out->decode_o)
-            memcpy(out->decode_o + ((span.b * (problem->T - cut) + t - cut) * problem->H + h) * V,
+            memcpy(out->decode_o + ((span.b * (problem->T - done) + t - done) * problem->H + h) * V,
                    work.o, (size_t)V * sizeof(double));
     }
     if (out->decode_h)
-        memcpy(out->decode_h + index * D * D, H, (size_t)(D * D) * sizeof(double));
+        to_double(D * D, work.H, out->decode_h + index * D * D);
     if (out->decode_u)
-        memcpy(out->decode_u + index * D * V, U, (size_t)(D * V) * sizeof(double));
+        to_double(D * V, work.U, out->decode_u + index * D * V);
 }
 
 static gka_status check(const gka_problem *problem, const gka_profile *profile,
@@ -367,9 +419,10 @@ static gka_status check(const gka_problem *problem, const gka_profile *profile,
     if (profile->device->core[GKA_MMA_BF16].group == 0 || profile->form != GKA_THREE_TERM)
         return gka_fail(error, GKA_UNSUPPORTED, "serving: expected the profile h100, three-term");
     if (how->prefill < 0 || how->prefill > problem->T ||
-        (problem->cu_seqlens && how->prefill != problem->T))
-        return gka_fail(error, GKA_BAD_ARGUMENT, "serving: prefill is %lld: expected 0 .. T%s",
-                        (long long)how->prefill, problem->cu_seqlens ? ", T where packed" : "");
+        (problem->cu_seqlens && how->prefill != problem->T && how->prefill != 0))
+        return gka_fail(error, GKA_BAD_ARGUMENT, "serving: prefill is %lld: expected %s",
+                        (long long)how->prefill,
+                        problem->cu_seqlens ? "0 or T where sequences are packed" : "0 .. T");
     const int64_t sizes[] = {problem->D, problem->V};
     for (int i = 0; i < 2; i++)
         if (sizes[i] < 64 || sizes[i] > 256 || (sizes[i] & (sizes[i] - 1)))
@@ -382,7 +435,11 @@ gka_status gka_chunk_serve(const gka_problem *problem, const gka_profile *profil
     const gka_status status = check(problem, profile, how, error);
     if (status != GKA_OK)
         return status;
-    serve run = {.problem = problem, .profile = *profile, .how = how, .out = out};
+    serve run = {.problem = problem,
+                 .profile = *profile,
+                 .how = how,
+                 .out = out,
+                 .sums = gka_serve_kernels_best()};
     run.piece = *problem;
     run.piece.T = how->prefill;
     run.piece.chunk_size = 16;

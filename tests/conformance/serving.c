@@ -12,6 +12,8 @@
 #include "gka/io.h"
 
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 static int64_t count_of(const gka_tensor *tensor) {
     int64_t count = 1;
@@ -52,6 +54,7 @@ typedef struct sample {
     int64_t cut;         /* a second piece of the prefill begins here; 0: none */
     const char *setting; /* of the kernel, with the numbers of its outputs; NULL: the default */
     int prefill_o, decode_o, decode_h, decode_u;
+    bool kept_elsewhere; /* of the longer captures, which a set need not hold */
 } sample;
 
 static void replay(const char *folder, const sample *s) {
@@ -61,6 +64,10 @@ static void replay(const char *folder, const sample *s) {
     gka_profile profile;
     gka_error error = {0};
     snprintf(path, sizeof path, "%s/%s.safetensors", folder, s->name);
+    if (s->kept_elsewhere && access(path, R_OK) != 0) {
+        print_message("%s: not in this set\n", s->name);
+        return;
+    }
     assert_int_equal(gka_file_open(path, &file, &error), GKA_OK);
     assert_int_equal(gka_problem_from_file(file, &problem, NULL, &error), GKA_OK);
     assert_int_equal(gka_profile_find("h100", &profile, &error), GKA_OK);
@@ -69,8 +76,7 @@ static void replay(const char *folder, const sample *s) {
     const gka_tensor *const u = gka_file_find(file, "decode.u");
     const char *const prefill = gka_file_metadata(file, "prefill");
     gka_serving how = {.prefill = prefill ? atoll(prefill) : problem.T,
-                       .h_dtype = GKA_F32,
-                       .u_dtype = u ? u->dtype : GKA_F32,
+                       .u_type = u && u->dtype == GKA_BF16 ? GKA_STATE_BF16 : GKA_STATE_FP32,
                        .cuts = s->cut > 0,
                        .cut = &s->cut};
     gka_served out = {.prefill_o = room(file, "prefill.o"),
@@ -133,8 +139,11 @@ static void test_full_set(void **state) {
     }
     char serving[1024];
     snprintf(serving, sizeof serving, "%s/serving", folder);
-    for (size_t i = 0; i < sizeof samples / sizeof *samples; i++)
-        replay(serving, &samples[i]);
+    for (size_t i = 0; i < sizeof samples / sizeof *samples; i++) {
+        sample one = samples[i];
+        one.kept_elsewhere = strncmp(one.name, "serve_", 6) == 0;
+        replay(serving, &one);
+    }
 }
 
 int main(void) {
