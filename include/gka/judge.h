@@ -82,6 +82,20 @@ GKA_API double gka_rel_err(int64_t n, const double *out, const double *ref);
  * the cotangent do). Ends with NULL. */
 GKA_API extern const char *const gka_verify_names[];
 
+/* What a server's kernels leave, judged where a file has any of them; ends with NULL:
+ *
+ *   prefill.o             [B,P,H,V]             the first P tokens (metadata `prefill`, else all)
+ *   prefill.h  prefill.u  [N,H,D,D] [N,H,D,V]   the states after them
+ *   decode.o              [B,T - P,H,V]         the other tokens, one by one from those states
+ *   decode.h   decode.u                         the states after them
+ *
+ * The problem is as the server has it: beta, and q, k before they are normalised (gka/problem.h);
+ * exact is the layer at the real numbers that these stand for, folded in binary64; where the
+ * metadata does not say `normalise`, unit is taken, as the kernels do. The states that
+ * go from token to token have the types of decode.h and decode.u: F32, BF16 or F16. */
+GKA_API extern const char *const gka_serving_names[];
+GKA_API bool gka_file_is_served(const gka_file *file);
+
 /* The tensor `name` passes when its rel_err <= value. */
 typedef struct gka_tolerance {
     const char *name;

@@ -15,6 +15,7 @@
  *     /SETTING=VALUE                   as gka_profile_set: h100/norm_reduce=exact/num_warps=8
  *     /KERNEL.num_warps=W              of one of several kernels (gka_launch); all.num_warps=W
  *     /decode                          one token by the one-token kernel
+ *     /serving                         a server's prefill and decode (gka/judge.h, section 2)
  *   tokens/POLICY                      the recurrence token by token (gka/layer.h): tokens/fp32/fma
  *   cuda  cuda/three-term  cuda/decode the kernels of src/cuda, replayed (gka/replay.h); two-term
  */
@@ -46,6 +47,7 @@ typedef struct gka_kernel {
     char name[GKA_KERNEL_NAME]; /* as it was asked for */
     gka_engine engine;
     bool decode;         /* chunks, replay: by the kernel for one token */
+    bool serving;        /* chunks: a server's kernels; no output of the table is theirs */
     gka_oracle oracle;   /* oracle */
     int precision;       /* oracle mpfr: bits */
     gka_profile profile; /* chunks */

@@ -61,7 +61,15 @@ static const char notes[] =
     "of x and p), handoff=1|2 (of q', dq' and dx), margin=M (the spectrum taken to reach\n"
     "(1 + a + M) f; 2^-6), num_iter=N. KERNEL.num_warps=1|2|4|8 names the configuration of one "
     "autotuned\n"
-    "kernel: solve, solve_dk, solve_dh, states, output, output_bwd, gates, or all of them.\n"
+    "kernel: solve, solve_dk, solve_dh, states, output, output_bwd, gates, decode, or all of "
+    "them.\n"
+    "--emulate=h100/auto finds it by the file's bits.\n"
+    "\n"
+    "A server's outputs are prefill.o prefill.h prefill.u of the first tokens (metadata prefill\n"
+    "says how many) and decode.o decode.h decode.u of the others, one by one from the states\n"
+    "before; beta [B,T,H] and normalise (none, unit, rounded) say what q, k, v still lack. The\n"
+    "exact values are those of the numbers they stand for. --emulate=h100/serving replays the\n"
+    "server's kernels.\n"
     "\n"
     "The default oracle is certified: double-double with a proven error bound, the same\n"
     "bytes on every machine, 1.5 times fp64's time or so. Where it can prove nothing, fp64 takes\n"
@@ -78,6 +86,13 @@ static const char notes[] =
     "Exit code: 0 all within tolerance or merely measured, 1 a tensor fails, 2 usage or bad "
     "input,\n"
     "3 internal.\n";
+
+static bool is_served(const char *name) {
+    bool is = false;
+    for (const char *const *served = gka_serving_names; *served != NULL; served++)
+        is = is || strcmp(*served, name) == 0;
+    return is;
+}
 
 /* NAME=VALUE */
 static int parse_tolerance(cli *c, char *text, gka_tolerance *tolerance) {
@@ -96,6 +111,10 @@ static int parse_tolerance(cli *c, char *text, gka_tolerance *tolerance) {
             return CLI_GOOD;
         cli_nearest_try(&nearest, *known);
     }
+    if (is_served(text))
+        return CLI_GOOD;
+    for (const char *const *known = gka_serving_names; *known != NULL; known++)
+        cli_nearest_try(&nearest, *known);
     char hint[96];
     return cli_fail(c, "--tolerance %.80s: no output has that name%s", text,
                     cli_nearest_hint(&nearest, hint));
@@ -219,6 +238,13 @@ static void tell(const gka_verification *v, const request *r,
         }
     if (p->h0_asymmetric)
         say(context, "h0 is not symmetric: (h0 + h0^T)/2 taken");
+    if (v->row_count > 0 && is_served(v->rows[0].tensor->name)) {
+        (void)snprintf(line, sizeof line,
+                       "a server's outputs; exact: of q, k with normalise %s and %s",
+                       gka_normalise_name(p->normalise),
+                       p->beta.data != NULL ? "k, v times beta + 1e-6" : "no beta");
+        say(context, line);
+    }
     const int64_t empty =
         most(v->forward.empty_states, v->solve.empty_states, v->layer.empty_states);
     if (empty > 0) {
@@ -440,7 +466,7 @@ static gka_status verify(request *r, const gka_file *file, const gka_file *input
 }
 
 static bool has_output(const gka_file *file) {
-    bool some = false;
+    bool some = gka_file_is_served(file);
     for (const char *const *name = gka_verify_names; *name != NULL; name++)
         some = some || gka_file_find(file, *name) != NULL;
     return some;
@@ -488,6 +514,9 @@ static int judge_open(request *r, const gka_file *file, const gka_file *inputs) 
     gka_verification v;
     gka_error error = {0};
     r->oracle = r->chosen < 0 ? GKA_ORACLE_CERTIFIED : (gka_oracle)r->chosen;
+    if (r->automatic && gka_file_is_served(file))
+        return cli_fail(c, "%s: outputs of a server: --emulate=h100/serving was expected",
+                        gka_file_path(file));
     if (r->automatic) {
         const int code = cli_outcome(c, find_configuration(r, file, inputs, &error), &error);
         if (code != CLI_GOOD)

@@ -14,6 +14,13 @@ int gka_judge_find(const char *name);
 gka_status gka_judge_check_tensor(const gka_problem *problem, const gka_file *file,
                                   const gka_tensor *tensor, int output, bool heads_first,
                                   gka_error *error);
+/* gka_verify of a file with gka_serving_names. */
+gka_status gka_judge_served(const gka_file *file, const gka_verify_options *options,
+                            gka_verification *verification, gka_error *error);
+/* By the tolerance of that name. Where a verdict is asked for at all, NaN and Inf where the exact
+ * value is finite fail by themselves. */
+gka_verdict gka_judge_verdict(const gka_verify_options *options, const char *name,
+                              const gka_comparison *comparison);
 /* Whether an output's second and third axes are tokens and heads. */
 bool gka_judge_has_tokens(int output);
 

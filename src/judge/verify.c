@@ -261,10 +261,7 @@ static gka_status emulate(job *j, gka_error *error) {
 
 /* ---- the verdict --------------------------------------------------------------------------- */
 
-/* Where a verdict is asked for at all, NaN and Inf where the exact value is finite fail by
- * themselves.
- */
-static gka_verdict verdict_of(const gka_verify_options *options, const char *name,
+gka_verdict gka_judge_verdict(const gka_verify_options *options, const char *name,
                               const gka_comparison *c) {
     gka_verdict ok = options->tolerance_count > 0 && c->non_finite > 0 ? GKA_FAIL : GKA_MEASURED;
     for (size_t i = 0; i < options->tolerance_count; i++)
@@ -285,7 +282,7 @@ static void compare(job *j) {
             row->predicted =
                 gka_rel_err(gka_tensor_count(row->tensor), emulated, j->exact.of[j->outputs[i]]);
         }
-        row->comparison.ok = verdict_of(j->options, row->tensor->name, &row->comparison);
+        row->comparison.ok = gka_judge_verdict(j->options, row->tensor->name, &row->comparison);
     }
 }
 
@@ -394,6 +391,8 @@ static void free_job(job *j) {
 gka_status gka_verify(const gka_file *file, const gka_verify_options *options,
                       gka_verification *verification, gka_error *error) {
     *verification = (gka_verification){0};
+    if (gka_file_is_served(file))
+        return gka_judge_served(file, options, verification, error);
     job j = {.file = file, .options = options, .v = verification};
     const gka_file *const source = options->inputs != NULL ? options->inputs : file;
     gka_status status = sort_tensors(&j, error);

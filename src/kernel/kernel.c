@@ -51,6 +51,8 @@ static gka_status set_profile(gka_kernel *kernel, const char *part, gka_error *e
     const int form = gka_form_find(part);
     if (strcmp(part, "decode") == 0)
         kernel->decode = true;
+    else if (strcmp(part, "serving") == 0)
+        kernel->serving = true;
     else if (form >= 0)
         kernel->profile.form = (gka_form)form;
     else
@@ -153,9 +155,10 @@ unsigned gka_kernel_outputs(const gka_kernel *kernel) {
     case GKA_ENGINE_ORACLE: return (gka_forward_outputs() & ~GKA_BIT(G_CUMSUM)) | both;
     case GKA_ENGINE_TOKENS: return forward | GKA_BIT(LAMBDA) | (both & ~halves & ~zeros);
     case GKA_ENGINE_CHUNKS:
-        return kernel->decode ? GKA_BIT(X) | GKA_BIT(FRO) | GKA_BIT(H_FINAL)
-                              : forward | GKA_BIT(H_CHUNK) | GKA_BIT(G_CUMSUM) |
-                                    (both & ~halves & ~(zeros & ~GKA_BIT(SOLVE_DU0)));
+        return kernel->serving  ? 0
+               : kernel->decode ? GKA_BIT(X) | GKA_BIT(FRO) | GKA_BIT(H_FINAL)
+                                : forward | GKA_BIT(H_CHUNK) | GKA_BIT(G_CUMSUM) |
+                                      (both & ~halves & ~(zeros & ~GKA_BIT(SOLVE_DU0)));
     case GKA_ENGINE_REPLAY:
         return kernel->decode
                    ? forward

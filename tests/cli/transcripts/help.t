@@ -172,7 +172,14 @@ $ gka verify --help
 > operand=bf16|split|tf32|fp16 (what the products of the iteration read), store=1|2 (bf16 parts
 > of x and p), handoff=1|2 (of q', dq' and dx), margin=M (the spectrum taken to reach
 > (1 + a + M) f; 2^-6), num_iter=N. KERNEL.num_warps=1|2|4|8 names the configuration of one autotuned
-> kernel: solve, solve_dk, solve_dh, states, output, output_bwd, gates, or all of them.
+> kernel: solve, solve_dk, solve_dh, states, output, output_bwd, gates, decode, or all of them.
+> --emulate=h100/auto finds it by the file's bits.
+>
+> A server's outputs are prefill.o prefill.h prefill.u of the first tokens (metadata prefill
+> says how many) and decode.o decode.h decode.u of the others, one by one from the states
+> before; beta [B,T,H] and normalise (none, unit, rounded) say what q, k, v still lack. The
+> exact values are those of the numbers they stand for. --emulate=h100/serving replays the
+> server's kernels.
 >
 > The default oracle is certified: double-double with a proven error bound, the same
 > bytes on every machine, 1.5 times fp64's time or so. Where it can prove nothing, fp64 takes

@@ -1,0 +1,284 @@
+/* serving.c - what a server's kernels leave, against the exact layer and against their emulation.
+ *
+ * The exact values are those of the folded problem: o of all tokens and the last states from one
+ * run of the oracle, the states between prefill and decode from a second one of the first tokens.
+ */
+#include "judge/outputs.h"
+
+#include "gka/format.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { PREFILL_O, PREFILL_H, PREFILL_U, DECODE_O, DECODE_H, DECODE_U, SERVED };
+
+const char *const gka_serving_names[] = {"prefill.o", "prefill.h", "prefill.u", "decode.o",
+                                         "decode.h",  "decode.u",  NULL};
+
+bool gka_file_is_served(const gka_file *file) {
+    bool some = false;
+    for (int i = 0; i < SERVED; i++)
+        some = some || gka_file_find(file, gka_serving_names[i]) != NULL;
+    return some;
+}
+
+typedef struct serving_job {
+    const gka_file *file;
+    const gka_verify_options *options;
+    gka_verification *v;
+    gka_problem exact; /* folded */
+    gka_serving how;
+    int outputs[SERVED]; /* of each row */
+    double *exact_of[SERVED], *emulated_of[SERVED];
+} serving_job;
+
+/* ---- the file ------------------------------------------------------------------------------ */
+
+static bool is_known(const char *name) {
+    for (const char *const *input = gka_problem_names; *input != NULL; input++)
+        if (strcmp(*input, name) == 0)
+            return true;
+    for (int i = 0; i < SERVED; i++)
+        if (strcmp(gka_serving_names[i], name) == 0)
+            return true;
+    return false;
+}
+
+static gka_status sort_tensors(serving_job *j, gka_error *error) {
+    gka_verification *const v = j->v;
+    const size_t count = gka_file_count(j->file), unread = gka_file_unread_count(j->file);
+    v->rows = gka_alloc(SERVED, sizeof *v->rows);
+    v->others = gka_alloc(count + unread, sizeof *v->others);
+    if (v->rows == NULL || v->others == NULL)
+        return gka_fail(error, GKA_OUT_OF_MEMORY, "%s: out of memory listing its tensors",
+                        gka_file_path(j->file));
+    for (int i = 0; i < SERVED; i++) {
+        const gka_tensor *const tensor = gka_file_find(j->file, gka_serving_names[i]);
+        if (tensor == NULL)
+            continue;
+        j->outputs[v->row_count] = i;
+        v->rows[v->row_count++] =
+            (gka_verdict_row){.tensor = tensor, .stated = NAN, .predicted = NAN};
+    }
+    for (size_t i = 0; i < count; i++)
+        if (!is_known(gka_file_tensor(j->file, i)->name))
+            v->others[v->other_count++] = gka_file_tensor(j->file, i);
+    for (size_t i = 0; i < unread; i++) {
+        const gka_tensor *const tensor = gka_file_unread(j->file, i);
+        if (is_known(tensor->name))
+            return gka_file_readable(j->file, tensor->name, error);
+        v->others[v->other_count++] = tensor;
+    }
+    return GKA_OK;
+}
+
+/* How many tokens the prefill took: as stated; else none where only decode tensors are there, and
+ * all where only those of the prefill are. */
+static gka_status read_prefill(serving_job *j, const gka_file *source, gka_error *error) {
+    const char *text = gka_file_metadata(j->file, "prefill");
+    text = text != NULL ? text : gka_file_metadata(source, "prefill");
+    const int64_t T = j->v->problem.T;
+    bool prefilled = false, decoded = false;
+    for (size_t i = 0; i < j->v->row_count; i++) {
+        prefilled = prefilled || j->outputs[i] < DECODE_O;
+        decoded = decoded || j->outputs[i] >= DECODE_O;
+    }
+    if (text == NULL && prefilled && decoded)
+        return gka_fail(error, GKA_BAD_FILE,
+                        "%s: metadata 'prefill' is missing: the number of tokens before decode was "
+                        "expected",
+                        gka_file_path(j->file));
+    j->how.prefill = prefilled ? T : 0;
+    if (text == NULL)
+        return GKA_OK;
+    char *end;
+    const double stated = gka_parse_real(text, &end);
+    if (end == text || *end != '\0' || !(stated >= 0 && stated <= (double)T) ||
+        stated > floor(stated))
+        return gka_fail(error, GKA_BAD_FILE,
+                        "%s: metadata 'prefill' is %.40s: a whole number from 0 to T = %lld was "
+                        "expected",
+                        gka_file_path(j->file), text, (long long)T);
+    j->how.prefill = (int64_t)stated;
+    return GKA_OK;
+}
+
+static int shape_of(const serving_job *j, int output, int64_t shape[4]) {
+    const gka_problem *const p = &j->v->problem;
+    const bool o = output == PREFILL_O || output == DECODE_O;
+    shape[0] = o ? p->B : p->N;
+    shape[1] = !o ? p->H : output == PREFILL_O ? j->how.prefill : p->T - j->how.prefill;
+    shape[2] = o ? p->H : p->D;
+    shape[3] = output == PREFILL_H || output == DECODE_H ? p->D : p->V;
+    return 4;
+}
+
+static gka_status state_type(const serving_job *j, const char *name, gka_state_type *type,
+                             gka_error *error) {
+    const gka_tensor *const tensor = gka_file_find(j->file, name);
+    *type = GKA_STATE_FP32;
+    if (tensor == NULL || tensor->dtype == GKA_F32)
+        return GKA_OK;
+    *type = tensor->dtype == GKA_BF16 ? GKA_STATE_BF16 : GKA_STATE_FP16;
+    if (tensor->dtype == GKA_BF16 || tensor->dtype == GKA_F16)
+        return GKA_OK;
+    return gka_fail(error, GKA_BAD_FILE, "%s: tensor '%s': dtype %s; F32, BF16 or F16 was expected",
+                    gka_file_path(j->file), name, gka_dtype_name(tensor->dtype));
+}
+
+static gka_status check_tensors(serving_job *j, gka_error *error) {
+    const char *const path = gka_file_path(j->file);
+    if (j->v->problem.V == 0)
+        return gka_fail(error, GKA_BAD_FILE, "%s: tensor 'v' is missing", path);
+    for (size_t i = 0; i < j->v->row_count; i++) {
+        const gka_tensor *const tensor = j->v->rows[i].tensor;
+        const int output = j->outputs[i];
+        int64_t shape[4];
+        bool same = tensor->rank == shape_of(j, output, shape);
+        for (int a = 0; same && a < 4; a++)
+            same = tensor->shape[a] == shape[a];
+        if (gka_format_of_dtype(tensor->dtype) == NULL)
+            return gka_fail(error, GKA_BAD_FILE,
+                            "%s: tensor '%s': dtype %s; a floating-point type was expected", path,
+                            tensor->name, gka_dtype_name(tensor->dtype));
+        if (!same)
+            return gka_fail(error, GKA_BAD_FILE,
+                            "%s: tensor '%s': shape [%lld,%lld,%lld,%lld] was expected", path,
+                            tensor->name, (long long)shape[0], (long long)shape[1],
+                            (long long)shape[2], (long long)shape[3]);
+    }
+    const gka_status status = state_type(j, "decode.h", &j->how.h_type, error);
+    return status == GKA_OK ? state_type(j, "decode.u", &j->how.u_type, error) : status;
+}
+
+/* ---- values -------------------------------------------------------------------------------- */
+
+static gka_status take(const serving_job *j, double **values, int64_t count, gka_error *error) {
+    *values = gka_alloc((size_t)count, sizeof **values);
+    return *values != NULL
+               ? GKA_OK
+               : gka_fail(error, GKA_OUT_OF_MEMORY, "%s: out of memory", gka_file_path(j->file));
+}
+
+static gka_status allocate(serving_job *j, gka_error *error) {
+    gka_status status = GKA_OK;
+    for (size_t i = 0; i < j->v->row_count && status == GKA_OK; i++) {
+        const int64_t count = gka_tensor_count(j->v->rows[i].tensor);
+        status = take(j, &j->exact_of[j->outputs[i]], count, error);
+        if (status == GKA_OK && j->options->emulate != NULL)
+            status = take(j, &j->emulated_of[j->outputs[i]], count, error);
+    }
+    return status;
+}
+
+/* Tokens [from, to) of every batch row of o [B,T,H,V]. */
+static void cut_tokens(const gka_problem *p, const double *o, int64_t from, int64_t to,
+                       double *out) {
+    const size_t row = (size_t)(p->H * p->V);
+    for (int64_t b = 0; b < p->B && out != NULL && to > from; b++)
+        memcpy(out + (size_t)(b * (to - from)) * row, o + (size_t)(b * p->T + from) * row,
+               (size_t)(to - from) * row * sizeof *o);
+}
+
+static gka_status run_oracle(serving_job *j, const gka_problem *problem, gka_outputs *out,
+                             gka_error *error) {
+    const gka_oracle_options options = {
+        .oracle = j->options->oracle, .progress = j->options->progress, .leave_undecided = true};
+    gka_error why = {0};
+    const gka_status status =
+        gka_oracle_forward(problem, &options, out, NULL, &j->v->forward, &why);
+    return status == GKA_OK ? GKA_OK
+                            : gka_fail(error, status, "%s: %s", gka_file_path(j->file),
+                                       why.text[0] != '\0' ? why.text : gka_status_text(status));
+}
+
+static gka_status compute(serving_job *j, gka_error *error) {
+    const gka_problem *const p = &j->v->problem;
+    const int64_t P = j->how.prefill;
+    gka_outputs whole = {.h_final = j->exact_of[DECODE_H], .u_final = j->exact_of[DECODE_U]},
+                first = {.h_final = j->exact_of[PREFILL_H], .u_final = j->exact_of[PREFILL_U]};
+    gka_status status = gka_problem_fold(p, GKA_F64, &j->exact, error);
+    if (status == GKA_OK && (first.h_final != NULL || first.u_final != NULL)) {
+        gka_problem piece = j->exact;
+        if (P < p->T) { /* which packed sequences are not */
+            piece = gka_problem_tokens(&j->exact, 0, P);
+            piece.h0 = j->exact.h0;
+            piece.u0 = j->exact.u0;
+        }
+        status = run_oracle(j, &piece, &first, error);
+    }
+    if (status == GKA_OK && (j->exact_of[PREFILL_O] != NULL || j->exact_of[DECODE_O] != NULL))
+        status = take(j, &whole.o, p->B * p->T * p->H * p->V, error);
+    if (status == GKA_OK && (whole.o != NULL || whole.h_final != NULL || whole.u_final != NULL))
+        status = run_oracle(j, &j->exact, &whole, error);
+    if (status == GKA_OK && whole.o != NULL) {
+        cut_tokens(p, whole.o, 0, P, j->exact_of[PREFILL_O]);
+        cut_tokens(p, whole.o, P, p->T, j->exact_of[DECODE_O]);
+    }
+    gka_free(whole.o);
+    return status;
+}
+
+static gka_status emulate(serving_job *j, gka_error *error) {
+    const gka_kernel *const kernel = j->options->emulate;
+    if (kernel == NULL)
+        return GKA_OK;
+    if (!kernel->serving)
+        return gka_fail(error, GKA_UNSUPPORTED,
+                        "%s: outputs of a server: the kernel h100/serving was expected, not %s",
+                        gka_file_path(j->file), kernel->name);
+    const gka_served out = {
+        .prefill_o = j->emulated_of[PREFILL_O],
+        .prefill_h = j->emulated_of[PREFILL_H],
+        .prefill_u = j->emulated_of[PREFILL_U],
+        .decode_o = j->emulated_of[DECODE_O],
+        .decode_h = j->emulated_of[DECODE_H],
+        .decode_u = j->emulated_of[DECODE_U],
+    };
+    return gka_chunk_serve(&j->v->problem, &kernel->profile, &j->how, &out, error);
+}
+
+static void compare(serving_job *j) {
+    for (size_t i = 0; i < j->v->row_count; i++) {
+        gka_verdict_row *const row = &j->v->rows[i];
+        const int output = j->outputs[i];
+        const int row_rank = output == PREFILL_O || output == DECODE_O ? 1 : 2;
+        gka_compare(row->tensor, j->exact_of[output], row_rank, &row->comparison);
+        row->comparison.ok = gka_judge_verdict(j->options, row->tensor->name, &row->comparison);
+        if (j->options->emulate == NULL)
+            continue;
+        gka_compare(row->tensor, j->emulated_of[output], row_rank, &row->emulated);
+        row->predicted =
+            gka_rel_err(gka_tensor_count(row->tensor), j->emulated_of[output], j->exact_of[output]);
+    }
+}
+
+gka_status gka_judge_served(const gka_file *file, const gka_verify_options *options,
+                            gka_verification *verification, gka_error *error) {
+    serving_job j = {.file = file, .options = options, .v = verification};
+    const gka_file *const source = options->inputs != NULL ? options->inputs : file;
+    gka_status status = sort_tensors(&j, error);
+    if (status == GKA_OK)
+        status =
+            gka_problem_from_file(source, &verification->problem, &verification->defaults, error);
+    if (status == GKA_OK && gka_file_metadata(source, "normalise") == NULL)
+        verification->problem.normalise = GKA_NORMALISE_UNIT; /* the kernels do, told or not */
+    if (status == GKA_OK)
+        status = read_prefill(&j, source, error);
+    if (status == GKA_OK)
+        status = check_tensors(&j, error);
+    if (status == GKA_OK)
+        status = allocate(&j, error);
+    if (status == GKA_OK)
+        status = compute(&j, error);
+    if (status == GKA_OK)
+        status = emulate(&j, error);
+    if (status == GKA_OK)
+        compare(&j);
+    gka_problem_free(&j.exact);
+    for (int i = 0; i < SERVED; i++) {
+        gka_free(j.exact_of[i]);
+        gka_free(j.emulated_of[i]);
+    }
+    return status;
+}
