@@ -101,9 +101,10 @@ static int parse_tolerance(cli *c, char *text, gka_tolerance *tolerance) {
         return cli_fail(c, "--tolerance %.80s: NAME=VALUE was expected", text);
     *equals = '\0';
     char *end;
-    *tolerance = (gka_tolerance){text, strtod(equals + 1, &end)};
-    if (end == equals + 1 || *end != '\0' || !(tolerance->value >= 0))
-        return cli_fail(c, "--tolerance %.80s=%.80s: a number >= 0 was expected", text, equals + 1);
+    *tolerance = (gka_tolerance){text, gka_parse_real(equals + 1, &end)};
+    if (end == equals + 1 || *end != '\0' || !(tolerance->value >= 0 && isfinite(tolerance->value)))
+        return cli_fail(c, "--tolerance %.80s=%.80s: a finite number >= 0 was expected", text,
+                        equals + 1);
     cli_nearest nearest = cli_nearest_to(text);
     const char *const name = strncmp(text, "ref.", 4) == 0 ? text + 4 : text;
     for (const char *const *known = gka_verify_names; *known != NULL; known++) {
