@@ -188,6 +188,24 @@ static void tell_dh0(const gka_dh0 *dh0, void (*say)(void *context, const char *
     say(context, line);
 }
 
+/* What the kernel that is emulated makes NaN or infinite itself, at the same elements. */
+static void tell_predicted(const gka_verification *v, const request *r,
+                           void (*say)(void *context, const char *line), void *context) {
+    char line[320];
+    for (size_t i = 0; r->emulate != NULL && i < v->row_count; i++) {
+        const gka_comparison *const is = &v->rows[i].comparison, *const by = &v->rows[i].emulated;
+        const int64_t predicted = is->nan_out + is->inf_out - by->non_finite;
+        if (is->non_finite == 0 || predicted <= 0)
+            continue;
+        (void)snprintf(line, sizeof line,
+                       "%.40s: of its %lld NaN and infinite elements %lld are predicted: the "
+                       "emulation has NaN or an infinity there too",
+                       v->rows[i].tensor->name, (long long)(is->nan_out + is->inf_out),
+                       (long long)predicted);
+        say(context, line);
+    }
+}
+
 /* What has no verdict: all, where none was asked for; else what no tolerance names. */
 static void tell_unjudged(const gka_verification *v, const request *r,
                           void (*say)(void *context, const char *line), void *context) {
@@ -291,6 +309,7 @@ static void tell(const gka_verification *v, const request *r,
         say(context, line);
     }
     tell_dh0(&v->dh0, say, context);
+    tell_predicted(v, r, say, context);
     for (size_t i = 0; i < v->other_count; i++) {
         (void)snprintf(line, sizeof line, "tensor '%.200s' is not judged", v->others[i]->name);
         say(context, line);
