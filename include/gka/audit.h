@@ -51,6 +51,7 @@ typedef struct gka_audit_row {
     bool applies;
     /* Why it does not apply, or what was left out: NaN that the hardware gives is no verdict. */
     char note[160];
+    int left_out; /* tensors of a right kernel without a verdict, since they are not finite */
     /* One number for each tensor of the golden, to be compared with its tolerance. It is the larger
      * of two: the error by which gka_golden_judge judges the tensor; and its row error, scaled by
      * tolerance / row tolerance. Inf: the tensor is not finite. NaN: it is not judged. */
@@ -73,9 +74,10 @@ typedef struct gka_audit {
     size_t row_count;
     size_t accepts, accepted;         /* right kernels that apply, and those that pass */
     size_t independents, independent; /* ... of these, those that took no part in tolerances */
-    size_t rejects, rejected;         /* mistakes that apply, and those that fail */
-    double margin; /* the smallest of the rejected members; below GKA_AUDIT_MARGIN a
-                      member is not told apart. NaN: none applies */
+    size_t left_out;          /* tensors of right kernels that are not finite, by the rows' notes */
+    size_t rejects, rejected; /* mistakes that apply, and those that fail */
+    double margin;            /* the smallest of the rejected members; below GKA_AUDIT_MARGIN a
+                                 member is not told apart. NaN: none applies */
 } gka_audit;
 
 /* A mistake is told from roundings where its error is at least this many times the largest error of

@@ -149,6 +149,9 @@ typedef struct gka_verification {
     size_t other_count;
     size_t ref_count; /* ref.NAME tensors in the file */
     gka_dh0 dh0;
+    /* The first of x, fro, o is off by more than a tenth, and is right to that when all of the
+     * file's token tensors are read as [B,H,T,..]. */
+    bool turned;
 } gka_verification;
 
 /* The exact value of every output tensor in the file, from the inputs in it (or in

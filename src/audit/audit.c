@@ -131,6 +131,16 @@ static gka_status judge_member(const job *j, const gka_outputs *out, gka_audit *
     return status;
 }
 
+/* The names in the note of a kernel some of whose tensors are not finite. */
+static int count_left_out(const char *note) {
+    const size_t length = strlen(AUDIT_NOT_FINITE);
+    int count = 0;
+    if (strncmp(note, AUDIT_NOT_FINITE, length) == 0)
+        for (const char *c = note + length; *c != '\0'; c++)
+            count += *c == ' ';
+    return count;
+}
+
 static unsigned judged_of(const job *j, const gka_outputs *out) {
     unsigned judged = 0;
     for (int i = 0; i < GKA_OUTPUTS; i++)
@@ -148,6 +158,7 @@ static gka_status run_row(const job *j, size_t i, gka_audit *audit, gka_error *e
         some |= out.of[o] != NULL;
     if (status == GKA_OK && some)
         status = judge_member(j, &out, audit, row, error);
+    row->left_out = count_left_out(row->note);
     row->took_part = row->applies && row->member.accept &&
                      gka_audit_took_part(&j->golden, judged_of(j, &out), member.right);
     if (status == GKA_OK && some && !row->applies && row->note[0] == '\0')
@@ -204,6 +215,7 @@ static void count_members(gka_audit *audit) {
         separate(audit, t);
     for (size_t i = 0; i < audit->row_count; i++) {
         gka_audit_row *const row = &audit->rows[i];
+        audit->left_out += (size_t)row->left_out;
         if (!row->applies)
             continue;
         find_margin(audit, row);

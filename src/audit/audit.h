@@ -15,6 +15,9 @@
 
 enum { AUDIT_NOTE = 160 };
 
+/* How a note begins that names the tensors which a right kernel's hardware makes not finite. */
+#define AUDIT_NOT_FINITE "not finite:"
+
 typedef struct audit_case {
     const gka_problem *problem;
     unsigned wanted;          /* the golden's outputs and what those are judged at */

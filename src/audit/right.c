@@ -80,8 +80,8 @@ static void leave_out_nan(const audit_case *c, gka_outputs *out, char note[AUDIT
         gka_free(out->of[i]);
         out->of[i] = NULL;
         if (used < AUDIT_NOTE)
-            used += snprintf(note + used, (size_t)(AUDIT_NOTE - used), "%s%s",
-                             used == 0 ? "not finite: " : " ", gka_output_table[i].name);
+            used += snprintf(note + used, (size_t)(AUDIT_NOTE - used), "%s %s",
+                             used == 0 ? AUDIT_NOT_FINITE : "", gka_output_table[i].name);
     }
 }
 

@@ -81,7 +81,39 @@ static bool not_told_apart(const gka_audit_row *row) {
     return row->applies && !row->member.accept && !(row->margin >= GKA_AUDIT_MARGIN);
 }
 
+/* Whether the words of a note, after its first, have that one. */
+static bool has_word(const char *note, const char *word) {
+    const size_t length = strlen(word);
+    while ((note = strchr(note, ' ')) != NULL) {
+        note++;
+        if (strncmp(note, word, length) == 0 && (note[length] == ' ' || note[length] == '\0'))
+            return true;
+    }
+    return false;
+}
+
+/* The tensors that right kernels make not finite, each name once. */
+static void print_left_out(FILE *out, const char *of, const gka_audit *audit) {
+    size_t kernels = 0;
+    if (audit->left_out == 0)
+        return;
+    for (size_t i = 0; i < audit->row_count; i++)
+        kernels += audit->rows[i].left_out > 0;
+    fprintf(out, "%snot judged: %zu tensors of %zu right kernels are not finite:", of,
+            audit->left_out, kernels);
+    for (size_t t = 0; t < audit->tensor_count; t++) {
+        const char *const name = audit->tensors[t].name;
+        bool found = false;
+        for (size_t i = 0; i < audit->row_count && !found; i++)
+            found = audit->rows[i].left_out > 0 && has_word(audit->rows[i].note, name);
+        if (found)
+            fprintf(out, " %s", name);
+    }
+    fputc('\n', out);
+}
+
 static void print_summary(FILE *out, const gka_audit *audit) {
+    print_left_out(out, "", audit);
     fprintf(out,
             "%zu of %zu right kernels pass (%zu of %zu took no part in making the tolerances), "
             "%zu of %zu mistakes are caught\n",
@@ -119,6 +151,8 @@ static json_t *json_member(const gka_audit *audit, const gka_audit_row *row, boo
     cli_put(&o, "panel", json_string(row->member.accept ? "accept" : "reject"));
     cli_put(&o, "applies", json_boolean(row->applies));
     cli_put(&o, "note", cli_json_text(row->note));
+    if (row->member.accept)
+        cli_put(&o, "left_out", json_integer(row->left_out));
     cli_put(&o, "good", row->applies ? json_boolean(row->good) : json_null());
     if (row->member.accept)
         cli_put(&o, "took_part", row->applies ? json_boolean(row->took_part) : json_null());
@@ -145,6 +179,7 @@ static json_t *json_audit(const char *path, const gka_audit *audit, bool *good) 
     cli_put(&o, "accepted", json_integer((json_int_t)audit->accepted));
     cli_put(&o, "independents", json_integer((json_int_t)audit->independents));
     cli_put(&o, "independent", json_integer((json_int_t)audit->independent));
+    cli_put(&o, "left_out", json_integer((json_int_t)audit->left_out));
     cli_put(&o, "rejects", json_integer((json_int_t)audit->rejects));
     cli_put(&o, "rejected", json_integer((json_int_t)audit->rejected));
     cli_put(&o, "margin", cli_json_real_or_null(audit->margin));
@@ -275,8 +310,13 @@ static gka_status print_mistakes(FILE *out, const audits *a) {
     return cli_table_print(&table, out);
 }
 
-/* Right kernels that fail, mistakes that no case catches. */
+/* Right kernels that are left out or fail, mistakes that no case catches. */
 static void print_failures(FILE *out, const audits *a) {
+    for (size_t i = 0; i < a->suite->count; i++) {
+        char of[80];
+        (void)snprintf(of, sizeof of, "%.60s: ", a->suite->entries[i].name);
+        print_left_out(out, of, &a->of[i]);
+    }
     for (size_t i = 0; i < a->suite->count; i++)
         for (size_t m = 0; m < a->of[i].row_count; m++) {
             const gka_audit_row *const row = &a->of[i].rows[m];

@@ -12,6 +12,8 @@ int cli_heads_start(cli_heads *h, const char *csv, const char *json) {
     gka_error error = {0};
     h->good = true;
     h->csv_path = csv;
+    if (cli_is_stdout(csv) && cli_is_stdout(json))
+        return cli_fail(h->c, "--csv and --json: standard output for one of them was expected");
     int code = cli_json_open(h->c, json, &h->json);
     if (code == CLI_GOOD && json != NULL)
         h->list = json_array();
@@ -26,6 +28,11 @@ int cli_heads_start(cli_heads *h, const char *csv, const char *json) {
         fputc('\n', gka_output_stream(h->csv));
     }
     return code;
+}
+
+/* Standard output is for CSV or JSON: no table. */
+static bool takes_stdout(const cli_heads *h) {
+    return cli_json_takes_stdout(&h->json) || (h->csv != NULL && cli_is_stdout(h->csv_path));
 }
 
 /* A name as one field of CSV. */
@@ -108,7 +115,7 @@ int cli_heads_add(cli_heads *h, const char *label, const char *text, int64_t N, 
         write_row(h, label, i / H, i % H, values + i * h->figures);
         good = keep_row(h, values + i * h->figures);
     }
-    const bool shown = good && !cli_json_takes_stdout(&h->json);
+    const bool shown = good && !takes_stdout(h);
     if (shown && h->files++ > 0 && h->per_head)
         fputc('\n', h->c->out);
     if (shown)
@@ -171,7 +178,7 @@ static int print_summary(cli_heads *h, int first) {
 int cli_heads_end(cli_heads *h, int code) {
     gka_error error = {0};
     for (int i = 0; code == CLI_GOOD && i < h->figures && h->count > 0; i += BLOCK)
-        if (!cli_json_takes_stdout(&h->json))
+        if (!takes_stdout(h))
             code = print_summary(h, i);
     if (code == CLI_GOOD && h->csv != NULL) {
         code = gka_output_close(h->csv, &error) == GKA_OK ? CLI_GOOD : cli_report(h->c, &error);
@@ -196,18 +203,18 @@ int cli_kernels_read(cli *c, const char *text, int form, const cli_texts *settin
     char *const names = cli_keep(c, gka_strdup(text)); /* they live as long as the call */
     if (names == NULL)
         return cli_out_of_memory(c);
-    char *rest = NULL;
     int code = CLI_GOOD;
-    for (char *name = strtok_r(names, ",", &rest); name != NULL && code == CLI_GOOD;
-         name = strtok_r(NULL, ",", &rest)) {
+    for (char *name = names, *comma; name != NULL && code == CLI_GOOD;
+         name = comma == NULL ? NULL : comma + 1) {
+        comma = strchr(name, ',');
+        if (comma != NULL)
+            *comma = '\0';
         if (kernels->count == CLI_KERNELS)
             return cli_fail(c, "--emulate: at most %d kernels were expected", CLI_KERNELS);
         kernels->name[kernels->count] = name;
         code = cli_kernel(c, name, form, settings, &kernels->kernel[kernels->count++]);
     }
-    return kernels->count > 0 || code != CLI_GOOD
-               ? code
-               : cli_fail(c, "--emulate: a kernel's name was expected");
+    return code;
 }
 
 /* ---- predictions --------------------------------------------------------------------------- */

@@ -94,8 +94,12 @@ int cli_json_open(cli *c, const char *path, cli_json *json) {
     return cli_report(c, &error);
 }
 
+bool cli_is_stdout(const char *path) {
+    return path != NULL && (strcmp(path, "-") == 0 || strcmp(path, "/dev/stdout") == 0);
+}
+
 bool cli_json_takes_stdout(const cli_json *json) {
-    return json->path != NULL && strcmp(json->path, "-") == 0;
+    return cli_is_stdout(json->path);
 }
 
 void cli_json_abandon(cli_json *json) {

@@ -46,6 +46,9 @@ typedef struct cli_json {
 /* path may be NULL. Returns CLI_GOOD or prints and returns the exit code. */
 int cli_json_open(cli *c, const char *path, cli_json *json);
 
+/* True of "-" and /dev/stdout; NULL is not. */
+bool cli_is_stdout(const char *path);
+
 /* True when standard output is the document's, and tables must stay away. */
 bool cli_json_takes_stdout(const cli_json *json);
 

@@ -102,9 +102,10 @@ static int parse_tolerance(cli *c, char *text, gka_tolerance *tolerance) {
         return cli_fail(c, "--tolerance %.80s: NAME=VALUE was expected", text);
     *equals = '\0';
     char *end;
-    *tolerance = (gka_tolerance){text, strtod(equals + 1, &end)};
-    if (end == equals + 1 || *end != '\0' || !(tolerance->value >= 0))
-        return cli_fail(c, "--tolerance %.80s=%.80s: a number >= 0 was expected", text, equals + 1);
+    *tolerance = (gka_tolerance){text, gka_parse_real(equals + 1, &end)};
+    if (end == equals + 1 || *end != '\0' || !(tolerance->value >= 0 && isfinite(tolerance->value)))
+        return cli_fail(c, "--tolerance %.80s=%.80s: a finite number >= 0 was expected", text,
+                        equals + 1);
     cli_nearest nearest = cli_nearest_to(text);
     const char *const name = strncmp(text, "ref.", 4) == 0 ? text + 4 : text;
     for (const char *const *known = gka_verify_names; *known != NULL; known++) {
@@ -191,6 +192,40 @@ static void tell_dh0(const gka_dh0 *dh0, void (*say)(void *context, const char *
         "that without the ridge term, which is %.2e of it",
         dh0->with, dh0->without, dh0->ridge);
     say(context, line);
+}
+
+/* Which axes the file's tensors seem to have. */
+static void tell_layout(const gka_verification *v, void (*say)(void *context, const char *line),
+                        void *context) {
+    const gka_problem *const p = &v->problem;
+    char line[320];
+    if (v->turned) {
+        say(context, "the tensors fit as [B,H,T,..]: their axes are in another order than "
+                     "[B,T,H,..], or views were stored without their strides");
+    } else if (p->T > 1 && p->T < p->H && p->G == p->H && p->cu_seqlens == NULL) {
+        (void)snprintf(line, sizeof line,
+                       "T %lld is less than H %lld: the axes are read as [B,T,H,..]",
+                       (long long)p->T, (long long)p->H);
+        say(context, line);
+    }
+}
+
+/* What the kernel that is emulated makes NaN or infinite itself, at the same elements. */
+static void tell_predicted(const gka_verification *v, const request *r,
+                           void (*say)(void *context, const char *line), void *context) {
+    char line[320];
+    for (size_t i = 0; r->emulate != NULL && i < v->row_count; i++) {
+        const gka_comparison *const is = &v->rows[i].comparison, *const by = &v->rows[i].emulated;
+        const int64_t predicted = is->nan_out + is->inf_out - by->non_finite;
+        if (is->non_finite == 0 || predicted <= 0)
+            continue;
+        (void)snprintf(line, sizeof line,
+                       "%.40s: of its %lld NaN and infinite elements %lld are predicted: the "
+                       "emulation has NaN or an infinity there too",
+                       v->rows[i].tensor->name, (long long)(is->nan_out + is->inf_out),
+                       (long long)predicted);
+        say(context, line);
+    }
 }
 
 /* What has no verdict: all, where none was asked for; else what no tolerance names. */
@@ -296,6 +331,8 @@ static void tell(const gka_verification *v, const request *r,
         say(context, line);
     }
     tell_dh0(&v->dh0, say, context);
+    tell_layout(v, say, context);
+    tell_predicted(v, r, say, context);
     for (size_t i = 0; i < v->other_count; i++) {
         (void)snprintf(line, sizeof line, "tensor '%.200s' is not judged", v->others[i]->name);
         say(context, line);

@@ -267,14 +267,20 @@ static gka_status set_lengths(gka_golden_spec *spec, const char *text, gka_error
     if (strcmp(text, "none") == 0)
         return GKA_OK;
     const char *part = text;
+    int64_t sum = 0;
     while (spec->sequences < GKA_GOLDEN_SEQUENCES) {
         char *end;
         const long long length = strtoll(part, &end, 10);
         if (end == part || length < 0 || (double)length > LARGEST || (*end != '\0' && *end != ','))
             break;
         spec->lengths[spec->sequences++] = length;
-        if (*end == '\0')
+        sum += length;
+        if (*end == '\0' && sum >= 1 && (double)sum <= LARGEST)
             return GKA_OK;
+        if (*end == '\0') /* T, which the spec has too */
+            return gka_fail(error, GKA_BAD_ARGUMENT,
+                            "lengths is '%.60s': %lld tokens in all; 1 to %.0f were expected", text,
+                            (long long)sum, LARGEST);
         part = end + 1;
     }
     spec->sequences = 0;

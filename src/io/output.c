@@ -239,6 +239,8 @@ static gka_status open_stream(gka_output *output, gka_error *error) {
 
 gka_status gka_output_open(const char *path, gka_output **output, gka_error *error) {
     *output = NULL;
+    if (path[0] == '\0')
+        return gka_fail(error, GKA_IO, "'': the path of a file to write was expected");
     gka_output *const new = gka_alloc(1, sizeof *new);
     char *const copy = gka_strdup(path);
     if (new == NULL || copy == NULL) {

@@ -24,6 +24,10 @@ int64_t gka_problem_longest(const gka_problem *problem) {
     return longest;
 }
 
+/* Not simply min(C, longest): a released kernel of C = 64 on 9 tokens sums over 64 rows, most of
+ * them masked, in another order than one of C = 16, and its f has other bits. So a C that such a
+ * kernel can have stays as it is given. In exact64 the results of every C >= longest are the same
+ * (unit/chunk, prop_exact64_beyond_the_sequence), so no result hangs on where a larger C ends. */
 int64_t gka_problem_chunk_size(const gka_problem *problem) {
     enum { USUAL = 128, TILE = 16 }; /* tensor cores want multiples of 16 */
     const int64_t C = problem->chunk_size;

@@ -255,6 +255,55 @@ static void test_without_a_certificate(void **state) {
     assert_int_equal(unlink(path), 0);
 }
 
+/* D = 1 without gates: x_t = q_t / (1.02 sum_(s <= t) k_s^2) of each of two heads, three tokens. */
+static void write_scalars(const char *path, bool heads_first) {
+    double q[6], k[6], x[6];
+    for (int h = 0; h < 2; h++) {
+        double sum = 0;
+        for (int t = 0; t < 3; t++) {
+            const int i = heads_first ? h * 3 + t : t * 2 + h;
+            q[i] = number(1, (uint64_t)(h * 3 + t));
+            k[i] = 1 + (h * 3 + t) / 8.;
+            sum += k[i] * k[i];
+            x[i] = q[i] / (1.02 * sum);
+        }
+    }
+    const int64_t T_ = heads_first ? 2 : 3, H_ = heads_first ? 3 : 2;
+    const gka_tensor tensors[] = {{"q", GKA_F64, 4, {1, T_, H_, 1}, q},
+                                  {"k", GKA_F64, 4, {1, T_, H_, 1}, k},
+                                  {"x", GKA_F64, 4, {1, T_, H_, 1}, x}};
+    assert_int_equal(gka_file_write(path, tensors, 3, NULL, 0, NULL), GKA_OK);
+}
+
+/* A file that is right as [B,H,T,D] says so; one that is not says nothing but which axis is short.
+ */
+static void test_axes_in_another_order(void **state) {
+    (void)state;
+    const char *const path = "cli_verify_turned.safetensors";
+    write_scalars(path, true);
+    result r = RUN("gka", "verify", path);
+    assert_int_equal(r.code, 0);
+    assert_non_null(strstr(r.out, "the tensors fit as [B,H,T,..]"));
+    end(&r);
+    write_scalars(path, false);
+    r = RUN("gka", "verify", path);
+    assert_null(strstr(r.out, "[B,H,T,..]"));
+    assert_null(strstr(r.out, "is less than"));
+    end(&r);
+    const double one[6] = {1, 1, 1, 1, 1, 1};
+    const gka_tensor tensors[] = {{"q", GKA_F64, 4, {1, 2, 3, 1}, one},
+                                  {"k", GKA_F64, 4, {1, 2, 3, 1}, one},
+                                  {"x", GKA_F64, 4, {1, 2, 3, 1}, one}};
+    assert_int_equal(gka_file_write(path, tensors, 3, NULL, 0, NULL), GKA_OK);
+    r = RUN("gka", "verify", path);
+    assert_null(strstr(r.out, "the tensors fit as"));
+    assert_non_null(strstr(r.out, "T 2 is less than H 3: the axes are read as [B,T,H,..]"));
+    end(&r);
+    write_scalars(path, true);
+    fail_allocations(0, NULL, 10, ARGUMENTS("gka", "verify", path));
+    assert_int_equal(unlink(path), 0);
+}
+
 /* NaN is within no tolerance. */
 static void test_nan_fails(void **state) {
     (void)state;
@@ -431,6 +480,7 @@ int main(void) {
         cmocka_unit_test(test_released_dh0_has_the_wrong_sign),
         cmocka_unit_test(test_small_file),
         cmocka_unit_test(test_without_a_certificate),
+        cmocka_unit_test(test_axes_in_another_order),
         cmocka_unit_test(test_nan_fails),
         cmocka_unit_test(test_exact_output_passes_in_every_dtype),
         cmocka_unit_test(test_every_output_finds_its_reference),

@@ -167,6 +167,27 @@ static void test_kernels_of_their_own(void **state) {
     assert_int_equal(unlink(CANDIDATE), 0);
 }
 
+/* A ragged end without gates: the released backward pass gives NaN in dk. */
+static void test_what_is_left_out_is_counted(void **state) {
+    (void)state;
+    gka_file *const file =
+        make("{\"T\": 17, \"D\": 16, \"chunk\": 16, \"gate\": \"none\"}", NULL, CANDIDATE);
+    gka_audit audit = audit_of(file);
+    size_t sum = 0;
+    for (size_t n = 0; n < audit.row_count; n++)
+        sum += (size_t)audit.rows[n].left_out;
+    const gka_audit_row *const h100 = row_of(&audit, "h100");
+    assert_string_equal(h100->note, "not finite: solve.dk layer.dk");
+    assert_int_equal(h100->left_out, 2);
+    assert_int_equal(row_of(&audit, "steps")->left_out, 0);
+    assert_int_equal(row_of(&audit, "leak")->left_out, 0);
+    assert_true(audit.left_out == sum && sum > 2);
+    assert_int_equal(audit.accepted, audit.accepts);
+    gka_audit_free(&audit);
+    gka_file_close(file);
+    assert_int_equal(unlink(CANDIDATE), 0);
+}
+
 /* Where there is nothing to be wrong about. */
 static void test_what_does_not_apply(void **state) {
     (void)state;
@@ -300,6 +321,7 @@ int main(void) {
         cmocka_unit_test(test_the_panels_are_told_apart),
         cmocka_unit_test(test_who_took_part),
         cmocka_unit_test(test_kernels_of_their_own),
+        cmocka_unit_test(test_what_is_left_out_is_counted),
         cmocka_unit_test(test_what_does_not_apply),
         cmocka_unit_test(test_written_members_are_judged_alike),
         cmocka_unit_test(test_a_golden_of_one_stage),

@@ -285,6 +285,9 @@ static void test_bad_keys(void **state) {
          "edit is 'one-key,': of none, one-key, no-keys, late-keys, "
          "zero-queries, gamma-one, gamma-zero, gamma-tiny, subnormal, "
          "largest-value, largest-key, separated by commas, was expected"},
+        {"lengths", "0,0", "lengths is '0,0': 0 tokens in all; 1 to 1073741824 were expected"},
+        {"lengths", "1073741824,1",
+         "lengths is '1073741824,1': 1073741825 tokens in all; 1 to 1073741824 were expected"},
         {"lengths", "3,-1",
          "lengths is '3,-1': none or at most 32 integers from 0 to 1073741824, "
          "separated by commas, was expected"},

@@ -293,6 +293,38 @@ static void prop_exact64_any_chunk(void **state) {
     }
 }
 
+/* Every chunk size from T on gives the same bits, in the memory that T takes. */
+static void prop_exact64_beyond_the_sequence(void **state) {
+    (void)state;
+    static const int64_t sizes[] = {19, 20, 32, 64, 127, 128, 129, 1000, 1000000, INT64_MAX};
+    const shape s = {1, 19, 2, 1, 6, 4, 19, 15, .02, LOWRANK, .2, true, 0};
+    gka_problem p = make(&s, NULL);
+    gka_profile profile;
+    assert_int_equal(gka_profile_find("exact64", &profile, NULL), GKA_OK);
+    outputs want = outputs_of(&p);
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        outputs got = outputs_of(&p);
+        gka_outputs out = {
+            .x = got.x, .fro = got.fro, .o = got.o, .h_final = got.h_final, .u_final = got.u_final};
+        p.chunk_size = sizes[i];
+        assert_int_equal(gka_chunk_forward(&p, &profile, &out, NULL, NULL, NULL), GKA_OK);
+        assert_true(gka_chunk_workspace(&p, &profile, 1) < 1 << 24);
+        if (i == 0) {
+            outputs_drop(&want);
+            want = got;
+            continue;
+        }
+        assert_memory_equal(got.x, want.x, 19 * 2 * 6 * sizeof(double));
+        assert_memory_equal(got.fro, want.fro, 19 * 2 * sizeof(double));
+        assert_memory_equal(got.o, want.o, 19 * 2 * 4 * sizeof(double));
+        assert_memory_equal(got.h_final, want.h_final, 2 * 6 * 6 * sizeof(double));
+        assert_memory_equal(got.u_final, want.u_final, 2 * 6 * 4 * sizeof(double));
+        outputs_drop(&got);
+    }
+    outputs_drop(&want);
+    drop(&p);
+}
+
 /* The interval and the number of iterations of a profile, in both Chebyshev forms. */
 static void test_exact64_margin_and_num_iter(void **state) {
     (void)state;
@@ -1320,6 +1352,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(prop_exact64_is_the_recurrence),
         cmocka_unit_test(prop_exact64_any_chunk),
+        cmocka_unit_test(prop_exact64_beyond_the_sequence),
         cmocka_unit_test(test_exact64_margin_and_num_iter),
         cmocka_unit_test(test_exact64_zero_gates),
         cmocka_unit_test(test_exact64_prefill_then_decode),

@@ -110,6 +110,18 @@ $ gka golden --audit=quick --json=out.json | tail -1; grep -c '"file"' out.json;
 >       "caught": 2,
 >       "best": "packed",
 
+Where the released kernels themselves give NaN there is no verdict, and it is counted.
+
+$ gka golden --T=17 --D=16 --chunk=16 --ungated -o n; gka audit n | tail -5
+> not judged: 44 tensors of 22 right kernels are not finite: solve.dk layer.dk
+> 45 of 45 right kernels pass (32 of 32 took no part in making the tolerances), 17 of 20 mistakes are caught
+> cannot tell apart: omega0 (omega_0 = 0, as Algorithm 1 is misprinted): margin 1.85
+> cannot tell apart: r_minus_1 (one iteration too few): margin 1.00
+> cannot tell apart: r_plus_1 (one iteration too many): margin 1.00
+$ gka audit n --json=- | grep -A1 '"note": "not finite: solve.dk layer.dk"' | head -2
+>       "note": "not finite: solve.dk layer.dk",
+>       "left_out": 2,
+
 Of one case alone, with thirty iterations in bf16.
 
 $ mkdir one; cp quick/strong.safetensors one; printf '{"suite": "one", "golden": "2", "complete": true, "gka_version": "0.1.0", "cases": [{"name": "strong", "file": "strong.safetensors", "sha256": "%s"}]}' $(sha256sum one/strong.safetensors | cut -d' ' -f1) > one/index.json

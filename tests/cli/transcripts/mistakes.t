@@ -43,13 +43,16 @@ $ gka verify --tolerance=x $DATA/h100/d64.safetensors
 ! gka verify: --tolerance x: NAME=VALUE was expected
 = 2
 $ gka verify --tolerance=x=small $DATA/h100/d64.safetensors
-! gka verify: --tolerance x=small: a number >= 0 was expected
+! gka verify: --tolerance x=small: a finite number >= 0 was expected
 = 2
 $ gka verify --tolerance=x=-1 $DATA/h100/d64.safetensors
-! gka verify: --tolerance x=-1: a number >= 0 was expected
+! gka verify: --tolerance x=-1: a finite number >= 0 was expected
 = 2
 $ gka verify --tolerance=x=nan $DATA/h100/d64.safetensors
-! gka verify: --tolerance x=nan: a number >= 0 was expected
+! gka verify: --tolerance x=nan: a finite number >= 0 was expected
+= 2
+$ gka verify --tolerance=x=inf $DATA/h100/d64.safetensors
+! gka verify: --tolerance x=inf: a finite number >= 0 was expected
 = 2
 $ gka verify --tolerance=solve.dkk=1 $DATA/h100/d64.safetensors
 ! gka verify: --tolerance solve.dkk: no output has that name (did you mean 'solve.dk'?)
@@ -94,3 +97,25 @@ $ gka verify $DATA/h100/d64.safetensors >/dev/full
 = 2
 $ ls
 > table
+
+Standard output is for one thing, and a list has no empty names.
+
+$ gka verify --emulate=h100 --per-head --csv=- --json=/dev/stdout $DATA/h100/d64.safetensors
+! gka verify: --csv and --json: standard output for one of them was expected
+= 2
+$ gka verify --emulate=h100 --per-head --csv=- $DATA/h100/d64.safetensors | cut -d, -f2-4
+> row,head,x:h100
+> 0,0,2.568836e-03
+$ gka verify --json=/dev/stdout $DATA/h100/d64.safetensors | head -2
+> {
+>   "schema": 1,
+$ gka verify --emulate=h100, --per-head $DATA/h100/d64.safetensors
+! gka verify: no kernel '': certified, fp64, mpfr/BITS, steps, exact64, ieee32, h100, a device with a tensor core, cuda or tokens/POLICY was expected
+= 2
+$ gka verify --emulate=h100,,cuda $DATA/h100/d64.safetensors
+! gka verify: no kernel '': certified, fp64, mpfr/BITS, steps, exact64, ieee32, h100, a device with a tensor core, cuda or tokens/POLICY was expected
+= 2
+$ gka golden --T=2 --D=2 -o ''; gka problem -o ''
+! gka golden: '': the path of a file to write was expected
+! gka problem: '': the path of a file to write was expected
+= 2

@@ -80,10 +80,10 @@ $ gka spectrum raw.safetensors:k --gate=none
 > 16  4.87e+01  9.55e-01  3.35e+00  1.02e+01         0  7.09e-01
 > 32  4.93e+01  9.67e-01  3.48e+00  1.33e+01  5.55e-06  7.10e-01
 > 64  4.89e+01  9.59e-01  2.97e+00  1.39e+01  1.78e-02  7.45e-01
-$ gka solve --solver=cholesky --arith=fp64 --problem=raw.safetensors --head=1
-> raw.safetensors, token 64, D = 32, ridge = 0.02, seed = 1
-> solver    arith  kappa  iters  residual       eta   rel_err    grad_q    grad_k  status
-> cholesky  fp64    48.9      -  5.98e-16  1.41e-17  3.00e-16  2.93e-16  6.25e-16  ran
+$ gka solve --solver=cholesky --arith=fp64 --problem=raw.safetensors --head=1 | awk '{print $1, $2, $3}'
+> raw.safetensors, token 64,
+> solver arith kappa
+> cholesky fp64 48.9
 
 What is wrong.
 

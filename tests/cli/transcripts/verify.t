@@ -237,3 +237,21 @@ $ gka verify --oracle=mpfr/1 $DATA/h100/d64.safetensors
 $ gka verify --oracle=h100 $DATA/h100/d64.safetensors
 ! gka verify: --oracle=h100: expected certified, fp64, mpfr or mpfr/BITS
 = 2
+
+NaN that the released kernel gives itself, where the state is empty.
+
+$ safetensors zero.st '{"q":{"dtype":"BF16","shape":[1,1,1,16],"data_offsets":[0,32]},"k":{"dtype":"BF16","shape":[1,1,1,16],"data_offsets":[32,64]},"x":{"dtype":"BF16","shape":[1,1,1,16],"data_offsets":[64,96]}}' 64
+$ printf '\300\177%.0s' {1..16} >>zero.st; gka verify --emulate=h100 --tolerance=x=1 zero.st
+> zero.st: B 1, T 1, H 1, D 16, V 0; ridge_ratio 0.02, chunk_size 64, scale 0.25; oracle certified
+>
+> tensor  dtype  shape     rel_err  stated  max_row_err  at     max_ulp  non-finite  ok  identical  far  predicted
+> x       BF16   1,1,1,16      NaN       -          NaN  0,0,0        0          16  NO  100.000 %    0        NaN
+>
+> note: metadata 'ridge_ratio' is missing: 0.02 taken
+> note: metadata 'num_iter' is missing: 30 taken
+> note: metadata 'chunk_size' is missing: 64 taken
+> note: metadata 'scale' is missing: 0.25 taken
+> note: 1 token solves met an empty state (f = 0): x = 0 there
+> note: certified: worst proven bound 0.0e+00, 0 of 1 token solves in MPFR
+> note: x: of its 16 NaN and infinite elements 16 are predicted: the emulation has NaN or an infinity there too
+= 1
