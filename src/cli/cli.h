@@ -219,6 +219,16 @@ int cli_outcome(cli *c, gka_status status, const gka_error *error);
 /* gka_kernel_find (with the name that was probably meant), the form (-1: as the name has it), and
  * then every setting in order. */
 int cli_kernel(cli *c, const char *name, int form, const cli_texts *settings, gka_kernel *kernel);
+/* Refuses a kernel on a device whose rule is unchecked without the option --unchecked, and that
+ * option where no kernel is on one. Prints and returns the exit code, or CLI_GOOD. */
+int cli_kernels_checked(cli *c, const gka_kernel *kernels, size_t count);
+#define CLI_UNCHECKED                                                                              \
+    {                                                                                              \
+        "unchecked", 0, CLI_FLAG, NULL,                                                            \
+            .help =                                                                                \
+                "take a device whose rule was compared with nothing outside this project (gka "    \
+                "devices)"                                                                         \
+    }
 int cli_profile(cli *c, const char *name, int form, const cli_texts *settings,
                 gka_profile *profile);
 

@@ -291,6 +291,19 @@ static int judge_file(request *r, cli_problem *p, const char *file, const char *
     return code;
 }
 
+/* The kernels that are asked for, as a profile. */
+static int emulated(cli *c, request *r, int form, const cli_texts *settings) {
+    gka_kernel kernel;
+    int code = cli_kernel(c, r->emulate, form, settings, &kernel);
+    if (code == CLI_GOOD && (kernel.engine != GKA_ENGINE_CHUNKS || kernel.decode))
+        code =
+            cli_fail(c, "--emulate=%s: kernels of the chunk algorithm were expected", r->emulate);
+    if (code == CLI_GOOD)
+        code = cli_kernels_checked(c, &kernel, 1);
+    r->profile = kernel.profile;
+    return code;
+}
+
 int cli_condition(cli *c) {
     static const cli_help help = {.operands = "[FILE]", .notes = notes, .least = 0, .most = 1};
     request r = {.c = c};
@@ -301,7 +314,9 @@ int cli_condition(cli *c) {
     cli_problem_start(&p);
     const cli_option options[] = {
         {"emulate", 0, CLI_TEXT, &r.emulate, .value = "PROFILE",
-         .help = "judge what these kernels would compute: h100, ieee32 or exact64"},
+         .help = "judge what these kernels would compute: h100, ieee32, exact64, a100, h100/fp8, "
+                 "..."},
+        CLI_UNCHECKED,
         {"form", 0, CLI_CHOICE, &form, .value = "FORM", .choices = CLI_FORMS,
          .help = "form of the iteration that is replayed: three-term (default), two-term, cg, "
                  "cg-consistent"},
@@ -326,7 +341,10 @@ int cli_condition(cli *c) {
     r.path = file == NULL ? "made up" : file;
     if ((code = check_names(c, &r.tensors)) != CLI_GOOD)
         return code;
-    code = r.emulate != NULL ? cli_profile(c, r.emulate, form, &settings, &r.profile) : CLI_GOOD;
+    code = r.emulate != NULL ? emulated(c, &r, cli_given(c, "form") ? form : -1, &settings)
+           : cli_given(c, "unchecked")
+               ? cli_fail(c, "--unchecked: --emulate=PROFILE was expected with it")
+               : CLI_GOOD;
     if (code == CLI_GOOD)
         code = cli_json_open(c, json, &r.json);
     if (code == CLI_GOOD)
