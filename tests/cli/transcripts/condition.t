@@ -88,3 +88,21 @@ $ gka condition --emulate=h100 --T=4 --D=20
 $ gka condition $DATA/h100/d46.safetensors
 ! gka condition: $DATA/h100/d46.safetensors: No such file or directory (did you mean 'd64.safetensors'?)
 = 2
+On a device whose rule nothing was compared with, and on one that was.
+$ gka condition --emulate=mi100 --T=16 --D=16
+! gka condition: mi100: the rule of mi100 is derived from descriptions and unchecked: --unchecked was expected with it
+= 2
+$ gka condition --emulate=a100 --unchecked --T=16 --D=16
+! gka condition: --unchecked: an emulated device without a checked rule was expected
+= 2
+$ gka condition --unchecked --iterations
+! gka condition: --unchecked: --emulate=PROFILE was expected with it
+= 2
+$ gka condition --emulate=tokens/fp32 --T=16 --D=16
+! gka condition: --emulate=tokens/fp32: kernels of the chunk algorithm were expected
+= 2
+$ gka verify --emulate=mi100,h100 --unchecked --T=16 --D=32 | sed -n 's/.*; //p'
+> 1 = mi100 (exp, division and root as another device's), 2 = h100
+$ gka verify --emulate=a100/fp8 --T=16 --D=32
+! gka verify: made up: fp8=e4m3: a100 has no unit for it that gives binary32, as far as is known
+= 2
