@@ -82,13 +82,13 @@ typedef struct chunk_work {
         double *x_prev;         /* three-term */
         double *residual;       /* two-term, conjugate gradients */
     };
-    double *z, *grad;   /* [C,max(D,V)] */
-    double *score, *MS; /* [C,C] */
-    double *row, *row2; /* [max(C,D,V)] */
-    double *x_wait;     /* [C + C_out, D] solved rows the output stage waits for */
-    double *DD;         /* [max(D,V) D] */
-    double *part;       /* one part of an operand before it is packed */
-    double *sum;        /* of a product of eight bits, before its scales */
+    double *z, *grad;         /* [C,max(D,V)] */
+    double *score, *MS;       /* [C,C] */
+    double *row, *row2;       /* [max(C,D,V)] */
+    double *x_wait;           /* [C + C_out, D] solved rows the output stage waits for */
+    double *DD;               /* [max(D,V) D] */
+    double *part;             /* one part of an operand before it is packed */
+    double *sum;              /* of a product of eight bits, before its scales */
     chunk_packed left, right; /* operands of a single product */
     chunk_packed pack_H, pack_K, pack_Kt;
     int64_t *multiply_adds; /* counts those of matrix products; NULL: nobody asks */
