@@ -216,10 +216,17 @@ static void in_pairs(const gka_policy *P, const plans *R, group *g, double total
 
 /* ---- bf16 in binary32 ---------------------------------------------------------------------- */
 
-/* s = bf16(s + v), where that may be computed in binary32 (arith_carried_by_float). */
-GKA_INLINE void add_carried(float s[LANES], const float v[LANES]) {
+/* bf16(x), where that may be computed in binary32 (arith_carried_by_float). By itself, so that it
+ * becomes vectors. */
+static __attribute__((noinline)) void fit_carried(float x[LANES]) {
     for (int i = 0; i < LANES; i++)
-        s[i] = gka_round_core_f32(&gka_bf16, GKA_NEAREST_EVEN, s[i] + v[i]);
+        x[i] = gka_round_core_f32(&gka_bf16, GKA_NEAREST_EVEN, x[i]);
+}
+
+static void add_carried(float s[LANES], const float v[LANES]) {
+    for (int i = 0; i < LANES; i++)
+        s[i] += v[i];
+    fit_carried(s);
 }
 
 /* in_pairs */
@@ -233,9 +240,8 @@ static void pairs_carried(const group *g, double total[LANES]) {
                 a[k][i] = (float)g->M[i * g->row + (j + k) * g->column];
         const float b = (float)g->x[j];
         for (int i = 0; i < LANES; i++)
-            partial[depth][i] =
-                gka_round_core_f32(&gka_bf16, GKA_NEAREST_EVEN, a[j % DEPTH][i] * b);
-        depth++;
+            partial[depth][i] = a[j % DEPTH][i] * b;
+        fit_carried(partial[depth++]);
         for (int64_t full = j; full & 1; full >>= 1, depth--)
             add_carried(partial[depth - 2], partial[depth - 1]);
     }
