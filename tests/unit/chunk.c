@@ -764,7 +764,7 @@ static void prop_products_by_parts(void **state) {
         for (int i = 0; i < 3; i++)
             if (terms[i].there)
                 gka_mma(profile.device, input, WIDE, WIDE, WIDE, (gka_matrix){terms[i].a, WIDE, 1},
-                        (gka_matrix){terms[i].b, 1, WIDE}, want, WIDE, work.pack_H);
+                        (gka_matrix){terms[i].b, 1, WIDE}, want, WIDE, work.pack_H.numbers);
         assert_memory_equal(got, want, sizeof got);
     }
     gka_free(bump.base);
