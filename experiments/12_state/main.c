@@ -30,6 +30,11 @@ static const struct format {
                {"bf16 toward zero", "bf16-acc32/zero"},
                {"bf16 stochastic", "bf16-acc32/stochastic"},
                {"fp16", "fp16-acc32"},
+               {"mxfp8", "mxfp8-e4m3-acc32"},
+               {"mxfp6", "mxfp6-e2m3-acc32"},
+               {"mxfp4", "mxfp4-acc32"},
+               {"nvfp4", "nvfp4-acc32"},
+               {"e4m3 1x128", "e4m3-1x128-acc32"},
                {"fp32", "fp32"}};
 enum { FORMATS = sizeof formats / sizeof *formats };
 

@@ -8,6 +8,8 @@ from style import plt  # noqa: E402
 
 FORMATS = {"bf16": (style.FORMATS["bf16"], "o", "-"), "bf16 toward zero": (style.ORANGE, "v", "-"),
            "bf16 stochastic": (style.PINK, "D", "-"), "fp16": (style.FORMATS["fp16"], "^", "-"),
+           "mxfp8": (style.YELLOW, "<", "-"), "mxfp6": (style.SKY, ">", "-"), "mxfp4": (style.GREY, "x", "-"),
+           "nvfp4": (style.BLACK, "+", "-"), "e4m3 1x128": (style.GREEN, "P", "--"),
            "fp32": (style.FORMATS["fp32"], "s", "-")}
 GATES = {"none": "no gate", "slow": "released gates, 100 times slower", "released": "released gates"}
 CORES = {"h100": (style.RED, "o", "H100, chunks of 64"), "ieee32": (style.BLUE, "s", "fp32, rounded to nearest"),

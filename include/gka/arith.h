@@ -36,6 +36,10 @@ typedef struct gka_policy {
     gka_order order;       /* of dot products and matrix products */
     int64_t block;         /* >= 1, read for GKA_BLOCKS */
     uint64_t seed;         /* of the stochastic mode */
+    /* What the vectors and matrices that an operation writes are rounded to afterwards, as they lie
+     * in memory: storage is then the accumulator's format. A matrix product reads its operands as
+     * they were stored. NULL: no blocks. */
+    const gka_block_format *blocks;
 } gka_policy;
 
 /* A policy by name: NAME[/MODE][/fma][/ORDER].
@@ -46,6 +50,8 @@ typedef struct gka_policy {
  *          pPeE, pPeE-acc32, pPeE-mixed: the same in a format of P bits of precision and E of
  *          exponent, with all that IEEE 754 gives it: p11e5 is fp16, p8e8 is bf16; P from 1 to 25,
  *          or 53, no more than the accumulator's; E from 2 to 11
+ *          BLOCKS-acc32, BLOCKS of gka_block_format_find: memory in blocks with scales, to nearest
+ *          whatever MODE is; fp32 scalars and sums (not among gka_policy_names)
  *   MODE   zero, up, down, odd, stochastic (default: nearest even)
  *   fma    fused
  *   ORDER  pairwise, blocksN (default: sequential)

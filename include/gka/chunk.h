@@ -107,6 +107,20 @@ typedef enum gka_launch {
 } gka_launch;
 GKA_API const char *gka_launch_name(gka_launch kernel); /* "solve", "solve_dk", .. */
 
+/* How an operand of eight bits is scaled before it is rounded: x_i = s e_i, e_i a number of the
+ * format, s = m / max_finite in binary32 with m the largest size of what shares it. rows    each
+ * row of the left operand and each column of the right one, along which the product sums, has a
+ * scale powers  the same, each scale rounded up to a power of two tensor  one scale for all of a
+ * tile's operand none    s = 1 */
+typedef enum gka_scales {
+    GKA_SCALES_ROWS,
+    GKA_SCALES_POWERS,
+    GKA_SCALES_TILE,
+    GKA_SCALES_NONE,
+    GKA_SCALES_COUNT
+} gka_scales;
+GKA_API const char *gka_scales_name(gka_scales scales); /* "rows", ... */
+
 typedef struct gka_profile {
     const char *name;
     const gka_device *device;
@@ -129,6 +143,19 @@ typedef struct gka_profile {
     /* States pass from chunk to chunk in the inputs' type, not in binary32, forward and back:
      * kernels that hand them on through memory. Final states are what the last chunk computed. */
     bool low_states;
+    /* H and U after each chunk are rounded to this format as they lie in memory, row after row, and
+     * whoever reads them reads that: the next chunk, the norm, the final states. Cotangents of
+     * states are not. At most one of the two; NULL: they are not rounded so. */
+    const gka_format *state_format;
+    const gka_block_format *state_blocks;
+    /* GKA_MMA_E4M3 or GKA_MMA_E5M2: wherever both operands of a product on the matrix unit are
+     * 16-bit numbers, they are rounded to this format (to nearest, saturating), multiplied from +0
+     * by the device's unit for it, and C becomes fma(s_i s_j, sum, C) in binary32. No released
+     * kernel does this; it is what FP8 attention kernels do. 0: nothing is. */
+    gka_mma_input fp8;
+    gka_scales scales; /* of fp8 */
+    int promote; /* of fp8: so many products are summed by the unit, then added to a binary32 sum
+                    to nearest; 0: the unit sums all of them. */
 } gka_profile;
 
 /* "exact64" (binary64, no point released), "ieee32" (binary32 with fused multiply-adds in order,
@@ -137,8 +164,10 @@ typedef struct gka_profile {
 GKA_API gka_status gka_profile_find(const char *name, gka_profile *profile, gka_error *error);
 /* Applies one setting: POINT=exact|released (POINT may be all), form=NAME, operand=NAME, store=1|2,
  * handoff=1|2, margin=M (a number, or a power of two as 2^-6), num_iter=N, inputs=bf16|fp16,
- * states=working|low, KERNEL.num_warps=1|2|4|8 (gka_launch; all.num_warps sets every kernel that
- * has the value in its list, num_warps the solver's alone). GKA_BAD_ARGUMENT with a line. */
+ * states=working|low|FORMAT (of gka_format_find or gka_block_format_find), fp8 (e4m3) or
+ * fp8=e4m3|e5m2, then scales=rows|powers|tile|none (rows) and promote=N (128, or 0 where the unit
+ * does so itself), KERNEL.num_warps=1|2|4|8 (gka_launch; all.num_warps sets every kernel that has
+ * the value in its list, num_warps the solver's alone). GKA_BAD_ARGUMENT with a line. */
 GKA_API gka_status gka_profile_set(gka_profile *profile, const char *setting, gka_error *error);
 static inline bool gka_profile_has(const gka_profile *profile, gka_point point) {
     return profile->released >> point & 1u;
@@ -152,8 +181,9 @@ static inline bool gka_profile_has(const gka_profile *profile, gka_point point) 
 /* GKA_BAD_ARGUMENT with a line when the profile's device does not pass gka_device_check;
  * GKA_UNSUPPORTED with one when it cannot run the problem: a tensor core
  * wants D, V and C to be multiples of 16 and inputs of the profile's type; two parts (store,
- * handoff, operand=split) are of bf16 alone. Grouped heads or packed sequences have no released
- * training kernel (the same arithmetic is used for them). */
+ * handoff, operand=split) are of bf16 alone; fp8 wants a unit for it, and promote a multiple of
+ * that unit's group (0 where the unit promotes by itself). Grouped heads or packed sequences have
+ * no released training kernel (the same arithmetic is used for them). */
 GKA_API gka_status gka_chunk_check(const gka_problem *problem, const gka_profile *profile,
                                    gka_error *error);
 

@@ -22,33 +22,42 @@ extern "C" {
 
 /* ---- 1 tensors ----------------------------------------------------------------------------- */
 
-/* The stored types, with safetensors' names and bytes per element. */
+/* The stored types, with safetensors' names and bits per element. Elements of 4 and 6 bits follow
+ * one another from the lowest bit of the first byte on; such a tensor must fill its last byte. */
 #define GKA_DTYPE_LIST(X)                                                                          \
-    X(GKA_F64, "F64", 8)                                                                           \
-    X(GKA_F32, "F32", 4)                                                                           \
-    X(GKA_BF16, "BF16", 2)                                                                         \
-    X(GKA_F16, "F16", 2)                                                                           \
-    X(GKA_F8_E4M3, "F8_E4M3", 1)                                                                   \
-    X(GKA_F8_E5M2, "F8_E5M2", 1)                                                                   \
-    X(GKA_I64, "I64", 8)                                                                           \
-    X(GKA_I32, "I32", 4)                                                                           \
-    X(GKA_I16, "I16", 2)                                                                           \
-    X(GKA_I8, "I8", 1)                                                                             \
-    X(GKA_U64, "U64", 8)                                                                           \
-    X(GKA_U32, "U32", 4)                                                                           \
-    X(GKA_U16, "U16", 2)                                                                           \
-    X(GKA_U8, "U8", 1)                                                                             \
-    X(GKA_BOOL, "BOOL", 1)
+    X(GKA_F64, "F64", 64)                                                                          \
+    X(GKA_F32, "F32", 32)                                                                          \
+    X(GKA_BF16, "BF16", 16)                                                                        \
+    X(GKA_F16, "F16", 16)                                                                          \
+    X(GKA_F8_E4M3, "F8_E4M3", 8)                                                                   \
+    X(GKA_F8_E5M2, "F8_E5M2", 8)                                                                   \
+    X(GKA_I64, "I64", 64)                                                                          \
+    X(GKA_I32, "I32", 32)                                                                          \
+    X(GKA_I16, "I16", 16)                                                                          \
+    X(GKA_I8, "I8", 8)                                                                             \
+    X(GKA_U64, "U64", 64)                                                                          \
+    X(GKA_U32, "U32", 32)                                                                          \
+    X(GKA_U16, "U16", 16)                                                                          \
+    X(GKA_U8, "U8", 8)                                                                             \
+    X(GKA_BOOL, "BOOL", 8)                                                                         \
+    X(GKA_F8_E8M0, "F8_E8M0", 8)                                                                   \
+    X(GKA_F8_E4M3FNUZ, "F8_E4M3FNUZ", 8)                                                           \
+    X(GKA_F8_E5M2FNUZ, "F8_E5M2FNUZ", 8)                                                           \
+    X(GKA_F6_E2M3, "F6_E2M3", 6)                                                                   \
+    X(GKA_F6_E3M2, "F6_E3M2", 6)                                                                   \
+    X(GKA_F4, "F4", 4)
 
 typedef enum gka_dtype {
-#define GKA_DTYPE_ENUM(code, name, bytes) code,
+#define GKA_DTYPE_ENUM(code, name, bits) code,
     GKA_DTYPE_LIST(GKA_DTYPE_ENUM)
 #undef GKA_DTYPE_ENUM
         GKA_DTYPE_COUNT
 } gka_dtype;
 
-/* Its name and the bytes of an element; "?" and 0 for a number that is no dtype. */
+/* Its name, the bits of an element, and its bytes, 0 where an element fills none; "?" and 0 for a
+ * number that is no dtype. */
 GKA_API const char *gka_dtype_name(gka_dtype dtype);
+GKA_API int gka_dtype_bits(gka_dtype dtype);
 GKA_API size_t gka_dtype_size(gka_dtype dtype);
 
 enum { GKA_MAX_RANK = 8 };

@@ -10,10 +10,12 @@
  *   certified  fp64  mpfr  mpfr/BITS   the oracles (gka/oracle.h)
  *   steps                              num_iter Chebyshev steps in binary64, nothing rounded
  *   exact64  ieee32  h100              profiles of the chunk algorithm (gka/chunk.h)
- *   a100 ...                           another device with a tensor core: the h100's kernels on it
- *     /two-term                        the form of the iteration
- *     /SETTING=VALUE                   as gka_profile_set: h100/norm_reduce=exact/num_warps=8
+ *   a100  l40s  b200  mi300 ...        another device that multiplies bf16 (`gka devices`): the
+ * h100's kernels on it; what its functions are, the same table says /two-term the form of the
+ * iteration /SETTING=VALUE                   as gka_profile_set: h100/norm_reduce=exact/num_warps=8
  *     /KERNEL.num_warps=W              of one of several kernels (gka_launch); all.num_warps=W
+ *     /fp8  /fp8=e5m2                  products of 16-bit operands in FP8 with scales, where the
+ *                                      device has a unit for it: h100/fp8/scales=powers/promote=64
  *     /decode                          one token by the one-token kernel
  *     /serving                         a server's prefill and decode (gka/judge.h, section 2)
  *   tokens/POLICY                      the recurrence token by token (gka/layer.h): tokens/fp32/fma
@@ -59,6 +61,12 @@ typedef struct gka_kernel {
 GKA_API gka_status gka_kernel_find(const char *name, gka_kernel *kernel, gka_error *error);
 /* One part more: what may stand between slashes. */
 GKA_API gka_status gka_kernel_set(gka_kernel *kernel, const char *part, gka_error *error);
+/* The device whose products are emulated by a rule that nothing outside this project has been
+ * compared with (gka_device.checked), or NULL. */
+GKA_API const gka_device *gka_kernel_unchecked(const gka_kernel *kernel);
+/* Whether exp, division and root are not this device's own but those of the one they were measured
+ * on (gka_device.functions_measured). */
+GKA_API bool gka_kernel_borrows(const gka_kernel *kernel);
 /* First words of names, for lists and for the nearest one; NULL past the last. */
 GKA_API const char *gka_kernel_word(size_t i);
 /* What tokens/POLICY asks of gka/layer.h: num_iter Chebyshev steps in that arithmetic. */

@@ -34,6 +34,7 @@ static const gka_device t4 = {
     .name = "t4",
     SHARED_FUNCTIONS,
     .core = {[GKA_MMA_FP16] = CUT(8, 24, -132)},
+    .checked = "MMA-Sim's own program (c785138), any bits: 0 of 2,304 differ",
 };
 /* The floor is open: -132 after MATLAB-tensor-core, -126 after MMA-Sim; nothing measured decides
  * it (NUMERICS 6 has the products that would). */
@@ -140,6 +141,8 @@ static const gka_device gka_cuda = {
 
 /* ---- AMD, x86 ------------------------------------------------------------------------------ */
 
+/* After MATLAB-tensor-core and MMA-Sim's 735c9b7. Its c785138 adds pairs instead, as the mi250
+ * does: 304 of 2,304 results in bf16 and 64 in fp16 are then others. */
 static const gka_device mi100 = {
     .name = "mi100",
     .binary32 = true,
@@ -154,8 +157,10 @@ static const gka_device mi250 = {
     .core = {[GKA_MMA_BF16] = {.group = 4, .sum = GKA_SUM_PAIRS, .flush = true},
              [GKA_MMA_FP16] = {.group = 4, .sum = GKA_SUM_PAIRS, .flush = true}},
     .functions = GKA_FUNCTIONS_BINARY32,
+    .checked = "MMA-Sim's own program (c785138), any bits: 0 of 4,608 differ",
 };
-/* tf32: the xf32 instructions */
+/* tf32: the xf32 instructions. Of operands of any bits 197 of 1,536 in bf16 and tf32 differ from
+ * the program: it says nothing of an infinite accumulator and products beyond 2^128. */
 static const gka_device mi300 = {
     .name = "mi300",
     .binary32 = true,
@@ -163,6 +168,7 @@ static const gka_device mi300 = {
              [GKA_MMA_FP16] = {.group = 8, .fraction = 24, .floor = -1000, .sum = GKA_SUM_FLOORED},
              [GKA_MMA_TF32] = {.group = 4, .fraction = 24, .floor = -1000, .sum = GKA_SUM_FLOORED}},
     .functions = GKA_FUNCTIONS_BINARY32,
+    .checked = "MMA-Sim's own program (c785138), exponents -18 .. 18: 0 of 4,608 differ",
 };
 static const gka_device avx512_bf16 = {
     .name = "avx512-bf16",

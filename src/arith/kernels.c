@@ -4,6 +4,7 @@
  *   P  the policy; at, base  positions in the random stream; S O P C  roundings, as in gka/arith.h
  */
 #include "arith/kernels.h"
+#include "arith/lanes.h"
 #include "arith/scalar.h"
 
 enum {
@@ -161,18 +162,6 @@ GKA_INLINE void matvec_rows(const gka_policy *P, uint64_t at, int64_t n, int64_t
     }
 }
 
-/* bf16 in binary32: a sum of two bf16 numbers survives rounding to binary32 first (24 >= 2 8 + 2),
- * a product has 16 bits and is exact, or lies below 2^-126, where it could be moved onto a tie of
- * the bf16 grid only if it had more than 16; above 2^128 both ways give Inf. */
-GKA_INLINE bool carried_by_float(const gka_policy *P) {
-    return P->rounding == GKA_NEAREST_EVEN && !P->fused && P->accumulator.p == 8 &&
-           P->accumulator.emin == -126 && P->accumulator.emax == 127 && P->accumulator.subnormals &&
-           P->accumulator.overflow == GKA_OVERFLOW_IEEE &&
-           arith_same_format(&P->storage, &P->accumulator) &&
-           arith_same_format(&P->operand, &P->accumulator) &&
-           arith_same_format(&P->product, &P->accumulator);
-}
-
 /* LANES rows at a time: each lane is the sequential sum of its row. rows <= LANES. */
 GKA_INLINE void lanes_float(const gka_policy *P, int64_t rows, int64_t m, const double *M,
                             int64_t row, int64_t column, const double *x, double *y) {
@@ -218,7 +207,7 @@ GKA_INLINE void matvec_lanes(const gka_policy *P, int64_t n, int64_t m, const do
                              int64_t row, int64_t column, const double *x, double *y) {
     for (int64_t i = 0; i < n; i += LANES) {
         const int64_t rows = n - i < LANES ? n - i : LANES;
-        if (carried_by_float(P))
+        if (arith_carried_by_float(P))
             lanes_float(P, rows, m, M + i * row, row, column, x, y + i);
         else
             lanes_double(P, rows, m, M + i * row, row, column, x, y + i);
@@ -305,7 +294,11 @@ static void matvec(const gka_policy *P, int instance, uint64_t at, int64_t n, in
     case ARITH_##id: matvec_lanes(&policy_##id, n, m, M, row, column, x, y); break;
         ARITH_INSTANCES(CASE)
 #undef CASE
-    default: matvec_rows(P, at, n, m, M, row, column, x, y);
+    default:
+        if (gka_arith_in_lanes(P))
+            ARITH_LANES(P, at, n, m, M, row, column, x, y);
+        else
+            matvec_rows(P, at, n, m, M, row, column, x, y);
     }
 }
 

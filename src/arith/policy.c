@@ -105,6 +105,26 @@ static bool find_made(const char *part, size_t length, gka_policy *policy) {
     return gka_format_check(&made, NULL) == GKA_OK;
 }
 
+/* "BLOCKS-acc32" */
+static bool find_blocks(const char *part, size_t length, gka_policy *policy) {
+    static const char tail[] = "-acc32";
+    const size_t skip = sizeof tail - 1;
+    const gka_format *const fp32 = gka_format_find("fp32");
+    if (length <= skip || memcmp(part + length - skip, tail, skip) != 0)
+        return false;
+    for (const gka_block_format *const *b = gka_block_format_presets(); *b; b++)
+        if (part_is(part, length - skip, (*b)->name)) {
+            *policy = (gka_policy){.storage = *fp32,
+                                   .operand = *fp32,
+                                   .product = *fp32,
+                                   .accumulator = *fp32,
+                                   .block = 1,
+                                   .blocks = *b};
+            return true;
+        }
+    return false;
+}
+
 bool gka_policy_find(const char *name, gka_policy *policy) {
     if (strlen(name) >= sizeof policy->name)
         return false;
@@ -115,7 +135,7 @@ bool gka_policy_find(const char *name, gka_policy *policy) {
     gka_policy found;
     if (i < NAMED)
         found = INSTANCES[i];
-    else if (!find_made(name, base, &found))
+    else if (!find_blocks(name, base, &found) && !find_made(name, base, &found))
         return false;
     for (const char *part = name + base; *part == '/';) {
         part++;
@@ -143,6 +163,10 @@ gka_status gka_policy_check(const gka_policy *policy, gka_error *error) {
                             "arithmetic %s: %s has more precision than its accumulator %s",
                             policy->name, formats[i]->name, policy->accumulator.name);
     }
+    if (policy->blocks && !gka_format_equal(&policy->storage, &policy->accumulator))
+        return gka_fail(error, GKA_BAD_ARGUMENT,
+                        "arithmetic %s: blocks of numbers in %s, expected the accumulator's %s",
+                        policy->name, policy->storage.name, policy->accumulator.name);
     if (policy->order == GKA_BLOCKS && policy->block < 1)
         return gka_fail(error, GKA_BAD_ARGUMENT, "arithmetic %s: blocks of %lld terms",
                         policy->name, (long long)policy->block);

@@ -28,7 +28,7 @@
 #define ARITH_POLICY(name, s, o, p, c, fused)                                                      \
     {                                                                                              \
         name, ARITH_FORMAT_##s, ARITH_FORMAT_##o, ARITH_FORMAT_##p, ARITH_FORMAT_##c,              \
-            GKA_NEAREST_EVEN, fused, GKA_SEQUENTIAL, 1, 0                                          \
+            GKA_NEAREST_EVEN, fused, GKA_SEQUENTIAL, 1, 0, NULL                                    \
     }
 
 /* X(constant, name, storage, operand, product, accumulator, fused): the names of gka_policy_find */

@@ -87,6 +87,18 @@ GKA_INLINE double arith_fma(const gka_policy *P, const gka_format *F, double a, 
     return gka_fma_round(F, P->rounding, a, b, c, arith_random(P, at));
 }
 
+/* bf16 in binary32: a sum of two bf16 numbers survives rounding to binary32 first (24 >= 2 8 + 2),
+ * a product has 16 bits and is exact, or lies below 2^-126, where it could be moved onto a tie of
+ * the bf16 grid only if it had more than 16; above 2^128 both ways give Inf. */
+GKA_INLINE bool arith_carried_by_float(const gka_policy *P) {
+    return P->rounding == GKA_NEAREST_EVEN && !P->fused && P->accumulator.p == 8 &&
+           P->accumulator.emin == -126 && P->accumulator.emax == 127 && P->accumulator.subnormals &&
+           P->accumulator.overflow == GKA_OVERFLOW_IEEE &&
+           arith_same_format(&P->storage, &P->accumulator) &&
+           arith_same_format(&P->operand, &P->accumulator) &&
+           arith_same_format(&P->product, &P->accumulator);
+}
+
 /* S[C], a number of the accumulator format on its way to memory */
 GKA_INLINE double arith_store(const gka_policy *P, double x, uint64_t at) {
     return arith_same_format(&P->storage, &P->accumulator) ? x : arith_fit(P, &P->storage, x, at);

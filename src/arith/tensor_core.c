@@ -313,7 +313,9 @@ static float step(const gka_tensor_core *core, gka_mma_input input, const float 
         y[i] = flushed_input(core, gka_mma_input_format(input), b[i * stride]);
     }
     c = flushed_input(core, result_formats[core->result], c);
-    if (special(core, x, y, c, &infinite))
+    /* sums of binary32 numbers have infinities and NaN as IEEE has them, overflow included */
+    const bool ieee = core->sum == GKA_SUM_PAIRS || core->sum == GKA_SUM_CHAINS;
+    if (!ieee && special(core, x, y, c, &infinite))
         return infinite;
     switch (core->sum) {
     case GKA_SUM_EXACT: return step_exact(core, input, x, y, c);

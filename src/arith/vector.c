@@ -1,6 +1,8 @@
 /* vector.c - the operations of an arithmetic at work: position in the random stream, and the table
  * of kernels this processor runs. */
+#define ARITH_LANES gka_arith_lanes_baseline
 #include "arith/kernels.h"
+#include "arith/lanes.h"
 #include "arith/scalar.h"
 
 #include <assert.h>
@@ -28,6 +30,16 @@ void gka_arith_kernels_all(const arith_kernels *tables[4]) {
         tables[count++] = &gka_arith_kernels_avx512;
 #endif
     tables[count] = NULL;
+}
+
+bool gka_arith_in_lanes(const gka_policy *policy) {
+    const gka_format *const formats[] = {&policy->storage, &policy->operand, &policy->product,
+                                         &policy->accumulator};
+    for (int i = 0; i < 4; i++)
+        if (formats[i]->p > 25 || formats[i]->emin < -400 || formats[i]->emax > 400 ||
+            !formats[i]->subnormals)
+            return false;
+    return true;
 }
 
 void gka_arith_start(gka_arith *A, const gka_policy *policy, uint64_t stream) {
@@ -72,25 +84,36 @@ double gka_arith_fma(gka_arith *A, double a, double b, double c) {
     return arith_fma(&A->policy, &A->policy.accumulator, a, b, c, take(A, 4));
 }
 
+/* n numbers as they lie in memory. */
+static void stored(const gka_arith *A, int64_t n, double *out) {
+    if (A->policy.blocks)
+        gka_block_round(A->policy.blocks, (size_t)n, out, out, NULL);
+}
+
 void gka_arith_store(gka_arith *A, int64_t n, const double *x, double *out) {
     gka_arith_kernels_best()->store(&A->policy, A->kernel, take(A, 4 * n), n, x, out);
+    stored(A, n, out);
 }
 
 void gka_arith_operand(gka_arith *A, int64_t n, const double *x, double *out) {
     gka_arith_kernels_best()->operand(&A->policy, A->kernel, take(A, 4 * n), n, x, out);
+    stored(A, n, out);
 }
 
 void gka_arith_scale(gka_arith *A, int64_t n, double a, const double *x, double *out) {
     gka_arith_kernels_best()->scale(&A->policy, A->kernel, take(A, 4 * n), n, a, x, out);
+    stored(A, n, out);
 }
 
 void gka_arith_axpby(gka_arith *A, int64_t n, double a, const double *x, double b, const double *y,
                      double *out) {
     gka_arith_kernels_best()->axpby(&A->policy, A->kernel, take(A, 4 * n), n, a, x, b, y, out);
+    stored(A, n, out);
 }
 
 void gka_arith_divide(gka_arith *A, int64_t n, const double *x, const double *y, double *out) {
     gka_arith_kernels_best()->divide(&A->policy, A->kernel, take(A, 4 * n), n, x, y, out);
+    stored(A, n, out);
 }
 
 double gka_arith_dot(gka_arith *A, int64_t n, const double *x, const double *y) {
@@ -105,16 +128,19 @@ void gka_arith_matvec(gka_arith *A, int64_t n, int64_t m, const double *M, const
                       double *y) {
     gka_arith_kernels_best()->matvec(&A->policy, A->kernel, take(A, n * (4 * m + 4) + m), n, m, M,
                                      m, 1, x, y);
+    stored(A, n, y);
 }
 
 void gka_arith_matvec_t(gka_arith *A, int64_t n, int64_t m, const double *M, const double *x,
                         double *y) {
     gka_arith_kernels_best()->matvec(&A->policy, A->kernel, take(A, m * (4 * n + 4) + n), m, n, M,
                                      1, m, x, y);
+    stored(A, m, y);
 }
 
 void gka_arith_rank1(gka_arith *A, int64_t n, int64_t m, double c, double *M, double a,
                      const double *x, const double *y) {
     gka_arith_kernels_best()->rank1(&A->policy, A->kernel, take(A, 4 * (n + n * m)), n, m, c, M, a,
                                     x, y);
+    stored(A, n * m, M);
 }

@@ -40,6 +40,7 @@ typedef struct chunk_plan {
     chunk_kind mixed;     /* q' */
     chunk_kind cotangent; /* dq' and dx */
     const gka_device *exact;
+    gka_device eight; /* the profile's, its FP8 unit promoted as the profile says */
 } chunk_plan;
 
 /* One tile of tokens with its gates. */
@@ -52,6 +53,13 @@ typedef struct chunk_tile {
     double *M;                   /* [C,C] */
     double decay;                /* exp(G_n) */
 } chunk_tile;
+
+/* A packed operand, and the scale of each of its rows (left) or columns (right) where it is of
+ * eight bits. */
+typedef struct chunk_packed {
+    void *numbers;
+    double *scales;
+} chunk_packed;
 
 /* The workspace of one worker. */
 typedef struct chunk_work {
@@ -74,14 +82,15 @@ typedef struct chunk_work {
         double *x_prev;         /* three-term */
         double *residual;       /* two-term, conjugate gradients */
     };
-    double *z, *grad;   /* [C,max(D,V)] */
-    double *score, *MS; /* [C,C] */
-    double *row, *row2; /* [max(C,D,V)] */
-    double *x_wait;     /* [C + C_out, D] solved rows the output stage waits for */
-    double *DD;         /* [max(D,V) D] */
-    double *part;       /* one part of an operand before it is packed */
-    void *left, *right; /* packed operands of a single product */
-    void *pack_H, *pack_K, *pack_Kt;
+    double *z, *grad;         /* [C,max(D,V)] */
+    double *score, *MS;       /* [C,C] */
+    double *row, *row2;       /* [max(C,D,V)] */
+    double *x_wait;           /* [C + C_out, D] solved rows the output stage waits for */
+    double *DD;               /* [max(D,V) D] */
+    double *part;             /* one part of an operand before it is packed */
+    double *sum;              /* of a product of eight bits, before its scales */
+    chunk_packed left, right; /* operands of a single product */
+    chunk_packed pack_H, pack_K, pack_Kt;
     int64_t *multiply_adds; /* counts those of matrix products; NULL: nobody asks */
 } chunk_work;
 

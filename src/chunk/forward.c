@@ -15,6 +15,28 @@ static bool is_of(const gka_view *view, gka_dtype dtype) {
     return !view->data || view->dtype == dtype;
 }
 
+static gka_status check_eight_bits(const gka_profile *profile, gka_error *error) {
+    const char *const format = gka_mma_input_name(profile->fp8);
+    const gka_tensor_core *const core = &profile->device->core[profile->fp8];
+    if (core->group == 0 || core->result == GKA_RESULT_FP16)
+        return gka_fail(error, GKA_UNSUPPORTED,
+                        "fp8=%s: %s has no unit for it that gives binary32, as far as is known",
+                        format, profile->device->name);
+    if (!gka_profile_has(profile, GKA_POINT_TENSOR_CORE))
+        return gka_fail(error, GKA_UNSUPPORTED, "fp8=%s: tensor_core=released was expected",
+                        format);
+    if (profile->promote && core->apart)
+        return gka_fail(
+            error, GKA_UNSUPPORTED,
+            "promote=%d: %s itself begins a new sum every %d products of %s; promote=0 was "
+            "expected",
+            profile->promote, profile->device->name, core->apart, format);
+    return profile->promote % core->group == 0
+               ? GKA_OK
+               : gka_fail(error, GKA_UNSUPPORTED, "promote=%d: a multiple of %d was expected on %s",
+                          profile->promote, core->group, profile->device->name);
+}
+
 gka_status gka_chunk_check(const gka_problem *problem, const gka_profile *profile,
                            gka_error *error) {
     const gka_status folded = gka_problem_check_folded(problem, error);
@@ -29,6 +51,11 @@ gka_status gka_chunk_check(const gka_problem *problem, const gka_profile *profil
     if (profile->fp16 &&
         (profile->operand == GKA_OPERAND_SPLIT || profile->store == 2 || profile->handoff == 2))
         return gka_fail(error, GKA_UNSUPPORTED, "inputs=fp16: two parts are of bf16 alone");
+    if (profile->fp8) {
+        const gka_status eight = check_eight_bits(profile, error);
+        if (eight != GKA_OK)
+            return eight;
+    }
     if (profile->device->core[GKA_MMA_BF16].group == 0)
         return GKA_OK;
     const struct {

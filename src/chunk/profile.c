@@ -18,6 +18,7 @@ static const char *const point_texts[] = {
 };
 
 static const char *const operand_names[] = {"bf16", "split", "tf32", "fp16"};
+static const char *const scales_names[GKA_SCALES_COUNT] = {"rows", "powers", "tile", "none"};
 
 /* The kernels and the num_warps in their autotuners' lists, one bit each. */
 static const struct {
@@ -63,6 +64,10 @@ const char *gka_operand_name(gka_operand operand) {
 
 int gka_operand_find(const char *name) {
     return find(operand_names, 4, name);
+}
+
+const char *gka_scales_name(gka_scales scales) {
+    return scales_names[scales];
 }
 
 #define ALL_POINTS ((UINT32_C(1) << GKA_POINT_COUNT) - 1)
@@ -136,6 +141,32 @@ static bool set_warps(gka_profile *profile, const char *name, const char *value,
     return found;
 }
 
+/* fp8, scales and promote, as set_repair. */
+static bool set_eight_bits(gka_profile *profile, const char *name, const char *value,
+                           const char **expected) {
+    if (!strcmp(name, "fp8")) {
+        *expected = "fp8=e4m3 or fp8=e5m2";
+        const int input = gka_mma_input_find(value);
+        profile->fp8 = (gka_mma_input)input;
+        if (input != GKA_MMA_E4M3 && input != GKA_MMA_E5M2)
+            return false;
+        profile->promote = profile->device->core[input].apart ? 0 : 128;
+        return true;
+    }
+    *expected = "fp8 before it";
+    if (profile->fp8 == 0)
+        return false;
+    if (!strcmp(name, "scales")) {
+        *expected = "rows, powers, tile or none";
+        const int scales = find(scales_names, GKA_SCALES_COUNT, value);
+        profile->scales = (gka_scales)scales;
+        return scales >= 0;
+    }
+    *expected = "0, or a number of products up to 65536";
+    profile->promote = 0;
+    return !strcmp(value, "0") || parse_count(value, 1 << 16, &profile->promote);
+}
+
 /* Whether `value` is one for the repair `name`; expected: NULL when there is no such repair. */
 static bool set_repair(gka_profile *profile, const char *name, const char *value,
                        const char **expected) {
@@ -172,10 +203,15 @@ static bool set_repair(gka_profile *profile, const char *name, const char *value
         return profile->fp16 || !strcmp(value, "bf16");
     }
     if (!strcmp(name, "states")) {
-        *expected = "working or low";
+        *expected = "working, low, or a format of gka formats";
         profile->low_states = !strcmp(value, "low");
-        return profile->low_states || !strcmp(value, "working");
+        profile->state_format = gka_format_find(value);
+        profile->state_blocks = gka_block_format_find(value);
+        return profile->low_states || profile->state_format || profile->state_blocks ||
+               !strcmp(value, "working");
     }
+    if (!strcmp(name, "fp8") || !strcmp(name, "scales") || !strcmp(name, "promote"))
+        return set_eight_bits(profile, name, value, expected);
     if (!strcmp(name, "margin")) {
         *expected = "a number from 0 to 1, or 2^-6";
         return parse_margin(value, &profile->margin);
@@ -184,6 +220,8 @@ static bool set_repair(gka_profile *profile, const char *name, const char *value
 }
 
 gka_status gka_profile_set(gka_profile *profile, const char *setting, gka_error *error) {
+    if (!strcmp(setting, "fp8"))
+        setting = "fp8=e4m3";
     const char *const equals = strchr(setting, '=');
     char name[32] = {0};
     if (!equals || (size_t)(equals - setting) >= sizeof name)

@@ -68,6 +68,9 @@ void gka_chunk_plan_init(chunk_plan *plan, const gka_problem *problem, const gka
         plan->warps[i] = profile->num_warps[i] ? profile->num_warps[i] : 4;
     plan->a = w(chunk_has(plan, GKA_POINT_PARAMETERS), problem->ridge_ratio);
     plan->s = w(chunk_has(plan, GKA_POINT_PARAMETERS), problem->scale);
+    plan->eight = *profile->device;
+    if (profile->fp8 && profile->promote)
+        plan->eight.core[profile->fp8].apart = profile->promote;
 }
 
 void *gka_chunk_take(chunk_bump *bump, size_t count, size_t size) {
@@ -90,7 +93,11 @@ void gka_chunk_work_layout(const chunk_plan *plan, chunk_bump *bump, chunk_work 
     const int64_t most = (max_of(C, max_of(D, V)) + 15) / 16 * 16;
     const size_t packed = gka_mma_right_size(plan->exact, GKA_MMA_WORKING, most, most);
     const size_t packed32 = gka_mma_right_size(plan->profile.device, GKA_MMA_BF16, most, most);
-    const size_t pack = max_size(packed, packed32);
+    const gka_mma_input fp8 = plan->profile.fp8;
+    const size_t packed8 = fp8 ? gka_mma_right_size(&plan->eight, fp8, most, most) : 0;
+    const size_t pack = max_size(max_size(packed, packed32), packed8);
+    chunk_packed *const operands[] = {&work->left, &work->right, &work->pack_H, &work->pack_K,
+                                      &work->pack_Kt};
     chunk_tile *const tile = &work->tile;
     tile->q = take(bump, C, D);
     tile->k = take(bump, C, D);
@@ -124,11 +131,11 @@ void gka_chunk_work_layout(const chunk_plan *plan, chunk_bump *bump, chunk_work 
     work->x_wait = take(bump, plan->C + plan->C_out, D);
     work->DD = take(bump, max_of(D, V), D);
     work->part = take(bump, most, most);
-    work->left = gka_chunk_take(bump, pack, 1);
-    work->right = gka_chunk_take(bump, pack, 1);
-    work->pack_H = gka_chunk_take(bump, pack, 1);
-    work->pack_K = gka_chunk_take(bump, pack, 1);
-    work->pack_Kt = gka_chunk_take(bump, pack, 1);
+    work->sum = take(bump, fp8 ? most : 0, most);
+    for (size_t i = 0; i < sizeof operands / sizeof *operands; i++) {
+        operands[i]->numbers = gka_chunk_take(bump, pack, 1);
+        operands[i]->scales = take(bump, fp8 ? most : 0, 1);
+    }
     work->multiply_adds = NULL;
 }
 
@@ -196,7 +203,7 @@ void gka_chunk_round_rows(chunk_kind kind, int64_t n, const double *x, double *o
 typedef struct unit {
     const gka_device *device;
     gka_mma_input input;
-    bool round;
+    bool round, eight; /* eight: operands of eight bits, with scales */
 } unit;
 
 static unit product_unit(const chunk_plan *plan, chunk_kind left, chunk_kind right) {
@@ -208,11 +215,59 @@ static unit product_unit(const chunk_plan *plan, chunk_kind left, chunk_kind rig
     const gka_device *const device = plan->profile.device;
     const chunk_kind finer = left > right ? left : right;
     const bool core = chunk_has(plan, GKA_POINT_TENSOR_CORE);
+    if (core && plan->profile.fp8 && finer == plan->low && left == right)
+        return (unit){&plan->eight, plan->profile.fp8, false, true};
     if (core && finer != CHUNK_WORKING)
-        return (unit){device, inputs[finer], false};
+        return (unit){device, inputs[finer], false, false};
     if (plan->f32 && (core || !plan->hardware))
-        return (unit){device, GKA_MMA_WORKING, false};
-    return (unit){plan->exact, GKA_MMA_WORKING, plan->f32};
+        return (unit){device, GKA_MMA_WORKING, false, false};
+    return (unit){plan->exact, GKA_MMA_WORKING, plan->f32, false};
+}
+
+/* The scale of numbers whose largest size is m. */
+static double eight_scale(gka_scales scales, const gka_format *format, double m) {
+    if (!isfinite(m))
+        return (double)NAN;
+    double s = w(true, m / format->max_finite);
+    int exponent;
+    if (scales == GKA_SCALES_POWERS && frexp(s, &exponent) > .5)
+        s = ldexp(1, exponent);
+    return scales == GKA_SCALES_NONE || m == 0 ? 1 : s > 0 ? s : 0x1p-149;
+}
+
+/* `lines` lines of n numbers each, (i, j) at a[i line + j next], divided by their scales and
+ * rounded to eight bits, to memory in the same order; NaN where a line has a number that is not
+ * finite. */
+static void eight_bits(const chunk_plan *plan, int64_t lines, int64_t n, const double *a,
+                       ptrdiff_t line, ptrdiff_t next, double *memory, double *scale) {
+    const gka_scales scales = plan->profile.scales;
+    const gka_format *const format = plan->profile.fp8 == GKA_MMA_E4M3 ? &gka_e4m3 : &gka_e5m2;
+    double most = 0;
+    for (int64_t i = 0; i < lines; i++) {
+        double m = 0;
+        for (int64_t j = 0; j < n; j++) {
+            const double size = fabs(a[i * line + j * next]);
+            m = size > m || isnan(size) ? size : m;
+        }
+        most = m > most || isnan(m) ? m : most;
+        scale[i] = eight_scale(scales, format, m);
+    }
+    for (int64_t i = 0; i < lines; i++) {
+        if (scales == GKA_SCALES_TILE)
+            scale[i] = eight_scale(scales, format, most);
+        for (int64_t j = 0; j < n; j++)
+            memory[i * n + j] = gka_round_core(format, GKA_NEAREST_EVEN,
+                                               w(true, a[i * line + j * next] / scale[i]), 0);
+    }
+}
+
+/* C = fma(s_i s_j, sum, C) in binary32 */
+static void scale_sums(const chunk_work *work, int64_t M, int64_t N, const double *left,
+                       const double *right, double *c, int64_t ldc) {
+    for (int64_t i = 0; i < M; i++)
+        for (int64_t j = 0; j < N; j++)
+            c[i * ldc + j] =
+                fma_w(true, w(true, left[i] * right[j]), work->sum[i * N + j], c[i * ldc + j]);
 }
 
 static void round_rows(bool f32, int64_t M, int64_t N, double *c, int64_t ldc) {
@@ -244,16 +299,26 @@ static gka_matrix part_of(unit u, chunk_kind kind, int part, int64_t M, int64_t 
     return (gka_matrix){memory, N, 1};
 }
 
-static void pack_left(const chunk_work *work, unit u, chunk_kind kind, int part, int64_t M,
-                      int64_t K, gka_matrix a) {
-    gka_mma_pack_left(u.device, u.input, M, K, part_of(u, kind, part, M, K, a, work->part),
-                      work->left);
+static void pack_left(const chunk_plan *plan, const chunk_work *work, unit u, chunk_kind kind,
+                      int part, int64_t M, int64_t K, gka_matrix a) {
+    if (u.eight) {
+        eight_bits(plan, M, K, a.data, a.row, a.column, work->part, work->left.scales);
+        a = (gka_matrix){work->part, K, 1};
+    } else {
+        a = part_of(u, kind, part, M, K, a, work->part);
+    }
+    gka_mma_pack_left(u.device, u.input, M, K, a, work->left.numbers);
 }
 
-static void pack_right(const chunk_work *work, unit u, chunk_kind kind, int part, int64_t K,
-                       int64_t N, gka_matrix b, void *packed) {
-    gka_mma_pack_right(u.device, u.input, K, N, part_of(u, kind, part, K, N, b, work->part),
-                       packed);
+static void pack_right(const chunk_plan *plan, const chunk_work *work, unit u, chunk_kind kind,
+                       int part, int64_t K, int64_t N, gka_matrix b, const chunk_packed *packed) {
+    if (u.eight) {
+        eight_bits(plan, N, K, b.data, b.column, b.row, work->part, packed->scales);
+        b = (gka_matrix){work->part, 1, K};
+    } else {
+        b = part_of(u, kind, part, K, N, b, work->part);
+    }
+    gka_mma_pack_right(u.device, u.input, K, N, b, packed->numbers);
 }
 
 static void count(const chunk_work *work, int64_t multiply_adds) {
@@ -261,15 +326,28 @@ static void count(const chunk_work *work, int64_t multiply_adds) {
         *work->multiply_adds += multiply_adds;
 }
 
+/* C += the packed left operand times `packed`. */
+static void multiply_add(const chunk_work *work, unit u, int64_t M, int64_t N, int64_t K,
+                         const chunk_packed *packed, double *c, int64_t ldc) {
+    if (u.eight) {
+        memset(work->sum, 0, (size_t)(M * N) * sizeof *work->sum);
+        gka_mma_packed(u.device, u.input, M, N, K, work->left.numbers, packed->numbers, work->sum,
+                       N);
+        scale_sums(work, M, N, work->left.scales, packed->scales, c, ldc);
+    } else {
+        gka_mma_packed(u.device, u.input, M, N, K, work->left.numbers, packed->numbers, c, ldc);
+    }
+    count(work, M * N * K);
+}
+
 /* C += A B, B of kind `right`, not in two parts, packed before. */
 static void multiply_packed(const chunk_plan *plan, const chunk_work *work, chunk_kind left,
                             chunk_kind right, int64_t M, int64_t N, int64_t K, const double *a,
-                            const void *packed, double *c) {
+                            const chunk_packed *packed, double *c) {
     const unit u = product_unit(plan, left, right);
     for (int part = parts_of(u, left) - 1; part >= 0; part--) {
-        pack_left(work, u, left, part, M, K, (gka_matrix){a, K, 1});
-        gka_mma_packed(u.device, u.input, M, N, K, work->left, packed, c, N);
-        count(work, M * N * K);
+        pack_left(plan, work, u, left, part, M, K, (gka_matrix){a, K, 1});
+        multiply_add(work, u, M, N, K, packed, c, N);
     }
     round_rows(u.round, M, N, c, N);
 }
@@ -282,10 +360,9 @@ void gka_chunk_multiply(const chunk_plan *plan, const chunk_work *work, chunk_ki
         for (int j = parts_of(u, right) - 1; j >= 0; j--) {
             if (i == 1 && j == 1)
                 continue;
-            pack_left(work, u, left, i, M, K, a);
-            pack_right(work, u, right, j, K, N, b, work->right);
-            gka_mma_packed(u.device, u.input, M, N, K, work->left, work->right, c, ldc);
-            count(work, M * N * K);
+            pack_left(plan, work, u, left, i, M, K, a);
+            pack_right(plan, work, u, right, j, K, N, b, &work->right);
+            multiply_add(work, u, M, N, K, &work->right, c, ldc);
         }
     round_rows(u.round, M, N, c, ldc);
 }
@@ -516,30 +593,30 @@ static void apply(const chunk_plan *plan, const chunk_work *work, const double *
     const int64_t C = tile->C, D = plan->D;
     double *const score = work->score;
     memset(y, 0, (size_t)(C * D) * sizeof(double));
-    multiply_packed(plan, work, plan->operand, plan->snapshot, C, D, D, scaled, work->pack_H, y);
+    multiply_packed(plan, work, plan->operand, plan->snapshot, C, D, D, scaled, &work->pack_H, y);
     if (scale_after)
         for (int64_t t = 0; t < C; t++)
             for (int64_t i = 0; i < D; i++)
                 y[t * D + i] = w(plan->f32, y[t * D + i] * tile->expG[t]);
 
     memset(score, 0, (size_t)(C * C) * sizeof(double));
-    multiply_packed(plan, work, plan->rows, plan->keys, C, C, D, rows, work->pack_Kt, score);
+    multiply_packed(plan, work, plan->rows, plan->keys, C, C, D, rows, &work->pack_Kt, score);
     for (int64_t i = 0; i < C * C; i++)
         score[i] = w(plan->f32, score[i] * tile->M[i]);
     gka_chunk_round_rows(plan->score, C * C, score, score);
     place_terms(plan, C, C, score);
-    multiply_packed(plan, work, plan->score, plan->keys, C, D, C, score, work->pack_K, y);
+    multiply_packed(plan, work, plan->score, plan->keys, C, D, C, score, &work->pack_K, y);
 }
 
 static void pack_solver(const chunk_plan *plan, const chunk_work *work) {
     const chunk_tile *const tile = &work->tile;
     const int64_t C = tile->C, D = plan->D;
-    pack_right(work, product_unit(plan, plan->operand, plan->snapshot), plan->snapshot, 0, D, D,
-               (gka_matrix){work->H0, D, 1}, work->pack_H);
-    pack_right(work, product_unit(plan, plan->rows, plan->keys), plan->keys, 0, D, C,
-               (gka_matrix){tile->k_dot, 1, D}, work->pack_Kt);
-    pack_right(work, product_unit(plan, plan->score, plan->keys), plan->keys, 0, C, D,
-               (gka_matrix){tile->k_right, D, 1}, work->pack_K);
+    pack_right(plan, work, product_unit(plan, plan->operand, plan->snapshot), plan->snapshot, 0, D,
+               D, (gka_matrix){work->H0, D, 1}, &work->pack_H);
+    pack_right(plan, work, product_unit(plan, plan->rows, plan->keys), plan->keys, 0, D, C,
+               (gka_matrix){tile->k_dot, 1, D}, &work->pack_Kt);
+    pack_right(plan, work, product_unit(plan, plan->score, plan->keys), plan->keys, 0, C, D,
+               (gka_matrix){tile->k_right, D, 1}, &work->pack_K);
 }
 
 /* The rows of x and of exp(G_t) x as the products read them. */
@@ -741,6 +818,10 @@ void gka_chunk_state(const chunk_plan *plan, chunk_work *work, double *S, const 
     for (int64_t i = 0; !plan->hardware && W == tile->k && i < D; i++)
         for (int64_t j = 0; j < i; j++)
             S[i * D + j] = S[j * D + i];
+    if (plan->profile.state_format)
+        gka_round_array(plan->profile.state_format, GKA_NEAREST_EVEN, 0, 0, (size_t)(D * N), S, S);
+    if (plan->profile.state_blocks)
+        gka_block_round(plan->profile.state_blocks, (size_t)(D * N), S, S, NULL);
 }
 
 void gka_chunk_handed(const chunk_plan *plan, int64_t n, double *S) {

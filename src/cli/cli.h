@@ -219,5 +219,15 @@ int cli_outcome(cli *c, gka_status status, const gka_error *error);
 int cli_kernel(cli *c, const char *name, int form, const cli_texts *settings, gka_kernel *kernel);
 /* A kernel of --oracle: certified, fp64, mpfr or mpfr/BITS. */
 int cli_oracle(cli *c, const char *name, gka_kernel *kernel);
+/* Refuses a kernel on a device whose rule is unchecked without the option --unchecked, and that
+ * option where no kernel is on one. Prints and returns the exit code, or CLI_GOOD. */
+int cli_kernels_checked(cli *c, const gka_kernel *kernels, size_t count);
+#define CLI_UNCHECKED                                                                              \
+    {                                                                                              \
+        "unchecked", 0, CLI_FLAG, NULL,                                                            \
+            .help =                                                                                \
+                "take a device whose rule was compared with nothing outside this project (gka "    \
+                "devices)"                                                                         \
+    }
 
 #endif

@@ -302,6 +302,7 @@ int cli_condition(cli *c) {
     const cli_option options[] = {
         {"emulate", 0, CLI_TEXT, &r.emulate, .value = "KERNEL",
          .help = "judge what this kernel would compute: h100/two-term, cuda, tokens/fp32, ..."},
+        CLI_UNCHECKED,
         {"form", 0, CLI_CHOICE, &form, .value = "FORM", .choices = CLI_FORMS,
          .help = "form of the iteration that is emulated: three-term, two-term, cg, "
                  "cg-consistent"},
@@ -326,7 +327,13 @@ int cli_condition(cli *c) {
     r.path = file == NULL ? "made up" : file;
     if ((code = check_names(c, &r.tensors)) != CLI_GOOD)
         return code;
-    code = r.emulate != NULL ? cli_kernel(c, r.emulate, form, &settings, &r.kernel) : CLI_GOOD;
+    if (r.emulate != NULL) {
+        code = cli_kernel(c, r.emulate, form, &settings, &r.kernel);
+        if (code == CLI_GOOD)
+            code = cli_kernels_checked(c, &r.kernel, 1);
+    } else if (cli_given(c, "unchecked")) {
+        code = cli_fail(c, "--unchecked: --emulate=KERNEL was expected with it");
+    }
     if (code == CLI_GOOD)
         code = cli_json_open(c, json, &r.json);
     if (code == CLI_GOOD)

@@ -1,11 +1,13 @@
 /* devices.c - gka devices: the matrix units as a table; which of them, or which parameters, gave
  * the results of a probe file. */
 #include "cli/cli.h"
+#include "cli/json.h"
 #include "gka/arith.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 static const char notes[] =
     "A unit adds `group` products a step. E is the largest exponent among them and the "
@@ -20,6 +22,8 @@ static const char notes[] =
     "(without\n"
     "tiles: one), d = c + a b^T as hardware computed it (NAME.o in place of NAME.d: b is "
     "[tiles,K,N]).\n"
+    "A search of parameters ends after --limit seconds for each set; then the nearest so far is "
+    "named.\n"
     "Types BF16, F16, F8_E4M3, F8_E5M2, and F32 for tf32; c and d F32 or F16. Integer types hold\n"
     "encodings: --input says of what; of U8 it is e4m3 otherwise. Exit code 1: of some set neither "
     "a\n"
@@ -296,8 +300,15 @@ static void name_presets(set *s, const found *best, char names[256]) {
         snprintf(names + at, 256 - at, ", apart %d", best->core.apart);
 }
 
-/* Groups, bits, results and orders; floors of the one that is nearest. */
-static void search(set *s, found *best) {
+static double seconds(void) {
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+/* Groups, bits, results and orders; floors of the one that is nearest. False: the time was up. */
+static bool search(set *s, double limit, found *best) {
+    const double end = seconds() + limit;
     for (gka_sum sum = 0; sum < GKA_SUM_COUNT; sum++)
         for (int group = 1; group <= GKA_GROUP_MOST; group *= 2)
             for (int bits = 10; bits <= 36; bits++)
@@ -305,6 +316,8 @@ static void search(set *s, found *best) {
                     for (gka_k_order order = 0; order < GKA_K_ORDER_COUNT; order++)
                         for (int flush = 0; flush < 2; flush++) {
                             const bool has_bits = sum == GKA_SUM_CUT || sum == GKA_SUM_FLOORED;
+                            if (seconds() > end)
+                                return false;
                             if (best->differ == 0 || (!has_bits && bits > 10))
                                 continue;
                             try_promoted(s, NULL,
@@ -321,8 +334,11 @@ static void search(set *s, found *best) {
     for (int floor = -160; floor <= 0 && best->differ > 0; floor++) {
         gka_tensor_core core = nearest;
         core.floor = floor;
+        if (seconds() > end)
+            return false;
         try_core(s, NULL, core, best);
     }
+    return true;
 }
 
 /* ---- --fit --------------------------------------------------------------------------------- */
@@ -335,77 +351,114 @@ static void describe(const gka_tensor_core *core, char text[256]) {
              besides);
 }
 
-/* A row of the table; whether something gives all bits. */
-static bool fit_set(cli_table *table, set *s) {
+/* What is reported: a row for each set, as a table and as JSON. */
+typedef struct fitting {
+    cli *c;
+    double limit;
+    cli_table table;
+    cli_builder sets;
+    bool all; /* of every set something gives all bits */
+} fitting;
+
+static void add_json(fitting *f, const set *s, const found *preset, const char *presets,
+                     const found *best, const char *parameters, bool whole) {
+    cli_builder o = {json_object(), true};
+    cli_put(&o, "name", cli_json_text(s->name));
+    cli_put(&o, "input", cli_json_text(gka_mma_input_name(s->input)));
+    cli_put(&o, "K", json_integer(s->K));
+    cli_put(&o, "results", json_integer(s->tiles * s->M * s->N));
+    cli_put(&o, "presets", preset->differ < 0 ? json_null() : cli_json_text(presets));
+    cli_put(&o, "presets_differ", preset->differ < 0 ? json_null() : json_integer(preset->differ));
+    cli_put(&o, "parameters", parameters ? cli_json_text(parameters) : json_null());
+    cli_put(&o, "parameters_differ", parameters ? json_integer(best->differ) : json_null());
+    cli_put(&o, "search_ended", json_boolean(whole));
+    f->sets.good &= o.good;
+    cli_append(&f->sets, o.value);
+}
+
+static void fit_set(fitting *f, set *s) {
     found best = {.differ = -1}, preset;
+    cli_table *const table = &f->table;
     try_presets(s, &best);
     preset = best;
-    if (best.differ != 0)
-        search(s, &best);
-    const long long results = (long long)(s->tiles * s->M * s->N);
-    char text[256];
+    const bool whole = best.differ == 0 || search(s, f->limit, &best);
+    const bool more = best.differ != preset.differ;
+    char presets[256] = "none", parameters[256] = "-";
+    if (preset.differ >= 0)
+        name_presets(s, &preset, presets);
+    if (more)
+        describe(&best.core, parameters);
     cli_cell(table, "%s", s->name);
     cli_cell(table, "%s", gka_mma_input_name(s->input));
     cli_cell(table, "%lld", (long long)s->K);
-    cli_cell(table, "%lld", results);
-    if (preset.differ < 0) {
-        cli_cell(table, "none");
-        cli_cell(table, "-");
-    } else {
-        name_presets(s, &preset, text);
-        cli_cell(table, "%s", text);
-        cli_cell(table, "%lld", (long long)preset.differ);
-    }
-    if (best.differ == preset.differ) {
-        cli_cell(table, "-");
-        cli_cell(table, "-");
-    } else {
-        describe(&best.core, text);
-        cli_cell(table, "%s", text);
-        cli_cell(table, "%lld", (long long)best.differ);
-    }
-    return best.differ == 0;
+    cli_cell(table, "%lld", (long long)(s->tiles * s->M * s->N));
+    cli_cell(table, "%s", presets);
+    cli_cell(table, preset.differ < 0 ? "-" : "%lld", (long long)preset.differ);
+    cli_cell(table, whole ? "%s" : "%s (the time was up)", parameters);
+    cli_cell(table, more ? "%lld" : "-", (long long)best.differ);
+    add_json(f, s, &preset, presets, &best, more ? parameters : NULL, whole);
+    f->all &= best.differ == 0;
 }
 
-static int fit(cli *c, const char *path, int input) {
-    gka_error error = {0};
-    gka_file *file;
-    if (gka_file_open(path, &file, &error) != GKA_OK)
-        return cli_report(c, &error);
-    static const char *const headings[] = {"<set",     "<input", "K",           "results",
-                                           "<presets", "differ", "<parameters", "differ"};
-    cli_table table;
-    cli_table_start(&table, headings, sizeof headings / sizeof *headings);
+/* Every set of the file. Returns an exit code. */
+static int fit_file(fitting *f, const gka_file *file, int input) {
     int code = CLI_GOOD, sets = 0;
-    bool all = true;
     for (size_t i = 0; i < gka_file_count(file) && code == CLI_GOOD; i++) {
         const gka_tensor *const d = gka_file_tensor(file, i);
         const size_t length = strlen(d->name);
         if (length < 3 || d->name[length - 2] != '.' || !strchr("do", d->name[length - 1]))
             continue;
         set s;
-        code = read_set(c, file, d, input, &s);
+        code = read_set(f->c, file, d, input, &s);
         if (code == CLI_GOOD)
-            all &= fit_set(&table, &s);
+            fit_set(f, &s);
         free_set(&s);
         sets++;
     }
-    gka_file_close(file);
-    if (code == CLI_GOOD && sets == 0)
-        code = cli_fail(c, "%s: no tensor NAME.d or NAME.o: expected sets a, b, c, d", path);
+    return code == CLI_GOOD && sets == 0
+               ? cli_fail(f->c, "%s: no tensor NAME.d or NAME.o: expected sets a, b, c, d",
+                          gka_file_path(file))
+               : code;
+}
+
+static int fit(cli *c, const char *path, int input, double limit, const char *json_path) {
+    static const char *const headings[] = {"<set",     "<input", "K",           "results",
+                                           "<presets", "differ", "<parameters", "differ"};
+    gka_error error = {0};
+    gka_file *file;
+    cli_json json;
+    if (gka_file_open(path, &file, &error) != GKA_OK)
+        return cli_report(c, &error);
+    fitting f = {.c = c, .limit = limit, .all = true};
+    int code = cli_json_open(c, json_path, &json);
     if (code != CLI_GOOD) {
-        cli_table_drop(&table);
+        gka_file_close(file);
         return code;
     }
-    return cli_table_print(&table, c->out) != GKA_OK ? cli_out_of_memory(c)
-           : all                                     ? CLI_GOOD
-                                                     : CLI_FAILS;
+    f.sets = (cli_builder){json_array(), true};
+    cli_table_start(&f.table, headings, sizeof headings / sizeof *headings);
+    code = fit_file(&f, file, input);
+    gka_file_close(file);
+    if (code != CLI_GOOD || cli_json_takes_stdout(&json))
+        cli_table_drop(&f.table);
+    else if (cli_table_print(&f.table, c->out) != GKA_OK)
+        code = cli_out_of_memory(c);
+    if (code == CLI_GOOD && json_path != NULL) {
+        cli_builder o = {json_object(), f.sets.good};
+        cli_put(&o, "file", cli_json_text(path));
+        cli_put(&o, "sets", json_incref(f.sets.value));
+        code = cli_json_close(c, &json, o.value, o.good);
+    }
+    json_decref(f.sets.value);
+    cli_json_abandon(&json);
+    return code != CLI_GOOD ? code : f.all ? CLI_GOOD : CLI_FAILS;
 }
 
 int cli_devices(cli *c) {
     static const cli_help help = {.notes = notes};
-    const char *path = NULL;
+    const char *path = NULL, *json = NULL;
     int input = -1;
+    double limit = 60;
     const cli_option options[] = {
         {.name = "fit",
          .kind = CLI_TEXT,
@@ -417,11 +470,25 @@ int cli_devices(cli *c) {
          .target = &input,
          .choices = "bf16|fp16|tf32|e4m3|e5m2",
          .help = "what the integers of FILE encode"},
+        {.name = "limit",
+         .kind = CLI_REAL,
+         .target = &limit,
+         .value = "SECONDS",
+         .low = 1e-3,
+         .high = 1e6,
+         .help = "how long parameters are searched for a set (60)"},
+        {.name = "json",
+         .kind = CLI_TEXT,
+         .target = &json,
+         .value = "OUT",
+         .help = "with --fit: the rows as JSON; - is standard output"},
         {.kind = CLI_END}};
     int code;
     if (!cli_parse(c, &help, options, &code))
         return code;
-    if (!path && input >= 0)
-        return cli_fail(c, "--input is of --fit alone");
-    return path ? fit(c, path, input) : print_table(c);
+    static const char *const of_fit[] = {"input", "limit", "json", NULL};
+    for (const char *const *name = of_fit; !path && *name; name++)
+        if (cli_given(c, *name))
+            return cli_fail(c, "--%s is of --fit alone", *name);
+    return path ? fit(c, path, input, limit, json) : print_table(c);
 }

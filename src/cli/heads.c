@@ -214,6 +214,8 @@ int cli_kernels_read(cli *c, const char *text, int form, const cli_texts *settin
         kernels->name[kernels->count] = name;
         code = cli_kernel(c, name, form, settings, &kernels->kernel[kernels->count++]);
     }
+    if (code == CLI_GOOD && kernels->count > 0)
+        code = cli_kernels_checked(c, kernels->kernel, kernels->count);
     return code;
 }
 
@@ -281,15 +283,19 @@ static int predict_one(cli *c, cli_problem *problem, void *context) {
             for (size_t k = 0; k < kernels; k++)
                 values[(n * OUTPUTS + i) * kernels + k] =
                     distance[(n * kernels + k) * OUTPUTS + i] / size[n * OUTPUTS + i];
-    char text[512];
+    char text[1024];
     int at = snprintf(text, sizeof text, "B %lld, T %lld, H %lld, D %lld; ridge_ratio %g;",
                       (long long)q->B, (long long)q->T, (long long)q->H, (long long)q->D,
                       q->ridge_ratio);
-    for (size_t k = 0; k < kernels && at > 0 && at < (int)sizeof text; k++)
-        at += kernels == 1 ? snprintf(text + at, sizeof text - (size_t)at, " emulated: %.60s",
-                                      p->kernels.name[k])
-                           : snprintf(text + at, sizeof text - (size_t)at, "%s %zu = %.60s",
-                                      k == 0 ? "" : ",", k + 1, p->kernels.name[k]);
+    for (size_t k = 0; k < kernels && at > 0 && at < (int)sizeof text; k++) {
+        const char *const others = gka_kernel_borrows(&p->kernels.kernel[k])
+                                       ? " (exp, division and root as another device's)"
+                                       : "";
+        at += kernels == 1 ? snprintf(text + at, sizeof text - (size_t)at, " emulated: %.60s%s",
+                                      p->kernels.name[k], others)
+                           : snprintf(text + at, sizeof text - (size_t)at, "%s %zu = %.60s%s",
+                                      k == 0 ? "" : ",", k + 1, p->kernels.name[k], others);
+    }
     if (code == CLI_GOOD)
         code = cli_heads_add(&p->heads, problem->label, text, q->N, q->H, values);
     gka_free(distance);

@@ -73,6 +73,22 @@ int cli_kernel(cli *c, const char *name, int form, const cli_texts *settings, gk
     return status == GKA_OK ? CLI_GOOD : cli_report(c, &error);
 }
 
+int cli_kernels_checked(cli *c, const gka_kernel *kernels, size_t count) {
+    bool any = false;
+    for (size_t i = 0; i < count; i++) {
+        const gka_device *const device = gka_kernel_unchecked(&kernels[i]);
+        any |= device != NULL;
+        if (device != NULL && !cli_given(c, "unchecked"))
+            return cli_fail(c,
+                            "%s: the rule of %s is derived from descriptions and unchecked: "
+                            "--unchecked was expected with it",
+                            kernels[i].name, device->name);
+    }
+    return any || !cli_given(c, "unchecked")
+               ? CLI_GOOD
+               : cli_fail(c, "--unchecked: an emulated device without a checked rule was expected");
+}
+
 int cli_oracle(cli *c, const char *name, gka_kernel *kernel) {
     gka_error error = {0};
     char hint[96];

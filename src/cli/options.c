@@ -159,7 +159,8 @@ static int add_text(cli *c, cli_texts *texts, char *text) {
 
 static int set(cli *c, const cli_option *option, const char *given) {
     if (option->kind == CLI_FLAG) {
-        *(bool *)option->target = true;
+        if (option->target != NULL) /* NULL: cli_given is asked */
+            *(bool *)option->target = true;
         return CLI_GOOD;
     }
     const bool bare = option->bare != NULL && (given == NULL || given[0] == '\0');

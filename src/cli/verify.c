@@ -659,13 +659,16 @@ static int check_json(request *r, const char *json) {
 }
 
 static int parse_kernel(request *r, int form, const cli_texts *settings) {
-    if (r->emulate == NULL && cli_given(r->c, "form"))
-        return cli_fail(r->c, "--form: --emulate=NAME was expected with it");
+    if (r->emulate == NULL && (cli_given(r->c, "form") || cli_given(r->c, "unchecked")))
+        return cli_fail(r->c, "--%s: --emulate=NAME was expected with it",
+                        cli_given(r->c, "form") ? "form" : "unchecked");
     if (r->emulate == NULL)
         return settings->count > 0 ? cli_fail(r->c, "--set: --emulate=NAME was expected with it")
                                    : CLI_GOOD;
     r->automatic = strcmp(r->emulate, "h100/auto") == 0;
-    return cli_kernel(r->c, r->automatic ? "h100" : r->emulate, form, settings, &r->kernel);
+    const int code =
+        cli_kernel(r->c, r->automatic ? "h100" : r->emulate, form, settings, &r->kernel);
+    return code == CLI_GOOD ? cli_kernels_checked(r->c, &r->kernel, 1) : code;
 }
 
 static int judge(request *r, const char *json) {
@@ -691,6 +694,7 @@ static const char *needless(const request *r) {
            : r->emulate != NULL           ? "emulate"
            : cli_given(r->c, "form")      ? "form"
            : cli_given(r->c, "set")       ? "set"
+           : cli_given(r->c, "unchecked") ? "unchecked"
                                           : NULL;
 }
 
@@ -754,8 +758,9 @@ int cli_verify(cli *c) {
         {"tolerance", 0, CLI_TEXTS, &r.tolerance_texts, .value = "NAME=VALUE",
          .help = "require rel_err <= VALUE of the tensor NAME; may be repeated"},
         {"emulate", 0, CLI_TEXT, &r.emulate, .value = "K[,K2..]",
-         .help = "emulate kernels too: h100, h100/two-term, cuda, tokens/fp32, ... "
+         .help = "emulate kernels too: h100, h100/two-term, a100, h100/fp8, cuda, tokens/fp32, ... "
                  "(gka/kernel.h); without outputs in FILE: what they would lose"},
+        CLI_UNCHECKED,
         {"per-head", 0, CLI_FLAG, &per_head, .help = "with --emulate: a row for each head"},
         {"csv", 0, CLI_TEXT, &csv, .value = "OUT",
          .help = "with --emulate: the heads' rows as CSV"},

@@ -34,22 +34,28 @@ static size_t block_of(size_t n, size_t done) {
     return n - done < BLOCK ? n - done : BLOCK;
 }
 
-static void stochastic(const gka_format *format, uint64_t seed, uint64_t first, size_t n,
-                       const double *x, double *out) {
-    const gka_format f = *format;
-    uint64_t bits[4];
-    for (size_t i = 0; i < n; i++) {
-        const uint64_t word = (first + i) % 4;
-        if (i == 0 || word == 0)
-            gka_round_random_block(seed, (first + i) / 4, bits);
-        out[i] = gka_round_core(&f, GKA_STOCHASTIC, x[i], bits[word]);
-    }
+/* The random bits cost more than the memory: they are made by all threads. */
+typedef struct encoding {
+    const gka_format *format;
+    uint64_t seed, first;
+    size_t n;
+    const float *x;
+    char *out;
+} encoding;
+enum { PIECE = 1 << 14 };
+
+static void encode_piece(void *context, int64_t index, int worker) {
+    const encoding *const e = context;
+    const size_t at = (size_t)index * PIECE, m = e->n - at < PIECE ? e->n - at : PIECE;
+    (void)worker;
+    best()->encode_stochastic(e->format, e->seed, e->first + at, m, e->x + at,
+                              e->out + at * (size_t)e->format->bits / 8);
 }
 
 void gka_round_array(const gka_format *f, gka_rounding rounding, uint64_t seed, uint64_t first,
                      size_t n, const double *x, double *out) {
     if (rounding == GKA_STOCHASTIC)
-        stochastic(f, seed, first, n, x, out);
+        best()->round_stochastic(f, seed, first, n, x, out);
     else
         best()->round_f64(f, rounding, n, x, out);
 }
@@ -132,9 +138,14 @@ void gka_encode_array(const gka_format *f, gka_rounding rounding, uint64_t seed,
 
 void gka_encode_array_f32(const gka_format *f, gka_rounding rounding, uint64_t seed, uint64_t first,
                           size_t n, const float *x, void *out) {
-    if (rounding != GKA_STOCHASTIC && gka_fits_f32(f) && f->subnormals && f->bits <= 32 &&
-        is_plain(f)) {
-        best()->encode_f32(f, rounding, n, x, out);
+    if (gka_fits_f32(f) && f->subnormals && f->bits <= 32 && is_plain(f)) {
+        encoding whole = {f, seed, first, n, x, out};
+        if (rounding != GKA_STOCHASTIC)
+            best()->encode_f32(f, rounding, n, x, out);
+        else if (n <= 2 * PIECE)
+            best()->encode_stochastic(f, seed, first, n, x, out);
+        else
+            gka_parallel((int64_t)((n + PIECE - 1) / PIECE), encode_piece, &whole);
         return;
     }
     double block[BLOCK]; /* a multiple of 8: each begins at a byte of its own */

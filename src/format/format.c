@@ -31,6 +31,12 @@ const gka_format *gka_format_of_dtype(gka_dtype dtype) {
     case GKA_F16: return &gka_fp16;
     case GKA_F8_E4M3: return &gka_e4m3;
     case GKA_F8_E5M2: return &gka_e5m2;
+    case GKA_F8_E8M0: return &gka_e8m0;
+    case GKA_F8_E4M3FNUZ: return &gka_e4m3fnuz;
+    case GKA_F8_E5M2FNUZ: return &gka_e5m2fnuz;
+    case GKA_F6_E2M3: return &gka_e2m3;
+    case GKA_F6_E3M2: return &gka_e3m2;
+    case GKA_F4: return &gka_e2m1;
     default: return NULL;
     }
 }
@@ -203,6 +209,10 @@ double gka_decode(const gka_format *f, uint64_t pattern) {
 void gka_store_array(gka_dtype dtype, size_t n, const double *x, void *data) {
     const gka_format *const format = gka_format_of_dtype(dtype);
     const size_t size = gka_dtype_size(dtype);
+    if (size == 0) { /* packed bits have no byte order */
+        gka_encode_array(format, GKA_NEAREST_EVEN, 0, 0, n, x, data);
+        return;
+    }
     for (size_t i = 0; i < n; i++)
         gka_store_le((unsigned char *)data + i * size, size,
                      gka_encode(format, gka_round(format, GKA_NEAREST_EVEN, x[i], 0)));

@@ -2,6 +2,7 @@
  * GKA_KERNELS; being integer code, all give the same bits. */
 #include "format/kernels.h"
 
+#include "format/philox_lanes.h"
 #include "format/round.h"
 
 #ifndef GKA_KERNELS
@@ -148,6 +149,106 @@ static void encode_f32(const gka_format *format, gka_rounding mode, size_t n, co
     }
 }
 
+/* ---- stochastic ---------------------------------------------------------------------------- */
+
+enum { WORDS = 4 * GKA_PHILOX_LANES }; /* of the random stream at a time */
+
+static void round_stochastic(const gka_format *format, uint64_t seed, uint64_t first, size_t n,
+                             const double *x, double *out) {
+    const gka_plan plan = gka_plan_of(format, GKA_STOCHASTIC);
+    uint64_t bits[WORDS];
+    for (size_t i = 0, skip = first % 4; i < n; skip = 0) {
+        gka_philox_stream(seed, (first + i) / 4, bits);
+        const size_t m = n - i < WORDS - skip ? n - i : WORDS - skip;
+        for (size_t j = 0; j < m; j++, i++)
+            out[i] = gka_round_planned(&plan, (gka_cut){x[i], 0, false}, bits[skip + j]);
+    }
+}
+
+/* The pattern k < 2^31 of |x| rounded away from zero or not, made into that of x. */
+GKA_INLINE uint32_t finished(const gka_packing *f, uint32_t k, uint32_t a, uint32_t sign) {
+    const uint32_t over = sign != 0 ? f->over_minus : f->over_plus;
+    const uint32_t beyond = a == GKA_INF32 ? f->inf : over;
+    k = (int32_t)k > (int32_t)f->max ? beyond : k;
+    k |= (int32_t)k > (int32_t)f->signed_max ? 0 : (sign >> 31) << f->width;
+    k = (int32_t)a > (int32_t)GKA_INF32 ? f->nan : k;
+    return k << f->padding;
+}
+
+/* gka_pack_planned in the stochastic mode. x lies m mod 2^wide of 2^wide above a number of the
+ * format, so F = floor(2^64 (m mod 2^wide) / 2^wide): a shift to the left drops the bits above. */
+GKA_INLINE uint32_t pack_any(const gka_packing *f, float x, uint64_t random) {
+    const uint32_t u = gka_bits_f32(x), sign = u & GKA_SIGN32, a = u ^ sign;
+    const int32_t field = (int32_t)(a >> 23), below = f->min_field - (field > 1 ? field : 1);
+    const int32_t wide = f->drop + (below > 0 ? below : 0);
+    const uint32_t hidden = field != 0 ? GKA_HIDDEN32 : 0;
+    const uint32_t m = below > 0 ? (a & (GKA_HIDDEN32 - 1)) | hidden : a - f->bias;
+    const int32_t left = wide < 1 ? 63 : wide < 64 ? 64 - wide : 0;
+    const int32_t right = wide < 64 ? 0 : wide < 127 ? wide - 64 : 63;
+    const uint64_t fraction = wide < 1 ? 0 : (uint64_t)m << (uint32_t)left >> (uint32_t)right;
+    const uint32_t k = m >> (uint32_t)(wide < 25 ? wide : 25);
+    return finished(f, k + (fraction + random < fraction ? 1 : 0), a, sign);
+}
+
+/* The same where the smallest exponents are a float's (bf16, tf32): wide = drop < 32 everywhere, so
+ * that F is a multiple of 2^32 and the upper halves of the random numbers decide. */
+GKA_INLINE uint32_t pack_wide(const gka_packing *f, float x, uint32_t random) {
+    const uint32_t u = gka_bits_f32(x), sign = u & GKA_SIGN32, a = u ^ sign;
+    const uint32_t fraction = a << (uint32_t)(31 - f->drop) << 1;
+    const uint32_t sum = fraction + random,
+                   carry = (fraction & ~sum) | (fraction & random) | (~sum & random);
+    return finished(f, (a >> (uint32_t)f->drop) + (carry >> 31), a, sign);
+}
+
+GKA_INLINE void put(int bits, size_t i, uint32_t pattern, void *out) {
+    if (bits == 8)
+        ((uint8_t *)out)[i] = (uint8_t)pattern;
+    else if (bits == 16)
+        ((uint16_t *)out)[i] = (uint16_t)pattern;
+    else
+        ((uint32_t *)out)[i] = pattern;
+}
+
+/* Number skip + j of the words to x[j]. Blocks in which nothing is skipped are whole as a rule, and
+ * of a length that is known. */
+GKA_INLINE void pack_words(const gka_packing *f, bool wide, int width, size_t m, const float *x,
+                           const uint64_t *bits, void *out) {
+    if (wide)
+        for (size_t j = 0; j < m; j++)
+            put(width, j, pack_wide(f, x[j], (uint32_t)(bits[j] >> 32)), out);
+    else
+        for (size_t j = 0; j < m; j++)
+            put(width, j, pack_any(f, x[j], bits[j]), out);
+}
+
+GKA_INLINE void encode_words(const gka_packing *f, bool wide, int width, uint64_t seed,
+                             uint64_t first, size_t n, const float *x, void *out) {
+    uint64_t bits[WORDS];
+    for (size_t i = 0, skip = first % 4, m; i < n; i += m, skip = 0) {
+        gka_philox_stream(seed, (first + i) / 4, bits);
+        m = n - i < WORDS - skip ? n - i : WORDS - skip;
+        char *const to = (char *)out + i * (size_t)(width / 8);
+        if (m == WORDS)
+            pack_words(f, wide, width, WORDS, x + i, bits, to);
+        else
+            pack_words(f, wide, width, m, x + i, bits + skip, to);
+    }
+}
+
+static void encode_stochastic(const gka_format *format, uint64_t seed, uint64_t first, size_t n,
+                              const float *x, void *out) {
+    const gka_packing f = gka_packing_of(format, GKA_STOCHASTIC);
+    const bool wide = f.min_field == 1;
+    if (format->bits == 16 && wide)
+        encode_words(&f, true, 16, seed, first, n, x, out);
+    else if (format->bits == 16)
+        encode_words(&f, false, 16, seed, first, n, x, out);
+    else if (format->bits == 8)
+        encode_words(&f, wide, 8, seed, first, n, x, out);
+    else
+        encode_words(&f, wide, 32, seed, first, n, x, out);
+}
+
 /* ---- unpacking ----------------------------------------------------------------------------- */
 
 static void decode_f64(const gka_format *format, size_t n, const void *patterns, double *out) {
@@ -205,4 +306,5 @@ static void decode_f32(const gka_format *format, size_t n, const void *patterns,
 }
 
 const gka_format_kernels GKA_KERNELS = {
-    GKA_TEXT(GKA_KERNELS), round_f64, round_f32, encode_f64, encode_f32, decode_f64, decode_f32};
+    GKA_TEXT(GKA_KERNELS), round_f64,         round_f32,  encode_f64, encode_f32,
+    round_stochastic,      encode_stochastic, decode_f64, decode_f32};

@@ -564,10 +564,12 @@ GKA_INLINE float gka_decode_planned_f32(const gka_layout_f32 *f, uint32_t patter
     return gka_float(k == f->only_inf ? GKA_INF32 | sign : r);
 }
 
+#define GKA_STREAM_KEY UINT64_C(0x726f756e64696e67) /* "rounding" */
+
 /* Words 4 block .. 4 block + 3 of a seed's stream (gka/format.h, gka_round_random). */
 GKA_INLINE void gka_round_random_block(uint64_t seed, uint64_t block, uint64_t bits[4]) {
     const uint64_t counter[4] = {block, 0, 0, 0};
-    const uint64_t key[2] = {seed, UINT64_C(0x726f756e64696e67)};
+    const uint64_t key[2] = {seed, GKA_STREAM_KEY};
     gka_philox(counter, key, bits);
 }
 

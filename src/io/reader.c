@@ -282,7 +282,11 @@ static gka_status read_tensor(const gka_file *file, const json_t *value, entry *
         return status;
     size_t bytes = 0;
     if (e->known && !gka_tensor_bytes(tensor, &bytes))
-        return bad_tensor(file, error, name, "shape: the product of the extents overflows");
+        return bad_tensor(file, error, name,
+                          gka_dtype_size(tensor->dtype) > 0
+                              ? "shape: the product of the extents overflows"
+                              : "shape: elements of less than a byte that fill whole bytes, and no "
+                                "overflow, were expected");
 
     const json_t *const offsets = json_object_get(value, "data_offsets");
     int64_t begin, end;

@@ -73,7 +73,7 @@ static gka_status add_tensors(json_t *root, const char *path, const gka_tensor *
         if (!gka_tensor_bytes(tensor, &bytes) || bytes > INT64_MAX - *data)
             return gka_fail(error, GKA_BAD_ARGUMENT,
                             "%s: tensor '%.64s': a known dtype and at most %d extents >= 0 whose "
-                            "product fits were expected",
+                            "product fits and fills whole bytes were expected",
                             path, tensor->name, GKA_MAX_RANK);
         const json_int_t begin = (json_int_t)*data;
         *data += bytes;

@@ -11,8 +11,8 @@
 
 /* ---- names --------------------------------------------------------------------------------- */
 
-static const char *const words[] = {"certified", "fp64", "mpfr", "steps", "exact64",
-                                    "ieee32",    "h100", "a100", "cuda",  "tokens"};
+static const char *const words[] = {"certified", "fp64", "mpfr", "steps", "exact64", "ieee32",
+                                    "h100",      "a100", "l40s", "b200",  "cuda",    "tokens"};
 
 const char *gka_kernel_word(size_t i) {
     return i < sizeof words / sizeof *words ? words[i] : NULL;
@@ -21,8 +21,19 @@ const char *gka_kernel_word(size_t i) {
 static gka_status no_kernel(const char *word, gka_error *error) {
     return gka_fail(error, GKA_BAD_ARGUMENT,
                     "no kernel '%s': certified, fp64, mpfr/BITS, steps, exact64, ieee32, h100, "
-                    "a device with a tensor core, cuda or tokens/POLICY was expected",
+                    "another device that multiplies bf16 (gka devices), cuda or tokens/POLICY was "
+                    "expected",
                     word);
+}
+
+const gka_device *gka_kernel_unchecked(const gka_kernel *kernel) {
+    const gka_device *const device = kernel->profile.device;
+    return kernel->engine == GKA_ENGINE_CHUNKS && !kernel->decode && !device->checked ? device
+                                                                                      : NULL;
+}
+
+bool gka_kernel_borrows(const gka_kernel *kernel) {
+    return kernel->engine == GKA_ENGINE_CHUNKS && !kernel->profile.device->functions_measured;
 }
 
 static gka_status set_precision(gka_kernel *kernel, const char *part, gka_error *error) {

@@ -40,7 +40,8 @@ bool gka_view_contiguous(const gka_view *view) {
 }
 
 bool gka_dtype_is_float(gka_dtype dtype) {
-    return dtype >= GKA_F64 && dtype <= GKA_F8_E5M2;
+    return (dtype >= GKA_F64 && dtype <= GKA_F8_E5M2) || dtype == GKA_F8_E4M3FNUZ ||
+           dtype == GKA_F8_E5M2FNUZ;
 }
 
 static double from_bits32(uint32_t bits) {
@@ -71,7 +72,10 @@ static inline __attribute__((always_inline)) double element(gka_dtype dtype, siz
     case GKA_BF16: return from_bits32((uint32_t)bits << 16);
     case GKA_F16:
     case GKA_F8_E4M3:
-    case GKA_F8_E5M2: return gka_decode(gka_format_of_dtype(dtype), bits);
+    case GKA_F8_E5M2:
+    case GKA_F8_E8M0:
+    case GKA_F8_E4M3FNUZ:
+    case GKA_F8_E5M2FNUZ: return gka_decode(gka_format_of_dtype(dtype), bits);
     case GKA_I64:
     case GKA_I32:
     case GKA_I16:

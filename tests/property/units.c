@@ -335,7 +335,7 @@ static uint32_t step(const row *R, const number *a, const number *b, uint32_t c_
     if (R->flush && c.m >> c.f == 0 && !c.nan && !c.inf)
         c = (number){.f = c.f}, c_bits = 0;
     double special;
-    if (is_special(R, R->group, a, b, c, &special))
+    if (R->rule != PAIRS && R->rule != CHAINS && is_special(R, R->group, a, b, c, &special))
         return special_bits(R, special);
     switch (R->rule) {
     case EXACT: return step_exact(R, a, b, c);

@@ -17,6 +17,7 @@ except ImportError:
 HERE = os.path.dirname(os.path.abspath(__file__))
 CLI = os.path.join(HERE, "..", "..", "src", "cli")
 FILES = os.path.join(HERE, "..", "data", "h100")
+PROBES = os.path.join(HERE, "..", "data", "probes")
 GKA = None
 
 
@@ -72,6 +73,7 @@ class Schemas(unittest.TestCase):
         self.holds("spectrum", "spectrum", "--T=8", "--D=16", "--H=2")
         self.assertEqual(len(self.holds("heads", "spectrum", "--T=8", "--D=16", "--H=2", "--per-head")), 2)
         self.assertEqual(len(self.holds("heads", "verify", "--emulate=h100,tokens/fp32", "--T=8", "--D=16", "--H=2")), 2)
+        self.holds("devices", "devices", "--fit", os.path.join(PROBES, "fit.safetensors"))
         self.holds("solve", "solve", "--D=4", "--T=3", "--solver=cg,kalman")
 
     def test_every_command_has_a_schema_that_is_closed(self):

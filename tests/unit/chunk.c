@@ -796,7 +796,7 @@ static void prop_products_by_parts(void **state) {
         for (int i = 0; i < 3; i++)
             if (terms[i].there)
                 gka_mma(profile.device, input, WIDE, WIDE, WIDE, (gka_matrix){terms[i].a, WIDE, 1},
-                        (gka_matrix){terms[i].b, 1, WIDE}, want, WIDE, work.pack_H);
+                        (gka_matrix){terms[i].b, 1, WIDE}, want, WIDE, work.pack_H.numbers);
         assert_memory_equal(got, want, sizeof got);
     }
     gka_free(bump.base);
@@ -1186,7 +1186,7 @@ static void test_repairs_by_name(void **state) {
         {"form=one-term", "two-term"}, {"operand=fp8", "tf32"},       {"store=3", "1 or 2"},
         {"handoff=0", "1 or 2"},       {"store=", "1 or 2"},          {"margin=-1", "2^-6"},
         {"margin=2^1", "from 0 to 1"}, {"margin=nan", "from 0 to 1"}, {"num_iter=0", "from 1"},
-        {"num_iter=3x", "from 1"},     {"inputs=fp32", "bf16 or"},    {"states=", "working or"}};
+        {"num_iter=3x", "from 1"},     {"inputs=fp32", "bf16 or"},    {"states=", "working, low"}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         assert_int_equal(gka_profile_set(&profile, bad[i].setting, &error), GKA_BAD_ARGUMENT);
         assert_non_null(strstr(error.text, bad[i].expected));

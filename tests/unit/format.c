@@ -1,6 +1,7 @@
 /* format.c - presets, checks, special values and overflow rules, encodings, the stochastic mode. */
 #include "format_twin.h"
 
+#include "format/kernels.h"
 #include "gka/base.h"
 
 static void test_presets(void **state) {
@@ -52,7 +53,7 @@ static void test_dtypes(void **state) {
         const bool is_float = gka_dtype_name((gka_dtype)dtype)[0] == 'F' || dtype == GKA_BF16;
         assert_int_equal(f != NULL, is_float);
         if (f != NULL)
-            assert_int_equal(f->bits, 8 * gka_dtype_size((gka_dtype)dtype));
+            assert_int_equal(f->bits, gka_dtype_bits((gka_dtype)dtype));
     }
 }
 
@@ -70,12 +71,26 @@ static void test_stored_arrays(void **state) {
         {GKA_F16, {0x48, 0xc2, 0x40, 0x5f}},
         {GKA_F8_E4M3, {0xc5, 0x7e}},
         {GKA_F8_E5M2, {0xc2, 0x5f}},
+        {GKA_F8_E4M3FNUZ, {0xcd, 0x7f}}, /* 240 */
+        {GKA_F8_E5M2FNUZ, {0xc6, 0x63}},
+        {GKA_F8_E8M0, {0xff, 0x88}}, /* NaN, 512 */
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         unsigned char data[1 + 2 * 8];
         gka_store_array(rows[i].dtype, 2, x, data + 1);
         assert_memory_equal(data + 1, rows[i].bytes, 2 * gka_dtype_size(rows[i].dtype));
     }
+    /* -3, 6, .5, 1: two to a byte, four to three bytes, from the lowest bit on */
+    static const double four[4] = {-3, 6, .5, 1};
+    static const unsigned char e2m1[2] = {0x7d, 0x21}, e2m3[3] = {0x34, 0x47, 0x20},
+                               e3m2[3] = {0xb2, 0x85, 0x30};
+    unsigned char data[3];
+    gka_store_array(GKA_F4, 4, four, data);
+    assert_memory_equal(data, e2m1, 2);
+    gka_store_array(GKA_F6_E2M3, 4, four, data);
+    assert_memory_equal(data, e2m3, 3);
+    gka_store_array(GKA_F6_E3M2, 4, four, data);
+    assert_memory_equal(data, e3m2, 3);
 }
 
 static void test_names(void **state) {
@@ -428,6 +443,56 @@ static void test_stochastic_stream(void **state) {
     }
 }
 
+/* The loops of every instruction set against gka_round and gka_encode one by one: any float,
+ * numbers about the format's ends, any place in the stream, lengths about those of the blocks. */
+static void test_stochastic_loops(void **state) {
+    (void)state;
+    enum { N = 203 };
+    static float x[N];
+    static double wide[N], rounded[N];
+    static const size_t lengths[] = {0, 1, 3, 61, 64, 65, 131, N};
+    uint64_t s = 12;
+    const gka_format_kernels *kernels;
+    for (const gka_format *const *f = gka_format_presets(); *f != NULL; f++) {
+        const bool packs = (*f)->p <= 24 && (*f)->emin >= -126 && (*f)->emax <= 127 &&
+                           (*f)->subnormals && (*f)->bits >= 8 && (*f)->bits <= 32 &&
+                           (*f)->specials == GKA_SPECIALS_BY_FIELD;
+        const int bytes = (*f)->bits / 8;
+        for (uint64_t first = 0; first < 9; first++) {
+            for (int i = 0; i < N; i++) {
+                const uint32_t any = (uint32_t)draw(&s);
+                const int scale = (*f)->emin - (*f)->p - 2 + (int)(any % 12);
+                memcpy(&x[i], &any, sizeof any);
+                if (i % 3 == 1)
+                    x[i] = (float)ldexp((double)(int32_t)draw(&s) * 0x1p-31, scale);
+                if (i % 3 == 2)
+                    x[i] = (float)((double)(int32_t)draw(&s) * 0x1p-30 * (*f)->max_finite);
+                wide[i] = (double)x[i];
+            }
+            for (int v = 0; (kernels = gka_format_kernels_at(v)) != NULL; v++)
+                for (size_t l = 0; l < sizeof lengths / sizeof *lengths; l++) {
+                    unsigned char packed[8 * N + 1];
+                    const size_t n = lengths[l], place = 1000 + first;
+                    packed[n * (size_t)bytes] = 0x5a; /* nothing is written past the end */
+                    kernels->round_stochastic(*f, 5, place, n, wide, rounded);
+                    if (packs)
+                        kernels->encode_stochastic(*f, 5, place, n, x, packed);
+                    assert_int_equal(packed[n * (size_t)bytes], 0x5a);
+                    for (size_t i = 0; i < n; i++) {
+                        const double want =
+                            gka_round(*f, GKA_STOCHASTIC, wide[i], gka_round_random(5, place + i));
+                        uint32_t pattern = 0;
+                        memcpy(&pattern, packed + i * (size_t)bytes, packs ? (size_t)bytes : 0);
+                        if (bits_of(rounded[i]) != bits_of(want) ||
+                            (packs && pattern != gka_encode(*f, want)))
+                            fail_msg("%s, %s: %a gives %a and %x, not %a", kernels->name,
+                                     (*f)->name, wide[i], rounded[i], pattern, want);
+                    }
+                }
+        }
+    }
+}
+
 /* n roundings of a number that lies w of the way: the count of those up is binomial(n, w), and
  * with a fixed seed its distance from n w, in standard deviations, is one number. Six of these are
  * exceeded by chance once in 5e8 seeds (Bernstein; n w (1 - w) > 1000). The mean of the results
@@ -470,6 +535,7 @@ int main(void) {
         cmocka_unit_test(test_canonical_nan_and_inf_patterns),
         cmocka_unit_test(test_without_subnormals),
         cmocka_unit_test(test_stochastic_stream),
+        cmocka_unit_test(test_stochastic_loops),
         cmocka_unit_test(test_stochastic_frequency),
     };
     return cmocka_run_group_tests_name("format", tests, NULL, NULL);

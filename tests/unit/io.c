@@ -139,6 +139,10 @@ static const struct {
      "f: tensor 'a': shape: the product of the extents overflows"},
     {"{" TENSOR("a", "U8", "[0,4294967296,4294967296]", "[0,0]") "}", 0,
      "f: tensor 'a': shape: the product of the extents overflows"},
+    {"{" TENSOR("a", "F4", "[3]", "[0,1]") "}", 1, "f: tensor 'a': shape: elements of less than"},
+    {"{" TENSOR("a", "F6_E2M3", "[1152921504606846976,8]", "[0,0]") "}", 0,
+     "f: tensor 'a': shape: elements of less than"},
+    {"{" TENSOR("a", "F6_E3M2", "[2,2]", "[0,2]") "}", 2, "f: tensor 'a'"},
     {"{\"a\":{\"dtype\":\"U8\",\"shape\":[1]}}", 1, "f: tensor 'a': data_offsets: two integers"},
     {"{" TENSOR("a", "U8", "[1]", "[0]") "}", 1, "f: tensor 'a': data_offsets: two integers"},
     {"{" TENSOR("a", "U8", "[1]", "[0,1,1]") "}", 1, "f: tensor 'a': data_offsets: two integers"},
@@ -460,6 +464,36 @@ static void test_writer_refuses(void **state) {
     assert_nothing_left();
 }
 
+/* Types of less than a byte fill whole bytes; the others of blocks have one to an element. */
+static void test_short_types(void **state) {
+    (void)state;
+    static const unsigned char bytes[6] = {0x21, 0x43, 0x65, 0x87, 0xa9, 0xcb};
+    const gka_tensor tensors[] = {
+        {"four", GKA_F4, 2, {2, 2}, bytes},       {"six", GKA_F6_E2M3, 1, {8}, bytes},
+        {"other", GKA_F6_E3M2, 2, {1, 4}, bytes}, {"scale", GKA_F8_E8M0, 1, {3}, bytes},
+        {"amd", GKA_F8_E4M3FNUZ, 1, {2}, bytes},  {"amd2", GKA_F8_E5M2FNUZ, 1, {1}, bytes}};
+    enum { COUNT = sizeof tensors / sizeof *tensors };
+    static const size_t sizes[COUNT] = {2, 6, 3, 3, 2, 1};
+    gka_file *file;
+    gka_error error = {0};
+    assert_int_equal(gka_file_write("t", tensors, COUNT, NULL, 0, &error), GKA_OK);
+    assert_int_equal(gka_file_open("t", &file, &error), GKA_OK);
+    assert_int_equal(gka_file_count(file), COUNT);
+    for (size_t i = 0; i < COUNT; i++) {
+        const gka_tensor *const t = gka_file_find(file, tensors[i].name);
+        assert_non_null(t);
+        assert_int_equal(t->dtype, tensors[i].dtype);
+        assert_int_equal(gka_tensor_count(t) * gka_dtype_bits(t->dtype), 8 * sizes[i]);
+        assert_memory_equal(t->data, bytes, sizes[i]);
+    }
+    gka_file_close(file);
+    unlink("t");
+    const gka_tensor open = {"open", GKA_F4, 1, {3}, bytes};
+    assert_int_equal(gka_file_write("t", &open, 1, NULL, 0, &error), GKA_BAD_ARGUMENT);
+    assert_non_null(strstr(error.text, "fills whole bytes"));
+    assert_nothing_left();
+}
+
 /* What another tool has put beside what is used: tensors of other types and ranks, metadata that is
  * no text, NULs. It is read around, by name, and whoever wants it learns why not. */
 static void test_read_what_is_used(void **state) {
@@ -468,9 +502,9 @@ static void test_read_what_is_used(void **state) {
     gka_error error = {0};
     assert_int_equal(
         read_bytes(
-            "{" TENSOR("scale", "F8_E8M0", "[3]", "[0,3]") "," TENSOR(
+            "{" TENSOR("scale", "F8_E9M0", "[3]", "[0,3]") "," TENSOR(
                 "a", "U8", "[2]",
-                "[3,5]") "," TENSOR("four", "F4", "[4]",
+                "[3,5]") "," TENSOR("four", "F17", "[4]",
                                     "[5,7]") "," TENSOR("deep", "U8", "[1,1,1,1,1,1,1,1,1]",
                                                         "[7,8]") "," TENSOR("c\\u0000d", "U8",
                                                                             "[1]",
@@ -508,7 +542,7 @@ static void test_read_what_is_used(void **state) {
     assert_int_equal(gka_file_readable(file, "a", &error), GKA_OK);
     assert_int_equal(gka_file_readable(file, "nowhere", &error), GKA_OK);
     assert_int_equal(gka_file_readable(file, "four", &error), GKA_BAD_FILE);
-    assert_non_null(strstr(error.text, "f: tensor 'four': dtype 'F4' cannot be read; F64,"));
+    assert_non_null(strstr(error.text, "f: tensor 'four': dtype 'F17' cannot be read; F64,"));
     assert_int_equal(gka_file_readable(file, "deep", &error), GKA_BAD_FILE);
     assert_string_equal(error.text, "f: tensor 'deep': rank 9; at most 8 was expected");
     gka_file_close(file);
@@ -927,6 +961,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_dtypes),
         cmocka_unit_test(test_read),
+        cmocka_unit_test(test_short_types),
         cmocka_unit_test(test_read_what_is_used),
         cmocka_unit_test(test_bad_headers),
         cmocka_unit_test(test_bad_lengths),

@@ -4,6 +4,7 @@
 
 #include "gka/kernel.h"
 
+#include <math.h>
 #include <string.h>
 
 static const char *const good[] = {
@@ -16,6 +17,13 @@ static const char *const good[] = {
     "ieee32",
     "h100",
     "a100",
+    "l40s",
+    "b200",
+    "mi300",
+    "h100/fp8",
+    "h100/fp8=e5m2/scales=powers/promote=64",
+    "l40s/fp8/promote=0",
+    "b200-mma/fp8",
     "h100/two-term",
     "h100/norm_reduce=exact/num_warps=8",
     "h100/solve.num_warps=8/output.num_warps=4",
@@ -62,6 +70,29 @@ static void test_parts(void **state) {
     assert_int_equal(kernel.form, GKA_TWO_TERM);
     assert_int_equal(gka_kernel_find("a100", &kernel, NULL), GKA_OK);
     assert_string_equal(kernel.profile.device->name, "a100");
+    assert_int_equal(gka_kernel_find("h100/fp8", &kernel, NULL), GKA_OK);
+    assert_int_equal(kernel.profile.fp8, GKA_MMA_E4M3);
+    assert_int_equal(kernel.profile.scales, GKA_SCALES_ROWS);
+    assert_int_equal(kernel.profile.promote, 128);
+    assert_int_equal(gka_kernel_find("b200-mma/fp8=e5m2", &kernel, NULL), GKA_OK);
+    assert_int_equal(kernel.profile.fp8, GKA_MMA_E5M2);
+    assert_int_equal(kernel.profile.promote, 0); /* the unit does it */
+}
+
+/* Devices by what is known of them: their rule, their functions. */
+static void test_evidence(void **state) {
+    (void)state;
+    static const struct {
+        const char *name;
+        bool unchecked, borrows;
+    } rows[] = {{"h100", false, false}, {"a100", false, true},         {"mi100", true, true},
+                {"mi300", false, true}, {"mi100/decode", false, true}, {"fp64", false, false}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        gka_kernel kernel;
+        assert_int_equal(gka_kernel_find(rows[i].name, &kernel, NULL), GKA_OK);
+        assert_int_equal(gka_kernel_unchecked(&kernel) != NULL, rows[i].unchecked);
+        assert_int_equal(gka_kernel_borrows(&kernel), rows[i].borrows);
+    }
 }
 
 static void test_refused(void **state) {
@@ -72,6 +103,12 @@ static void test_refused(void **state) {
         {"h10", "no kernel 'h10'"},
         {"", "no kernel ''"},
         {"certified/640", "certified/640: nothing more was expected"},
+        {"h100/fp8=e3m4", "expected fp8=e4m3 or fp8=e5m2"},
+        {"h100/scales=rows", "expected fp8 before it"},
+        {"h100/promote=32/fp8", "expected fp8 before it"},
+        {"h100/states=mxfp5", "expected working, low, or a format"},
+        {"h100/fp8/scales=columns", "expected rows, powers, tile or none"},
+        {"h100/fp8/promote=-1", "expected 0, or a number"},
         {"mpfr/x", "mpfr/x: a number of bits"},
         {"mpfr/640bits", "mpfr/640bits: a number of bits"},
         {"h100/", "expected POINT=exact"},
@@ -95,14 +132,8 @@ static void test_refused(void **state) {
 
 enum { B = 1, T = 70, H = 1, D = 64 };
 
-/* x, f and dk of some kernels, all passes in one call: near those of fp64; what a kernel does not
- * have is refused. */
-static void test_run(void **state) {
-    (void)state;
-    static const char *const names[] = {"fp64", "steps", "h100", "tokens/fp32", "cuda"};
-    static const double near[] = {0, 1e-2, 2e-1, 1e-2, 2e-1};
-    static double x[5][B * T * H * D], fro[B * T * H], dk[5][B * T * H * D], kappa[B * T * H];
-    const gka_generator generator = {.keys = GKA_KEYS_IID,
+static void make_problem(gka_keys keys, gka_problem *problem) {
+    const gka_generator generator = {.keys = keys,
                                      .gate = GKA_GATE_SLOW,
                                      .B = B,
                                      .T = T,
@@ -113,9 +144,68 @@ static void test_run(void **state) {
                                      .cotangents = true,
                                      .dtype = GKA_BF16,
                                      .seed = 3};
+    gka_error error = {0};
+    assert_int_equal(gka_problem_generate(&generator, problem, &error), GKA_OK);
+}
+
+static double o_error(const gka_problem *problem, const char *name) {
+    static double o[2][B * T * H * D];
+    for (int i = 0; i < 2; i++) {
+        gka_kernel kernel;
+        gka_error error = {0};
+        gka_outputs out = {.o = o[i]};
+        assert_int_equal(gka_kernel_find(i ? name : "fp64", &kernel, &error), GKA_OK);
+        assert_int_equal(gka_kernel_check(&kernel, problem, &error), GKA_OK);
+        assert_int_equal(gka_kernel_run(&kernel, problem, NULL, &out, NULL, NULL, &error), GKA_OK);
+    }
+    double off = 0, size = 0;
+    for (int n = 0; n < B * T * H * D; n++) {
+        off += (o[1][n] - o[0][n]) * (o[1][n] - o[0][n]);
+        size += o[0][n] * o[0][n];
+    }
+    return sqrt(off / size);
+}
+
+/* u of e4m3 is 16 times that of bf16, and half that of e5m2: the errors of o are about as far
+ * apart. What cannot be run is refused with its line. */
+static void test_eight_bits(void **state) {
+    (void)state;
+    gka_problem problem;
+    make_problem(GKA_KEYS_IID, &problem);
+    const double bf16 = o_error(&problem, "h100/two-term"),
+                 e4m3 = o_error(&problem, "h100/two-term/fp8"),
+                 e5m2 = o_error(&problem, "h100/two-term/fp8=e5m2");
+    if (!(e4m3 > 4 * bf16 && e4m3 < 24 * bf16 && e5m2 > 1.3 * e4m3 && e5m2 < 3 * e4m3))
+        fail_msg("o is off by %g in bf16, %g in e4m3, %g in e5m2", bf16, e4m3, e5m2);
+    static const struct {
+        const char *name, *line;
+    } refused[] = {
+        {"a100/fp8", "fp8=e4m3: a100 has no unit for it"},
+        {"h100/fp8/tensor_core=exact", "tensor_core=released was expected"},
+        {"h100/fp8/promote=48", "promote=48: a multiple of 32 was expected on h100"},
+        {"b200-mma/fp8/promote=64", "itself begins a new sum every 32 products"},
+    };
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
+        gka_kernel kernel;
+        gka_error error = {0};
+        assert_int_equal(gka_kernel_find(refused[i].name, &kernel, &error), GKA_OK);
+        assert_int_equal(gka_kernel_check(&kernel, &problem, &error), GKA_UNSUPPORTED);
+        if (strstr(error.text, refused[i].line) == NULL)
+            fail_msg("%s: %s", refused[i].name, error.text);
+    }
+    gka_problem_free(&problem);
+}
+
+/* x, f and dk of some kernels, all passes in one call: near those of fp64; what a kernel does not
+ * have is refused. */
+static void test_run(void **state) {
+    (void)state;
+    static const char *const names[] = {"fp64", "steps", "h100", "tokens/fp32", "cuda"};
+    static const double near[] = {0, 1e-2, 2e-1, 1e-2, 2e-1};
+    static double x[5][B * T * H * D], fro[B * T * H], dk[5][B * T * H * D], kappa[B * T * H];
     gka_problem problem;
     gka_error error = {0};
-    assert_int_equal(gka_problem_generate(&generator, &problem, &error), GKA_OK);
+    make_problem(GKA_KEYS_IID, &problem);
     for (int i = 0; i < 5; i++) {
         gka_kernel kernel;
         gka_outputs out = {.x = x[i], .fro = i == 2 ? fro : NULL, .layer = {.dk = dk[i]}};
@@ -246,6 +336,39 @@ static void test_own_upstream(void **state) {
     gka_problem_free(&problem);
 }
 
+/* H and U after the last chunk are numbers of the format, blocks with scales too, and x and o are
+ * what a coarser state makes of them: worse from format to format. */
+static void test_state_formats(void **state) {
+    (void)state;
+    static const char *const names[] = {"exact64", "exact64/states=fp16",
+                                        "exact64/states=mxfp8-e4m3", "exact64/states=mxfp4"};
+    static double h[D * D], again[D * D], o[4][B * T * H * D];
+    gka_problem problem;
+    gka_error error = {0};
+    double last = 0;
+    make_problem(GKA_KEYS_IID, &problem);
+    for (int i = 0; i < 4; i++) {
+        gka_kernel kernel;
+        gka_outputs out = {.o = o[i], .h_final = h};
+        assert_int_equal(gka_kernel_find(names[i], &kernel, &error), GKA_OK);
+        assert_int_equal(gka_kernel_run(&kernel, &problem, NULL, &out, NULL, NULL, &error), GKA_OK);
+        memcpy(again, h, sizeof h);
+        if (kernel.profile.state_format)
+            gka_round_array(kernel.profile.state_format, GKA_NEAREST_EVEN, 0, 0, D * D, h, again);
+        if (kernel.profile.state_blocks)
+            gka_block_round(kernel.profile.state_blocks, D * D, h, again, NULL);
+        assert_int_equal(kernel.profile.state_format != NULL, i == 1);
+        assert_int_equal(kernel.profile.state_blocks != NULL, i > 1);
+        assert_memory_equal(again, h, sizeof h);
+        double off = 0;
+        for (int n = 0; n < B * T * H * D; n++)
+            off += (o[i][n] - o[0][n]) * (o[i][n] - o[0][n]);
+        assert_true(i == 0 || off > 2 * last);
+        last = off;
+    }
+    gka_problem_free(&problem);
+}
+
 /* The table of outputs: names and numbers agree, members and numbers are the same pointers. */
 static void test_outputs(void **state) {
     (void)state;
@@ -268,10 +391,11 @@ static void test_outputs(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_names),        cmocka_unit_test(test_parts),
-        cmocka_unit_test(test_refused),      cmocka_unit_test(test_run),
-        cmocka_unit_test(test_outputs),      cmocka_unit_test(test_check),
-        cmocka_unit_test(test_own_upstream),
+        cmocka_unit_test(test_names),         cmocka_unit_test(test_parts),
+        cmocka_unit_test(test_evidence),      cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_run),           cmocka_unit_test(test_eight_bits),
+        cmocka_unit_test(test_state_formats), cmocka_unit_test(test_outputs),
+        cmocka_unit_test(test_check),         cmocka_unit_test(test_own_upstream),
     };
     return cmocka_run_group_tests_name("kernel", tests, NULL, NULL);
 }

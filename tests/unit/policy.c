@@ -3,6 +3,9 @@
 
 #include "arith/policy.h"
 
+#include <math.h>
+#include <stdio.h>
+
 static const gka_policy INSTANCES[] = {
 #define ENTRY(id, name, s, o, p, c, fused) ARITH_POLICY(name, s, o, p, c, fused),
     ARITH_INSTANCES(ENTRY)
@@ -122,6 +125,50 @@ static void test_made_formats(void **state) {
             fail_msg("%s", bad[i]);
 }
 
+/* Memory in blocks: what an operation writes is what fp32 writes, rounded in blocks. */
+static void test_blocks(void **state) {
+    (void)state;
+    enum { N = 64 };
+    gka_policy policy, fp32;
+    double x[N], y[N], M[N * N], want[N * N], got[N * N];
+    assert_true(gka_policy_find("fp32", &fp32));
+    for (int i = 0; i < N; i++) {
+        x[i] = ldexp(1 + i % 5, i % 7 - 3);
+        y[i] = 3 - i % 6;
+    }
+    for (int i = 0; i < N * N; i++)
+        M[i] = ldexp(i % 13 - 6, i % 3);
+    for (const gka_block_format *const *b = gka_block_format_presets(); *b != NULL; b++) {
+        char name[64];
+        gka_arith A, plain;
+        (void)snprintf(name, sizeof name, "%s-acc32", (*b)->name);
+        assert_true(gka_policy_find(name, &policy));
+        assert_ptr_equal(policy.blocks, *b);
+        assert_int_equal(gka_policy_check(&policy, NULL), GKA_OK);
+        gka_arith_start(&A, &policy, 0);
+        gka_arith_start(&plain, &fp32, 0);
+        gka_arith_axpby(&A, N, 3, x, .3F, y, got);
+        gka_arith_axpby(&plain, N, 3, x, .3F, y, want);
+        gka_block_round(*b, N, want, want, NULL);
+        assert_memory_equal(got, want, N * sizeof *got);
+        gka_arith_matvec(&A, N, N, M, x, got);
+        gka_arith_matvec(&plain, N, N, M, x, want);
+        gka_block_round(*b, N, want, want, NULL);
+        assert_memory_equal(got, want, N * sizeof *got);
+        memcpy(got, M, sizeof M);
+        memcpy(want, M, sizeof M);
+        gka_arith_rank1(&A, N, N, .5, got, 1, x, y);
+        gka_arith_rank1(&plain, N, N, .5, want, 1, x, y);
+        gka_block_round(*b, (size_t)N * N, want, want, NULL);
+        assert_memory_equal(got, want, sizeof got);
+    }
+    assert_false(gka_policy_find("mxfp8-e4m3", &policy));
+    assert_false(gka_policy_find("mxfp5-acc32", &policy));
+    assert_true(gka_policy_find("mxfp4-acc32", &policy));
+    policy.storage = *gka_format_find("bf16");
+    assert_int_equal(gka_policy_check(&policy, NULL), GKA_BAD_ARGUMENT);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_made_formats),
@@ -129,6 +176,7 @@ int main(void) {
         cmocka_unit_test(test_every_name_is_found),
         cmocka_unit_test(test_other_names_are_refused),
         cmocka_unit_test(test_check),
+        cmocka_unit_test(test_blocks),
     };
     return cmocka_run_group_tests_name("policy", tests, NULL, NULL);
 }

@@ -53,7 +53,7 @@ $ gka verify --oracle=fp64 --emulate=cuda/three-term $DATA/cuda/case000.safetens
 > 0
 = 1
 $ gka verify --emulate=h10 $DATA/cuda/case000.safetensors
-! gka verify: no kernel 'h10': certified, fp64, mpfr/BITS, steps, exact64, ieee32, h100, a device with a tensor core, cuda or tokens/POLICY was expected (did you mean 'h100'?)
+! gka verify: no kernel 'h10': certified, fp64, mpfr/BITS, steps, exact64, ieee32, h100, another device that multiplies bf16 (gka devices), cuda or tokens/POLICY was expected (did you mean 'h100'?)
 = 2
 $ gka verify --emulate=h100/output.num_warps=1 $DATA/cuda/case000.safetensors
 ! gka verify: 'output.num_warps=1': expected 2, 4 or 8

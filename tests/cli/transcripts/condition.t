@@ -99,3 +99,19 @@ $ gka condition --emulate=h100/decode --problem=repeat --T=1 --D=32 | awk 'NF > 
 $ gka condition --emulate=h10
 ! gka condition: no kernel 'h10': certified, fp64, mpfr/BITS, steps, exact64, ieee32, h100, a device with a tensor core, cuda or tokens/POLICY was expected (did you mean 'h100'?)
 = 2
+
+On a device whose rule nothing was compared with, and on one that was.
+$ gka condition --emulate=mi100 --T=16 --D=16
+! gka condition: mi100: the rule of mi100 is derived from descriptions and unchecked: --unchecked was expected with it
+= 2
+$ gka condition --emulate=a100 --unchecked --T=16 --D=16
+! gka condition: --unchecked: an emulated device without a checked rule was expected
+= 2
+$ gka condition --unchecked --iterations
+! gka condition: --unchecked: --emulate=KERNEL was expected with it
+= 2
+$ gka verify --emulate=mi100,h100 --unchecked --T=16 --D=32 | sed -n 's/.*; //p'
+> 1 = mi100 (exp, division and root as another device's), 2 = h100
+$ gka verify --emulate=a100/fp8 --T=16 --D=32
+! gka verify: made up: fp8=e4m3: a100 has no unit for it that gives binary32, as far as is known
+= 2

@@ -13,6 +13,10 @@ $ gka devices --help
 >       --fit=FILE                           which device, or which parameters,
 >                                            gave the results in FILE
 >       --input=bf16|fp16|tf32|e4m3|e5m2     what the integers of FILE encode
+>       --limit=SECONDS                      how long parameters are searched
+>                                            for a set (60)
+>       --json=OUT                           with --fit: the rows as JSON; - is
+>                                            standard output
 >
 > A unit adds `group` products a step. E is the largest exponent among them and the accumulator,
 > at least `floor`; `cut`: every term is cut to `bits` fractional bits below E, and the sum to the
@@ -21,6 +25,7 @@ $ gka devices --help
 >
 > --fit reads sets NAME.a [tiles,M,K], NAME.b [tiles,N,K], NAME.c and NAME.d [tiles,M,N] (without
 > tiles: one), d = c + a b^T as hardware computed it (NAME.o in place of NAME.d: b is [tiles,K,N]).
+> A search of parameters ends after --limit seconds for each set; then the nearest so far is named.
 > Types BF16, F16, F8_E4M3, F8_E5M2, and F32 for tf32; c and d F32 or F16. Integer types hold
 > encodings: --input says of what; of U8 it is e4m3 otherwise. Exit code 1: of some set neither a
 > preset nor a parameter that was searched gives all bits.
@@ -52,4 +57,10 @@ $ gka devices --fit=none.safetensors
 = 2
 $ gka devices x
 ! gka devices: 'x' is one operand too many; `gka devices --help` says more
+= 2
+As JSON.
+$ gka devices --fit=$DATA/probes/fit.safetensors --limit=1000 --json=- | grep -c '"search_ended": true'
+> 2
+$ gka devices --json=x
+! gka devices: --json is of --fit alone
 = 2

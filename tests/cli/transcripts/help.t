@@ -68,10 +68,13 @@ $ gka verify --help
 >       --tolerance=NAME=VALUE                require rel_err <= VALUE of the
 >                                             tensor NAME; may be repeated
 >       --emulate=K[,K2..]                    emulate kernels too: h100,
->                                             h100/two-term, cuda, tokens/fp32,
->                                             ... (gka/kernel.h); without
->                                             outputs in FILE: what they would
->                                             lose
+>                                             h100/two-term, a100, h100/fp8,
+>                                             cuda, tokens/fp32, ...
+>                                             (gka/kernel.h); without outputs in
+>                                             FILE: what they would lose
+>       --unchecked                           take a device whose rule was
+>                                             compared with nothing outside this
+>                                             project (gka devices)
 >       --per-head                            with --emulate: a row for each head
 >       --csv=OUT                             with --emulate: the heads' rows as
 >                                             CSV

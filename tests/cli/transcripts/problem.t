@@ -115,7 +115,7 @@ $ gka verify --per-head raw.safetensors
 ! gka verify: --per-head, --csv and the options of a problem: --emulate=K was expected with them
 = 2
 $ gka verify --emulate=h100,h300 raw.safetensors
-! gka verify: no kernel 'h300': certified, fp64, mpfr/BITS, steps, exact64, ieee32, h100, a device with a tensor core, cuda or tokens/POLICY was expected (did you mean 'h100'?)
+! gka verify: no kernel 'h300': certified, fp64, mpfr/BITS, steps, exact64, ieee32, h100, another device that multiplies bf16 (gka devices), cuda or tokens/POLICY was expected (did you mean 'h100'?)
 = 2
 $ gka verify --emulate=h100/three-terms folded.safetensors
 ! gka verify: 'three-terms': expected POINT=exact or POINT=released
