@@ -40,7 +40,7 @@ static const char notes[] =
     "  stated       what the file's metadata rel_err_vs_fp64 says it is\n"
     "  max_row_err  the largest over rows (last axis; for states matrices), `at` that row\n"
     "  max_ulp      the largest distance, in steps of the stored format, to exact rounded to it\n"
-    "  non-finite   NaN and Inf among the stored elements\n"
+    "  NaN,Inf      how many there are among the stored elements\n"
     "  ok           yes or no by --tolerance on rel_err, - without one\n"
     "\n"
     "Where FILE has no outputs, and with --per-head, --csv, several kernels (K,K2) or a problem "
@@ -308,6 +308,14 @@ static double share_equal(const gka_verdict_row *row) {
     return k->count > 0 ? (double)k->equal / (double)k->count : 1;
 }
 
+/* Steps of a format; many of them by their size alone. */
+static void add_distance(cli_table *table, uint64_t steps) {
+    if (steps < 10000000)
+        cli_cell(table, "%llu", (unsigned long long)steps);
+    else
+        cli_cell(table, "%.1e", (double)steps);
+}
+
 static void add_row(cli_table *table, const gka_verdict_row *row, bool emulated) {
     const gka_comparison *const k = &row->comparison;
     char shape[200], at[200];
@@ -326,20 +334,20 @@ static void add_row(cli_table *table, const gka_verdict_row *row, bool emulated)
         cli_cell_real(table, row->stated);
     cli_cell_real(table, k->max_row_err);
     cli_cell(table, "%s", k->at_rank == 0 ? "-" : at);
-    cli_cell(table, "%llu", (unsigned long long)k->max_ulp);
+    add_distance(table, k->max_ulp);
     cli_cell(table, "%lld", (long long)(k->nan_out + k->inf_out));
     cli_cell(table, "%s", verdict_text(k->ok));
     if (!emulated)
         return;
     cli_cell(table, "%.3f %%", 100 * share_equal(row));
-    cli_cell(table, "%llu", (unsigned long long)row->emulated.max_ulp);
+    add_distance(table, row->emulated.max_ulp);
     cli_cell_real(table, row->predicted);
 }
 
 static int print_table(cli *c, const char *path, const request *r, const gka_verification *v) {
-    static const char *const headings[] = {
-        "<tensor", "<dtype",     "<shape", "rel_err",   "stated", "max_row_err", "<at",
-        "max_ulp", "non-finite", "<ok",    "identical", "far",    "predicted"};
+    static const char *const headings[] = {"<tensor",     "<dtype", "<shape",   "rel_err", "stated",
+                                           "max_row_err", "<at",    "max_ulp",  "NaN,Inf", "<ok",
+                                           "identical",   "far",    "predicted"};
     const int columns = sizeof headings / sizeof *headings - (r->emulate != NULL ? 0 : 3);
     const gka_problem *const p = &v->problem;
     cli_say(c->out,
@@ -350,6 +358,7 @@ static int print_table(cli *c, const char *path, const request *r, const gka_ver
             gka_oracle_name(r->oracle));
     cli_table table;
     cli_table_start(&table, headings, columns);
+    table.most = CLI_WIDTH;
     for (size_t i = 0; i < v->row_count; i++)
         add_row(&table, &v->rows[i], r->emulate != NULL);
     if (cli_table_print(&table, c->out) != GKA_OK)

@@ -155,7 +155,7 @@ $ gka verify --help
 >   stated       what the file's metadata rel_err_vs_fp64 says it is
 >   max_row_err  the largest over rows (last axis; for states matrices), `at` that row
 >   max_ulp      the largest distance, in steps of the stored format, to exact rounded to it
->   non-finite   NaN and Inf among the stored elements
+>   NaN,Inf      how many there are among the stored elements
 >   ok           yes or no by --tolerance on rel_err, - without one
 >
 > Where FILE has no outputs, and with --per-head, --csv, several kernels (K,K2) or a problem that
