@@ -21,7 +21,7 @@ static const char notes[] =
     "JSON then have, for each head, NAME, NAME:only:POINT and NAME:without:POINT.\n"
     "\n"
     "--set changes the arithmetic that is called released: POINT=exact, or a repair: form=,\n"
-    "operand=bf16|split|tf32|fp16, store=1|2, handoff=1|2, margin=M, num_iter=N,\n"
+    "operand=bf16|split|tf32|fp16|e4m3|pPeE, store=1|2, handoff=1|2, margin=M, num_iter=N,\n"
     "KERNEL.num_warps=W\n"
     "(gka verify --help).\n"
     "\n"
