@@ -318,7 +318,7 @@ static void add_distance(cli_table *table, uint64_t steps) {
         cli_cell(table, "%.1e", (double)steps);
 }
 
-static void add_row(cli_table *table, const gka_verdict_row *row, bool emulated) {
+static void add_row(cli_table *table, const gka_verdict_row *row) {
     const gka_comparison *const k = &row->comparison;
     char shape[200], at[200];
     join(shape, row->tensor->rank, row->tensor->shape);
@@ -339,18 +339,27 @@ static void add_row(cli_table *table, const gka_verdict_row *row, bool emulated)
     add_distance(table, k->max_ulp);
     cli_cell(table, "%lld", (long long)(k->nan_out + k->inf_out));
     cli_cell(table, "%s", verdict_text(k->ok));
-    if (!emulated)
-        return;
-    cli_cell(table, "%.3f %%", 100 * share_equal(row));
-    add_distance(table, row->emulated.max_ulp);
-    cli_cell_real(table, row->predicted);
+}
+
+/* Beside the file's tensors, those of the replay. */
+static gka_status print_replay(cli *c, const gka_verification *v) {
+    static const char *const headings[] = {"<tensor", "identical", "far", "predicted"};
+    cli_table table;
+    cli_table_start(&table, headings, sizeof headings / sizeof *headings);
+    for (size_t i = 0; i < v->row_count; i++) {
+        const gka_verdict_row *const row = &v->rows[i];
+        cli_cell(&table, "%s", row->tensor->name);
+        cli_cell(&table, "%.3f %%", 100 * share_equal(row));
+        add_distance(&table, row->emulated.max_ulp);
+        cli_cell_real(&table, row->predicted);
+    }
+    fputc('\n', c->out);
+    return cli_table_print(&table, c->out);
 }
 
 static int print_table(cli *c, const char *path, const request *r, const gka_verification *v) {
-    static const char *const headings[] = {"<tensor",     "<dtype", "<shape",   "rel_err", "stated",
-                                           "max_row_err", "<at",    "max_ulp",  "NaN,Inf", "<ok",
-                                           "identical",   "far",    "predicted"};
-    const int columns = sizeof headings / sizeof *headings - (r->emulate != NULL ? 0 : 3);
+    static const char *const headings[] = {"<tensor",     "<dtype", "<shape",  "rel_err", "stated",
+                                           "max_row_err", "<at",    "max_ulp", "NaN,Inf", "<ok"};
     const gka_problem *const p = &v->problem;
     cli_say(c->out,
             "%s: B %lld, T %lld, H %lld, D %lld, V %lld; ridge_ratio %g, chunk_size %lld, scale "
@@ -359,11 +368,12 @@ static int print_table(cli *c, const char *path, const request *r, const gka_ver
             (long long)p->V, p->ridge_ratio, (long long)p->chunk_size, p->scale,
             gka_oracle_name(r->oracle));
     cli_table table;
-    cli_table_start(&table, headings, columns);
+    cli_table_start(&table, headings, sizeof headings / sizeof *headings);
     table.most = CLI_WIDTH;
     for (size_t i = 0; i < v->row_count; i++)
-        add_row(&table, &v->rows[i], r->emulate != NULL);
-    if (cli_table_print(&table, c->out) != GKA_OK)
+        add_row(&table, &v->rows[i]);
+    if (cli_table_print(&table, c->out) != GKA_OK ||
+        (r->emulate != NULL && print_replay(c, v) != GKA_OK))
         return cli_out_of_memory(c);
     fputc('\n', c->out);
     tell(v, r, say_line, c);

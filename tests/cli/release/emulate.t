@@ -1,23 +1,21 @@
 What the hardware wrote and what the replay of its kernels gives, bit for bit.
 
-$ gka verify --emulate=h100 $DATA/h100/iid_ungated.safetensors | awk '/%/ { print $1, $(NF - 3), $(NF - 1), $NF }'
-> x 100.000 0 2.64e-03
-> fro 100.000 0 6.06e-03
-> h_chunk 100.000 0 1.70e-03
-> h_final 100.000 0 2.85e-07
-> u_final 100.000 0 2.16e-07
-> o 100.000 0 1.29e-02
-> solve.dq 100.000 0 2.76e-03
-> solve.dk 100.000 0 5.38e-02
-> layer.dq 100.000 0 9.40e-03
-> layer.dk 100.000 0 1.41e-02
-> layer.dv 100.000 0 1.13e-02
-> layer.dalpha 100.000 0 2.99e-02
-$ gka verify --emulate=h100 $DATA/h100/decode.safetensors | grep '^[a-z].*[0-9%]$' | grep -v note
-> x        BF16   1,1,2,64   1.96e-03       -     1.99e-03  0,0,1        9        0  -   100.000 %
-> h_final  F32    1,2,64,64  5.19e-04       -     8.98e-04  0,1    1.9e+09        0  -   100.000 %
-> x          0   1.96e-03
-> h_final    0   5.19e-04
+$ gka verify --emulate=h100 $DATA/h100/iid_ungated.safetensors | grep %
+> x             100.000 %    0   2.64e-03
+> fro           100.000 %    0   6.06e-03
+> h_chunk       100.000 %    0   1.70e-03
+> h_final       100.000 %    0   2.85e-07
+> u_final       100.000 %    0   2.16e-07
+> o             100.000 %    0   1.29e-02
+> solve.dq      100.000 %    0   2.76e-03
+> solve.dk      100.000 %    0   5.38e-02
+> layer.dq      100.000 %    0   9.40e-03
+> layer.dk      100.000 %    0   1.41e-02
+> layer.dv      100.000 %    0   1.13e-02
+> layer.dalpha  100.000 %    0   2.99e-02
+$ gka verify --emulate=h100 $DATA/h100/decode.safetensors | grep %
+> x        100.000 %    0   1.96e-03
+> h_final  100.000 %    0   5.19e-04
 $ gka verify --set=mask=exact $DATA/h100/iid_ungated.safetensors
 ! gka verify: --set: --emulate=NAME was expected with it
 = 2
@@ -25,7 +23,7 @@ $ gka verify --emulate=h100 --set=mosk=exact $DATA/h100/iid_ungated.safetensors
 ! gka verify: no rounding point 'mosk'
 = 2
 The same inputs through repaired kernels: predicted errors of x, o, dk.
-$ for s in form=three-term form=two-term form=cg-consistent operand=tf32 margin=2^-6 num_iter=10; do echo $s $(gka verify --oracle=fp64 --emulate=h100 --set=$s $DATA/h100/iid_gated.safetensors | awk '/^(x|o|solve.dk) .*%/ { print $NF }'); done
+$ for s in form=three-term form=two-term form=cg-consistent operand=tf32 margin=2^-6 num_iter=10; do echo $s $(gka verify --oracle=fp64 --emulate=h100 --set=$s $DATA/h100/iid_gated.safetensors | awk '/^(x|o|solve.dk) .*%/ { print $5 }'); done
 > form=three-term 2.55e-03 4.73e-01 6.08e-01
 > form=two-term 1.74e-03 1.06e-01 6.53e-02
 > form=cg-consistent 1.71e-03 1.15e-01 2.62e-02

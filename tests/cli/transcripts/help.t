@@ -169,7 +169,8 @@ $ gka verify --help
 >   far          the largest distance of the others, in steps of the stored format
 >   predicted    rel_err of the replay; beside it stands the one measured
 > --set=POINT=exact leaves one rounding out (gka attribute lists them); repairs are form=,
-> operand=bf16|split|tf32|fp16 (what the products of the iteration read), store=1|2 (bf16 parts
+> operand=bf16|split|tf32|fp16|e4m3|pPeE (what the products of the iteration read; the last two
+> with a scale), store=1|2 (bf16 parts
 > of x and p), handoff=1|2 (of q', dq' and dx), margin=M (the spectrum taken to reach
 > (1 + a + M) f; 2^-6), num_iter=N. KERNEL.num_warps=1|2|4|8 names the configuration of one autotuned
 > kernel: solve, solve_dk, solve_dh, states, output, output_bwd, gates, decode, or all of them.

@@ -192,13 +192,21 @@ kernel the configuration of each of its kernels.
 $ gka verify --emulate=h100/serving $DATA/h200/serving/t10.safetensors
 > $DATA/h200/serving/t10.safetensors: B 1, T 12, H 4, D 64, V 64; ridge_ratio 0.02, chunk_size 64, scale 0.125; oracle certified
 >
-> tensor     dtype  shape       rel_err  stated  max_row_err  at        max_ulp  non-finite  ok  identical  far  predicted
-> prefill.o  BF16   1,10,4,64  4.99e-02       -     2.79e+00  0,0,2       30481           0  -   100.000 %    0   4.99e-02
-> prefill.h  F32    1,4,64,64  2.89e-03       -     3.00e-03  0,0    1875810452           0  -   100.000 %    0   2.89e-03
-> prefill.u  F32    1,4,64,64  2.69e-03       -     2.89e-03  0,2    1926643748           0  -   100.000 %    0   2.69e-03
-> decode.o   BF16   1,2,4,64   2.95e-03       -     3.44e-03  0,1,3         180           0  -   100.000 %    0   2.95e-03
-> decode.h   F32    1,4,64,64  2.59e-03       -     2.91e-03  0,0    1879693870           0  -   100.000 %    0   2.59e-03
-> decode.u   F32    1,4,64,64  2.50e-03       -     2.81e-03  0,2    1930904476           0  -   100.000 %    0   2.50e-03
+> tensor     dtype  shape       rel_err  stated  max_row_err  at     max_ulp  NaN,Inf  ok
+> prefill.o  BF16   1,10,4,64  4.99e-02       -     2.79e+00  0,0,2    30481        0  -
+> prefill.h  F32    1,4,64,64  2.89e-03       -     3.00e-03  0,0    1.9e+09        0  -
+> prefill.u  F32    1,4,64,64  2.69e-03       -     2.89e-03  0,2    1.9e+09        0  -
+> decode.o   BF16   1,2,4,64   2.95e-03       -     3.44e-03  0,1,3      180        0  -
+> decode.h   F32    1,4,64,64  2.59e-03       -     2.91e-03  0,0    1.9e+09        0  -
+> decode.u   F32    1,4,64,64  2.50e-03       -     2.81e-03  0,2    1.9e+09        0  -
+>
+> tensor     identical  far  predicted
+> prefill.o  100.000 %    0   4.99e-02
+> prefill.h  100.000 %    0   2.89e-03
+> prefill.u  100.000 %    0   2.69e-03
+> decode.o   100.000 %    0   2.95e-03
+> decode.h   100.000 %    0   2.59e-03
+> decode.u   100.000 %    0   2.50e-03
 >
 > note: a server's outputs; exact: of q, k with normalise unit and k, v times beta + 1e-6
 > note: certified: worst proven bound 1.9e-27, 0 of 48 token solves in MPFR
@@ -207,7 +215,7 @@ $ gka verify --emulate=h100/serving $DATA/h200/serving/t10.safetensors
 $ gka verify --emulate=h100/serving --tolerance=decode.o=.01 $DATA/h200/serving/t10.safetensors | grep -c yes
 > 1
 $ gka verify --emulate=h100/serving/decode.num_warps=8 $DATA/h200/serving/states.safetensors >table
-$ awk '/^(prefill|decode)/ { print $1, $(NF - 3) }' table
+$ awk '/%/ { print $1, $2 }' table
 > prefill.o 100.000
 > prefill.h 100.000
 > prefill.u 100.000
