@@ -155,8 +155,8 @@ static void solve_rows(const bench *b, int ridge, int64_t systems) {
 static gka_status run_solves(lab *l, gka_error *error) {
     const int64_t sequences = lab_pick(l, 2, 4, 64);
     bench b = {.l = l,
-               .D = lab_pick(l, 32, 128, 128),
-               .T = lab_pick(l, 64, 512, 2048),
+               .D = lab_D(lab_pick(l, 32, 128, 128)),
+               .T = lab_T(lab_pick(l, 64, 512, 2048)),
                .tokens = lab_pick(l, 2, 3, 5)};
     gka_generator spec = lab_paper_data(GKA_KEYS_IID, sequences, b.T, b.D, GKA_F64, l->seed);
     spec.cotangents = true;
@@ -176,7 +176,7 @@ static gka_status run_solves(lab *l, gka_error *error) {
                                 {offsetof(worker, solve), gka_solve_workspace(&any, 1, D)},
                                 {offsetof(worker, adjoint), gka_solve_adjoint_workspace(&any, D)},
                                 {offsetof(worker, exact), lab_exact_bytes(D)}};
-    gka_status status = gka_problem_generate(&spec, &b.problem, error);
+    gka_status status = lab_generate(&spec, &b.problem, error);
     if (status != GKA_OK)
         return status;
     b.workers = lab_workers(sizeof *b.workers, arrays, sizeof arrays / sizeof arrays[0], error);
@@ -744,6 +744,7 @@ int main(int argc, char **argv) {
                     "net,a,format,solver,mode,size,layers,seed,gradient,forward,incoming,"
                     "difference"}},
         .run = run,
-        .judge = judge};
+        .judge = judge,
+        .file = LAB_FILE_IS_KEYS};
     return lab_main(argc, argv, &experiment);
 }

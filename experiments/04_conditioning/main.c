@@ -172,7 +172,7 @@ static gka_status made_up(lab *l, gka_keys keys, const struct preparation *as, i
                                 .seed = l->seed};
     gka_problem p = {0};
     head h = {0};
-    gka_status status = gka_problem_generate(&spec, &p, error);
+    gka_status status = lab_generate(&spec, &p, error);
     if (status == GKA_OK)
         status = head_alloc(&h, T, D, error);
     for (int64_t i = 0; status == GKA_OK && i < heads; i++) {
@@ -378,7 +378,7 @@ static gka_status every_solver(lab *l, gka_keys keys, uint64_t seed, gka_error *
     if (s == NULL || s->work == NULL || memory == NULL || eigen == NULL)
         status = gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory");
     if (status == GKA_OK)
-        status = gka_problem_generate(&spec, &p, error);
+        status = lab_generate(&spec, &p, error);
     if (status == GKA_OK) {
         s->k = memory;
         s->H = s->k + s->T * WIDTH;
@@ -404,8 +404,8 @@ static gka_status every_solver(lab *l, gka_keys keys, uint64_t seed, gka_error *
 /* ---- run ----------------------------------------------------------------------------------- */
 
 static gka_status run(lab *l, gka_error *error) {
-    const int64_t D = 128, T = lab_pick(l, 256, 2048, 2048), heads = lab_pick(l, 1, 3, 64),
-                  seeds = lab_pick(l, 1, 5, 20);
+    const int64_t D = lab_D(128), T = lab_T(lab_pick(l, 256, 2048, 2048)),
+                  heads = lab_pick(l, 1, 3, 64), seeds = lab_pick(l, 1, 5, 20);
     l->units_total = (double)(KINDS * PREPARATIONS + 1 + KINDS * seeds);
     gka_status status = GKA_OK;
     for (int i = 0; i < KINDS; i++)
@@ -586,6 +586,6 @@ int main(int argc, char **argv) {
                    {"solvers.csv", "solver,arith,r,keys,a,seed,kappa,error,over,eta"}},
         .run = run,
         .judge = judge,
-        .reads_file = true};
+        .file = LAB_FILE_IS_BOTH};
     return lab_main(argc, argv, &experiment);
 }

@@ -477,7 +477,7 @@ static gka_status one_seed(lab *l, const config *list, int configs, gka_keys key
     j.work = gka_alloc((size_t)gka_threads(), j.bytes);
     gka_status status = j.H == NULL || j.results == NULL || j.work == NULL
                             ? gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory")
-                            : gka_problem_generate(&spec, &p, error);
+                            : lab_generate(&spec, &p, error);
     bool computed = false;
     for (int table = list[0].table; status == GKA_OK && table <= list[configs - 1].table; table++) {
         if (!lab_unit(l, table, "%s-%llu", gka_keys_name(keys), (unsigned long long)seed))
@@ -838,6 +838,7 @@ int main(int argc, char **argv) {
                    {"spectra.csv", HEADING},
                    {"condition.csv", "state,a,p,u,most,side,residual"}},
         .run = run,
-        .judge = judge};
+        .judge = judge,
+        .file = LAB_FILE_IS_KEYS};
     return lab_main(argc, argv, &experiment);
 }

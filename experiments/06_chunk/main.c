@@ -502,6 +502,7 @@ int main(int argc, char **argv) {
                    {"attribution.csv", "file,form,tensor,point,only,without,released"},
                    {"stages.csv", "file,tensor,total,local"}},
         .run = run,
-        .judge = judge};
+        .judge = judge,
+        .file = LAB_FILE_IS_KEYS};
     return lab_main(argc, argv, &experiment);
 }

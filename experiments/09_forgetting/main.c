@@ -132,7 +132,7 @@ static gka_status test_make(test *t, const question *task, uint64_t seed, gka_er
                           .plain = true,
                           .dtype = GKA_BF16,
                           .seed = seed};
-    gka_status status = gka_problem_generate(&spec, &t->stored, error);
+    gka_status status = lab_generate(&spec, &t->stored, error);
     spec.keys = GKA_KEYS_IID;
     if (status == GKA_OK)
         status = gka_problem_generate(&spec, &t->values_of, error);
@@ -367,7 +367,7 @@ static gka_status run(lab *l, gka_error *error) {
     static const gka_keys kinds[] = {GKA_KEYS_IID, GKA_KEYS_POWERLAW};
     static const char *const gates[] = {"1", ".99", "released"};
     static const double loads[] = {.25, .5, 1, 2, 4};
-    const int64_t D = lab_pick(l, 64, 128, 128), heads = lab_pick(l, 2, 4, 32);
+    const int64_t D = lab_D(lab_pick(l, 64, 128, 128)), heads = lab_pick(l, 2, 4, 32);
     const double *a;
     const int ratios = ratios_of(l, &a);
     gka_status status = GKA_OK;
@@ -393,7 +393,7 @@ static gka_status run(lab *l, gka_error *error) {
                                        .keys = trade_keys[k],
                                        .gate = trade_gates[g],
                                        .n = 64,
-                                       .D = 128,
+                                       .D = lab_D(128),
                                        .heads = heads,
                                        .a = a[i],
                                        .noise = .1};
@@ -573,6 +573,7 @@ int main(int argc, char **argv) {
             "What do gates and the ridge ratio keep of stored pairs, and what does bf16 take?",
         .tables = {{"recall.csv", HEADING}, {"trade.csv", HEADING}},
         .run = run,
-        .judge = judge};
+        .judge = judge,
+        .file = LAB_FILE_IS_KEYS};
     return lab_main(argc, argv, &experiment);
 }

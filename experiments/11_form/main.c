@@ -132,7 +132,8 @@ static gka_status measured(lab *l, const lab_case *c, int64_t heads, gka_error *
 
 /* ---- why ----------------------------------------------------------------------------------- */
 
-enum { D = LAB_CASE_D, R = 30 };
+enum { MOST_D = LAB_CASE_D, R = 30 };
+static int D; /* of the keys at hand */
 static const double ratio = .02;
 static const gka_keys kinds[] = {GKA_KEYS_IID, GKA_KEYS_LOWRANK, GKA_KEYS_POWERLAW,
                                  GKA_KEYS_REPEAT};
@@ -140,7 +141,8 @@ static const int64_t ages[] = {16, 64, 256};
 enum { KINDS = sizeof kinds / sizeof *kinds, AGES = sizeof ages / sizeof *ages };
 
 typedef struct bench {
-    double H[D * D], v[D], q[D], x[D], next[D], path[(R + 1) * D];
+    double H[MOST_D * MOST_D], v[MOST_D], q[MOST_D], x[MOST_D], next[MOST_D],
+        path[(R + 1) * MOST_D];
     char workspace[]; /* of gka_solve */
 } bench;
 
@@ -154,7 +156,7 @@ static double dot(const double *a, const double *b) {
 /* v, of length 1: the largest eigenvector of H by 500 steps of the power method; its eigenvalue. */
 static double largest_eigenvector(bench *b) {
     double size = 0;
-    memcpy(b->v, b->H, D * sizeof *b->v); /* a row of H is as good a start as any */
+    memcpy(b->v, b->H, (size_t)D * sizeof *b->v); /* a row of H is as good a start as any */
     for (int step = 0; step <= 500; step++) {
         for (int i = 0; i < D; i++)
             b->next[i] = dot(b->H + i * D, b->v);
@@ -167,7 +169,7 @@ static double largest_eigenvector(bench *b) {
 
 static void keep(void *context, int step, const double *x) {
     bench *const b = context;
-    memcpy(b->path + step * D, x, D * sizeof *x);
+    memcpy(b->path + step * D, x, (size_t)D * sizeof *x);
 }
 
 /* x after R steps in binary64, the operands of its products in `operand` where that is not NULL. */
@@ -201,7 +203,7 @@ static void amplify(lab *l, bench *b, const char *keys, uint64_t seed, int64_t t
     solve(b, "chebyshev", bf16, f);
     double left[2] = {fabs(dot(b->v, b->x) - exact)}, square = 0;
     for (int j = 0; j < R; j++) {
-        gka_round_array(bf16, GKA_NEAREST_EVEN, 0, 0, D, b->path + j * D, b->next);
+        gka_round_array(bf16, GKA_NEAREST_EVEN, 0, 0, (size_t)D, b->path + j * D, b->next);
         const double e = largest * (dot(b->v, b->next) - dot(b->v, b->path + j * D));
         square += e * e / R;
     }
@@ -227,16 +229,16 @@ static gka_status amplified(lab *l, gka_keys keys, uint64_t seed, gka_error *err
     const size_t bytes = gka_solve_workspace(&three, 1, D) + gka_solve_workspace(&two, 1, D);
     gka_problem p = {0};
     bench *const b = gka_alloc(1, (sizeof *b + bytes + 63) / 64 * 64);
-    double *const H = gka_alloc(D * D, sizeof *H);
+    double *const H = gka_alloc((size_t)(D * D), sizeof *H);
     gka_status status = b == NULL || H == NULL ? gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory")
-                                               : gka_problem_generate(&spec, &p, error);
+                                               : lab_generate(&spec, &p, error);
     for (int64_t t = 1, next = 0; status == GKA_OK && t <= spec.T; t++) {
         gka_problem_k(&p, 0, t - 1, 0, b->q);
         (void)lab_accumulate(D, 1, b->q, H);
         if (t != ages[next])
             continue;
         gka_problem_q(&p, 0, t - 1, 0, b->q);
-        gka_round_array(gka_format_find("bf16"), GKA_NEAREST_EVEN, 0, 0, D * D, H, b->H);
+        gka_round_array(gka_format_find("bf16"), GKA_NEAREST_EVEN, 0, 0, (size_t)(D * D), H, b->H);
         amplify(l, b, gka_keys_name(keys), seed, t);
         next++;
     }
@@ -278,6 +280,7 @@ static gka_status run(lab *l, gka_error *error) {
     const int64_t heads = lab_pick(l, 2, 6, 24), some = lab_pick(l, 3, CASES, CASES);
     const double weight = 20 * (double)heads; /* a head of a case against three amplified states */
     l->units_total = weight * (double)some + 1 + (double)(KINDS * lab_pick(l, 2, 6, 24));
+    D = (int)lab_D(LAB_CASE_D);
     gka_status status = why(l, error);
     l->weight = weight;
     for (int64_t i = 0; status == GKA_OK && i < some; i++) {
@@ -446,6 +449,7 @@ int main(int argc, char **argv) {
                    {"gain.csv", "a,r,h,worst,independent,constant,stable"},
                    {"amplified.csv", "keys,seed,t,h,form,gain,over"}},
         .run = run,
-        .judge = judge};
+        .judge = judge,
+        .file = LAB_FILE_IS_KEYS};
     return lab_main(argc, argv, &experiment);
 }

@@ -46,7 +46,7 @@ static int64_t tokens(const lab *l) {
 }
 
 static int64_t width(const lab *l) {
-    return lab_pick(l, 16, 16, 32);
+    return lab_D(lab_pick(l, 16, 16, 32));
 }
 
 static int64_t head_count(const lab *l) {
@@ -65,7 +65,8 @@ static gka_status make(gka_problem *p, int64_t T, int64_t H, int64_t D, gka_gate
                                 .V = D,
                                 .dtype = GKA_BF16,
                                 .seed = seed};
-    return gka_problem_generate(&spec, p, error);
+    /* what does not depend on the keys has a size of its own */
+    return D == lab_D(D) ? lab_generate(&spec, p, error) : gka_problem_generate(&spec, p, error);
 }
 
 /* t is looked at when it is a power of two of at least 16. */
@@ -314,7 +315,7 @@ static void core_of(void *context, int64_t item, int worker) {
 }
 
 static gka_status run_core(lab *l, gka_gate gate, gka_error *error) {
-    const int64_t D = lab_pick(l, 16, 32, 64), heads = head_count(l);
+    const int64_t D = lab_D(lab_pick(l, 16, 32, 64)), heads = head_count(l);
     gka_problem p = {0};
     core_run *const r = gka_alloc(1, sizeof *r);
     gka_status status = r == NULL ? gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory")
@@ -526,6 +527,7 @@ int main(int argc, char **argv) {
                    {"gates.csv", "gate,head,mean,bf16,fp16"},
                    {"core.csv", "gate,core,head,t,error,bias"}},
         .run = run,
-        .judge = judge};
+        .judge = judge,
+        .file = LAB_FILE_IS_KEYS};
     return lab_main(argc, argv, &experiment);
 }

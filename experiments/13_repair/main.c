@@ -581,6 +581,7 @@ int main(int argc, char **argv) {
                    {"margins.csv", "margin,gain,truncation"},
                    {"edge.csv", "case,repair,head,x,o,dk,layer_dk,dalpha"}},
         .run = run,
-        .judge = judge};
+        .judge = judge,
+        .file = LAB_FILE_IS_KEYS};
     return lab_main(argc, argv, &experiment);
 }

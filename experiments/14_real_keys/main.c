@@ -146,6 +146,7 @@ int main(int argc, char **argv) {
                                  "freedom_open,o3,o2,dk3,dk2,dalpha3,dalpha2,gain"},
                    {NULL, NULL}},
         .run = run,
-        .judge = judge};
+        .judge = judge,
+        .file = LAB_FILE_IS_OWN};
     return lab_main(argc, argv, &experiment);
 }

@@ -520,6 +520,7 @@ int main(int argc, char **argv) {
                                   "recall"},
                    {NULL, NULL}},
         .run = run,
-        .judge = judge};
+        .judge = judge,
+        .file = LAB_FILE_IS_OWN};
     return lab_main(argc, argv, &experiment);
 }

@@ -33,11 +33,11 @@ gka_status lab_case_problem(const lab_case *c, int64_t heads, uint64_t seed, gka
     const gka_generator spec = {.keys = lab_keys(c->keys),
                                 .gate = lab_gate(c->gate),
                                 .B = 1,
-                                .T = LAB_CASE_T,
+                                .T = lab_T(LAB_CASE_T),
                                 .H = heads,
                                 .G = heads,
-                                .D = LAB_CASE_D,
-                                .V = LAB_CASE_D,
+                                .D = lab_D(LAB_CASE_D),
+                                .V = lab_D(LAB_CASE_D),
                                 .alpha = true,
                                 .cotangents = true,
                                 .dtype = GKA_BF16,
@@ -45,7 +45,7 @@ gka_status lab_case_problem(const lab_case *c, int64_t heads, uint64_t seed, gka
                                 .num_iter = c->r,
                                 .chunk_size = 64,
                                 .seed = seed};
-    return gka_problem_generate(&spec, problem, error);
+    return lab_generate(&spec, problem, error);
 }
 
 static int64_t width_of(const gka_problem *problem, int which) {

@@ -1,6 +1,7 @@
 /* lab.c - what the experiments share (see lab.h). */
 #include "lab/lab.h"
 
+#include "gka/format.h"
 #include "gka/io.h"
 
 #include <dirent.h>
@@ -17,6 +18,8 @@
 #include <unistd.h>
 
 enum { TEXT = 512 };
+
+#define REAL_KEYS GKA_TEST_DATA "/real/smollm2_rope_released.safetensors"
 
 typedef struct text {
     char *bytes;
@@ -202,6 +205,7 @@ static void look_for_other_builds(const lab *l, const char *folder) {
 /* ---- off home ground ----------------------------------------------------------------------- */
 
 static int other_keys = -1, other_gate = -1;
+static bool keys_are_real; /* --keys real */
 
 gka_keys lab_keys(gka_keys home) {
     return other_keys < 0 ? home : (gka_keys)other_keys;
@@ -211,15 +215,122 @@ gka_gate lab_gate(gka_gate home) {
     return other_gate < 0 ? home : (gka_gate)other_gate;
 }
 
+enum { MOST_D = 128 }; /* of a file; experiments have room for it */
+
+/* Keys of a file: q, k [count,T,D] and v [count,T,V] of its heads. */
+static struct heads {
+    const char *path; /* NULL: there is none */
+    int64_t count, T, D, V;
+    double *q, *k, *v;
+} real;
+
+bool lab_real(void) {
+    return real.path != NULL;
+}
+
 bool lab_at_home(void) {
-    return other_keys < 0 && other_gate < 0;
+    return other_keys < 0 && other_gate < 0 && !lab_real();
+}
+
+int64_t lab_D(int64_t home) {
+    return lab_real() ? real.D : home;
+}
+
+int64_t lab_T(int64_t home) {
+    return lab_real() && real.T < home ? real.T : home;
+}
+
+static gka_status read_heads(const char *path, gka_error *error) {
+    gka_file *file = NULL;
+    gka_problem p = {0};
+    gka_status status = gka_file_open(path, &file, error);
+    if (status == GKA_OK)
+        status = gka_problem_from_file(file, &p, NULL, error);
+    if (status == GKA_OK &&
+        (p.cu_seqlens != NULL || !gka_problem_is_folded(&p) || p.B < 1 || p.T < 1 || p.H < 1 ||
+         p.v.data == NULL || p.D > MOST_D || p.V > MOST_D))
+        status = gka_fail(error, GKA_BAD_FILE,
+                          "%s: folded sequences of one length with v, D and V at most %d, were "
+                          "expected",
+                          path, MOST_D);
+    const int64_t count = p.B * p.H, D = p.D, V = p.V;
+    if (status == GKA_OK) {
+        const size_t rows = (size_t)(count * p.T);
+        real = (struct heads){path,
+                              count,
+                              p.T,
+                              D,
+                              V,
+                              gka_alloc(rows * (size_t)D, sizeof(double)),
+                              gka_alloc(rows * (size_t)D, sizeof(double)),
+                              gka_alloc(rows * (size_t)V, sizeof(double))};
+        if (real.q == NULL || real.k == NULL || real.v == NULL)
+            status = gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory");
+    }
+    for (int64_t i = 0; i < count && status == GKA_OK; i++)
+        for (int64_t t = 0; t < p.T; t++) {
+            gka_problem_q(&p, i / p.H, t, i % p.H, real.q + (i * p.T + t) * D);
+            gka_problem_k(&p, i / p.H, t, i % p.H, real.k + (i * p.T + t) * D);
+            gka_problem_v(&p, i / p.H, t, i % p.H, real.v + (i * p.T + t) * V);
+        }
+    gka_problem_free(&p);
+    gka_file_close(file);
+    return status;
+}
+
+static void drop_heads(void) {
+    gka_free(real.q);
+    gka_free(real.k);
+    gka_free(real.v);
+    real = (struct heads){0};
+}
+
+/* Writes one row of a tensor [B,T,H,n] that the generator has made; `unit`: at length 1. */
+static void put_row(const gka_view *view, int64_t b, int64_t t, int64_t h, int64_t n, bool unit,
+                    const double *x) {
+    double row[MOST_D], square = 0;
+    for (int64_t i = 0; i < n; i++)
+        square += x[i] * x[i];
+    for (int64_t i = 0; i < n; i++)
+        row[i] = unit && square > 0 ? x[i] / sqrt(square) : x[i];
+    char *const at = (char *)(void *)(uintptr_t)view->data; /* the problem's own memory */
+    const int64_t first = b * view->stride[0] + t * view->stride[1] + h * view->stride[2];
+    gka_store_array(view->dtype, (size_t)n, row, at + (size_t)first * gka_dtype_size(view->dtype));
+}
+
+gka_status lab_generate(const gka_generator *generator, gka_problem *p, gka_error *error) {
+    const gka_status status = gka_problem_generate(generator, p, error);
+    if (status != GKA_OK || !lab_real())
+        return status;
+    if (p->D != real.D || (p->V > 0 && p->V != real.V)) {
+        gka_problem_free(p);
+        return gka_fail(error, GKA_BAD_FILE, "%s: D = %lld, V = %lld: %lld and %lld were expected",
+                        real.path, (long long)real.D, (long long)real.V, (long long)generator->D,
+                        (long long)generator->V);
+    }
+    for (int64_t b = 0; b < p->B; b++)
+        for (int64_t h = 0; h < p->H; h++) {
+            const int64_t head =
+                (int64_t)((uint64_t)(b * p->H + h) + generator->seed - 1) % real.count * real.T;
+            for (int64_t t = 0; t < p->T; t++) {
+                const int64_t at = head + t % real.T;
+                put_row(&p->q, b, t, h, p->D, false, real.q + at * p->D);
+                if (h < p->G)
+                    put_row(&p->k, b, t, h, p->D, generator->plain, real.k + at * p->D);
+                if (h < p->G && p->V > 0)
+                    put_row(&p->v, b, t, h, p->V, false, real.v + at * p->V);
+            }
+        }
+    return GKA_OK;
 }
 
 /* " --keys mean --gate released", or nothing */
 enum { GROUND = 64 };
 static void ground(char out[GROUND]) {
-    (void)snprintf(out, GROUND, "%s%s%s%s", other_keys < 0 ? "" : " --keys ",
-                   other_keys < 0 ? "" : gka_keys_name((gka_keys)other_keys),
+    (void)snprintf(out, GROUND, "%s%s%s%s", other_keys < 0 && !keys_are_real ? "" : " --keys ",
+                   keys_are_real    ? "real"
+                   : other_keys < 0 ? ""
+                                    : gka_keys_name((gka_keys)other_keys),
                    other_gate < 0 ? "" : " --gate ",
                    other_gate < 0 ? "" : gka_gate_name((gka_gate)other_gate));
 }
@@ -246,6 +357,10 @@ bool lab_unit(lab *l, int table, const char *key, ...) {
             *c = *c == ' ' ? '_' : *c;
         const size_t length = strlen(name);
         (void)snprintf(name + length, sizeof name - length, "%.48s", other);
+        if (lab_real() && !keys_are_real)
+            (void)snprintf(name + strlen(name), sizeof name - strlen(name), "_%.60s",
+                           strrchr(real.path, '/') != NULL ? strrchr(real.path, '/') + 1
+                                                           : real.path);
     }
     (void)snprintf(file, sizeof file, ".parts/%s-%s-%llu-%d-%s", size_names[l->size], s->build,
                    (unsigned long long)l->seed, table, name);
@@ -524,9 +639,15 @@ int lab_main(int argc, char **argv, const lab_experiment *experiment) {
                 size);
         goto done;
     }
-    if (keys != NULL && (other_keys = gka_keys_find(keys)) < 0) {
+    keys_are_real = keys != NULL && strcmp(keys, "real") == 0;
+    if (keys != NULL && !keys_are_real && (other_keys = gka_keys_find(keys)) < 0) {
         fprintf(stderr, "exp_%s: --keys %s: expected iid, powerlaw, lowrank, repeat, mean ...\n",
                 experiment->name, keys);
+        goto done;
+    }
+    if (keys_are_real && experiment->file < LAB_FILE_IS_KEYS) {
+        fprintf(stderr, "exp_%s: --keys real has no meaning for this experiment\n",
+                experiment->name);
         goto done;
     }
     if (gate != NULL && (other_gate = gka_gate_find(gate)) < 0) {
@@ -534,7 +655,12 @@ int lab_main(int argc, char **argv, const lab_experiment *experiment) {
                 experiment->name, gate);
         goto done;
     }
-    if (data != NULL && !experiment->reads_file) {
+    if (data != NULL && experiment->file == LAB_FILE_IS_KEYS && keys != NULL) {
+        fprintf(stderr, "exp_%s: --keys has no meaning with --file, whose keys are taken\n",
+                experiment->name);
+        goto done;
+    }
+    if (data != NULL && experiment->file == LAB_NO_FILE) {
         fprintf(stderr, "exp_%s: --file has no meaning for this experiment\n", experiment->name);
         goto done;
     }
@@ -553,7 +679,12 @@ int lab_main(int argc, char **argv, const lab_experiment *experiment) {
     sigaction(SIGTERM, &action, NULL);
     end_tidily();
     state.started = now();
-    const gka_status status = run(&l, &error);
+    const char *const taken = keys_are_real                                          ? REAL_KEYS
+                              : data != NULL && experiment->file == LAB_FILE_IS_KEYS ? data
+                                                                                     : NULL;
+    gka_status status = taken != NULL ? read_heads(taken, &error) : GKA_OK;
+    if (status == GKA_OK)
+        status = run(&l, &error);
     if (isatty(STDERR_FILENO) && state.shown > 0)
         fprintf(stderr, "\r%60s\r", "");
     if (status != GKA_OK) {
@@ -564,6 +695,7 @@ int lab_main(int argc, char **argv, const lab_experiment *experiment) {
         result = state.claim_failed ? 1 : 0;
     }
 done:
+    drop_heads();
     for (int i = 0; i < LAB_TABLES; i++)
         text_free(&state.table[i]);
     text_free(&state.unit);

@@ -37,7 +37,12 @@ typedef struct lab_experiment {
     } tables[LAB_TABLES];
     gka_status (*run)(lab *l, gka_error *error);
     gka_status (*judge)(lab *l, gka_error *error);
-    bool reads_file; /* --file has a meaning here; else it is refused */
+    enum {
+        LAB_NO_FILE,      /* --file and --keys real are refused */
+        LAB_FILE_IS_OWN,  /* the experiment reads --file itself */
+        LAB_FILE_IS_KEYS, /* see section 5 */
+        LAB_FILE_IS_BOTH  /* --file as the first, --keys real as the second */
+    } file;
 } lab_experiment;
 
 /* The main function of every experiment:
@@ -105,9 +110,22 @@ void lab_claim(lab *l, const char *claim, lab_verdict verdict, bool holds, const
 
 /* An experiment's keys and gates are its home ground. With --keys KIND or --gate KIND all keys that
  * it makes up, all gates that it draws, are of that kind instead: its tables and claims keep their
- * names, and a claim that fails then holds at home alone. These return the kind to use. */
+ * names, and a claim that fails then holds at home alone. These return the kind to use.
+ *
+ * --keys real takes keys, queries and values from tests/data/real, heads of a language model, and
+ * --file FILE from FILE, for the experiments that say so (file = LAB_FILE_IS_KEYS): gates, alpha,
+ * cotangents and parameters stay those of the experiment. lab_D and lab_T then return the head size
+ * of the file, and at most its number of tokens. */
 gka_keys lab_keys(gka_keys home);
 gka_gate lab_gate(gka_gate home);
 bool lab_at_home(void);
+bool lab_real(void); /* keys are a file's */
+int64_t lab_D(int64_t home);
+int64_t lab_T(int64_t home);
+
+/* gka_problem_generate, and then the keys of the file in the place of those made up: head b H + h +
+ * seed - 1 of the file, counted around, for head h of row b. Where the generator is plain a key has
+ * length 1. The generator's D must be lab_D's; beyond the file's last token it begins again. */
+gka_status lab_generate(const gka_generator *generator, gka_problem *problem, gka_error *error);
 
 #endif

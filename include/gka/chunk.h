@@ -73,15 +73,22 @@ GKA_API int gka_point_find(const char *name); /* -1: none */
  *   bf16   as the released kernels do
  *   split  two bf16 numbers, high = bf16(x) and low = bf16(x - high): two products, low first
  *   tf32   11 significant bits, rounded to nearest even (cvt.rn.tf32); K and H_0 are bf16 numbers
- *   fp16   the same precision in fp16's range; K and the snapshot of H_0 are rounded to fp16 too */
+ *   fp16   the same precision in fp16's range; K and the snapshot of H_0 are rounded to fp16 too
+ *   scaled a format of at most 11 bits, by its name: e4m3, e5m2, or pPeE of gka/arith.h. Each row
+ * is divided by the power of two that brings its largest element below the format's highest binade,
+ * rounded to nearest even, and multiplied by it again. The product is that of the numbers it has
+ * then, in bf16 up to 8 bits, in tf32 beyond: what a short operand loses, whatever unit multiplies
+ * it. Rows whose largest element is no number go as they are */
 typedef enum gka_operand {
     GKA_OPERAND_BF16,
     GKA_OPERAND_SPLIT,
     GKA_OPERAND_TF32,
-    GKA_OPERAND_FP16
+    GKA_OPERAND_FP16,
+    GKA_OPERAND_SCALED
 } gka_operand;
-GKA_API const char *gka_operand_name(gka_operand operand); /* "bf16", "split", "tf32", "fp16" */
-GKA_API int gka_operand_find(const char *name);            /* -1: none */
+GKA_API const char *gka_operand_name(gka_operand operand); /* "bf16", "split", "tf32", "fp16",
+                                                              "scaled" */
+GKA_API int gka_operand_find(const char *name);            /* -1: none; not "scaled" */
 
 /* The autotuned kernels: those whose num_warps a run of the released code chooses by timing. Every
  * value in the lists was run on an H200 (scripts/gpu/capture_kernels.py); num_stages and the tile
@@ -128,6 +135,7 @@ typedef struct gka_profile {
     uint32_t released; /* bit i: point i as released; 0: exact */
     /* Repairs: what could be changed in the released kernels. */
     gka_operand operand;
+    gka_format scaled; /* of GKA_OPERAND_SCALED */
     int store;   /* bf16 parts to which the point store_x rounds x and p: 1, or 2 (as split). Every
                     later stage reads both parts, with <p_t, x_t> then in fp32 */
     int handoff; /* bf16 parts of what the layer's stages hand over, q', dq' and dx: 1, or 2 (then

@@ -33,6 +33,7 @@ typedef struct chunk_plan {
     int num_iter;
     chunk_kind low;            /* the 16-bit type: of the inputs, and what points round to */
     chunk_kind operand, score; /* of the iteration's products */
+    bool scaled;               /* ... rounded to profile.scaled first, row by row */
     chunk_kind rows, keys;     /* x and K in x K^T, K in K K^T and (x K^T . M) K */
     bool evens_first;     /* those products take every 16 terms as eight even, eight odd ones */
     chunk_kind snapshot;  /* H_0 as the solver reads it */

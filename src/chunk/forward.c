@@ -51,6 +51,8 @@ gka_status gka_chunk_check(const gka_problem *problem, const gka_profile *profil
     if (profile->fp16 &&
         (profile->operand == GKA_OPERAND_SPLIT || profile->store == 2 || profile->handoff == 2))
         return gka_fail(error, GKA_UNSUPPORTED, "inputs=fp16: two parts are of bf16 alone");
+    if (profile->fp16 && profile->operand == GKA_OPERAND_SCALED)
+        return gka_fail(error, GKA_UNSUPPORTED, "inputs=fp16: scaled operands go with bf16 alone");
     if (profile->fp8) {
         const gka_status eight = check_eight_bits(profile, error);
         if (eight != GKA_OK)

@@ -1,7 +1,10 @@
 /* profile.c - the rounding points and repairs by name, and the profiles. */
 #include "gka/chunk.h"
 
+#include "gka/arith.h"
+
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,7 +20,7 @@ static const char *const point_texts[] = {
 #undef POINT_TEXT
 };
 
-static const char *const operand_names[] = {"bf16", "split", "tf32", "fp16"};
+static const char *const operand_names[] = {"bf16", "split", "tf32", "fp16", "scaled"};
 static const char *const scales_names[GKA_SCALES_COUNT] = {"rows", "powers", "tile", "none"};
 
 /* The kernels and the num_warps in their autotuners' lists, one bit each. */
@@ -167,6 +170,17 @@ static bool set_eight_bits(gka_profile *profile, const char *name, const char *v
     return !strcmp(value, "0") || parse_count(value, 1 << 16, &profile->promote);
 }
 
+/* A short format by its name, e4m3 or p6e5; of those that have an exponent range to scale into. */
+static bool find_scaled(const char *name, gka_format *format) {
+    char mixed[32];
+    gka_policy policy;
+    (void)snprintf(mixed, sizeof mixed, "%.20s-mixed", name);
+    if (strlen(name) > 20 || !gka_policy_find(mixed, &policy) || policy.operand.p > 11)
+        return false;
+    *format = policy.operand;
+    return true;
+}
+
 /* Whether `value` is one for the repair `name`; expected: NULL when there is no such repair. */
 static bool set_repair(gka_profile *profile, const char *name, const char *value,
                        const char **expected) {
@@ -178,10 +192,11 @@ static bool set_repair(gka_profile *profile, const char *name, const char *value
         return form >= 0;
     }
     if (!strcmp(name, "operand")) {
-        *expected = "bf16, split, tf32 or fp16";
+        *expected =
+            "bf16, split, tf32, fp16, or with a scale e4m3, e5m2 or pPeE of at most 11 bits";
         const int operand = gka_operand_find(value);
-        profile->operand = (gka_operand)operand;
-        return operand >= 0;
+        profile->operand = operand >= 0 ? (gka_operand)operand : GKA_OPERAND_SCALED;
+        return operand >= 0 || find_scaled(value, &profile->scaled);
     }
     if (!strcmp(name, "store")) {
         *expected = "1 or 2";

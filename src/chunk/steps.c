@@ -50,9 +50,12 @@ void gka_chunk_plan_init(chunk_plan *plan, const gka_problem *problem, const gka
     const chunk_kind operands[] = {[GKA_OPERAND_BF16] = plan->low,
                                    [GKA_OPERAND_SPLIT] = CHUNK_SPLIT,
                                    [GKA_OPERAND_TF32] = CHUNK_TF32,
-                                   [GKA_OPERAND_FP16] = CHUNK_FP16};
+                                   [GKA_OPERAND_FP16] = CHUNK_FP16,
+                                   [GKA_OPERAND_SCALED] =
+                                       profile->scaled.p <= 8 ? CHUNK_BF16 : CHUNK_TF32};
     const chunk_kind operand = operands[profile->operand];
     const chunk_kind stored = profile->store == 2 ? CHUNK_SPLIT : plan->low;
+    plan->scaled = profile->operand == GKA_OPERAND_SCALED;
     plan->operand = kind_at(plan, GKA_POINT_OPERAND_X, operand);
     plan->score = kind_at(plan, GKA_POINT_OPERAND_SCORE, operand);
     plan->snapshot = kind_at(plan, GKA_POINT_STATE_SNAPSHOT, plan->low);
@@ -585,6 +588,27 @@ static void place_terms(const chunk_plan *plan, int64_t rows, int64_t n, double 
     }
 }
 
+/* `count` rows of n as a product of the iteration reads them. */
+static void round_operand(const chunk_plan *plan, chunk_kind kind, int64_t count, int64_t n,
+                          const double *x, double *out) {
+    const gka_format *const format = &plan->profile.scaled;
+    for (int64_t t = 0; t < count && plan->scaled && kind != CHUNK_WORKING; t++) {
+        double most = 0;
+        for (int64_t i = t * n; i < (t + 1) * n; i++)
+            most = most >= fabs(x[i]) ? most : fabs(x[i]); /* NaN stays */
+        const bool scale = most > 0 && isfinite(most);
+        const int exponent = scale ? ilogb(most) - (format->emax - 1) : 0;
+        for (int64_t i = t * n; i < (t + 1) * n; i++)
+            out[i] = scale ? ldexp(x[i], -exponent) : x[i];
+        if (!scale)
+            continue;
+        gka_round_array(format, GKA_NEAREST_EVEN, 0, 0, (size_t)n, out + t * n, out + t * n);
+        for (int64_t i = t * n; i < (t + 1) * n; i++)
+            out[i] = ldexp(out[i], exponent);
+    }
+    gka_chunk_round_rows(kind, count * n, plan->scaled && kind != CHUNK_WORKING ? out : x, out);
+}
+
 /* y = H_t x for the rows of a tile: (x . exp G) H_0 + ((x K^T) . M) K. `scaled` [C,D] and `rows`
  * [C,D] are of the kind `operand`; scale_after: `scaled` lacks its factors exp G. */
 static void apply(const chunk_plan *plan, const chunk_work *work, const double *scaled,
@@ -603,7 +627,7 @@ static void apply(const chunk_plan *plan, const chunk_work *work, const double *
     multiply_packed(plan, work, plan->rows, plan->keys, C, C, D, rows, &work->pack_Kt, score);
     for (int64_t i = 0; i < C * C; i++)
         score[i] = w(plan->f32, score[i] * tile->M[i]);
-    gka_chunk_round_rows(plan->score, C * C, score, score);
+    round_operand(plan, plan->score, C, C, score, score);
     place_terms(plan, C, C, score);
     multiply_packed(plan, work, plan->score, plan->keys, C, D, C, score, &work->pack_K, y);
 }
@@ -627,8 +651,8 @@ static void round_operands(const chunk_plan *plan, const chunk_work *work, const
     for (int64_t t = 0; t < C; t++)
         for (int64_t i = t * D; i < (t + 1) * D; i++)
             scaled[i] = plan->gated ? w(plan->f32, tile->expG[t] * x[i]) : x[i];
-    gka_chunk_round_rows(plan->operand, C * D, scaled, scaled);
-    gka_chunk_round_rows(plan->rows, C * D, x, rows);
+    round_operand(plan, plan->operand, C, D, scaled, scaled);
+    round_operand(plan, plan->rows, C, D, x, rows);
     place_terms(plan, C, D, rows);
 }
 
@@ -677,7 +701,7 @@ static void two_term(const chunk_plan *plan, chunk_work *work, const double *rhs
             d[i] = gka_chunk_div(plan, rhs[i], theta);
         }
     }
-    gka_chunk_round_rows(plan->operand, C * D, d, d);
+    round_operand(plan, plan->operand, C, D, d, d);
     memcpy(x, d, (size_t)(C * D) * sizeof(double));
     for (int r = 0; r < plan->num_iter; r++) {
         apply(plan, work, d, d, plan->gated, y);
@@ -689,7 +713,7 @@ static void two_term(const chunk_plan *plan, chunk_work *work, const double *rhs
                 residual[i] = w(f32, residual[i] - fma_w(f32, lambda[t], d[i], y[i]));
                 d[i] = fma_w(f32, keep, d[i], w(f32, gain * residual[i]));
             }
-            gka_chunk_round_rows(plan->operand, D, d + t * D, d + t * D);
+            round_operand(plan, plan->operand, 1, D, d + t * D, d + t * D);
             for (int64_t i = t * D; i < (t + 1) * D; i++)
                 x[i] = w(f32, x[i] + d[i]);
             tau[t] = next;
@@ -763,7 +787,7 @@ static void conjugate_gradients(const chunk_plan *plan, chunk_work *work, const 
     for (int r = 0; r < plan->num_iter; r++) {
         scale_rows(plan, C, p, scale);
         if (consistent) {
-            gka_chunk_round_rows(plan->operand, C * D, p, p);
+            round_operand(plan, plan->operand, C, D, p, p);
             apply(plan, work, p, p, plan->gated, y);
         } else {
             round_operands(plan, work, p, scaled, rows);

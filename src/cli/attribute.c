@@ -1,7 +1,6 @@
 /* attribute.c - gka attribute: what each rounding of the released kernels, or of repaired ones,
  * costs. */
-#include "cli/json.h"
-#include "cli/problem.h"
+#include "cli/heads.h"
 #include "gka/judge.h"
 
 #include <math.h>
@@ -15,8 +14,14 @@ static const char notes[] =
     "(needs do). NaN as a result is shown as such. The last line names, for each output, the\n"
     "rounding whose error alone is largest, and its share of the error of all.\n"
     "\n"
+    "With --per-head, --csv or several files each head is run by itself: its errors as released "
+    "and\n"
+    "who is to blame for them, the median and the range, and the medians of the table above. CSV "
+    "and\n"
+    "JSON then have, for each head, NAME, NAME:only:POINT and NAME:without:POINT.\n"
+    "\n"
     "--set changes the arithmetic that is called released: POINT=exact, or a repair: form=,\n"
-    "operand=bf16|split|tf32|fp16, store=1|2, handoff=1|2, margin=M, num_iter=N,\n"
+    "operand=bf16|split|tf32|fp16|e4m3|pPeE, store=1|2, handoff=1|2, margin=M, num_iter=N,\n"
     "KERNEL.num_warps=W\n"
     "(gka verify --help).\n"
     "\n"
@@ -26,6 +31,16 @@ static const char notes[] =
 
 enum { FRO, X, O, DK, DALPHA, COLUMNS };
 static const char *const column_names[COLUMNS] = {"fro", "x", "o", "solve.dk", "layer.dalpha"};
+
+typedef struct request {
+    gka_profile profile; /* the kernels with their repairs */
+    bool gradients, explained, per_head;
+    const char *csv, *json;
+} request;
+
+static int outputs_of(const request *r) {
+    return r->gradients ? COLUMNS : DK;
+}
 
 /* The errors of one run as JSON: of point i alone or left out, or (i < 0) all as released. */
 static json_t *errors_json(const gka_attribution *a, int i, bool only, bool *good) {
@@ -160,87 +175,206 @@ static int write_json(cli *c, cli_json *json, const char *path, const char *form
     return cli_json_close(c, json, root, good);
 }
 
-/* `profile`: the kernels with their repairs. */
-static int attribute(cli *c, const gka_problem *p, const char *path, const gka_profile *profile,
-                     bool gradients, bool explained, cli_json *json) {
+/* Tables of one problem, or of the medians over many. */
+static int show(cli *c, const request *r, const gka_attribution *a, const int *order) {
+    if (print_all(c, a, order) != GKA_OK)
+        return cli_out_of_memory(c);
+    if (r->explained)
+        explain(c, order);
+    blame(c, a);
+    return CLI_GOOD;
+}
+
+static int attribute(cli *c, const gka_problem *p, const char *path, const request *r,
+                     cli_json *json) {
     gka_error error = {0};
-    const char *const form = gka_form_name(profile->form);
-    const int steps = profile->num_iter > 0 ? profile->num_iter : p->num_iter;
+    const char *const form = gka_form_name(r->profile.form);
+    const int steps = r->profile.num_iter > 0 ? r->profile.num_iter : p->num_iter;
     gka_attribution a[COLUMNS] = {0};
-    int order[GKA_POINT_COUNT];
+    int order[GKA_POINT_COUNT], code = CLI_GOOD;
     cli_progress bar;
     const gka_progress progress = cli_progress_start(&bar, c, path);
     const gka_status status =
-        gka_attribute(p, profile, column_names, gradients ? COLUMNS : DK, &progress, a, &error);
+        gka_attribute(p, &r->profile, column_names, (size_t)outputs_of(r), &progress, a, &error);
     cli_progress_end(&bar);
     if (status != GKA_OK)
         return cli_report(c, &error);
     sort(order, &a[X]);
     if (!cli_json_takes_stdout(json)) {
         cli_say(c->out, "%s: %s form, errors against %d exact steps\n\n", path, form, steps);
-        if (print_all(c, a, order) != GKA_OK)
-            return cli_out_of_memory(c);
-        if (explained)
-            explain(c, order);
-        blame(c, a);
+        code = show(c, r, a, order);
     }
-    return json->path ? write_json(c, json, path, form, a, order) : CLI_GOOD;
+    return code == CLI_GOOD && json->path ? write_json(c, json, path, form, a, order) : code;
 }
 
+/* ---- head by head -------------------------------------------------------------------------- */
+
+/* The figures of a head: each output as released, and then, output by output, what each point makes
+ * alone and what is left without it. */
+enum { OF_POINTS = 2 * GKA_POINT_COUNT, FIGURES = COLUMNS * (1 + OF_POINTS) };
+
+typedef struct by_head {
+    cli_heads heads;
+    const request *r;
+    char name[FIGURES][48];
+    const char *names[FIGURES];
+} by_head;
+
+static int figure_of(const request *r, int output, int point, bool without) {
+    return outputs_of(r) + output * OF_POINTS + 2 * point + without;
+}
+
+static void name_figures(by_head *b) {
+    const int outputs = outputs_of(b->r);
+    for (int o = 0; o < outputs; o++) {
+        (void)snprintf(b->name[o], sizeof b->name[o], "%s", column_names[o]);
+        for (int i = 0; i < OF_POINTS; i++)
+            (void)snprintf(b->name[figure_of(b->r, o, 0, false) + i], sizeof b->name[0], "%s:%s:%s",
+                           column_names[o], i % 2 == 0 ? "only" : "without",
+                           gka_point_name((gka_point)(i / 2)));
+    }
+    for (int i = 0; i < FIGURES; i++)
+        b->names[i] = b->name[i];
+    b->heads.figures = outputs * (1 + OF_POINTS);
+    b->heads.shown = outputs;
+    b->heads.headings = short_names;
+    b->heads.names = b->names;
+    b->heads.remark = "<alone makes most";
+}
+
+/* "o operand_x 97 %, dk operand_x 92 %": of the last three outputs. */
+static void remark_on(char remark[CLI_REMARK], const gka_attribution *a, int outputs) {
+    int at = 0;
+    remark[0] = '\0';
+    for (int o = outputs - 3 < X ? X : outputs - 3; o < outputs; o++)
+        if (a[o].defined && a[o].released > 0 && at < CLI_REMARK) {
+            const int worst = worst_of(&a[o]);
+            at += snprintf(remark + at, (size_t)(CLI_REMARK - at), "%s%s %s %.0f %%",
+                           at > 0 ? ", " : "", short_names[o], gka_point_name((gka_point)worst),
+                           100 * a[o].only[worst] / a[o].released);
+        }
+}
+
+static int add_heads(cli *c, cli_problem *problem, void *context) {
+    by_head *const b = context;
+    const gka_problem *const p = &problem->problem;
+    const int outputs = outputs_of(b->r), figures = b->heads.figures;
+    gka_error error = {0};
+    double *const values = gka_alloc((size_t)(p->N * p->H * figures), sizeof *values);
+    char(*const remarks)[CLI_REMARK] = gka_alloc((size_t)(p->N * p->H), sizeof *remarks);
+    int code = values == NULL || remarks == NULL ? cli_out_of_memory(c) : CLI_GOOD;
+    cli_progress bar;
+    const gka_progress progress = cli_progress_start(&bar, c, problem->label);
+    for (int64_t i = 0; i < p->N * p->H && code == CLI_GOOD; i++) {
+        const gka_problem head = gka_problem_head(p, i / p->H, i % p->H);
+        gka_attribution a[COLUMNS] = {0};
+        code = cli_outcome(
+            c, gka_attribute(&head, &b->r->profile, column_names, (size_t)outputs, NULL, a, &error),
+            &error);
+        double *const row = values + i * figures;
+        for (int o = 0; o < outputs && code == CLI_GOOD; o++) {
+            row[o] = a[o].defined ? a[o].released : NAN;
+            for (int k = 0; k < GKA_POINT_COUNT; k++) {
+                row[figure_of(b->r, o, k, false)] = a[o].defined ? a[o].only[k] : NAN;
+                row[figure_of(b->r, o, k, true)] = a[o].defined ? a[o].without[k] : NAN;
+            }
+        }
+        remark_on(remarks[i], a, outputs);
+        (void)gka_progress_report(&progress, (double)(i + 1), (double)(p->N * p->H));
+    }
+    cli_progress_end(&bar);
+    char text[128];
+    (void)snprintf(text, sizeof text, "T %lld, D %lld, %s form, errors against %d exact steps",
+                   (long long)p->T, (long long)p->D, gka_form_name(b->r->profile.form),
+                   b->r->profile.num_iter > 0 ? b->r->profile.num_iter : p->num_iter);
+    if (code == CLI_GOOD)
+        code = cli_heads_add(&b->heads, problem->label, text, p->N, p->H, values, remarks);
+    gka_free(values);
+    gka_free(remarks);
+    return code;
+}
+
+/* The medians over all heads, as one problem's attribution. */
+static bool medians(const by_head *b, gka_attribution *a) {
+    bool good = true;
+    for (int o = 0; o < outputs_of(b->r) && good; o++) {
+        good = cli_heads_median(&b->heads, o, &a[o].released);
+        a[o].defined = good && !isnan(a[o].released);
+        for (int k = 0; k < GKA_POINT_COUNT && good; k++)
+            good = cli_heads_median(&b->heads, figure_of(b->r, o, k, false), &a[o].only[k]) &&
+                   cli_heads_median(&b->heads, figure_of(b->r, o, k, true), &a[o].without[k]);
+    }
+    return good;
+}
+
+static int attribute_heads(cli *c, cli_problem *problem, const request *r) {
+    by_head *const b = gka_alloc(1, sizeof *b);
+    if (b == NULL)
+        return cli_out_of_memory(c);
+    gka_attribution a[COLUMNS] = {0};
+    *b = (by_head){.heads = {.c = c, .per_head = r->per_head}, .r = r};
+    name_figures(b);
+    int code = cli_heads_start(&b->heads, r->csv, r->json);
+    if (code == CLI_GOOD)
+        code = cli_heads_each(&b->heads, problem, add_heads, b);
+    if (code == CLI_GOOD && !medians(b, a))
+        code = cli_out_of_memory(c);
+    const bool shown = cli_heads_shown(&b->heads);
+    code = cli_heads_end(&b->heads, code);
+    if (code == CLI_GOOD && shown) {
+        int order[GKA_POINT_COUNT];
+        sort(order, &a[X]);
+        fputs("\nmedians over the heads:\n\n", c->out);
+        code = show(c, r, a, order);
+    }
+    gka_free(b);
+    return code;
+}
+
+/* ---- the command --------------------------------------------------------------------------- */
+
 int cli_attribute(cli *c) {
-    static const cli_help help = {.operands = "[FILE]", .notes = notes, .least = 0, .most = 1};
+    static const cli_help help = {
+        .operands = "[FILE[:PATTERN]...]", .notes = notes, .least = 0, .most = -1};
     int form = GKA_THREE_TERM, code;
-    bool gradients = false, explained = false;
-    const char *path = NULL;
+    request r = {0};
     cli_texts settings = {0};
     gka_kernel kernel;
     cli_problem p;
     cli_problem_start(&p);
     const cli_option options[] = {
-        {.name = "form",
-         .kind = CLI_CHOICE,
-         .target = &form,
-         .value = "FORM",
-         .choices = CLI_FORMS,
+        {"form", 0, CLI_CHOICE, &form, .value = "FORM", .choices = CLI_FORMS,
          .help = "which form of the iteration: three-term (default), two-term, cg, cg-consistent"},
-        {.name = "set",
-         .kind = CLI_TEXTS,
-         .target = &settings,
-         .value = "SETTING",
+        {"set", 0, CLI_TEXTS, &settings, .value = "SETTING",
          .help = "leave a rounding out of the released arithmetic, or repair it (below); may be "
                  "repeated"},
-        {.name = "gradients",
-         .kind = CLI_FLAG,
-         .target = &gradients,
+        {"gradients", 0, CLI_FLAG, &r.gradients,
          .help = "also the errors of solve.dk and layer.dalpha"},
-        {.name = "explain",
-         .kind = CLI_FLAG,
-         .target = &explained,
-         .help = "what each rounding is, in a sentence"},
-        {.name = "json",
-         .kind = CLI_TEXT,
-         .target = &path,
-         .value = "OUT",
+        {"explain", 0, CLI_FLAG, &r.explained, .help = "what each rounding is, in a sentence"},
+        {"per-head", 0, CLI_FLAG, &r.per_head, .help = "a row for each head, then the medians"},
+        {"csv", 0, CLI_TEXT, &r.csv, .value = "OUT", .help = "the heads' rows as CSV"},
+        {"json", 0, CLI_TEXT, &r.json, .value = "OUT",
          .help = "the figures as JSON; - is standard output"},
         {.kind = CLI_GROUP, .group = p.options, .help = "Problem, without FILE:"},
         {.kind = CLI_END}};
     if (!cli_parse(c, &help, options, &code))
         return code;
-    if (explained && path != NULL && strcmp(path, "-") == 0)
+    if (r.explained && r.json != NULL && strcmp(r.json, "-") == 0)
         return cli_fail(c, "--explain has no meaning with --json=-, which has every sentence");
-    const char *const file = c->operand_count > 0 ? c->operands[0] : NULL;
-    cli_json json = {0};
     code = cli_kernel(c, "h100", form, &settings, &kernel);
     if (code == CLI_GOOD && (kernel.decode || kernel.serving))
         code = cli_fail(c, "--set=%s: the chunk kernels are what is attributed",
                         kernel.decode ? "decode" : "serving");
+    r.profile = kernel.profile;
+    if (code == CLI_GOOD && (r.per_head || r.csv != NULL || c->operand_count > 1))
+        return attribute_heads(c, &p, &r);
+    cli_json json = {0};
     if (code == CLI_GOOD)
-        code = cli_json_open(c, path, &json);
+        code = cli_json_open(c, r.json, &json);
     if (code == CLI_GOOD)
-        code = cli_problem_open(c, &p, file);
+        code = cli_problem_open(c, &p, c->operand_count > 0 ? c->operands[0] : NULL);
     if (code == CLI_GOOD)
-        code = attribute(c, &p.problem, file == NULL ? "made up" : file, &kernel.profile, gradients,
-                         explained, &json);
+        code = attribute(c, &p.problem, p.label, &r, &json);
     cli_json_abandon(&json);
     cli_problem_close(&p);
     return code;

@@ -1,7 +1,6 @@
 /* condition.c - gka condition: is an error the kernel's, or the problem's? */
 #include "gka/condition.h"
-#include "cli/json.h"
-#include "cli/problem.h"
+#include "cli/heads.h"
 
 #include <math.h>
 #include <string.h>
@@ -28,6 +27,12 @@ static const char notes[] =
     "The worst direction is about the square root of the number of elements worse than rounding,\n"
     "which does not find it; so the word is that of ratio.\n"
     "\n"
+    "With --emulate, --per-head, --csv or several files: each head by itself, error, floor, "
+    "typical\n"
+    "and ratio of x, o, solve.dk and layer.dalpha (or of every --tensor) and the names of those "
+    "that\n"
+    "are unstable, then the median and the range over all heads.\n"
+    "\n"
     "With --iterations, gradients of <dx, x> at r = 5, 10, 20, 30 Chebyshev steps in binary64:\n"
     "\n"
     "  bound, x    1/T_(r+1)(1 + 2a), the most that r steps leave of a residual; the error of x\n"
@@ -48,23 +53,21 @@ typedef struct request {
     const char *path; /* shown */
     const char *emulate;
     gka_kernel kernel;
-    bool iterations;
+    bool iterations, per_head;
+    const char *csv;
     cli_texts tensors;
     cli_json json;
 } request;
 
 /* ---- the table ----------------------------------------------------------------------------- */
 
-static gka_status print(const request *r, const gka_condition_row *rows, size_t count) {
-    static const char *const headings[] = {"<tensor",  "<dtype",  "error",       "floor",
-                                           "typical",  "ratio",   "<word",       "kappa q",
-                                           "kappa k",  "kappa v", "kappa alpha", "kappa g",
-                                           "products", "u kappa", "<of",         "its ratio"};
+static gka_status print_words(const request *r, const gka_condition_row *rows, size_t count) {
+    static const char *const headings[] = {"<tensor", "<dtype", "error", "floor",
+                                           "typical", "ratio",  "<word"};
     cli_table table;
     cli_table_start(&table, headings, sizeof headings / sizeof *headings);
     for (size_t i = 0; i < count; i++) {
         const gka_condition_row *const row = &rows[i];
-        int products = 0;
         cli_cell(&table, "%s", row->name);
         cli_cell(&table, "%s", gka_dtype_name(row->dtype));
         cli_cell_real(&table, row->error);
@@ -72,6 +75,21 @@ static gka_status print(const request *r, const gka_condition_row *rows, size_t 
         cli_cell_real(&table, row->typical);
         cli_cell_number(&table, "%.2f", row->ratio);
         cli_cell(&table, "%s", gka_stability_name(row->word));
+    }
+    return cli_table_print(&table, r->c->out);
+}
+
+/* In the worst direction. */
+static gka_status print_kappas(const request *r, const gka_condition_row *rows, size_t count) {
+    static const char *const headings[] = {"<tensor",     "kappa q",  "kappa k",  "kappa v",
+                                           "kappa alpha", "kappa g",  "products", "u kappa",
+                                           "<of",         "its ratio"};
+    cli_table table;
+    cli_table_start(&table, headings, sizeof headings / sizeof *headings);
+    for (size_t i = 0; i < count; i++) {
+        const gka_condition_row *const row = &rows[i];
+        int products = 0;
+        cli_cell(&table, "%s", row->name);
         for (int k = 0; k < GKA_INPUTS; k++) {
             products += row->of[k].products;
             if (row->of[k].kappa > 0)
@@ -85,6 +103,12 @@ static gka_status print(const request *r, const gka_condition_row *rows, size_t 
         cli_cell_number(&table, "%.2f", row->worst_ratio);
     }
     return cli_table_print(&table, r->c->out);
+}
+
+static gka_status print(const request *r, const gka_condition_row *rows, size_t count) {
+    const gka_status status = print_words(r, rows, count);
+    fputc('\n', r->c->out);
+    return status == GKA_OK ? print_kappas(r, rows, count) : status;
 }
 
 /* ---- JSON ---------------------------------------------------------------------------------- */
@@ -232,6 +256,106 @@ static int condition(request *r, const gka_problem *problem, const gka_file *out
     return code;
 }
 
+/* ---- head by head -------------------------------------------------------------------------- */
+
+enum { PER_TENSOR = 4, FIGURES = PER_TENSOR * GKA_CONDITION_ROWS };
+
+typedef struct by_head {
+    cli_heads heads;
+    const request *r;
+    const char *const *tensors;
+    size_t count;
+    char title[FIGURES][24], name[FIGURES][32];
+    const char *titles[FIGURES], *names[FIGURES];
+} by_head;
+
+static void name_figures(by_head *b) {
+    static const char *const usual[] = {"x", "o", "solve.dk", "layer.dalpha"};
+    static const char *const of_tensor[PER_TENSOR] = {"error", "floor", "typical", "ratio"};
+    const cli_texts *const asked = &b->r->tensors;
+    b->tensors = asked->count > 0 ? (const char *const *)asked->text : usual;
+    b->count = asked->count > 0 ? asked->count : sizeof usual / sizeof *usual;
+    b->count = b->count < GKA_CONDITION_ROWS ? b->count : GKA_CONDITION_ROWS;
+    for (size_t i = 0; i < b->count; i++)
+        for (int k = 0; k < PER_TENSOR; k++) {
+            const size_t at = i * PER_TENSOR + (size_t)k;
+            const char *const dot = asked->count > 0 ? NULL : strchr(b->tensors[i], '.');
+            (void)snprintf(b->title[at], sizeof b->title[at], "%.14s %s",
+                           dot == NULL ? b->tensors[i] : dot + 1, of_tensor[k]);
+            (void)snprintf(b->name[at], sizeof b->name[at], "%.16s:%s", b->tensors[i],
+                           of_tensor[k]);
+            b->titles[at] = b->title[at];
+            b->names[at] = b->name[at];
+        }
+    b->heads.figures = (int)(PER_TENSOR * b->count);
+    b->heads.headings = b->titles;
+    b->heads.names = b->names;
+    b->heads.remark = "<unstable";
+}
+
+/* The figures and the remark of one head. */
+static gka_status look_at_head(const by_head *b, const gka_problem *head, double *values,
+                               char remark[CLI_REMARK], gka_error *error) {
+    gka_condition_row rows[GKA_CONDITION_ROWS];
+    size_t count = 0;
+    const gka_condition_options options = {
+        .emulate = &b->r->kernel, .names = b->tensors, .name_count = b->count};
+    const gka_status status = gka_condition(head, &options, rows, &count, error);
+    int at = snprintf(remark, CLI_REMARK, "-");
+    for (size_t i = 0; i < b->count && status == GKA_OK; i++) {
+        const gka_condition_row *row = NULL;
+        for (size_t k = 0; k < count; k++)
+            row = strcmp(rows[k].name, b->tensors[i]) == 0 ? &rows[k] : row;
+        const double figures[] = {row ? row->error : NAN, row ? row->floor : NAN,
+                                  row ? row->typical : NAN, row ? row->ratio : NAN};
+        memcpy(values + i * PER_TENSOR, figures, sizeof figures);
+        if (row == NULL || row->word != GKA_UNSTABLE || at >= CLI_REMARK)
+            continue;
+        at = remark[0] == '-' ? 0 : at;
+        at += snprintf(remark + at, (size_t)(CLI_REMARK - at), "%s%s", at > 0 ? ", " : "",
+                       b->tensors[i]);
+    }
+    return status;
+}
+
+static int add_heads(cli *c, cli_problem *problem, void *context) {
+    by_head *const b = context;
+    const gka_problem *const p = &problem->problem;
+    const int64_t heads = p->N * p->H;
+    gka_error error = {0};
+    double *const values = gka_alloc((size_t)(heads * b->heads.figures), sizeof *values);
+    char(*const remarks)[CLI_REMARK] = gka_alloc((size_t)heads, sizeof *remarks);
+    int code = values == NULL || remarks == NULL ? cli_out_of_memory(c) : CLI_GOOD;
+    cli_progress bar;
+    const gka_progress progress = cli_progress_start(&bar, c, problem->label);
+    for (int64_t i = 0; i < heads && code == CLI_GOOD; i++) {
+        const gka_problem head = gka_problem_head(p, i / p->H, i % p->H);
+        code = cli_outcome(
+            c, look_at_head(b, &head, values + i * b->heads.figures, remarks[i], &error), &error);
+        (void)gka_progress_report(&progress, (double)(i + 1), (double)heads);
+    }
+    cli_progress_end(&bar);
+    char text[256];
+    (void)snprintf(text, sizeof text, "T %lld, D %lld; ridge_ratio %g; emulated: %.100s",
+                   (long long)p->T, (long long)p->D, p->ridge_ratio, b->r->emulate);
+    if (code == CLI_GOOD)
+        code = cli_heads_add(&b->heads, problem->label, text, p->N, p->H, values, remarks);
+    gka_free(values);
+    gka_free(remarks);
+    return code;
+}
+
+static int condition_heads(request *r, cli_problem *problem, const char *json) {
+    by_head b = {.heads = {.c = r->c, .per_head = r->per_head}, .r = r};
+    name_figures(&b);
+    int code = cli_heads_start(&b.heads, r->csv, json);
+    if (code == CLI_GOOD)
+        code = cli_heads_each(&b.heads, problem, add_heads, &b);
+    return cli_heads_end(&b.heads, code);
+}
+
+/* ---- what goes together -------------------------------------------------------------------- */
+
 /* What does not go together; NULL: it does. */
 static const char *mistake(const request *r, const cli_problem *p, bool has_file, bool has_inputs,
                            bool has_settings) {
@@ -241,6 +365,10 @@ static const char *mistake(const request *r, const cli_problem *p, bool has_file
         return "--form: --emulate=KERNEL or --iterations was expected with it";
     if (r->iterations && r->emulate != NULL)
         return "--emulate has no meaning with --iterations, which run in binary64";
+    if (r->emulate == NULL && (r->per_head || r->csv != NULL))
+        return "--per-head and --csv: --emulate=KERNEL was expected with them";
+    if (r->emulate == NULL && r->c->operand_count > 1)
+        return "one FILE was expected; several go with --emulate=KERNEL";
     if (!has_file && r->emulate == NULL && !r->iterations)
         return "a FILE, --emulate=KERNEL or --iterations was expected";
     if (r->emulate == NULL && has_settings)
@@ -292,7 +420,8 @@ static int judge_file(request *r, cli_problem *p, const char *file, const char *
 }
 
 int cli_condition(cli *c) {
-    static const cli_help help = {.operands = "[FILE]", .notes = notes, .least = 0, .most = 1};
+    static const cli_help help = {
+        .operands = "[FILE[:PATTERN]...]", .notes = notes, .least = 0, .most = -1};
     request r = {.c = c};
     const char *inputs = NULL, *json = NULL;
     int form = -1, code;
@@ -312,6 +441,9 @@ int cli_condition(cli *c) {
          .help = "this output alone; may be repeated"},
         {"iterations", 0, CLI_FLAG, &r.iterations,
          .help = "the derivative of r steps against the implicit formula (below)"},
+        {"per-head", 0, CLI_FLAG, &r.per_head, .help = "with --emulate: a row for each head"},
+        {"csv", 0, CLI_TEXT, &r.csv, .value = "OUT",
+         .help = "with --emulate: the heads' rows as CSV"},
         {"inputs", 0, CLI_TEXT, &inputs, .value = "FILE",
          .help = "take inputs and parameters from this file"},
         {"json", 0, CLI_TEXT, &json, .value = "OUT",
@@ -334,6 +466,8 @@ int cli_condition(cli *c) {
     } else if (cli_given(c, "unchecked")) {
         code = cli_fail(c, "--unchecked: --emulate=KERNEL was expected with it");
     }
+    if (code == CLI_GOOD && (r.per_head || r.csv != NULL || c->operand_count > 1))
+        return condition_heads(&r, &p, json);
     if (code == CLI_GOOD)
         code = cli_json_open(c, json, &r.json);
     if (code == CLI_GOOD)

@@ -8,9 +8,18 @@
 
 /* ---- tables of heads ----------------------------------------------------------------------- */
 
+static const char *name_of(const cli_heads *h, int i) {
+    return h->names != NULL ? h->names[i] : h->headings[i];
+}
+
+bool cli_heads_shown(const cli_heads *h) {
+    return !cli_json_takes_stdout(&h->json) && !(h->csv != NULL && cli_is_stdout(h->csv_path));
+}
+
 int cli_heads_start(cli_heads *h, const char *csv, const char *json) {
     gka_error error = {0};
     h->good = true;
+    h->shown = h->shown > 0 ? h->shown : h->figures;
     h->csv_path = csv;
     if (cli_is_stdout(csv) && cli_is_stdout(json))
         return cli_fail(h->c, "--csv and --json: standard output for one of them was expected");
@@ -23,16 +32,10 @@ int cli_heads_start(cli_heads *h, const char *csv, const char *json) {
     if (code == CLI_GOOD && csv != NULL) {
         fprintf(gka_output_stream(h->csv), "file,row,head");
         for (int i = 0; i < h->figures; i++)
-            fprintf(gka_output_stream(h->csv), ",%s",
-                    h->names[i] != NULL ? h->names[i] : h->headings[i]);
+            fprintf(gka_output_stream(h->csv), ",%s", name_of(h, i));
         fputc('\n', gka_output_stream(h->csv));
     }
     return code;
-}
-
-/* Standard output is for CSV or JSON: no table. */
-static bool takes_stdout(const cli_heads *h) {
-    return cli_json_takes_stdout(&h->json) || (h->csv != NULL && cli_is_stdout(h->csv_path));
 }
 
 /* A name as one field of CSV. */
@@ -65,8 +68,7 @@ static void write_row(cli_heads *h, const char *label, int64_t n, int64_t head, 
         cli_put(&o, "row", json_integer(n));
         cli_put(&o, "head", json_integer(head));
         for (int i = 0; i < h->figures; i++)
-            cli_put(&o, h->names[i] != NULL ? h->names[i] : h->headings[i],
-                    cli_json_real_or_null(row[i]));
+            cli_put(&o, name_of(h, i), cli_json_real_or_null(row[i]));
         h->good = o.good;
         h->good &= json_array_append_new(h->list, o.value) == 0;
     }
@@ -88,41 +90,65 @@ static bool keep_row(cli_heads *h, const double *row) {
     return true;
 }
 
-enum { BLOCK = 8 }; /* columns side by side: 100 characters */
+/* A table whose first columns are these keys, and then the figures that are shown. */
+static const char **start_table(const cli_heads *h, cli_table *table, int keys,
+                                const char *const *key) {
+    const bool remarked = keys == 2 && h->remark != NULL;
+    const int columns = keys + h->shown + (remarked ? 1 : 0);
+    const char **const headings = gka_alloc((size_t)columns, sizeof *headings);
+    for (int i = 0; headings != NULL && i < columns; i++)
+        headings[i] = i < keys ? key[i] : i < keys + h->shown ? h->headings[i - keys] : h->remark;
+    cli_table_start(table, headings, columns);
+    table->most = CLI_WIDTH;
+    table->keys = keys;
+    return headings;
+}
 
-static gka_status print_block(const cli_heads *h, int first, int64_t N, int64_t H,
-                              const double *values) {
-    const int columns = h->figures - first < BLOCK ? h->figures - first : BLOCK;
-    const char *headings[2 + BLOCK] = {"row", "head"};
-    for (int i = 0; i < columns; i++)
-        headings[2 + i] = h->headings[first + i];
+static bool print_heads(const cli_heads *h, int64_t N, int64_t H, const double *values,
+                        char (*remarks)[CLI_REMARK]) {
+    static const char *const key[] = {"row", "head"};
     cli_table table;
-    cli_table_start(&table, headings, 2 + columns);
+    const char **const headings = start_table(h, &table, 2, key);
+    if (headings == NULL)
+        return false;
     for (int64_t i = 0; i < N * H; i++) {
         cli_cell(&table, "%lld", (long long)(i / H));
         cli_cell(&table, "%lld", (long long)(i % H));
-        for (int k = 0; k < columns; k++)
-            cli_cell_real_or_dash(&table, values[i * h->figures + first + k]);
+        for (int k = 0; k < h->shown; k++)
+            cli_cell_real_or_dash(&table, values[i * h->figures + k]);
+        if (h->remark != NULL)
+            cli_cell(&table, "%s", remarks[i]);
     }
     fputc('\n', h->c->out);
-    return cli_table_print(&table, h->c->out);
+    const gka_status status = cli_table_print(&table, h->c->out);
+    gka_free(headings);
+    return status == GKA_OK;
 }
 
 int cli_heads_add(cli_heads *h, const char *label, const char *text, int64_t N, int64_t H,
-                  const double *values) {
+                  const double *values, char (*remarks)[CLI_REMARK]) {
     bool good = true;
     for (int64_t i = 0; i < N * H && good; i++) {
         write_row(h, label, i / H, i % H, values + i * h->figures);
         good = keep_row(h, values + i * h->figures);
     }
-    const bool shown = good && !takes_stdout(h);
+    const bool shown = good && cli_heads_shown(h);
     if (shown && h->files++ > 0 && h->per_head)
         fputc('\n', h->c->out);
     if (shown)
         cli_say(h->c->out, "%s%s%s\n", label, text == NULL ? "" : ": ", text == NULL ? "" : text);
-    for (int i = 0; shown && h->per_head && good && i < h->figures; i += BLOCK)
-        good = print_block(h, i, N, H, values) == GKA_OK;
+    if (shown && h->per_head)
+        good = print_heads(h, N, H, values, remarks);
     return good ? CLI_GOOD : cli_out_of_memory(h->c);
+}
+
+int cli_heads_each(cli_heads *h, cli_problem *problem, cli_problem_visit *visit, void *context) {
+    cli *const c = h->c;
+    int code = CLI_GOOD;
+    for (int i = 0; i < (c->operand_count > 0 ? c->operand_count : 1) && code == CLI_GOOD; i++)
+        code = cli_problem_each(c, problem, c->operand_count > 0 ? c->operands[i] : NULL, visit,
+                                context);
+    return code;
 }
 
 static int compare(const void *a, const void *b) {
@@ -151,35 +177,43 @@ static double of_sorted(int word, size_t n, const double *column) {
                         : column[n / 2];
 }
 
-/* Columns first .. of the median and the range over all heads. */
-static int print_summary(cli_heads *h, int first) {
-    static const char *const words[] = {"median", "least", "largest"};
-    const int columns = h->figures - first < BLOCK ? h->figures - first : BLOCK;
+bool cli_heads_median(const cli_heads *h, int figure, double *median) {
     double *const column = gka_alloc(h->count, sizeof *column);
-    if (column == NULL)
-        return cli_out_of_memory(h->c);
-    char heads[32];
-    (void)snprintf(heads, sizeof heads, "<of %zu heads", h->count);
-    const char *headings[1 + BLOCK] = {heads};
-    for (int i = 0; i < columns; i++)
-        headings[1 + i] = h->headings[first + i];
+    if (column != NULL)
+        *median = of_sorted(0, sorted(h, figure, column), column);
+    gka_free(column);
+    return column != NULL;
+}
+
+/* The median and the range over all heads. */
+static int print_summary(const cli_heads *h) {
+    static const char *const words[] = {"median", "least", "largest"};
+    double *const column = gka_alloc(h->count, sizeof *column);
+    char name[32];
+    const char *const key[] = {name};
+    (void)snprintf(name, sizeof name, "<of %zu heads", h->count);
     cli_table table;
-    cli_table_start(&table, headings, 1 + columns);
+    const char **const headings = column != NULL ? start_table(h, &table, 1, key) : NULL;
+    if (headings == NULL) {
+        gka_free(column);
+        return cli_out_of_memory(h->c);
+    }
     for (int w = 0; w < 3; w++) {
         cli_cell(&table, "%s", words[w]);
-        for (int i = 0; i < columns; i++)
-            cli_cell_real_or_dash(&table, of_sorted(w, sorted(h, first + i, column), column));
+        for (int i = 0; i < h->shown; i++)
+            cli_cell_real_or_dash(&table, of_sorted(w, sorted(h, i, column), column));
     }
     gka_free(column);
     fputc('\n', h->c->out);
-    return cli_table_print(&table, h->c->out) == GKA_OK ? CLI_GOOD : cli_out_of_memory(h->c);
+    const gka_status status = cli_table_print(&table, h->c->out);
+    gka_free(headings);
+    return status == GKA_OK ? CLI_GOOD : cli_out_of_memory(h->c);
 }
 
 int cli_heads_end(cli_heads *h, int code) {
     gka_error error = {0};
-    for (int i = 0; code == CLI_GOOD && i < h->figures && h->count > 0; i += BLOCK)
-        if (!takes_stdout(h))
-            code = print_summary(h, i);
+    if (code == CLI_GOOD && h->count > 0 && cli_heads_shown(h))
+        code = print_summary(h);
     if (code == CLI_GOOD && h->csv != NULL) {
         code = gka_output_close(h->csv, &error) == GKA_OK ? CLI_GOOD : cli_report(h->c, &error);
         h->csv = NULL;
@@ -222,13 +256,14 @@ int cli_kernels_read(cli *c, const char *text, int form, const cli_texts *settin
 /* ---- predictions --------------------------------------------------------------------------- */
 
 static const char *const outputs[] = {"x", "o", "solve.dk", "layer.dalpha"};
-enum { OUTPUTS = sizeof outputs / sizeof *outputs, PAIR = 2 };
+enum { OUTPUTS = sizeof outputs / sizeof *outputs, FIGURES = 16 };
 
 typedef struct prediction {
     cli_heads heads;
     cli_kernels kernels;
     const cli_predicting *asked;
-    char titles[CLI_HEADS_FIGURES][24], names[CLI_HEADS_FIGURES][64];
+    char title[FIGURES][24], name[FIGURES][64];
+    const char *titles[FIGURES], *names[FIGURES];
 } prediction;
 
 /* Columns: output by output, kernel beside kernel. */
@@ -237,18 +272,20 @@ static void name_columns(prediction *p) {
         for (size_t k = 0; k < p->kernels.count; k++) {
             const size_t at = i * p->kernels.count + k;
             if (p->kernels.count == 1)
-                (void)snprintf(p->titles[at], sizeof p->titles[at], "%s", outputs[i]);
+                (void)snprintf(p->title[at], sizeof p->title[at], "%s", outputs[i]);
             else
-                (void)snprintf(p->titles[at], sizeof p->titles[at], "%s %zu",
+                (void)snprintf(p->title[at], sizeof p->title[at], "%s %zu",
                                i == 3   ? "dalpha"
                                : i == 2 ? "dk"
                                         : outputs[i],
                                k + 1);
-            (void)snprintf(p->names[at], sizeof p->names[at], "%s:%.40s", outputs[i],
+            (void)snprintf(p->name[at], sizeof p->name[at], "%s:%.40s", outputs[i],
                            p->kernels.name[k]);
-            p->heads.headings[at] = p->titles[at];
-            p->heads.names[at] = p->names[at];
+            p->titles[at] = p->title[at];
+            p->names[at] = p->name[at];
         }
+    p->heads.headings = p->titles;
+    p->heads.names = p->names;
     p->heads.figures = (int)(OUTPUTS * p->kernels.count);
 }
 
@@ -297,7 +334,7 @@ static int predict_one(cli *c, cli_problem *problem, void *context) {
                                       k == 0 ? "" : ",", k + 1, p->kernels.name[k], others);
     }
     if (code == CLI_GOOD)
-        code = cli_heads_add(&p->heads, problem->label, text, q->N, q->H, values);
+        code = cli_heads_add(&p->heads, problem->label, text, q->N, q->H, values, NULL);
     gka_free(distance);
     gka_free(size);
     gka_free(values);
@@ -308,15 +345,14 @@ int cli_predict(cli *c, cli_problem *problem, const cli_predicting *predicting) 
     prediction p = {.heads = {.c = c, .per_head = predicting->per_head}, .asked = predicting};
     int code = cli_kernels_read(c, predicting->emulate, predicting->form, predicting->settings,
                                 &p.kernels);
-    if (code == CLI_GOOD && p.kernels.count * OUTPUTS > CLI_HEADS_FIGURES)
+    if (code == CLI_GOOD && p.kernels.count * OUTPUTS > FIGURES)
         code = cli_fail(c, "--emulate: at most %d kernels side by side were expected",
-                        CLI_HEADS_FIGURES / OUTPUTS);
+                        FIGURES / OUTPUTS);
     if (code != CLI_GOOD)
         return code;
     name_columns(&p);
     code = cli_heads_start(&p.heads, predicting->csv, predicting->json);
-    for (int i = 0; i < (c->operand_count > 0 ? c->operand_count : 1) && code == CLI_GOOD; i++)
-        code = cli_problem_each(c, problem, c->operand_count > 0 ? c->operands[i] : NULL,
-                                predict_one, &p);
+    if (code == CLI_GOOD)
+        code = cli_heads_each(&p.heads, problem, predict_one, &p);
     return cli_heads_end(&p.heads, code);
 }

@@ -10,13 +10,13 @@
 
 /* A table with a row for each (file, row of the batch or sequence, head), then the median and the
  * range over all; or, without `per_head`, one row a file. Numbers go to CSV and JSON too. */
-enum { CLI_HEADS_FIGURES = 16 };
-
 typedef struct cli_heads {
     cli *c;
-    int figures;
-    const char *headings[CLI_HEADS_FIGURES]; /* as of cli_table */
-    const char *names[CLI_HEADS_FIGURES];    /* in CSV and JSON; NULL: the headings */
+    int figures;                 /* of each head */
+    int shown;                   /* the first of them are in the tables; 0: all */
+    const char *const *headings; /* as of cli_table; of those that are shown */
+    const char *const *names;    /* in CSV and JSON; NULL: the headings */
+    const char *remark;          /* heading of one column more, of words; NULL: none */
     bool per_head;
     const char *csv_path;
     gka_output *csv; /* NULL: not asked for */
@@ -29,12 +29,20 @@ typedef struct cli_heads {
     int files;
 } cli_heads;
 
+enum { CLI_REMARK = 128 };
+
 /* Opens what is written; list is json's. Returns CLI_GOOD or prints and returns the exit code. */
 int cli_heads_start(cli_heads *heads, const char *csv, const char *json);
+/* The visit to every problem of c's operands, or to the one that is made up. */
+int cli_heads_each(cli_heads *heads, cli_problem *problem, cli_problem_visit *visit, void *context);
 /* values [N,H,figures] of the problem called `label`; NaN: there is none. `text`, if not NULL, is
- * printed above the table. */
+ * printed above the table. remarks [N,H], NULL without the column. */
 int cli_heads_add(cli_heads *heads, const char *label, const char *text, int64_t N, int64_t H,
-                  const double *values);
+                  const double *values, char (*remarks)[CLI_REMARK]);
+/* The median of a figure over all heads that have it; NaN: none has. Out of memory: false. */
+bool cli_heads_median(const cli_heads *heads, int figure, double *median);
+/* Whether tables are printed, not only JSON. */
+bool cli_heads_shown(const cli_heads *heads);
 /* The last lines; closes what was written. code: that of what came before. */
 int cli_heads_end(cli_heads *heads, int code);
 

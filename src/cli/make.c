@@ -8,7 +8,8 @@ static const char notes[] =
     "FILE holds tensors q, k and perhaps v, alpha, g, beta, ... of shapes [B,T,H,D], [T,H,D] or\n"
     "[T,D] (--layout=bhtd: heads before tokens), in F32, F16, BF16 or F64; FILE:PREFIX those "
     "whose\n"
-    "names begin with PREFIX, FILE:NAME one tensor, taken for keys and queries. The options below\n"
+    "names begin with PREFIX, FILE:NAME one tensor, taken for keys and queries; * and ? in them\n"
+    "stand for several, each of which is written into the folder OUT. The options below\n"
     "do, in this order, what the layer does to its projections, and draw what a dump lacks:\n"
     "\n"
     "  --conv=silu       q, k, v: a causal convolution of 4 with drawn taps, then SiLU\n"
@@ -30,39 +31,103 @@ static bool same_file(const char *a, const char *b) {
     return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
 }
 
+typedef struct making {
+    const char *out, *source;
+    bool folder;
+    char **written; /* in a folder, by this call */
+    size_t count, room;
+} making;
+
+/* OUT/NAME.safetensors for FOLDER/NAME.safetensors:PREFIX, the prefix behind the name. */
+static int place_in_folder(cli *c, making *m, const cli_problem *p, char path[1024]) {
+    const char *const label = p->label, *const file = gka_file_path(p->file);
+    const char *const slash = strrchr(file, '/'), *const name = slash == NULL ? file : slash + 1;
+    const char *const dot = strrchr(name, '.');
+    const size_t length = dot == NULL || dot == name ? strlen(name) : (size_t)(dot - name);
+    char prefix[128] = "";
+    if (strlen(label) > strlen(file) && label[strlen(file)] == ':')
+        (void)snprintf(prefix, sizeof prefix, ".%s", label + strlen(file) + 1);
+    for (char *at = prefix; *at != '\0'; at++)
+        *at = *at == '/' ? '-' : *at;
+    while (prefix[0] != '\0' && prefix[strlen(prefix) - 1] == '.')
+        prefix[strlen(prefix) - 1] = '\0';
+    const int n = snprintf(path, 1024, "%s/%.*s%s.safetensors", m->out, (int)length, name, prefix);
+    if (n < 0 || n >= 1024)
+        return cli_fail(c, "-o %.200s: the path is too long", m->out);
+    for (size_t i = 0; i < m->count; i++)
+        if (strcmp(m->written[i], path) == 0)
+            return cli_fail(c, "%s: a second problem would be written to %.300s", label, path);
+    if (m->count == m->room) {
+        const size_t room = 2 * m->room + 16;
+        char **const more = cli_keep(c, gka_alloc(room, sizeof *more));
+        if (more == NULL)
+            return cli_out_of_memory(c);
+        if (m->count > 0)
+            memcpy(more, m->written, m->count * sizeof *more);
+        m->written = more;
+        m->room = room;
+    }
+    m->written[m->count] = cli_keep(c, gka_strdup(path));
+    return m->written[m->count++] != NULL ? CLI_GOOD : cli_out_of_memory(c);
+}
+
+static int write_problem(cli *c, cli_problem *p, void *context) {
+    making *const m = context;
+    char path[1024];
+    int code = CLI_GOOD;
+    if (m->folder)
+        code = place_in_folder(c, m, p, path);
+    const char *const out = m->folder ? path : m->out;
+    bool input = p->file != NULL && same_file(out, gka_file_path(p->file));
+    for (int i = 0; i < c->operand_count; i++)
+        input = input || same_file(out, c->operands[i]);
+    if (code == CLI_GOOD && input)
+        code = cli_fail(c, "-o %.200s: that is the input file", out);
+    if (code != CLI_GOOD)
+        return code;
+    gka_error error = {0};
+    const gka_text_pair more[] = {{"source", m->folder ? p->label : m->source}};
+    const gka_status status = gka_problem_write(&p->problem, more, 1, out, &error);
+    if (status != GKA_OK)
+        return cli_report(c, &error);
+    const gka_problem *const q = &p->problem;
+    cli_say(c->out, "%s: B %lld, T %lld, H %lld, G %lld, D %lld, V %lld, %s%s\n", out,
+            (long long)q->B, (long long)q->T, (long long)q->H, (long long)q->G, (long long)q->D,
+            (long long)q->V, gka_dtype_name(q->q.dtype),
+            gka_problem_is_folded(q) ? "" : "; not folded");
+    return CLI_GOOD;
+}
+
 int cli_make(cli *c) {
     static const cli_help help = {
-        .operands = "[FILE[:PATTERN]]", .notes = notes, .least = 0, .most = 1};
-    const char *out = NULL;
+        .operands = "[FILE[:PATTERN]...]", .notes = notes, .least = 0, .most = -1};
+    making m = {0};
     int code;
     cli_problem p;
     cli_problem_start(&p);
     p.as_it_is = true;
     const cli_option options[] = {
-        {"output", 'o', CLI_TEXT, &out, .value = "OUT", .help = "the file that is written"},
+        {"output", 'o', CLI_TEXT, &m.out, .value = "OUT",
+         .help = "the file that is written; a folder: a file there for each problem"},
         {.kind = CLI_GROUP, .group = p.options, .help = "Problem, without FILE:"},
         {.kind = CLI_END}};
     if (!cli_parse(c, &help, options, &code))
         return code;
-    if (out == NULL)
+    if (m.out == NULL)
         return cli_fail(c, "-o OUT was expected");
+    m.folder = c->operand_count > 0 && cli_is_folder(m.out);
+    if (c->operand_count > 1 && !m.folder)
+        return cli_fail(c, "-o %.200s: a folder was expected, for several files", m.out);
+    if (m.folder) {
+        for (int i = 0; i < c->operand_count && code == CLI_GOOD; i++)
+            code = cli_problem_each(c, &p, c->operands[i], write_problem, &m);
+        return code;
+    }
     const char *const file = c->operand_count > 0 ? c->operands[0] : NULL;
+    m.source = file == NULL ? "made up by gka problem" : file;
     code = cli_problem_open(c, &p, file);
-    if (code == CLI_GOOD && p.file != NULL && same_file(out, gka_file_path(p.file)))
-        code = cli_fail(c, "-o %.200s: that is the input file", out);
-    if (code == CLI_GOOD) {
-        gka_error error = {0};
-        const gka_text_pair more[] = {{"source", file == NULL ? "made up by gka problem" : file}};
-        const gka_status status = gka_problem_write(&p.problem, more, 1, out, &error);
-        code = status == GKA_OK ? CLI_GOOD : cli_report(c, &error);
-    }
-    if (code == CLI_GOOD) {
-        const gka_problem *const q = &p.problem;
-        fprintf(c->out, "%s: B %lld, T %lld, H %lld, G %lld, D %lld, V %lld, %s%s\n", out,
-                (long long)q->B, (long long)q->T, (long long)q->H, (long long)q->G, (long long)q->D,
-                (long long)q->V, gka_dtype_name(q->q.dtype),
-                gka_problem_is_folded(q) ? "" : "; not folded");
-    }
+    if (code == CLI_GOOD)
+        code = write_problem(c, &p, &m);
     cli_problem_close(&p);
     return code;
 }

@@ -1,6 +1,7 @@
 /* solve.c - gka solve: solvers side by side at one token of a problem, in emulated arithmetics. */
 #include "gka/solve.h"
 #include "cli/json.h"
+#include "cli/problem.h"
 #include "gka/oracle.h"
 
 #include <math.h>
@@ -24,6 +25,7 @@ typedef struct request {
     int gate;
     int64_t D, T, head, num_iter, seed;
     double ridge;
+    cli_problem prepared; /* what is done to a file's tensors */
     cli_json json;
     gka_output *trace;
     json_t *rows;
@@ -36,10 +38,10 @@ static const char notes[] =
     "solved\n"
     "by every solver in every arithmetic. --problem is a generator (iid powerlaw lowrank repeat "
     "recall\n"
-    "mean convsilu aligned) or a safetensors file with q k [g] [h0]; D, ridge and all tokens then "
-    "come from the file "
-    "unless\n"
-    "--T or --ridge is given. H_T is accumulated exactly and rounded once to the arithmetic's "
+    "mean convsilu aligned) or FILE[:PATTERN], a safetensors file with q k [g] [h0]; D, ridge and\n"
+    "all tokens then come from the file unless --T or --ridge is given, and the options for\n"
+    "projections make a problem of them (gka problem --help). H_T is accumulated exactly and "
+    "rounded once to the arithmetic's "
     "storage\n"
     "format; the Kalman forms run over all T tokens in the arithmetic, from the lambda_0 that "
     "decays\n"
@@ -162,6 +164,10 @@ static int take_problem(board *b) {
     if (keys >= 0 && cli_given(c, "head"))
         return cli_fail(c, "--head: a file was expected as --problem");
     if (keys >= 0) {
+        static const char *const of_a_file[] = {"layout", "conv", "normalise", "beta",
+                                                "cast",   "fold", NULL};
+        if (cli_refuse(c, "but with a FILE as --problem", of_a_file) != CLI_GOOD)
+            return CLI_USAGE;
         const gka_generator generator = {.keys = (gka_keys)keys,
                                          .gate = r->plain ? GKA_GATE_NONE : (gka_gate)r->gate,
                                          .B = 1,
@@ -178,23 +184,16 @@ static int take_problem(board *b) {
                                          .seed = (uint64_t)r->seed};
         return cli_outcome(c, gka_problem_generate(&generator, &b->problem, &error), &error);
     }
-    static const char *const made_up[] = {"plain", "gate", "D", NULL};
+    static const char *const made_up[] = {"plain", "D", NULL};
     int code = cli_refuse(c, "for a problem from a file", made_up);
     if (code == CLI_GOOD)
-        code = cli_open(c, r->problem, &b->file);
+        code = cli_problem_open(c, &r->prepared, r->problem);
     if (code != CLI_GOOD)
         return code;
-    code = cli_outcome(c, gka_problem_from_file(b->file, &b->problem, NULL, &error), &error);
-    if (code != CLI_GOOD)
-        return code;
-    if (!gka_problem_is_folded(&b->problem)) {
-        gka_problem folded;
-        code = cli_outcome(c, gka_problem_fold(&b->problem, GKA_F64, &folded, &error), &error);
-        gka_problem_free(&b->problem);
-        b->problem = folded;
-        if (code != CLI_GOOD)
-            return code;
-    }
+    b->problem = r->prepared.problem;
+    b->file = r->prepared.file;
+    r->prepared.problem = (gka_problem){0};
+    r->prepared.file = NULL;
     const gka_problem *const p = &b->problem;
     if (p->cu_seqlens != NULL)
         return cli_fail(c, "%s: packed sequences (cu_seqlens) are not for this command",
@@ -753,6 +752,7 @@ int cli_solve(cli *c) {
     cli_texts solvers = {0}, arithmetics = {0};
     char all[] = "all", usual[] = "fp32,bf16";
     static const cli_help help = {.notes = notes};
+    cli_problem_start(&r.prepared);
     const cli_option options[] = {
         {"solver", 0, CLI_TEXTS, &solvers, .value = "NAME[,NAME]", .help = "default: all"},
         {"arith", 0, CLI_TEXTS, &arithmetics, .value = "NAME[,NAME]",
@@ -763,7 +763,8 @@ int cli_solve(cli *c) {
          .high = 1 << 30},
         {"plain", 0, CLI_FLAG, &r.plain, .help = "no beta, no alpha, no gate"},
         {"gate", 0, CLI_CHOICE, &r.gate, .choices = "none|slow|released|strong|init",
-         .help = "how fast a made-up problem forgets"},
+         .help = "how fast a made-up problem forgets (none); of a file: drawn in the place of its "
+                 "own"},
         {"normalised", 0, CLI_FLAG, &r.normalised, .help = "divide H by its Frobenius norm"},
         {"D", 0, CLI_INT, &r.D, .value = "N", .help = "key size (128)", .low = 1, .high = 4096},
         {"T", 0, CLI_INT, &r.T, .value = "N", .help = "tokens (128)", .low = 1, .high = 1 << 24},
@@ -777,10 +778,22 @@ int cli_solve(cli *c) {
          .help = "step by step: residual, eta, rel_err; Kalman: symmetry defect and smallest "
                  "eigenvalue of Phi"},
         {"json", 0, CLI_TEXT, &json, .value = "OUT", .help = "write the rows as JSON"},
+        {.kind = CLI_GROUP,
+         .group = r.prepared.preparing,
+         .help = "Projections made into a problem, with --problem=FILE:"},
         {.kind = CLI_END}};
     int code;
     if (!cli_parse(c, &help, options, &code))
         return code;
+    static const char *const unread[] = {"alpha", "cotangents", NULL};
+    if ((code = cli_refuse(c, "here, where it is not read", unread)) != CLI_GOOD)
+        return code;
+    if (cli_given(c, "gate"))
+        r.prepared.gate = r.gate;
+    static const char *const drawn[] = {"gate", "conv", "beta"};
+    for (size_t i = 0; i < sizeof drawn / sizeof *drawn; i++)
+        if (cli_given(c, drawn[i]))
+            r.prepared.seed = r.seed;
     if (r.plain && cli_given(c, "gate"))
         return cli_fail(c, "--gate has no meaning with --plain, which is without one");
     return run(&r, last(solvers, all), last(arithmetics, usual), json);

@@ -153,7 +153,7 @@ static int add_heads(cli *c, cli_problem *problem, void *context) {
     (void)snprintf(text, sizeof text, "T %lld, D %lld, a = %.10g; after the last token",
                    (long long)p->T, (long long)p->D, p->ridge_ratio);
     if (code == CLI_GOOD)
-        code = cli_heads_add(heads, problem->label, text, p->N, p->H, values);
+        code = cli_heads_add(heads, problem->label, text, p->N, p->H, values, NULL);
     gka_free(values);
     return code;
 }
@@ -313,13 +313,10 @@ static int spectrum(cli *c, const gka_problem *p, const char *path, cli_json *js
 
 static int by_heads(cli *c, cli_problem *problem, const char *csv, const char *json,
                     bool per_head) {
-    cli_heads heads = {.c = c, .figures = FIGURES, .per_head = per_head};
-    for (int i = 0; i < FIGURES; i++)
-        heads.headings[i] = figure_names[i];
+    cli_heads heads = {.c = c, .figures = FIGURES, .headings = figure_names, .per_head = per_head};
     int code = cli_heads_start(&heads, csv, json);
-    for (int i = 0; i < (c->operand_count > 0 ? c->operand_count : 1) && code == CLI_GOOD; i++)
-        code = cli_problem_each(c, problem, c->operand_count > 0 ? c->operands[i] : NULL, add_heads,
-                                &heads);
+    if (code == CLI_GOOD)
+        code = cli_heads_each(&heads, problem, add_heads, &heads);
     return cli_heads_end(&heads, code);
 }
 

@@ -70,7 +70,7 @@ void cli_say(FILE *out, const char *format, ...) {
 }
 
 void cli_table_start(cli_table *table, const char *const *headings, int columns) {
-    *table = (cli_table){.columns = columns, .headings = headings};
+    *table = (cli_table){.columns = columns, .headings = headings, .keys = 1};
 }
 
 static bool make_room(cli_table *table) {
@@ -149,21 +149,49 @@ static int width(const cli_table *table, int column) {
     return (int)most;
 }
 
-static void print_cell(const cli_table *table, int column, int columns_width, const char *text,
-                       FILE *out) {
-    const bool last = column == table->columns - 1, left = flush_left(table, column);
+static void print_cell(const cli_table *table, int column, int columns_width, bool first, bool last,
+                       const char *text, FILE *out) {
+    const bool left = flush_left(table, column);
     const int pad = columns_width - (int)strlen(text);
     const bool nothing = last && text[0] == '\0'; /* no blanks at the end of a line */
-    fprintf(out, "%s%*s%s%*s%s", column == 0 || nothing ? "" : "  ", left || nothing ? 0 : pad, "",
-            text, left && !last ? pad : 0, "", last ? "\n" : "");
+    fprintf(out, "%s%*s%s%*s%s", first || nothing ? "" : "  ", left || nothing ? 0 : pad, "", text,
+            left && !last ? pad : 0, "", last ? "\n" : "");
+}
+
+/* The columns that name a row, and columns begin .. end - 1 of the row whose cells these are (NULL:
+ * of the headings). */
+static void print_row(const cli_table *table, const int *widths, int begin, int end,
+                      char *const *cells, FILE *out) {
+    for (int j = 0; j < table->keys && begin > 0; j++)
+        print_cell(table, j, widths[j], j == 0, false, cells == NULL ? heading(table, j) : cells[j],
+                   out);
+    for (int j = begin; j < end; j++)
+        print_cell(table, j, widths[j], j == 0, j == end - 1,
+                   cells == NULL ? heading(table, j) : cells[j], out);
+}
+
+/* As many columns from `begin` on as have room beside those that name a row; at least one. */
+static int columns_to(const cli_table *table, const int *widths, int begin) {
+    int most = 0, j = begin;
+    for (int i = 0; i < table->keys && begin > 0; i++)
+        most += widths[i] + 2;
+    for (; j < table->columns; j++) {
+        most += widths[j];
+        if (table->most > 0 && most > table->most && j > begin && j > table->keys)
+            break;
+        most += 2;
+    }
+    return j;
 }
 
 static void print(const cli_table *table, const int *widths, FILE *out) {
-    for (int j = 0; j < table->columns; j++)
-        print_cell(table, j, widths[j], heading(table, j), out);
-    for (size_t i = 0; i < table->count; i++) {
-        const int j = (int)(i % (size_t)table->columns);
-        print_cell(table, j, widths[j], table->cells[i], out);
+    for (int begin = 0, end; begin < table->columns; begin = end) {
+        end = columns_to(table, widths, begin);
+        if (begin > 0)
+            fputc('\n', out);
+        print_row(table, widths, begin, end, NULL, out);
+        for (size_t i = 0; i < table->count; i += (size_t)table->columns)
+            print_row(table, widths, begin, end, table->cells + i, out);
     }
 }
 

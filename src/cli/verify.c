@@ -41,7 +41,7 @@ static const char notes[] =
     "  stated       what the file's metadata rel_err_vs_fp64 says it is\n"
     "  max_row_err  the largest over rows (last axis; for states matrices), `at` that row\n"
     "  max_ulp      the largest distance, in steps of the stored format, to exact rounded to it\n"
-    "  non-finite   NaN and Inf among the stored elements\n"
+    "  NaN,Inf      how many there are among the stored elements\n"
     "  ok           yes or no by --tolerance on rel_err, - without one\n"
     "\n"
     "Where FILE has no outputs, and with --per-head, --csv, several kernels (K,K2) or a problem "
@@ -57,7 +57,9 @@ static const char notes[] =
     "  far          the largest distance of the others, in steps of the stored format\n"
     "  predicted    rel_err of the emulation; beside it stands the one measured\n"
     "--set=POINT=exact leaves one rounding out (gka attribute lists them); repairs are form=,\n"
-    "operand=bf16|split|tf32|fp16 (what the products of the iteration read), store=1|2 (bf16 "
+    "operand=bf16|split|tf32|fp16|e4m3|pPeE (what the products of the iteration read; the last "
+    "two\n"
+    "with a scale), store=1|2 (bf16 "
     "parts\n"
     "of x and p), handoff=1|2 (of q', dq' and dx), margin=M (the spectrum taken to reach\n"
     "(1 + a + M) f; 2^-6), num_iter=N. KERNEL.num_warps=1|2|4|8 names the configuration of one "
@@ -351,7 +353,15 @@ static double share_equal(const gka_verdict_row *row) {
     return k->count > 0 ? (double)k->equal / (double)k->count : 1;
 }
 
-static void add_row(cli_table *table, const gka_verdict_row *row, bool emulated) {
+/* Steps of a format; many of them by their size alone. */
+static void add_distance(cli_table *table, uint64_t steps) {
+    if (steps < 10000000)
+        cli_cell(table, "%llu", (unsigned long long)steps);
+    else
+        cli_cell(table, "%.1e", (double)steps);
+}
+
+static void add_row(cli_table *table, const gka_verdict_row *row) {
     const gka_comparison *const k = &row->comparison;
     char shape[200], at[200];
     join(shape, row->tensor->rank, row->tensor->shape);
@@ -369,21 +379,30 @@ static void add_row(cli_table *table, const gka_verdict_row *row, bool emulated)
         cli_cell_real(table, row->stated);
     cli_cell_real(table, k->max_row_err);
     cli_cell(table, "%s", k->at_rank == 0 ? "-" : at);
-    cli_cell(table, "%llu", (unsigned long long)k->max_ulp);
+    add_distance(table, k->max_ulp);
     cli_cell(table, "%lld", (long long)(k->nan_out + k->inf_out));
     cli_cell(table, "%s", verdict_text(k->ok));
-    if (!emulated)
-        return;
-    cli_cell(table, "%.3f %%", 100 * share_equal(row));
-    cli_cell(table, "%llu", (unsigned long long)row->emulated.max_ulp);
-    cli_cell_real(table, row->predicted);
+}
+
+/* Beside the file's tensors, those of the replay. */
+static gka_status print_replay(cli *c, const gka_verification *v) {
+    static const char *const headings[] = {"<tensor", "identical", "far", "predicted"};
+    cli_table table;
+    cli_table_start(&table, headings, sizeof headings / sizeof *headings);
+    for (size_t i = 0; i < v->row_count; i++) {
+        const gka_verdict_row *const row = &v->rows[i];
+        cli_cell(&table, "%s", row->tensor->name);
+        cli_cell(&table, "%.3f %%", 100 * share_equal(row));
+        add_distance(&table, row->emulated.max_ulp);
+        cli_cell_real(&table, row->predicted);
+    }
+    fputc('\n', c->out);
+    return cli_table_print(&table, c->out);
 }
 
 static int print_table(cli *c, const char *path, const request *r, const gka_verification *v) {
-    static const char *const headings[] = {
-        "<tensor", "<dtype",     "<shape", "rel_err",   "stated", "max_row_err", "<at",
-        "max_ulp", "non-finite", "<ok",    "identical", "far",    "predicted"};
-    const int columns = sizeof headings / sizeof *headings - (r->emulate != NULL ? 0 : 3);
+    static const char *const headings[] = {"<tensor",     "<dtype", "<shape",  "rel_err", "stated",
+                                           "max_row_err", "<at",    "max_ulp", "NaN,Inf", "<ok"};
     const gka_problem *const p = &v->problem;
     cli_say(c->out,
             "%s: B %lld, T %lld, H %lld, D %lld, V %lld; ridge_ratio %g, chunk_size %lld, scale "
@@ -391,10 +410,12 @@ static int print_table(cli *c, const char *path, const request *r, const gka_ver
             path, (long long)p->B, (long long)p->T, (long long)p->H, (long long)p->D,
             (long long)p->V, p->ridge_ratio, (long long)p->chunk_size, p->scale, oracle_name(r));
     cli_table table;
-    cli_table_start(&table, headings, columns);
+    cli_table_start(&table, headings, sizeof headings / sizeof *headings);
+    table.most = CLI_WIDTH;
     for (size_t i = 0; i < v->row_count; i++)
-        add_row(&table, &v->rows[i], r->emulate != NULL);
-    if (cli_table_print(&table, c->out) != GKA_OK)
+        add_row(&table, &v->rows[i]);
+    if (cli_table_print(&table, c->out) != GKA_OK ||
+        (r->emulate != NULL && print_replay(c, v) != GKA_OK))
         return cli_out_of_memory(c);
     fputc('\n', c->out);
     tell(v, r, say_line, c);

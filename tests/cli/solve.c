@@ -206,8 +206,10 @@ static void test_mistakes(void **state) {
     const char *const file = "--problem=" GKA_TEST_DATA "/h100/slow.safetensors";
     one_line(RUN("gka", "solve", file, "--D=16"), 2,
              "gka solve: --D has no meaning for a problem from a file\n");
-    one_line(RUN("gka", "solve", file, "--gate=none"), 2,
-             "gka solve: --gate has no meaning for a problem from a file\n");
+    one_line(RUN("gka", "solve", file, "--cotangents"), 2,
+             "gka solve: --cotangents has no meaning here, where it is not read\n");
+    one_line(RUN("gka", "solve", "--normalise"), 2,
+             "gka solve: --normalise has no meaning but with a FILE as --problem\n");
     one_line(RUN("gka", "solve", file, "--plain"), 2,
              "gka solve: --plain has no meaning for a problem from a file\n");
     one_line(RUN("gka", "solve", "--plain", "--gate=slow"), 2,

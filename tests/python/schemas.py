@@ -74,6 +74,8 @@ class Schemas(unittest.TestCase):
         self.assertEqual(len(self.holds("heads", "spectrum", "--T=8", "--D=16", "--H=2", "--per-head")), 2)
         self.assertEqual(len(self.holds("heads", "verify", "--emulate=h100,tokens/fp32", "--T=8", "--D=16", "--H=2")), 2)
         self.holds("devices", "devices", "--fit", os.path.join(PROBES, "fit.safetensors"))
+        for command in (("condition", "--emulate=h100"), ("attribute",)):
+            self.assertEqual(len(self.holds("heads", *command, "--T=8", "--D=16", "--H=2", "--per-head")), 2)
         self.holds("solve", "solve", "--D=4", "--T=3", "--solver=cg,kalman")
 
     def test_every_command_has_a_schema_that_is_closed(self):

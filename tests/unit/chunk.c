@@ -910,6 +910,48 @@ static void test_two_parts_are_handed_over(void **state) {
     gka_problem_free(&p);
 }
 
+/* A scaled operand of bf16's or tf32's precision and range is that operand, bit for bit; one of
+ * four bits loses more, in e4m3's range too, whatever the size of q. */
+static void test_scaled_operands(void **state) {
+    (void)state;
+    enum { N = 40 * 32, SETTINGS = 6 };
+    static const char *const settings[SETTINGS] = {"operand=bf16", "operand=p8e8",
+                                                   "operand=tf32", "operand=p11e8",
+                                                   "operand=e4m3", "operand_x=exact"};
+    const gka_generator generator = bf16_problem();
+    gka_problem p;
+    static double x[SETTINGS][N], dk[SETTINGS][N];
+    assert_int_equal(gka_problem_generate(&generator, &p, NULL), GKA_OK);
+    for (int form = 0; form < GKA_FORM_COUNT; form++) {
+        for (int i = 0; i < SETTINGS; i++) {
+            gka_profile profile;
+            assert_int_equal(gka_profile_find("h100", &profile, NULL), GKA_OK);
+            profile.form = (gka_form)form;
+            assert_int_equal(gka_profile_set(&profile, settings[i], NULL), GKA_OK);
+            gka_outputs out = {.x = x[i], .solve.dk = dk[i]};
+            assert_int_equal(gka_chunk_backward(&p, &profile, GKA_OF_X, true, NULL, &out, NULL),
+                             GKA_OK);
+        }
+        for (int i = 0; i < 4; i += 2) {
+            assert_memory_equal(x[i], x[i + 1], sizeof x[i]);
+            assert_memory_equal(dk[i], dk[i + 1], sizeof dk[i]);
+        }
+        const double coarse = worst_row(1, N, x[4], x[5]), bf = worst_row(1, N, x[0], x[5]);
+        assert_true(coarse > 2 * bf && coarse < .5);
+    }
+    gka_profile profile;
+    gka_error error = {0};
+    assert_int_equal(gka_profile_find("h100", &profile, NULL), GKA_OK);
+    profile.fp16 = true;
+    assert_int_equal(gka_profile_set(&profile, "operand=p6e5", NULL), GKA_OK);
+    assert_int_equal(profile.scaled.p, 6);
+    assert_int_equal(gka_chunk_check(&p, &profile, &error), GKA_UNSUPPORTED);
+    assert_non_null(strstr(error.text, "scaled"));
+    assert_int_equal(gka_profile_set(&profile, "operand=p12e8", &error), GKA_BAD_ARGUMENT);
+    assert_non_null(strstr(error.text, "11 bits"));
+    gka_problem_free(&p);
+}
+
 /* ---- fp16 ---------------------------------------------------------------------------------- */
 
 enum { FP16_N = 80 * 32, FP16_TENSORS = 7 };
@@ -1365,6 +1407,7 @@ int main(void) {
         cmocka_unit_test(test_multiply_adds_are_counted),
         cmocka_unit_test(test_two_parts_are_stored),
         cmocka_unit_test(test_two_parts_are_handed_over),
+        cmocka_unit_test(test_scaled_operands),
         cmocka_unit_test(test_every_point_rounds_to_the_inputs_type),
         cmocka_unit_test(test_fp16_kernels),
         cmocka_unit_test(test_fp16_overflows),

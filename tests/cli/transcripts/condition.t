@@ -1,23 +1,39 @@
 Is an error the kernel's, or the problem's? The released iteration on one key repeated, and the
-two-term form of the same polynomial. (Columns: error, floor, typical, ratio, word; at the end u kappa,
-its input, its ratio.)
+two-term form of the same polynomial.
 
-$ gka condition --emulate=h100 --problem=repeat --T=16 --D=16 | awk 'NF > 10 { print $1, $3, $4, $5, $6, $7, $(NF - 2), $(NF - 1), $NF }'
-> tensor error floor typical ratio word of its ratio
-> x 6.80e-03 1.47e-03 2.60e-03 2.61 stable 2.20e-02 k 0.31
-> o 3.39e-01 2.03e-02 2.37e-02 14.33 unstable 2.13e-01 k 1.59
-> solve.dq 6.84e-03 1.64e-03 1.26e-03 4.17 stable 2.29e-02 k 0.30
-> solve.dk 8.68e-01 5.99e-02 1.70e-02 14.50 unstable 1.13e+00 k 0.77
-> solve.dg 1.14e-02 1.85e-03 2.18e-03 5.25 stable 5.52e-02 q 0.21
-> layer.dq 3.51e-02 1.78e-03 1.94e-02 1.81 stable 8.36e-02 k 0.42
-> layer.dk 3.74e-02 2.57e-03 3.70e-03 10.11 unstable 1.72e-02 v 2.17
-> layer.dv 3.29e-01 1.73e-02 2.58e-02 12.75 unstable 2.13e-01 k 1.55
-> layer.dalpha 1.20e+00 3.41e-02 3.92e-02 30.65 unstable 5.21e-01 k 2.31
-> layer.dg 1.47e-01 1.01e-02 1.04e-02 14.07 unstable 1.99e-01 k 0.74
+$ gka condition --emulate=h100 --problem=repeat --T=16 --D=16
+> made up: T 16, D 16; ridge_ratio 0.02; emulated: h100
+>
+> tensor        dtype     error     floor   typical  ratio  word
+> x             BF16   6.80e-03  1.47e-03  2.60e-03   2.61  stable
+> o             BF16   3.39e-01  2.03e-02  2.37e-02  14.33  unstable
+> solve.dq      BF16   6.84e-03  1.64e-03  1.26e-03   4.17  stable
+> solve.dk      BF16   8.68e-01  5.99e-02  1.70e-02  14.50  unstable
+> solve.dg      F32    1.14e-02  1.85e-03  2.18e-03   5.25  stable
+> layer.dq      BF16   3.51e-02  1.78e-03  1.94e-02   1.81  stable
+> layer.dk      BF16   3.74e-02  2.57e-03  3.70e-03  10.11  unstable
+> layer.dv      BF16   3.29e-01  1.73e-02  2.58e-02  12.75  unstable
+> layer.dalpha  BF16   1.20e+00  3.41e-02  3.92e-02  30.65  unstable
+> layer.dg      F32    1.47e-01  1.01e-02  1.04e-02  14.07  unstable
+>
+> tensor        kappa q  kappa k  kappa v  kappa alpha  kappa g  products   u kappa  of  its ratio
+> x                2.35     5.64        -            -    0.318        18  2.20e-02  k        0.31
+> o                4.73     54.6     2.41        0.764    0.471        47  2.13e-01  k        1.59
+> solve.dq            -     5.85        -            -    0.339        13  2.29e-02  k        0.30
+> solve.dk           15      289        -            -    0.368        16  1.13e+00  k        0.77
+> solve.dg         14.1     5.98        -            -    0.404        17  5.52e-02  q        0.21
+> layer.dq            -     21.4      3.8        0.593    0.457        29  8.36e-02  k        0.42
+> layer.dk         2.42     2.66      4.4          1.6    0.417        33  1.72e-02  v        2.17
+> layer.dv         5.45     54.5        -        0.499    0.504        31  2.13e-01  k        1.55
+> layer.dalpha     5.59      133     3.79            -     1.13        33  5.21e-01  k        2.31
+> layer.dg         6.36       51     4.89          1.7    0.897        33  1.99e-01  k        0.74
 $ gka condition --emulate=h100 --form=two-term --problem=repeat --T=16 --D=16 | grep solve
-> solve.dq      BF16   2.15e-03  1.64e-03  1.26e-03   1.31  stable                 -     5.85        -            -    0.339        13  2.29e-02  k        0.09
-> solve.dk      BF16   4.82e-02  5.99e-02  1.70e-02   0.80  ill-conditioned       15      289        -            -    0.368        16  1.13e+00  k        0.04
-> solve.dg      F32    5.79e-03  1.85e-03  2.18e-03   2.66  stable              14.1     5.98        -            -    0.404        17  5.52e-02  q        0.10
+> solve.dq      BF16   2.15e-03  1.64e-03  1.26e-03   1.31  stable
+> solve.dk      BF16   4.82e-02  5.99e-02  1.70e-02   0.80  ill-conditioned
+> solve.dg      F32    5.79e-03  1.85e-03  2.18e-03   2.66  stable
+> solve.dq            -     5.85        -            -    0.339        13  2.29e-02  k        0.09
+> solve.dk           15      289        -            -    0.368        16  1.13e+00  k        0.04
+> solve.dg         14.1     5.98        -            -    0.404        17  5.52e-02  q        0.10
 $ gka condition --emulate=h100 --problem=repeat --T=16 --D=16 --json=- | grep 'file\|emulate\|name\|word' | head -6
 >   "file": "made up",
 >   "emulate": "h100",
@@ -114,4 +130,50 @@ $ gka verify --emulate=mi100,h100 --unchecked --T=16 --D=32 | sed -n 's/.*; //p'
 > 1 = mi100 (exp, division and root as another device's), 2 = h100
 $ gka verify --emulate=a100/fp8 --T=16 --D=32
 ! gka verify: made up: fp8=e4m3: a100 has no unit for it that gives binary32, as far as is known
+= 2
+
+Head by head, and many files.
+
+$ gka condition --emulate=h100 --per-head --tensor=x --tensor=solve.dk --T=16 --D=16 --H=2 --csv=heads.csv
+> made up: T 16, D 16; ridge_ratio 0.02; emulated: h100
+>
+> row  head   x error   x floor  x typical   x ratio  solve.dk error  solve.dk floor  solve.dk typical
+>   0     0  3.15e-03  1.88e-03   3.01e-03  1.04e+00        1.83e-01        4.24e-02          5.49e-03
+>   0     1  3.12e-03  1.71e-03   2.79e-03  1.12e+00        2.06e-01        1.93e-02          6.02e-03
+>
+> row  head  solve.dk ratio  unstable
+>   0     0        4.31e+00  -
+>   0     1        1.07e+01  solve.dk
+>
+> of 2 heads   x error   x floor  x typical   x ratio  solve.dk error  solve.dk floor
+> median      3.14e-03  1.79e-03   2.90e-03  1.08e+00        1.94e-01        3.08e-02
+> least       3.12e-03  1.71e-03   2.79e-03  1.04e+00        1.83e-01        1.93e-02
+> largest     3.15e-03  1.88e-03   3.01e-03  1.12e+00        2.06e-01        4.24e-02
+>
+> of 2 heads  solve.dk typical  solve.dk ratio
+> median              5.76e-03        7.49e+00
+> least               5.49e-03        4.31e+00
+> largest             6.02e-03        1.07e+01
+$ head -2 heads.csv
+> file,row,head,x:error,x:floor,x:typical,x:ratio,solve.dk:error,solve.dk:floor,solve.dk:typical,solve.dk:ratio
+> made up,0,0,3.148982e-03,1.875565e-03,3.013764e-03,1.044867e+00,1.825148e-01,4.236501e-02,5.491224e-03,4.308150e+00
+$ gka condition --emulate=h100 --tensor=x --csv=a.csv --T=16 --D=16 --H=2 --json=- | grep -c error
+> 2
+$ gka problem --T=16 --D=16 --H=2 -o a.safetensors >/dev/null; gka problem --T=16 --D=16 --seed=2 -o b.safetensors >/dev/null
+$ gka condition --emulate=h100 --tensor=x a.safetensors b.safetensors
+> a.safetensors: T 16, D 16; ridge_ratio 0.02; emulated: h100
+> b.safetensors: T 16, D 16; ridge_ratio 0.02; emulated: h100
+>
+> of 3 heads   x error   x floor  x typical   x ratio
+> median      3.15e-03  1.71e-03   3.01e-03  1.12e+00
+> least       3.12e-03  1.51e-03   2.79e-03  1.04e+00
+> largest     4.32e-03  1.88e-03   3.01e-03  1.43e+00
+$ gka condition --per-head --T=16 --D=16
+! gka condition: --per-head and --csv: --emulate=KERNEL was expected with them
+= 2
+$ gka condition a.safetensors b.safetensors
+! gka condition: one FILE was expected; several go with --emulate=KERNEL
+= 2
+$ gka condition --emulate=h100 --per-head --iterations --T=16 --D=16
+! gka condition: --emulate has no meaning with --iterations, which run in binary64
 = 2

@@ -159,7 +159,7 @@ $ gka verify --help
 >   stated       what the file's metadata rel_err_vs_fp64 says it is
 >   max_row_err  the largest over rows (last axis; for states matrices), `at` that row
 >   max_ulp      the largest distance, in steps of the stored format, to exact rounded to it
->   non-finite   NaN and Inf among the stored elements
+>   NaN,Inf      how many there are among the stored elements
 >   ok           yes or no by --tolerance on rel_err, - without one
 >
 > Where FILE has no outputs, and with --per-head, --csv, several kernels (K,K2) or a problem that
@@ -173,7 +173,8 @@ $ gka verify --help
 >   far          the largest distance of the others, in steps of the stored format
 >   predicted    rel_err of the emulation; beside it stands the one measured
 > --set=POINT=exact leaves one rounding out (gka attribute lists them); repairs are form=,
-> operand=bf16|split|tf32|fp16 (what the products of the iteration read), store=1|2 (bf16 parts
+> operand=bf16|split|tf32|fp16|e4m3|pPeE (what the products of the iteration read; the last two
+> with a scale), store=1|2 (bf16 parts
 > of x and p), handoff=1|2 (of q', dq' and dx), margin=M (the spectrum taken to reach
 > (1 + a + M) f; 2^-6), num_iter=N. KERNEL.num_warps=1|2|4|8 names the configuration of one autotuned
 > kernel: solve, solve_dk, solve_dh, states, output, output_bwd, gates, decode, or all of them.

@@ -80,10 +80,10 @@ $ gka spectrum raw.safetensors:k --gate=none
 > 16  4.87e+01  9.55e-01  3.35e+00  1.02e+01         0  7.09e-01
 > 32  4.93e+01  9.67e-01  3.48e+00  1.33e+01  5.55e-06  7.10e-01
 > 64  4.89e+01  9.59e-01  2.97e+00  1.39e+01  1.78e-02  7.45e-01
-$ gka solve --solver=cholesky --arith=fp64 --problem=raw.safetensors --head=1 | awk '{print $1, $2, $3}'
-> raw.safetensors, token 64,
-> solver arith kappa
-> cholesky fp64 48.9
+$ gka solve --solver=cholesky --arith=fp64 --problem=raw.safetensors --head=1 | awk '{ print $1, $2, $3, $4, $NF }'
+> raw.safetensors, token 64, D 1
+> solver arith kappa iters status
+> cholesky fp64 48.9 - ran
 
 What is wrong.
 
@@ -135,3 +135,51 @@ $ ls
 > heads.csv
 > raw.safetensors
 > server.safetensors
+
+Many of them, each into a file of a folder.
+
+$ gka problem --T=16 --D=16 --plain --dtype=F32 -o p.safetensors >/dev/null; gka problem --T=8 --D=16 --plain --dtype=F32 -o r.safetensors >/dev/null; mkdir folder
+$ gka problem p.safetensors r.safetensors --normalise --beta --fold -o folder
+> folder/p.safetensors: B 1, T 16, H 1, G 1, D 16, V 16, F32
+> folder/r.safetensors: B 1, T 8, H 1, G 1, D 16, V 16, F32
+$ gka problem p.safetensors:[qk] --cast=bf16 -o folder
+> folder/p.q.safetensors: B 1, T 16, H 1, G 1, D 16, V 0, BF16
+> folder/p.k.safetensors: B 1, T 16, H 1, G 1, D 16, V 0, BF16
+$ gka problem p.safetensors r.safetensors -o one.safetensors
+! gka problem: -o one.safetensors: a folder was expected, for several files
+= 2
+$ gka problem p.safetensors:[qk] -o one.safetensors
+! gka problem: p.safetensors:k: that is a second problem; one was expected
+= 2
+$ gka problem p.safetensors ./p.safetensors -o folder
+> folder/p.safetensors: B 1, T 16, H 1, G 1, D 16, V 16, F32
+! gka problem: ./p.safetensors: a second problem would be written to folder/p.safetensors
+= 2
+$ gka problem folder/p.safetensors -o folder
+! gka problem: -o folder/p.safetensors: that is the input file
+= 2
+$ ls folder one.safetensors
+> folder:
+> p.k.safetensors
+> p.q.safetensors
+> p.safetensors
+> r.safetensors
+! ls: cannot access 'one.safetensors': No such file or directory
+= 2
+
+A solver's system is one of a model's projections just as well.
+
+$ gka solve --problem=p.safetensors --conv=silu --normalise --beta --gate=released --solver=chebyshev,cg --arith=p6e5 --T=12
+> p.safetensors, token 12, D = 16, ridge = 0.02, seed = 1
+> solver     arith  kappa  iters  residual       eta   rel_err    grad_q    grad_k  status
+> chebyshev  p6e5    46.1     30  3.12e-01  8.04e-03  5.03e-02  7.28e-02  1.52e-01  ran
+> cg         p6e5    46.1     30  1.61e-01  4.23e-03  6.02e-02  7.52e-02  1.72e-01  breakdown at 16
+$ gka solve --problem=p.safetensors --normalise --cotangents
+! gka solve: --cotangents has no meaning here, where it is not read
+= 2
+$ gka solve --beta --solver=cg --arith=fp32
+! gka solve: --beta has no meaning but with a FILE as --problem
+= 2
+$ gka solve --problem=p.safetensors:[qk] --solver=cg --arith=fp32
+! gka solve: p.safetensors:k: that is a second problem; one was expected
+= 2
