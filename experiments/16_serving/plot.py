@@ -27,7 +27,7 @@ for panel, gate in zip(axes, gates):
     panel.set_yscale("log")
     panel.set_xlabel("tokens decoded")
     panel.set_title(f"real keys, gate {gate}", fontsize=11)
-axes[0].set_ylabel("relative error of o, H and U in the format")
+axes[0].set_ylabel("relative error of o")
 for name, (colour, marker, _) in TYPES.items():
     chosen = [r for r in rows if r["last"] == 1 and r["type"] == name and r["state"] != "both" and r["predicted"] > 0]
     axes[-1].plot([r["predicted"] for r in chosen], [r["error"] for r in chosen], linestyle="", color=colour, marker=marker)
