@@ -329,7 +329,7 @@ GKA_API double gka_chunk_residual_factor(double e, double a, double margin, int 
 
 /* How a state is kept between two tokens. The authors' server knows the first three; e4m3 has one
  * scale in binary32 for a state (its largest element becomes 448), bf16-stochastic rounds at
- * random (gka_round_random), bf16-pair keeps bf16(S) and bf16(S - bf16(S)). */
+ * random (16 bits of a stream), bf16-pair keeps bf16(S) and bf16(S - bf16(S)). */
 typedef enum gka_state_type {
     GKA_STATE_FP32,
     GKA_STATE_BF16,

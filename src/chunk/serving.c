@@ -232,11 +232,36 @@ int gka_state_bits(gka_state_type type) {
 static void keep_scaled(int64_t n, float *S) {
     float most = 0;
     for (int64_t i = 0; i < n; i++)
-        most = fmaxf(most, fabsf(S[i]));
+        most = fabsf(S[i]) > most ? fabsf(S[i]) : most;
     const float scale = most / (float)gka_e4m3.max_finite;
-    for (int64_t i = 0; i < n && scale > 0; i++)
-        S[i] =
-            (float)gka_round_core(&gka_e4m3, GKA_NEAREST_EVEN, (double)(S[i] / scale), 0) * scale;
+    if (!(scale > 0))
+        return;
+    for (int64_t i = 0; i < n; i++)
+        S[i] /= scale;
+    gka_round_array_f32(&gka_e4m3, GKA_NEAREST_EVEN, 0, 0, (size_t)n, S, S);
+    for (int64_t i = 0; i < n; i++)
+        S[i] *= scale;
+}
+
+/* Sixteen random bits are added to the sixteen that bf16 has not, and these cut off: up with the
+ * probability of the distance, exactly. Number i of the stream is the 16 bits i mod 16 of the four
+ * words of Philox4x64-10 with counter (floor(i/16), 0, 0, 0) and key (seed, "serving"). n and at
+ * are multiples of 16. */
+static void keep_stochastic(uint64_t seed, uint64_t at, int64_t n, float *S) {
+    const uint64_t key[2] = {seed, UINT64_C(0x73657276696e67)};
+    for (int64_t i = 0; i < n; i += 16) {
+        const uint64_t counter[4] = {(at + (uint64_t)i) / 16, 0, 0, 0};
+        uint64_t words[4];
+        gka_philox(counter, key, words);
+        for (int j = 0; j < 16; j++) {
+            uint32_t bits;
+            memcpy(&bits, S + i + j, sizeof bits);
+            const bool finite = (bits & 0x7f800000) != 0x7f800000;
+            bits += finite ? (uint32_t)(words[j / 4] >> 16 * (j % 4)) & 0xffff : 0;
+            bits &= 0xffff0000;
+            memcpy(S + i + j, &bits, sizeof bits);
+        }
+    }
 }
 
 static void keep_pair(int64_t n, float *S) {
@@ -257,9 +282,7 @@ static void keep(gka_state_type type, uint64_t seed, uint64_t at, int64_t n, flo
     case GKA_STATE_FP16:
         gka_round_array_f32(&gka_fp16, GKA_NEAREST_EVEN, 0, 0, (size_t)n, S, S);
         return;
-    case GKA_STATE_BF16_STOCHASTIC:
-        gka_round_array_f32(&gka_bf16, GKA_STOCHASTIC, seed, at, (size_t)n, S, S);
-        return;
+    case GKA_STATE_BF16_STOCHASTIC: keep_stochastic(seed, at, n, S); return;
     case GKA_STATE_E4M3: keep_scaled(n, S); return;
     case GKA_STATE_BF16_PAIR: keep_pair(n, S); return;
     }

@@ -15,6 +15,7 @@ typedef struct search {
     const gka_problem *problem;
     gka_outputs out, first; /* the candidate's; room for x, fro and p of the best solver */
     gka_configuration *found;
+    int tied[4], ties; /* the solver's warps that give its outputs as well as any */
 } search;
 
 static const gka_tensor *stored(const search *s, gka_output_id o) {
@@ -76,7 +77,12 @@ static gka_status best_solver(search *s, unsigned wanted, gka_profile *best, gka
         int64_t at = s->found->at, different;
         profile.num_warps[GKA_LAUNCH_SOLVE] = solver_warps[i];
         status = count(s, &profile, wanted, NULL, &different, error);
-        if (status == GKA_OK && (least < 0 || different < least)) {
+        const bool better = status == GKA_OK && (least < 0 || different < least);
+        if (better)
+            s->ties = 0;
+        if (better || (status == GKA_OK && different == least))
+            s->tied[s->ties++] = solver_warps[i];
+        if (better) {
             least = different;
             *best = profile;
         } else {
@@ -155,6 +161,34 @@ static gka_status upstream(search *s, const gka_profile *best, unsigned gates, g
     return status;
 }
 
+/* Solvers that agree in their own outputs may not in the gradients of the gates, which read p
+ * before it is rounded: each of them, until one has every element. */
+static gka_status best_of_ties(search *s, unsigned gates, gka_profile *best, gka_error *error) {
+    const gka_configuration before = *s->found;
+    const gka_profile start = *best;
+    gka_configuration least = before;
+    gka_status status = GKA_OK;
+    for (int i = 0; i < s->ties && status == GKA_OK; i++) {
+        gka_profile profile = start;
+        const int tried = s->found->tried;
+        *s->found = before;
+        s->found->tried = tried;
+        profile.num_warps[GKA_LAUNCH_SOLVE] = s->tied[i];
+        status = upstream(s, &profile, gates, error);
+        if (status == GKA_OK)
+            status = best_gates(s, gates, &profile, error);
+        if (i == 0 || s->found->different < least.different) {
+            least = *s->found;
+            *best = profile;
+        }
+        least.tried = s->found->tried;
+        if (least.different == before.different)
+            break;
+    }
+    *s->found = least;
+    return status;
+}
+
 gka_status gka_configuration_find(const gka_file *file, const gka_problem *problem,
                                   gka_profile *profile, gka_configuration *found,
                                   gka_error *error) {
@@ -173,13 +207,11 @@ gka_status gka_configuration_find(const gka_file *file, const gka_problem *probl
      */
     found->known = 16.0 * 48 * 48 * 3 * 6 * 6 * (problem->g.data ? 16.0 * 4 : 16.0 * 16);
     gka_status status = take_room(&s, have, error);
+    s.tied[s.ties++] = solver_warps[0];
     if (status == GKA_OK && solver)
         status = best_solver(&s, solver, profile, error);
-    if (status == GKA_OK && gates) {
-        status = upstream(&s, profile, gates, error);
-        if (status == GKA_OK)
-            status = best_gates(&s, gates, profile, error);
-    }
+    if (status == GKA_OK && gates)
+        status = best_of_ties(&s, gates, profile, error);
     give_room(&s);
     return status;
 }

@@ -6,6 +6,7 @@
 
 #include "gka/chunk.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -152,6 +153,39 @@ static void prop_decode_call_by_call(void **state) {
     gka_problem_free(&p);
 }
 
+static int64_t beyond_16_bits(const double *S) {
+    int64_t count = 0;
+    for (int64_t i = 0; i < STATE; i++)
+        count += (bits_of_f32((float)S[i]) & 0xffff) != 0;
+    return count;
+}
+
+/* Stochastic rounding: bf16 numbers, a function of the seed, and no sign of its own. */
+static void prop_stochastic_states(void **state) {
+    (void)state;
+    gka_problem p;
+    made(64, false, &p);
+    gka_serving how = {.h_type = GKA_STATE_BF16_STOCHASTIC, .u_type = GKA_STATE_BF16_STOCHASTIC};
+    run exact = serve(&p, (gka_serving){0}), one = serve(&p, how), again = serve(&p, how);
+    how.seed = 1;
+    run other = serve(&p, how);
+    double along = 0, size = 0, off = 0;
+    assert_int_equal(beyond_16_bits(one.h), 0);
+    assert_int_equal(beyond_16_bits(one.u), 0);
+    same("the same seed: H", STATE, one.h, again.h);
+    same("the same seed: U", STATE, one.u, again.u);
+    assert_false(alike(STATE, one.h, other.h));
+    for (int64_t i = 0; i < STATE; i++) {
+        along += (one.h[i] - exact.h[i]) * exact.h[i];
+        off += (one.h[i] - exact.h[i]) * (one.h[i] - exact.h[i]);
+        size += exact.h[i] * exact.h[i];
+    }
+    /* Independent errors: the sum along H is below 5 of its standard deviations. */
+    assert_true(off > 0 && fabs(along) < 5 * sqrt(off * size / STATE) * sqrt(8));
+    run_free(&exact), run_free(&one), run_free(&again), run_free(&other);
+    gka_problem_free(&p);
+}
+
 enum { SEQUENCES = 4 };
 static const int64_t lengths[SEQUENCES] = {70, 0, 64, 90};
 
@@ -246,6 +280,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(prop_a_prefill_in_two_calls),
         cmocka_unit_test(prop_decode_call_by_call),
+        cmocka_unit_test(prop_stochastic_states),
         cmocka_unit_test(prop_prefill_in_any_order_of_slots),
         cmocka_unit_test(prop_decode_in_any_order_of_slots),
         cmocka_unit_test(test_what_is_refused),

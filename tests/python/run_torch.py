@@ -21,6 +21,7 @@ except ImportError as missing:
     sys.exit(77)
 import check_torch  # noqa: E402
 import dump_released  # noqa: E402
+import dump_serving  # noqa: E402
 import gka_check  # noqa: E402
 import layer_torch  # noqa: E402
 
@@ -190,6 +191,22 @@ class Run(unittest.TestCase):
                              env=dict(os.environ, PYTHONPATH=paths), capture_output=True, text=True)
         self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
         self.assertIn("3 passed", run.stdout)
+
+    def test_serving(self):
+        """The authors' functions stand in for by the recurrence: what is written is judged, and is right."""
+        data = os.path.join(HERE, "..", "data", "h200", "serving", "t10.safetensors")
+        out = self.path("served.safetensors")
+        quietly(dump_serving.main, "serving_stub", data, "-o", out, "--prefill", "8", "--cut", "3", "--device", "cpu", "--u-type", "bf16")
+        names = ("prefill.o", "prefill.h", "prefill.u", "decode.o", "decode.h", "decode.u")
+        file = gka_check.File(out)
+        self.assertEqual(file.metadata["prefill"], "8")
+        self.assertEqual(file.tensors["decode.u"][0], "BF16")
+        bounds = [f"--tolerance={n}={'.04' if n[0] == 'd' else '.004'}" for n in names]
+        run = gka("verify", "--oracle=fp64", *bounds, out)
+        self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
+        self.assertEqual(run.stdout.count(" yes"), len(names))
+        with self.assertRaises(SystemExit):
+            dump_serving.main(["serving_stub", data, "-o", out, "--prefill", "99", "--device", "cpu"])
 
     def test_the_safetensors_package_reads_the_same(self):
         try:

@@ -1,0 +1,210 @@
+/* auto.c - gka_configuration_find: files emulated by random mixed configurations of the autotuned
+ * kernels are found, or a configuration is named that gives the same bits, and then the search says
+ * so. A file in which one bit is another's is found to be nobody's.
+ *
+ *   property_auto [CONFIGURATIONS T H D]    50 64 1 64; prints the space, the runs and the time
+ */
+#include "test.h"
+
+#include "gka/format.h"
+#include "gka/io.h"
+#include "gka/judge.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static int configurations = 50;
+static int64_t T = 64, H = 1, D = 64;
+
+static const gka_output_id outputs[] = {
+    GKA_OUT_X,        GKA_OUT_FRO,      GKA_OUT_O,        GKA_OUT_SOLVE_DQ,     GKA_OUT_SOLVE_DK,
+    GKA_OUT_SOLVE_DG, GKA_OUT_LAYER_DQ, GKA_OUT_LAYER_DK, GKA_OUT_LAYER_DALPHA, GKA_OUT_LAYER_DG};
+enum { OUTPUTS = sizeof outputs / sizeof *outputs };
+
+static unsigned draw(uint64_t at, unsigned below) {
+    const uint64_t counter[4] = {at, 0, 0, 0}, key[2] = {50, 16};
+    uint64_t bits[4];
+    gka_philox(counter, key, bits);
+    return (unsigned)(bits[0] % below);
+}
+
+/* Every list drawn from, whether its choice changes a bit or not. */
+static void draw_configuration(int number, gka_profile *profile) {
+    static const struct {
+        gka_launch kernel;
+        int count, warps[4];
+    } lists[] = {{GKA_LAUNCH_SOLVE, 4, {1, 2, 4, 8}},  {GKA_LAUNCH_SOLVE_DK, 4, {1, 2, 4, 8}},
+                 {GKA_LAUNCH_STATES, 4, {1, 2, 4, 8}}, {GKA_LAUNCH_OUTPUT, 3, {2, 4, 8}},
+                 {GKA_LAUNCH_OUTPUT_BWD, 2, {2, 4}},   {GKA_LAUNCH_GATES, 4, {1, 2, 4, 8}}};
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
+        profile->num_warps[lists[i].kernel] =
+            lists[i].warps[draw((uint64_t)(number * 8) + i, (unsigned)lists[i].count)];
+}
+
+/* What the profile gives, in the types that kernels store. */
+typedef struct run {
+    gka_tensor tensors[OUTPUTS];
+    void *bytes[OUTPUTS];
+} run;
+
+static void run_free(run *r) {
+    for (int i = 0; i < OUTPUTS; i++)
+        free(r->bytes[i]);
+}
+
+static run emulate(const gka_problem *problem, const gka_profile *profile) {
+    run r = {0};
+    gka_kernel kernel;
+    gka_error error = {0};
+    gka_outputs out = {0};
+    assert_int_equal(gka_kernel_find("h100", &kernel, &error), GKA_OK);
+    kernel.profile = *profile;
+    for (int i = 0; i < OUTPUTS; i++)
+        out.of[outputs[i]] = calloc((size_t)gka_output_count(problem, outputs[i]), sizeof(double));
+    if (gka_kernel_run(&kernel, problem, NULL, &out, NULL, NULL, &error) != GKA_OK)
+        fail_msg("%s", error.text);
+    for (int i = 0; i < OUTPUTS; i++) {
+        gka_tensor *const tensor = &r.tensors[i];
+        const size_t count = (size_t)gka_output_count(problem, outputs[i]);
+        *tensor = (gka_tensor){.name = gka_output_table[outputs[i]].name,
+                               .dtype = gka_output_dtype(problem, outputs[i])};
+        tensor->rank = gka_output_shape(problem, outputs[i], tensor->shape);
+        tensor->data = r.bytes[i] = calloc(count, gka_dtype_size(tensor->dtype));
+        gka_store_array(tensor->dtype, count, out.of[outputs[i]], r.bytes[i]);
+        free(out.of[outputs[i]]);
+    }
+    return r;
+}
+
+static bool same_bytes(const run *a, const run *b) {
+    bool same = true;
+    for (int i = 0; i < OUTPUTS; i++)
+        same = same && memcmp(a->bytes[i], b->bytes[i],
+                              (size_t)gka_tensor_count(&a->tensors[i]) *
+                                  gka_dtype_size(a->tensors[i].dtype)) == 0;
+    return same;
+}
+
+static gka_configuration find(const gka_problem *problem, const run *r, gka_profile *profile) {
+    gka_configuration found;
+    gka_file *file = NULL;
+    gka_error error = {0};
+    assert_int_equal(gka_file_write("auto.safetensors", r->tensors, OUTPUTS, NULL, 0, &error),
+                     GKA_OK);
+    assert_int_equal(gka_file_open("auto.safetensors", &file, &error), GKA_OK);
+    if (gka_configuration_find(file, problem, profile, &found, &error) != GKA_OK)
+        fail_msg("%s", error.text);
+    gka_file_close(file);
+    return found;
+}
+
+static void made(gka_problem *problem) {
+    const gka_generator spec = {.keys = GKA_KEYS_IID,
+                                .gate = GKA_GATE_SLOW,
+                                .B = 1,
+                                .T = T,
+                                .H = H,
+                                .G = H,
+                                .D = D,
+                                .V = D,
+                                .alpha = true,
+                                .cotangents = true,
+                                .dtype = GKA_BF16,
+                                .num_iter = 6,
+                                .seed = 3};
+    gka_error error = {0};
+    assert_int_equal(gka_problem_generate(&spec, problem, &error), GKA_OK);
+}
+
+static const gka_launch deciding[] = {GKA_LAUNCH_SOLVE, GKA_LAUNCH_SOLVE_DK, GKA_LAUNCH_OUTPUT_BWD,
+                                      GKA_LAUNCH_GATES};
+
+/* Whether the drawn choice is the found one: the sums of gates by 2, 4, 8 warps are one choice. */
+static bool is_choice(const gka_profile *drawn, const gka_profile *found) {
+    bool is = true;
+    for (size_t i = 0; i < sizeof deciding / sizeof *deciding; i++) {
+        const int a = drawn->num_warps[deciding[i]], b = found->num_warps[deciding[i]];
+        is = is && (a == b || (deciding[i] == GKA_LAUNCH_GATES && a > 1 && b > 1));
+    }
+    return is;
+}
+
+static const char *text_of(const gka_profile *profile, char text[160]) {
+    int used = 0;
+    for (int i = 0; i < GKA_LAUNCHES; i++)
+        if (profile->num_warps[i] > 0)
+            used += snprintf(text + used, (size_t)(160 - used), "%s%s=%d", used > 0 ? " " : "",
+                             gka_launch_name((gka_launch)i), profile->num_warps[i]);
+    return text;
+}
+
+static void prop_mixed_configurations_are_found(void **state) {
+    (void)state;
+    gka_problem problem;
+    int exactly = 0, alike = 0, tried = 0;
+    double known = 0, longest = 0;
+    made(&problem);
+    for (int i = 0; i < configurations; i++) {
+        gka_profile drawn, profile;
+        gka_error error = {0};
+        char a[160], b[160];
+        assert_int_equal(gka_profile_find("h100", &drawn, &error), GKA_OK);
+        profile = drawn;
+        draw_configuration(i, &drawn);
+        run r = emulate(&problem, &drawn);
+        const clock_t start = clock();
+        const gka_configuration found = find(&problem, &r, &profile);
+        longest = fmax(longest, (double)(clock() - start) / CLOCKS_PER_SEC);
+        if (found.different != 0)
+            fail_msg("file %d: %lld elements differ, the first is %s[%lld]; drawn %s, found %s", i,
+                     (long long)found.different, gka_output_table[found.output].name,
+                     (long long)found.at, text_of(&drawn, a), text_of(&profile, b));
+        if (is_choice(&drawn, &profile)) {
+            exactly++;
+        } else { /* then it must give the same bits, and the search must know that there are more */
+            run again = emulate(&problem, &profile);
+            assert_true(same_bytes(&r, &again));
+            assert_true(found.alike + found.alike_gates > 0);
+            run_free(&again);
+            alike++;
+        }
+        known = found.known;
+        tried = found.tried > tried ? found.tried : tried;
+        run_free(&r);
+    }
+    print_message("%d files: %d found, %d indistinguishable; %.3g choices known, at most %d runs, "
+                  "at most %.2f s of processor time\n",
+                  configurations, exactly, alike, known, tried, longest);
+    gka_problem_free(&problem);
+}
+
+static void test_one_bit_of_another(void **state) {
+    (void)state;
+    gka_problem problem;
+    gka_profile profile;
+    gka_error error = {0};
+    made(&problem);
+    assert_int_equal(gka_profile_find("h100", &profile, &error), GKA_OK);
+    run r = emulate(&problem, &profile);
+    ((unsigned char *)r.bytes[0])[2 * 77] ^= 1; /* the last bit of x[77], little-endian */
+    const gka_configuration found = find(&problem, &r, &profile);
+    assert_int_equal(found.different, 1);
+    assert_int_equal(found.output, GKA_OUT_X);
+    assert_int_equal(found.at, 77);
+    run_free(&r);
+    gka_problem_free(&problem);
+}
+
+int main(int argc, char **argv) {
+    if (argc == 5) {
+        configurations = atoi(argv[1]);
+        T = atoll(argv[2]), H = atoll(argv[3]), D = atoll(argv[4]);
+    }
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(prop_mixed_configurations_are_found),
+        cmocka_unit_test(test_one_bit_of_another),
+    };
+    return cmocka_run_group_tests_name("auto", tests, NULL, NULL);
+}
