@@ -51,7 +51,9 @@ static gka_status csv_cut(csv *t, const char *path, gka_error *error) {
         t->columns += lines == 0 && *c == ',';
     }
     t->columns++;
-    t->field = calloc(lines * t->columns + 1, sizeof *t->field);
+    if (lines == 0 || t->text[strlen(t->text) - 1] != '\n')
+        return gka_fail(error, GKA_BAD_FILE, "%s: the last line does not end", path);
+    t->field = calloc(lines * t->columns, sizeof *t->field);
     if (t->field == NULL)
         return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory");
     char *start = t->text;
