@@ -27,6 +27,7 @@ typedef struct gka_cuda_layer {
     double ridge_ratio, scale; /* used as binary32 */
     int num_iter;
     gka_form form;     /* two-term (consistent rounding, NUMERICS 3), or three-term as released */
+    int accurate;      /* 0; or 1: two bf16 parts where the solve's result is used again (two-term) */
     const void *q;     /* bf16 [B,T,H,D] */
     const void *k, *v; /* bf16 [B,T,G,D]; v NULL: the solve alone */
     const void *alpha; /* bf16 [B,T,H]; NULL: 1 */
@@ -34,6 +35,7 @@ typedef struct gka_cuda_layer {
     const float *h0, *u0; /* [B,H,D,D]; NULL: 0 */
     /* outputs; NULL: not wanted, except x and fro */
     void *x;                  /* bf16 [B,T,H,D] */
+    void *x_low;              /* bf16 [B,T,H,D]; accurate: what x leaves, needed by the backward */
     float *fro;               /* [B,T,H] */
     void *o;                  /* bf16 [B,T,H,D] */
     float *h_final, *u_final; /* [B,H,D,D] */

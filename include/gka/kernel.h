@@ -20,6 +20,7 @@
  *     /serving                         a server's prefill and decode (gka/judge.h, section 2)
  *   tokens/POLICY                      the recurrence token by token (gka/layer.h): tokens/fp32/fma
  *   cuda  cuda/three-term  cuda/decode the kernels of src/cuda, replayed (gka/replay.h); two-term
+ *     /accurate                        two bf16 parts where the solve's result is used again
  */
 #ifndef GKA_KERNEL_H
 #define GKA_KERNEL_H
@@ -55,6 +56,7 @@ typedef struct gka_kernel {
     gka_profile profile; /* chunks */
     gka_policy policy;   /* tokens */
     gka_form form;       /* replay */
+    bool accurate;       /* replay */
 } gka_kernel;
 
 /* GKA_BAD_ARGUMENT with a line that lists what is expected. */

@@ -19,21 +19,27 @@ extern "C" {
 /* ---- 1 problems ---------------------------------------------------------------------------- */
 
 /* BF16 inputs, V = D in {64, 128} (or no v), chunk_size 64, no packed sequences, no cotangents of
- * the final states; forms three-term and two-term. GKA_UNSUPPORTED with a line. */
-GKA_API gka_status gka_replay_check(const gka_problem *problem, gka_form form, gka_error *error);
+ * the final states; forms three-term and two-term, accurate two-term alone. GKA_UNSUPPORTED with a
+ * line.
+ *
+ * accurate: what the solve's result meets again is kept in two bf16 parts or in binary32, for a few
+ * per cent more multiply-adds: x, p, q' and the weighted rows of N and E in two parts, the states
+ * U, N and E likewise, dx and what is left of dq in binary32. The iteration is the same. */
+GKA_API gka_status gka_replay_check(const gka_problem *problem, gka_form form, bool accurate,
+                                    gka_error *error);
 
 /* ---- 2 forward ----------------------------------------------------------------------------- */
 
 /* Fills x fro o h_chunk h_final u_final. */
-GKA_API gka_status gka_replay_forward(const gka_problem *problem, gka_form form, gka_outputs *out,
-                                      gka_error *error);
+GKA_API gka_status gka_replay_forward(const gka_problem *problem, gka_form form, bool accurate,
+                                      gka_outputs *out, gka_error *error);
 
 /* ---- 3 backward ---------------------------------------------------------------------------- */
 
 /* Fills p dq dk dv dalpha dg dh0 of out->gradient[of]. x and fro are the forward's. */
-GKA_API gka_status gka_replay_backward(const gka_problem *problem, gka_form form, gka_of of,
-                                       const double *x, const double *fro, gka_outputs *out,
-                                       gka_error *error);
+GKA_API gka_status gka_replay_backward(const gka_problem *problem, gka_form form, bool accurate,
+                                       gka_of of, const double *x, const double *fro,
+                                       gka_outputs *out, gka_error *error);
 
 /* ---- 4 decode ------------------------------------------------------------------------------ */
 

@@ -16,9 +16,9 @@ class _Layer(ctypes.Structure):
     """gka_cuda_layer, field by field."""
     _fields_ = ([(n, ctypes.c_int64) for n in ("B", "T", "H", "G", "D")]
                 + [("ridge_ratio", ctypes.c_double), ("scale", ctypes.c_double),
-                   ("num_iter", ctypes.c_int), ("form", ctypes.c_int)]
+                   ("num_iter", ctypes.c_int), ("form", ctypes.c_int), ("accurate", ctypes.c_int)]
                 + [(n, ctypes.c_void_p) for n in ("q", "k", "v", "alpha", "g", "h0", "u0",
-                                                  "x", "fro", "o", "h_final", "u_final")])
+                                                  "x", "x_low", "fro", "o", "h_final", "u_final")])
 
 
 class _Error(ctypes.Structure):
@@ -53,8 +53,9 @@ class Library:
         return self._workspace.data_ptr()
 
     def backward(self, q, k, v=None, alpha=None, g=None, h0=None, u0=None, *, x, fro, dout=None, dx=None,
-                 ridge_ratio=0.02, num_iter=30, scale=None, form="two-term"):
-        """dq dk dv dalpha dg dh0 du0 as a dictionary."""
+                 ridge_ratio=0.02, num_iter=30, scale=None, form="two-term", accurate=False):
+        """dq dk dv dalpha dg dh0 du0 as a dictionary; accurate: x is the pair that forward gave."""
+        x, x_low = x if accurate else (x, None)
         B, T, H, D = q.shape
         G = k.shape[2]
         new = lambda *shape, dtype: torch.empty(shape, dtype=dtype, device=q.device)
@@ -65,8 +66,8 @@ class Library:
                    dh0=new(B, H, D, D, dtype=torch.float32),
                    du0=new(B, H, D, D, dtype=torch.float32) if dout is not None else None)
         place = lambda t: None if t is None else t.data_ptr()
-        layer = _Layer(B, T, H, G, D, ridge_ratio, D ** -0.5 if scale is None else scale, num_iter, FORMS[form],
-                       *map(place, (q, k, v, alpha, g, h0, u0, x, fro, None, None, None)))
+        layer = _Layer(B, T, H, G, D, ridge_ratio, D ** -0.5 if scale is None else scale, num_iter, FORMS[form], accurate,
+                       *map(place, (q, k, v, alpha, g, h0, u0, x, x_low, fro, None, None, None)))
         gradient = _Gradient(place(dout), place(dx), *map(place, out.values()))
         size = self._lib.gka_cuda_gradient_workspace_size(ctypes.byref(layer), ctypes.byref(gradient))
         error = _Error()
@@ -77,23 +78,26 @@ class Library:
         return out
 
     def forward(self, q, k, v=None, alpha=None, g=None, h0=None, u0=None, *, ridge_ratio=0.02, num_iter=30,
-                scale=None, form="two-term", states=True):
+                scale=None, form="two-term", accurate=False, states=True):
+        """x, fro, o, h_final, u_final; accurate: x is the pair of its two bf16 parts."""
         B, T, H, D = q.shape
         new = lambda *shape, dtype: torch.empty(shape, dtype=dtype, device=q.device)
         x, fro = torch.empty_like(q), new(B, T, H, dtype=torch.float32)
+        x_low = torch.empty_like(q) if accurate else None
         o = torch.empty_like(q) if v is not None else None
         h_final = new(B, H, D, D, dtype=torch.float32) if states else None
         u_final = new(B, H, D, D, dtype=torch.float32) if states and v is not None else None
         place = lambda t: None if t is None else t.data_ptr()
         layer = _Layer(B, T, H, k.shape[2], D, ridge_ratio, D ** -0.5 if scale is None else scale, num_iter,
-                       FORMS[form], *map(place, (q, k, v, alpha, g, h0, u0, x, fro, o, h_final, u_final)))
+                       FORMS[form], accurate,
+                       *map(place, (q, k, v, alpha, g, h0, u0, x, x_low, fro, o, h_final, u_final)))
         size = self._lib.gka_cuda_workspace_size(ctypes.byref(layer))
         error = _Error()
         stream = torch.cuda.current_stream(q.device).cuda_stream
         if self._lib.gka_cuda_forward(ctypes.byref(layer), self._scratch(size, q.device), size, stream,
                                       ctypes.byref(error)):
             raise RuntimeError(error.text.decode())
-        return x, fro, o, h_final, u_final
+        return (x, x_low) if accurate else x, fro, o, h_final, u_final
 
     def decode(self, q, k, v=None, alpha=None, g=None, h0=None, u0=None, *, ridge_ratio=0.02, num_iter=30, scale=None):
         """One token: x, fro, o, h_final, u_final."""
@@ -105,7 +109,7 @@ class Library:
         u_final = new(B, H, D, D, dtype=torch.float32) if v is not None else None
         place = lambda t: None if t is None else t.data_ptr()
         layer = _Layer(B, 1, H, k.shape[2], D, ridge_ratio, D ** -0.5 if scale is None else scale, num_iter, FORMS["two-term"],
-                       *map(place, (q, k, v, alpha, g, h0, u0, x, fro, o, h_final, u_final)))
+                       0, *map(place, (q, k, v, alpha, g, h0, u0, x, None, fro, o, h_final, u_final)))
         error = _Error()
         if self._lib.gka_cuda_decode(ctypes.byref(layer), torch.cuda.current_stream(q.device).cuda_stream,
                                      ctypes.byref(error)):

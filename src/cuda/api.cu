@@ -13,7 +13,7 @@ Shape shape_of(const gka_cuda_layer &l) {
 
 /* The workspace: G (binary32), then the snapshots of H and U (bf16), each on a 256-byte line. */
 struct Cut {
-    size_t cumulative, h_chunk, u_chunk, end;
+    size_t cumulative, h_chunk, u_chunk, u_low, end;
 };
 
 size_t line(size_t bytes) {
@@ -27,7 +27,9 @@ Cut cut(const gka_cuda_layer &l) {
     c.cumulative = 0;
     c.h_chunk = l.g == nullptr ? 0 : line(heads * (size_t)l.T * 4);
     c.u_chunk = c.h_chunk + line(states);
-    c.end = c.u_chunk + (l.o == nullptr && l.u_final == nullptr ? 0 : line(states));
+    const size_t linear = l.o == nullptr && l.u_final == nullptr ? 0 : line(states);
+    c.u_low = c.u_chunk + linear;
+    c.end = c.u_low + (l.accurate ? linear : 0);
     return c;
 }
 
@@ -50,6 +52,9 @@ gka_status check(const gka_cuda_layer *l, gka_error *error) {
     if (l->form != GKA_THREE_TERM && l->form != GKA_TWO_TERM)
         return gka_fail(error, GKA_BAD_ARGUMENT,
                         "gka_cuda: form %d, expected GKA_THREE_TERM or GKA_TWO_TERM", (int)l->form);
+    if (l->accurate && (l->form != GKA_TWO_TERM || l->x_low == nullptr))
+        return gka_fail(error, GKA_BAD_ARGUMENT,
+                        "gka_cuda: accurate, expected form GKA_TWO_TERM and a place for x_low");
     if (l->q == nullptr || l->k == nullptr || l->x == nullptr || l->fro == nullptr ||
         (output && l->v == nullptr))
         return gka_fail(error, GKA_BAD_ARGUMENT,
@@ -75,9 +80,10 @@ cudaError_t forward(const gka_cuda_layer &l, unsigned char *workspace, cudaStrea
     const bf16 *const k = static_cast<const bf16 *>(l.k), *const v = static_cast<const bf16 *>(l.v);
 
     gka::launch_gates(s, l.g, cumulative, stream);
-    gka::launch_states<D>(s, k, k, cumulative, l.h0, h_chunk, l.h_final, stream);
+    bf16 *const u_low = l.accurate ? reinterpret_cast<bf16 *>(workspace + c.u_low) : nullptr;
+    gka::launch_states<D>(s, k, k, cumulative, l.h0, h_chunk, nullptr, l.h_final, stream);
     if (l.o != nullptr || l.u_final != nullptr)
-        gka::launch_states<D>(s, k, v, cumulative, l.u0, u_chunk, l.u_final, stream);
+        gka::launch_states<D>(s, k, v, cumulative, l.u0, u_chunk, u_low, l.u_final, stream);
     gka::SolveArguments a = {};
     a.q = static_cast<const bf16 *>(l.q);
     a.k = k;
@@ -90,17 +96,19 @@ cudaError_t forward(const gka_cuda_layer &l, unsigned char *workspace, cudaStrea
     a.v = v;
     a.alpha = static_cast<const bf16 *>(l.alpha);
     a.u_chunk = u_chunk;
+    a.u_low = u_low;
+    a.x_low = static_cast<bf16 *>(l.x_low);
     a.o = static_cast<bf16 *>(l.o);
     a.output_scale = (float)l.scale;
     const gka::Form form = l.form == GKA_THREE_TERM ? gka::Form::ThreeTerm : gka::Form::TwoTerm;
-    const cudaError_t error = gka::launch_solve<D>(s, form, a, stream);
+    const cudaError_t error = gka::launch_solve<D>(s, form, l.accurate, a, stream);
     return error != cudaSuccess ? error : cudaGetLastError();
 }
 
 /* The workspace of the backward, in order. */
 struct GradientCut {
     size_t cumulative, h_chunk, u_chunk, n_chunk, e_chunk, dx, rest, p, along, w, carry, beta,
-        n_inner, e_inner, dk, dv, end;
+        n_inner, e_inner, dk, dv, p_low, u_low, n_low, e_low, end;
 };
 
 GradientCut cut(const gka_cuda_layer &l, const gka_cuda_gradient &d) {
@@ -121,8 +129,9 @@ GradientCut cut(const gka_cuda_layer &l, const gka_cuda_gradient &d) {
     c.n_chunk = take(states);
     c.u_chunk = take(layer ? states : 0);
     c.e_chunk = take(layer ? states : 0);
-    c.dx = take(layer ? tokens * (size_t)l.D * 2 : 0);
-    c.rest = take(layer ? tokens * (size_t)l.D * 2 : 0);
+    const size_t handed = l.accurate ? 4 : 2; /* dx and rest: binary32 or bf16 */
+    c.dx = take(layer ? tokens * (size_t)l.D * handed : 0);
+    c.rest = take(layer ? tokens * (size_t)l.D * handed : 0);
     c.p = take(layer ? tokens * (size_t)l.D * 2 : 0);
     c.along = take(tokens * 4);
     c.w = take(tokens * 4);
@@ -133,6 +142,10 @@ GradientCut cut(const gka_cuda_layer &l, const gka_cuda_gradient &d) {
     const size_t by_head = l.H == l.G ? 0 : tokens * (size_t)l.D * 2;
     c.dk = take(by_head);
     c.dv = take(layer ? by_head : 0);
+    c.p_low = take(l.accurate ? tokens * (size_t)l.D * 2 : 0);
+    c.u_low = take(l.accurate && layer ? states : 0);
+    c.n_low = take(l.accurate ? states : 0);
+    c.e_low = take(l.accurate && layer ? states : 0);
     c.end = at;
     return c;
 }
@@ -150,7 +163,7 @@ cudaError_t backward(const gka_cuda_layer &l, const gka_cuda_gradient &d, unsign
     const bf16 *const k = static_cast<const bf16 *>(l.k), *const v = static_cast<const bf16 *>(l.v);
 
     gka::launch_gates(s, l.g, cumulative, stream);
-    gka::launch_states<D>(s, k, k, cumulative, l.h0, half(c.h_chunk), nullptr, stream);
+    gka::launch_states<D>(s, k, k, cumulative, l.h0, half(c.h_chunk), nullptr, nullptr, stream);
     gka::GradArguments a = {};
     a.q = static_cast<const bf16 *>(l.q);
     a.k = k;
@@ -168,6 +181,15 @@ cudaError_t backward(const gka_cuda_layer &l, const gka_cuda_gradient &d, unsign
     a.e_chunk = half(c.e_chunk);
     a.dx = half(c.dx);
     a.rest = layer ? half(c.rest) : nullptr;
+    if (l.accurate) {
+        a.x_low = static_cast<const bf16 *>(l.x_low);
+        a.p_low = half(c.p_low);
+        a.u_low = half(c.u_low);
+        a.n_low = half(c.n_low);
+        a.e_low = half(c.e_low);
+        a.dx_single = single(c.dx);
+        a.rest_single = layer ? single(c.rest) : nullptr;
+    }
     a.along = single(c.along);
     a.w = single(c.w);
     a.carry = single(c.carry);
@@ -183,8 +205,9 @@ cudaError_t backward(const gka_cuda_layer &l, const gka_cuda_gradient &d, unsign
     a.dh0 = d.dh0;
     a.du0 = layer ? d.du0 : nullptr;
     if (layer) {
-        gka::launch_states<D>(s, k, v, cumulative, l.u0, half(c.u_chunk), nullptr, stream);
-        const cudaError_t error = gka::launch_grad_output<D>(s, a, stream);
+        gka::launch_states<D>(s, k, v, cumulative, l.u0, half(c.u_chunk),
+                              l.accurate ? half(c.u_low) : nullptr, nullptr, stream);
+        const cudaError_t error = gka::launch_grad_output<D>(s, l.accurate, a, stream);
         if (error != cudaSuccess)
             return error;
     }
@@ -196,14 +219,18 @@ cudaError_t backward(const gka_cuda_layer &l, const gka_cuda_gradient &d, unsign
     solve.fro = l.fro;
     solve.load_fro = true;
     solve.x = layer ? half(c.p) : static_cast<bf16 *>(d.dq); /* the solve's own dq is p */
+    if (l.accurate) {
+        solve.rhs = layer ? a.dx_single : nullptr;
+        solve.x_low = half(c.p_low);
+    }
     solve.ridge_ratio = a.ridge_ratio;
     solve.num_iter = l.num_iter;
     const gka::Form form = l.form == GKA_THREE_TERM ? gka::Form::ThreeTerm : gka::Form::TwoTerm;
-    const cudaError_t error = gka::launch_solve<D>(s, form, solve, stream);
+    const cudaError_t error = gka::launch_solve<D>(s, form, l.accurate, solve, stream);
     if (error != cudaSuccess)
         return error;
     a.p = solve.x;
-    const cudaError_t grads = gka::launch_grads<D>(s, a, stream);
+    const cudaError_t grads = gka::launch_grads<D>(s, l.accurate, a, stream);
     if (grads != cudaSuccess || !grouped)
         return grads;
     gka::launch_group(s, D, a.dk, static_cast<bf16 *>(d.dk), stream);

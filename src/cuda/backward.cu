@@ -60,13 +60,9 @@ __device__ void load_mask(Shape s, const float *cumulative, int64_t first, int64
                               : 1.0f;
 }
 
-/* score <- bf16((left right^T) . mask) for the block's 64 x 64 elements. */
-template <int D>
-__device__ __forceinline__ void masked_scores(Tile<D> left, Tile<D> right, const float *mask,
-                                              Tile<CHUNK> score, int row0, int warp) {
-    float d[2][2][4];
-    clear(d);
-    multiply<2, 2, D, false, true>(d, left, row0, right, (warp & 3) * 16);
+/* score <- bf16(d . mask) for the block's 64 x 64 elements. */
+__device__ __forceinline__ void mask_scores(const float (&d)[2][2][4], const float *mask,
+                                            Tile<CHUNK> score, int row0, int warp) {
 #pragma unroll
     for (int t = 0; t < 2; t++)
 #pragma unroll
@@ -81,6 +77,16 @@ __device__ __forceinline__ void masked_scores(Tile<D> left, Tile<D> right, const
             }
 }
 
+/* score <- bf16((left right^T) . mask) */
+template <int D>
+__device__ __forceinline__ void masked_scores(Tile<D> left, Tile<D> right, const float *mask,
+                                              Tile<CHUNK> score, int row0, int warp) {
+    float d[2][2][4];
+    clear(d);
+    multiply<2, 2, D, false, true>(d, left, row0, right, (warp & 3) * 16);
+    mask_scores(d, mask, score, row0, warp);
+}
+
 /* ---- dq', dalpha, dx ----------------------------------------------------------------------- */
 
 template <int D> struct OutputShared {
@@ -90,8 +96,9 @@ template <int D> struct OutputShared {
 
 /* RULE dq' = s (exp(G) (do U_0^T) + bf16((do V^T) . M) K), the second product added onto the first
  * by the tensor core; dalpha = bf16(<dq', x - q>); dx = bf16(alpha dq'); rest = bf16(fma(-alpha,
- * dq', dq')); along = <q', dq'> with q' = bf16(fma(alpha, x - q, q)). */
-template <int D>
+ * dq', dq')); along = <q', dq'> with q' = bf16(fma(alpha, x - q, q)). Accurately do U_0^T takes the
+ * low part of U_0 first, x and q' are in two parts, dx and rest in binary32. */
+template <int D, bool ACCURATE>
 __global__ __launch_bounds__(THREADS) void grad_output_kernel(Shape s, GradArguments a) {
     extern __shared__ __align__(128) unsigned char memory[];
     OutputShared<D> &m = *reinterpret_cast<OutputShared<D> *>(memory);
@@ -103,7 +110,8 @@ __global__ __launch_bounds__(THREADS) void grad_output_kernel(Shape s, GradArgum
     const int rows = (int)min((int64_t)CHUNK, s.T - chunk * CHUNK);
     const int64_t first = b * s.T + chunk * CHUNK;
 
-    load_tile<D, D, THREADS>(state, a.u_chunk + ((b * s.chunks() + chunk) * s.H + h) * D * D, D, D);
+    const int64_t state_at = ((b * s.chunks() + chunk) * s.H + h) * D * D;
+    load_tile<D, D, THREADS>(state, (ACCURATE ? a.u_low : a.u_chunk) + state_at, D, D);
     load_tile<CHUNK, D, THREADS>(tk, a.k + (first * s.Hkv + group) * D, s.Hkv * D, rows);
     load_tile<CHUNK, D, THREADS>(tv, a.v + (first * s.Hkv + group) * D, s.Hkv * D, rows);
     load_tile<CHUNK, D, THREADS>(grad, a.dout + (first * s.H + h) * D, s.H * D, rows);
@@ -114,6 +122,12 @@ __global__ __launch_bounds__(THREADS) void grad_output_kernel(Shape s, GradArgum
     masked_scores<D>(grad, tv, m.mask, score, row0, warp);
     clear(c);
     multiply<2, NT, D, false, true>(c, grad, row0, state, col0);
+    if (ACCURATE) {
+        __syncthreads();
+        load_tile<D, D, THREADS>(state, a.u_chunk + state_at, D, D);
+        __syncthreads();
+        multiply<2, NT, D, false, true>(c, grad, row0, state, col0);
+    }
     for (int t = 0; t < 2; t++)
         for (int n = 0; n < NT; n++)
             for (int e = 0; e < 4; e++)
@@ -135,18 +149,25 @@ __global__ __launch_bounds__(THREADS) void grad_output_kernel(Shape s, GradArgum
                 if (inside) {
                     q = __bfloat1622float2(
                         *reinterpret_cast<const __nv_bfloat162 *>(a.q + at * D + col));
-                    x = __bfloat1622float2(
-                        *reinterpret_cast<const __nv_bfloat162 *>(a.x + at * D + col));
+                    x = ACCURATE ? join(a.x + at * D + col, a.x_low + at * D + col)
+                                 : __bfloat1622float2(*reinterpret_cast<const __nv_bfloat162 *>(
+                                       a.x + at * D + col));
                 }
                 const float dq0 = a.scale * c[t][n][2 * half],
                             dq1 = a.scale * c[t][n][2 * half + 1];
-                const float2 mixed = __bfloat1622float2(__floats2bfloat162_rn(
-                    fmaf(alpha, x.x - q.x, q.x), fmaf(alpha, x.y - q.y, q.y)));
+                const float m0 = fmaf(alpha, x.x - q.x, q.x), m1 = fmaf(alpha, x.y - q.y, q.y);
+                const float2 mixed = ACCURATE ? make_float2(two_parts(m0), two_parts(m1))
+                                              : __bfloat1622float2(__floats2bfloat162_rn(m0, m1));
                 dalpha = fmaf(dq0, x.x - q.x, dalpha);
                 dalpha = fmaf(dq1, x.y - q.y, dalpha);
                 along = fmaf(dq0, mixed.x, along);
                 along = fmaf(dq1, mixed.y, along);
-                if (inside) {
+                if (ACCURATE && inside) {
+                    *reinterpret_cast<float2 *>(a.dx_single + at * D + col) =
+                        make_float2(alpha * dq0, alpha * dq1);
+                    *reinterpret_cast<float2 *>(a.rest_single + at * D + col) =
+                        make_float2(fmaf(-alpha, dq0, dq0), fmaf(-alpha, dq1, dq1));
+                } else if (inside) {
                     *reinterpret_cast<__nv_bfloat162 *>(a.dx + at * D + col) =
                         __floats2bfloat162_rn(alpha * dq0, alpha * dq1);
                     *reinterpret_cast<__nv_bfloat162 *>(a.rest + at * D + col) =
@@ -170,7 +191,7 @@ __global__ __launch_bounds__(THREADS) void grad_output_kernel(Shape s, GradArgum
 /* RULE w_t = (2 a) <p_t, x_t> / f_t (0 where f = 0), the product by quarters of D in order and the
  * butterfly 1, 2; carry_j = sum_{t>=j} exp(G_t) M_tj w_t and beta = sum_t exp(G_t)^2 w_t / 2, t
  * ascending. One block a chunk. */
-template <int D>
+template <int D, bool ACCURATE>
 __global__ __launch_bounds__(THREADS) void weight_kernel(Shape s, GradArguments a) {
     __shared__ float w[CHUNK], eg[CHUNK], gate[CHUNK];
     const int64_t chunk = blockIdx.x, h = blockIdx.y, b = blockIdx.z;
@@ -182,7 +203,12 @@ __global__ __launch_bounds__(THREADS) void weight_kernel(Shape s, GradArguments 
     if (row < rows)
         for (int i = 0; i < D / 4; i++) {
             const int64_t place = at * D + quarter * (D / 4) + i;
-            sum = fmaf(__bfloat162float(a.p[place]), __bfloat162float(a.x[place]), sum);
+            float p = __bfloat162float(a.p[place]), x = __bfloat162float(a.x[place]);
+            if (ACCURATE) {
+                p = p + __bfloat162float(a.p_low[place]);
+                x = x + __bfloat162float(a.x_low[place]);
+            }
+            sum = fmaf(p, x, sum);
         }
     sum = sum + __shfl_xor_sync(~0u, sum, 1);
     sum = sum + __shfl_xor_sync(~0u, sum, 2);
@@ -243,18 +269,65 @@ __device__ __forceinline__ void suffix_row(const GradArguments &a, int64_t query
     }
 }
 
+/* The same in two parts: high and low of x in x[0], x[1], of y in y[0], y[1]. */
+template <int D, bool NORMAL>
+__device__ __forceinline__ void suffix_row_accurate(const GradArguments &a, int64_t query,
+                                                    int64_t key, int pass, int row, int col,
+                                                    uint4 (&x)[2], uint4 (&y)[2]) {
+    const bool gated = a.cumulative != nullptr, keys = NORMAL && pass == 1;
+    const float weight = keys    ? 0.5f * a.carry[query]
+                         : gated ? gka_pinned_expf(a.cumulative[query])
+                                 : 1.0f;
+    const float alpha = a.alpha == nullptr ? 1.0f : __bfloat162float(a.alpha[query]);
+    const bf16 *const left = keys ? a.k + key * D + row : NORMAL ? a.p + query * D + row : nullptr;
+    const bf16 *const right = keys     ? a.k + key * D + col
+                              : NORMAL ? a.x + query * D + col
+                                       : a.dout + query * D + col;
+    for (int i = 0; i < 4; i++) {
+        __nv_bfloat162 *const x0 = reinterpret_cast<__nv_bfloat162 *>(&x[0]) + i,
+                              *const x1 = reinterpret_cast<__nv_bfloat162 *>(&x[1]) + i,
+                              *const y0 = reinterpret_cast<__nv_bfloat162 *>(&y[0]) + i,
+                              *const y1 = reinterpret_cast<__nv_bfloat162 *>(&y[1]) + i;
+        if (NORMAL) {
+            *x0 = *reinterpret_cast<const __nv_bfloat162 *>(left + 2 * i);
+            if (!keys)
+                *x1 = *reinterpret_cast<const __nv_bfloat162 *>(a.p_low + query * D + row + 2 * i);
+        } else {
+            const int64_t at = query * D + row + 2 * i;
+            const float2 q =
+                __bfloat1622float2(*reinterpret_cast<const __nv_bfloat162 *>(a.q + at));
+            const float2 solved = join(a.x + at, a.x_low + at);
+            const float m0 = two_parts(fmaf(alpha, solved.x - q.x, q.x)),
+                        m1 = two_parts(fmaf(alpha, solved.y - q.y, q.y));
+            *x0 = __floats2bfloat162_rn(m0, m1);
+            *x1 = low_pair(m0, m1);
+        }
+        float2 v = __bfloat1622float2(*reinterpret_cast<const __nv_bfloat162 *>(right + 2 * i));
+        if (NORMAL && !keys)
+            v = join(right + 2 * i, a.x_low + query * D + col + 2 * i);
+        if (keys || gated)
+            v = make_float2(two_parts(v.x * weight), two_parts(v.y * weight));
+        *y0 = __floats2bfloat162_rn(v.x, v.y);
+        *y1 = low_pair(v.x, v.y);
+    }
+}
+
 /* RULE, chunks from the last to the first, R the 64 x 64 tile of a block:
  *   N: R <- R exp(G_C); R += P^T bf16(x exp(G_t)); R += K^T bf16(k carry/2); R <- fma(beta, H_0, R)
  *   E: R <- R exp(G_C); R += Q'^T bf16(do exp(G_t))
  * The snapshot of chunk c is bf16(R) before its update: what comes from later chunks. inner[c] =
- * <R, H_0> after it. */
-template <int D, bool NORMAL>
+ * <R, H_0> after it. Accurately P, Q', the weighted rows and the snapshots are in two parts: high
+ * by low, low by high, high by high (K: high by low, high by high). */
+template <int D, bool NORMAL, bool ACCURATE>
 __global__ __launch_bounds__(128) void suffix_kernel(Shape s, GradArguments a, const bf16 *state,
-                                                     bf16 *snapshot, float *inner,
+                                                     const bf16 *state_low, bf16 *snapshot,
+                                                     bf16 *snapshot_low, float *inner,
                                                      float *first_state) {
-    __shared__ __align__(16) bf16 left_data[CHUNK * 64], right_data[CHUNK * 64];
+    constexpr int PARTS = ACCURATE ? 2 : 1;
+    __shared__ __align__(16) bf16 left_data[PARTS][CHUNK * 64], right_data[PARTS][CHUNK * 64];
     __shared__ float warp_sum[4];
-    const Tile<64> left{left_data}, right{right_data};
+    const Tile<64> left{left_data[0]}, right{right_data[0]}, left_low{left_data[PARTS - 1]},
+        right_low{right_data[PARTS - 1]};
     constexpr int TILES = D / 64;
     const int row0 = blockIdx.x / TILES * 64, col0 = blockIdx.x % TILES * 64;
     const int64_t h = blockIdx.y, b = blockIdx.z, group = h / (s.H / s.Hkv);
@@ -268,11 +341,7 @@ __global__ __launch_bounds__(128) void suffix_kernel(Shape s, GradArguments a, c
         const int64_t first = b * s.T + chunk * CHUNK;
         const float last =
             a.cumulative == nullptr ? 0.0f : a.cumulative[(first + rows - 1) * s.H + h];
-        for (int n = 0; n < 8; n++)
-            for (int e = 0; e < 4; e += 2)
-                *reinterpret_cast<__nv_bfloat162 *>(
-                    snapshot + state_at + (row0 + warp * 16 + fragment_row(e)) * D + col0 + n * 8 +
-                    fragment_col(e)) = __floats2bfloat162_rn(c[0][n][e], c[0][n][e + 1]);
+        keep_state<D>(c, snapshot, ACCURATE ? snapshot_low : nullptr, state_at, row0, col0);
         const float decay = gka_pinned_expf(last);
         if (a.cumulative != nullptr)
             for (int n = 0; n < 8; n++)
@@ -281,14 +350,27 @@ __global__ __launch_bounds__(128) void suffix_kernel(Shape s, GradArguments a, c
         for (int pass = 0; pass < (NORMAL ? 2 : 1); pass++) {
             __syncthreads();
             for (int r = line; r < CHUNK; r += 16) {
-                uint4 x = make_uint4(0, 0, 0, 0), y = x;
-                if (r < rows)
-                    suffix_row<D, NORMAL>(a, (first + r) * s.H + h, (first + r) * s.Hkv + group,
-                                          pass, row0 + piece * 8, col0 + piece * 8, x, y);
-                *reinterpret_cast<uint4 *>(left.at(r, piece * 8)) = x;
-                *reinterpret_cast<uint4 *>(right.at(r, piece * 8)) = y;
+                const uint4 none = make_uint4(0, 0, 0, 0);
+                uint4 x[2] = {none, none}, y[2] = {none, none};
+                const int64_t query = (first + r) * s.H + h, key = (first + r) * s.Hkv + group;
+                if (ACCURATE && r < rows)
+                    suffix_row_accurate<D, NORMAL>(a, query, key, pass, row0 + piece * 8,
+                                                   col0 + piece * 8, x, y);
+                else if (r < rows)
+                    suffix_row<D, NORMAL>(a, query, key, pass, row0 + piece * 8, col0 + piece * 8,
+                                          x[0], y[0]);
+                *reinterpret_cast<uint4 *>(left.at(r, piece * 8)) = x[0];
+                *reinterpret_cast<uint4 *>(right.at(r, piece * 8)) = y[0];
+                if (ACCURATE) {
+                    *reinterpret_cast<uint4 *>(left_low.at(r, piece * 8)) = x[1];
+                    *reinterpret_cast<uint4 *>(right_low.at(r, piece * 8)) = y[1];
+                }
             }
             __syncthreads();
+            if (ACCURATE)
+                multiply<1, 8, CHUNK, true, false>(c, left, warp * 16, right_low, 0);
+            if (ACCURATE && !(NORMAL && pass == 1))
+                multiply<1, 8, CHUNK, true, false>(c, left_low, warp * 16, right, 0);
             multiply<1, 8, CHUNK, true, false>(c, left, warp * 16, right, 0);
         }
         /* beta H_0, and <R, H_0>: columns ascending within a thread, butterfly 1..16, warps in
@@ -297,9 +379,11 @@ __global__ __launch_bounds__(128) void suffix_kernel(Shape s, GradArguments a, c
         float sum = 0.0f;
         for (int n = 0; n < 8; n++)
             for (int e = 0; e < 4; e++) {
-                const float value =
-                    __bfloat162float(state[state_at + (row0 + warp * 16 + fragment_row(e)) * D +
-                                           col0 + n * 8 + fragment_col(e)]);
+                const int64_t at = state_at + (row0 + warp * 16 + fragment_row(e)) * D + col0 +
+                                   n * 8 + fragment_col(e);
+                float value = __bfloat162float(state[at]);
+                if (ACCURATE && !NORMAL)
+                    value = value + __bfloat162float(state_low[at]);
                 if (NORMAL)
                     c[0][n][e] = fmaf(beta, value, c[0][n][e]);
                 sum = fmaf(c[0][n][e], value, sum);
@@ -377,7 +461,7 @@ close_keys(GradShared<D> &m, Tile<D> tk, int row0, int col0, int warp, const flo
 }
 
 /* <p_t, q_t> out of dg's term of the token, and dq = rest + p (or p alone); right: P. */
-template <int D>
+template <int D, bool ACCURATE>
 __device__ __forceinline__ void direct(Shape s, const GradArguments &a, GradShared<D> &m,
                                        Tile<D> right, int64_t first, int64_t h, int rows, int row0,
                                        int col0, int warp) {
@@ -391,12 +475,18 @@ __device__ __forceinline__ void direct(Shape s, const GradArguments &a, GradShar
             for (int n = 0; n < NT; n++) {
                 const int col = col0 + n * 8 + fragment_col(0);
                 if (row < rows) {
-                    const float2 p = __bfloat1622float2(*right.pair(row, col));
+                    const float2 p = ACCURATE ? join(right.at(row, col), a.p_low + at * D + col)
+                                              : __bfloat1622float2(*right.pair(row, col));
                     const float2 q = __bfloat1622float2(
                         *reinterpret_cast<const __nv_bfloat162 *>(a.q + at * D + col));
                     along = fmaf(p.x, q.x, along);
                     along = fmaf(p.y, q.y, along);
-                    if (a.rest != nullptr) {
+                    if (ACCURATE && a.rest_single != nullptr) {
+                        const float2 r =
+                            *reinterpret_cast<const float2 *>(a.rest_single + at * D + col);
+                        *reinterpret_cast<__nv_bfloat162 *>(a.dq + at * D + col) =
+                            __floats2bfloat162_rn(r.x + p.x, r.y + p.y);
+                    } else if (a.rest != nullptr) {
                         const float2 r = __bfloat1622float2(
                             *reinterpret_cast<const __nv_bfloat162 *>(a.rest + at * D + col));
                         *reinterpret_cast<__nv_bfloat162 *>(a.dq + at * D + col) =
@@ -439,8 +529,29 @@ __device__ __forceinline__ void mix_tile(Shape s, const GradArguments &a, Tile<D
     }
 }
 
+/* A part of Q', kept in two, into out. */
+template <int D, bool LOW>
+__device__ __forceinline__ void mix_part(Shape s, const GradArguments &a, Tile<D> out,
+                                         int64_t first, int64_t h, int rows) {
+    for (int i = threadIdx.x; i < CHUNK * D / 2; i += THREADS) {
+        const int row = i / (D / 2), col = i % (D / 2) * 2;
+        __nv_bfloat162 mixed = __floats2bfloat162_rn(0.0f, 0.0f);
+        if (row < rows) {
+            const int64_t at = (first + row) * s.H + h;
+            const float alpha = a.alpha == nullptr ? 1.0f : __bfloat162float(a.alpha[at]);
+            const float2 q =
+                __bfloat1622float2(*reinterpret_cast<const __nv_bfloat162 *>(a.q + at * D + col));
+            const float2 x = join(a.x + at * D + col, a.x_low + at * D + col);
+            const float m0 = two_parts(fmaf(alpha, x.x - q.x, q.x)),
+                        m1 = two_parts(fmaf(alpha, x.y - q.y, q.y));
+            mixed = LOW ? low_pair(m0, m1) : __floats2bfloat162_rn(m0, m1);
+        }
+        *out.pair(row, col) = mixed;
+    }
+}
+
 /* What later chunks and this one send back through U: dv, its terms of dg, and dk^U added to c. */
-template <int D>
+template <int D, bool ACCURATE>
 __device__ __forceinline__ void
 through_values(Shape s, const GradArguments &a, GradShared<D> &m, int64_t first, int64_t h,
                int64_t group, int64_t state_at, int rows, const float (&decay)[2][2],
@@ -450,22 +561,44 @@ through_values(Shape s, const GradArguments &a, GradShared<D> &m, int64_t first,
     const Tile<CHUNK> score{m.score};
     const int warp = threadIdx.x >> 5, row0 = (warp >> 2) * 32, col0 = (warp & 3) * (D / 4);
     float more[2][NT][4];
-    /* left = do, right = Q', state = E; V replaces K for dk^U and comes back out for dv. */
-    load_tile<D, D, THREADS>(state, a.e_chunk + state_at, D, D);
-    mix_tile<D>(s, a, left, right, first, h, rows);
-    __syncthreads();
+    /* left = do, right = Q', state = E; V replaces K for dk^U and comes back out for dv. Accurately
+     * the low part of Q' and of E stands there before the high one, each time. */
+    const auto load_part = [&](bool low) {
+        load_tile<D, D, THREADS>(state, (low ? a.e_low : a.e_chunk) + state_at, D, D);
+        if (low)
+            mix_part<D, true>(s, a, right, first, h, rows);
+        else
+            mix_part<D, false>(s, a, right, first, h, rows);
+    };
+    float d[2][2][4];
+    clear(d);
+    clear(more);
+    if (ACCURATE) {
+        load_part(true);
+        __syncthreads();
+        multiply<2, 2, D, false, true>(d, tk, row0, right, (warp & 3) * 16);
+        multiply<2, NT, D, false, false>(more, tk, row0, state, col0);
+        __syncthreads();
+        load_part(false);
+    } else {
+        load_tile<D, D, THREADS>(state, a.e_chunk + state_at, D, D);
+        mix_tile<D>(s, a, left, right, first, h, rows);
+        __syncthreads();
+    }
     load_tile<CHUNK, D, THREADS>(left, a.dout + (first * s.H + h) * D, s.H * D, rows);
     __syncthreads();
     /* dv */
-    masked_scores<D>(tk, right, m.mask, score, row0, warp);
+    multiply<2, 2, D, false, true>(d, tk, row0, right, (warp & 3) * 16);
+    mask_scores(d, m.mask, score, row0, warp);
     __syncthreads();
     float dv[2][NT][4];
     clear(dv);
     multiply<2, NT, CHUNK, false, false>(dv, score, row0, left, col0);
-    clear(more);
     multiply<2, NT, D, false, false>(more, tk, row0, state, col0);
     __syncthreads();
     load_tile<CHUNK, D, THREADS>(tk, a.v + (first * s.Hkv + group) * D, s.Hkv * D, rows);
+    if (ACCURATE)
+        load_part(true);
     __syncthreads();
     for (int t = 0; t < 2; t++)
         for (int half = 0; half < 2; half++) {
@@ -497,6 +630,13 @@ through_values(Shape s, const GradArguments &a, GradShared<D> &m, int64_t first,
     multiply<2, NT, CHUNK, false, false>(dv, score, row0, right, col0);
     clear(more);
     multiply<2, NT, D, false, true>(more, tk, row0, state, col0);
+    if (ACCURATE) {
+        __syncthreads();
+        load_part(false);
+        __syncthreads();
+        multiply<2, NT, CHUNK, false, false>(dv, score, row0, right, col0);
+        multiply<2, NT, D, false, true>(more, tk, row0, state, col0);
+    }
     for (int t = 0; t < 2; t++)
         for (int n = 0; n < NT; n++)
             for (int e = 0; e < 4; e++)
@@ -527,12 +667,54 @@ __device__ __forceinline__ void gate_gradient(Shape s, const GradArguments &a, c
     }
 }
 
+/* c += bf16((K X^T) . M^T) P + bf16((K P^T) . M^T) X, X and P in two parts; left and right hold the
+ * low parts before and the high ones after. */
+template <int D>
+__device__ __forceinline__ void pairs_accurate(const GradArguments &a, GradShared<D> &m,
+                                               int64_t own, int64_t stride, int rows, int row0,
+                                               int col0, int warp, float (&c)[2][D / 32][4]) {
+    constexpr int NT = D / 32;
+    const Tile<D> tk{m.k}, left{m.left}, right{m.right};
+    const Tile<CHUNK> score{m.score};
+    const auto load = [&](Tile<D> tile, const bf16 *from) {
+        __syncthreads();
+        load_tile<CHUNK, D, THREADS>(tile, from + own, stride, rows);
+    };
+    float of_x[2][2][4], of_p[2][2][4];
+    clear(of_x);
+    clear(of_p);
+    multiply<2, 2, D, false, true>(of_x, tk, row0, left, (warp & 3) * 16);
+    multiply<2, 2, D, false, true>(of_p, tk, row0, right, (warp & 3) * 16);
+    load(left, a.x);
+    load_tile<CHUNK, D, THREADS>(right, a.p + own, stride, rows);
+    __syncthreads();
+    multiply<2, 2, D, false, true>(of_x, tk, row0, left, (warp & 3) * 16);
+    multiply<2, 2, D, false, true>(of_p, tk, row0, right, (warp & 3) * 16);
+    mask_scores(of_x, m.mask, score, row0, warp);
+    load(right, a.p_low);
+    __syncthreads();
+    multiply<2, NT, CHUNK, false, false>(c, score, row0, right, col0);
+    load(right, a.p);
+    __syncthreads();
+    multiply<2, NT, CHUNK, false, false>(c, score, row0, right, col0);
+    load(left, a.x_low);
+    mask_scores(of_p, m.mask, score, row0, warp);
+    __syncthreads();
+    multiply<2, NT, CHUNK, false, false>(c, score, row0, left, col0);
+    load(left, a.x);
+    __syncthreads();
+    multiply<2, NT, CHUNK, false, false>(c, score, row0, left, col0);
+}
+
 /* RULE, rows j:
  *   dk^H = -( bf16((K X^T) . M^T) P + bf16((K P^T) . M^T) X + bf16((K K^T) . W) K, added up by the
  * tensor core, then fma(carry_j, K H_0), then fma(exp(G_C - G_j), K N + K N^T) ),  W_ji = sum_{t >=
  * i, j} (M_tj w_t) M_ti dk^U = s fma(exp(G_C - G_j), V E^T, bf16((V do^T) . M^T) Q'),  dk =
- * bf16(dk^H + dk^U) dv   = bf16(s fma(exp(G_C - G_j), K E, bf16((K Q'^T) . M^T) do)) */
-template <int D> __global__ __launch_bounds__(THREADS) void grad_kernel(Shape s, GradArguments a) {
+ * bf16(dk^H + dk^U) dv   = bf16(s fma(exp(G_C - G_j), K E, bf16((K Q'^T) . M^T) do))
+ * Accurately X, P, Q', N and E stand in two parts, the low one before the high one in every product
+ * (N: low, its transpose, high, its transpose). */
+template <int D, bool ACCURATE>
+__global__ __launch_bounds__(THREADS) void grad_kernel(Shape s, GradArguments a) {
     extern __shared__ __align__(128) unsigned char memory[];
     GradShared<D> &m = *reinterpret_cast<GradShared<D> *>(memory);
     constexpr int NT = D / 32;
@@ -547,8 +729,9 @@ template <int D> __global__ __launch_bounds__(THREADS) void grad_kernel(Shape s,
 
     load_tile<D, D, THREADS>(state, a.h_chunk + state_at, D, D);
     load_tile<CHUNK, D, THREADS>(tk, a.k + (first * s.Hkv + group) * D, s.Hkv * D, rows);
-    load_tile<CHUNK, D, THREADS>(left, a.x + (first * s.H + h) * D, s.H * D, rows);
-    load_tile<CHUNK, D, THREADS>(right, a.p + (first * s.H + h) * D, s.H * D, rows);
+    const int64_t own = (first * s.H + h) * D;
+    load_tile<CHUNK, D, THREADS>(left, (ACCURATE ? a.x_low : a.x) + own, s.H * D, rows);
+    load_tile<CHUNK, D, THREADS>(right, (ACCURATE ? a.p_low : a.p) + own, s.H * D, rows);
     load_mask<THREADS>(s, a.cumulative, first, h, rows, true, m.mask, m.eg);
     if (threadIdx.x < CHUNK)
         m.w[threadIdx.x] = threadIdx.x < rows ? a.w[(first + threadIdx.x) * s.H + h] : 0.0f;
@@ -568,13 +751,17 @@ template <int D> __global__ __launch_bounds__(THREADS) void grad_kernel(Shape s,
 
     float c[2][NT][4], more[2][NT][4];
     clear(c);
-    masked_scores<D>(tk, left, m.mask, score, row0, warp);
-    __syncthreads();
-    multiply<2, NT, CHUNK, false, false>(c, score, row0, right, col0);
-    __syncthreads();
-    masked_scores<D>(tk, right, m.mask, score, row0, warp);
-    __syncthreads();
-    multiply<2, NT, CHUNK, false, false>(c, score, row0, left, col0);
+    if (ACCURATE) {
+        pairs_accurate<D>(a, m, own, s.H * D, rows, row0, col0, warp, c);
+    } else {
+        masked_scores<D>(tk, left, m.mask, score, row0, warp);
+        __syncthreads();
+        multiply<2, NT, CHUNK, false, false>(c, score, row0, right, col0);
+        __syncthreads();
+        masked_scores<D>(tk, right, m.mask, score, row0, warp);
+        __syncthreads();
+        multiply<2, NT, CHUNK, false, false>(c, score, row0, left, col0);
+    }
     __syncthreads();
     ridge_scores<D>(m, tk, score, row0, warp, rows);
     __syncthreads();
@@ -586,17 +773,24 @@ template <int D> __global__ __launch_bounds__(THREADS) void grad_kernel(Shape s,
             for (int e = 0; e < 4; e++)
                 c[t][n][e] = fmaf(carry[t][e >> 1], more[t][n][e], c[t][n][e]);
     __syncthreads();
+    clear(more);
+    if (ACCURATE) {
+        load_tile<D, D, THREADS>(state, a.n_low + state_at, D, D);
+        __syncthreads();
+        multiply<2, NT, D, false, false>(more, tk, row0, state, col0);
+        multiply<2, NT, D, false, true>(more, tk, row0, state, col0);
+        __syncthreads();
+    }
     load_tile<D, D, THREADS>(state, a.n_chunk + state_at, D, D);
     __syncthreads();
-    clear(more);
     multiply<2, NT, D, false, false>(more, tk, row0, state, col0);
     multiply<2, NT, D, false, true>(more, tk, row0, state, col0);
     close_keys<D>(m, tk, row0, col0, warp, decay, more, c);
-    direct<D>(s, a, m, right, first, h, rows, row0, col0, warp);
+    direct<D, ACCURATE>(s, a, m, right, first, h, rows, row0, col0, warp);
 
     const bool layer = a.dout != nullptr;
     if (layer)
-        through_values<D>(s, a, m, first, h, group, state_at, rows, decay, c);
+        through_values<D, ACCURATE>(s, a, m, first, h, group, state_at, rows, decay, c);
     for (int t = 0; t < 2; t++)
         for (int n = 0; n < NT; n++)
             for (int e = 0; e < 4; e += 2) {
@@ -638,34 +832,51 @@ template <typename Kernel> static cudaError_t allow(Kernel kernel, size_t bytes)
     return cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes);
 }
 
-template <int D>
-cudaError_t launch_grad_output(Shape s, const GradArguments &a, cudaStream_t stream) {
-    const cudaError_t error = allow(grad_output_kernel<D>, sizeof(OutputShared<D>));
+template <int D, bool ACCURATE>
+static cudaError_t launch_grad_output_as(Shape s, const GradArguments &a, cudaStream_t stream) {
+    const auto kernel = grad_output_kernel<D, ACCURATE>;
+    const cudaError_t error = allow(kernel, sizeof(OutputShared<D>));
     if (error != cudaSuccess)
         return error;
     const dim3 grid((unsigned)s.chunks(), (unsigned)s.H, (unsigned)s.B);
-    grad_output_kernel<D><<<grid, THREADS, sizeof(OutputShared<D>), stream>>>(s, a);
+    kernel<<<grid, THREADS, sizeof(OutputShared<D>), stream>>>(s, a);
     return cudaGetLastError();
 }
 
-template <int D> cudaError_t launch_grads(Shape s, const GradArguments &a, cudaStream_t stream) {
-    const cudaError_t error = allow(grad_kernel<D>, sizeof(GradShared<D>));
+template <int D>
+cudaError_t launch_grad_output(Shape s, bool accurate, const GradArguments &a,
+                               cudaStream_t stream) {
+    return accurate ? launch_grad_output_as<D, true>(s, a, stream)
+                    : launch_grad_output_as<D, false>(s, a, stream);
+}
+
+template <int D, bool ACCURATE>
+static cudaError_t launch_grads_as(Shape s, const GradArguments &a, cudaStream_t stream) {
+    const auto kernel = grad_kernel<D, ACCURATE>;
+    const cudaError_t error = allow(kernel, sizeof(GradShared<D>));
     if (error != cudaSuccess)
         return error;
     const dim3 chunks((unsigned)s.chunks(), (unsigned)s.H, (unsigned)s.B);
     const dim3 tiles((D / 64) * (D / 64), (unsigned)s.H, (unsigned)s.B);
-    weight_kernel<D><<<chunks, THREADS, 0, stream>>>(s, a);
-    suffix_kernel<D, true><<<tiles, 128, 0, stream>>>(s, a, a.h_chunk, a.n_chunk, a.n_inner, a.dh0);
+    weight_kernel<D, ACCURATE><<<chunks, THREADS, 0, stream>>>(s, a);
+    suffix_kernel<D, true, ACCURATE>
+        <<<tiles, 128, 0, stream>>>(s, a, a.h_chunk, nullptr, a.n_chunk, a.n_low, a.n_inner, a.dh0);
     if (a.dout != nullptr)
-        suffix_kernel<D, false>
-            <<<tiles, 128, 0, stream>>>(s, a, a.u_chunk, a.e_chunk, a.e_inner, a.du0);
-    grad_kernel<D><<<chunks, THREADS, sizeof(GradShared<D>), stream>>>(s, a);
+        suffix_kernel<D, false, ACCURATE><<<tiles, 128, 0, stream>>>(
+            s, a, a.u_chunk, a.u_low, a.e_chunk, a.e_low, a.e_inner, a.du0);
+    kernel<<<chunks, THREADS, sizeof(GradShared<D>), stream>>>(s, a);
     return cudaGetLastError();
 }
 
-template cudaError_t launch_grad_output<64>(Shape, const GradArguments &, cudaStream_t);
-template cudaError_t launch_grad_output<128>(Shape, const GradArguments &, cudaStream_t);
-template cudaError_t launch_grads<64>(Shape, const GradArguments &, cudaStream_t);
-template cudaError_t launch_grads<128>(Shape, const GradArguments &, cudaStream_t);
+template <int D>
+cudaError_t launch_grads(Shape s, bool accurate, const GradArguments &a, cudaStream_t stream) {
+    return accurate ? launch_grads_as<D, true>(s, a, stream)
+                    : launch_grads_as<D, false>(s, a, stream);
+}
+
+template cudaError_t launch_grad_output<64>(Shape, bool, const GradArguments &, cudaStream_t);
+template cudaError_t launch_grad_output<128>(Shape, bool, const GradArguments &, cudaStream_t);
+template cudaError_t launch_grads<64>(Shape, bool, const GradArguments &, cudaStream_t);
+template cudaError_t launch_grads<128>(Shape, bool, const GradArguments &, cudaStream_t);
 
 } // namespace gka

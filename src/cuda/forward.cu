@@ -46,7 +46,8 @@ void launch_gates(Shape s, const float *g, float *cumulative, cudaStream_t strea
 template <int D>
 __global__ __launch_bounds__(128) void state_kernel(Shape s, const bf16 *k, const bf16 *v,
                                                     const float *cumulative, const float *initial,
-                                                    bf16 *snapshot, float *final_state) {
+                                                    bf16 *snapshot, bf16 *snapshot_low,
+                                                    float *final_state) {
     __shared__ __align__(16) bf16 k_data[CHUNK * 64], v_data[CHUNK * 64];
     const Tile<64> tk{k_data}, tv{v_data};
     constexpr int TILES = D / 64;
@@ -87,12 +88,8 @@ __global__ __launch_bounds__(128) void state_kernel(Shape s, const bf16 *k, cons
     };
     fetch(0);
     for (int64_t chunk = 0; chunk < s.chunks(); chunk++) {
-        bf16 *const out = snapshot + ((b * s.chunks() + chunk) * s.H + h) * D * D;
-        for (int n = 0; n < 8; n++)
-            for (int e = 0; e < 4; e += 2)
-                *reinterpret_cast<__nv_bfloat162 *>(out + (row0 + warp * 16 + fragment_row(e)) * D +
-                                                    col0 + n * 8 + fragment_col(e)) =
-                    __floats2bfloat162_rn(c[0][n][e], c[0][n][e + 1]);
+        keep_state<D>(c, snapshot, snapshot_low, ((b * s.chunks() + chunk) * s.H + h) * D * D, row0,
+                      col0);
 
         const float end = last;
         __syncthreads();
@@ -124,9 +121,11 @@ __global__ __launch_bounds__(128) void state_kernel(Shape s, const bf16 *k, cons
 
 template <int D>
 void launch_states(Shape s, const bf16 *k, const bf16 *v, const float *cumulative,
-                   const float *initial, bf16 *snapshot, float *final_state, cudaStream_t stream) {
+                   const float *initial, bf16 *snapshot, bf16 *snapshot_low, float *final_state,
+                   cudaStream_t stream) {
     const dim3 grid((D / 64) * (D / 64), (unsigned)s.H, (unsigned)s.B);
-    state_kernel<D><<<grid, 128, 0, stream>>>(s, k, v, cumulative, initial, snapshot, final_state);
+    state_kernel<D><<<grid, 128, 0, stream>>>(s, k, v, cumulative, initial, snapshot, snapshot_low,
+                                              final_state);
 }
 
 /* ---- solve and output ---------------------------------------------------------------------- */
@@ -288,6 +287,20 @@ __device__ __forceinline__ void put(Tile<D> tile, int row0, int col0, const floa
                     __floats2bfloat162_rn(c[t][n][e], c[t][n][e + 1]);
 }
 
+/* The low parts of fragments kept in two, into a tile. */
+template <int D, int NT>
+__device__ __forceinline__ void put_low(Tile<D> tile, int row0, int col0,
+                                        const float (&c)[2][NT][4]) {
+#pragma unroll
+    for (int t = 0; t < 2; t++)
+#pragma unroll
+        for (int n = 0; n < NT; n++)
+#pragma unroll
+            for (int e = 0; e < 4; e += 2)
+                *tile.pair(row0 + t * 16 + fragment_row(e), col0 + n * 8 + fragment_col(e)) =
+                    low_pair(c[t][n][e], c[t][n][e + 1]);
+}
+
 /* Of the four rows of this thread: lambda and, two-term, theta, tau, 1/delta; three-term, the step,
  * omega, (rho/2)^2. */
 struct RowScalars {
@@ -318,10 +331,11 @@ __device__ __forceinline__ void start_rows(const Shared<D> &m, int row0, float r
         }
 }
 
-/* r (two-term) or x_prev (three-term), and x, from q in the operand tile. f = 0: nothing was
- * stored, x = 0. */
+/* r (two-term) or x_prev (three-term), and x, from q in the operand tile, or from rhs, row t of the
+ * chunk at t * stride. f = 0: nothing was stored, x = 0. */
 template <int D, int NT, Form FORM>
-__device__ __forceinline__ void start_solve(const RowScalars &rows, Tile<D> operand, int row0,
+__device__ __forceinline__ void start_solve(const RowScalars &rows, Tile<D> operand,
+                                            const float *rhs, int64_t stride, int inside, int row0,
                                             int col0, float (&r)[2][NT][4], float (&x)[2][NT][4]) {
 #pragma unroll
     for (int t = 0; t < 2; t++)
@@ -331,7 +345,11 @@ __device__ __forceinline__ void start_solve(const RowScalars &rows, Tile<D> oper
             for (int e = 0; e < 4; e += 2) {
                 const int row = row0 + t * 16 + fragment_row(e), half = e >> 1;
                 __nv_bfloat162 *const place = operand.pair(row, col0 + n * 8 + fragment_col(e));
-                const float2 q = __bfloat1622float2(*place);
+                float2 q = __bfloat1622float2(*place);
+                if (rhs != nullptr)
+                    q = row < inside ? *reinterpret_cast<const float2 *>(rhs + row * stride + col0 +
+                                                                         n * 8 + fragment_col(e))
+                                     : make_float2(0.0f, 0.0f);
                 const bool empty = !(rows.lambda[t][half] > 0.0f);
                 if (FORM == Form::TwoTerm) {
                     const float tt = rows.theta[t][half];
@@ -469,7 +487,89 @@ output_rows(Shape s, const SolveArguments &a, Shared<D> &m, Tile<D> state, Tile<
     store_tile<CHUNK, D, THREADS>(operand, a.o + (first * s.H + h) * D, s.H * D, rows);
 }
 
-template <int D, bool GATED, Form FORM>
+/* score <- bf16(d . M) */
+template <int D>
+__device__ __forceinline__ void mask_scores(Shared<D> &m, const float (&d)[2][2][4], int row0,
+                                            int warp) {
+    const Tile<CHUNK> score{m.score};
+    for (int t = 0; t < 2; t++)
+        for (int n = 0; n < 2; n++)
+            for (int e = 0; e < 4; e += 2) {
+                const int row = row0 + t * 16 + fragment_row(e),
+                          col = (warp & 3) * 16 + n * 8 + fragment_col(e);
+                *score.pair(row, col) =
+                    __floats2bfloat162_rn(d[t][n][e] * m.mask[row * MASK + col],
+                                          d[t][n][e + 1] * m.mask[row * MASK + col + 1]);
+            }
+}
+
+/* The output stage, accurate: x comes in two parts, as fragments, and is overwritten by q'. */
+template <int D>
+__device__ __forceinline__ void
+output_rows_accurate(Shape s, const SolveArguments &a, Shared<D> &m, Tile<D> state, Tile<D> tk,
+                     Tile<D> operand, int64_t first, int64_t h, int64_t group, int64_t state_at,
+                     int rows, float (&x)[2][D / 32][4]) {
+    constexpr int NT = D / 32;
+    const int warp = threadIdx.x >> 5, row0 = (warp >> 2) * 32, col0 = (warp & 3) * (D / 4);
+    /* RULE q' = fma(alpha, x - q, q) in two parts; scores from its low, then its high part; q' U_0:
+     * high by low, low by high, high by high. */
+    for (int t = 0; t < 2; t++)
+        for (int e = 0; e < 4; e += 2) {
+            const int row = row0 + t * 16 + fragment_row(e);
+            const int64_t at = (first + row) * s.H + h;
+            const float alpha =
+                row >= rows || a.alpha == nullptr ? 1.0f : __bfloat162float(a.alpha[at]);
+            for (int n = 0; n < NT; n++) {
+                float2 q = make_float2(0.0f, 0.0f);
+                if (row < rows)
+                    q = __bfloat1622float2(*reinterpret_cast<const __nv_bfloat162 *>(
+                        a.q + at * D + col0 + n * 8 + fragment_col(e)));
+                x[t][n][e] = two_parts(fmaf(alpha, x[t][n][e] - q.x, q.x));
+                x[t][n][e + 1] = two_parts(fmaf(alpha, x[t][n][e + 1] - q.y, q.y));
+            }
+        }
+    float c[2][NT][4], d[2][2][4];
+    const Tile<CHUNK> score{m.score};
+    __syncthreads();
+    put_low<D, NT>(operand, row0, col0, x);
+    load_tile<D, D, THREADS>(state, a.u_low + state_at, D, D);
+    __syncthreads();
+    clear(d);
+    multiply<2, 2, D, false, true>(d, operand, row0, tk, (warp & 3) * 16);
+    __syncthreads();
+    put<D, NT>(operand, row0, col0, x);
+    __syncthreads();
+    multiply<2, 2, D, false, true>(d, operand, row0, tk, (warp & 3) * 16);
+    mask_scores<D>(m, d, row0, warp);
+    clear(c);
+    multiply<2, NT, D, false, false>(c, operand, row0, state, col0);
+    __syncthreads();
+    put_low<D, NT>(operand, row0, col0, x);
+    load_tile<D, D, THREADS>(state, a.u_chunk + state_at, D, D);
+    load_tile<CHUNK, D, THREADS>(tk, a.v + (first * s.Hkv + group) * D, s.Hkv * D, rows);
+    __syncthreads();
+    multiply<2, NT, D, false, false>(c, operand, row0, state, col0);
+    __syncthreads();
+    put<D, NT>(operand, row0, col0, x);
+    __syncthreads();
+    multiply<2, NT, D, false, false>(c, operand, row0, state, col0);
+    for (int t = 0; t < 2; t++)
+        for (int e = 0; e < 4; e++)
+            for (int n = 0; n < NT; n++)
+                c[t][n][e] = c[t][n][e] * m.eg[row0 + t * 16 + fragment_row(e)];
+    multiply<2, NT, CHUNK, false, false>(c, score, row0, tk, col0);
+    __syncthreads();
+    for (int t = 0; t < 2; t++)
+        for (int n = 0; n < NT; n++)
+            for (int e = 0; e < 4; e += 2)
+                *operand.pair(row0 + t * 16 + fragment_row(e), col0 + n * 8 + fragment_col(e)) =
+                    __floats2bfloat162_rn(a.output_scale * c[t][n][e],
+                                          a.output_scale * c[t][n][e + 1]);
+    __syncthreads();
+    store_tile<CHUNK, D, THREADS>(operand, a.o + (first * s.H + h) * D, s.H * D, rows);
+}
+
+template <int D, bool GATED, Form FORM, bool ACCURATE>
 __global__ __launch_bounds__(THREADS, 2) void solve_kernel(Shape s, SolveArguments a) {
     extern __shared__ __align__(128) unsigned char memory[];
     Shared<D> &m = *reinterpret_cast<Shared<D> *>(memory);
@@ -504,13 +604,15 @@ __global__ __launch_bounds__(THREADS, 2) void solve_kernel(Shape s, SolveArgumen
     __syncthreads();
 
     /* q into the operand tile, then into registers. */
-    load_tile<CHUNK, D, THREADS>(operand, a.q + (first * s.H + h) * D, s.H * D, rows);
+    const float *const rhs = ACCURATE && a.rhs != nullptr ? a.rhs + (first * s.H + h) * D : nullptr;
+    if (rhs == nullptr)
+        load_tile<CHUNK, D, THREADS>(operand, a.q + (first * s.H + h) * D, s.H * D, rows);
     __syncthreads();
 
     RowScalars scalars;
     start_rows<D, FORM>(m, row0, a.ridge_ratio, scalars);
     float r[2][NT][4], x[2][NT][4];
-    start_solve<D, NT, FORM>(scalars, operand, row0, col0, r, x);
+    start_solve<D, NT, FORM>(scalars, operand, rhs, s.H * D, rows, row0, col0, r, x);
     __syncthreads();
 
     for (int iteration = 0; iteration < a.num_iter; iteration++) {
@@ -533,18 +635,31 @@ __global__ __launch_bounds__(THREADS, 2) void solve_kernel(Shape s, SolveArgumen
     }
 
     /* x and f out, through the operand tile. */
+    if (ACCURATE)
+        for (int t = 0; t < 2; t++)
+            for (int n = 0; n < NT; n++)
+                for (int e = 0; e < 4; e++)
+                    x[t][n][e] = two_parts(x[t][n][e]);
     put<D, NT>(operand, row0, col0, x);
     if (!a.load_fro && threadIdx.x < rows)
         a.fro[(first + threadIdx.x) * s.H + h] = m.fro[threadIdx.x];
     __syncthreads();
     store_tile<CHUNK, D, THREADS>(operand, a.x + (first * s.H + h) * D, s.H * D, rows);
-    if (a.o != nullptr)
+    if (ACCURATE) {
+        __syncthreads();
+        put_low<D, NT>(operand, row0, col0, x);
+        __syncthreads();
+        store_tile<CHUNK, D, THREADS>(operand, a.x_low + (first * s.H + h) * D, s.H * D, rows);
+    }
+    if (ACCURATE && a.o != nullptr)
+        output_rows_accurate<D>(s, a, m, state, tk, operand, first, h, group, state_at, rows, x);
+    else if (a.o != nullptr)
         output_rows<D>(s, a, m, state, tk, operand, first, h, group, state_at, rows);
 }
 
-template <int D, bool GATED, Form FORM>
+template <int D, bool GATED, Form FORM, bool ACCURATE>
 static cudaError_t launch_solve_as(Shape s, const SolveArguments &a, cudaStream_t stream) {
-    const auto kernel = solve_kernel<D, GATED, FORM>;
+    const auto kernel = solve_kernel<D, GATED, FORM, ACCURATE>;
     const int bytes = sizeof(Shared<D>);
     const cudaError_t error =
         cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
@@ -556,20 +671,24 @@ static cudaError_t launch_solve_as(Shape s, const SolveArguments &a, cudaStream_
 }
 
 template <int D>
-cudaError_t launch_solve(Shape s, Form form, const SolveArguments &a, cudaStream_t stream) {
+cudaError_t launch_solve(Shape s, Form form, bool accurate, const SolveArguments &a,
+                         cudaStream_t stream) {
     const bool gated = a.cumulative != nullptr;
+    if (accurate)
+        return gated ? launch_solve_as<D, true, Form::TwoTerm, true>(s, a, stream)
+                     : launch_solve_as<D, false, Form::TwoTerm, true>(s, a, stream);
     if (form == Form::TwoTerm)
-        return gated ? launch_solve_as<D, true, Form::TwoTerm>(s, a, stream)
-                     : launch_solve_as<D, false, Form::TwoTerm>(s, a, stream);
-    return gated ? launch_solve_as<D, true, Form::ThreeTerm>(s, a, stream)
-                 : launch_solve_as<D, false, Form::ThreeTerm>(s, a, stream);
+        return gated ? launch_solve_as<D, true, Form::TwoTerm, false>(s, a, stream)
+                     : launch_solve_as<D, false, Form::TwoTerm, false>(s, a, stream);
+    return gated ? launch_solve_as<D, true, Form::ThreeTerm, false>(s, a, stream)
+                 : launch_solve_as<D, false, Form::ThreeTerm, false>(s, a, stream);
 }
 
 template void launch_states<64>(Shape, const bf16 *, const bf16 *, const float *, const float *,
-                                bf16 *, float *, cudaStream_t);
+                                bf16 *, bf16 *, float *, cudaStream_t);
 template void launch_states<128>(Shape, const bf16 *, const bf16 *, const float *, const float *,
-                                 bf16 *, float *, cudaStream_t);
-template cudaError_t launch_solve<64>(Shape, Form, const SolveArguments &, cudaStream_t);
-template cudaError_t launch_solve<128>(Shape, Form, const SolveArguments &, cudaStream_t);
+                                 bf16 *, bf16 *, float *, cudaStream_t);
+template cudaError_t launch_solve<64>(Shape, Form, bool, const SolveArguments &, cudaStream_t);
+template cudaError_t launch_solve<128>(Shape, Form, bool, const SolveArguments &, cudaStream_t);
 
 } // namespace gka

@@ -23,10 +23,13 @@ struct SolveArguments {
     float *fro;                           /* written, or read when load_fro */
     bool load_fro;
     __nv_bfloat16 *x;
+    /* accurate: the right-hand side in binary32 (nullptr: q), the low part of x */
+    const float *rhs;
+    __nv_bfloat16 *x_low;
     float ridge_ratio;
     int num_iter;
     /* The output stage; o = nullptr: none. */
-    const __nv_bfloat16 *v, *alpha, *u_chunk;
+    const __nv_bfloat16 *v, *alpha, *u_chunk, *u_low; /* u_low: accurate */
     __nv_bfloat16 *o;
     float output_scale;
 };
@@ -39,6 +42,10 @@ struct GradArguments {
     const __nv_bfloat16 *h_chunk, *u_chunk;
     /* scratch */
     __nv_bfloat16 *dx, *rest, *n_chunk, *e_chunk;
+    /* accurate: low parts, and dx and rest in binary32 in the place of the above */
+    const __nv_bfloat16 *x_low, *p_low, *u_low;
+    __nv_bfloat16 *n_low, *e_low;
+    float *dx_single, *rest_single;
     float *along, *w, *carry, *beta, *n_inner, *e_inner;
     /* outputs; dk, dv by query head, [B,T,H,D] */
     __nv_bfloat16 *dq, *dk, *dv, *dalpha;
@@ -59,10 +66,14 @@ void launch_group(Shape, int D, const __nv_bfloat16 *by_head, __nv_bfloat16 *out
 void launch_gates(Shape, const float *g, float *cumulative, cudaStream_t);
 template <int D>
 void launch_states(Shape, const __nv_bfloat16 *k, const __nv_bfloat16 *v, const float *cumulative,
-                   const float *initial, __nv_bfloat16 *snapshot, float *final_state, cudaStream_t);
-template <int D> cudaError_t launch_grad_output(Shape, const GradArguments &, cudaStream_t);
+                   const float *initial, __nv_bfloat16 *snapshot, __nv_bfloat16 *snapshot_low,
+                   float *final_state, cudaStream_t);
+template <int D>
+cudaError_t launch_grad_output(Shape, bool accurate, const GradArguments &, cudaStream_t);
 template <int D> cudaError_t launch_decode(const DecodeArguments &, int64_t batch, cudaStream_t);
-template <int D> cudaError_t launch_grads(Shape, const GradArguments &, cudaStream_t);
-template <int D> cudaError_t launch_solve(Shape, Form, const SolveArguments &, cudaStream_t);
+template <int D>
+cudaError_t launch_grads(Shape, bool accurate, const GradArguments &, cudaStream_t);
+template <int D>
+cudaError_t launch_solve(Shape, Form, bool accurate, const SolveArguments &, cudaStream_t);
 
 } // namespace gka

@@ -106,6 +106,27 @@ __device__ __forceinline__ int fragment_col(int e) {
     return (threadIdx.x & 3) * 2 + (e & 1);
 }
 
+/* RULE in two parts: v is kept as bf16(v) + bf16(v - bf16(v)), exact in binary32, and that sum is
+ * split into its bf16 value and what is left. */
+__device__ __forceinline__ float two_parts(float v) {
+    const float high = __bfloat162float(__float2bfloat16_rn(v));
+    const float rest = high - high == 0.0f ? __bfloat162float(__float2bfloat16_rn(v - high)) : 0.0f;
+    return high + rest;
+}
+__device__ __forceinline__ float low_part(float kept) {
+    return kept - __bfloat162float(__float2bfloat16_rn(kept));
+}
+/* The low parts of two neighbours. */
+__device__ __forceinline__ __nv_bfloat162 low_pair(float x, float y) {
+    return __floats2bfloat162_rn(low_part(x), low_part(y));
+}
+/* Two neighbours from their parts. */
+__device__ __forceinline__ float2 join(const bf16 *high, const bf16 *low) {
+    const float2 h = __bfloat1622float2(*reinterpret_cast<const __nv_bfloat162 *>(high));
+    const float2 l = __bfloat1622float2(*reinterpret_cast<const __nv_bfloat162 *>(low));
+    return make_float2(h.x + l.x, h.y + l.y);
+}
+
 /* Eight neighbours, each times weight and rounded. */
 __device__ __forceinline__ void weigh(uint4 &eight, float weight) {
     __nv_bfloat162 *const parts = reinterpret_cast<__nv_bfloat162 *>(&eight);
@@ -114,6 +135,26 @@ __device__ __forceinline__ void weigh(uint4 &eight, float weight) {
         const float2 pair = __bfloat1622float2(parts[i]);
         parts[i] = __floats2bfloat162_rn(pair.x * weight, pair.y * weight);
     }
+}
+
+/* A block's 64 x 64 tile of a state, by four warps, into a snapshot [D,D] at `place`: in one part,
+ * or in two where there is a place for the low one. */
+template <int D>
+__device__ __forceinline__ void keep_state(const float (&c)[1][8][4], bf16 *snapshot,
+                                           bf16 *snapshot_low, int64_t place, int row0, int col0) {
+    const int warp = threadIdx.x >> 5;
+    for (int n = 0; n < 8; n++)
+        for (int e = 0; e < 4; e += 2) {
+            const int64_t at =
+                place + (row0 + warp * 16 + fragment_row(e)) * D + col0 + n * 8 + fragment_col(e);
+            float x = c[0][n][e], y = c[0][n][e + 1];
+            if (snapshot_low != nullptr) {
+                x = two_parts(x);
+                y = two_parts(y);
+                *reinterpret_cast<__nv_bfloat162 *>(snapshot_low + at) = low_pair(x, y);
+            }
+            *reinterpret_cast<__nv_bfloat162 *>(snapshot + at) = __floats2bfloat162_rn(x, y);
+        }
 }
 
 /* Rows [0, rows) of a [ROWS, WIDTH] tile from global memory, row stride in elements; the rest zero.

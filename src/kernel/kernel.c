@@ -52,9 +52,11 @@ static gka_status set_replay(gka_kernel *kernel, const char *part, gka_error *er
         kernel->decode = true;
     else if (form == GKA_THREE_TERM || form == GKA_TWO_TERM)
         kernel->form = (gka_form)form;
+    else if (strcmp(part, "accurate") == 0)
+        kernel->accurate = true;
     else
         return gka_fail(error, GKA_BAD_ARGUMENT,
-                        "cuda/%s: three-term, two-term or decode was expected", part);
+                        "cuda/%s: three-term, two-term, accurate or decode was expected", part);
     return GKA_OK;
 }
 
@@ -192,7 +194,7 @@ gka_status gka_kernel_check(const gka_kernel *kernel, const gka_problem *problem
                               : gka_chunk_check(problem, &kernel->profile, error);
     case GKA_ENGINE_REPLAY:
         return kernel->decode ? gka_replay_decode_check(problem, error)
-                              : gka_replay_check(problem, kernel->form, error);
+                              : gka_replay_check(problem, kernel->form, kernel->accurate, error);
     }
     if (status == GKA_OK)
         status = gka_problem_check_folded(problem, error);
@@ -294,11 +296,11 @@ static gka_status run_replay(const gka_kernel *kernel, const gka_problem *proble
     if (gradients && (forward.x == NULL || forward.fro == NULL))
         status = gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory for x and f");
     if (status == GKA_OK && (any || gradients))
-        status = gka_replay_forward(problem, kernel->form, &forward, error);
+        status = gka_replay_forward(problem, kernel->form, kernel->accurate, &forward, error);
     for (int of = GKA_OF_X; of <= GKA_OF_O && status == GKA_OK; of++)
         if (gka_outputs_only(outputs, gka_of_outputs((gka_of)of), &some))
-            status = gka_replay_backward(problem, kernel->form, (gka_of)of, forward.x, forward.fro,
-                                         &some, error);
+            status = gka_replay_backward(problem, kernel->form, kernel->accurate, (gka_of)of,
+                                         forward.x, forward.fro, &some, error);
     gka_free(x);
     gka_free(fro);
     return status;

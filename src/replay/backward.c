@@ -4,6 +4,12 @@
 
 #include "arith/pinned.h"
 
+/* What is handed on and never multiplied: in bf16, or accurately in binary32, the bytes of two
+ * parts. */
+static float handed(const replay_head *w, float v) {
+    return w->accurate ? v : low(v);
+}
+
 /* dq' of a chunk: dalpha, along, dx, rest. */
 void gka_replay_output_gradient(replay_head *w, int64_t chunk, float *dalpha) {
     const int64_t D = w->D, n = rows_of(w, chunk), first = chunk * C;
@@ -11,13 +17,12 @@ void gka_replay_output_gradient(replay_head *w, int64_t chunk, float *dalpha) {
     gka_replay_tile(w, w->dout, chunk, w->t1);
     gka_replay_tile(w, w->v, chunk, w->t2);
     gka_replay_tile(w, w->k, chunk, w->t3);
-    gka_replay_masked_scores(w, w->t1, w->t2, false);
+    gka_replay_scores(w, w->t1, w->t2, false);
     zero(w->c, C * D);
-    gka_replay_product(w, C, D, D, w->t1, D, 1, w->u_chunk + chunk * D * D, 1, D, w->c);
-    for (int64_t t = 0; t < C; t++)
-        for (int64_t i = 0; i < D; i++)
-            w->c[t * D + i] = w->c[t * D + i] * w->eg[t];
-    gka_replay_product(w, C, D, C, w->score, C, 1, w->t3, D, 1, w->c);
+    gka_replay_product_right(w, C, D, D, by_rows(w, w->t1),
+                             by_columns(w, w->u_chunk + chunk * D * D), w->c);
+    gka_replay_decay_rows(w, w->c);
+    gka_replay_product(w, C, D, C, by_scores(w), by_rows(w, w->t3), w->c);
     gka_replay_mix(w, chunk, w->y);
     for (int64_t t = 0; t < n; t++) {
         float *const c = w->c + t * D;
@@ -27,8 +32,8 @@ void gka_replay_output_gradient(replay_head *w, int64_t chunk, float *dalpha) {
             const int64_t at = (first + t) * D + i;
             c[i] = w->s * c[i];
             difference[i] = w->x[at] - w->q[at];
-            w->dx[at] = low(alpha * c[i]);
-            w->rest[at] = low(fmaf(-alpha, c[i], c[i]));
+            w->dx[at] = handed(w, alpha * c[i]);
+            w->rest[at] = handed(w, fmaf(-alpha, c[i], c[i]));
         }
         dalpha[first + t] = low(gka_replay_row_dot(D, c, difference));
         w->along[first + t] = gka_replay_row_dot(D, c, w->y + t * D);
@@ -58,15 +63,11 @@ void gka_replay_weights(replay_head *w, int64_t chunk) {
     w->beta[chunk] = beta;
 }
 
-/* R += left^T bf16(right . weight), weight per token. */
-static void suffix_add(replay_head *w, const float *left, const float *right, const float *weight,
-                       float *R) {
-    const int64_t D = w->D;
-    for (int64_t t = 0; t < C; t++)
-        for (int64_t i = 0; i < D; i++)
-            w->more[t * D + i] =
-                weight != NULL ? low(right[t * D + i] * weight[t]) : right[t * D + i];
-    gka_replay_product(w, D, D, C, left, 1, D, w->more, D, 1, R);
+/* w->more = right . weight, weight per token (NULL: 1), kept. */
+static const float *weighted(replay_head *w, const float *right, const float *weight) {
+    for (int64_t i = 0; i < C * w->D; i++)
+        w->more[i] = weight != NULL ? kept(w, right[i] * weight[i / w->D]) : right[i];
+    return w->more;
 }
 
 /* R <- fma(beta, S, R) and <R, S> of one 64 x 64 tile, as its block adds them. */
@@ -100,7 +101,7 @@ void gka_replay_suffix(replay_head *w, bool normal, const float *states, float *
     for (int64_t chunk = w->chunks - 1; chunk >= 0; chunk--) {
         const int64_t n = rows_of(w, chunk);
         gka_replay_gates(w, chunk);
-        gka_replay_snapshot(w, R, snapshots + chunk * D * D);
+        gka_replay_snapshot(w, false, R, snapshots + chunk * D * D);
         if (w->gated) {
             const float decay = gka_pinned_expf(w->G[n - 1]);
             for (int64_t i = 0; i < D * D; i++)
@@ -112,13 +113,16 @@ void gka_replay_suffix(replay_head *w, bool normal, const float *states, float *
                 half[j] = 0.5f * w->carry[chunk * C + j];
             gka_replay_tile(w, w->p, chunk, w->t1);
             gka_replay_tile(w, w->x, chunk, w->t2);
-            suffix_add(w, w->t1, w->t2, w->gated ? w->eg : NULL, R);
+            gka_replay_product_both(w, D, D, C, by_columns(w, w->t1),
+                                    by_rows(w, weighted(w, w->t2, w->gated ? w->eg : NULL)), R);
             gka_replay_tile(w, w->k, chunk, w->t1);
-            suffix_add(w, w->t1, w->t1, half, R);
+            gka_replay_product_right(w, D, D, C, by_columns(w, w->t1),
+                                     by_rows(w, weighted(w, w->t1, half)), R);
         } else {
             gka_replay_mix(w, chunk, w->t1);
             gka_replay_tile(w, w->dout, chunk, w->t2);
-            suffix_add(w, w->t1, w->t2, w->gated ? w->eg : NULL, R);
+            gka_replay_product_both(w, D, D, C, by_columns(w, w->t1),
+                                    by_rows(w, weighted(w, w->t2, w->gated ? w->eg : NULL)), R);
         }
         for (int64_t block = 0; block < tiles * tiles; block++)
             inner[chunk * tiles * tiles + block] =
@@ -136,11 +140,13 @@ static void through_values(replay_head *w, int64_t chunk, const float decay[C], 
     float *const grad = w->t2, *const mixed = w->y, *const v = w->t3;
     gka_replay_mix(w, chunk, mixed);
     gka_replay_tile(w, w->dout, chunk, grad);
-    gka_replay_masked_scores(w, k, mixed, true);
+    zero(w->score, SQUARE);
+    gka_replay_product_right(w, C, C, D, by_rows(w, k), by_columns(w, mixed), w->score);
+    gka_replay_mask(w, true);
     zero(w->c, C * D);
-    gka_replay_product(w, C, D, C, w->score, C, 1, grad, D, 1, w->c);
+    gka_replay_product(w, C, D, C, by_scores(w), by_rows(w, grad), w->c);
     zero(w->more, C * D);
-    gka_replay_product(w, C, D, D, k, D, 1, E, D, 1, w->more);
+    gka_replay_product_right(w, C, D, D, by_rows(w, k), by_rows(w, E), w->more);
     gka_replay_tile(w, w->v, chunk, v);
     for (int64_t i = 0; i < C * D; i++)
         w->c[i] = w->s * fmaf(decay[i / D], w->more[i], w->c[i]);
@@ -150,11 +156,11 @@ static void through_values(replay_head *w, int64_t chunk, const float decay[C], 
         for (int64_t i = 0; i < D; i++)
             dv[(first + t) * D + i] = low(w->c[t * D + i]);
     }
-    gka_replay_masked_scores(w, v, grad, true);
+    gka_replay_scores(w, v, grad, true);
     zero(w->c, C * D);
-    gka_replay_product(w, C, D, C, w->score, C, 1, mixed, D, 1, w->c);
+    gka_replay_product_right(w, C, D, C, by_scores(w), by_rows(w, mixed), w->c);
     zero(w->more, C * D);
-    gka_replay_product(w, C, D, D, v, D, 1, E, 1, D, w->more);
+    gka_replay_product_right(w, C, D, D, by_rows(w, v), by_columns(w, E), w->more);
     for (int64_t i = 0; i < C * D; i++)
         sum[i] = sum[i] + w->s * fmaf(decay[i / D], w->more[i], w->c[i]);
 }
@@ -197,12 +203,15 @@ void gka_replay_gradients(replay_head *w, int64_t chunk, bool layer, float *dq, 
     gka_replay_tile(w, w->x, chunk, x);
     gka_replay_tile(w, w->p, chunk, p);
     zero(sum, C * D);
-    gka_replay_masked_scores(w, k, x, true);
-    gka_replay_product(w, C, D, C, w->score, C, 1, p, D, 1, sum);
-    gka_replay_masked_scores(w, k, p, true);
-    gka_replay_product(w, C, D, C, w->score, C, 1, x, D, 1, sum);
+    const float *const pairs[2][2] = {{x, p}, {p, x}};
+    for (int i = 0; i < 2; i++) {
+        zero(w->score, SQUARE);
+        gka_replay_product_right(w, C, C, D, by_rows(w, k), by_columns(w, pairs[i][0]), w->score);
+        gka_replay_mask(w, true);
+        gka_replay_product_right(w, C, D, C, by_scores(w), by_rows(w, pairs[i][1]), sum);
+    }
     zero(w->score, SQUARE);
-    gka_replay_product(w, C, C, D, k, D, 1, k, 1, D, w->score);
+    gka_replay_product(w, C, C, D, by_rows(w, k), by_columns(w, k), w->score);
     for (int64_t j = 0; j < C; j++)
         for (int64_t i = 0; i < C; i++) {
             float both = 0;
@@ -210,14 +219,16 @@ void gka_replay_gradients(replay_head *w, int64_t chunk, bool layer, float *dq, 
                 both = fmaf(w->mask[t * C + j] * weight[t], w->mask[t * C + i], both);
             w->score[j * C + i] = low(w->score[j * C + i] * both);
         }
-    gka_replay_product(w, C, D, C, w->score, C, 1, k, D, 1, sum);
+    gka_replay_product(w, C, D, C, by_scores(w), by_rows(w, k), sum);
     zero(w->more, C * D);
-    gka_replay_product(w, C, D, D, k, D, 1, S, 1, D, w->more);
+    gka_replay_product(w, C, D, D, by_rows(w, k), by_columns(w, S), w->more);
     for (int64_t i = 0; i < C * D; i++)
         sum[i] = fmaf(carry[i / D], w->more[i], sum[i]);
     zero(w->more, C * D);
-    gka_replay_product(w, C, D, D, k, D, 1, N, D, 1, w->more);
-    gka_replay_product(w, C, D, D, k, D, 1, N, 1, D, w->more);
+    for (int part = w->accurate ? LOW : HIGH; part >= HIGH; part--) {
+        gka_replay_product(w, C, D, D, by_rows(w, k), (operand){N, D, 1, part}, w->more);
+        gka_replay_product(w, C, D, D, by_rows(w, k), (operand){N, 1, D, part}, w->more);
+    }
     for (int64_t i = 0; i < C * D; i++)
         sum[i] = -fmaf(decay[i / D], w->more[i], sum[i]);
     for (int64_t t = 0; t < n; t++) {

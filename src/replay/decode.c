@@ -83,7 +83,7 @@ static void decode_head(const gka_problem *problem, int64_t b, int64_t h, float 
 }
 
 gka_status gka_replay_decode_check(const gka_problem *problem, gka_error *error) {
-    const gka_status status = gka_replay_check(problem, GKA_TWO_TERM, error);
+    const gka_status status = gka_replay_check(problem, GKA_TWO_TERM, false, error);
     if (status == GKA_OK && problem->T != 1)
         return gka_fail(error, GKA_BAD_ARGUMENT, "T is %lld: a decode step has one token",
                         (long long)problem->T);

@@ -18,9 +18,9 @@ static void norm(replay_head *w, const float *S, const float *k, float *fro) {
         f0 = i == 0 ? warp[0] : f0 + warp[i];
     }
     zero(w->c, C * D);
-    gka_replay_product(w, C, D, D, k, D, 1, S, D, 1, w->c);
+    gka_replay_product(w, C, D, D, by_rows(w, k), by_rows(w, S), w->c);
     zero(w->score, SQUARE);
-    gka_replay_product(w, C, C, D, k, D, 1, k, 1, D, w->score);
+    gka_replay_product(w, C, C, D, by_rows(w, k), by_columns(w, k), w->score);
     for (int64_t t = 0; t < C; t++) {
         float sum = w->eg[t] * gka_replay_row_dot(D, w->c + t * D, k + t * D);
         for (int64_t j = 0; j < t; j++) {
@@ -115,14 +115,14 @@ static void advance(replay_head *w, int64_t chunk, const float *k, const float *
     if (w->gated)
         for (int64_t i = 0; i < D * D; i++)
             S[i] = S[i] * decay;
-    gka_replay_product(w, D, D, C, k, 1, D, w->more, D, 1, S);
+    gka_replay_product(w, D, D, C, by_columns(w, k), by_rows(w, w->more), S);
 }
 
 /* All snapshots of a state, and its final value in w->state. */
 void gka_replay_walk(replay_head *w, const float *v, float *snapshots) {
     for (int64_t chunk = 0; chunk < w->chunks; chunk++) {
         gka_replay_gates(w, chunk);
-        gka_replay_snapshot(w, w->state, snapshots + chunk * w->D * w->D);
+        gka_replay_snapshot(w, v == w->k, w->state, snapshots + chunk * w->D * w->D);
         gka_replay_tile(w, w->k, chunk, w->t1);
         gka_replay_tile(w, v, chunk, w->t2);
         advance(w, chunk, w->t1, w->t2, w->state);
@@ -140,12 +140,19 @@ void gka_replay_forward_chunk(replay_head *w, int64_t chunk, bool output, float 
     gka_replay_solve(w, w->t2, S, w->t1, fro, w->t3);
     memcpy(w->fro + first, fro, (size_t)n * sizeof *fro);
     for (int64_t i = 0; i < n * D; i++)
-        w->x[first * D + i] = low(w->t3[i]);
+        w->x[first * D + i] = kept(w, w->t3[i]);
     if (!output)
         return;
     gka_replay_mix(w, chunk, w->y);
     gka_replay_tile(w, w->v, chunk, w->t2);
-    gka_replay_apply(w, w->y, w->u_chunk + chunk * D * D, w->t1, w->t2);
+    zero(w->score, SQUARE);
+    gka_replay_product_left(w, C, C, D, by_rows(w, w->y), by_columns(w, w->t1), w->score);
+    gka_replay_mask(w, false);
+    zero(w->c, C * D);
+    gka_replay_product_both(w, C, D, D, by_rows(w, w->y), by_rows(w, w->u_chunk + chunk * D * D),
+                            w->c);
+    gka_replay_decay_rows(w, w->c);
+    gka_replay_product(w, C, D, C, by_scores(w), by_rows(w, w->t2), w->c);
     for (int64_t i = 0; i < n * D; i++)
         o[first * D + i] = low(w->s * w->c[i]);
 }

@@ -18,6 +18,7 @@ typedef struct replay_head {
     float a, s;
     int num_iter;
     gka_form form;
+    bool accurate; /* x, p, q', the states U, N, E and weighted rows are kept in two parts */
     /* the head's tensors, [T,D] or [T] */
     float *q, *k, *v, *alpha, *g, *x, *fro, *dout, *dx, *p, *rest;
     float *along, *w, *carry, *local;
@@ -35,6 +36,18 @@ typedef struct replay_head {
 
 static inline float low(float x) {
     return (float)bf16(x);
+}
+
+/* v in two bf16 parts, as their sum: bf16(v) + bf16(v - bf16(v)), exact in binary32. The sum is
+ * what is split again where it is used, so that its halves are a function of it alone. */
+static inline float two_parts(float v) {
+    const float high = low(v), rest = high - high == 0 ? low(v - high) : 0;
+    return high + rest;
+}
+
+/* v as the kernels keep it: in one part, or accurately in two. */
+static inline float kept(const replay_head *w, float v) {
+    return w->accurate ? two_parts(v) : low(v);
 }
 
 static inline void zero(float *c, int64_t n) {
@@ -56,26 +69,57 @@ static inline int64_t rows_of(const replay_head *w, int64_t chunk) {
 
 /* ---- tiles (tile.c) ----------------------------------------------------------------- */
 
-/* c[m,n] += a b on the tensor core; the element (i, j) of an operand stands at i * row + j *
- * column. */
-void gka_replay_product(replay_head *w, int64_t m, int64_t n, int64_t k, const float *a,
-                        int64_t a_row, int64_t a_column, const float *b, int64_t b_row,
-                        int64_t b_column, float *c);
+/* The bf16 part of an operand that a product takes. A value in one part is its own high part. */
+enum { HIGH, LOW };
+
+/* An operand of a product; its element (i, j) stands at i * row + j * column. */
+typedef struct operand {
+    const float *at;
+    int64_t row, column;
+    int part;
+} operand;
+
+/* A [.,D] matrix as it stands, transposed, and the score tile. */
+static inline operand by_rows(const replay_head *w, const float *at) {
+    return (operand){at, w->D, 1, HIGH};
+}
+static inline operand by_columns(const replay_head *w, const float *at) {
+    return (operand){at, 1, w->D, HIGH};
+}
+static inline operand by_scores(const replay_head *w) {
+    return (operand){w->score, C, 1, HIGH};
+}
+
+/* c[m,n] += a b on the tensor core, a [m,k], b [k,n]. */
+void gka_replay_product(replay_head *w, int64_t m, int64_t n, int64_t k, operand a, operand b,
+                        float *c);
+/* Accurately the parts of an operand one after the other, the low one first: of a, of b, or of both
+ * (high a by low b, low a by high b, high by high); otherwise one product. */
+void gka_replay_product_left(replay_head *w, int64_t m, int64_t n, int64_t k, operand a, operand b,
+                             float *c);
+void gka_replay_product_right(replay_head *w, int64_t m, int64_t n, int64_t k, operand a, operand b,
+                              float *c);
+void gka_replay_product_both(replay_head *w, int64_t m, int64_t n, int64_t k, operand a, operand b,
+                             float *c);
 /* sum_i a_i b_i over a row of D in the order of a tile's threads, then column groups in order. */
 float gka_replay_row_dot(int64_t D, const float *a, const float *b);
 /* G, exp(G) and M of a chunk. */
 void gka_replay_gates(replay_head *w, int64_t chunk);
 /* Rows [chunk C, chunk C + C) of a [T,D] tensor, zero beyond T. */
 void gka_replay_tile(const replay_head *w, const float *from, int64_t chunk, float *to);
-/* score = bf16((left right^T) . M), or . M^T. */
-void gka_replay_masked_scores(replay_head *w, const float *left, const float *right,
-                              bool transposed);
-/* c = exp(G) (y S) + bf16((y K^T) . M) right */
+/* score = bf16((left right^T) . M), or . M^T; both in one part. */
+void gka_replay_scores(replay_head *w, const float *left, const float *right, bool transposed);
+/* score = bf16(score . M), or . M^T. */
+void gka_replay_mask(replay_head *w, bool transposed);
+/* Row t of c [C,D] times exp(G_t). */
+void gka_replay_decay_rows(const replay_head *w, float *c);
+/* c = exp(G) (y S) + bf16((y K^T) . M) right; y and S in one part. */
 void gka_replay_apply(replay_head *w, const float *y, const float *S, const float *k,
                       const float *right);
-/* q' = bf16(fma(alpha, x - q, q)) of a chunk's tokens. */
+/* q' = fma(alpha, x - q, q) of a chunk's tokens, kept. */
 void gka_replay_mix(const replay_head *w, int64_t chunk, float *to);
-void gka_replay_snapshot(const replay_head *w, const float *S, float *to);
+/* A state as chunks read it: H, which the iteration multiplies by, in one part; the others kept. */
+void gka_replay_snapshot(const replay_head *w, bool of_h, const float *S, float *to);
 
 /* ---- kernels, a chunk or a state at a time (forward.c, backward.c) ------------ */
 

@@ -15,6 +15,7 @@ typedef struct replay {
     const gka_problem *problem;
     const gka_device *device;
     gka_form form;
+    bool accurate;
     gka_outputs *out;
     gka_gradients *to; /* of out: those asked for; NULL: forward */
     gka_of of;
@@ -97,7 +98,8 @@ static replay_head head_of(const replay *run) {
                          .a = (float)problem->ridge_ratio,
                          .s = (float)problem->scale,
                          .num_iter = problem->num_iter,
-                         .form = run->form};
+                         .form = run->form,
+                         .accurate = run->accurate};
 }
 
 void gka_replay_read_rows(const gka_problem *problem, replay_reader *reader, int64_t b, int64_t h,
@@ -198,7 +200,7 @@ static void backward_head(replay_head *w, const replay *run, int64_t b, int64_t 
         memcpy(fro, w->fro + first, (size_t)n * sizeof *fro);
         gka_replay_solve(w, w->t2, w->h_chunk + chunk * D * D, w->t1, fro, w->t3);
         for (int64_t i = 0; i < n * D; i++)
-            w->p[first * D + i] = low(w->t3[i]);
+            w->p[first * D + i] = kept(w, w->t3[i]);
         gka_replay_weights(w, chunk);
     }
     gka_replay_suffix(w, true, w->h_chunk, w->n_chunk, w->n_inner, w->state);
@@ -208,7 +210,9 @@ static void backward_head(replay_head *w, const replay *run, int64_t b, int64_t 
     for (int64_t chunk = 0; chunk < w->chunks; chunk++)
         gka_replay_gradients(w, chunk, run->of == GKA_OF_O, dq, dk, dv, dg);
     store(problem, b, h, D, w->p, run->to->p);
-    store(problem, b, h, D, run->of == GKA_OF_O ? dq : w->p, run->to->dq);
+    for (int64_t i = 0; run->of == GKA_OF_X && i < T * D; i++)
+        dq[i] = low(w->p[i]);
+    store(problem, b, h, D, dq, run->to->dq);
     store(problem, b, h, 1, dg, run->to->dg);
     if (run->of == GKA_OF_O)
         store(problem, b, h, 1, dalpha, run->to->dalpha);
@@ -244,9 +248,13 @@ static void sum_groups(const gka_problem *problem, const float *by_head, double 
                 }
 }
 
-gka_status gka_replay_check(const gka_problem *problem, gka_form form, gka_error *error) {
+gka_status gka_replay_check(const gka_problem *problem, gka_form form, bool accurate,
+                            gka_error *error) {
     if (form != GKA_TWO_TERM && form != GKA_THREE_TERM)
-        return gka_fail(error, GKA_UNSUPPORTED, "gka-cuda has no form %s", gka_form_name(form));
+        return gka_fail(error, GKA_UNSUPPORTED, "cuda has no form %s", gka_form_name(form));
+    if (accurate && form != GKA_TWO_TERM)
+        return gka_fail(error, GKA_UNSUPPORTED, "cuda/accurate has no form %s",
+                        gka_form_name(form));
     const gka_view *const views[] = {&problem->q,     &problem->k,    &problem->v,
                                      &problem->alpha, &problem->dout, &problem->dx};
     const gka_status folded = gka_problem_check_folded(problem, error);
@@ -269,7 +277,7 @@ gka_status gka_replay_check(const gka_problem *problem, gka_form form, gka_error
 }
 
 static gka_status run_all(replay *run, gka_error *error) {
-    gka_status status = gka_replay_check(run->problem, run->form, error);
+    gka_status status = gka_replay_check(run->problem, run->form, run->accurate, error);
     if (status != GKA_OK)
         return status;
     const gka_problem *const problem = run->problem;
@@ -295,17 +303,18 @@ static gka_status run_all(replay *run, gka_error *error) {
     return status;
 }
 
-gka_status gka_replay_forward(const gka_problem *problem, gka_form form, gka_outputs *out,
-                              gka_error *error) {
-    replay run = {.problem = problem, .form = form, .out = out};
+gka_status gka_replay_forward(const gka_problem *problem, gka_form form, bool accurate,
+                              gka_outputs *out, gka_error *error) {
+    replay run = {.problem = problem, .form = form, .accurate = accurate, .out = out};
     return run_all(&run, error);
 }
 
-gka_status gka_replay_backward(const gka_problem *problem, gka_form form, gka_of of,
+gka_status gka_replay_backward(const gka_problem *problem, gka_form form, bool accurate, gka_of of,
                                const double *x, const double *fro, gka_outputs *out,
                                gka_error *error) {
     replay run = {.problem = problem,
                   .form = form,
+                  .accurate = accurate,
                   .out = out,
                   .to = &out->gradient[of],
                   .of = of,

@@ -7,23 +7,51 @@
 
 #include "arith/pinned.h"
 
-/* c[m,n] += a b on the tensor core; the element (i, j) of an operand stands at i * row + j *
- * column. */
-void gka_replay_product(replay_head *w, int64_t m, int64_t n, int64_t k, const float *a,
-                        int64_t a_row, int64_t a_column, const float *b, int64_t b_row,
-                        int64_t b_column, float *c) {
-    for (int64_t i = 0; i < m; i++)
-        for (int64_t j = 0; j < k; j++)
-            w->da[i * k + j] = a[i * a_row + j * a_column];
-    for (int64_t i = 0; i < k; i++)
-        for (int64_t j = 0; j < n; j++)
-            w->db[i * n + j] = b[i * b_row + j * b_column];
+/* A part of an operand [rows, columns], dense. */
+static void unpack(int64_t rows, int64_t columns, operand x, double *to) {
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t j = 0; j < columns; j++) {
+            const float v = x.at[i * x.row + j * x.column], high = low(v);
+            to[i * columns + j] = x.part == HIGH ? high : v - high;
+        }
+}
+
+void gka_replay_product(replay_head *w, int64_t m, int64_t n, int64_t k, operand a, operand b,
+                        float *c) {
+    unpack(m, k, a, w->da);
+    unpack(k, n, b, w->db);
     for (int64_t i = 0; i < m * n; i++)
         w->dc[i] = c[i];
     gka_mma(w->device, GKA_MMA_BF16, m, n, k, (gka_matrix){w->da, k, 1}, (gka_matrix){w->db, n, 1},
             w->dc, n, w->packed);
     for (int64_t i = 0; i < m * n; i++)
         c[i] = (float)w->dc[i];
+}
+
+static operand low_part(operand x) {
+    x.part = LOW;
+    return x;
+}
+
+void gka_replay_product_left(replay_head *w, int64_t m, int64_t n, int64_t k, operand a, operand b,
+                             float *c) {
+    if (w->accurate)
+        gka_replay_product(w, m, n, k, low_part(a), b, c);
+    gka_replay_product(w, m, n, k, a, b, c);
+}
+
+void gka_replay_product_right(replay_head *w, int64_t m, int64_t n, int64_t k, operand a, operand b,
+                              float *c) {
+    if (w->accurate)
+        gka_replay_product(w, m, n, k, a, low_part(b), c);
+    gka_replay_product(w, m, n, k, a, b, c);
+}
+
+void gka_replay_product_both(replay_head *w, int64_t m, int64_t n, int64_t k, operand a, operand b,
+                             float *c) {
+    if (w->accurate)
+        gka_replay_product(w, m, n, k, a, low_part(b), c);
+    gka_replay_product_left(w, m, n, k, a, b, c);
 }
 
 /* sum_i a_i b_i over a row of D in the order of a tile's threads, then column groups in order. */
@@ -72,42 +100,49 @@ void gka_replay_tile(const replay_head *w, const float *from, int64_t chunk, flo
     zero(to + n * w->D, (C - n) * w->D);
 }
 
-/* score = bf16((left right^T) . M), or . M^T. */
-void gka_replay_masked_scores(replay_head *w, const float *left, const float *right,
-                              bool transposed) {
-    zero(w->score, SQUARE);
-    gka_replay_product(w, C, C, w->D, left, w->D, 1, right, 1, w->D, w->score);
+/* score = bf16(score . M), or . M^T. */
+void gka_replay_mask(replay_head *w, bool transposed) {
     for (int64_t i = 0; i < C; i++)
         for (int64_t j = 0; j < C; j++)
             w->score[i * C + j] =
                 low(w->score[i * C + j] * w->mask[transposed ? j * C + i : i * C + j]);
 }
 
-/* c = exp(G) (y S) + bf16((y K^T) . M) right */
+void gka_replay_scores(replay_head *w, const float *left, const float *right, bool transposed) {
+    zero(w->score, SQUARE);
+    gka_replay_product(w, C, C, w->D, by_rows(w, left), by_columns(w, right), w->score);
+    gka_replay_mask(w, transposed);
+}
+
+/* c = exp(G) (y S) + bf16((y K^T) . M) right; y in one part. */
 void gka_replay_apply(replay_head *w, const float *y, const float *S, const float *k,
                       const float *right) {
     const int64_t D = w->D;
-    gka_replay_masked_scores(w, y, k, false);
+    gka_replay_scores(w, y, k, false);
     zero(w->c, C * D);
-    gka_replay_product(w, C, D, D, y, D, 1, S, D, 1, w->c);
-    for (int64_t t = 0; t < C; t++)
-        for (int64_t i = 0; i < D; i++)
-            w->c[t * D + i] = w->c[t * D + i] * w->eg[t];
-    gka_replay_product(w, C, D, C, w->score, C, 1, right, D, 1, w->c);
+    gka_replay_product(w, C, D, D, by_rows(w, y), by_rows(w, S), w->c);
+    gka_replay_decay_rows(w, w->c);
+    gka_replay_product(w, C, D, C, by_scores(w), by_rows(w, right), w->c);
 }
 
-/* q' = bf16(fma(alpha, x - q, q)) of a chunk's tokens. */
+/* Row t times exp(G_t). */
+void gka_replay_decay_rows(const replay_head *w, float *c) {
+    for (int64_t i = 0; i < C * w->D; i++)
+        c[i] = c[i] * w->eg[i / w->D];
+}
+
+/* q' = fma(alpha, x - q, q) of a chunk's tokens, kept. */
 void gka_replay_mix(const replay_head *w, int64_t chunk, float *to) {
     const int64_t D = w->D, n = rows_of(w, chunk), first = chunk * C;
     zero(to, C * D);
     for (int64_t t = 0; t < n; t++)
         for (int64_t i = 0; i < D; i++) {
             const float q = w->q[(first + t) * D + i], x = w->x[(first + t) * D + i];
-            to[t * D + i] = low(fmaf(w->alpha[first + t], x - q, q));
+            to[t * D + i] = kept(w, fmaf(w->alpha[first + t], x - q, q));
         }
 }
 
-void gka_replay_snapshot(const replay_head *w, const float *S, float *to) {
+void gka_replay_snapshot(const replay_head *w, bool of_h, const float *S, float *to) {
     for (int64_t i = 0; i < w->D * w->D; i++)
-        to[i] = low(S[i]);
+        to[i] = of_h ? low(S[i]) : kept(w, S[i]);
 }

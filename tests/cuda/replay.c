@@ -3,9 +3,10 @@
  *   cuda_replay [CASES [FOLDER]]
  *
  * Runs CASES cases (default 24) over all generators, gates, shapes, ragged ends, grouped heads and
- * both forms on the GPU and on the CPU and counts differing elements; prints one line per case and
- * a total. With FOLDER, keeps the inputs and the GPU's outputs of the small cases there as
- * safetensors, for the test that needs no GPU. Exit 1 on any difference.
+ * both forms on the GPU and on the CPU, and as many with the accurate kernels, and counts differing
+ * elements; prints one line per case and a total for each. With FOLDER, keeps the inputs and the
+ * GPU's outputs of the small cases there as safetensors, for the test that needs no GPU. Exit 1 on
+ * any difference.
  */
 #include "gka/replay.h"
 #include "gka/cuda.h"
@@ -28,7 +29,7 @@ static void cuda(cudaError_t code, const char *what) {
         die(what, cudaGetErrorString(code));
 }
 
-enum { OUTPUTS = 19 };
+enum { OUTPUTS = 20 };
 
 /* One output: where it lies on the device and on the host, and the replay's values. */
 typedef struct output {
@@ -61,6 +62,7 @@ static output *add(outputs *o, const char *name, gka_dtype dtype, int rank, int6
     return item;
 }
 
+static char device_name[288];
 static int64_t nans; /* elements that are NaN on both sides */
 
 static int64_t compare(outputs *o) {
@@ -124,7 +126,7 @@ static void *upload(const gka_view *view) {
 }
 
 static void keep(const char *folder, int number, const gka_problem *problem, gka_form form,
-                 outputs *o) {
+                 bool accurate, outputs *o) {
     gka_tensor tensors[10 + OUTPUTS];
     size_t n = gka_problem_tensors(problem, tensors);
     for (int i = 0; i < o->count; i++) {
@@ -136,13 +138,15 @@ static void keep(const char *folder, int number, const gka_problem *problem, gka
         memcpy(t->shape, o->item[i].shape, sizeof o->item[i].shape);
     }
     char path[512], ratio[40], scale[40], iterations[16];
-    (void)snprintf(path, sizeof path, "%s/case%03d.safetensors", folder, number);
+    (void)snprintf(path, sizeof path, "%s/%s%03d.safetensors", folder,
+                   accurate ? "accurate" : "case", number);
     (void)snprintf(ratio, sizeof ratio, "%.17g", problem->ridge_ratio);
     (void)snprintf(scale, sizeof scale, "%.17g", problem->scale);
     (void)snprintf(iterations, sizeof iterations, "%d", problem->num_iter);
     const gka_text_pair pairs[] = {
         {"ridge_ratio", ratio}, {"num_iter", iterations},      {"chunk_size", "64"},
-        {"scale", scale},       {"form", gka_form_name(form)}, {"source", "src/cuda on an H100"}};
+        {"scale", scale},       {"form", gka_form_name(form)}, {"accurate", accurate ? "1" : "0"},
+        {"source", device_name}};
     gka_error error = {0};
     if (gka_file_write(path, tensors, n, pairs, sizeof pairs / sizeof *pairs, &error) != GKA_OK)
         die(path, error.text);
@@ -152,14 +156,16 @@ static void keep(const char *folder, int number, const gka_problem *problem, gka
 typedef struct kernel_case {
     gka_generator spec;
     gka_form form;
+    bool accurate;
     gka_problem p;
     gka_cuda_layer layer;
     gka_cuda_gradient of_x, of_o;
     outputs o;
     gka_outputs replayed;
+    double *x_low;
 } kernel_case;
 
-static void draw(int number, kernel_case *c) {
+static void draw(int number, bool accurate, kernel_case *c) {
     static const struct {
         int64_t B, T, H, G, D;
         double a;
@@ -169,7 +175,8 @@ static void draw(int number, kernel_case *c) {
                   {2, 333, 8, 8, 64, .1, 15},   {1, 2048, 8, 2, 128, .02, 30},
                   {1, 1, 2, 2, 128, .02, 30},   {1, 64, 2, 2, 64, .02, 5}};
     const int shape = number % (int)(sizeof shapes / sizeof *shapes);
-    *c = (kernel_case){.form = number / 8 % 2 == 0 ? GKA_TWO_TERM : GKA_THREE_TERM,
+    *c = (kernel_case){.form = accurate || number / 8 % 2 == 0 ? GKA_TWO_TERM : GKA_THREE_TERM,
+                       .accurate = accurate,
                        .spec = {.keys = (gka_keys)(number % 5),
                                 .gate = (gka_gate)(number / 3 % 4),
                                 .B = shapes[shape].B,
@@ -202,6 +209,7 @@ static void upload_inputs(kernel_case *c) {
                                 .scale = p->scale,
                                 .num_iter = p->num_iter,
                                 .form = c->form,
+                                .accurate = c->accurate,
                                 .q = upload(&p->q),
                                 .k = upload(&p->k),
                                 .v = upload(&p->v),
@@ -226,6 +234,8 @@ static void place_outputs(kernel_case *c) {
     const bool gated = c->p.g.data != NULL;
     gka_outputs *const r = &c->replayed;
     BOTH(c->layer.x, r->x, "x", GKA_BF16, 4, B, T, H, D);
+    if (c->accurate)
+        BOTH(c->layer.x_low, c->x_low, "x_low", GKA_BF16, 4, B, T, H, D);
     BOTH(c->layer.fro, r->fro, "fro", GKA_F32, 3, B, T, H, 1);
     BOTH(c->layer.o, r->o, "o", GKA_BF16, 4, B, T, H, D);
     BOTH(c->layer.h_final, r->h_final, "h_final", GKA_F32, 4, B, H, D, D);
@@ -253,8 +263,9 @@ static void run_kernels(kernel_case *c) {
     size = size > more ? size : more;
     void *workspace = NULL;
     cuda(cudaMalloc(&workspace, size), "workspace");
-    gka_status status = c->p.T == 1 ? gka_cuda_decode(&c->layer, NULL, &error)
-                                    : gka_cuda_forward(&c->layer, workspace, size, NULL, &error);
+    gka_status status = c->p.T == 1 && !c->accurate
+                            ? gka_cuda_decode(&c->layer, NULL, &error)
+                            : gka_cuda_forward(&c->layer, workspace, size, NULL, &error);
     if (status == GKA_OK)
         status = gka_cuda_backward(&c->layer, &c->of_x, workspace, size, NULL, &error);
     if (status == GKA_OK)
@@ -271,14 +282,21 @@ static void run_replay(kernel_case *c) {
                        dout = {.layer = r->layer};
     forward.solve = dout.solve;
     forward.layer = dx.layer;
-    gka_status status = c->p.T == 1 ? gka_replay_decode(&c->p, &forward, &error)
-                                    : gka_replay_forward(&c->p, c->form, &forward, &error);
+    const bool decode = c->p.T == 1 && !c->accurate;
+    gka_status status = decode ? gka_replay_decode(&c->p, &forward, &error)
+                               : gka_replay_forward(&c->p, c->form, c->accurate, &forward, &error);
     if (status == GKA_OK)
-        status = gka_replay_backward(&c->p, c->form, GKA_OF_X, r->x, r->fro, &dx, &error);
+        status =
+            gka_replay_backward(&c->p, c->form, c->accurate, GKA_OF_X, r->x, r->fro, &dx, &error);
     if (status == GKA_OK)
-        status = gka_replay_backward(&c->p, c->form, GKA_OF_O, r->x, r->fro, &dout, &error);
+        status =
+            gka_replay_backward(&c->p, c->form, c->accurate, GKA_OF_O, r->x, r->fro, &dout, &error);
     if (status != GKA_OK)
         die("replay", error.text);
+    const int64_t count = c->p.B * c->p.T * c->p.H * c->p.D;
+    for (int64_t i = 0; c->accurate && i < count; i++)
+        c->x_low[i] =
+            r->x[i] - gka_round(gka_format_of_dtype(GKA_BF16), GKA_NEAREST_EVEN, r->x[i], 0);
 }
 
 static void drop(kernel_case *c) {
@@ -291,19 +309,13 @@ static void drop(kernel_case *c) {
     gka_problem_free(&c->p);
 }
 
-int main(int argc, char **argv) {
-    const int cases = argc > 1 ? atoi(argv[1]) : 24;
-    const char *const folder = argc > 2 ? argv[2] : NULL;
-    int device = 0;
-    struct cudaDeviceProp properties;
-    cuda(cudaGetDevice(&device), "device");
-    cuda(cudaGetDeviceProperties(&properties, device), "device");
-    printf("%s, compute capability %d.%d\n", properties.name, properties.major, properties.minor);
-
+/* CASES cases of the fast or of the accurate kernels; what differs. */
+static int64_t run_cases(int cases, bool accurate, const char *folder) {
     int64_t elements = 0, differing = 0;
+    nans = 0;
     for (int number = 0; number < cases; number++) {
         kernel_case c;
-        draw(number, &c);
+        draw(number, accurate, &c);
         upload_inputs(&c);
         place_outputs(&c);
         run_kernels(&c);
@@ -316,17 +328,32 @@ int main(int argc, char **argv) {
         printf("%3d  %-8s %-8s %-10s B %lld T %-5lld H %lld G %lld D %-3lld a %-5g r %-2d  %9lld "
                "elements, %lld differ\n",
                number, gka_keys_name(c.spec.keys), gka_gate_name(c.spec.gate),
-               gka_form_name(c.form), (long long)p->B, (long long)p->T, (long long)p->H,
-               (long long)p->G, (long long)p->D, p->ridge_ratio, p->num_iter, (long long)count,
-               (long long)here);
+               accurate ? "accurate" : gka_form_name(c.form), (long long)p->B, (long long)p->T,
+               (long long)p->H, (long long)p->G, (long long)p->D, p->ridge_ratio, p->num_iter,
+               (long long)count, (long long)here);
         fflush(stdout);
         elements += count;
         differing += here;
         if (folder != NULL && number < 24 && count < 150000)
-            keep(folder, number, p, c.form, &c.o);
+            keep(folder, number, p, c.form, accurate, &c.o);
         drop(&c);
     }
-    printf("%d cases, %lld elements (%lld NaN on both sides), %lld differ\n", cases,
-           (long long)elements, (long long)nans, (long long)differing);
-    return differing != 0;
+    printf("%s: %d cases, %lld elements (%lld NaN on both sides), %lld differ\n",
+           accurate ? "accurate" : "fast", cases, (long long)elements, (long long)nans,
+           (long long)differing);
+    return differing;
+}
+
+int main(int argc, char **argv) {
+    const int cases = argc > 1 ? atoi(argv[1]) : 24;
+    const char *const folder = argc > 2 ? argv[2] : NULL;
+    int device = 0;
+    struct cudaDeviceProp properties;
+    cuda(cudaGetDevice(&device), "device");
+    cuda(cudaGetDeviceProperties(&properties, device), "device");
+    printf("%s, compute capability %d.%d\n", properties.name, properties.major, properties.minor);
+
+    (void)snprintf(device_name, sizeof device_name, "src/cuda on %s", properties.name);
+    const int64_t fast = run_cases(cases, false, folder);
+    return fast + run_cases(cases, true, folder) == 0 ? 0 : 1;
 }

@@ -56,6 +56,8 @@ static void replay_file(const char *path) {
         gka_problem_from_file(file, &p, NULL, &error) != GKA_OK)
         fail_msg("%s", error.text);
     const int form = gka_form_find(gka_file_metadata(file, "form"));
+    const char *const setting = gka_file_metadata(file, "accurate");
+    const bool accurate = setting != NULL && strcmp(setting, "1") == 0;
     assert_true(form >= 0);
     const size_t rows = (size_t)(p.B * p.T * p.H), states = (size_t)(p.B * p.H * p.D * p.D);
     double *x, *fro, *o, *h_final, *u_final, *dq, *dk, *dv, *dalpha, *dg, *dh0;
@@ -68,20 +70,27 @@ static void replay_file(const char *path) {
         *square[i] = gka_alloc(states, sizeof(double));
     }
     gka_outputs forward = {.x = x, .fro = fro, .o = o, .h_final = h_final, .u_final = u_final};
-    const gka_status status = p.T == 1 ? gka_replay_decode(&p, &forward, &error)
-                                       : gka_replay_forward(&p, (gka_form)form, &forward, &error);
+    const gka_status status =
+        p.T == 1 && !accurate ? gka_replay_decode(&p, &forward, &error)
+                              : gka_replay_forward(&p, (gka_form)form, accurate, &forward, &error);
     assert_int_equal(status, GKA_OK);
     const stored outputs[] = {
         {"x", &x}, {"fro", &fro}, {"o", &o}, {"h_final", &h_final}, {"u_final", &u_final}};
     for (size_t i = 0; i < sizeof outputs / sizeof *outputs; i++)
         check_tensor(file, outputs[i].name, *outputs[i].array);
+    double *const low = gka_alloc(rows * (size_t)p.D, sizeof *low);
+    assert_non_null(low);
+    for (size_t i = 0; i < rows * (size_t)p.D; i++)
+        low[i] = x[i] - gka_round(gka_format_of_dtype(GKA_BF16), GKA_NEAREST_EVEN, x[i], 0);
+    check_tensor(file, "x_low", low);
+    gka_free(low);
     for (int layer = 0; layer < 2; layer++) {
         const gka_of of = layer == 1 ? GKA_OF_O : GKA_OF_X;
         gka_outputs back = {0};
         back.gradient[of] =
             (gka_gradients){.dq = dq, .dk = dk, .dv = dv, .dalpha = dalpha, .dg = dg, .dh0 = dh0};
-        assert_int_equal(gka_replay_backward(&p, (gka_form)form, of, x, fro, &back, &error),
-                         GKA_OK);
+        assert_int_equal(
+            gka_replay_backward(&p, (gka_form)form, accurate, of, x, fro, &back, &error), GKA_OK);
         const stored gradients[] = {{"dq", &dq},   {"dk", &dk}, {"dg", &dg},
                                     {"dh0", &dh0}, {"dv", &dv}, {"dalpha", &dalpha}};
         for (size_t i = 0; i < (layer == 1 ? 6 : 4); i++) {

@@ -223,7 +223,7 @@ static void test_refused(void **state) {
         assert_int_equal(gka_chunk_forward(&r.problem, &profile, &out, NULL, NULL, &error),
                          GKA_BAD_ARGUMENT);
         assert_non_null(strstr(error.text, what));
-        assert_int_equal(gka_replay_forward(&r.problem, GKA_TWO_TERM, &out, &error),
+        assert_int_equal(gka_replay_forward(&r.problem, GKA_TWO_TERM, false, &out, &error),
                          GKA_BAD_ARGUMENT);
         gka_layer_options options = {0};
         gka_outputs layer = {0};

@@ -117,7 +117,7 @@ static void test_refused(void **state) {
         {"h100/all.num_warps=3", "expected 1, 2, 4 or 8"},
         {"h100/outputs.num_warps=4", "before .num_warps"},
         {"h100/solve.num_stages=2", "after '.'"},
-        {"cuda/cg", "cuda/cg: three-term, two-term or decode"},
+        {"cuda/cg", "cuda/cg: three-term, two-term, accurate or decode"},
         {"tokens", "no kernel 'tokens'"},
         {"tokens/fp33", "tokens/fp33: an arithmetic"},
     };
