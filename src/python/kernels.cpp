@@ -306,8 +306,6 @@ void bind_kernels(nb::module_ &m) {
           nb::arg("progress").none());
     m.def("attribute", &attribute, nb::arg("kernel"), nb::arg("tensors"), nb::arg("metadata"),
           nb::arg("heads_first"), nb::arg("outputs"), nb::arg("progress").none());
-    m.def("takes_given",
-          [](const std::string &name) { return kernel_named(name).engine == GKA_ENGINE_CHUNKS; });
     m.def("kernel_words", [] {
         std::vector<std::string> words;
         for (size_t i = 0; gka_kernel_word(i) != nullptr; i++)

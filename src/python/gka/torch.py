@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 
-from . import _gka
 from ._api import _run
 from ._problem import Problem
 
@@ -16,27 +15,20 @@ class _Layer(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, kernel: str, parameters: dict[str, Any], *tensors: torch.Tensor | None) -> torch.Tensor:
         problem = Problem(**dict(zip(_INPUTS, tensors)), **parameters)  # type: ignore[arg-type]
-        # x and f are kept for the backward pass of a profile, which else would compute them again.
-        kept = _gka.takes_given(kernel) and any(ctx.needs_input_grad)
-        out = _run(kernel, problem, ("x", "fro", "o") if kept else ("o",), ["o"], None, None)
         ctx.kernel, ctx.parameters = kernel, parameters
         ctx.there = [tensor is not None for tensor in tensors]
-        ctx.save_for_backward(*(tensor for tensor in tensors if tensor is not None), *((out["x"], out["fro"]) if kept else ()))
-        return out["o"]
+        ctx.save_for_backward(*(tensor for tensor in tensors if tensor is not None))
+        return _run(kernel, problem, ["o"], True, None, None)["o"]  # type: ignore[no-any-return]
 
     @staticmethod
-    def backward(ctx: Any, do: torch.Tensor) -> tuple[Any, ...]:  # type: ignore[override]
-        saved = list(ctx.saved_tensors)
-        tensors = [saved.pop(0) if there else None for there in ctx.there]
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, do: torch.Tensor) -> tuple[Any, ...]:
+        saved = iter(ctx.saved_tensors)
+        tensors = [next(saved) if there else None for there in ctx.there]
         problem = Problem(**dict(zip(_INPUTS, tensors)), do=do, **ctx.parameters)  # type: ignore[arg-type]
-        given = None
-        if saved:  # a problem takes its upstream tensors as [B,T,H,..]
-            swap = ctx.parameters.get("layout") == "bhtd"
-            given = {name: one.transpose(1, 2) if swap else one for name, one in zip(("x", "fro"), saved)}
         wanted = [name for name, needed in zip(_INPUTS, ctx.needs_input_grad[2:]) if needed]
-        out = _run(ctx.kernel, problem, [f"layer.d{name}" for name in wanted], True, given, None)
-        grads = {name: out[f"layer.d{name}"] for name in wanted}
-        return None, None, *(grads[name].to(tensor.dtype) if name in grads and tensor is not None else None
+        out = _run(ctx.kernel, problem, [f"layer.d{name}" for name in wanted], True, None, None)
+        return None, None, *(out[f"layer.d{name}"].to(tensor.dtype) if name in wanted and tensor is not None else None
                              for name, tensor in zip(_INPUTS, tensors))
 
 
