@@ -182,9 +182,9 @@ static nb::dict solve(nb::object h, nb::object q, const std::string &method,
     policy.seed = seed;
     check(gka_policy_check(&policy, &error), error);
     if (iterations >= 0)
-        solver.iterations = iterations;
+        solver.num_iter = iterations;
     const Owned H = doubles_of(ht), Q = doubles_of(qt);
-    const size_t n = static_cast<size_t>(D), points = static_cast<size_t>(solver.iterations) + 2;
+    const size_t n = static_cast<size_t>(D), points = static_cast<size_t>(solver.num_iter) + 2;
     const Owned stored(static_cast<double *>(room_for(n * n + n, sizeof(double))));
     Owned x(static_cast<double *>(room_for(n, sizeof(double))));
     const size_t bytes = gka_solve_workspace(&solver, 1, D);
