@@ -26,12 +26,12 @@ typedef struct gka_cuda_layer {
     int64_t B, T, H, G, D;     /* D 64 or 128; H a multiple of G */
     double ridge_ratio, scale; /* used as binary32 */
     int num_iter;
-    gka_form form;     /* two-term (consistent rounding, NUMERICS 3), or three-term as released */
-    int accurate;      /* 0; or 1: two bf16 parts where the solve's result is used again (two-term) */
-    const void *q;     /* bf16 [B,T,H,D] */
-    const void *k, *v; /* bf16 [B,T,G,D]; v NULL: the solve alone */
-    const void *alpha; /* bf16 [B,T,H]; NULL: 1 */
-    const float *g;    /* [B,T,H], natural log, finite, <= 0; NULL: ungated */
+    gka_form form; /* two-term (consistent rounding, NUMERICS 3), or three-term as released */
+    int accurate;  /* 0; or 1: two bf16 parts where the solve's result is used again (two-term) */
+    const void *q; /* bf16 [B,T,H,D] */
+    const void *k, *v;    /* bf16 [B,T,G,D]; v NULL: the solve alone */
+    const void *alpha;    /* bf16 [B,T,H]; NULL: 1 */
+    const float *g;       /* [B,T,H], natural log, finite, <= 0; NULL: ungated */
     const float *h0, *u0; /* [B,H,D,D]; NULL: 0 */
     /* outputs; NULL: not wanted, except x and fro */
     void *x;                  /* bf16 [B,T,H,D] */

@@ -139,6 +139,10 @@ GKA_API gka_status gka_golden_spec_set(gka_golden_spec *spec, const char *key, c
 /* Sets the keys of a JSON object. */
 GKA_API gka_status gka_golden_spec_read(gka_golden_spec *spec, const char *json, gka_error *error);
 
+/* The generator of a spec's problem, with T, G, V, scale, alpha and gate as they follow from the
+ * other keys; of packed sequences the caller adds the bounds. */
+GKA_API gka_generator gka_golden_generator(const gka_golden_spec *spec);
+
 /* Goldens of one head and more than 16384 tokens (whole layer, certified, no lo) are streamed:
  * window by window of some 2048 tokens, in memory that does not grow with their number (but for one
  * byte a token while the forward pass is certified). Inputs that are made up, results and states

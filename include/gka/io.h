@@ -83,6 +83,11 @@ GKA_API void gka_store_doubles(void *bytes, size_t count, const double *values);
 
 typedef struct gka_file gka_file;
 
+/* An entry of the metadata. */
+typedef struct gka_text_pair {
+    const char *key, *value;
+} gka_text_pair;
+
 /* Maps a safetensors file and checks all of its header: lengths, JSON, names, dtypes, shapes,
  * offsets (in range, no overlap, no gap). GKA_IO or GKA_BAD_FILE with a line naming the file, the
  * tensor and what was expected. The data are paged in as they are read, so a file larger than
@@ -92,6 +97,12 @@ GKA_API gka_status gka_file_open(const char *path, gka_file **file, gka_error *e
 /* The same over bytes in memory, which must outlive the gka_file; name stands in messages. */
 GKA_API gka_status gka_file_from_memory(const char *name, const void *bytes, size_t size,
                                         gka_file **file, gka_error *error);
+/* The same of tensors that lie in memory anyhow, and metadata, for whatever takes a file: their
+ * data are not copied and must outlive the gka_file; names and texts are. Tensors stay in their
+ * order. GKA_BAD_ARGUMENT for two of one name, a negative extent or a rank above GKA_MAX_RANK. */
+GKA_API gka_status gka_file_from_tensors(const char *name, const gka_tensor *tensors, size_t count,
+                                         const gka_text_pair *metadata, size_t pair_count,
+                                         gka_file **file, gka_error *error);
 /* Whatever was read from the file, tensors and texts, ends with it. file may be NULL, which is also
  * what both leave in *file when they fail. */
 GKA_API void gka_file_close(gka_file *file);
@@ -128,13 +139,9 @@ GKA_API const gka_tensor *gka_file_find(const gka_file *file, const char *name);
 /* The text of a metadata entry, or the JSON of what is no text; NULL when absent. */
 GKA_API const char *gka_file_metadata(const gka_file *file, const char *key);
 /* Entry i of the metadata in the file's order; NULL past the last. */
-GKA_API const struct gka_text_pair *gka_file_pair(const gka_file *file, size_t i);
+GKA_API const gka_text_pair *gka_file_pair(const gka_file *file, size_t i);
 
 /* ---- 3 writing ----------------------------------------------------------------------------- */
-
-typedef struct gka_text_pair {
-    const char *key, *value;
-} gka_text_pair;
 
 typedef struct gka_writer gka_writer;
 

@@ -1,6 +1,7 @@
 /* against.c - gka judge, and gka verify --against: a candidate judged by a golden, or a folder of
  * candidates by a suite; tables, JSON, JUnit. */
 #include "cli/against.h"
+#include "cli/verdict.h"
 #include "gka/format.h"
 
 #include <inttypes.h>
@@ -428,6 +429,43 @@ static int judge_file(request *r, const gka_file *golden, const char *path, gka_
     return code;
 }
 
+static int print_verdict(const request *r, const gka_file *file, const gka_golden_verdict *v) {
+    int code = print_errors(r, v);
+    fputc('\n', r->c->out);
+    if (code == CLI_GOOD)
+        code = print_words(r->c, v);
+    fputc('\n', r->c->out);
+    print_notes(r, file, v);
+    return code;
+}
+
+gka_status cli_verdict_texts(const gka_file *candidate, const gka_file *golden,
+                             const gka_golden_options *options, const gka_golden_verdict *verdict,
+                             char **text, char **json, gka_error *error) {
+    size_t size = 0, json_size = 0;
+    FILE *const out = open_memstream(text, &size), *const figures =
+                                                       open_memstream(json, &json_size);
+    cli c = {.name = "judge", .out = out, .err = out};
+    request r = {.c = &c, .how = *options, .list = json_array(), .good = true};
+    bool good = out != NULL && figures != NULL && r.list != NULL;
+    if (good && print_verdict(&r, candidate, verdict) == CLI_GOOD)
+        add_json(&r, gka_file_path(candidate), gka_file_path(golden), verdict);
+    good =
+        good && r.good &&
+        json_dumpf(json_array_get(r.list, 0), figures, JSON_COMPACT | JSON_REAL_PRECISION(17)) == 0;
+    json_decref(r.list);
+    good = (out == NULL || fclose(out) == 0) && good;
+    good = (figures == NULL || fclose(figures) == 0) && good;
+    if (good)
+        return GKA_OK;
+    if (out != NULL)
+        free(*text);
+    if (figures != NULL)
+        free(*json);
+    *text = *json = NULL;
+    return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory for the text of a verdict");
+}
+
 static int judge_one(request *r, const gka_file *golden, const char *path) {
     cli *const c = r->c;
     gka_file *file = NULL;
@@ -437,12 +475,7 @@ static int judge_one(request *r, const gka_file *golden, const char *path) {
     r->judged += v.judged;
     if (code == CLI_GOOD && !cli_json_takes_stdout(&r->json)) {
         cli_say(c->out, "%s against %s\n\n", path, r->options->golden);
-        code = print_errors(r, &v);
-        fputc('\n', c->out);
-        if (code == CLI_GOOD)
-            code = print_words(c, &v);
-        fputc('\n', c->out);
-        print_notes(r, file, &v);
+        code = print_verdict(r, file, &v);
     }
     gka_golden_verdict_free(&v);
     gka_file_close(file);

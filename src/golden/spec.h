@@ -6,9 +6,6 @@
 
 #include <jansson.h>
 
-/* The generator with T, G, V, scale, alpha and gate as they follow from the other keys. */
-gka_generator gka_golden_generator(const gka_golden_spec *spec);
-
 /* What a stage is handed (bits of gka_given): `given`, or where that is 0 what it has by default.
  */
 unsigned gka_golden_stage_given(gka_golden_stage stage, unsigned given);

@@ -591,6 +591,64 @@ gka_status gka_file_from_memory(const char *name, const void *bytes, size_t size
     return GKA_OK;
 }
 
+static gka_status check_tensor(const gka_file *file, size_t i, gka_error *error) {
+    const gka_tensor *const tensor = &file->tensors[i];
+    for (size_t j = 0; j < i; j++)
+        if (strcmp(file->tensors[j].name, tensor->name) == 0)
+            return gka_fail(error, GKA_BAD_ARGUMENT, "%s: tensor '%s' is there twice", file->path,
+                            tensor->name);
+    if (tensor->rank < 0 || tensor->rank > GKA_MAX_RANK)
+        return gka_fail(error, GKA_BAD_ARGUMENT,
+                        "%s: tensor '%s' has %d axes; at most %d were expected", file->path,
+                        tensor->name, tensor->rank, GKA_MAX_RANK);
+    for (int axis = 0; axis < tensor->rank; axis++)
+        if (tensor->shape[axis] < 0)
+            return gka_fail(error, GKA_BAD_ARGUMENT, "%s: tensor '%s' has a negative extent",
+                            file->path, tensor->name);
+    return GKA_OK;
+}
+
+gka_status gka_file_from_tensors(const char *name, const gka_tensor *tensors, size_t count,
+                                 const gka_text_pair *metadata, size_t pair_count, gka_file **file,
+                                 gka_error *error) {
+    *file = NULL;
+    gka_file *const new = new_file(name, error);
+    if (new == NULL)
+        return GKA_OUT_OF_MEMORY;
+    size_t room = 0;
+    for (size_t i = 0; i < count; i++)
+        room += strlen(tensors[i].name) + 1;
+    for (size_t i = 0; i < pair_count; i++)
+        room += strlen(metadata[i].key) + strlen(metadata[i].value) + 2;
+    new->tensors = gka_alloc(count, sizeof *new->tensors);
+    new->pairs = gka_alloc(pair_count, sizeof *new->pairs);
+    new->text = gka_alloc(room, 1);
+    gka_status status = GKA_OK;
+    if (new->tensors == NULL || new->pairs == NULL || new->text == NULL)
+        status = gka_fail(error, GKA_OUT_OF_MEMORY, "%s: out of memory opening it", name);
+    char *at = new->text;
+    for (size_t i = 0; i < count && status == GKA_OK; i++) {
+        new->tensors[i] = tensors[i];
+        new->tensors[i].name = keep(&at, tensors[i].name);
+        if (tensors[i].data ==
+            NULL) /* without elements; an absent tensor is one that is not here */
+            new->tensors[i].data = new->text;
+        status = check_tensor(new, i, error);
+        new->count++;
+    }
+    for (size_t i = 0; i < pair_count && status == GKA_OK; i++) {
+        new->pairs[i].key = keep(&at, metadata[i].key);
+        new->pairs[i].value = keep(&at, metadata[i].value);
+        new->pair_count++;
+    }
+    if (status != GKA_OK) {
+        gka_file_close(new);
+        return status;
+    }
+    *file = new;
+    return GKA_OK;
+}
+
 void gka_file_close(gka_file *file) {
     if (file == NULL)
         return;

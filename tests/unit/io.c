@@ -47,6 +47,52 @@ static bool exists(const char *path) {
     return lstat(path, &about) == 0;
 }
 
+/* ---- tensors as a file --------------------------------------------------------------------- */
+
+static void test_a_file_of_tensors(void **state) {
+    (void)state;
+    const float x[6] = {1, 2, 3, 4, 5, 6};
+    char name[] = "x";
+    gka_tensor tensors[] = {{.name = name, .dtype = GKA_F32, .rank = 2, .shape = {2, 3}, .data = x},
+                            {.name = "none", .dtype = GKA_F64, .rank = 2, .shape = {0, 3}}};
+    const gka_text_pair pair = {"num_iter", "7"};
+    gka_file *file;
+    gka_error error = {0};
+    assert_int_equal(gka_file_from_tensors("f", tensors, 2, &pair, 1, &file, &error), GKA_OK);
+    name[0] = 'y';                                       /* names are copied, */
+    assert_ptr_equal(gka_file_find(file, "x")->data, x); /* ... data are not */
+    assert_int_equal(gka_file_count(file), 2);
+    assert_non_null(gka_file_find(file, "none")->data);
+    assert_string_equal(gka_file_metadata(file, "num_iter"), "7");
+    assert_null(gka_file_at(x));
+    gka_file_forget(file);
+    gka_file_close(file);
+
+    tensors[1].name = "y";
+    assert_int_equal(gka_file_from_tensors("f", tensors, 2, NULL, 0, &file, &error),
+                     GKA_BAD_ARGUMENT);
+    assert_string_equal(error.text, "f: tensor 'y' is there twice");
+    assert_null(file);
+    tensors[0].shape[1] = -1;
+    assert_int_equal(gka_file_from_tensors("f", tensors, 1, NULL, 0, &file, &error),
+                     GKA_BAD_ARGUMENT);
+    assert_string_equal(error.text, "f: tensor 'y' has a negative extent");
+    tensors[0].rank = GKA_MAX_RANK + 1;
+    assert_int_equal(gka_file_from_tensors("f", tensors, 1, NULL, 0, &file, &error),
+                     GKA_BAD_ARGUMENT);
+    assert_string_equal(error.text, "f: tensor 'y' has 9 axes; at most 8 were expected");
+    tensors[0].rank = 1;
+    tensors[0].shape[0] = 6;
+    const int64_t live = gka_alloc_live();
+    for (int64_t n = 0; n < 5; n++) {
+        gka_alloc_fail_at(n, false);
+        assert_int_equal(gka_file_from_tensors("f", tensors, 1, &pair, 1, &file, &error),
+                         GKA_OUT_OF_MEMORY);
+        assert_int_equal(gka_alloc_live(), live);
+    }
+    gka_alloc_fail_at(-1, false);
+}
+
 /* ---- dtypes -------------------------------------------------------------------------------- */
 
 static void test_dtypes(void **state) {
@@ -985,6 +1031,7 @@ int main(void) {
         cmocka_unit_test(test_spool),
         cmocka_unit_test(test_signal),
         cmocka_unit_test(test_many_outputs),
+        cmocka_unit_test(test_a_file_of_tensors),
         cmocka_unit_test(test_each_allocation_fails),
         cmocka_unit_test(test_each_json_allocation_fails),
     };

@@ -1,0 +1,281 @@
+/* binding.cpp - the extension module: failures, buffers, arrays, signals. */
+#include "binding.h"
+
+#include <atomic>
+#include <csignal>
+#include <ctime>
+
+/* ---- failures ------------------------------------------------------------------------------ */
+
+void fail(gka_status status, const std::string &text) {
+    throw Failure{status, text};
+}
+
+void check(gka_status status, const gka_error &error) {
+    if (status != GKA_OK)
+        fail(status, error.text[0] != '\0' ? error.text : gka_status_text(status));
+}
+
+/* gka._errors chooses the class. */
+static void raise(const Failure &failure) {
+    try {
+        nb::object error = nb::module_::import_("gka._errors")
+                               .attr("make")(static_cast<int>(failure.status), failure.text);
+        PyErr_SetObject(reinterpret_cast<PyObject *>(Py_TYPE(error.ptr())), error.ptr());
+    } catch (nb::python_error &python) {
+        python.restore();
+    }
+}
+
+/* ---- tensors ------------------------------------------------------------------------------- */
+
+gka_dtype dtype_named(const std::string &name) {
+    for (int i = 0; i < GKA_DTYPE_COUNT; i++)
+        if (name == gka_dtype_name(static_cast<gka_dtype>(i)))
+            return static_cast<gka_dtype>(i);
+    fail(GKA_BAD_ARGUMENT, "no dtype '" + name + "'; F64, F32, BF16 or the like was expected");
+}
+
+Buffer::Buffer(nb::handle memory, const char *what, size_t size, bool writable) : held(false) {
+    if (PyObject_GetBuffer(memory.ptr(), &view, writable ? PyBUF_WRITABLE : PyBUF_SIMPLE) != 0)
+        nb::raise_python_error();
+    held = true;
+    if (static_cast<size_t>(view.len) != size) {
+        const std::string line = std::string(what) + ": memory of " + std::to_string(view.len) +
+                                 " bytes; " + std::to_string(size) + " were expected";
+        PyBuffer_Release(&view);
+        held = false;
+        fail(GKA_BAD_ARGUMENT, line);
+    }
+}
+
+Buffer::Buffer(Buffer &&other) noexcept : view(other.view), held(other.held) {
+    other.held = false;
+}
+
+Buffer::~Buffer() {
+    if (held)
+        PyBuffer_Release(&view);
+}
+
+Pairs::Pairs(nb::dict metadata) {
+    for (auto [key, value] : metadata)
+        texts.emplace_back(nb::cast<std::string>(key), nb::cast<std::string>(value));
+    for (const auto &text : texts)
+        pairs.push_back({text.first.c_str(), text.second.c_str()});
+}
+
+Tensors::Tensors(const char *where, nb::list given, nb::dict metadata) {
+    const size_t count = nb::len(given);
+    names.reserve(count);
+    buffers.reserve(count);
+    for (nb::handle one : given) {
+        const auto [name, dtype, shape, memory] =
+            nb::cast<std::tuple<std::string, std::string, std::vector<int64_t>, nb::object>>(one);
+        gka_tensor tensor = {};
+        int64_t bytes;
+        names.push_back(name);
+        tensor.name = names.back().c_str();
+        tensor.dtype = dtype_named(dtype);
+        if (shape.size() > GKA_MAX_RANK)
+            fail(GKA_BAD_ARGUMENT, name + ": " + std::to_string(shape.size()) + " axes; at most " +
+                                       std::to_string(GKA_MAX_RANK) + " were expected");
+        tensor.rank = static_cast<int>(shape.size());
+        for (size_t i = 0; i < shape.size(); i++)
+            tensor.shape[i] = shape[i];
+        int64_t factors[GKA_MAX_RANK + 1] = {static_cast<int64_t>(gka_dtype_size(tensor.dtype))};
+        for (int i = 0; i < tensor.rank; i++)
+            factors[i + 1] = tensor.shape[i];
+        if (!gka_product(tensor.rank + 1, factors, INT64_MAX, &bytes))
+            fail(GKA_BAD_ARGUMENT, name + ": a shape that no memory has");
+        buffers.emplace_back(memory, name.c_str(), static_cast<size_t>(bytes));
+        tensor.data = buffers.back().data();
+        tensors.push_back(tensor);
+    }
+    const Pairs pairs(metadata);
+    gka_error error = {};
+    check(gka_file_from_tensors(where, tensors.data(), tensors.size(), pairs.data(), pairs.size(),
+                                &handle, &error),
+          error);
+}
+
+Tensors::~Tensors() {
+    gka_file_close(handle);
+}
+
+Problem::Problem(const gka_file *file, bool heads_first) {
+    gka_error error = {};
+    gka_selection selection = {};
+    selection.heads_first = heads_first;
+    nb::gil_scoped_release released;
+    check(heads_first ? gka_problem_select(file, &selection, &value, nullptr, &error)
+                      : gka_problem_from_file(file, &value, nullptr, &error),
+          error);
+}
+
+/* ---- arrays -------------------------------------------------------------------------------- */
+
+void *room_for(size_t count, size_t size) {
+    void *const memory = gka_alloc(count, size);
+    if (memory == nullptr)
+        fail(GKA_OUT_OF_MEMORY, "out of memory for a result");
+    return memory;
+}
+
+nb::object array_of(gka_dtype dtype, int rank, const int64_t *shape, void *memory) {
+    using code = nb::dlpack::dtype_code;
+    code kind = code::Float;
+    switch (dtype) {
+    case GKA_BF16:
+    case GKA_F8_E4M3:
+    case GKA_F8_E5M2:
+    case GKA_U64:
+    case GKA_U32:
+    case GKA_U16:
+    case GKA_U8: kind = code::UInt; break;
+    case GKA_I64:
+    case GKA_I32:
+    case GKA_I16:
+    case GKA_I8: kind = code::Int; break;
+    case GKA_BOOL: kind = code::Bool; break;
+    default: break;
+    }
+    nb::capsule owner(memory, [](void *p) noexcept { gka_free(p); });
+    size_t extents[GKA_MAX_RANK];
+    for (int i = 0; i < rank; i++)
+        extents[i] = static_cast<size_t>(shape[i]);
+    nb::dlpack::dtype type;
+    type.code = static_cast<uint8_t>(kind);
+    type.bits = static_cast<uint8_t>(8 * gka_dtype_size(dtype));
+    type.lanes = 1;
+    return nb::cast(
+        nb::ndarray<nb::numpy>(memory, static_cast<size_t>(rank), extents, owner, nullptr, type));
+}
+
+nb::tuple tensor_of(const char *name, gka_dtype dtype, bool stored, int rank, const int64_t *shape,
+                    double *values) {
+    if (!stored || dtype == GKA_F64)
+        return nb::make_tuple(name, "F64", array_of(GKA_F64, rank, shape, values));
+    Owned owned(values);
+    size_t count = 1;
+    for (int i = 0; i < rank; i++)
+        count *= static_cast<size_t>(shape[i]);
+    void *const memory = room_for(count, gka_dtype_size(dtype));
+    gka_store_array(dtype, count, values, memory);
+    return nb::make_tuple(name, gka_dtype_name(dtype), array_of(dtype, rank, shape, memory));
+}
+
+/* ---- signals and progress ------------------------------------------------------------------ */
+
+/* SIGINT goes on to Python's own handler, which remembers it for the interpreter. */
+static std::atomic<int> watches, interrupted;
+static struct sigaction before;
+
+static void on_interrupt(int number, siginfo_t *about, void *context) {
+    interrupted = 1;
+    if (before.sa_flags & SA_SIGINFO)
+        before.sa_sigaction(number, about, context);
+    else if (before.sa_handler != SIG_DFL && before.sa_handler != SIG_IGN)
+        before.sa_handler(number);
+}
+
+/* Where Python does not handle SIGINT (SIG_DFL, SIG_IGN) it stays as it is. With the GIL. */
+static void begin_watch() {
+    if (watches++ > 0)
+        return;
+    interrupted = 0;
+    struct sigaction ours = {};
+    if (sigaction(SIGINT, nullptr, &before) != 0)
+        return;
+    if (!(before.sa_flags & SA_SIGINFO) &&
+        (before.sa_handler == SIG_DFL || before.sa_handler == SIG_IGN))
+        return;
+    ours.sa_sigaction = on_interrupt;
+    ours.sa_flags = SA_SIGINFO | (before.sa_flags & (SA_RESTART | SA_ONSTACK));
+    ours.sa_mask = before.sa_mask;
+    (void)sigaction(SIGINT, &ours, nullptr);
+}
+
+static void end_watch() {
+    struct sigaction now;
+    if (--watches > 0)
+        return;
+    if (sigaction(SIGINT, nullptr, &now) == 0 && (now.sa_flags & SA_SIGINFO) &&
+        now.sa_sigaction == on_interrupt)
+        (void)sigaction(SIGINT, &before, nullptr);
+}
+
+static double seconds() {
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
+}
+
+Watch::Watch(nb::object told) : callback(std::move(told)), reporter{report, this} {
+    begin_watch();
+}
+
+Watch::~Watch() {
+    end_watch();
+}
+
+bool Watch::report(void *context, double done, double total) {
+    Watch *const self = static_cast<Watch *>(context);
+    if (interrupted)
+        return false;
+    return self->callback.is_none() || self->call(done, total);
+}
+
+bool Watch::call(double done, double total) {
+    const double now = seconds();
+    if (done < total && now - last < .1)
+        return true;
+    last = now;
+    nb::gil_scoped_acquire held;
+    if (raised != nullptr)
+        return false;
+    try {
+        callback(done, total);
+    } catch (...) {
+        raised = std::current_exception();
+    }
+    return raised == nullptr;
+}
+
+void Watch::finish(gka_status status, const gka_error &error) {
+    if (raised != nullptr)
+        std::rethrow_exception(raised);
+    if (interrupted && PyErr_CheckSignals() != 0)
+        nb::raise_python_error();
+    check(status, error);
+}
+
+/* ---- the module ---------------------------------------------------------------------------- */
+
+static bool report_exception(const std::exception_ptr &pointer) {
+    try {
+        std::rethrow_exception(pointer);
+    } catch (const Failure &failure) {
+        raise(failure);
+        return true;
+    } catch (...) {
+        return false;
+    }
+}
+
+NB_MODULE(_gka, m) {
+    nb::register_exception_translator([](const std::exception_ptr &pointer, void *) {
+        if (!report_exception(pointer))
+            std::rethrow_exception(pointer);
+    });
+    m.def("version", &gka_version);
+    m.def("threads", &gka_threads);
+    m.def("set_threads", [](int n) {
+        if (n < 0)
+            fail(GKA_BAD_ARGUMENT, "threads: " + std::to_string(n) + "; 0 or more was expected");
+        gka_set_threads(n);
+    });
+    bind_numbers(m);
+    bind_kernels(m);
+    bind_files(m);
+}

@@ -1,0 +1,31 @@
+"""What the tests of the package share: the command of the package, a suite of goldens."""
+import json
+import os
+import subprocess
+
+import pytest
+
+import gka
+
+pytest_plugins = ["pytester"]
+DATA = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "data")
+
+
+@pytest.fixture(scope="session")
+def command():
+    """Runs the program in the package; stdout, or the parsed JSON of --json=-."""
+    program = os.path.join(os.path.dirname(os.path.abspath(gka.__file__)), "bin", "gka")
+
+    def run(*arguments, code=(0,)):
+        done = subprocess.run([program, *map(str, arguments)], capture_output=True, text=True)
+        assert done.returncode in code, done.stderr
+        return json.loads(done.stdout) if "--json=-" in arguments else done.stdout
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def suite(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("goldens")
+    gka.golden(folder, suite="quick")
+    return folder
