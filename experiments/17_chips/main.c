@@ -372,6 +372,6 @@ int main(int argc, char **argv) {
                    {NULL, NULL}},
         .run = run,
         .judge = judge,
-        .reads_file = true};
+        .file = LAB_FILE_IS_OWN};
     return lab_main(argc, argv, &experiment);
 }

@@ -150,6 +150,20 @@ GradientCut cut(const gka_cuda_layer &l, const gka_cuda_gradient &d) {
     return c;
 }
 
+/* Where the accurate kernels keep low parts, and dx and rest in binary32. */
+void place_low_parts(const gka_cuda_layer &l, const GradientCut &c, unsigned char *workspace,
+                     bool layer, gka::GradArguments &a) {
+    using bf16 = __nv_bfloat16;
+    const auto half = [&](size_t at) { return reinterpret_cast<bf16 *>(workspace + at); };
+    a.x_low = static_cast<const bf16 *>(l.x_low);
+    a.p_low = half(c.p_low);
+    a.u_low = half(c.u_low);
+    a.n_low = half(c.n_low);
+    a.e_low = half(c.e_low);
+    a.dx_single = reinterpret_cast<float *>(workspace + c.dx);
+    a.rest_single = layer ? reinterpret_cast<float *>(workspace + c.rest) : nullptr;
+}
+
 template <int D>
 cudaError_t backward(const gka_cuda_layer &l, const gka_cuda_gradient &d, unsigned char *workspace,
                      cudaStream_t stream) {
@@ -181,15 +195,8 @@ cudaError_t backward(const gka_cuda_layer &l, const gka_cuda_gradient &d, unsign
     a.e_chunk = half(c.e_chunk);
     a.dx = half(c.dx);
     a.rest = layer ? half(c.rest) : nullptr;
-    if (l.accurate) {
-        a.x_low = static_cast<const bf16 *>(l.x_low);
-        a.p_low = half(c.p_low);
-        a.u_low = half(c.u_low);
-        a.n_low = half(c.n_low);
-        a.e_low = half(c.e_low);
-        a.dx_single = single(c.dx);
-        a.rest_single = layer ? single(c.rest) : nullptr;
-    }
+    if (l.accurate)
+        place_low_parts(l, c, workspace, layer, a);
     a.along = single(c.along);
     a.w = single(c.w);
     a.carry = single(c.carry);

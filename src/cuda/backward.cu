@@ -94,47 +94,13 @@ template <int D> struct OutputShared {
     float mask[CHUNK * STRIDE], eg[CHUNK], dalpha[4][CHUNK], along[4][CHUNK];
 };
 
-/* RULE dq' = s (exp(G) (do U_0^T) + bf16((do V^T) . M) K), the second product added onto the first
- * by the tensor core; dalpha = bf16(<dq', x - q>); dx = bf16(alpha dq'); rest = bf16(fma(-alpha,
- * dq', dq')); along = <q', dq'> with q' = bf16(fma(alpha, x - q, q)). Accurately do U_0^T takes the
- * low part of U_0 first, x and q' are in two parts, dx and rest in binary32. */
+/* What a thread's part of dq' / s gives: dx and what is left of dq, and its part of dalpha and of
+ * <q', dq'>. */
 template <int D, bool ACCURATE>
-__global__ __launch_bounds__(THREADS) void grad_output_kernel(Shape s, GradArguments a) {
-    extern __shared__ __align__(128) unsigned char memory[];
-    OutputShared<D> &m = *reinterpret_cast<OutputShared<D> *>(memory);
+__device__ __forceinline__ void hand_on(Shape s, const GradArguments &a, OutputShared<D> &m,
+                                        int64_t first, int64_t h, int rows, int row0, int col0,
+                                        int warp, const float (&c)[2][D / 32][4]) {
     constexpr int NT = D / 32;
-    const Tile<D> state{m.state}, tk{m.k}, tv{m.v}, grad{m.grad};
-    const Tile<CHUNK> score{m.score};
-    const int64_t chunk = blockIdx.x, h = blockIdx.y, b = blockIdx.z, group = h / (s.H / s.Hkv);
-    const int warp = threadIdx.x >> 5, row0 = (warp >> 2) * 32, col0 = (warp & 3) * (D / 4);
-    const int rows = (int)min((int64_t)CHUNK, s.T - chunk * CHUNK);
-    const int64_t first = b * s.T + chunk * CHUNK;
-
-    const int64_t state_at = ((b * s.chunks() + chunk) * s.H + h) * D * D;
-    load_tile<D, D, THREADS>(state, (ACCURATE ? a.u_low : a.u_chunk) + state_at, D, D);
-    load_tile<CHUNK, D, THREADS>(tk, a.k + (first * s.Hkv + group) * D, s.Hkv * D, rows);
-    load_tile<CHUNK, D, THREADS>(tv, a.v + (first * s.Hkv + group) * D, s.Hkv * D, rows);
-    load_tile<CHUNK, D, THREADS>(grad, a.dout + (first * s.H + h) * D, s.H * D, rows);
-    load_mask<THREADS>(s, a.cumulative, first, h, rows, false, m.mask, m.eg);
-    __syncthreads();
-
-    float c[2][NT][4];
-    masked_scores<D>(grad, tv, m.mask, score, row0, warp);
-    clear(c);
-    multiply<2, NT, D, false, true>(c, grad, row0, state, col0);
-    if (ACCURATE) {
-        __syncthreads();
-        load_tile<D, D, THREADS>(state, a.u_chunk + state_at, D, D);
-        __syncthreads();
-        multiply<2, NT, D, false, true>(c, grad, row0, state, col0);
-    }
-    for (int t = 0; t < 2; t++)
-        for (int n = 0; n < NT; n++)
-            for (int e = 0; e < 4; e++)
-                c[t][n][e] = c[t][n][e] * m.eg[row0 + t * 16 + fragment_row(e)];
-    __syncthreads();
-    multiply<2, NT, CHUNK, false, false>(c, score, row0, tk, col0);
-
     for (int t = 0; t < 2; t++)
         for (int half = 0; half < 2; half++) {
             const int row = row0 + t * 16 + fragment_row(2 * half);
@@ -177,6 +143,50 @@ __global__ __launch_bounds__(THREADS) void grad_output_kernel(Shape s, GradArgum
             row_partial(m.dalpha, warp, row, dalpha);
             row_partial(m.along, warp, row, along);
         }
+}
+
+/* RULE dq' = s (exp(G) (do U_0^T) + bf16((do V^T) . M) K), the second product added onto the first
+ * by the tensor core; dalpha = bf16(<dq', x - q>); dx = bf16(alpha dq'); rest = bf16(fma(-alpha,
+ * dq', dq')); along = <q', dq'> with q' = bf16(fma(alpha, x - q, q)). Accurately do U_0^T takes the
+ * low part of U_0 first, x and q' are in two parts, dx and rest in binary32. */
+template <int D, bool ACCURATE>
+__global__ __launch_bounds__(THREADS) void grad_output_kernel(Shape s, GradArguments a) {
+    extern __shared__ __align__(128) unsigned char memory[];
+    OutputShared<D> &m = *reinterpret_cast<OutputShared<D> *>(memory);
+    constexpr int NT = D / 32;
+    const Tile<D> state{m.state}, tk{m.k}, tv{m.v}, grad{m.grad};
+    const Tile<CHUNK> score{m.score};
+    const int64_t chunk = blockIdx.x, h = blockIdx.y, b = blockIdx.z, group = h / (s.H / s.Hkv);
+    const int warp = threadIdx.x >> 5, row0 = (warp >> 2) * 32, col0 = (warp & 3) * (D / 4);
+    const int rows = (int)min((int64_t)CHUNK, s.T - chunk * CHUNK);
+    const int64_t first = b * s.T + chunk * CHUNK;
+
+    const int64_t state_at = ((b * s.chunks() + chunk) * s.H + h) * D * D;
+    load_tile<D, D, THREADS>(state, (ACCURATE ? a.u_low : a.u_chunk) + state_at, D, D);
+    load_tile<CHUNK, D, THREADS>(tk, a.k + (first * s.Hkv + group) * D, s.Hkv * D, rows);
+    load_tile<CHUNK, D, THREADS>(tv, a.v + (first * s.Hkv + group) * D, s.Hkv * D, rows);
+    load_tile<CHUNK, D, THREADS>(grad, a.dout + (first * s.H + h) * D, s.H * D, rows);
+    load_mask<THREADS>(s, a.cumulative, first, h, rows, false, m.mask, m.eg);
+    __syncthreads();
+
+    float c[2][NT][4];
+    masked_scores<D>(grad, tv, m.mask, score, row0, warp);
+    clear(c);
+    multiply<2, NT, D, false, true>(c, grad, row0, state, col0);
+    if (ACCURATE) {
+        __syncthreads();
+        load_tile<D, D, THREADS>(state, a.u_chunk + state_at, D, D);
+        __syncthreads();
+        multiply<2, NT, D, false, true>(c, grad, row0, state, col0);
+    }
+    for (int t = 0; t < 2; t++)
+        for (int n = 0; n < NT; n++)
+            for (int e = 0; e < 4; e++)
+                c[t][n][e] = c[t][n][e] * m.eg[row0 + t * 16 + fragment_row(e)];
+    __syncthreads();
+    multiply<2, NT, CHUNK, false, false>(c, score, row0, tk, col0);
+
+    hand_on<D, ACCURATE>(s, a, m, first, h, rows, row0, col0, warp, c);
     __syncthreads();
     if (threadIdx.x < rows) {
         const int64_t at = (first + threadIdx.x) * s.H + h;
@@ -312,6 +322,28 @@ __device__ __forceinline__ void suffix_row_accurate(const GradArguments &a, int6
     }
 }
 
+/* RULE R <- fma(beta, H_0, R), N alone, and this thread's part of <R, H_0>: columns ascending
+ * within a thread, then the butterfly 1..16, then warps in order. */
+template <int D, bool NORMAL>
+__device__ __forceinline__ float add_and_weigh(float beta, const bf16 *state, const bf16 *state_low,
+                                               int64_t state_at, int row0, int col0,
+                                               float (&c)[1][8][4]) {
+    const int warp = threadIdx.x >> 5;
+    float sum = 0.0f;
+    for (int n = 0; n < 8; n++)
+        for (int e = 0; e < 4; e++) {
+            const int64_t at = state_at + (row0 + warp * 16 + fragment_row(e)) * D + col0 + n * 8 +
+                               fragment_col(e);
+            float value = __bfloat162float(state[at]);
+            if (state_low != nullptr)
+                value = value + __bfloat162float(state_low[at]);
+            if (NORMAL)
+                c[0][n][e] = fmaf(beta, value, c[0][n][e]);
+            sum = fmaf(c[0][n][e], value, sum);
+        }
+    return sum;
+}
+
 /* RULE, chunks from the last to the first, R the 64 x 64 tile of a block:
  *   N: R <- R exp(G_C); R += P^T bf16(x exp(G_t)); R += K^T bf16(k carry/2); R <- fma(beta, H_0, R)
  *   E: R <- R exp(G_C); R += Q'^T bf16(do exp(G_t))
@@ -373,21 +405,9 @@ __global__ __launch_bounds__(128) void suffix_kernel(Shape s, GradArguments a, c
                 multiply<1, 8, CHUNK, true, false>(c, left_low, warp * 16, right, 0);
             multiply<1, 8, CHUNK, true, false>(c, left, warp * 16, right, 0);
         }
-        /* beta H_0, and <R, H_0>: columns ascending within a thread, butterfly 1..16, warps in
-         * order. */
-        const float beta = NORMAL ? a.beta[(b * s.chunks() + chunk) * s.H + h] : 0.0f;
-        float sum = 0.0f;
-        for (int n = 0; n < 8; n++)
-            for (int e = 0; e < 4; e++) {
-                const int64_t at = state_at + (row0 + warp * 16 + fragment_row(e)) * D + col0 +
-                                   n * 8 + fragment_col(e);
-                float value = __bfloat162float(state[at]);
-                if (ACCURATE && !NORMAL)
-                    value = value + __bfloat162float(state_low[at]);
-                if (NORMAL)
-                    c[0][n][e] = fmaf(beta, value, c[0][n][e]);
-                sum = fmaf(c[0][n][e], value, sum);
-            }
+        float sum = add_and_weigh<D, NORMAL>(
+            NORMAL ? a.beta[(b * s.chunks() + chunk) * s.H + h] : 0.0f, state,
+            ACCURATE && !NORMAL ? state_low : nullptr, state_at, row0, col0, c);
         for (int offset = 1; offset < 32; offset *= 2)
             sum = sum + __shfl_xor_sync(~0u, sum, offset);
         if ((threadIdx.x & 31) == 0)
@@ -550,6 +570,39 @@ __device__ __forceinline__ void mix_part(Shape s, const GradArguments &a, Tile<D
     }
 }
 
+/* dv = s fma(exp(G_C - G_j), K E, dv), stored; <v, dv> out of dg's term of the token and <q', dq'>
+ * into it. values: V. */
+template <int D>
+__device__ __forceinline__ void
+close_values(Shape s, const GradArguments &a, GradShared<D> &m, Tile<D> values, int64_t first,
+             int64_t h, int rows, int row0, int col0, int warp, const float (&decay)[2][2],
+             const float (&more)[2][D / 32][4], float (&dv)[2][D / 32][4]) {
+    constexpr int NT = D / 32;
+    for (int t = 0; t < 2; t++)
+        for (int half = 0; half < 2; half++) {
+            const int row = row0 + t * 16 + fragment_row(2 * half);
+            float along = 0.0f;
+            for (int n = 0; n < NT; n++) {
+                const float2 value =
+                    __bfloat1622float2(*values.pair(row, col0 + n * 8 + fragment_col(0)));
+                for (int i = 0; i < 2; i++) {
+                    const int e = 2 * half + i;
+                    dv[t][n][e] = a.scale * fmaf(decay[t][half], more[t][n][e], dv[t][n][e]);
+                    along = fmaf(dv[t][n][e], i == 0 ? value.x : value.y, along);
+                }
+                if (row < rows)
+                    *reinterpret_cast<__nv_bfloat162 *>(a.dv + ((first + row) * s.H + h) * D +
+                                                        col0 + n * 8 + fragment_col(0)) =
+                        __floats2bfloat162_rn(dv[t][n][2 * half], dv[t][n][2 * half + 1]);
+            }
+            row_partial(m.partial, warp, row, along);
+        }
+    __syncthreads();
+    if (threadIdx.x < rows)
+        m.local[threadIdx.x] = m.local[threadIdx.x] - row_total(m.partial, threadIdx.x) +
+                               a.along[(first + threadIdx.x) * s.H + h];
+}
+
 /* What later chunks and this one send back through U: dv, its terms of dg, and dk^U added to c. */
 template <int D, bool ACCURATE>
 __device__ __forceinline__ void
@@ -600,29 +653,7 @@ through_values(Shape s, const GradArguments &a, GradShared<D> &m, int64_t first,
     if (ACCURATE)
         load_part(true);
     __syncthreads();
-    for (int t = 0; t < 2; t++)
-        for (int half = 0; half < 2; half++) {
-            const int row = row0 + t * 16 + fragment_row(2 * half);
-            float along = 0.0f;
-            for (int n = 0; n < NT; n++) {
-                const float2 value =
-                    __bfloat1622float2(*tk.pair(row, col0 + n * 8 + fragment_col(0)));
-                for (int i = 0; i < 2; i++) {
-                    const int e = 2 * half + i;
-                    dv[t][n][e] = a.scale * fmaf(decay[t][half], more[t][n][e], dv[t][n][e]);
-                    along = fmaf(dv[t][n][e], i == 0 ? value.x : value.y, along);
-                }
-                if (row < rows)
-                    *reinterpret_cast<__nv_bfloat162 *>(a.dv + ((first + row) * s.H + h) * D +
-                                                        col0 + n * 8 + fragment_col(0)) =
-                        __floats2bfloat162_rn(dv[t][n][2 * half], dv[t][n][2 * half + 1]);
-            }
-            row_partial(m.partial, warp, row, along);
-        }
-    __syncthreads();
-    if (threadIdx.x < rows)
-        m.local[threadIdx.x] = m.local[threadIdx.x] - row_total(m.partial, threadIdx.x) +
-                               a.along[(first + threadIdx.x) * s.H + h];
+    close_values<D>(s, a, m, tk, first, h, rows, row0, col0, warp, decay, more, dv);
     /* dk^U, V in the place of K */
     masked_scores<D>(tk, left, m.mask, score, row0, warp);
     __syncthreads();
@@ -665,6 +696,21 @@ __device__ __forceinline__ void gate_gradient(Shape s, const GradArguments &a, c
         sum = sum + local[t];
         a.dg[(first + t) * s.H + h] = sum;
     }
+}
+
+/* Fragments into rows of [B,T,H,D], rounded. */
+template <int D>
+__device__ __forceinline__ void store_keys(Shape s, bf16 *to, int rows, int row0, int col0,
+                                           const float (&c)[2][D / 32][4]) {
+    for (int t = 0; t < 2; t++)
+        for (int n = 0; n < D / 32; n++)
+            for (int e = 0; e < 4; e += 2) {
+                const int row = row0 + t * 16 + fragment_row(e);
+                if (row < rows)
+                    *reinterpret_cast<__nv_bfloat162 *>(to + row * s.H * D + col0 + n * 8 +
+                                                        fragment_col(e)) =
+                        __floats2bfloat162_rn(c[t][n][e], c[t][n][e + 1]);
+            }
 }
 
 /* c += bf16((K X^T) . M^T) P + bf16((K P^T) . M^T) X, X and P in two parts; left and right hold the
@@ -774,33 +820,21 @@ __global__ __launch_bounds__(THREADS) void grad_kernel(Shape s, GradArguments a)
                 c[t][n][e] = fmaf(carry[t][e >> 1], more[t][n][e], c[t][n][e]);
     __syncthreads();
     clear(more);
-    if (ACCURATE) {
-        load_tile<D, D, THREADS>(state, a.n_low + state_at, D, D);
+    for (int part = ACCURATE ? 0 : 1; part < 2; part++) { /* K N + K N^T, the low part first */
+        if (part == 1 && ACCURATE)
+            __syncthreads();
+        load_tile<D, D, THREADS>(state, (part == 0 ? a.n_low : a.n_chunk) + state_at, D, D);
         __syncthreads();
         multiply<2, NT, D, false, false>(more, tk, row0, state, col0);
         multiply<2, NT, D, false, true>(more, tk, row0, state, col0);
-        __syncthreads();
     }
-    load_tile<D, D, THREADS>(state, a.n_chunk + state_at, D, D);
-    __syncthreads();
-    multiply<2, NT, D, false, false>(more, tk, row0, state, col0);
-    multiply<2, NT, D, false, true>(more, tk, row0, state, col0);
     close_keys<D>(m, tk, row0, col0, warp, decay, more, c);
     direct<D, ACCURATE>(s, a, m, right, first, h, rows, row0, col0, warp);
 
     const bool layer = a.dout != nullptr;
     if (layer)
         through_values<D, ACCURATE>(s, a, m, first, h, group, state_at, rows, decay, c);
-    for (int t = 0; t < 2; t++)
-        for (int n = 0; n < NT; n++)
-            for (int e = 0; e < 4; e += 2) {
-                const int row = row0 + t * 16 + fragment_row(e);
-                if (row < rows)
-                    *reinterpret_cast<__nv_bfloat162 *>(a.dk + ((first + row) * s.H + h) * D +
-                                                        col0 + n * 8 + fragment_col(e)) =
-                        __floats2bfloat162_rn(c[t][n][e], c[t][n][e + 1]);
-            }
-
+    store_keys<D>(s, a.dk + own, rows, row0, col0, c);
     __syncthreads();
     if (a.dg != nullptr && threadIdx.x == 0)
         gate_gradient<D>(s, a, m.local, chunk, b, h, first, rows, layer);

@@ -569,6 +569,30 @@ output_rows_accurate(Shape s, const SolveArguments &a, Shared<D> &m, Tile<D> sta
     store_tile<CHUNK, D, THREADS>(operand, a.o + (first * s.H + h) * D, s.H * D, rows);
 }
 
+/* x and f out, through the operand tile; accurately x is what is kept of it. */
+template <int D, bool ACCURATE>
+__device__ __forceinline__ void store_solution(Shape s, const SolveArguments &a, Shared<D> &m,
+                                               Tile<D> operand, int64_t first, int64_t h, int rows,
+                                               int row0, int col0, float (&x)[2][D / 32][4]) {
+    constexpr int NT = D / 32;
+    if (ACCURATE)
+        for (int t = 0; t < 2; t++)
+            for (int n = 0; n < NT; n++)
+                for (int e = 0; e < 4; e++)
+                    x[t][n][e] = two_parts(x[t][n][e]);
+    put<D, NT>(operand, row0, col0, x);
+    if (!a.load_fro && threadIdx.x < rows)
+        a.fro[(first + threadIdx.x) * s.H + h] = m.fro[threadIdx.x];
+    __syncthreads();
+    store_tile<CHUNK, D, THREADS>(operand, a.x + (first * s.H + h) * D, s.H * D, rows);
+    if (ACCURATE) {
+        __syncthreads();
+        put_low<D, NT>(operand, row0, col0, x);
+        __syncthreads();
+        store_tile<CHUNK, D, THREADS>(operand, a.x_low + (first * s.H + h) * D, s.H * D, rows);
+    }
+}
+
 template <int D, bool GATED, Form FORM, bool ACCURATE>
 __global__ __launch_bounds__(THREADS, 2) void solve_kernel(Shape s, SolveArguments a) {
     extern __shared__ __align__(128) unsigned char memory[];
@@ -634,23 +658,7 @@ __global__ __launch_bounds__(THREADS, 2) void solve_kernel(Shape s, SolveArgumen
         __syncthreads();
     }
 
-    /* x and f out, through the operand tile. */
-    if (ACCURATE)
-        for (int t = 0; t < 2; t++)
-            for (int n = 0; n < NT; n++)
-                for (int e = 0; e < 4; e++)
-                    x[t][n][e] = two_parts(x[t][n][e]);
-    put<D, NT>(operand, row0, col0, x);
-    if (!a.load_fro && threadIdx.x < rows)
-        a.fro[(first + threadIdx.x) * s.H + h] = m.fro[threadIdx.x];
-    __syncthreads();
-    store_tile<CHUNK, D, THREADS>(operand, a.x + (first * s.H + h) * D, s.H * D, rows);
-    if (ACCURATE) {
-        __syncthreads();
-        put_low<D, NT>(operand, row0, col0, x);
-        __syncthreads();
-        store_tile<CHUNK, D, THREADS>(operand, a.x_low + (first * s.H + h) * D, s.H * D, rows);
-    }
+    store_solution<D, ACCURATE>(s, a, m, operand, first, h, rows, row0, col0, x);
     if (ACCURATE && a.o != nullptr)
         output_rows_accurate<D>(s, a, m, state, tk, operand, first, h, group, state_at, rows, x);
     else if (a.o != nullptr)
