@@ -207,7 +207,7 @@ $ gka verify --emulate=h100/serving $DATA/h200/serving/t10.safetensors
 $ gka verify --emulate=h100/serving --tolerance=decode.o=.01 $DATA/h200/serving/t10.safetensors | grep -c yes
 > 1
 $ gka verify --emulate=h100/serving/decode.num_warps=8 $DATA/h200/serving/states.safetensors >table
-$ awk '/^(prefill|decode)/ { print $1, $(NF - 3) }' table
+$ sed -n 's/^\(\(prefill\|decode\)[.a-z]*\) .* \([0-9.]*\) %.*/\1 \3/p' table
 > prefill.o 100.000
 > prefill.h 100.000
 > prefill.u 100.000
