@@ -17,60 +17,78 @@ extern "C" {
 
 /* ---- 1 goldens ----------------------------------------------------------------------------- */
 
-/* A golden is one safetensors file: inputs in a kernel's dtype, for every output NAME the tensors
- * NAME.exact (F64: the exact value rounded once; the method) and NAME.steps (F64: num_iter
- * iterations in binary64; what an implementation should give), for some gradients NAME.through
- * (F64: the derivative of these steps, where it is further from NAME.steps than the tolerance),
- * NAME.exact.lo on request, NAME.h100
- * on request (the emulated kernel's own output in its stored type), and as metadata the parameters
- * and
+/* What a golden is. One safetensors file with a problem of the layer, what a kernel should make of
+ * it, and how far from that a kernel may be. A file with a kernel's outputs for the same problem is
+ * a candidate; it is judged by the golden.
  *
- *   golden           "2", the format that is described here
- *   spec             JSON, every key of gka_golden_spec_set: made again from this, same bytes
- *   inputs_sha256    over "NAME DTYPE [d0,d1,...]\n" and the data of each input, in the order
- *                    q k v alpha g h0 u0 do dx dh_final du_final cu_seqlens, then of given.x
- *                    given.fro given.h_chunk given.solve.p given.layer.p
- *   tolerances       JSON {NAME: {value, row, judged, floor, panel, floor_row, panel_row,
- *                    panel_kernels, rule, exact, through}}, see below
- *   stage            "all", or of which stage alone
- *   oracle           JSON: what the certified oracle reports. Forward values and gradients are
- *                    proven to be correctly rounded, but for gradients_undecided of the
- *                    gradient_elements; gradients_in_mpfr double-double could not decide;
+ * Tensors. First the inputs, in a kernel's types. Then, for every output NAME, its references:
+ *
+ *   NAME.exact       F64: the value that the formulas have in real numbers, rounded once
+ *   NAME.steps       F64: what num_iter iterations give in binary64. This is what a kernel computes
+ *                    but for its roundings, so a kernel is judged by it
+ *   NAME.through     F64, of some gradients: the derivative of the iterations themselves, as
+ *                    autograd takes it. Present where it is further from NAME.steps than the
+ *                    tolerance
+ *   NAME.exact.lo    F64, on request: what is left of the exact value after NAME.exact
+ *   NAME.h100        on request: the output of the emulated released kernel, in its stored type
+ *
+ * Metadata. The parameters of the problem (ridge_ratio, num_iter, chunk_size, scale), and
+ *
+ *   golden           "2": the format that is described here
+ *   spec             JSON with every key of gka_golden_spec_set. A golden made again from it has
+ *                    the same bytes
+ *   stage            "all", or the one stage that the golden is of
+ *   tolerances       JSON, see below
+ *   oracle           JSON: what the oracle reports of the exact values. They are proven to be
+ *                    correctly rounded, but for gradients_undecided of the gradient_elements.
+ *                    gradients_in_mpfr is how many of these double-double could not decide.
  *                    gradient_bounds {NAME: the largest proven error of an element before it was
  *                    rounded, over the largest element}, rounded up
- *   sha256           over everything else: for each other entry of the metadata, in the file's
- * order, "KEY LENGTH\n", the value and "\n", then for each tensor, in the order of their data,
- * "NAME DTYPE [d0,d1,...]\n" and its data
+ *   inputs_sha256    over the inputs: of each, "NAME DTYPE [d0,d1,...]\n" and its data, in the
+ *                    order q k v alpha g h0 u0 do dx dh_final du_final cu_seqlens given.x given.fro
+ *                    given.h_chunk given.solve.p given.layer.p
+ *   sha256           over everything else: of each other entry of the metadata, in the file's
+ *                    order, "KEY LENGTH\n", the value and "\n"; then of each tensor, in the order
+ *                    of their data, "NAME DTYPE [d0,d1,...]\n" and its data
  *
- * Tolerances are on rel_err. NAME is judged "steps" (against NAME.steps) or "local": against
- * NAME.steps or the exact formulas at the candidate's own upstream tensors (src/judge/values.c),
- * whichever is nearer, since backward stages amplify what those have lost. floor is what the steps
- * values rounded once to the stored types come to under that judgement; panel what a panel of
- * right kernels comes to, at worst. Which kernels these are, for which inputs and why, stands in
- * one table, src/kernel/panel.c (with its words in panel.h); panel_kernels names those of a tensor.
- * u is the unit roundoff of the stored type (2^-52 for a tensor that is zero).
+ * Errors. Two numbers are looked at, and both must be within their tolerance:
  *
- *   value = 2^ceil(log2(max(2 floor, 2 panel, u)))
+ *   rel_err          ||out - ref|| / ||ref|| over the tensor
+ *   row error        the largest over rows r (gka/judge.h) of ||out_r - ref_r|| / max(||ref_r||,
+ *                    s), where s is the root mean square of ||ref_r|| over all rows. It sees a
+ *                    mistake in a few rows, such as a mask that is missing at a ragged end, which
+ *                    is little over the tensor; and it does not magnify rows that are small beside
+ *                    the others
  *
- * so that whatever lies as near to one of them as that lies to the reference passes (the triangle
- * inequality). A value of 1/2 or more, which would let zero pass, is null: nothing is judged.
+ * Which reference judges. tolerances.NAME.judged says "steps" or "local". An output judged "steps"
+ * is compared with NAME.steps. An output judged "local" follows from upstream tensors (x, f, p),
+ * and a backward stage amplifies what those have lost. It is compared with the exact formulas at
+ * the candidate's own upstream tensors too (src/judge/values.c), and the nearer of the two counts.
  *
- * `row` is made the same way of row errors, and asked for as well: a mistake in a few rows (a mask
- * that is missing at a ragged end) is little over the tensor. The row error is the largest over
- * rows r (gka/judge.h) of ||out_r - ref_r|| / max(||ref_r||, s), s the root mean square of
- * ||ref_r|| over all rows: relative, but small rows are not looked at through a lens. Against
- * NAME.steps, or the local value where that one judges.
+ * How a tolerance is made. Each entry of tolerances has
  *
- * exact {value, row} is the same for kernels that converge, which are judged by NAME.exact: their
- * panel is the exact values rounded once, and kernels that solve to the end with the released hand-
- * offs (the converged ones of the same table). through {value, row}, beside NAME.through, is at
- * least value, and covers what the derivative of the steps comes to in binary32. */
+ *   floor            the rel_err of NAME.steps rounded once to the stored type
+ *   panel            the largest rel_err of a panel of right kernels. Which kernels these are, for
+ *                    which inputs and why, stands in one table, src/kernel/panel.c
+ *   panel_kernels    ... their names, in words
+ *   value            2^ceil(log2(max(2 floor, 2 panel, u))), the tolerance on rel_err; u is the
+ *                    unit roundoff of the stored type (2^-52 for a tensor that is zero). By the
+ *                    triangle inequality whatever is as near to one of those kernels as that kernel
+ *                    is to the reference passes
+ *   floor_row, panel_row, row    the same of row errors
+ *   rule             this rule, in words
+ *
+ * A tolerance of 1/2 or more would let zero pass: it is null, and nothing is judged by it.
+ *
+ * Other references have tolerances {value, row} of their own. `exact` is for solvers that converge,
+ * which are judged by NAME.exact; its panel is NAME.exact rounded once and kernels that solve to
+ * the end (the converged ones of the same table). `through`, beside NAME.through, is at least
+ * value, and covers what the derivative of the iterations comes to in binary32. */
 enum { GKA_GOLDEN_SEQUENCES = 32 };
 
-/* One stage by itself, so that a kernel is tested without those before it. What it is handed is in
- * the golden as tensors given.NAME, and NAME.exact is what the formulas make of that, correctly
- * rounded (gka/oracle.h, gka_upstream); a golden of a stage is judged as it stands, with no
- * local values.
+/* A golden of one stage tests a kernel of that stage without those before it. What the stage is
+ * handed lies in the golden as tensors given.NAME, and NAME.exact is what the formulas make of
+ * these, correctly rounded (gka_upstream). Its outputs are judged as they stand: nothing is local.
  *
  *   solve   given nothing, or of f and h_chunk          ->  x fro solve.dq
  *   output  given x                                     ->  o layer.dalpha layer.dv
@@ -78,10 +96,11 @@ enum { GKA_GOLDEN_SEQUENCES = 32 };
  *   dg      the same                                    ->  solve.dg layer.dg
  *   decode  one token from h0 and u0; given nothing     ->  x fro h_final u_final o
  *
- * p is given.solve.p (of dx) and given.layer.p (of the layer: (H + lambda)^-1 alpha dq'), f is
- * given.fro, h_chunk the states before each chunk. For made-up inputs these are the steps values as
- * a kernel would have stored them; with --input they are the file's x, fro, h_chunk, solve.dq, and
- * layer.p or what follows from its layer.dq: p = layer.dq - (1 - alpha) s U do. */
+ * p is given.solve.p (of dx) and given.layer.p (of the layer: (H + lambda)^-1 alpha dq'); f is
+ * given.fro; h_chunk are the states before each chunk. Of inputs that are made up these are the
+ * steps values as a kernel would have stored them. With --input they are the file's x, fro,
+ * h_chunk, solve.dq, and layer.p or what follows from its layer.dq:
+ * p = layer.dq - (1 - alpha) s U do. */
 typedef enum gka_golden_stage {
     GKA_STAGE_ALL,
     GKA_STAGE_SOLVE,
