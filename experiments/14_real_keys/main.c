@@ -19,7 +19,6 @@
 #include <math.h>
 
 enum { HEADS };
-enum { D = 64 };
 
 static const char *const outputs[] = {"o", "solve.dk", "layer.dalpha"};
 enum { OUTPUTS = 3, FORMS = 2 };
@@ -31,23 +30,6 @@ static const struct kind {
 } kinds[] = {
     {"real", -1}, {"iid", GKA_KEYS_IID}, {"mean", GKA_KEYS_MEAN}, {"convsilu", GKA_KEYS_CONVSILU}};
 enum { KINDS = sizeof kinds / sizeof *kinds };
-
-static gka_status made_up(const lab *l, int keys, gka_problem *p, gka_error *error) {
-    const int64_t heads = lab_pick(l, 4, 8, 45);
-    const gka_generator spec = {.keys = (gka_keys)keys,
-                                .gate = GKA_GATE_RELEASED,
-                                .B = 1,
-                                .T = lab_pick(l, 256, 256, 512),
-                                .H = heads,
-                                .G = heads,
-                                .D = D,
-                                .V = D,
-                                .alpha = true,
-                                .cotangents = true,
-                                .dtype = GKA_BF16,
-                                .seed = l->seed};
-    return gka_problem_generate(&spec, p, error);
-}
 
 enum { MOST = 1024 };
 
@@ -107,16 +89,7 @@ static gka_status run(lab *l, gka_error *error) {
             continue;
         gka_file *file = NULL;
         gka_problem p = {0};
-        gka_status status = GKA_OK;
-        if (k->keys < 0) {
-            status = gka_file_open(
-                l->file != NULL ? l->file : GKA_TEST_DATA "/real/smollm2_rope_released.safetensors",
-                &file, error);
-            if (status == GKA_OK)
-                status = gka_problem_from_file(file, &p, NULL, error);
-        } else {
-            status = made_up(l, k->keys, &p, error);
-        }
+        gka_status status = lab_head_keys(l, k->keys, lab_pick(l, 4, 8, 45), &file, &p, error);
         if (status == GKA_OK)
             status = rows(l, k->name, &p, error);
         gka_problem_free(&p);

@@ -30,6 +30,7 @@
  *
  * --file FILE: keys of one's own in the place of tests/data/real, whole.
  */
+#include "lab/cases.h"
 #include "lab/dense.h"
 #include "lab/lab.h"
 
@@ -406,34 +407,10 @@ static gka_status rows(lab *l, const char *kind, int64_t h, const state *s, gka_
 
 /* ---- run ----------------------------------------------------------------------------------- */
 
-static gka_status take_problem(const lab *l, int keys, gka_file **file, gka_problem *p,
-                               gka_error *error) {
-    if (keys < 0) {
-        const char *const path =
-            l->file != NULL ? l->file : GKA_TEST_DATA "/real/smollm2_rope_released.safetensors";
-        const gka_status status = gka_file_open(path, file, error);
-        return status == GKA_OK ? gka_problem_from_file(*file, p, NULL, error) : status;
-    }
-    const int64_t heads = lab_pick(l, 4, 8, 24);
-    const gka_generator spec = {.keys = (gka_keys)keys,
-                                .gate = GKA_GATE_RELEASED,
-                                .B = 1,
-                                .T = lab_pick(l, 256, 256, 512),
-                                .H = heads,
-                                .G = heads,
-                                .D = 64,
-                                .V = 64,
-                                .alpha = true,
-                                .cotangents = true,
-                                .dtype = GKA_BF16,
-                                .seed = l->seed};
-    return gka_problem_generate(&spec, p, error);
-}
-
 static gka_status run_kind(lab *l, const struct kind *kind, gka_error *error) {
     gka_file *file = NULL;
     gka_problem p = {0};
-    gka_status status = take_problem(l, kind->keys, &file, &p, error);
+    gka_status status = lab_head_keys(l, kind->keys, lab_pick(l, 4, 8, 24), &file, &p, error);
     if (status == GKA_OK && (p.D > MOST_D || p.V > MOST_D || p.D < 4 || p.V < 1 || p.T < 2 ||
                              p.dout.data == NULL || p.B != 1 || p.cu_seqlens != NULL))
         status = gka_fail(error, GKA_BAD_FILE,

@@ -128,16 +128,34 @@ double lab_layer_error(const gka_problem *p, int which, int64_t h, const lab_lay
     return lab_head_error(p, h, width_of(p, which), out->of[which], exact->of[which]);
 }
 
-gka_status lab_profile(const char *name, const char *settings, gka_profile *profile,
-                       gka_error *error) {
-    gka_status status = gka_profile_find(name, profile, error);
-    while (status == GKA_OK && *settings != '\0') {
-        char setting[64];
-        const size_t length = strcspn(settings, " ");
-        (void)snprintf(setting, sizeof setting, "%.*s", (int)length, settings);
-        status = gka_profile_set(profile, setting, error);
-        settings += length + strspn(settings + length, " ");
+gka_status lab_head_keys(const lab *l, int keys, int64_t heads, gka_file **file,
+                         gka_problem *problem, gka_error *error) {
+    if (keys < 0) {
+        const char *const path =
+            l->file != NULL ? l->file : GKA_TEST_DATA "/real/smollm2_rope_released.safetensors";
+        const gka_status status = gka_file_open(path, file, error);
+        return status == GKA_OK ? gka_problem_from_file(*file, problem, NULL, error) : status;
     }
+    const gka_generator spec = {.keys = (gka_keys)keys,
+                                .gate = GKA_GATE_RELEASED,
+                                .B = 1,
+                                .T = lab_pick(l, 256, 256, 512),
+                                .H = heads,
+                                .G = heads,
+                                .D = 64,
+                                .V = 64,
+                                .alpha = true,
+                                .cotangents = true,
+                                .dtype = GKA_BF16,
+                                .seed = l->seed};
+    return gka_problem_generate(&spec, problem, error);
+}
+
+gka_status lab_profile(const char *name, gka_form form, gka_profile *profile, gka_error *error) {
+    gka_kernel kernel = {0};
+    const gka_status status = gka_kernel_find(name, &kernel, error);
+    *profile = kernel.profile;
+    profile->form = form;
     return status;
 }
 

@@ -4,8 +4,9 @@
 #ifndef GKA_LAB_CASES_H
 #define GKA_LAB_CASES_H
 
-#include "gka/chunk.h"
+#include "gka/kernel.h"
 #include "gka/problem.h"
+#include "lab/lab.h"
 
 typedef struct lab_case {
     const char *name;
@@ -55,9 +56,14 @@ gka_status lab_layer_stored(const gka_problem *problem, const lab_layer *exact, 
 double lab_layer_error(const gka_problem *problem, int which, int64_t h, const lab_layer *out,
                        const lab_layer *exact);
 
-/* A profile by name, then settings as for gka_profile_set, separated by single blanks. */
-gka_status lab_profile(const char *name, const char *settings, gka_profile *profile,
-                       gka_error *error);
+/* Keys of a language model and what may stand for them: keys >= 0, a gka_keys, makes up `heads`
+ * heads of D = V = 64 in bf16 with released gates; keys < 0 reads l->file, or the one in
+ * tests/data/real, which is left open at *file. */
+gka_status lab_head_keys(const lab *l, int keys, int64_t heads, gka_file **file,
+                         gka_problem *problem, gka_error *error);
+
+/* The profile of a kernel of chunks by its name (gka/kernel.h), in this form. */
+gka_status lab_profile(const char *name, gka_form form, gka_profile *profile, gka_error *error);
 
 enum { LAB_PATH = 1024 };
 

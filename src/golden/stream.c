@@ -47,19 +47,25 @@ int64_t gka_golden_window_count(const golden_stream *s, int output, int64_t n) {
     return gka_output_count(&part, output);
 }
 
+/* Where a window's values of an output lie, and how many they are. */
+static int64_t window_at(const golden_stream *s, const int64_t places[GKA_OUTPUTS], int output,
+                         int64_t begin, int64_t *count) {
+    *count = gka_golden_window_count(s, output, gka_golden_window_end(s, begin) - begin);
+    return places[output] + gka_golden_window_count(s, output, begin);
+}
+
 gka_status gka_golden_put_window(const golden_stream *s, const int64_t places[GKA_OUTPUTS],
                                  int output, int64_t begin, gka_error *error) {
-    return gka_golden_spool_put(
-        &s->spool, places[output] + gka_golden_window_count(s, output, begin),
-        gka_golden_window_count(s, output, gka_golden_window_end(s, begin) - begin),
-        s->part.of[output], error);
+    int64_t count;
+    const int64_t at = window_at(s, places, output, begin, &count);
+    return gka_golden_spool_put(&s->spool, at, count, s->part.of[output], error);
 }
 
 gka_status gka_golden_get_window(const golden_stream *s, const int64_t places[GKA_OUTPUTS],
                                  int output, int64_t begin, double *values, gka_error *error) {
-    return gka_golden_spool_get(
-        &s->spool, places[output] + gka_golden_window_count(s, output, begin),
-        gka_golden_window_count(s, output, gka_golden_window_end(s, begin) - begin), values, error);
+    int64_t count;
+    const int64_t at = window_at(s, places, output, begin, &count);
+    return gka_golden_spool_get(&s->spool, at, count, values, error);
 }
 
 /* ---- states -------------------------------------------------------------------------------- */
@@ -80,24 +86,27 @@ gka_problem gka_golden_window_of(const golden_stream *s, const gka_problem *p, i
     return part;
 }
 
+/* s->h and s->u, to their place before a window (of all but the first) or from there. */
+static gka_status move_states(const golden_stream *s, int64_t place, int64_t begin, bool put,
+                              gka_error *error) {
+    const int64_t D = s->problem->D, V = s->problem->V, at = place + begin / s->window * s->size;
+    double *const states[] = {s->h, s->u};
+    const int64_t places[] = {at, at + D * D}, counts[] = {D * D, D * V};
+    gka_status status = GKA_OK;
+    for (int i = 0; i < 2 && begin > 0 && counts[i] > 0 && status == GKA_OK; i++)
+        status = put ? gka_golden_spool_put(&s->spool, places[i], counts[i], states[i], error)
+                     : gka_golden_spool_get(&s->spool, places[i], counts[i], states[i], error);
+    return status;
+}
+
 gka_status gka_golden_put_states(const golden_stream *s, int64_t place, int64_t begin,
                                  gka_error *error) {
-    const int64_t D = s->problem->D, V = s->problem->V, at = place + begin / s->window * s->size;
-    gka_status status =
-        begin == 0 ? GKA_OK : gka_golden_spool_put(&s->spool, at, D * D, s->h, error);
-    if (status == GKA_OK && begin > 0 && V > 0)
-        status = gka_golden_spool_put(&s->spool, at + D * D, D * V, s->u, error);
-    return status;
+    return move_states(s, place, begin, true, error);
 }
 
 gka_status gka_golden_get_states(const golden_stream *s, int64_t place, int64_t begin,
                                  gka_error *error) {
-    const int64_t D = s->problem->D, V = s->problem->V, at = place + begin / s->window * s->size;
-    gka_status status =
-        begin == 0 ? GKA_OK : gka_golden_spool_get(&s->spool, at, D * D, s->h, error);
-    if (status == GKA_OK && begin > 0 && V > 0)
-        status = gka_golden_spool_get(&s->spool, at + D * D, D * V, s->u, error);
-    return status;
+    return move_states(s, place, begin, false, error);
 }
 
 /* ---- opening ------------------------------------------------------------------------------- */

@@ -9,6 +9,7 @@
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 /* What heads a message: the file, if there is one. */
 typedef struct context {
@@ -298,4 +299,32 @@ gka_status gka_problem_check_file(gka_problem *problem, const char *where, const
     for (int i = 0; status == GKA_OK && i < PROBLEM_VIEWS; i++)
         status = check_values(&tensors[i], &c);
     return status == GKA_OK ? check_symmetry(p, &c) : status;
+}
+
+/* ---- folded ------------------------------------------------------------------------------- */
+
+static const char *const normalise_names[] = {"none", "unit", "rounded"};
+enum { NORMALISE = sizeof normalise_names / sizeof *normalise_names };
+
+const char *gka_normalise_name(gka_normalise normalise) {
+    return (unsigned)normalise < NORMALISE ? normalise_names[normalise] : NULL;
+}
+
+int gka_normalise_find(const char *name) {
+    for (int i = 0; i < NORMALISE; i++)
+        if (strcmp(name, normalise_names[i]) == 0)
+            return i;
+    return -1;
+}
+
+bool gka_problem_is_folded(const gka_problem *problem) {
+    return problem->beta.data == NULL && problem->normalise == GKA_NORMALISE_NONE;
+}
+
+gka_status gka_problem_check_folded(const gka_problem *problem, gka_error *error) {
+    if (gka_problem_is_folded(problem))
+        return GKA_OK;
+    return gka_fail(error, GKA_BAD_ARGUMENT,
+                    "the problem holds %s: q, k, v with it folded in were expected",
+                    problem->beta.data != NULL ? "a tensor 'beta'" : "a 'normalise'");
 }

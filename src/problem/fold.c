@@ -21,32 +21,6 @@
 
 static const double EPSILON = 1e-6;
 
-static const char *const names[] = {"none", "unit", "rounded"};
-enum { KINDS = sizeof names / sizeof *names };
-
-const char *gka_normalise_name(gka_normalise normalise) {
-    return (unsigned)normalise < KINDS ? names[normalise] : NULL;
-}
-
-int gka_normalise_find(const char *name) {
-    for (int i = 0; i < KINDS; i++)
-        if (strcmp(name, names[i]) == 0)
-            return i;
-    return -1;
-}
-
-bool gka_problem_is_folded(const gka_problem *problem) {
-    return problem->beta.data == NULL && problem->normalise == GKA_NORMALISE_NONE;
-}
-
-gka_status gka_problem_check_folded(const gka_problem *problem, gka_error *error) {
-    if (gka_problem_is_folded(problem))
-        return GKA_OK;
-    return gka_fail(error, GKA_BAD_ARGUMENT,
-                    "the problem holds %s: q, k, v with it folded in were expected",
-                    problem->beta.data != NULL ? "a tensor 'beta'" : "a 'normalise'");
-}
-
 /* ---- one row ------------------------------------------------------------------------------- */
 
 /* x/|x|; a row of zeros stays. */

@@ -3,40 +3,36 @@
 
 #include <assert.h>
 
-static const gka_solver SOLVERS[] = {
-    {.name = "chebyshev", .method = GKA_CHEBYSHEV, .num_iter = 30},
-    {.name = "chebyshev-converged", .method = GKA_CHEBYSHEV, .num_iter = 30, .converged = true},
-    {.name = "chebyshev2", .method = GKA_CHEBYSHEV_TWO_TERM, .num_iter = 30},
-    {.name = "cg", .method = GKA_CG, .num_iter = 30},
-    {.name = "cg-guarded", .method = GKA_CG, .num_iter = 30, .guard = 1e-5},
-    {.name = "cg-jacobi", .method = GKA_CG, .num_iter = 30, .jacobi = true},
-    {.name = "cg-stop", .method = GKA_CG, .num_iter = 30, .tolerance = 1e-3},
-    {.name = "cg-consistent", .method = GKA_CG, .num_iter = 30, .consistent = true},
-    {.name = "gradient", .method = GKA_GRADIENT, .num_iter = 30},
-    {.name = "nesterov", .method = GKA_NESTEROV, .num_iter = 30},
-    {.name = "cholesky", .method = GKA_CHOLESKY, .num_iter = 5},
-    {.name = "cholesky-refined", .method = GKA_CHOLESKY, .num_iter = 5, .refined = true},
-};
-
-enum { SOLVER_COUNT = sizeof SOLVERS / sizeof SOLVERS[0] };
+/* Each solver: its name, what it is. 30 iterations, of refinement 5. */
+#define SOLVER_LIST(ROW)                                                                           \
+    ROW("chebyshev", .method = GKA_CHEBYSHEV)                                                      \
+    ROW("chebyshev-converged", .method = GKA_CHEBYSHEV, .converged = true)                         \
+    ROW("chebyshev2", .method = GKA_CHEBYSHEV_TWO_TERM)                                            \
+    ROW("cg", .method = GKA_CG)                                                                    \
+    ROW("cg-guarded", .method = GKA_CG, .guard = 1e-5)                                             \
+    ROW("cg-jacobi", .method = GKA_CG, .jacobi = true)                                             \
+    ROW("cg-stop", .method = GKA_CG, .tolerance = 1e-3)                                            \
+    ROW("cg-consistent", .method = GKA_CG, .consistent = true)                                     \
+    ROW("gradient", .method = GKA_GRADIENT)                                                        \
+    ROW("nesterov", .method = GKA_NESTEROV)                                                        \
+    ROW("cholesky", .method = GKA_CHOLESKY)                                                        \
+    ROW("cholesky-refined", .method = GKA_CHOLESKY, .refined = true)
 
 bool gka_solver_find(const char *name, gka_solver *solver) {
-    for (int i = 0; i < SOLVER_COUNT; i++)
-        if (strcmp(name, SOLVERS[i].name) == 0) {
-            *solver = SOLVERS[i];
+#define AS_SOLVER(said, ...) {.name = said, __VA_ARGS__},
+    static const gka_solver solvers[] = {SOLVER_LIST(AS_SOLVER)};
+    for (size_t i = 0; i < sizeof solvers / sizeof *solvers; i++)
+        if (strcmp(name, solvers[i].name) == 0) {
+            *solver = solvers[i];
+            solver->num_iter = solver->method == GKA_CHOLESKY ? 5 : 30;
             return true;
         }
     return false;
 }
 
 const char *const *gka_solver_names(void) {
-    static const char *const names[] = {"chebyshev",  "chebyshev-converged",
-                                        "chebyshev2", "cg",
-                                        "cg-guarded", "cg-jacobi",
-                                        "cg-stop",    "cg-consistent",
-                                        "gradient",   "nesterov",
-                                        "cholesky",   "cholesky-refined",
-                                        NULL};
+#define AS_NAME(said, ...) said,
+    static const char *const names[] = {SOLVER_LIST(AS_NAME) NULL};
     return names;
 }
 

@@ -962,7 +962,8 @@ static void test_write_and_read(void **state) {
     gka_problem_free(&p);
 }
 
-static gka_status generate_write_read(gka_error *error) {
+static gka_status generate_write_read(void *context) {
+    gka_error *const error = context;
     gka_generator spec = SMALL;
     spec.keys = GKA_KEYS_POWERLAW;
     gka_problem p, back = {0};
@@ -983,21 +984,11 @@ static gka_status generate_write_read(gka_error *error) {
 
 static void test_each_allocation_fails(void **state) {
     (void)state;
-    const int64_t live = gka_alloc_live();
     gka_error error = {0};
-    gka_alloc_fail_at(-1, false);
-    assert_int_equal(generate_write_read(&error), GKA_OK);
-    const int64_t count = gka_alloc_fail_at(-1, false);
-    assert_true(count >= 15);
-    for (int all = 0; all < 2; all++)
-        for (int64_t n = 0; n < count; n++) {
-            gka_alloc_fail_at(n, all);
-            const gka_status status = generate_write_read(&error);
-            gka_alloc_fail_at(-1, false);
-            assert_int_equal(status, GKA_OUT_OF_MEMORY);
-            assert_int_equal(error.status, GKA_OUT_OF_MEMORY);
-            assert_int_equal(gka_alloc_live(), live);
-        }
+    for (int rest = 0; rest < 2; rest++) {
+        assert_true(allocations_fail(generate_write_read, &error, rest) >= 15);
+        assert_int_equal(error.status, GKA_OUT_OF_MEMORY);
+    }
 }
 
 static int enter(void **state) {

@@ -649,33 +649,34 @@ static void test_progress(void **state) {
         }
 }
 
+typedef struct allocating {
+    const gka_problem *problem;
+    gka_oracle_options options;
+    bool gradient;
+    gka_outputs out;
+} allocating;
+
+static gka_status allocate(void *context) {
+    allocating *const a = context;
+    return a->gradient
+               ? gka_oracle_gradient(a->problem, GKA_OF_O, &a->options, &a->out, NULL, NULL, NULL)
+               : gka_oracle_forward(a->problem, &a->options, &a->out, NULL, NULL, NULL);
+}
+
 static void test_every_allocation_fails(void **state) {
     (void)state;
     for (int o = 0; o < BOTH; o++)
         for (int threads = 1; threads <= 3; threads += 2)
             for (int gradient = 0; gradient < 2; gradient++) {
                 lab_case lab;
-                gka_outputs out;
-                const gka_oracle_options options = {.oracle = both[o]};
                 lab_new(&lab, &plain);
-                lab_exact_new(&lab.problem, &out);
+                allocating a = {&lab.problem, {.oracle = both[o]}, gradient == 1, {{0}}};
+                lab_exact_new(&lab.problem, &a.out);
                 gka_set_threads(threads);
-                const int64_t live = gka_alloc_live();
-                int64_t failures = 0;
-                for (gka_status status = GKA_OUT_OF_MEMORY; status != GKA_OK; failures++) {
-                    gka_alloc_fail_at(failures, false);
-                    status = gradient == 0 ? gka_oracle_forward(&lab.problem, &options, &out, NULL,
-                                                                NULL, NULL)
-                                           : gka_oracle_gradient(&lab.problem, GKA_OF_O, &options,
-                                                                 &out, NULL, NULL, NULL);
-                    assert_true(status == GKA_OK || status == GKA_OUT_OF_MEMORY);
-                    assert_int_equal(gka_alloc_live(), live);
-                    assert_true(failures < 1000);
-                }
-                gka_alloc_fail_at(-1, false);
-                assert_true(failures >= 4); /* the check's matrix, the workers' list, one worker */
+                /* the check's matrix, the workers' list, one worker */
+                assert_true(allocations_fail(allocate, &a, false) >= 3);
                 gka_set_threads(1);
-                lab_exact_free(&lab.problem, &out);
+                lab_exact_free(&lab.problem, &a.out);
                 lab_free(&lab);
             }
 }
