@@ -14,9 +14,9 @@
 #include "lab/dense.h"
 #include "lab/lab.h"
 
-#include "gka/chunk.h"
 #include "gka/io.h"
 #include "gka/judge.h"
+#include "gka/kernel.h"
 #include "gka/oracle.h"
 #include "gka/problem.h"
 
@@ -69,13 +69,6 @@ static void head_errors(const heads *s, int64_t h, char text[128]) {
         lab_layer_error(&s->p, LAB_DK, h, m, e), lab_layer_error(&s->p, LAB_DALPHA, h, m, e));
 }
 
-static gka_status profile_of(const char *name, gka_form form, const char *settings,
-                             gka_profile *profile, gka_error *error) {
-    const gka_status status = lab_profile(name, settings, profile, error);
-    profile->form = form;
-    return status;
-}
-
 /* ---- chunk size ---------------------------------------------------------------------------- */
 
 static const int64_t sizes[] = {16, 32, 64, 128, 256};
@@ -89,7 +82,7 @@ static gka_status chunk_sizes(lab *l, const char *kind, int64_t count, gka_error
             gka_profile profile;
             if (l->size == LAB_CLAIM && c != 0 && c != SIZES - 1)
                 continue;
-            status = profile_of("h100", (gka_form)form, "", &profile, error);
+            status = lab_profile("h100", (gka_form)form, &profile, error);
             s.p.chunk_size = sizes[c];
             if (status == GKA_OK)
                 status = lab_layer_emulated(&s.p, &profile, &s.mine, error);
@@ -111,7 +104,7 @@ static gka_status exact_sizes(lab *l, const char *kind, gka_error *error) {
     gka_status status = heads_make(&s, kind, 1, l->seed, error);
     for (int c = 0; status == GKA_OK && c < SIZES; c++) {
         gka_profile profile;
-        status = profile_of("exact64", GKA_THREE_TERM, "", &profile, error);
+        status = lab_profile("exact64", GKA_THREE_TERM, &profile, error);
         s.p.chunk_size = sizes[c];
         if (status == GKA_OK)
             status = lab_layer_emulated(&s.p, &profile, &s.mine, error);
@@ -133,16 +126,16 @@ static gka_status exact_sizes(lab *l, const char *kind, gka_error *error) {
 /* ---- one rounding left out ----------------------------------------------------------------- */
 
 static const struct variant {
-    const char *name, *settings;
+    const char *name, *kernel;
     bool both; /* in both forms; else there is nothing of the iteration's rounding left in it */
 } variants[] = {
-    {"released", "", true},
-    {"norm", "norm_reduce=exact", true},
-    {"operand", "operand_x=exact", true},
-    {"snapshot", "state_snapshot=exact", true},
-    {"storing x", "store_x=exact", true},
-    {"all but storing x", "all=exact store_x=released", false},
-    {"all but snapshot", "all=exact state_snapshot=released", false},
+    {"released", "h100", true},
+    {"norm", "h100/norm_reduce=exact", true},
+    {"operand", "h100/operand_x=exact", true},
+    {"snapshot", "h100/state_snapshot=exact", true},
+    {"storing x", "h100/store_x=exact", true},
+    {"all but storing x", "h100/all=exact/store_x=released", false},
+    {"all but snapshot", "h100/all=exact/state_snapshot=released", false},
 };
 enum { VARIANTS = sizeof variants / sizeof *variants };
 
@@ -154,7 +147,7 @@ static gka_status one_without(lab *l, const char *kind, int64_t count, gka_error
             gka_profile profile;
             if (form == GKA_TWO_TERM && !variants[i].both)
                 continue;
-            status = profile_of("h100", (gka_form)form, variants[i].settings, &profile, error);
+            status = lab_profile(variants[i].kernel, (gka_form)form, &profile, error);
             if (status == GKA_OK)
                 status = lab_layer_emulated(&s.p, &profile, &s.mine, error);
             for (int64_t h = 0; status == GKA_OK && h < count; h++) {
@@ -209,7 +202,7 @@ static gka_status attribute(lab *l, const struct file_of *f, const char *path, g
     if (status == GKA_OK)
         status = gka_problem_from_file(file, &p, NULL, error);
     if (status == GKA_OK)
-        status = profile_of("h100", form, "", &profile, error);
+        status = lab_profile("h100", form, &profile, error);
     if (status == GKA_OK)
         status = gka_attribute(&p, &profile, tensors, TENSORS, NULL, a, error);
     for (int t = 0; status == GKA_OK && t < TENSORS; t++)

@@ -89,32 +89,31 @@ static bool place(const struct source *s, char path[LAB_PATH], char inputs[LAB_P
 
 /* ---- emulations ---------------------------------------------------------------------------- */
 
-/* settings as for gka_profile_set, blank separated, on top of h100 */
+#define FIVE                                                                                       \
+    "h100/all=exact/operand_x=released/state_snapshot=released/mask=released/"                     \
+    "operand_score=released/store_x=released"
 static const struct emulation {
-    const char *name, *device, *settings;
+    const char *name, *kernel;
 } emulations[] = {
-    {"whole", "h100", ""},
-    {"Ampere's tensor core", "a100", ""},
-    {"exact sums", "h100", "tensor_core=exact"},
-    {"IEEE functions", "h100", "exp=exact divide=exact sqrt=exact"},
-    {"neither", "h100", "tensor_core=exact exp=exact divide=exact sqrt=exact"},
-    {"seven roundings", "h100",
-     "all=exact operand_x=released state_snapshot=released mask=released operand_score=released "
-     "store_x=released norm_reduce=released norm_square=released"},
-    {"five roundings", "h100",
-     "all=exact operand_x=released state_snapshot=released mask=released operand_score=released "
-     "store_x=released"},
+    {"whole", "h100"},
+    {"Ampere's tensor core", "a100"},
+    {"exact sums", "h100/tensor_core=exact"},
+    {"IEEE functions", "h100/exp=exact/divide=exact/sqrt=exact"},
+    {"neither", "h100/tensor_core=exact/exp=exact/divide=exact/sqrt=exact"},
+    {"seven roundings", FIVE "/norm_reduce=released/norm_square=released"},
+    {"five roundings", FIVE},
 };
 enum { EMULATIONS = sizeof emulations / sizeof *emulations };
 
-static gka_status set_profile(const struct emulation *e, const struct source *s,
-                              gka_profile *profile, gka_error *error) {
-    const gka_status status = lab_profile("h100", e->settings, profile, error);
-    profile->device = gka_device_find(e->device);
-    profile->form = is(s->set, "twoterm") ? GKA_TWO_TERM : GKA_THREE_TERM;
-    return status == GKA_OK && is(s->name, "n_slow_w8")
-               ? gka_profile_set(profile, "num_warps=8", error)
-               : status;
+/* As the file was made. */
+static gka_status kernel_of(const struct emulation *e, const struct source *s, gka_kernel *kernel,
+                            gka_error *error) {
+    gka_status status = gka_kernel_find(e->kernel, kernel, error);
+    if (status == GKA_OK && is(s->set, "twoterm"))
+        status = gka_kernel_set(kernel, "two-term", error);
+    if (status == GKA_OK && is(s->name, "n_slow_w8"))
+        status = gka_kernel_set(kernel, "num_warps=8", error);
+    return status;
 }
 
 /* Which emulations a file gets: the partial ones are for the released chunk kernels; on the longer
@@ -135,9 +134,7 @@ static gka_status verify(const struct source *s, const struct emulation *e, gka_
     char path[LAB_PATH], from[LAB_PATH];
     gka_kernel kernel;
     (void)place(s, path, from);
-    gka_status status = gka_kernel_find("h100", &kernel, error);
-    if (status == GKA_OK)
-        status = set_profile(e, s, &kernel.profile, error);
+    gka_status status = kernel_of(e, s, &kernel, error);
     if (status == GKA_OK)
         status = gka_file_open(path, file, error);
     if (status == GKA_OK && from[0] != '\0')

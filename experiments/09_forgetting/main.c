@@ -23,7 +23,7 @@
 #include "lab/dense.h"
 #include "lab/lab.h"
 
-#include "gka/chunk.h"
+#include "gka/kernel.h"
 #include "gka/oracle.h"
 #include "gka/problem.h"
 
@@ -215,14 +215,14 @@ static void baseline(const test *t, int64_t h, bool delta, double *o) {
 
 /* As the H100 computes it, or with the norm in fp32. */
 static gka_status emulate(test *t, int m, gka_error *error) {
-    const bool fp32 = m >= THREE_FP32;
-    gka_profile profile;
+    static const char *const names[METHODS] = {[THREE_TERM] = "h100",
+                                               [TWO_TERM] = "h100/two-term",
+                                               [THREE_FP32] = "h100/norm_reduce=exact",
+                                               [TWO_FP32] = "h100/two-term/norm_reduce=exact"};
+    gka_kernel kernel;
     gka_outputs out = {.o = t->o[m], .fro = t->fro[m]};
-    gka_status status = gka_profile_find("h100", &profile, error);
-    if (status == GKA_OK && fp32)
-        status = gka_profile_set(&profile, "norm_reduce=exact", error);
-    profile.form = m == THREE_TERM || m == THREE_FP32 ? GKA_THREE_TERM : GKA_TWO_TERM;
-    return status == GKA_OK ? gka_chunk_forward(&t->asked, &profile, &out, NULL, NULL, error)
+    const gka_status status = gka_kernel_find(names[m], &kernel, error);
+    return status == GKA_OK ? gka_kernel_run(&kernel, &t->asked, NULL, &out, NULL, NULL, error)
                             : status;
 }
 

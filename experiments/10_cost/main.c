@@ -12,6 +12,7 @@
  * Limits stated beside: the same products alone on this machine (`limit`, measured in the same
  * run), and on an H100 its data sheet's 495 T bf16 multiply-adds/s and 3.35 TB/s.
  */
+#include "lab/cases.h"
 #include "lab/lab.h"
 
 #include "gka/chunk.h"
@@ -108,10 +109,9 @@ static gka_status measure(lab *l, const setting *s, int repeats, gka_error *erro
     void *workspace = NULL;
     gka_status status = gka_problem_generate(&spec, &p, error);
     if (status == GKA_OK)
-        status = gka_profile_find(s->profile, &profile, error);
+        status = lab_profile(s->profile, s->form, &profile, error);
     if (status != GKA_OK)
         goto done;
-    profile.form = s->form;
     const double tile = strcmp(s->profile, "h100") == 0 ? 64 : (double)s->C;
     const double formula = by_chunks(s->r, (double)s->C, (double)s->D, tile) * (double)s->T;
     const size_t bytes = gka_chunk_workspace(&p, &profile, 1);

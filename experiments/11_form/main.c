@@ -82,8 +82,7 @@ static gka_status predict(lab *l, const lab_case *c, int64_t heads, gka_error *e
     double *const H = scratch, *const row = scratch + LAB_CASE_D * LAB_CASE_D;
     for (int form = GKA_THREE_TERM; status == GKA_OK && form <= GKA_TWO_TERM; form++) {
         gka_profile profile;
-        status = gka_profile_find("h100", &profile, error);
-        profile.form = (gka_form)form;
+        status = lab_profile("h100", (gka_form)form, &profile, error);
         if (status == GKA_OK)
             status = lab_layer_emulated(&p, &profile, &mine, error);
         for (int64_t h = 0; status == GKA_OK && h < heads; h++)

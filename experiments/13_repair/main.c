@@ -22,51 +22,47 @@ enum { C = 64, D = LAB_CASE_D, P = D * D + 2 * C * D };
 
 /* ---- repairs ------------------------------------------------------------------------------- */
 
-enum { SETTINGS = 6 };
-
 /* `fewer`: a third of the case's iterations. */
 typedef struct repair {
     const char *name;
     bool fewer;
-    const char *settings[SETTINGS];
+    const char *kernel; /* in the grammar of gka/kernel.h */
 } repair;
 
 static const repair repairs[] = {
-    {"released", false, {0}},
-    {"fp32 norm", false, {"norm_reduce=exact"}},
-    {"L enlarged by 2^-6", false, {"margin=2^-6"}},
-    {"L enlarged by 2^-3", false, {"margin=2^-3"}},
-    {"L enlarged by 2^-1", false, {"margin=2^-1"}},
-    {"states in fp32", false, {"state_snapshot=exact"}},
-    {"x p in two parts", false, {"store=2"}},
-    {"fp16 operand", false, {"operand=fp16"}},
-    {"tf32 operand", false, {"operand=tf32"}},
-    {"split operand", false, {"operand=split"}},
-    {"r/3", true, {0}},
-    {"two-term", false, {"form=two-term"}},
-    {"two-term r/3", true, {"form=two-term"}},
-    {"two-term fp32 norm", false, {"form=two-term", "norm_reduce=exact"}},
-    {"two-term x p in two parts", false, {"form=two-term", "store=2"}},
-    {"two-term all in two parts", false, {"form=two-term", "store=2", "handoff=2"}},
-    {BEST, false, {"form=two-term", "store=2", "handoff=2", "norm_reduce=exact"}},
-    {"two-term all in two parts fp32 norm tf32",
-     false,
-     {"form=two-term", "store=2", "handoff=2", "norm_reduce=exact", "operand=tf32"}},
-    {"CG", false, {"form=cg"}},
-    {"consistent CG", false, {"form=cg-consistent"}},
-    {"consistent CG r/3", true, {"form=cg-consistent"}},
-    {"consistent CG all in two parts", false, {"form=cg-consistent", "store=2", "handoff=2"}},
-    {"consistent CG all in two parts tf32 r/3",
-     true,
-     {"form=cg-consistent", "store=2", "handoff=2", "operand=tf32"}},
+    {"released", false, "h100"},
+    {"fp32 norm", false, "h100/norm_reduce=exact"},
+    {"L enlarged by 2^-6", false, "h100/margin=2^-6"},
+    {"L enlarged by 2^-3", false, "h100/margin=2^-3"},
+    {"L enlarged by 2^-1", false, "h100/margin=2^-1"},
+    {"states in fp32", false, "h100/state_snapshot=exact"},
+    {"x p in two parts", false, "h100/store=2"},
+    {"fp16 operand", false, "h100/operand=fp16"},
+    {"tf32 operand", false, "h100/operand=tf32"},
+    {"split operand", false, "h100/operand=split"},
+    {"r/3", true, "h100"},
+    {"two-term", false, "h100/two-term"},
+    {"two-term r/3", true, "h100/two-term"},
+    {"two-term fp32 norm", false, "h100/two-term/norm_reduce=exact"},
+    {"two-term x p in two parts", false, "h100/two-term/store=2"},
+    {"two-term all in two parts", false, "h100/two-term/store=2/handoff=2"},
+    {BEST, false, "h100/two-term/store=2/handoff=2/norm_reduce=exact"},
+    {"two-term all in two parts fp32 norm tf32", false,
+     "h100/two-term/store=2/handoff=2/norm_reduce=exact/operand=tf32"},
+    {"CG", false, "h100/cg"},
+    {"consistent CG", false, "h100/cg-consistent"},
+    {"consistent CG r/3", true, "h100/cg-consistent"},
+    {"consistent CG all in two parts", false, "h100/cg-consistent/store=2/handoff=2"},
+    {"consistent CG all in two parts tf32 r/3", true,
+     "h100/cg-consistent/store=2/handoff=2/operand=tf32"},
 };
 enum { REPAIRS = sizeof repairs / sizeof *repairs };
 
-static gka_status profile_of(const char *const settings[SETTINGS], int num_iter,
-                             gka_profile *profile, gka_error *error) {
-    gka_status status = gka_profile_find("h100", profile, error);
-    for (int i = 0; status == GKA_OK && i < SETTINGS && settings[i] != NULL; i++)
-        status = gka_profile_set(profile, settings[i], error);
+static gka_status profile_of(const char *name, int num_iter, gka_profile *profile,
+                             gka_error *error) {
+    gka_kernel kernel = {0};
+    const gka_status status = gka_kernel_find(name, &kernel, error);
+    *profile = kernel.profile;
     profile->num_iter = num_iter;
     return status;
 }
@@ -180,7 +176,7 @@ static gka_status repairs_of(lab *l, const lab_case *c, int64_t heads, room *m, 
             continue;
         status = open_room(c, heads, l->seed, m, error);
         if (status == GKA_OK)
-            status = profile_of(repairs[i].settings, steps_of(i, c), &profile, error);
+            status = profile_of(repairs[i].kernel, steps_of(i, c), &profile, error);
         if (status == GKA_OK)
             status = lab_layer_emulated(&m->problem, &profile, &m->mine, error);
         (void)snprintf(key, sizeof key, "%s,%s", c->name, repairs[i].name);
@@ -238,7 +234,7 @@ static gka_status edge_of(lab *l, const lab_case *c, int64_t heads, gka_error *e
     for (int i = 0; status == GKA_OK && i < 3; i++) {
         gka_profile profile;
         char key[128];
-        status = profile_of(repairs[repair_find(edge_repairs[i])].settings, c->r, &profile, error);
+        status = profile_of(repairs[repair_find(edge_repairs[i])].kernel, c->r, &profile, error);
         if (status == GKA_OK)
             status = lab_layer_emulated(&m.problem, &profile, &m.mine, error);
         (void)snprintf(key, sizeof key, "%s,%s", c->name, edge_repairs[i]);
@@ -250,10 +246,9 @@ static gka_status edge_of(lab *l, const lab_case *c, int64_t heads, gka_error *e
 }
 
 /* form x operand and storage x r for one ridge ratio and kind of keys. */
-static const char *const ways[][SETTINGS] = {{"operand=bf16"},
-                                             {"operand=bf16", "store=2", "handoff=2"},
-                                             {"operand=tf32", "store=2", "handoff=2"},
-                                             {"operand=split", "store=2", "handoff=2"}};
+static const char *const ways[] = {"h100/operand=bf16", "h100/operand=bf16/store=2/handoff=2",
+                                   "h100/operand=tf32/store=2/handoff=2",
+                                   "h100/operand=split/store=2/handoff=2"};
 static const char *const way_names[] = {"bf16", "bf16 and two parts", "tf32 and two parts",
                                         "split and two parts"};
 static const gka_form forms[] = {GKA_THREE_TERM, GKA_TWO_TERM, GKA_FORM_CG_CONSISTENT};
@@ -353,7 +348,7 @@ static gka_status run(lab *l, gka_error *error) {
     if (status == GKA_OK && lab_unit(l, PRICES, "prices")) {
         for (int i = 0; status == GKA_OK && i < REPAIRS; i++) {
             gka_profile profile;
-            status = profile_of(repairs[i].settings, repairs[i].fewer ? 10 : 30, &profile, error);
+            status = profile_of(repairs[i].kernel, repairs[i].fewer ? 10 : 30, &profile, error);
             const price p = price_of(&profile, 30);
             lab_row(l, "%s,%g,%g,%g,%g", repairs[i].name, p.products, p.multiply_adds, p.bytes,
                     p.registers);
