@@ -20,8 +20,8 @@
 #define GKA_CONDITION_H
 
 #include "gka/base.h"
-#include "gka/chunk.h"
 #include "gka/io.h"
+#include "gka/kernel.h"
 #include "gka/problem.h"
 
 #ifdef __cplusplus
@@ -77,8 +77,8 @@ enum { GKA_CONDITION_ROWS = 10 };
 GKA_API extern const char *const gka_condition_names[GKA_CONDITION_ROWS + 1];
 
 typedef struct gka_condition_options {
-    const gka_file *outputs;    /* the tensors that are judged; or NULL and */
-    const gka_profile *emulate; /* as this profile computes them */
+    const gka_file *outputs;   /* the tensors that are judged; or NULL and */
+    const gka_kernel *emulate; /* as this kernel computes them (gka/kernel.h) */
     /* These alone; name_count = 0: all that there are. Names that are not known are passed over. */
     const char *const *names;
     size_t name_count;

@@ -104,6 +104,7 @@ typedef struct gka_tolerance {
 
 typedef struct gka_verify_options {
     gka_oracle oracle;
+    int precision;          /* bits of oracle MPFR; 0: as gka_oracle_options */
     bool show_ref;          /* tensors ref.NAME too, as if they were computed ones */
     const gka_file *inputs; /* where the inputs are; NULL: in the file itself */
     /* Of equal names the last counts; a name that the file lacks is passed over. */
@@ -188,7 +189,8 @@ GKA_API gka_status gka_attribute(const gka_problem *problem, const gka_profile *
  * group gives the dk and dv that it alone would have. Heads run in parallel; progress, unit: heads.
  */
 typedef struct gka_prediction {
-    gka_oracle oracle; /* what is called exact */
+    gka_oracle oracle; /* what is called exact, */
+    int precision;     /* ... bits of MPFR; 0: as gka_oracle_options */
     const gka_kernel *kernels;
     size_t kernel_count;
     const char *const *names; /* of outputs that are judged, but for h_chunk */

@@ -818,7 +818,7 @@ int cli_verify_against(cli *c, const cli_against *options, const char *json) {
                                  .map_count = options->maps.count,
                                  .heads_first = options->layout == 1,
                                  .gradients = (gka_gradient_kind)options->gradients,
-                                 .by_exact = options->reference == 1};
+                                 .by_exact = options->reference > 0};
     gka_file *given_from = NULL;
     if (code == CLI_GOOD)
         code = parse_required(&r);

@@ -11,7 +11,7 @@ typedef struct cli_against {
     int gradients;                  /* of gka_gradient_kind */
     const char *require;            /* NAME,.. or all; NULL: none */
     int layout;                     /* 0: bthd, 1: bhtd */
-    int reference;                  /* 0: steps, 1: exact */
+    int reference;                  /* 0: steps, else exact (certified) */
     const char *given, *given_from; /* --given=LIST, and the file that has them; NULL */
 } cli_against;
 
@@ -27,8 +27,8 @@ typedef struct cli_against {
          0,                                                                                        \
          CLI_CHOICE,                                                                               \
          &(a).reference,                                                                           \
-         .choices = "steps|exact",                                                                 \
-         .help = "exact: for a solver that converges (steps)"},                                    \
+         .choices = "steps|exact|certified",                                                       \
+         .help = "exact (or certified): for a solver that converges (steps)"},                     \
         {"gradients",                                                                              \
          0,                                                                                        \
          CLI_CHOICE,                                                                               \

@@ -193,7 +193,7 @@ int cli_attribute(cli *c) {
     bool gradients = false, explained = false;
     const char *path = NULL;
     cli_texts settings = {0};
-    gka_profile profile;
+    gka_kernel kernel;
     cli_problem p;
     cli_problem_start(&p);
     const cli_option options[] = {
@@ -230,13 +230,15 @@ int cli_attribute(cli *c) {
         return cli_fail(c, "--explain has no meaning with --json=-, which has every sentence");
     const char *const file = c->operand_count > 0 ? c->operands[0] : NULL;
     cli_json json = {0};
-    code = cli_profile(c, "h100", form, &settings, &profile);
+    code = cli_kernel(c, "h100", form, &settings, &kernel);
+    if (code == CLI_GOOD && kernel.decode)
+        code = cli_fail(c, "--set=decode: the chunk kernels are what is attributed");
     if (code == CLI_GOOD)
         code = cli_json_open(c, path, &json);
     if (code == CLI_GOOD)
         code = cli_problem_open(c, &p, file);
     if (code == CLI_GOOD)
-        code = attribute(c, &p.problem, file == NULL ? "made up" : file, &profile, gradients,
+        code = attribute(c, &p.problem, file == NULL ? "made up" : file, &kernel.profile, gradients,
                          explained, &json);
     cli_json_abandon(&json);
     cli_problem_close(&p);

@@ -7,7 +7,7 @@
  *   5  cli_table                aligned columns
  *   6  cli_progress             a bar on a terminal
  *   7  cli_open                 input files; output as JSON is in cli/json.h
- *   8  cli_kernel, cli_profile  which kernels are emulated
+ *   8  cli_kernel, cli_oracle   which kernels are emulated, and which one is exact
  *
  * A subcommand is one file with one function `int cli_NAME(cli *c)`, declared in section 1, and one
  * line of the table in command.c. The command uses the library's public headers only.
@@ -209,17 +209,15 @@ bool cli_is_folder(const char *path);
  * allocation, so its success is looked at twice. Prints and returns the exit code unless good. */
 int cli_outcome(cli *c, gka_status status, const gka_error *error);
 
-/* ---- 8 emulated kernels -------------------------------------------------------------------- */
+/* ---- 8 kernels by name (gka/kernel.h) ------------------------------------------------------ */
 
 /* The forms of the iteration, in the order of gka_form, for a CLI_CHOICE. */
 #define CLI_FORMS "three-term|two-term|cg|cg-consistent"
 
-/* gka_profile_find, the form, and then every setting in order. Returns CLI_GOOD or prints and
- * returns the exit code. */
 /* gka_kernel_find (with the name that was probably meant), the form (-1: as the name has it), and
- * then every setting in order. */
+ * then every setting in order. Returns CLI_GOOD or prints and returns the exit code. */
 int cli_kernel(cli *c, const char *name, int form, const cli_texts *settings, gka_kernel *kernel);
-int cli_profile(cli *c, const char *name, int form, const cli_texts *settings,
-                gka_profile *profile);
+/* A kernel of --oracle: certified, fp64, mpfr or mpfr/BITS. */
+int cli_oracle(cli *c, const char *name, gka_kernel *kernel);
 
 #endif

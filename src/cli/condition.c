@@ -47,7 +47,7 @@ typedef struct request {
     cli *c;
     const char *path; /* shown */
     const char *emulate;
-    gka_profile profile;
+    gka_kernel kernel;
     bool iterations;
     cli_texts tensors;
     cli_json json;
@@ -212,7 +212,7 @@ static int condition(request *r, const gka_problem *problem, const gka_file *out
     cli_progress bar;
     const gka_condition_options options = {
         .outputs = r->emulate == NULL ? outputs : NULL,
-        .emulate = r->emulate != NULL ? &r->profile : NULL,
+        .emulate = r->emulate != NULL ? &r->kernel : NULL,
         .names = (const char *const *)r->tensors.text,
         .name_count = r->tensors.count,
         .progress = cli_progress_start(&bar, c, r->path),
@@ -238,17 +238,17 @@ static const char *mistake(const request *r, const cli_problem *p, bool has_file
     if (r->iterations && r->tensors.count > 0)
         return "--tensor has no meaning with --iterations, which has gradients alone";
     if (r->emulate == NULL && !r->iterations && cli_given(r->c, "form"))
-        return "--form: --emulate=PROFILE or --iterations was expected with it";
+        return "--form: --emulate=KERNEL or --iterations was expected with it";
     if (r->iterations && r->emulate != NULL)
         return "--emulate has no meaning with --iterations, which run in binary64";
     if (!has_file && r->emulate == NULL && !r->iterations)
-        return "a FILE, --emulate=PROFILE or --iterations was expected";
+        return "a FILE, --emulate=KERNEL or --iterations was expected";
     if (r->emulate == NULL && has_settings)
-        return "--set: --emulate=PROFILE was expected with it";
+        return "--set: --emulate=KERNEL was expected with it";
     if (r->emulate == NULL && !r->iterations && cli_problem_changed(p))
         return "tensors that are there keep their parameters: --ridge, --iters, --chunk and "
                "--scale "
-               "go with --emulate=PROFILE or --iterations";
+               "go with --emulate=KERNEL or --iterations";
     if (!has_file && has_inputs)
         return "--inputs: a FILE was expected with it";
     if (has_inputs && (r->iterations || r->emulate != NULL))
@@ -295,15 +295,15 @@ int cli_condition(cli *c) {
     static const cli_help help = {.operands = "[FILE]", .notes = notes, .least = 0, .most = 1};
     request r = {.c = c};
     const char *inputs = NULL, *json = NULL;
-    int form = GKA_THREE_TERM, code;
+    int form = -1, code;
     cli_texts settings = {0};
     cli_problem p;
     cli_problem_start(&p);
     const cli_option options[] = {
-        {"emulate", 0, CLI_TEXT, &r.emulate, .value = "PROFILE",
-         .help = "judge what these kernels would compute: h100, ieee32 or exact64"},
+        {"emulate", 0, CLI_TEXT, &r.emulate, .value = "KERNEL",
+         .help = "judge what this kernel would compute: h100/two-term, cuda, tokens/fp32, ..."},
         {"form", 0, CLI_CHOICE, &form, .value = "FORM", .choices = CLI_FORMS,
-         .help = "form of the iteration that is replayed: three-term (default), two-term, cg, "
+         .help = "form of the iteration that is replayed: three-term, two-term, cg, "
                  "cg-consistent"},
         {"set", 0, CLI_TEXTS, &settings, .value = "SETTING",
          .help = "leave a rounding of the replay out, or repair it; may be repeated"},
@@ -326,11 +326,11 @@ int cli_condition(cli *c) {
     r.path = file == NULL ? "made up" : file;
     if ((code = check_names(c, &r.tensors)) != CLI_GOOD)
         return code;
-    code = r.emulate != NULL ? cli_profile(c, r.emulate, form, &settings, &r.profile) : CLI_GOOD;
+    code = r.emulate != NULL ? cli_kernel(c, r.emulate, form, &settings, &r.kernel) : CLI_GOOD;
     if (code == CLI_GOOD)
         code = cli_json_open(c, json, &r.json);
     if (code == CLI_GOOD)
-        code = judge_file(&r, &p, file, inputs, (gka_form)form);
+        code = judge_file(&r, &p, file, inputs, form < 0 ? GKA_THREE_TERM : (gka_form)form);
     cli_json_abandon(&r.json);
     return code;
 }

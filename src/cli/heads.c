@@ -255,6 +255,7 @@ static int predict_one(cli *c, cli_problem *problem, void *context) {
     if (code == CLI_GOOD) {
         cli_progress bar;
         const gka_prediction asked = {.oracle = p->asked->oracle,
+                                      .precision = p->asked->precision,
                                       .kernels = p->kernels.kernel,
                                       .kernel_count = kernels,
                                       .names = outputs,

@@ -56,6 +56,7 @@ typedef struct cli_predicting {
     int form;
     const cli_texts *settings;
     gka_oracle oracle;
+    int precision;
     bool per_head;
 } cli_predicting;
 int cli_predict(cli *c, cli_problem *problem, const cli_predicting *predicting);

@@ -73,12 +73,17 @@ int cli_kernel(cli *c, const char *name, int form, const cli_texts *settings, gk
     return status == GKA_OK ? CLI_GOOD : cli_report(c, &error);
 }
 
-int cli_profile(cli *c, const char *name, int form, const cli_texts *settings,
-                gka_profile *profile) {
+int cli_oracle(cli *c, const char *name, gka_kernel *kernel) {
     gka_error error = {0};
-    gka_status status = gka_profile_find(name, profile, &error);
-    profile->form = (gka_form)form;
-    for (size_t i = 0; i < settings->count && status == GKA_OK; i++)
-        status = gka_profile_set(profile, settings->text[i], &error);
-    return status == GKA_OK ? CLI_GOOD : cli_report(c, &error);
+    char hint[96];
+    const gka_status status = gka_kernel_find(name, kernel, &error);
+    if (status == GKA_OK && kernel->engine == GKA_ENGINE_ORACLE)
+        return CLI_GOOD;
+    if (strncmp(name, "mpfr/", 5) == 0)
+        return cli_fail(c, "--oracle=%s", error.text);
+    cli_nearest nearest = cli_nearest_to(name);
+    for (int i = GKA_ORACLE_FP64; i <= GKA_ORACLE_MPFR; i++)
+        cli_nearest_try(&nearest, gka_oracle_name((gka_oracle)i));
+    return cli_fail(c, "--oracle=%.80s: expected certified, fp64, mpfr or mpfr/BITS%s", name,
+                    cli_nearest_hint(&nearest, hint));
 }

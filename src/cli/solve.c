@@ -77,7 +77,7 @@ static bool known_solver(const char *name) {
 
 static bool known_arithmetic(const char *name) {
     gka_policy policy;
-    return gka_policy_find(name, &policy);
+    return gka_policy_find(strncmp(name, "tokens/", 7) == 0 ? name + 7 : name, &policy);
 }
 
 /* Every solver's name in turn, then every Kalman form's; NULL at the end. */
@@ -117,7 +117,7 @@ static int parse_list(cli *c, const char *option, char *text, bool known(const c
         }
         if (list->count == MOST)
             return cli_fail(c, "--%s: more than %d names", option, MOST);
-        list->name[list->count++] = at;
+        list->name[list->count++] = strncmp(at, "tokens/", 7) == 0 ? at + 7 : at;
         at = comma == NULL ? NULL : comma + 1;
     }
     return CLI_GOOD;

@@ -12,8 +12,9 @@
 
 typedef struct request {
     cli *c;
-    int chosen;        /* --oracle; -1: none, and then certified, or fp64 where that fails */
-    gka_oracle oracle; /* of the file at hand */
+    const char *chosen; /* --oracle; NULL: none, and then certified, or fp64 where that fails */
+    gka_kernel exact;   /* ... by name */
+    gka_oracle oracle;  /* of the file at hand */
     const char *inputs;
     cli_json json;
     cli_texts tolerance_texts;
@@ -147,6 +148,11 @@ static const char *verdict_text(gka_verdict ok) {
     return ok == GKA_MEASURED ? "-" : ok == GKA_PASS ? "yes" : "NO";
 }
 
+/* As it was asked for, with its bits. */
+static const char *oracle_name(const request *r) {
+    return r->chosen != NULL ? r->chosen : gka_oracle_name(r->oracle);
+}
+
 static int64_t total(const gka_verification *v, int64_t (*of)(const gka_oracle_report *)) {
     return of(&v->forward) + of(&v->solve) + of(&v->layer);
 }
@@ -253,7 +259,7 @@ static void tell(const gka_verification *v, const request *r,
                        (long long)empty);
         say(context, line);
     }
-    if (r->chosen < 0 && r->oracle == GKA_ORACLE_FP64)
+    if (r->chosen == NULL && r->oracle == GKA_ORACLE_FP64)
         say(context, "no certificate for these inputs: oracle fp64 taken");
     if (r->oracle == GKA_ORACLE_CERTIFIED) {
         const double bound =
@@ -346,8 +352,7 @@ static int print_table(cli *c, const char *path, const request *r, const gka_ver
             "%s: B %lld, T %lld, H %lld, D %lld, V %lld; ridge_ratio %g, chunk_size %lld, scale "
             "%.6g; oracle %s\n\n",
             path, (long long)p->B, (long long)p->T, (long long)p->H, (long long)p->D,
-            (long long)p->V, p->ridge_ratio, (long long)p->chunk_size, p->scale,
-            gka_oracle_name(r->oracle));
+            (long long)p->V, p->ridge_ratio, (long long)p->chunk_size, p->scale, oracle_name(r));
     cli_table table;
     cli_table_start(&table, headings, columns);
     for (size_t i = 0; i < v->row_count; i++)
@@ -431,7 +436,7 @@ static void add_json(request *r, const char *path, const char *inputs, const gka
     cli_put(&o, "file", cli_json_text(path));
     if (inputs != NULL)
         cli_put(&o, "inputs", cli_json_text(inputs));
-    cli_put(&o, "oracle", json_string(gka_oracle_name(r->oracle)));
+    cli_put(&o, "oracle", json_string(oracle_name(r)));
     cli_put(&o, "parameters", json_parameters(&v->problem, &o.good));
     cli_put(&o, "tensors", tensors.value);
     cli_put(&o, "notes", said.value);
@@ -454,6 +459,7 @@ static gka_status verify(request *r, const gka_file *file, const gka_file *input
     cli_progress progress;
     const gka_verify_options options = {
         .oracle = r->oracle,
+        .precision = r->exact.precision,
         .show_ref = r->show_ref,
         .inputs = inputs,
         .tolerances = r->tolerances,
@@ -513,7 +519,7 @@ static int judge_open(request *r, const gka_file *file, const gka_file *inputs) 
                         gka_file_path(file));
     gka_verification v;
     gka_error error = {0};
-    r->oracle = r->chosen < 0 ? GKA_ORACLE_CERTIFIED : (gka_oracle)r->chosen;
+    r->oracle = r->exact.oracle;
     if (r->automatic && gka_file_is_served(file))
         return cli_fail(c, "%s: outputs of a server: --emulate=h100/serving was expected",
                         gka_file_path(file));
@@ -523,7 +529,7 @@ static int judge_open(request *r, const gka_file *file, const gka_file *inputs) 
             return code;
     }
     gka_status status = verify(r, file, inputs, &v, &error);
-    if (status == GKA_NO_CERTIFICATE && r->chosen < 0) {
+    if (status == GKA_NO_CERTIFICATE && r->chosen == NULL) {
         gka_verification_free(&v);
         r->oracle = GKA_ORACLE_FP64;
         status = verify(r, file, inputs, &v, &error);
@@ -641,7 +647,7 @@ static int judge(request *r, const char *json) {
 
 /* An option that a golden answers, given all the same; NULL: none. */
 static const char *needless(const request *r) {
-    return r->chosen >= 0                 ? "oracle"
+    return r->chosen != NULL              ? "oracle"
            : r->inputs != NULL            ? "inputs"
            : r->tolerance_texts.count > 0 ? "tolerance"
            : r->show_ref                  ? "show-ref"
@@ -685,7 +691,7 @@ static int is_prediction(const request *r, const cli_problem *p, bool by_head, b
 }
 
 int cli_verify(cli *c) {
-    request r = {.c = c, .chosen = -1, .good = true};
+    request r = {.c = c, .exact = {.oracle = GKA_ORACLE_CERTIFIED}, .good = true};
     const char *json = NULL;
     int form = -1;
     cli_texts settings = {0};
@@ -702,8 +708,8 @@ int cli_verify(cli *c) {
         CLI_AGAINST_OPTIONS(against),
         {.kind = CLI_END}};
     const cli_option options[] = {
-        {"oracle", 0, CLI_CHOICE, &r.chosen, .choices = "fp64|certified|mpfr",
-         .help = "how the exact value is computed (certified)"},
+        {"oracle", 0, CLI_TEXT, &r.chosen, .value = "KERNEL",
+         .help = "who computes the exact value: certified (default), fp64, mpfr or mpfr/BITS"},
         {"inputs", 0, CLI_TEXT, &r.inputs, .value = "FILE",
          .help = "take inputs and parameters from this file, or from the one of the same name in "
                  "this directory"},
@@ -738,13 +744,16 @@ int cli_verify(cli *c) {
                                             "given-from", "require", "gradients", NULL};
     if ((code = cli_refuse(c, "without --against=GOLDEN", by_golden)) != CLI_GOOD)
         return code;
+    if (r.chosen != NULL && (code = cli_oracle(c, r.chosen, &r.exact)) != CLI_GOOD)
+        return code;
     const cli_predicting predicting = {.emulate = r.emulate,
                                        .csv = csv,
                                        .json = json,
                                        .form = form,
                                        .settings = &settings,
                                        .oracle =
-                                           r.chosen < 0 ? GKA_ORACLE_FP64 : (gka_oracle)r.chosen,
+                                           r.chosen == NULL ? GKA_ORACLE_FP64 : r.exact.oracle,
+                                       .precision = r.exact.precision,
                                        .per_head = per_head};
     bool asked = false;
     code = is_prediction(&r, &p, per_head || csv != NULL, &asked);

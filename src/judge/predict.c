@@ -34,7 +34,8 @@ static gka_status predict_head(const predicting *p, int64_t index, gka_outputs *
                                                               p->distance +
                                                               (size_t)index * asked->kernel_count *
                                                                   names;
-    const gka_kernel oracle = {.engine = GKA_ENGINE_ORACLE, .oracle = asked->oracle};
+    const gka_kernel oracle = {
+        .engine = GKA_ENGINE_ORACLE, .oracle = asked->oracle, .precision = asked->precision};
     unsigned wanted = 0;
     for (size_t i = 0; i < names; i++) {
         size[i] = NAN;

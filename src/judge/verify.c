@@ -9,14 +9,6 @@
 
 /* ---- what is judged ------------------------------------------------------------------------ */
 
-/* What one pass computes: forward with the states, the gradients of x, those of o. */
-enum { FORWARD, SOLVE, LAYER, PASSES };
-
-static unsigned outputs_of(int pass) {
-    return pass == FORWARD ? gka_forward_outputs()
-                           : gka_of_outputs(pass == SOLVE ? GKA_OF_X : GKA_OF_O);
-}
-
 static bool is_input(const char *name) {
     for (const char *const *input = gka_problem_names; *input != NULL; input++)
         if (strcmp(*input, name) == 0)
@@ -41,8 +33,9 @@ typedef struct job {
     int done; /* passes */
 } job;
 
-static bool wants(const job *j, int pass) {
-    return (j->wanted & outputs_of(pass)) != 0;
+/* Some of these outputs. */
+static bool wants(const job *j, unsigned outputs) {
+    return (j->wanted & outputs) != 0;
 }
 
 static void add_row(job *j, const char *prefix, int output) {
@@ -207,28 +200,29 @@ static gka_status allocate(job *j, gka_error *error) {
 /* One pass's progress as a part of all passes'. */
 static bool report(void *context, double done, double total) {
     const job *const j = context;
-    const int passes = wants(j, FORWARD) + wants(j, SOLVE) + wants(j, LAYER);
+    const int passes = wants(j, gka_forward_outputs()) + wants(j, gka_of_outputs(GKA_OF_X)) +
+                       wants(j, gka_of_outputs(GKA_OF_O));
     return gka_progress_report(&j->options->progress, j->done * total + done, passes * total);
 }
 
 static gka_status compute_passes(job *j, gka_error *error) {
     gka_verification *const v = j->v;
     const gka_oracle_options options = {.oracle = j->options->oracle,
+                                        .precision = j->options->precision,
                                         .progress = {.report = report, .context = j},
                                         .leave_undecided = true}; /* no last bit counts here */
     gka_status status = GKA_OK;
-    if (wants(j, FORWARD)) {
+    if (wants(j, gka_forward_outputs())) {
         status = gka_oracle_forward(&v->problem, &options, &j->exact, NULL, &v->forward, error);
         j->done++;
     }
-    if (status == GKA_OK && wants(j, SOLVE)) {
-        status =
-            gka_oracle_gradient(&v->problem, GKA_OF_X, &options, &j->exact, NULL, &v->solve, error);
-        j->done++;
-    }
-    if (status == GKA_OK && wants(j, LAYER))
-        status =
-            gka_oracle_gradient(&v->problem, GKA_OF_O, &options, &j->exact, NULL, &v->layer, error);
+    gka_oracle_report *const reports[] = {&v->solve, &v->layer};
+    for (int of = GKA_OF_X; of <= GKA_OF_O && status == GKA_OK; of++)
+        if (wants(j, gka_of_outputs((gka_of)of))) {
+            status = gka_oracle_gradient(&v->problem, (gka_of)of, &options, &j->exact, NULL,
+                                         reports[of], error);
+            j->done++;
+        }
     return status;
 }
 
@@ -246,8 +240,9 @@ static gka_status compute(job *j, gka_error *error) {
 /* Nothing but what the one-token kernel leaves. */
 static bool is_one_token(const job *j) {
     const gka_outputs *const e = &j->emulated;
-    return j->v->problem.T == 1 && j->v->problem.h0.data != NULL && !wants(j, SOLVE) &&
-           !wants(j, LAYER) && e->o == NULL && e->u_final == NULL && e->h_chunk == NULL;
+    return j->v->problem.T == 1 && j->v->problem.h0.data != NULL &&
+           !wants(j, gka_of_outputs(GKA_OF_X) | gka_of_outputs(GKA_OF_O)) && e->o == NULL &&
+           e->u_final == NULL && e->h_chunk == NULL;
 }
 
 static gka_status emulate(job *j, gka_error *error) {

@@ -131,11 +131,11 @@ static void prop_against_a_dense_jacobian(void **state) {
         double *const inputs[GKA_INPUTS] = {lab.q, lab.k, lab.v, lab.alpha, lab.g};
         const int64_t counts[GKA_INPUTS] = {tokens * p->D, keys * p->D, keys * p->V, tokens,
                                             tokens};
-        gka_profile exact64;
+        gka_kernel exact64;
         gka_error error = {0};
         gka_condition_row rows[GKA_CONDITION_ROWS];
         size_t row_count;
-        assert_int_equal(gka_profile_find("exact64", &exact64, &error), GKA_OK);
+        assert_int_equal(gka_kernel_find("exact64", &exact64, &error), GKA_OK);
         const gka_condition_options options = {.emulate = &exact64};
         if (gka_condition(p, &options, rows, &row_count, &error) != GKA_OK)
             fail_msg("%s", error.text);
@@ -200,15 +200,14 @@ static void make(gka_keys keys, int64_t T, int64_t D, gka_problem *p) {
         fail_msg("%s", error.text);
 }
 
-static gka_profile profile_of(const char *name, gka_form form) {
-    gka_profile profile;
-    assert_int_equal(gka_profile_find(name, &profile, NULL), GKA_OK);
-    profile.form = form;
-    return profile;
+static gka_kernel kernel_of(const char *name) {
+    gka_kernel kernel;
+    assert_int_equal(gka_kernel_find(name, &kernel, NULL), GKA_OK);
+    return kernel;
 }
 
-static void condition(const gka_problem *p, const gka_profile *profile, gka_condition_row *rows) {
-    const gka_condition_options options = {.emulate = profile};
+static void condition(const gka_problem *p, const gka_kernel *kernel, gka_condition_row *rows) {
+    const gka_condition_options options = {.emulate = kernel};
     size_t count;
     gka_error error = {0};
     if (gka_condition(p, &options, rows, &count, &error) != GKA_OK)
@@ -226,7 +225,7 @@ static void test_floor(void **state) {
     gka_problem p;
     gka_condition_row rows[GKA_CONDITION_ROWS];
     make(GKA_KEYS_IID, T, D, &p);
-    const gka_profile exact64 = profile_of("exact64", GKA_TWO_TERM);
+    const gka_kernel exact64 = kernel_of("exact64/two-term");
     condition(&p, &exact64, rows);
     double x[N], f[T], dp[N], dk[N], rounded_x[N], rounded_f[T], rounded_p[N], rounded_dk[N];
     gka_outputs forward = {.x = x, .fro = f}, solve = {.solve.p = dp, .solve.dk = dk};
@@ -239,7 +238,8 @@ static void test_floor(void **state) {
     assert_true(bits_of(rows[2].floor) == bits_of(gka_rel_err(N, rounded_p, dp)));
     const gka_chunk_given given = {.at.x = rounded_x, .at.fro = rounded_f, .at.p = rounded_p};
     gka_outputs out = {.solve.dk = rounded_dk};
-    assert_int_equal(gka_chunk_backward(&p, &exact64, GKA_OF_X, true, &given, &out, NULL), GKA_OK);
+    assert_int_equal(gka_chunk_backward(&p, &exact64.profile, GKA_OF_X, true, &given, &out, NULL),
+                     GKA_OK);
     stored("bf16", N, rounded_dk, rounded_dk);
     assert_true(bits_of(rows[3].floor) == bits_of(gka_rel_err(N, rounded_dk, dk)));
     gka_problem_free(&p);
@@ -252,8 +252,7 @@ static void test_words(void **state) {
     gka_problem p;
     gka_condition_row rows[GKA_CONDITION_ROWS];
     make(GKA_KEYS_REPEAT, 16, 16, &p);
-    const gka_profile three = profile_of("h100", GKA_THREE_TERM),
-                      two = profile_of("h100", GKA_TWO_TERM);
+    const gka_kernel three = kernel_of("h100"), two = kernel_of("h100/two-term");
     condition(&p, &three, rows);
     for (int i = 0; i < GKA_CONDITION_ROWS; i++)
         assert_string_equal(rows[i].name, gka_condition_names[i]);
@@ -339,7 +338,7 @@ static void test_failing_allocations(void **state) {
     gka_condition_row rows[GKA_CONDITION_ROWS];
     size_t count;
     make(GKA_KEYS_IID, 2, 2, &p);
-    const gka_profile exact64 = profile_of("exact64", GKA_THREE_TERM);
+    const gka_kernel exact64 = kernel_of("exact64");
     const gka_condition_options options = {.emulate = &exact64};
     const int64_t live = gka_alloc_live();
     for (int64_t n = 0;; n += 1 + n / 4) {

@@ -54,7 +54,7 @@ $ gka condition --iterations --T=4 --D=4 --json=- | grep -c derivative
 What is needed.
 
 $ gka condition --ridge=.1 $DATA/h100/d64.safetensors
-! gka condition: tensors that are there keep their parameters: --ridge, --iters, --chunk and --scale go with --emulate=PROFILE or --iterations
+! gka condition: tensors that are there keep their parameters: --ridge, --iters, --chunk and --scale go with --emulate=KERNEL or --iterations
 = 2
 $ gka condition --tensor=solve.kd $DATA/h100/d64.safetensors
 ! gka condition: --tensor=solve.kd: no output that is judged here (did you mean 'solve.dk'?)
@@ -71,10 +71,10 @@ $ gka condition --iterations --form=cg --T=4 --D=4
 = 2
 
 $ gka condition
-! gka condition: a FILE, --emulate=PROFILE or --iterations was expected
+! gka condition: a FILE, --emulate=KERNEL or --iterations was expected
 = 2
 $ gka condition --set=mask=exact $DATA/h100/d64.safetensors
-! gka condition: --set: --emulate=PROFILE was expected with it
+! gka condition: --set: --emulate=KERNEL was expected with it
 = 2
 $ gka condition --inputs=$DATA/h100/d64.safetensors --emulate=h100
 ! gka condition: --inputs: a FILE was expected with it
@@ -87,4 +87,15 @@ $ gka condition --emulate=h100 --T=4 --D=20
 = 2
 $ gka condition $DATA/h100/d46.safetensors
 ! gka condition: $DATA/h100/d46.safetensors: No such file or directory (did you mean 'd64.safetensors'?)
+= 2
+$ gka condition --emulate=cuda --problem=repeat --T=16 --D=20
+! gka condition: D = 20, V = 20: profile gka-cuda wants V = D = 64 or 128
+= 2
+$ gka condition --emulate=tokens/fp32 --problem=repeat --T=16 --D=16 | grep emulated
+> made up: T 16, D 16; ridge_ratio 0.02; emulated: tokens/fp32
+$ gka condition --emulate=h100/decode --problem=repeat --T=1 --D=32 | awk 'NF > 10 { print $1 }'
+> tensor
+> x
+$ gka condition --emulate=h10
+! gka condition: no kernel 'h10': certified, fp64, mpfr/BITS, steps, exact64, ieee32, h100, a device with a tensor core, cuda or tokens/POLICY was expected (did you mean 'h100'?)
 = 2

@@ -58,8 +58,9 @@ $ gka verify --help
 >
 > Usage: gka verify [OPTION...] [FILE...]
 >   -h, --help                                print this text
->       --oracle=fp64|certified|mpfr          how the exact value is computed
->                                             (certified)
+>       --oracle=KERNEL                       who computes the exact value:
+>                                             certified (default), fp64, mpfr or
+>                                             mpfr/BITS
 >       --inputs=FILE                         take inputs and parameters from
 >                                             this file, or from the one of the
 >                                             same name in this directory
@@ -89,8 +90,8 @@ $ gka verify --help
 >                                             golden; or a suite's folder
 >       --map=THEIRS=OURS                     the candidate calls the golden's
 >                                             tensor OURS THEIRS; may be repeated
->       --reference=steps|exact               exact: for a solver that converges
->                                             (steps)
+>       --reference=steps|exact|certified     exact (or certified): for a solver
+>                                             that converges (steps)
 >       --gradients=implicit|through|auto     through: of the steps themselves,
 >                                             as autograd gives them (implicit)
 >       --require=NAME,..|all                 these outputs, or all of the

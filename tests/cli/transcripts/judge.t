@@ -64,8 +64,8 @@ $ gka judge --help
 >       --json=OUT                            write the figures as JSON
 >       --map=THEIRS=OURS                     the candidate calls the golden's
 >                                             tensor OURS THEIRS; may be repeated
->       --reference=steps|exact               exact: for a solver that converges
->                                             (steps)
+>       --reference=steps|exact|certified     exact (or certified): for a solver
+>                                             that converges (steps)
 >       --gradients=implicit|through|auto     through: of the steps themselves,
 >                                             as autograd gives them (implicit)
 >       --require=NAME,..|all                 these outputs, or all of the

@@ -31,10 +31,10 @@ $ gka verify --orcale=fp64 $DATA/h100/d64.safetensors
 ! gka verify: no option '--orcale' (did you mean '--oracle'?)
 = 2
 $ gka verify --oracle $DATA/h100/d64.safetensors
-! gka verify: --oracle=$DATA/h100/d64.safetensors: expected one of fp64|certified|mpfr
+! gka verify: --oracle=$DATA/h100/d64.safetensors: expected certified, fp64, mpfr or mpfr/BITS
 = 2
 $ gka verify --oracle=mprf $DATA/h100/d64.safetensors
-! gka verify: --oracle=mprf: expected one of fp64|certified|mpfr (did you mean 'mpfr'?)
+! gka verify: --oracle=mprf: expected certified, fp64, mpfr or mpfr/BITS (did you mean 'mpfr'?)
 = 2
 $ gka verify --show-ref=yes $DATA/h100/d64.safetensors
 ! gka verify: --show-ref takes no value
