@@ -5,11 +5,11 @@
  *   3  gka_golden_audit_write    the tensors of one member, as a candidate file
  *
  * A golden's tolerances (gka/golden.h) are derived; this shows that they separate. Members of the
- * accept panel are the right kernels of src/kernel/panel.c: emulations that differ in their
+ * panel of right kernels are those of src/kernel/panel.c: emulations that differ in their
  * roundings and in the order of their sums. Some of them made the tolerances and pass by
  * construction; the others, which took no part, are independent and are counted apart.
- * Members of the reject panel have one mistake each and are else exact: computed in binary64 and
- * rounded once to the stored types, so that nothing but the mistake is seen.
+ * Members of the panel of mistakes have one mistake each and are else exact: computed in binary64
+ * and rounded once to the stored types, so that nothing but the mistake is seen.
  */
 #ifndef GKA_AUDIT_H
 #define GKA_AUDIT_H
@@ -25,7 +25,7 @@ extern "C" {
 typedef struct gka_audit_member {
     const char *name; /* "h100-c32", "omega0" */
     const char *what; /* in a line */
-    bool accept;      /* which panel; the accept panel comes first */
+    bool accept;      /* of the panel of right kernels, which comes first */
 } gka_audit_member;
 
 GKA_API size_t gka_audit_count(void);
@@ -38,9 +38,9 @@ GKA_API int gka_audit_find(const char *name);
 /* One output of the golden. */
 typedef struct gka_audit_tensor {
     const char *name;
-    double tolerance; /* NaN: none; then all that follows is NaN, or -1 */
-    double accepted;  /* largest error in the accept panel */
-    double rejected;  /* smallest error in the reject panel that is above the tolerance */
+    double tolerance;             /* NaN: none; then all that follows is NaN, or -1 */
+    double accepted;              /* largest error of a right kernel */
+    double rejected;              /* smallest error of a mistake that is above the tolerance */
     int accepted_by, rejected_by; /* rows; -1: no member */
     double margin;                /* rejected / accepted */
 } gka_audit_tensor;
@@ -71,9 +71,9 @@ typedef struct gka_audit {
     size_t tensor_count;
     gka_audit_row *rows; /* of every member, in the order of the panels */
     size_t row_count;
-    size_t accepts, accepted; /* members of the accept panel that apply, and those that pass */
+    size_t accepts, accepted;         /* right kernels that apply, and those that pass */
     size_t independents, independent; /* ... of these, those that took no part in tolerances */
-    size_t rejects, rejected;         /* ... of the reject panel, and those that fail */
+    size_t rejects, rejected;         /* mistakes that apply, and those that fail */
     double margin; /* the smallest of the rejected members; below GKA_AUDIT_MARGIN a
                       member is not told apart. NaN: none applies */
 } gka_audit;

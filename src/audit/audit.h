@@ -40,8 +40,8 @@ struct audit_member {
     audit_run *run;
     audit_change *change;          /* of the problem; */
     const char *unless;            /* ... what to say where it cannot be made */
-    const gka_right_kernel *right; /* accept panel */
-    /* reject panel */
+    const gka_right_kernel *right; /* of the panel of right kernels */
+    /* of the panel of mistakes */
     const char *kernel; /* in the grammar of gka/kernel.h */
     int parameter;
     double factor;

@@ -5,6 +5,7 @@
 #include "gka/arith.h"
 #include "gka/replay.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -52,6 +53,16 @@ static bool sixteen_bits(const gka_problem *problem) {
     return problem->q.dtype == GKA_BF16 || problem->q.dtype == GKA_F16;
 }
 
+/* A sum of D products with elements of U may pass the largest binary32 number on its way, whatever
+ * it comes to: which order of sums does is luck. */
+static bool may_overflow(const audit_case *c) {
+    const double *const u = c->right->of[GKA_OUT_U_FINAL];
+    double most = 0;
+    for (int64_t i = 0; u != NULL && i < gka_output_count(c->problem, GKA_OUT_U_FINAL); i++)
+        most = fmax(most, fabs(u[i]));
+    return (double)c->problem->D * most > FLT_MAX;
+}
+
 static bool all_finite(int64_t n, const double *values) {
     for (int64_t i = 0; i < n; i++)
         if (!isfinite(values[i]))
@@ -97,7 +108,7 @@ static gka_status run_profile(const audit_case *c, const gka_right_kernel *right
     if ((cg || right->steps != GKA_STEPS_ASKED) && !steps_converge(c, note))
         return GKA_OK;
     const gka_status status = gka_golden_steps(&problem, profile, wanted, out, error);
-    if (status == GKA_OK && rounds)
+    if (status == GKA_OK && (rounds || may_overflow(c)))
         leave_out_nan(c, out, note);
     return status;
 }

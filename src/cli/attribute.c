@@ -231,8 +231,9 @@ int cli_attribute(cli *c) {
     const char *const file = c->operand_count > 0 ? c->operands[0] : NULL;
     cli_json json = {0};
     code = cli_kernel(c, "h100", form, &settings, &kernel);
-    if (code == CLI_GOOD && kernel.decode)
-        code = cli_fail(c, "--set=decode: the chunk kernels are what is attributed");
+    if (code == CLI_GOOD && (kernel.decode || kernel.serving))
+        code = cli_fail(c, "--set=%s: the chunk kernels are what is attributed",
+                        kernel.decode ? "decode" : "serving");
     if (code == CLI_GOOD)
         code = cli_json_open(c, path, &json);
     if (code == CLI_GOOD)

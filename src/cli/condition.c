@@ -7,7 +7,7 @@
 #include <string.h>
 
 static const char notes[] =
-    "For each output tensor of FILE, or with --emulate=h100 of the kernels replayed (also on a\n"
+    "For each output tensor of FILE, or with --emulate=h100 of the kernels emulated (also on a\n"
     "made-up problem, without FILE):\n"
     "\n"
     "  error      rel_err against the exact value\n"
@@ -303,10 +303,10 @@ int cli_condition(cli *c) {
         {"emulate", 0, CLI_TEXT, &r.emulate, .value = "KERNEL",
          .help = "judge what this kernel would compute: h100/two-term, cuda, tokens/fp32, ..."},
         {"form", 0, CLI_CHOICE, &form, .value = "FORM", .choices = CLI_FORMS,
-         .help = "form of the iteration that is replayed: three-term, two-term, cg, "
+         .help = "form of the iteration that is emulated: three-term, two-term, cg, "
                  "cg-consistent"},
         {"set", 0, CLI_TEXTS, &settings, .value = "SETTING",
-         .help = "leave a rounding of the replay out, or repair it; may be repeated"},
+         .help = "leave a rounding of the emulation out, or repair it; may be repeated"},
         {"tensor", 0, CLI_TEXTS, &r.tensors, .value = "NAME",
          .help = "this output alone; may be repeated"},
         {"iterations", 0, CLI_FLAG, &r.iterations,

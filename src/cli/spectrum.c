@@ -198,10 +198,10 @@ static json_t *numbers(int64_t count, const double *values, bool *good) {
 }
 
 /* The arrays of one problem, [B,T,H]; released and reduced: f of the h100, as it is and with its
- * norm summed in binary32. `replayed`: they are there. */
+ * norm summed in binary32. `emulated`: they are there. */
 typedef struct spectra {
     double *lambda, *exact, *released, *reduced;
-    bool replayed;
+    bool emulated;
 } spectra;
 
 static json_t *json_remedies(const remedy *remedies, int count, bool *good) {
@@ -226,12 +226,12 @@ static int write_json(cli *c, cli_json *json, const char *path, int64_t count,
                       const remedy *remedies, const spectra *s, const along *a) {
     cli_builder o = {json_object(), true};
     cli_put(&o, "file", cli_json_text(path));
-    if (s->replayed)
+    if (s->emulated)
         cli_put(&o, "remedies", json_remedies(remedies, REMEDIES, &o.good));
     cli_put(&o, "along", json_along(a, &o.good));
     cli_put(&o, "lambda_max", numbers(count, s->lambda, &o.good));
     cli_put(&o, "fro", numbers(count, s->exact, &o.good));
-    if (s->replayed)
+    if (s->emulated)
         cli_put(&o, "fro_released", numbers(count, s->released, &o.good));
     return cli_json_close(c, json, o.value, o.good);
 }
@@ -242,11 +242,11 @@ static gka_status compute(const gka_problem *p, spectra *s, gka_error *error) {
     fp32_norm = profile;
     if (status == GKA_OK)
         status = gka_profile_set(&fp32_norm, "norm_reduce=exact", error);
-    s->replayed = status == GKA_OK && gka_chunk_check(p, &profile, NULL) == GKA_OK;
+    s->emulated = status == GKA_OK && gka_chunk_check(p, &profile, NULL) == GKA_OK;
     gka_outputs out = {.fro = s->released}, out32 = {.fro = s->reduced};
-    if (status == GKA_OK && s->replayed)
+    if (status == GKA_OK && s->emulated)
         status = gka_chunk_forward(p, &profile, &out, NULL, NULL, error);
-    if (status == GKA_OK && s->replayed)
+    if (status == GKA_OK && s->emulated)
         status = gka_chunk_forward(p, &fp32_norm, &out32, NULL, NULL, error);
     return status == GKA_OK ? gka_chunk_spectrum(p, s->lambda, s->exact, error) : status;
 }
@@ -280,7 +280,7 @@ static int report(cli *c, const gka_problem *p, const char *path, cli_json *json
     if (code == CLI_GOOD && !cli_json_takes_stdout(json)) {
         cli_say(c->out, "%s: a = %.10g, r = %d, %lld tokens\n\n", path, p->ridge_ratio, p->num_iter,
                 (long long)count);
-        if (s->replayed) {
+        if (s->emulated) {
             good = print_remedies(c, remedies) == GKA_OK;
             fputc('\n', c->out);
         }

@@ -52,10 +52,10 @@ static const char notes[] =
     "range over all heads. The exact values are then those of fp64, right to about 1e-12, unless\n"
     "--oracle is given.\n"
     "\n"
-    "With --emulate=h100 the released kernels are replayed from the same inputs:\n"
-    "  identical    share of the stored elements that the replay gives too, bit for bit\n"
+    "With --emulate=h100 the released kernels are emulated from the same inputs:\n"
+    "  identical    share of the stored elements that the emulation gives too, bit for bit\n"
     "  far          the largest distance of the others, in steps of the stored format\n"
-    "  predicted    rel_err of the replay; beside it stands the one measured\n"
+    "  predicted    rel_err of the emulation; beside it stands the one measured\n"
     "--set=POINT=exact leaves one rounding out (gka attribute lists them); repairs are form=,\n"
     "operand=bf16|split|tf32|fp16 (what the products of the iteration read), store=1|2 (bf16 "
     "parts\n"
@@ -69,7 +69,7 @@ static const char notes[] =
     "A server's outputs are prefill.o prefill.h prefill.u of the first tokens (metadata prefill\n"
     "says how many) and decode.o decode.h decode.u of the others, one by one from the states\n"
     "before; beta [B,T,H] and normalise (none, unit, rounded) say what q, k, v still lack. The\n"
-    "exact values are those of the numbers they stand for. --emulate=h100/serving replays the\n"
+    "exact values are those of the numbers they stand for. --emulate=h100/serving emulates the\n"
     "server's kernels.\n"
     "\n"
     "The default oracle is certified: double-double with a proven error bound, the same\n"
@@ -717,16 +717,16 @@ int cli_verify(cli *c) {
         {"tolerance", 0, CLI_TEXTS, &r.tolerance_texts, .value = "NAME=VALUE",
          .help = "require rel_err <= VALUE of the tensor NAME; may be repeated"},
         {"emulate", 0, CLI_TEXT, &r.emulate, .value = "K[,K2..]",
-         .help = "replay kernels too: h100, h100/two-term, cuda, tokens/fp32, ... "
+         .help = "emulate kernels too: h100, h100/two-term, cuda, tokens/fp32, ... "
                  "(gka/kernel.h); without outputs in FILE: what they would lose"},
         {"per-head", 0, CLI_FLAG, &per_head, .help = "with --emulate: a row for each head"},
         {"csv", 0, CLI_TEXT, &csv, .value = "OUT",
          .help = "with --emulate: the heads' rows as CSV"},
         {"form", 0, CLI_CHOICE, &form, .value = "FORM", .choices = CLI_FORMS,
-         .help = "form of the iteration that is replayed: three-term, two-term, cg, "
+         .help = "form of the iteration that is emulated: three-term, two-term, cg, "
                  "cg-consistent"},
         {"set", 0, CLI_TEXTS, &settings, .value = "SETTING",
-         .help = "switch one rounding of the replay, or repair it (below); may be repeated"},
+         .help = "switch one rounding of the emulation, or repair it (below); may be repeated"},
         {"show-ref", 0, CLI_FLAG, &r.show_ref, .help = "judge the file's own ref.* tensors too"},
         {.kind = CLI_GROUP, .group = golden, .help = "By a golden:"},
         {.kind = CLI_GROUP, .group = p.options, .help = "Problem, with --emulate:"},

@@ -8,9 +8,9 @@
  *
  * Whoever needs to know what a right kernel is reads this table: golden/generate.c makes the
  * tolerances against NAME.steps from it, golden/references.c those against NAME.exact, and the
- * accept panel of room audit is all of it. A kernel that took part in making a tolerance passes it
- * by construction; one that did not is independent, and the audit counts the two apart. To add a
- * right kernel, add a row that takes part in nothing: the bytes of goldens stay. */
+ * panel of right kernels of room audit is all of it. A kernel that took part in making a tolerance
+ * passes it by construction; one that did not is independent, and the audit counts the two apart.
+ * To add a right kernel, add a row that takes part in nothing: the bytes of goldens stay. */
 #ifndef GKA_KERNEL_PANEL_H
 #define GKA_KERNEL_PANEL_H
 

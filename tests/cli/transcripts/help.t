@@ -67,7 +67,7 @@ $ gka verify --help
 >       --json=OUT                            write the figures as JSON
 >       --tolerance=NAME=VALUE                require rel_err <= VALUE of the
 >                                             tensor NAME; may be repeated
->       --emulate=K[,K2..]                    replay kernels too: h100,
+>       --emulate=K[,K2..]                    emulate kernels too: h100,
 >                                             h100/two-term, cuda, tokens/fp32,
 >                                             ... (gka/kernel.h); without
 >                                             outputs in FILE: what they would
@@ -76,11 +76,11 @@ $ gka verify --help
 >       --csv=OUT                             with --emulate: the heads' rows as
 >                                             CSV
 >       --form=FORM                           form of the iteration that is
->                                             replayed: three-term, two-term,
+>                                             emulated: three-term, two-term,
 >                                             cg, cg-consistent
->       --set=SETTING                         switch one rounding of the replay,
->                                             or repair it (below); may be
->                                             repeated
+>       --set=SETTING                         switch one rounding of the
+>                                             emulation, or repair it (below);
+>                                             may be repeated
 >       --show-ref                            judge the file's own ref.* tensors
 >                                             too
 >
@@ -165,10 +165,10 @@ $ gka verify --help
 > range over all heads. The exact values are then those of fp64, right to about 1e-12, unless
 > --oracle is given.
 >
-> With --emulate=h100 the released kernels are replayed from the same inputs:
->   identical    share of the stored elements that the replay gives too, bit for bit
+> With --emulate=h100 the released kernels are emulated from the same inputs:
+>   identical    share of the stored elements that the emulation gives too, bit for bit
 >   far          the largest distance of the others, in steps of the stored format
->   predicted    rel_err of the replay; beside it stands the one measured
+>   predicted    rel_err of the emulation; beside it stands the one measured
 > --set=POINT=exact leaves one rounding out (gka attribute lists them); repairs are form=,
 > operand=bf16|split|tf32|fp16 (what the products of the iteration read), store=1|2 (bf16 parts
 > of x and p), handoff=1|2 (of q', dq' and dx), margin=M (the spectrum taken to reach
@@ -179,7 +179,7 @@ $ gka verify --help
 > A server's outputs are prefill.o prefill.h prefill.u of the first tokens (metadata prefill
 > says how many) and decode.o decode.h decode.u of the others, one by one from the states
 > before; beta [B,T,H] and normalise (none, unit, rounded) say what q, k, v still lack. The
-> exact values are those of the numbers they stand for. --emulate=h100/serving replays the
+> exact values are those of the numbers they stand for. --emulate=h100/serving emulates the
 > server's kernels.
 >
 > The default oracle is certified: double-double with a proven error bound, the same
