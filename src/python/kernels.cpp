@@ -228,9 +228,7 @@ static nb::list condition(nb::list tensors, nb::dict metadata, bool heads_first,
         options.outputs = judged->file();
     } else {
         kernel = kernel_named(emulate);
-        if (kernel.engine != GKA_ENGINE_CHUNKS || kernel.decode)
-            fail(GKA_BAD_ARGUMENT, emulate + ": a profile as exact64, ieee32 or h100 was expected");
-        options.emulate = &kernel.profile;
+        options.emulate = &kernel;
     }
     gka_condition_row rows[GKA_CONDITION_ROWS];
     size_t count = 0;
