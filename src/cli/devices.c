@@ -439,6 +439,8 @@ static int fit(cli *c, const char *path, int input, double limit, const char *js
     cli_table_start(&f.table, headings, sizeof headings / sizeof *headings);
     code = fit_file(&f, file, input);
     gka_file_close(file);
+    if (code == CLI_GOOD && !f.sets.good)
+        code = cli_out_of_memory(c);
     if (code != CLI_GOOD || cli_json_takes_stdout(&json))
         cli_table_drop(&f.table);
     else if (cli_table_print(&f.table, c->out) != GKA_OK)

@@ -109,11 +109,11 @@ $ gka condition --emulate=cuda --problem=repeat --T=16 --D=20
 = 2
 $ gka condition --emulate=tokens/fp32 --problem=repeat --T=16 --D=16 | grep emulated
 > made up: T 16, D 16; ridge_ratio 0.02; emulated: tokens/fp32
-$ gka condition --emulate=h100/decode --problem=repeat --T=1 --D=32 | awk 'NF > 10 { print $1 }'
+$ gka condition --emulate=h100/decode --problem=repeat --T=1 --D=32 | awk '/^(tensor|x) / { print $1 }' | head -2
 > tensor
 > x
 $ gka condition --emulate=h10
-! gka condition: no kernel 'h10': certified, fp64, mpfr/BITS, steps, exact64, ieee32, h100, a device with a tensor core, cuda or tokens/POLICY was expected (did you mean 'h100'?)
+! gka condition: no kernel 'h10': certified, fp64, mpfr/BITS, steps, exact64, ieee32, h100, another device that multiplies bf16 (gka devices), cuda or tokens/POLICY was expected (did you mean 'h100'?)
 = 2
 
 On a device whose rule nothing was compared with, and on one that was.

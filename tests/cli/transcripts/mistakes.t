@@ -110,10 +110,10 @@ $ gka verify --json=/dev/stdout $DATA/h100/d64.safetensors | head -2
 > {
 >   "schema": 1,
 $ gka verify --emulate=h100, --per-head $DATA/h100/d64.safetensors
-! gka verify: no kernel '': certified, fp64, mpfr/BITS, steps, exact64, ieee32, h100, a device with a tensor core, cuda or tokens/POLICY was expected
+! gka verify: no kernel '': certified, fp64, mpfr/BITS, steps, exact64, ieee32, h100, another device that multiplies bf16 (gka devices), cuda or tokens/POLICY was expected
 = 2
 $ gka verify --emulate=h100,,cuda $DATA/h100/d64.safetensors
-! gka verify: no kernel '': certified, fp64, mpfr/BITS, steps, exact64, ieee32, h100, a device with a tensor core, cuda or tokens/POLICY was expected
+! gka verify: no kernel '': certified, fp64, mpfr/BITS, steps, exact64, ieee32, h100, another device that multiplies bf16 (gka devices), cuda or tokens/POLICY was expected
 = 2
 $ gka golden --T=2 --D=2 -o ''; gka problem -o ''
 ! gka golden: '': the path of a file to write was expected
