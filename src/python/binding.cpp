@@ -205,7 +205,7 @@ static void end_watch() {
         (void)sigaction(SIGINT, &before, nullptr);
 }
 
-static double seconds() {
+double seconds() {
     struct timespec now;
     (void)clock_gettime(CLOCK_MONOTONIC, &now);
     return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);

@@ -127,6 +127,9 @@ struct Owned {
 
 /* ---- 4 while the GIL is released ----------------------------------------------------------- */
 
+/* Of a clock that does not go back. */
+double seconds();
+
 /* As long as it lives SIGINT is noticed: progress() then asks the library to stop, and finish()
  * raises KeyboardInterrupt. callback: called with (done, total) at most ten times a second, from
  * whichever thread reports; what it raises stops the computation and is raised by finish(). */

@@ -81,12 +81,15 @@ static nb::tuple run(const std::string &name, nb::list tensors, nb::dict metadat
     gka_error error = {};
     gka_status status;
     Watch watch(callback);
+    double spent = 0;
     {
         nb::gil_scoped_release released;
+        const double begin = seconds();
         status = gka_kernel_check(&kernel, &problem.value, &error);
         if (status == GKA_OK)
             status = gka_kernel_run(&kernel, &problem.value, upstream ? &at : nullptr, &out,
                                     &report, watch.progress(), &error);
+        spent = seconds() - begin;
     }
     watch.finish(status, error);
     nb::list list;
@@ -99,6 +102,7 @@ static nb::tuple run(const std::string &name, nb::list tensors, nb::dict metadat
                               shape, results[i].release()));
     }
     nb::dict passes;
+    passes["seconds"] = spent;
     if (kernel.engine == GKA_ENGINE_ORACLE) {
         passes["forward"] = report_of(report.forward);
         passes["solve"] = report_of(report.solve);
