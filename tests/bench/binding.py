@@ -2,8 +2,9 @@
 
 usage: python3 tests/bench/binding.py    (with the package installed; threads: OMP_NUM_THREADS)
 
-The library's time is taken inside the extension module, from the call of gka_kernel_run to its return (report["seconds"]), the
-other around gka.exact; their difference is arrays, checks, allocation and the GIL. Prints both medians and the share.
+The library's time is taken inside the extension module, in gka_problem_from_file, which reads and checks every element, and in
+gka_kernel_run (report["seconds"]); the other around gka.exact. Their difference is arrays, allocation, the GIL and Python itself.
+Prints both medians and the share.
 """
 import statistics
 import time
