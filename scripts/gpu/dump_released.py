@@ -5,7 +5,7 @@
 MODULE is the importable name of their gka_chebyshev_solve (github.com/awslabs/hybrid-model-factory, with flash-linear-attention
 and Triton importable too). GOLDEN is a file or a folder made by gka golden; CANDIDATE then is one too. Written are x fro h_chunk
 h_final u_final o, solve.dq dk dg dh0, layer.dq dk dv dalpha dg, those that the case has, under the names and in the types that
-the kernels give, and judged on the spot by gka_check.
+the kernels give, and judged on the spot by the package gka.
 
 How they are called. x, fro, the states: one call of their forward. Gradients: PyTorch's autograd through their functions, the
 cotangents dx and do. o: gka_chebyshev_gla; with u0 its two steps by hand, since it takes no initial state. Grouped heads: k and
@@ -24,8 +24,8 @@ import sys
 
 import torch
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-import gka_check  # noqa: E402
+import gka
+from gka.check import Golden
 
 
 def pin(package):
@@ -92,7 +92,7 @@ def released(module, given, dx, do, chunk, own_chunk):
 
 
 def run(module, golden, device, chunk_as_said):
-    given = gka_check.inputs(golden, device, cotangents=True)
+    given = Golden(golden).inputs("torch", device, cotangents=True)
     if given["q"].dtype != torch.bfloat16:
         raise NotImplementedError(f"inputs are {given['q'].dtype}; the released kernels take bf16")
     if "dh_final" in given or "du_final" in given:
@@ -134,20 +134,18 @@ def main(arguments=None):
                     configurations="num_warps 4, num_stages 2, largest tiles" if options.pin else "autotuned")
     written = failed = 0
     try:
-        goldens = gka_check.goldens(options.golden)
+        goldens = gka.goldens(options.golden)
         for golden in goldens:
             try:
                 out = run(module, golden, options.device, options.chunk)
             except Exception as why:  # what a kernel cannot run it says in many ways; the other cases go on
                 print(f"{golden}: skipped: {type(why).__name__}: {str(why).splitlines()[0] if str(why) else ''}", flush=True)
                 continue
-            gka_check.save(os.path.join(options.output, os.path.basename(golden)) if folder else options.output, out, versions)
-            rows = gka_check.check(out, golden)
-            print(golden)
-            gka_check.show(rows)
-            sys.stdout.flush()
-            written, failed = written + 1, failed + any(row.ok is False for row in rows)
-    except gka_check.Bad as error:
+            gka.save(os.path.join(options.output, os.path.basename(golden)) if folder else options.output, out, versions)
+            verdict = gka.judge(out, golden)
+            print(f"{golden}\n\n{verdict}", flush=True)
+            written, failed = written + 1, failed + (verdict.ok is False)
+    except gka.Error as error:
         print(f"dump_released: {error}", file=sys.stderr)
         return 2
     print(f"{written} of {len(goldens)} written, in {failed} of them a tensor fails")

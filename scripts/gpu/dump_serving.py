@@ -19,11 +19,12 @@ import importlib
 import os
 import sys
 
+import safetensors
+import safetensors.torch
 import torch
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import capture_kernels  # noqa: E402
-import gka_check  # noqa: E402
 
 INPUTS = ("q", "k", "v", "alpha", "g", "beta", "h0", "u0")
 STATES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -71,10 +72,9 @@ def main(arguments=None):
     parser.add_argument("--num-warps", type=int, choices=(0, 1, 2, 4, 8), default=4)
     parser.add_argument("--device", default="cuda")
     args = parser.parse_args(arguments)
-    file = gka_check.File(args.problem)
-    metadata = file.metadata
-    tensors = {n: torch.frombuffer(bytearray(data), dtype=gka_check.torch_dtype(torch, dtype)).reshape(shape)
-               for n, (dtype, shape, data) in file.tensors.items() if n in INPUTS}
+    with safetensors.safe_open(args.problem, "pt") as file:
+        metadata, names = file.metadata() or {}, set(file.keys())
+        tensors = {n: file.get_tensor(n) for n in INPUTS if n in names}
     missing = [n for n in ("q", "k", "v", "alpha") if n not in tensors]
     if missing:
         sys.exit(f"{args.problem}: tensor '{missing[0]}' is missing")
@@ -82,7 +82,7 @@ def main(arguments=None):
     for name, value in (("--prefill", args.prefill), ("--cut", args.cut)):
         if value is not None and not 0 <= value <= T:
             sys.exit(f"{name} {value}: a number from 0 to T = {T} was expected")
-    if "cu_seqlens" in file.tensors:
+    if "cu_seqlens" in names:
         sys.exit(f"{args.problem}: packed sequences are not run here")
     if os.path.isdir(args.sources):
         _, module = capture_kernels.load(args.sources)
@@ -97,7 +97,8 @@ def main(arguments=None):
         sys.exit(f"{args.problem}: metadata 'scale' is {metadata['scale']}; D^-1/2 was expected")
     with torch.no_grad():
         P, out = run(module, given, spec, args)
-    gka_check.save(args.out, {**tensors, **out}, {**metadata, "prefill": str(P)})
+    both = {n: t.contiguous().cpu() for n, t in {**tensors, **out}.items()}
+    safetensors.torch.save_file(both, args.out, {**metadata, "prefill": str(P)})
 
 
 if __name__ == "__main__":

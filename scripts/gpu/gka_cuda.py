@@ -119,7 +119,7 @@ class Library:
 
 def kernels(q, k, v=None, alpha=None, g=None, h0=None, u0=None, *, ridge_ratio, num_iter, chunk_size, scale, cotangents,
             cu_seqlens=None):
-    """For check_torch.py: `check_torch.py gka_cuda:kernels GOLDEN`, libgka_cuda.so found by the loader (LD_LIBRARY_PATH)."""
+    """For gka.check: `python3 -m gka.check GOLDEN gka_cuda:kernels`, libgka_cuda.so found by the loader (LD_LIBRARY_PATH)."""
     if cu_seqlens is not None or q.dtype != torch.bfloat16 or q.shape[-1] not in (64, 128) or v is not None and v.shape[-1] != q.shape[-1]:
         raise NotImplementedError("bf16, D = V = 64 or 128, not packed")
     if "dh_final" in cotangents or "du_final" in cotangents:

@@ -12,32 +12,10 @@ their ChebyshevIteration from the state it was handed. OUT gets PROBLEM's inputs
 """
 import argparse
 import importlib
-import json
-import os
-import struct
-import sys
 
 import torch
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-import gka_check  # noqa: E402
-
-DTYPES = {torch.bfloat16: "BF16", torch.float32: "F32", torch.float16: "F16", torch.float64: "F64"}
-
-
-def write(path, tensors, metadata):
-    header, data, at = {"__metadata__": metadata}, [], 0
-    for name, t in tensors.items():
-        raw = bytes(t.detach().cpu().contiguous().view(torch.uint8).numpy().reshape(-1))
-        header[name] = {"dtype": DTYPES[t.dtype], "shape": list(t.shape), "data_offsets": [at, at + len(raw)]}
-        data.append(raw)
-        at += len(raw)
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    with open(path + ".part", "wb") as file:
-        file.write(struct.pack("<Q", len(text)) + text + b"".join(data))
-    os.replace(path + ".part", path)
-
+import gka
 
 class HandOn(torch.autograd.Function):
     """after = local + exp(total) before. In reverse the cotangent comes with its sign changed (their backward kernel of the
@@ -81,18 +59,15 @@ def main():
     parser.add_argument("--module", required=True)
     parser.add_argument("--segments", type=int, default=2)
     arguments = parser.parse_args()
-    file = gka_check.File(arguments.problem)
-    missing = [name for name in ("q", "k", "g", "dx") if name not in file.tensors]
+    problem = gka.Problem.load(arguments.problem)
+    missing = [name for name in ("q", "k", "g", "dx") if name not in problem]
     if missing:
         parser.error(f"{arguments.problem}: tensor '{missing[0]}' is missing")
-    p = {}
-    for name in ("q", "k", "g", "dx"):
-        dtype, shape, data = file.tensors[name]
-        p[name] = torch.frombuffer(data, dtype=gka_check.torch_dtype(torch, dtype)).reshape(shape).clone().cuda()
-    meta = {key: file.metadata[key] for key in ("ridge_ratio", "num_iter", "chunk_size", "scale") if key in file.metadata}
+    tensors, meta = problem.to("torch"), problem.parameters
+    p = {name: tensors[name].cuda() for name in ("q", "k", "g", "dx")}
     out = run(arguments.module, p, arguments.segments, int(meta.get("num_iter", 30)), float(meta.get("ridge_ratio", .02)),
               int(meta.get("chunk_size", 64)))
-    write(arguments.output, {**p, **out}, meta)
+    gka.save(arguments.output, {**p, **out}, meta)
 
 
 if __name__ == "__main__":

@@ -38,15 +38,20 @@ import sys
 import tempfile
 import time
 
+import safetensors.torch
 import torch
 import triton
 import triton.language as tl
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import dump_released  # noqa: E402
-import gka_check  # noqa: E402
 
 CHUNK = 64
+
+
+def save(path, tensors, metadata):
+    safetensors.torch.save_file({name: t.detach().contiguous().cpu() for name, t in tensors.items()}, path, metadata)
+
 
 # ---- the released kernels, and their two-term form -----------------------------------------------
 
@@ -576,13 +581,13 @@ class Study:
             numbers = dict(ridge_ratio=repr(self.o.ridge), num_iter=str(self.o.iters), chunk_size=str(CHUNK), scale=repr(self.kernels.scale),
                            source=f"scripts/gpu/train.py, {self.name}, trained with {kernel}, seed {seed}, step {step}, layer {n}")
             stem = os.path.join(folder, f"{kernel}_{seed}_{step}_{n}")
-            gka_check.save(stem + ".safetensors", given, numbers)
+            save(stem + ".safetensors", given, numbers)
             for name in self.o.judged.split(","):
                 if name in self.kernels.modules:
                     one = dict(given, ridge_ratio=self.o.ridge, num_iter=self.o.iters, scale=self.kernels.scale)
                     out = dump_released.released(self.kernels.modules[name], one, given["dx"], given["do"], CHUNK, True)
                     out = {i: t for i, t in out.items() if i not in ("h_chunk", "h_final", "u_final")}
-                    gka_check.save(f"{stem}.{name}.safetensors", out, numbers)
+                    save(f"{stem}.{name}.safetensors", out, numbers)
         captured = None
 
     @torch.no_grad()

@@ -3,7 +3,17 @@
 
 #include <atomic>
 #include <csignal>
+#include <cstring>
 #include <ctime>
+#include <memory>
+
+/* ---- time --------------------------------------------------------------------------------- */
+
+double seconds() {
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
+}
 
 /* ---- failures ------------------------------------------------------------------------------ */
 
@@ -108,9 +118,11 @@ Problem::Problem(const gka_file *file, bool heads_first) {
     gka_selection selection = {};
     selection.heads_first = heads_first;
     nb::gil_scoped_release released;
+    const double begin = seconds();
     check(heads_first ? gka_problem_select(file, &selection, &value, nullptr, &error)
                       : gka_problem_from_file(file, &value, nullptr, &error),
           error);
+    spent = seconds() - begin;
 }
 
 /* ---- arrays -------------------------------------------------------------------------------- */
@@ -122,47 +134,46 @@ void *room_for(size_t count, size_t size) {
     return memory;
 }
 
-nb::object array_of(gka_dtype dtype, int rank, const int64_t *shape, void *memory) {
-    using code = nb::dlpack::dtype_code;
-    code kind = code::Float;
+/* What numpy calls a type, or the unsigned integer that stands for it. */
+static const char *numpy_name(gka_dtype dtype) {
     switch (dtype) {
-    case GKA_BF16:
-    case GKA_F8_E4M3:
-    case GKA_F8_E5M2:
-    case GKA_U64:
-    case GKA_U32:
-    case GKA_U16:
-    case GKA_U8: kind = code::UInt; break;
-    case GKA_I64:
-    case GKA_I32:
-    case GKA_I16:
-    case GKA_I8: kind = code::Int; break;
-    case GKA_BOOL: kind = code::Bool; break;
-    default: break;
+    case GKA_F64: return "f8";
+    case GKA_F32: return "f4";
+    case GKA_F16: return "f2";
+    case GKA_I64: return "i8";
+    case GKA_I32: return "i4";
+    case GKA_I16: return "i2";
+    case GKA_I8: return "i1";
+    case GKA_U64: return "u8";
+    case GKA_U32: return "u4";
+    case GKA_BOOL: return "?";
+    default: return gka_dtype_size(dtype) == 2 ? "u2" : "u1";
     }
-    nb::capsule owner(memory, [](void *p) noexcept { gka_free(p); });
-    size_t extents[GKA_MAX_RANK];
-    for (int i = 0; i < rank; i++)
-        extents[i] = static_cast<size_t>(shape[i]);
-    nb::dlpack::dtype type;
-    type.code = static_cast<uint8_t>(kind);
-    type.bits = static_cast<uint8_t>(8 * gka_dtype_size(dtype));
-    type.lanes = 1;
-    return nb::cast(
-        nb::ndarray<nb::numpy>(memory, static_cast<size_t>(rank), extents, owner, nullptr, type));
 }
 
-nb::tuple tensor_of(const char *name, gka_dtype dtype, bool stored, int rank, const int64_t *shape,
-                    double *values) {
-    if (!stored || dtype == GKA_F64)
-        return nb::make_tuple(name, "F64", array_of(GKA_F64, rank, shape, values));
-    Owned owned(values);
-    size_t count = 1;
+Array new_array(gka_dtype dtype, int rank, const int64_t *shape) {
+    nb::object extents = nb::steal(PyTuple_New(rank));
     for (int i = 0; i < rank; i++)
-        count *= static_cast<size_t>(shape[i]);
-    void *const memory = room_for(count, gka_dtype_size(dtype));
-    gka_store_array(dtype, count, values, memory);
-    return nb::make_tuple(name, gka_dtype_name(dtype), array_of(dtype, rank, shape, memory));
+        PyTuple_SetItem(extents.ptr(), i, PyLong_FromLongLong(shape[i]));
+    static const nb::object &empty = *new nb::object(nb::module_::import_("numpy").attr("empty"));
+    Array array = {empty(extents, numpy_name(dtype)), nullptr};
+    Py_buffer view;
+    if (PyObject_GetBuffer(array.object.ptr(), &view, PyBUF_WRITABLE) != 0)
+        nb::raise_python_error();
+    array.data = view.buf; /* the array holds it */
+    PyBuffer_Release(&view);
+    return array;
+}
+
+nb::object array_of(gka_dtype dtype, int rank, const int64_t *shape, void *memory) {
+    const std::unique_ptr<void, void (*)(void *)> owner(memory, gka_free);
+    size_t bytes = gka_dtype_size(dtype);
+    for (int i = 0; i < rank; i++)
+        bytes *= static_cast<size_t>(shape[i]);
+    const Array array = new_array(dtype, rank, shape);
+    if (bytes > 0)
+        std::memcpy(array.data, memory, bytes);
+    return array.object;
 }
 
 /* ---- signals and progress ------------------------------------------------------------------ */
@@ -203,12 +214,6 @@ static void end_watch() {
     if (sigaction(SIGINT, nullptr, &now) == 0 && (now.sa_flags & SA_SIGINFO) &&
         now.sa_sigaction == on_interrupt)
         (void)sigaction(SIGINT, &before, nullptr);
-}
-
-static double seconds() {
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
 }
 
 Watch::Watch(nb::object told) : callback(std::move(told)), reporter{report, this} {

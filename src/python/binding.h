@@ -83,6 +83,7 @@ class Problem {
     ~Problem() { gka_problem_free(&value); }
     Problem(const Problem &) = delete;
     gka_problem value;
+    double spent; /* seconds in the library, which reads and checks every element */
 };
 
 /* Metadata as texts that outlive a call. */
@@ -102,14 +103,16 @@ class Pairs {
 /* gka_alloc that throws. */
 void *room_for(size_t count, size_t size);
 
+/* A new numpy array and its memory, not yet filled. */
+struct Array {
+    nb::object object;
+    void *data;
+};
+Array new_array(gka_dtype dtype, int rank, const int64_t *shape);
+
 /* Memory from gka_alloc as a numpy array that owns it. Types that numpy lacks are the unsigned
  * integers of their size. */
 nb::object array_of(gka_dtype dtype, int rank, const int64_t *shape, void *memory);
-
-/* The doubles `values` [count], from gka_alloc: as float64, or, with `stored`, rounded once to
- * dtype. Takes the memory. */
-nb::tuple tensor_of(const char *name, gka_dtype dtype, bool stored, int rank, const int64_t *shape,
-                    double *values);
 
 /* Memory that is freed unless it was released into an array. */
 struct Owned {
@@ -126,6 +129,9 @@ struct Owned {
 };
 
 /* ---- 4 while the GIL is released ----------------------------------------------------------- */
+
+/* Of a clock that does not go back. */
+double seconds();
 
 /* As long as it lives SIGINT is noticed: progress() then asks the library to stop, and finish()
  * raises KeyboardInterrupt. callback: called with (done, total) at most ten times a second, from

@@ -53,6 +53,35 @@ static void read_given(const Tensors &given, const gka_problem *problem, gka_out
     }
 }
 
+/* One output: the array that is returned, and the doubles that the library fills, which are the
+ * array's own unless it is stored in a narrower type. */
+struct Result {
+    int id;
+    gka_dtype dtype;
+    int64_t count;
+    Array array;
+    Owned wide;
+    double *values;
+
+    Result(const gka_problem *problem, int output, bool stored)
+        : id(output), dtype(stored ? gka_output_dtype(problem, output) : GKA_F64),
+          count(gka_output_count(problem, output)) {
+        int64_t shape[GKA_MAX_RANK];
+        const int rank = gka_output_shape(problem, output, shape);
+        array = new_array(dtype, rank, shape);
+        if (dtype != GKA_F64)
+            wide.memory =
+                static_cast<double *>(room_for(static_cast<size_t>(count), sizeof(double)));
+        values = dtype == GKA_F64 ? static_cast<double *>(array.data) : wide.memory;
+    }
+
+    nb::tuple tuple() const {
+        if (dtype != GKA_F64)
+            gka_store_array(dtype, static_cast<size_t>(count), values, array.data);
+        return nb::make_tuple(gka_output_table[id].name, gka_dtype_name(dtype), array.object);
+    }
+};
+
 static nb::tuple run(const std::string &name, nb::list tensors, nb::dict metadata, bool heads_first,
                      const std::vector<std::string> &wanted, std::optional<nb::list> upstream,
                      const std::vector<std::string> &stored, nb::object callback) {
@@ -60,8 +89,8 @@ static nb::tuple run(const std::string &name, nb::list tensors, nb::dict metadat
     const Tensors inputs("the problem", tensors, metadata);
     const Problem problem(inputs.file(), heads_first);
     gka_outputs out = {}, at = {};
-    std::vector<Owned> results, memory;
-    std::vector<int> ids;
+    std::vector<Owned> memory;
+    std::vector<Result> results;
     for (const std::string &one : wanted) {
         const int id = output_named(one);
         const char *const lacking = gka_output_lacks(&problem.value, id);
@@ -69,11 +98,9 @@ static nb::tuple run(const std::string &name, nb::list tensors, nb::dict metadat
             fail(GKA_BAD_ARGUMENT, one + " needs '" + lacking + "', which the problem lacks");
         if (out.of[id] != nullptr)
             continue;
-        const int64_t count = gka_output_count(&problem.value, id);
-        results.emplace_back(
-            static_cast<double *>(room_for(static_cast<size_t>(count), sizeof(double))));
-        out.of[id] = results.back().memory;
-        ids.push_back(id);
+        const bool as_stored = std::find(stored.begin(), stored.end(), one) != stored.end();
+        results.emplace_back(&problem.value, id, as_stored);
+        out.of[id] = results.back().values;
     }
     if (upstream)
         read_given(Tensors("given", *upstream, nb::dict()), &problem.value, &at, &memory);
@@ -81,28 +108,29 @@ static nb::tuple run(const std::string &name, nb::list tensors, nb::dict metadat
     gka_error error = {};
     gka_status status;
     Watch watch(callback);
+    double spent = 0;
     {
         nb::gil_scoped_release released;
+        const double begin = seconds();
         status = gka_kernel_check(&kernel, &problem.value, &error);
         if (status == GKA_OK)
             status = gka_kernel_run(&kernel, &problem.value, upstream ? &at : nullptr, &out,
                                     &report, watch.progress(), &error);
+        spent = seconds() - begin;
     }
     watch.finish(status, error);
     nb::list list;
-    for (size_t i = 0; i < ids.size(); i++) {
-        int64_t shape[GKA_MAX_RANK];
-        const int rank = gka_output_shape(&problem.value, ids[i], shape);
-        const char *const output = gka_output_table[ids[i]].name;
-        const bool as_stored = std::find(stored.begin(), stored.end(), output) != stored.end();
-        list.append(tensor_of(output, gka_output_dtype(&problem.value, ids[i]), as_stored, rank,
-                              shape, results[i].release()));
-    }
+    for (const Result &result : results)
+        list.append(result.tuple());
     nb::dict passes;
+    passes["seconds"] = problem.spent + spent;
     if (kernel.engine == GKA_ENGINE_ORACLE) {
-        passes["forward"] = report_of(report.forward);
-        passes["solve"] = report_of(report.solve);
-        passes["layer"] = report_of(report.layer);
+        if (gka_outputs_set(&out) & gka_forward_outputs())
+            passes["forward"] = report_of(report.forward);
+        if (gka_outputs_set(&out) & gka_of_outputs(GKA_OF_X))
+            passes["solve"] = report_of(report.solve);
+        if (gka_outputs_set(&out) & gka_of_outputs(GKA_OF_O))
+            passes["layer"] = report_of(report.layer);
     }
     return nb::make_tuple(list, passes);
 }

@@ -6,11 +6,38 @@ import json
 import math
 import os
 import struct
+import subprocess
 import sys
 import tempfile
 
-import check
-from check import read, unpack, write
+SIZE = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8}
+
+
+def read(path):
+    """metadata, {name: [dtype, shape, bytes]}"""
+    with open(path, "rb") as file:
+        header = json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))
+        data = file.read()
+    metadata = header.pop("__metadata__", {})
+    return metadata, {name: [t["dtype"], t["shape"], data[slice(*t["data_offsets"])]] for name, t in header.items()}
+
+
+def write(path, tensors, metadata=None):
+    header, at = {"__metadata__": metadata or {}}, 0
+    for name, (dtype, shape, data) in tensors.items():
+        header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [at, at + len(data)]}
+        at += len(data)
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with open(path, "wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text + b"".join(data for _, _, data in tensors.values()))
+
+
+def unpack(dtype, data):
+    if dtype == "BF16":
+        data, dtype = b"".join(b"\0\0" + data[i:i + 2] for i in range(0, len(data), 2)), "F32"
+    return list(struct.unpack(f"<{len(data) // SIZE[dtype]}{ {'F64': 'd', 'F32': 'f', 'F16': 'e'}[dtype]}", data))
+
 
 GOLDENS = {"fp32": dict(dtype="fp32", gate="slow"), "bf16, slow gates": dict(gate="slow"), "bf16, released gates": {}}
 SHAPE = dict(T=128, H=2, D=32, V=32, chunk=16)
@@ -117,6 +144,12 @@ LIES = {  # what is wrong -> how; true: it touches the tensor
 HARMLESS = ("cut off, not rounded", "subnormal results are 0")
 
 
+def run(program, *arguments, code=(0,)):
+    done = subprocess.run([program, *arguments], capture_output=True, text=True)
+    assert done.returncode in code, done.stderr
+    return done.stdout
+
+
 def candidate(tensors, lie):
     """name -> [dtype, shape, bytes], and the names touched"""
     out, touched = {}, []
@@ -131,21 +164,21 @@ def candidate(tensors, lie):
 
 
 def main(program):
-    check.GKA, bad, width = program, [], max(map(len, LIES))
+    bad, width = [], max(map(len, LIES))
     print(f"{'':<{width}}  {'  '.join(name.rjust(8) for name in GOLDENS)}")
     with tempfile.TemporaryDirectory() as folder:
         place = lambda name: os.path.join(folder, name)
         for name, keys in GOLDENS.items():
             with open(place("spec"), "w") as file:
                 json.dump({**SHAPE, **keys}, file)
-            check.gka("golden", "--spec", place("spec"), "-o", place(name))
+            run(program, "golden", "--spec", place("spec"), "-o", place(name))
         for what, lie in LIES.items():
             cells = []
             for name in GOLDENS:
                 tensors, touched = candidate(read(place(name))[1], lie)
                 write(place("candidate"), tensors)
-                report = json.loads(check.gka("verify", place("candidate"), "--against", place(name), "--json=-",
-                                              code=(0, 1)).stdout)["tensors"]
+                report = json.loads(run(program, "judge", place("candidate"), place(name), "--json=-",
+                                        code=(0, 1)))["tensors"]
                 failed = [row["name"] for row in report if row["ok"] is False]
                 cells.append(f"{len(failed)} of {len(touched)}".rjust(max(len(name), 8)))
                 lost = set(touched) - set(failed)

@@ -40,7 +40,8 @@ def main(folder):
     say("pytest:", "failed" if failed else "passed")
     if not has_torch:
         say("skipped: what needs PyTorch, which this Python lacks")
-    typed = run(python, "-m", "mypy", "--strict", "--cache-dir", os.path.join(folder, "mypy"), "-p", "gka", cwd=folder)
+    typed = run(python, "-m", "mypy", "--config-file", os.path.join(SOURCE, "pyproject.toml"), "--cache-dir",
+                os.path.join(folder, "mypy"), "-p", "gka", cwd=folder)
     say("mypy:", "failed" if typed else "passed")
     return 1 if failed or typed else 0
 

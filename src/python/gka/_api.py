@@ -1,6 +1,7 @@
 """The functions of the package. Shapes and letters are those of gka.Problem."""
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,10 +17,10 @@ Progress = Callable[[float, float], Any] | bool | None
 
 
 class Outputs(dict[str, Any]):
-    """Arrays by name: out["layer.dk"], out.o, out.layer.dk. `report` says what an oracle met on the way (gka_oracle_report of
-    include/gka/oracle.h): {"forward": {...}, "solve": {...}, "layer": {...}}; empty of other kernels."""
+    """Arrays by name: out["layer.dk"], out.o, out.layer.dk. `report`: "seconds" that the library took and, of an oracle, what it
+    met on the way (gka_oracle_report of include/gka/oracle.h) in "forward", "solve" and "layer"."""
 
-    report: dict[str, dict[str, Any]]
+    report: dict[str, Any]
 
     def __getattr__(self, name: str) -> Any:
         if name in self:
@@ -37,7 +38,7 @@ def _told(progress: Progress, label: str) -> Any:
     if callable(progress):
         return progress
     try:
-        from tqdm.auto import tqdm  # type: ignore[import-untyped]
+        from tqdm.auto import tqdm
     except ImportError:
         return None
     bar = tqdm(desc=label, leave=False)
@@ -224,7 +225,8 @@ arithmetics: list[str] = _gka.arithmetics()
 points: dict[str, str] = _gka.points()
 
 
-class Comparison(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Comparison:
     """One tensor against a reference, by the conventions at the head of include/gka/judge.h."""
     rel_err: float
     absolute: bool
@@ -324,7 +326,7 @@ class Attribution(dict[str, dict[str, Any]]):
     but it}; ||out - steps|| / ||steps||. blame(output) is the point whose error alone is largest. str() is a table."""
 
     def blame(self, output: str) -> str:
-        only = self[output]["only"]
+        only: dict[str, float] = self[output]["only"]
         return max(only, key=lambda point: -1.0 if only[point] != only[point] else only[point])
 
     def __str__(self) -> str:

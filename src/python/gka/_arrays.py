@@ -47,8 +47,17 @@ def _take_torch(name: str, x: Any) -> Raw:
     return name, dtype, shape, t.numpy()
 
 
+_DTYPES: dict[Any, str] = {np.dtype(name): dtype for name, dtype in _NUMPY.items() if dtype not in _RAW}  # in the host's order
+
+
 def take(name: str, x: Any) -> Raw:
     """One array for the library: (name, dtype, shape, memory). TypeError for what holds no numbers that it knows."""
+    if type(x) is np.ndarray and x.flags.c_contiguous:  # the short way, for these are most
+        dtype = _DTYPES.get(x.dtype)
+        if dtype is None and x.dtype.isnative and x.dtype.name in _NUMPY:
+            dtype = _DTYPES[x.dtype] = _NUMPY[x.dtype.name]
+        if dtype is not None:
+            return name, dtype, x.shape, x.view(_RAW[dtype]) if dtype in _RAW else x
     if kind_of(x) == "torch":
         return _take_torch(name, x)
     if not isinstance(x, np.ndarray):

@@ -10,6 +10,7 @@ from . import _gka
 from ._arrays import Raw, give, kind_of, take
 
 INPUTS = tuple(_gka.input_names())
+_GIVEN = ("q", "k", "v", "alpha", "g", "beta", "h0", "u0", "do", "dx", "dh_final", "du_final", "cu_seqlens")
 PARAMETERS = ("ridge_ratio", "num_iter", "chunk_size", "scale", "normalise")
 
 
@@ -38,12 +39,11 @@ class Problem:
                  cu_seqlens: Any = None, ridge_ratio: float | None = None, num_iter: int | None = None,
                  chunk_size: int | None = None, scale: float | None = None, normalise: str | None = None,
                  layout: str = "bthd") -> None:
-        given = dict(q=q, k=k, v=v, alpha=alpha, g=g, beta=beta, h0=h0, u0=u0, do=do, dx=dx, dh_final=dh_final,
-                     du_final=du_final, cu_seqlens=cu_seqlens)
+        given = (q, k, v, alpha, g, beta, h0, u0, do, dx, dh_final, du_final, cu_seqlens)
         if layout not in ("bthd", "bhtd"):
             raise ValueError(f"layout {layout!r}; 'bthd' or 'bhtd' was expected")
         self._kind, self._like, self._heads_first = kind_of(q), q, layout == "bhtd"
-        self._raw: list[Raw] = [take(name, given[name]) for name in INPUTS if given[name] is not None]
+        self._raw: list[Raw] = [take(name, x) for name, x in zip(_GIVEN, given) if x is not None]
         self.parameters: dict[str, Any] = {}
         for name, value in zip(PARAMETERS, (ridge_ratio, num_iter, chunk_size, scale, normalise)):
             if value is not None:

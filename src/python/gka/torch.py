@@ -49,7 +49,7 @@ def layer(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, alpha: torch.Tensor
     16. No second derivatives. Source: include/gka/kernel.h; NUMERICS.md 1, 2."""
     parameters = dict(cu_seqlens=cu_seqlens, ridge_ratio=ridge_ratio, num_iter=num_iter, chunk_size=chunk_size, scale=scale,
                       layout=layout)
-    out: torch.Tensor = _Layer.apply(kernel, parameters, q, k, v, alpha, g, h0, u0)  # type: ignore[no-untyped-call]
+    out: torch.Tensor = _Layer.apply(kernel, parameters, q, k, v, alpha, g, h0, u0)
     return out
 
 

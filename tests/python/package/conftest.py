@@ -2,13 +2,15 @@
 import json
 import os
 import subprocess
+import sys
 
 import pytest
 
 import gka
 
 pytest_plugins = ["pytester"]
-DATA = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "data")
+collect_ignore = ["test_kernel.py"]  # the README's example, run by test_check.py
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 
 @pytest.fixture(scope="session")

@@ -285,3 +285,16 @@ def test_names_are_complete():
     assert sorted(gka.__all__) == sorted(set(gka.__all__))
     assert all(hasattr(gka, name) for name in gka.__all__)
     assert all(getattr(gka, name).__doc__ for name in gka.__all__ if callable(getattr(gka, name)))
+
+
+def test_the_stub_has_every_function():
+    import ast
+
+    from gka import _gka
+    with open(os.path.join(os.path.dirname(gka.__file__), "_gka.pyi")) as file:
+        tree = ast.parse(file.read())
+    said = {one.name for one in tree.body if isinstance(one, (ast.FunctionDef, ast.ClassDef))}
+    assert said == {name for name in dir(_gka) if not name.startswith("_")}
+    file_said = {one.name for node in tree.body if isinstance(node, ast.ClassDef) for one in node.body
+                 if isinstance(one, ast.FunctionDef)}
+    assert file_said - {"__init__"} == {name for name in dir(_gka.File) if not name.startswith("_")}

@@ -1,6 +1,7 @@
-"""layer_torch.py - the layer as a PyTorch loop over tokens, one precision above its inputs: a kernel to try check_torch.py on.
+"""layer_torch.py - the layer as a PyTorch loop over tokens, one precision above its inputs: a kernel to try
+the package on.
 
-    python3 scripts/gpu/check_torch.py layer_torch:layer GOLDEN --autograd --device cpu        (with tests/python in PYTHONPATH)
+    python3 -m gka.check GOLDENS layer_torch:layer --autograd --device cpu        (in tests/python/package)
 
 x is the r-step Chebyshev iteration, and so is its derivative, by implicit differentiation. `wrong` makes a mistake, to see it
 caught.

@@ -1,0 +1,26 @@
+"""What the binding costs: gka.exact at T = 64, D = 64 beside the library's own call.
+
+usage: python3 tests/bench/binding.py    (with the package installed; threads: OMP_NUM_THREADS)
+
+The library's time is taken inside the extension module, in gka_problem_from_file, which reads and checks every element, and in
+gka_kernel_run (report["seconds"]); the other around gka.exact. Their difference is arrays, allocation, the GIL and Python itself.
+Prints both medians and the share.
+"""
+import statistics
+import time
+
+import gka
+
+problem = gka.problem(T=64, D=64, V=64, gate="slow")
+t = problem.to("numpy")
+arguments = (t["q"], t["k"], t["v"], t["alpha"], t["g"])
+gka.exact(*arguments)
+whole, inside = [], []
+for _ in range(200):
+    begin = time.perf_counter()
+    out = gka.exact(*arguments)
+    whole.append(time.perf_counter() - begin)
+    inside.append(out.report["seconds"])
+over = statistics.median(w - i for w, i in zip(whole, inside))
+print(f"gka.exact, T 64, D 64: {1e3 * statistics.median(whole):.2f} ms, of which the library "
+      f"{1e3 * statistics.median(inside):.2f} ms; the binding {1e6 * over:.0f} us, {100 * over / statistics.median(inside):.2f} %")
