@@ -51,7 +51,11 @@ json_t *cli_json_count(uint64_t n) {
 
 json_t *cli_json_text(const char *text) {
     json_t *const string = json_string(text);
-    char *const copy = string != NULL ? NULL : gka_strdup(text);
+    const char *byte = text;
+    while (*byte != '\0' && (unsigned char)*byte < 0x80)
+        byte++;
+    /* What is ASCII throughout was refused for want of memory. */
+    char *const copy = string != NULL || *byte == '\0' ? NULL : gka_strdup(text);
     if (copy == NULL)
         return string;
     for (char *c = copy; *c != '\0'; c++)
