@@ -678,10 +678,24 @@ static cudaError_t launch_solve_as(Shape s, const SolveArguments &a, cudaStream_
     return cudaGetLastError();
 }
 
+#ifdef GKA_CUDA_HOPPER
+static bool on_hopper() {
+    int device = 0, major = 0;
+    return cudaGetDevice(&device) == cudaSuccess &&
+           cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) ==
+               cudaSuccess &&
+           major == 9;
+}
+#endif
+
 template <int D>
 cudaError_t launch_solve(Shape s, Form form, bool accurate, const SolveArguments &a,
                          cudaStream_t stream) {
     const bool gated = a.cumulative != nullptr;
+#ifdef GKA_CUDA_HOPPER
+    if (on_hopper())
+        return launch_solve_hopper<D>(s, form, accurate, a, stream);
+#endif
     if (accurate)
         return gated ? launch_solve_as<D, true, Form::TwoTerm, true>(s, a, stream)
                      : launch_solve_as<D, false, Form::TwoTerm, true>(s, a, stream);

@@ -75,5 +75,8 @@ template <int D>
 cudaError_t launch_grads(Shape, bool accurate, const GradArguments &, cudaStream_t);
 template <int D>
 cudaError_t launch_solve(Shape, Form, bool accurate, const SolveArguments &, cudaStream_t);
+/* The same on compute capability 9.0 (hopper.cu). */
+template <int D>
+cudaError_t launch_solve_hopper(Shape, Form, bool accurate, const SolveArguments &, cudaStream_t);
 
 } // namespace gka

@@ -30,6 +30,19 @@ template <int WIDTH> struct Tile {
     }
 };
 
+/* The same in panels of 64 columns, each of ROWS rows of 128 bytes: as a warpgroup's matrix unit
+ * reads a tile of shared memory with the 128-byte swizzle. data is aligned to 1024 bytes. */
+template <int ROWS, int WIDTH> struct Panels {
+    bf16 *data;
+    __device__ __forceinline__ bf16 *at(int row, int col) const {
+        return data + (col >> 6) * (ROWS * 64) + row * 64 + ((((col & 63) >> 3) ^ (row & 7)) << 3) +
+               (col & 7);
+    }
+    __device__ __forceinline__ __nv_bfloat162 *pair(int row, int col) const {
+        return reinterpret_cast<__nv_bfloat162 *>(at(row, col));
+    }
+};
+
 __device__ __forceinline__ void ldmatrix(uint32_t (&r)[4], const bf16 *place) {
     const uint32_t address = static_cast<uint32_t>(__cvta_generic_to_shared(place));
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
@@ -55,9 +68,8 @@ __device__ __forceinline__ void mma(float (&c)[4], const uint32_t (&a)[4], uint3
 /* c[MT x 16 rows, NT x 8 columns] += A[row0.., 0..K) B[0..K, col0..), NT even.
  * AT: A is stored [K, rows]; otherwise [rows, K]. BT: B is stored [columns, K]; otherwise [K,
  * columns]. */
-template <int MT, int NT, int K, bool AT, bool BT, int WA, int WB>
-__device__ __forceinline__ void multiply(float (&c)[MT][NT][4], Tile<WA> a, int row0, Tile<WB> b,
-                                         int col0) {
+template <int MT, int NT, int K, bool AT, bool BT, class A, class B>
+__device__ __forceinline__ void multiply(float (&c)[MT][NT][4], A a, int row0, B b, int col0) {
     const int lane = threadIdx.x & 31, matrix = lane >> 3, line = lane & 7;
 #pragma unroll
     for (int k = 0; k < K; k += 16) {
@@ -159,9 +171,8 @@ __device__ __forceinline__ void keep_state(const float (&c)[1][8][4], bf16 *snap
 
 /* Rows [0, rows) of a [ROWS, WIDTH] tile from global memory, row stride in elements; the rest zero.
  */
-template <int ROWS, int WIDTH, int THREADS>
-__device__ __forceinline__ void load_tile(Tile<WIDTH> tile, const bf16 *from, int64_t stride,
-                                          int rows) {
+template <int ROWS, int WIDTH, int THREADS, class TILE>
+__device__ __forceinline__ void load_tile(TILE tile, const bf16 *from, int64_t stride, int rows) {
     constexpr int PIECES = WIDTH / 8;
 #pragma unroll 4
     for (int i = threadIdx.x; i < ROWS * PIECES; i += THREADS) {
@@ -173,8 +184,8 @@ __device__ __forceinline__ void load_tile(Tile<WIDTH> tile, const bf16 *from, in
     }
 }
 
-template <int ROWS, int WIDTH, int THREADS>
-__device__ __forceinline__ void store_tile(Tile<WIDTH> tile, bf16 *to, int64_t stride, int rows) {
+template <int ROWS, int WIDTH, int THREADS, class TILE>
+__device__ __forceinline__ void store_tile(TILE tile, bf16 *to, int64_t stride, int rows) {
     constexpr int PIECES = WIDTH / 8;
 #pragma unroll 4
     for (int i = threadIdx.x; i < ROWS * PIECES; i += THREADS) {

@@ -1,0 +1,612 @@
+/* hopper.cu - the solve of forward.cu for compute capability 9.0, by warpgroup products.
+ *
+ * The same rules, so the same bits (wgmma adds 16 products to an accumulator as mma.sync does,
+ * NUMERICS 6). What differs is where things live: one warpgroup owns the 64 tokens of a chunk, warp
+ * w the rows 16 w .. 16 w + 15. H_0 and K stay in shared memory; d, r and x stay in registers, for
+ * the fragment in which a product arrives is, rounded to bf16, the fragment in which the next one
+ * takes its left operand. So an iteration writes no shared memory and waits for no other warp.
+ *
+ * Built with -DGKA_CUDA_HOPPER=ON alone. It compiles (two-term, D = 128: 255 registers, 16 bytes
+ * spilled) and has not been run on a GPU yet: tests/cuda/replay decides.
+ *
+ * Registers of a thread, D = 128: r 64, x 64, d 32, the scores 16, one half of H d 32, the new d of
+ * the first half 16.
+ */
+#include "cuda/kernels.cuh"
+#include "cuda/tile.cuh"
+
+#include "arith/pinned.h"
+
+namespace gka {
+
+namespace hopper {
+
+constexpr int THREADS = 128;    /* one warpgroup */
+constexpr int MASK = CHUNK + 8; /* row stride of M */
+
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
+
+/* ---- warpgroup products -------------------------------------------------------------------- */
+
+/* Where a warpgroup's product finds B [16,64]: the 128-byte swizzle, 1024 bytes from one group of
+ * eight rows to the next. */
+__device__ __forceinline__ uint64_t place_of(const bf16 *data) {
+    const uint64_t address = static_cast<uint64_t>(__cvta_generic_to_shared(data));
+    return (address & 0x3ffff) >> 4 | uint64_t{1} << 16 | uint64_t{64} << 32 | uint64_t{1} << 62;
+}
+
+__device__ __forceinline__ void begin_products() {
+    asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
+}
+__device__ __forceinline__ void end_products() {
+    asm volatile("wgmma.commit_group.sync.aligned;\n"
+                 "wgmma.wait_group.sync.aligned 0;" ::
+                     : "memory");
+}
+/* Shared memory written by this thread can be read by the matrix unit, after a barrier. */
+__device__ __forceinline__ void publish() {
+    asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+}
+
+/* c[64,64] += a[64,16] b[16,64]; TRANSPOSED: b's rows lie in memory along its 64 columns. */
+template <bool TRANSPOSED>
+__device__ __forceinline__ void product(float (&c)[8][4], const uint32_t (&a)[4], uint64_t b) {
+    asm volatile("wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 "
+                 "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,"
+                 "%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31}, "
+                 "{%32,%33,%34,%35}, %36, 1, 1, 1, %37;"
+                 : "+f"(c[0][0]), "+f"(c[0][1]), "+f"(c[0][2]), "+f"(c[0][3]), "+f"(c[1][0]),
+                   "+f"(c[1][1]), "+f"(c[1][2]), "+f"(c[1][3]), "+f"(c[2][0]), "+f"(c[2][1]),
+                   "+f"(c[2][2]), "+f"(c[2][3]), "+f"(c[3][0]), "+f"(c[3][1]), "+f"(c[3][2]),
+                   "+f"(c[3][3]), "+f"(c[4][0]), "+f"(c[4][1]), "+f"(c[4][2]), "+f"(c[4][3]),
+                   "+f"(c[5][0]), "+f"(c[5][1]), "+f"(c[5][2]), "+f"(c[5][3]), "+f"(c[6][0]),
+                   "+f"(c[6][1]), "+f"(c[6][2]), "+f"(c[6][3]), "+f"(c[7][0]), "+f"(c[7][1]),
+                   "+f"(c[7][2]), "+f"(c[7][3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "n"(TRANSPOSED ? 1 : 0));
+}
+
+/* A left operand [64, 16 STEPS] in registers. */
+template <int STEPS> struct Left {
+    uint32_t step[STEPS][4];
+    /* Two neighbours of 8-column tile n, row half. */
+    __device__ __forceinline__ uint32_t &pair(int n, int half) {
+        return step[n >> 1][(n & 1) * 2 + half];
+    }
+    __device__ __forceinline__ uint32_t pair(int n, int half) const {
+        return step[n >> 1][(n & 1) * 2 + half];
+    }
+};
+
+__device__ __forceinline__ uint32_t pack(float x, float y) {
+    const __nv_bfloat162 both = __floats2bfloat162_rn(x, y);
+    return *reinterpret_cast<const uint32_t *>(&both);
+}
+__device__ __forceinline__ float2 unpack(uint32_t both) {
+    return __bfloat1622float2(*reinterpret_cast<const __nv_bfloat162 *>(&both));
+}
+
+/* c += y K^T, all 64 keys. */
+template <int D>
+__device__ __forceinline__ void add_scores(float (&c)[8][4], const Left<D / 16> &y, const bf16 *k) {
+    begin_products();
+#pragma unroll
+    for (int i = 0; i < D / 16; i++)
+        product<false>(c, y.step[i], place_of(k + (i / 4) * (CHUNK * 64) + (i % 4) * 16));
+    end_products();
+}
+
+/* c += y right, columns 64 half .. 64 half + 63 of right [16 STEPS, .], which has ROWS rows. */
+template <int STEPS, int ROWS>
+__device__ __forceinline__ void add_product(float (&c)[8][4], const Left<STEPS> &y,
+                                            const bf16 *right, int half) {
+    begin_products();
+#pragma unroll
+    for (int i = 0; i < STEPS; i++)
+        product<true>(c, y.step[i], place_of(right + half * (ROWS * 64) + i * (16 * 64)));
+    end_products();
+}
+
+__device__ __forceinline__ void clear(float (&c)[8][4]) {
+#pragma unroll
+    for (int n = 0; n < 8; n++)
+#pragma unroll
+        for (int e = 0; e < 4; e++)
+            c[n][e] = 0.0f;
+}
+
+/* ---- a chunk ------------------------------------------------------------------------------- */
+
+template <int D> struct Shared {
+    bf16 state[D * D];         /* H_0, then U_0 */
+    bf16 k[CHUNK * D];         /* K, then V */
+    bf16 scratch[CHUNK * 128]; /* K K^T in binary32; then q, x and o */
+    float mask[CHUNK * MASK];  /* M */
+    float partial[4][CHUNK];   /* k_t^T H_0 k_t by column group */
+    float eg[CHUNK], z[CHUNK], fro[CHUNK], warp_sum[8];
+};
+
+/* RULE as in forward.cu, each thread for two of its 256: f of the 64 tokens. */
+template <int D>
+__device__ void norm(Shared<D> &m, Panels<D, D> state, Panels<CHUNK, D> tk, int warp) {
+    const int lane = threadIdx.x & 31, row0 = warp * 16;
+    constexpr int SHARE = D * D / 256, NT = D / 32;
+    for (int turn = 0; turn < 2; turn++) {
+        float sum = 0.0f;
+        for (int i = 0; i < SHARE; i += 2) {
+            const int at = (threadIdx.x + turn * THREADS) * SHARE + i;
+            const float2 h = __bfloat1622float2(*state.pair(at / D, at % D));
+            sum = fmaf(h.x, h.x, sum);
+            sum = fmaf(h.y, h.y, sum);
+        }
+        for (int offset = 1; offset < 32; offset *= 2)
+            sum = sum + __shfl_xor_sync(~0u, sum, offset);
+        if (lane == 0)
+            m.warp_sum[turn * 4 + warp] = sum;
+    }
+    for (int group = 0; group < 4; group++) {
+        float c[1][NT][4];
+        gka::clear(c);
+        multiply<1, NT, D, false, false>(c, tk, row0, state, group * (D / 4));
+        for (int half = 0; half < 2; half++) {
+            const int row = row0 + fragment_row(2 * half);
+            float p = 0.0f;
+            for (int n = 0; n < NT; n++) {
+                const float2 key =
+                    __bfloat1622float2(*tk.pair(row, group * (D / 4) + n * 8 + fragment_col(0)));
+                p = fmaf(c[0][n][2 * half], key.x, p);
+                p = fmaf(c[0][n][2 * half + 1], key.y, p);
+            }
+            p = p + __shfl_xor_sync(~0u, p, 1);
+            p = p + __shfl_xor_sync(~0u, p, 2);
+            if ((lane & 3) == 0)
+                m.partial[group][row] = p;
+        }
+    }
+    float *const gram = reinterpret_cast<float *>(m.scratch);
+    float d[1][8][4];
+    gka::clear(d);
+    multiply<1, 8, D, false, true>(d, tk, row0, tk, 0);
+    for (int n = 0; n < 8; n++)
+        for (int e = 0; e < 4; e++)
+            gram[(row0 + fragment_row(e)) * CHUNK + n * 8 + fragment_col(e)] = d[0][n][e];
+    __syncthreads();
+
+    const int row = threadIdx.x;
+    if (row < CHUNK) {
+        const float khk =
+            ((m.partial[0][row] + m.partial[1][row]) + m.partial[2][row]) + m.partial[3][row];
+        float w = m.eg[row] * khk;
+        for (int j = 0; j < row; j++) {
+            const float score = gram[row * CHUNK + j];
+            w = fmaf(m.mask[row * MASK + j], score * score, w);
+        }
+        const float own = gram[row * CHUNK + row];
+        m.z[row] = fmaf(2.0f, w, own * own);
+    }
+    __syncthreads();
+    if (row < CHUNK) {
+        float f0 = m.warp_sum[0];
+        for (int i = 1; i < 8; i++)
+            f0 = f0 + m.warp_sum[i];
+        float f2 = (m.eg[row] * m.eg[row]) * f0;
+        for (int j = 0; j <= row; j++) {
+            const float decay = m.mask[row * MASK + j];
+            f2 = fmaf(decay * decay, m.z[j], f2);
+        }
+        m.fro[row] = sqrtf(f2);
+    }
+}
+
+/* bf16(c . M), the left operand of the product with K or V. A warp's rows see no token after their
+ * last one. */
+template <int D>
+__device__ __forceinline__ void mask_scores(const Shared<D> &m, const float (&c)[8][4], int row0,
+                                            Left<4> &score) {
+#pragma unroll
+    for (int n = 0; n < 8; n++)
+#pragma unroll
+        for (int half = 0; half < 2; half++) {
+            const float2 mask = *reinterpret_cast<const float2 *>(
+                &m.mask[(row0 + fragment_row(2 * half)) * MASK + n * 8 + fragment_col(0)]);
+            score.pair(n, half) = pack(c[n][2 * half] * mask.x, c[n][2 * half + 1] * mask.y);
+        }
+}
+
+/* The scalars of a thread's two rows, as RowScalars of forward.cu; two-term: sum is 2 sigma. */
+struct Rows {
+    float lambda[2], theta[2], weight[2], scale[2], sum[2], eg[2];
+};
+
+template <int D, Form FORM>
+__device__ __forceinline__ void start_rows(const Shared<D> &m, int row0, float ridge_ratio,
+                                           Rows &rows) {
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+        const int row = row0 + fragment_row(2 * half);
+        const float f = m.fro[row];
+        rows.eg[half] = m.eg[row];
+        rows.lambda[half] = ridge_ratio * f;
+        if (FORM == Form::TwoTerm) {
+            const float delta = 0.5f * f;
+            rows.theta[half] = rows.lambda[half] + delta;
+            rows.weight[half] = delta / rows.theta[half];
+            rows.scale[half] = 1.0f / delta;
+            rows.sum[half] = 2.0f * (rows.theta[half] * rows.scale[half]);
+        } else {
+            const float span = fmaf(2.0f, rows.lambda[half], f), rho = f / span * 0.5f;
+            rows.theta[half] = 2.0f / span;
+            rows.weight[half] = 2.0f;
+            rows.scale[half] = rho * rho;
+        }
+    }
+}
+
+/* r (two-term) or x_prev, x and the first operand, from q in the scratch tile or from rhs. */
+template <int D, Form FORM>
+__device__ __forceinline__ void
+start_solve(const Rows &rows, Panels<CHUNK, D> q_tile, const float *rhs, int64_t stride, int inside,
+            int row0, float (&r)[D / 8][4], float (&x)[D / 8][4], Left<D / 16> &y) {
+#pragma unroll
+    for (int n = 0; n < D / 8; n++)
+#pragma unroll
+        for (int half = 0; half < 2; half++) {
+            const int row = row0 + fragment_row(2 * half), col = n * 8 + fragment_col(0),
+                      e = 2 * half;
+            float2 q = make_float2(0.0f, 0.0f);
+            if (rhs == nullptr)
+                q = __bfloat1622float2(*q_tile.pair(row, col));
+            else if (row < inside)
+                q = *reinterpret_cast<const float2 *>(rhs + row * stride + col);
+            if (!(rows.lambda[half] > 0.0f)) {
+                r[n][e] = r[n][e + 1] = x[n][e] = x[n][e + 1] = 0.0f;
+                y.pair(n, half) = pack(0.0f, 0.0f);
+            } else if (FORM == Form::TwoTerm) {
+                y.pair(n, half) = pack(q.x / rows.theta[half], q.y / rows.theta[half]);
+                const float2 d = unpack(y.pair(n, half));
+                r[n][e] = q.x;
+                r[n][e + 1] = q.y;
+                x[n][e] = d.x;
+                x[n][e + 1] = d.y;
+            } else {
+                r[n][e] = r[n][e + 1] = 0.0f;
+                x[n][e] = rows.theta[half] * q.x;
+                x[n][e + 1] = rows.theta[half] * q.y;
+                y.pair(n, half) = pack(x[n][e], x[n][e + 1]);
+            }
+        }
+}
+
+/* What a step needs of a row beside its elements. */
+struct Step {
+    float first, second; /* two-term: tau' tau, 2 tau' / delta; three-term: step omega, omega - 1 */
+    float omega;
+};
+
+template <Form FORM> __device__ __forceinline__ Step next_step(Rows &rows, int half) {
+    Step step;
+    if (FORM == Form::TwoTerm) {
+        const float tau = rows.weight[half], next = 1.0f / (rows.sum[half] - tau);
+        step.first = next * tau;
+        step.second = (2.0f * next) * rows.scale[half];
+        step.omega = 0.0f;
+        rows.weight[half] = next;
+    } else {
+        step.omega = 1.0f / fmaf(-rows.scale[half], rows.weight[half], 1.0f);
+        step.first = rows.theta[half] * step.omega;
+        step.second = step.omega - 1.0f;
+        rows.weight[half] = step.omega;
+    }
+    return step;
+}
+
+/* RULE of forward.cu for two neighbours; c: H y there. Returns the new operand. */
+template <Form FORM>
+__device__ __forceinline__ uint32_t step_pair(float ridge, const Step &step, uint32_t operand,
+                                              float2 q, float c0, float c1, float *r, float *x) {
+    const bool empty = !(ridge > 0.0f);
+    if (FORM == Form::TwoTerm) {
+        const float2 d = unpack(operand);
+        r[0] = r[0] - fmaf(ridge, d.x, c0);
+        r[1] = r[1] - fmaf(ridge, d.y, c1);
+        uint32_t out = pack(fmaf(step.first, d.x, step.second * r[0]),
+                            fmaf(step.first, d.y, step.second * r[1]));
+        if (empty)
+            out = pack(0.0f, 0.0f);
+        const float2 o = unpack(out);
+        x[0] = x[0] + o.x;
+        x[1] = x[1] + o.y;
+        return out;
+    }
+    const float target[2] = {q.x, q.y}, c[2] = {c0, c1};
+    float now[2];
+#pragma unroll
+    for (int i = 0; i < 2; i++) {
+        const float residual = fmaf(ridge, x[i], c[i]) - target[i];
+        const float grad = fmaf(step.first, residual, step.second * r[i]);
+        now[i] = empty ? 0.0f : fmaf(step.omega, x[i], -grad);
+        r[i] = x[i];
+        x[i] = now[i];
+    }
+    return pack(now[0], now[1]);
+}
+
+/* One step for all 64 tokens: scores, then H y and what is added to it, half by half. */
+template <int D, bool GATED, Form FORM>
+__device__ __forceinline__ void iterate(const Shared<D> &m, Rows &rows, Panels<CHUNK, D> q_tile,
+                                        int row0, float (&r)[D / 8][4], float (&x)[D / 8][4],
+                                        Left<D / 16> &y) {
+    float c[8][4];
+    Left<4> score;
+    clear(c);
+    add_scores<D>(c, y, m.k);
+    mask_scores<D>(m, c, row0, score);
+    const Step steps[2] = {next_step<FORM>(rows, 0), next_step<FORM>(rows, 1)};
+    uint32_t kept[D / 64 == 2 ? 16 : 1];
+#pragma unroll
+    for (int part = 0; part < D / 64; part++) {
+        clear(c);
+        add_product<D / 16, D>(c, y, m.state, part);
+        if (GATED) {
+#pragma unroll
+            for (int n = 0; n < 8; n++)
+#pragma unroll
+                for (int e = 0; e < 4; e++)
+                    c[n][e] = c[n][e] * rows.eg[e >> 1];
+        }
+        add_product<4, CHUNK>(c, score, m.k, part);
+#pragma unroll
+        for (int n = 0; n < 8; n++)
+#pragma unroll
+            for (int half = 0; half < 2; half++) {
+                const int tile = part * 8 + n;
+                float2 q = make_float2(0.0f, 0.0f);
+                if (FORM == Form::ThreeTerm)
+                    q = __bfloat1622float2(
+                        *q_tile.pair(row0 + fragment_row(2 * half), tile * 8 + fragment_col(0)));
+                const uint32_t out = step_pair<FORM>(
+                    rows.lambda[half], steps[half], y.pair(tile, half), q, c[n][2 * half],
+                    c[n][2 * half + 1], &r[tile][2 * half], &x[tile][2 * half]);
+                /* The first half's operand is read until the second half's product is there. */
+                if (part + 1 < D / 64)
+                    kept[n * 2 + half] = out;
+                else
+                    y.pair(tile, half) = out;
+            }
+    }
+    if (D / 64 == 2) {
+#pragma unroll
+        for (int n = 0; n < 8; n++)
+#pragma unroll
+            for (int half = 0; half < 2; half++)
+                y.pair(n, half) = kept[n * 2 + half];
+    }
+}
+
+/* ---- output -------------------------------------------------------------------------------- */
+
+/* Rounded fragments out through the scratch tile; a barrier before and after. */
+template <int D>
+__device__ __forceinline__ void store_rows(Panels<CHUNK, D> tile, const Left<D / 16> &rounded,
+                                           int row0, bf16 *to, int64_t stride, int rows) {
+    __syncthreads();
+#pragma unroll
+    for (int n = 0; n < D / 8; n++)
+#pragma unroll
+        for (int half = 0; half < 2; half++)
+            *reinterpret_cast<uint32_t *>(tile.pair(
+                row0 + fragment_row(2 * half), n * 8 + fragment_col(0))) = rounded.pair(n, half);
+    __syncthreads();
+    store_tile<CHUNK, D, THREADS>(tile, to, stride, rows);
+}
+
+/* The bf16 values of fragments, or the low parts of fragments kept in two. */
+template <int D>
+__device__ __forceinline__ void round_rows(const float (&x)[D / 8][4], bool low,
+                                           Left<D / 16> &rounded) {
+#pragma unroll
+    for (int n = 0; n < D / 8; n++)
+#pragma unroll
+        for (int half = 0; half < 2; half++) {
+            const float a = x[n][2 * half], b = x[n][2 * half + 1];
+            rounded.pair(n, half) = low ? pack(low_part(a), low_part(b)) : pack(a, b);
+        }
+}
+
+/* RULE of output_rows and output_rows_accurate in forward.cu; x as stored, overwritten by q'. */
+template <int D, bool ACCURATE>
+__device__ __forceinline__ void
+output_rows(Shape s, const SolveArguments &a, Shared<D> &m, int64_t first, int64_t h, int64_t group,
+            int64_t state_at, int rows, int row0, float (&x)[D / 8][4]) {
+    const Panels<D, D> state{m.state};
+    const Panels<CHUNK, D> tk{m.k}, tile{m.scratch};
+    Left<D / 16> high, low;
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+        const int row = row0 + fragment_row(2 * half);
+        const int64_t at = (first + row) * s.H + h;
+        const bool inside = row < rows;
+        const float alpha = !inside || a.alpha == nullptr ? 1.0f : __bfloat162float(a.alpha[at]);
+#pragma unroll
+        for (int n = 0; n < D / 8; n++) {
+            float2 q = make_float2(0.0f, 0.0f);
+            if (inside)
+                q = __bfloat1622float2(*reinterpret_cast<const __nv_bfloat162 *>(
+                    a.q + at * D + n * 8 + fragment_col(0)));
+            float *const y = &x[n][2 * half];
+            y[0] = fmaf(alpha, y[0] - q.x, q.x);
+            y[1] = fmaf(alpha, y[1] - q.y, q.y);
+            if (ACCURATE) {
+                y[0] = two_parts(y[0]);
+                y[1] = two_parts(y[1]);
+            }
+        }
+    }
+    round_rows<D>(x, false, high);
+    if (ACCURATE)
+        round_rows<D>(x, true, low);
+    float c[8][4];
+    Left<4> score;
+    clear(c);
+    if (ACCURATE)
+        add_scores<D>(c, low, m.k);
+    add_scores<D>(c, high, m.k);
+    mask_scores<D>(m, c, row0, score);
+    __syncthreads(); /* nobody reads H_0 and K any more */
+    load_tile<D, D, THREADS>(state, (ACCURATE ? a.u_low : a.u_chunk) + state_at, D, D);
+    load_tile<CHUNK, D, THREADS>(tk, a.v + (first * s.Hkv + group) * D, s.Hkv * D, rows);
+    publish();
+    __syncthreads();
+    float out[D / 64][8][4];
+#pragma unroll
+    for (int part = 0; part < D / 64; part++) {
+        clear(out[part]);
+        add_product<D / 16, D>(out[part], high, m.state, part);
+    }
+    if (ACCURATE) {
+        __syncthreads();
+        load_tile<D, D, THREADS>(state, a.u_chunk + state_at, D, D);
+        publish();
+        __syncthreads();
+#pragma unroll
+        for (int part = 0; part < D / 64; part++) {
+            add_product<D / 16, D>(out[part], low, m.state, part);
+            add_product<D / 16, D>(out[part], high, m.state, part);
+        }
+    }
+    const float eg[2] = {m.eg[row0 + fragment_row(0)], m.eg[row0 + fragment_row(2)]};
+#pragma unroll
+    for (int part = 0; part < D / 64; part++) {
+#pragma unroll
+        for (int n = 0; n < 8; n++)
+#pragma unroll
+            for (int e = 0; e < 4; e++)
+                out[part][n][e] = out[part][n][e] * eg[e >> 1];
+        add_product<4, CHUNK>(out[part], score, m.k, part);
+#pragma unroll
+        for (int n = 0; n < 8; n++)
+#pragma unroll
+            for (int half = 0; half < 2; half++)
+                high.pair(part * 8 + n, half) = pack(a.output_scale * out[part][n][2 * half],
+                                                     a.output_scale * out[part][n][2 * half + 1]);
+    }
+    store_rows<D>(tile, high, row0, a.o + (first * s.H + h) * D, s.H * D, rows);
+}
+
+#endif
+
+template <int D, bool GATED, Form FORM, bool ACCURATE>
+__global__ __launch_bounds__(THREADS, 2) void solve_kernel(Shape s, SolveArguments a) {
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
+    extern __shared__ __align__(1024) unsigned char memory[];
+    Shared<D> &m = *reinterpret_cast<Shared<D> *>(memory);
+    const Panels<D, D> state{m.state};
+    const Panels<CHUNK, D> tk{m.k}, tile{m.scratch};
+    const int64_t chunk = blockIdx.x, h = blockIdx.y, b = blockIdx.z, group = h / (s.H / s.Hkv);
+    const int warp = threadIdx.x >> 5, row0 = warp * 16;
+    const int rows = (int)min((int64_t)CHUNK, s.T - chunk * CHUNK);
+    const int64_t first = b * s.T + chunk * CHUNK, own = (first * s.H + h) * D;
+    const int64_t state_at = ((b * s.chunks() + chunk) * s.H + h) * D * D;
+
+    load_tile<D, D, THREADS>(state, a.h_chunk + state_at, D, D);
+    load_tile<CHUNK, D, THREADS>(tk, a.k + (first * s.Hkv + group) * D, s.Hkv * D, rows);
+    if (threadIdx.x < CHUNK) {
+        const int row = threadIdx.x;
+        m.z[row] = GATED && row < rows ? a.cumulative[(first + row) * s.H + h] : 0.0f;
+        m.eg[row] = GATED && row < rows ? gka_pinned_expf(m.z[row]) : 1.0f;
+        if (a.load_fro)
+            m.fro[row] = row < rows ? a.fro[(first + row) * s.H + h] : 0.0f;
+    }
+    publish();
+    __syncthreads();
+    for (int i = threadIdx.x; i < CHUNK * CHUNK; i += THREADS) {
+        const int t = i / CHUNK, j = i % CHUNK;
+        float value = j <= t && t < rows ? 1.0f : 0.0f;
+        if (GATED && j < t && t < rows)
+            value = gka_pinned_expf(m.z[t] - m.z[j]);
+        m.mask[t * MASK + j] = value;
+    }
+    __syncthreads();
+    if (!a.load_fro)
+        norm<D>(m, state, tk, warp);
+    __syncthreads();
+
+    const float *const rhs = ACCURATE && a.rhs != nullptr ? a.rhs + own : nullptr;
+    if (rhs == nullptr)
+        load_tile<CHUNK, D, THREADS>(tile, a.q + own, s.H * D, rows);
+    __syncthreads();
+
+    Rows scalars;
+    start_rows<D, FORM>(m, row0, a.ridge_ratio, scalars);
+    float r[D / 8][4], x[D / 8][4];
+    Left<D / 16> y;
+    start_solve<D, FORM>(scalars, tile, rhs, s.H * D, rows, row0, r, x, y);
+    for (int iteration = 0; iteration < a.num_iter; iteration++)
+        iterate<D, GATED, FORM>(m, scalars, tile, row0, r, x, y);
+
+    if (ACCURATE) {
+#pragma unroll
+        for (int n = 0; n < D / 8; n++)
+#pragma unroll
+            for (int e = 0; e < 4; e++)
+                x[n][e] = two_parts(x[n][e]);
+        round_rows<D>(x, true, y);
+        store_rows<D>(tile, y, row0, a.x_low + own, s.H * D, rows);
+    }
+    round_rows<D>(x, false, y);
+    store_rows<D>(tile, y, row0, a.x + own, s.H * D, rows);
+    if (!a.load_fro && threadIdx.x < rows)
+        a.fro[(first + threadIdx.x) * s.H + h] = m.fro[threadIdx.x];
+    if (a.o == nullptr)
+        return;
+    if (!ACCURATE) {
+#pragma unroll
+        for (int n = 0; n < D / 8; n++)
+#pragma unroll
+            for (int half = 0; half < 2; half++) {
+                const float2 stored = unpack(y.pair(n, half));
+                x[n][2 * half] = stored.x;
+                x[n][2 * half + 1] = stored.y;
+            }
+    }
+    output_rows<D, ACCURATE>(s, a, m, first, h, group, state_at, rows, row0, x);
+#endif
+}
+
+template <int D, bool GATED, Form FORM, bool ACCURATE>
+static cudaError_t launch_as(Shape s, const SolveArguments &a, cudaStream_t stream) {
+    const auto kernel = solve_kernel<D, GATED, FORM, ACCURATE>;
+    /* Shared<D> without its code, which only one architecture has. */
+    constexpr int bytes = D * D * 2 + CHUNK * D * 2 + CHUNK * 128 * 2 + CHUNK * MASK * 4 +
+                          4 * CHUNK * 4 + 3 * CHUNK * 4 + 8 * 4;
+    const cudaError_t error =
+        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
+    if (error != cudaSuccess)
+        return error;
+    const dim3 grid((unsigned)s.chunks(), (unsigned)s.H, (unsigned)s.B);
+    kernel<<<grid, THREADS, bytes, stream>>>(s, a);
+    return cudaGetLastError();
+}
+
+} // namespace hopper
+
+template <int D>
+cudaError_t launch_solve_hopper(Shape s, Form form, bool accurate, const SolveArguments &a,
+                                cudaStream_t stream) {
+    using hopper::launch_as;
+    const bool gated = a.cumulative != nullptr;
+    if (accurate)
+        return gated ? launch_as<D, true, Form::TwoTerm, true>(s, a, stream)
+                     : launch_as<D, false, Form::TwoTerm, true>(s, a, stream);
+    if (form == Form::TwoTerm)
+        return gated ? launch_as<D, true, Form::TwoTerm, false>(s, a, stream)
+                     : launch_as<D, false, Form::TwoTerm, false>(s, a, stream);
+    return gated ? launch_as<D, true, Form::ThreeTerm, false>(s, a, stream)
+                 : launch_as<D, false, Form::ThreeTerm, false>(s, a, stream);
+}
+
+template cudaError_t launch_solve_hopper<64>(Shape, Form, bool, const SolveArguments &,
+                                             cudaStream_t);
+template cudaError_t launch_solve_hopper<128>(Shape, Form, bool, const SolveArguments &,
+                                              cudaStream_t);
+
+} // namespace gka
