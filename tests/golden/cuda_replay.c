@@ -7,10 +7,12 @@
 
 #include "gka/format.h"
 #include "gka/io.h"
+#include "gka/kernel.h"
 #include "gka/problem.h"
 #include "gka/replay.h"
 
 #include <dirent.h>
+#include <math.h>
 #include <stdlib.h>
 
 typedef struct stored {
@@ -130,9 +132,80 @@ static void test_hardware_outputs_are_replayed_bit_for_bit(void **state) {
                   (long long)elements, (long long)nans);
 }
 
+/* The largest relative error over heads of each output, by a kernel's name, against fp64. */
+static void worst_errors(const gka_problem *p, const char *name, double worst[4]) {
+    static const int wanted[4] = {GKA_OUT_X, GKA_OUT_O, GKA_OUT_SOLVE_DK, GKA_OUT_LAYER_DALPHA};
+    gka_outputs out[2] = {0};
+    for (int side = 0; side < 2; side++) {
+        gka_kernel kernel;
+        gka_error error = {0};
+        for (int i = 0; i < 4; i++) {
+            out[side].of[wanted[i]] =
+                gka_alloc((size_t)gka_output_count(p, wanted[i]), sizeof(double));
+            assert_non_null(out[side].of[wanted[i]]);
+        }
+        if (gka_kernel_find(side == 0 ? "fp64" : name, &kernel, &error) != GKA_OK ||
+            gka_kernel_run(&kernel, p, NULL, &out[side], NULL, NULL, &error) != GKA_OK)
+            fail_msg("%s: %s", name, error.text);
+    }
+    for (int i = 0; i < 4; i++) {
+        const int64_t count = gka_output_count(p, wanted[i]), width = count / (p->B * p->T * p->H);
+        worst[i] = 0;
+        for (int64_t h = 0; h < p->H; h++) {
+            double distance = 0, size = 0;
+            for (int64_t t = 0; t < p->B * p->T; t++)
+                for (int64_t k = 0; k < width; k++) {
+                    const int64_t at = (t * p->H + h) * width + k;
+                    const double exact = out[0].of[wanted[i]][at],
+                                 off = out[1].of[wanted[i]][at] - exact;
+                    distance += off * off;
+                    size += exact * exact;
+                }
+            worst[i] = fmax(worst[i], sqrt(distance / size));
+        }
+        gka_free(out[0].of[wanted[i]]);
+        gka_free(out[1].of[wanted[i]]);
+    }
+}
+
+/* Keys that repeat are the worst case. A second bf16 part where the solve's result is used again
+ * takes x, o, the solve's dk and dalpha to one per cent; one part does not. */
+static void test_accurate_is_right_to_one_per_cent(void **state) {
+    (void)state;
+    const gka_generator spec = {.keys = GKA_KEYS_REPEAT,
+                                .gate = GKA_GATE_RELEASED,
+                                .B = 1,
+                                .T = 192,
+                                .H = 2,
+                                .G = 2,
+                                .D = 64,
+                                .V = 64,
+                                .alpha = true,
+                                .cotangents = true,
+                                .dtype = GKA_BF16,
+                                .ridge_ratio = .02,
+                                .num_iter = 30,
+                                .chunk_size = 64,
+                                .seed = 1};
+    gka_problem p;
+    gka_error error = {0};
+    if (gka_problem_generate(&spec, &p, &error) != GKA_OK)
+        fail_msg("%s", error.text);
+    double fast[4], accurate[4];
+    worst_errors(&p, "cuda", fast);
+    worst_errors(&p, "cuda/accurate", accurate);
+    for (int i = 0; i < 4; i++) {
+        print_message("fast %.2e, accurate %.2e\n", fast[i], accurate[i]);
+        assert_true(accurate[i] <= .01);
+        assert_true(i == 0 || fast[i] > .01);
+    }
+    gka_problem_free(&p);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_hardware_outputs_are_replayed_bit_for_bit),
+        cmocka_unit_test(test_accurate_is_right_to_one_per_cent),
     };
     return cmocka_run_group_tests_name("cuda_replay", tests, NULL, NULL);
 }
