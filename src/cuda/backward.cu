@@ -25,7 +25,6 @@
 namespace gka {
 
 constexpr int THREADS = 256;
-constexpr int STRIDE = CHUNK + 8; /* row stride of M and of sums over it */
 
 /* Sum of one value per thread over the D columns of a row: the four threads of a row by the
  * butterfly 1, 2, then the four column groups in order. partial: [4][CHUNK]. Call for each of the
@@ -52,29 +51,12 @@ __device__ void load_mask(Shape s, const float *cumulative, int64_t first, int64
         if (cumulative != nullptr && j < t && t < rows)
             value = gka_pinned_expf(cumulative[(first + t) * s.H + h] -
                                     cumulative[(first + j) * s.H + h]);
-        mask[transposed ? j * STRIDE + t : t * STRIDE + j] = value;
+        mask[transposed ? j * MASK + t : t * MASK + j] = value;
     }
     if (threadIdx.x < CHUNK)
         eg[threadIdx.x] = cumulative != nullptr && threadIdx.x < rows
                               ? gka_pinned_expf(cumulative[(first + threadIdx.x) * s.H + h])
                               : 1.0f;
-}
-
-/* score <- bf16(d . mask) for the block's 64 x 64 elements. */
-__device__ __forceinline__ void mask_scores(const float (&d)[2][2][4], const float *mask,
-                                            Tile<CHUNK> score, int row0, int warp) {
-#pragma unroll
-    for (int t = 0; t < 2; t++)
-#pragma unroll
-        for (int n = 0; n < 2; n++)
-#pragma unroll
-            for (int e = 0; e < 4; e += 2) {
-                const int row = row0 + t * 16 + fragment_row(e),
-                          col = (warp & 3) * 16 + n * 8 + fragment_col(e);
-                const float2 m = *reinterpret_cast<const float2 *>(&mask[row * STRIDE + col]);
-                *score.pair(row, col) =
-                    __floats2bfloat162_rn(d[t][n][e] * m.x, d[t][n][e + 1] * m.y);
-            }
 }
 
 /* score <- bf16((left right^T) . mask) */
@@ -91,7 +73,7 @@ __device__ __forceinline__ void masked_scores(Tile<D> left, Tile<D> right, const
 
 template <int D> struct OutputShared {
     bf16 state[D * D], k[CHUNK * D], v[CHUNK * D], grad[CHUNK * D], score[CHUNK * CHUNK];
-    float mask[CHUNK * STRIDE], eg[CHUNK], dalpha[4][CHUNK], along[4][CHUNK];
+    float mask[CHUNK * MASK], eg[CHUNK], dalpha[4][CHUNK], along[4][CHUNK];
 };
 
 /* What a thread's part of dq' / s gives: dx and what is left of dq, and its part of dalpha and of
@@ -430,7 +412,7 @@ __global__ __launch_bounds__(128) void suffix_kernel(Shape s, GradArguments a, c
 
 template <int D> struct GradShared {
     bf16 state[D * D], k[CHUNK * D], left[CHUNK * D], right[CHUNK * D], score[CHUNK * CHUNK];
-    float mask[CHUNK * STRIDE]; /* M^T: [j][t] */
+    float mask[CHUNK * MASK]; /* M^T: [j][t] */
     float eg[CHUNK], w[CHUNK], local[CHUNK], partial[4][CHUNK];
 };
 
@@ -448,7 +430,7 @@ __device__ __forceinline__ void ridge_scores(const GradShared<D> &m, Tile<D> tk,
                           i = (warp & 3) * 16 + n * 8 + fragment_col(e);
                 float weight = 0.0f;
                 for (int u = max(i, j); u < rows; u++)
-                    weight = fmaf(m.mask[j * STRIDE + u] * m.w[u], m.mask[i * STRIDE + u], weight);
+                    weight = fmaf(m.mask[j * MASK + u] * m.w[u], m.mask[i * MASK + u], weight);
                 *score.at(j, i) = __float2bfloat16_rn(d[t][n][e] * weight);
             }
 }

@@ -11,6 +11,7 @@
  * Chebyshev (NUMERICS 3)
  */
 #include "cuda/kernels.cuh"
+#include "cuda/norm.cuh"
 #include "cuda/tile.cuh"
 
 #include "arith/pinned.h"
@@ -130,8 +131,7 @@ void launch_states(Shape s, const bf16 *k, const bf16 *v, const float *cumulativ
 
 /* ---- solve and output ---------------------------------------------------------------------- */
 
-constexpr int THREADS = 256;    /* 8 warps: 2 groups of 32 rows, 4 groups of D/4 columns */
-constexpr int MASK = CHUNK + 8; /* row stride of M: eight rows fall into different banks */
+constexpr int THREADS = 256; /* 8 warps: 2 groups of 32 rows, 4 groups of D/4 columns */
 
 /* Shared memory of one block. */
 template <int D> struct Shared {
@@ -204,30 +204,7 @@ __device__ void norm(Shared<D> &m, Tile<D> state, Tile<D> tk, int row0, int col0
                      fragment_col(e)] = d[t][n][e];
     __syncthreads();
 
-    const int row = threadIdx.x;
-    if (row < CHUNK) {
-        const float khk =
-            ((m.partial[0][row] + m.partial[1][row]) + m.partial[2][row]) + m.partial[3][row];
-        float w = m.eg[row] * khk;
-        for (int j = 0; j < row; j++) {
-            const float score = gram[row * CHUNK + j];
-            w = fmaf(m.mask[row * MASK + j], score * score, w);
-        }
-        const float own = gram[row * CHUNK + row];
-        m.z[row] = fmaf(2.0f, w, own * own);
-    }
-    __syncthreads();
-    if (row < CHUNK) {
-        float f0 = m.warp_sum[0];
-        for (int i = 1; i < THREADS / 32; i++)
-            f0 = f0 + m.warp_sum[i];
-        float f2 = (m.eg[row] * m.eg[row]) * f0;
-        for (int j = 0; j <= row; j++) {
-            const float decay = m.mask[row * MASK + j];
-            f2 = fmaf(decay * decay, m.z[j], f2);
-        }
-        m.fro[row] = sqrtf(f2);
-    }
+    norm_rows(m, gram);
 }
 
 /* out = exp(G_t) (y state) + (bf16((y K^T) . M)) right, y the operand tile; the tensor core adds
@@ -242,18 +219,7 @@ __device__ __forceinline__ void apply(Shared<D> &m, float (&c)[2][D / 32][4], Ti
     clear(d);
     if (row0 > 0 || (warp & 3) < 2) /* rows 0..31 see no token after 31: their M is zero there */
         multiply<2, 2, D, false, true>(d, y, row0, tk, (warp & 3) * 16);
-#pragma unroll
-    for (int t = 0; t < 2; t++)
-#pragma unroll
-        for (int n = 0; n < 2; n++)
-#pragma unroll
-            for (int e = 0; e < 4; e += 2) {
-                const int row = row0 + t * 16 + fragment_row(e);
-                const int col = (warp & 3) * 16 + n * 8 + fragment_col(e);
-                const float2 mask = *reinterpret_cast<const float2 *>(&m.mask[row * MASK + col]);
-                *score.pair(row, col) =
-                    __floats2bfloat162_rn(d[t][n][e] * mask.x, d[t][n][e + 1] * mask.y);
-            }
+    mask_scores(d, m.mask, score, row0, warp);
     clear(c);
     multiply<2, NT, D, false, false>(c, y, row0, state, col0);
     if (GATED) {
@@ -430,6 +396,21 @@ __device__ __forceinline__ void three_term_row(RowScalars &rows, int t, int half
         }
 }
 
+/* o = bf16(s c) out through the operand tile. */
+template <int D>
+__device__ __forceinline__ void store_output(Shape s, const SolveArguments &a, Tile<D> operand,
+                                             int64_t first, int64_t h, int rows, int row0, int col0,
+                                             const float (&c)[2][D / 32][4]) {
+    for (int t = 0; t < 2; t++)
+        for (int n = 0; n < D / 32; n++)
+            for (int e = 0; e < 4; e += 2)
+                *operand.pair(row0 + t * 16 + fragment_row(e), col0 + n * 8 + fragment_col(e)) =
+                    __floats2bfloat162_rn(a.output_scale * c[t][n][e],
+                                          a.output_scale * c[t][n][e + 1]);
+    __syncthreads();
+    store_tile<CHUNK, D, THREADS>(operand, a.o + (first * s.H + h) * D, s.H * D, rows);
+}
+
 /* The output stage, in the tiles of the solve: operand holds x as stored. */
 template <int D>
 __device__ __forceinline__ void
@@ -458,15 +439,7 @@ output_rows(Shape s, const SolveArguments &a, Shared<D> &m, Tile<D> state, Tile<
     const Tile<CHUNK> score{m.score};
     clear(d);
     multiply<2, 2, D, false, true>(d, operand, row0, tk, (warp & 3) * 16);
-    for (int t = 0; t < 2; t++)
-        for (int n = 0; n < 2; n++)
-            for (int e = 0; e < 4; e += 2) {
-                const int row = row0 + t * 16 + fragment_row(e),
-                          col = (warp & 3) * 16 + n * 8 + fragment_col(e);
-                *score.pair(row, col) =
-                    __floats2bfloat162_rn(d[t][n][e] * m.mask[row * MASK + col],
-                                          d[t][n][e + 1] * m.mask[row * MASK + col + 1]);
-            }
+    mask_scores(d, m.mask, score, row0, warp);
     clear(c);
     multiply<2, NT, D, false, false>(c, operand, row0, state, col0);
     for (int t = 0; t < 2; t++)
@@ -477,30 +450,7 @@ output_rows(Shape s, const SolveArguments &a, Shared<D> &m, Tile<D> state, Tile<
     load_tile<CHUNK, D, THREADS>(tk, a.v + (first * s.Hkv + group) * D, s.Hkv * D, rows);
     __syncthreads();
     multiply<2, NT, CHUNK, false, false>(c, score, row0, tk, col0);
-    for (int t = 0; t < 2; t++)
-        for (int n = 0; n < NT; n++)
-            for (int e = 0; e < 4; e += 2)
-                *operand.pair(row0 + t * 16 + fragment_row(e), col0 + n * 8 + fragment_col(e)) =
-                    __floats2bfloat162_rn(a.output_scale * c[t][n][e],
-                                          a.output_scale * c[t][n][e + 1]);
-    __syncthreads();
-    store_tile<CHUNK, D, THREADS>(operand, a.o + (first * s.H + h) * D, s.H * D, rows);
-}
-
-/* score <- bf16(d . M) */
-template <int D>
-__device__ __forceinline__ void mask_scores(Shared<D> &m, const float (&d)[2][2][4], int row0,
-                                            int warp) {
-    const Tile<CHUNK> score{m.score};
-    for (int t = 0; t < 2; t++)
-        for (int n = 0; n < 2; n++)
-            for (int e = 0; e < 4; e += 2) {
-                const int row = row0 + t * 16 + fragment_row(e),
-                          col = (warp & 3) * 16 + n * 8 + fragment_col(e);
-                *score.pair(row, col) =
-                    __floats2bfloat162_rn(d[t][n][e] * m.mask[row * MASK + col],
-                                          d[t][n][e + 1] * m.mask[row * MASK + col + 1]);
-            }
+    store_output<D>(s, a, operand, first, h, rows, row0, col0, c);
 }
 
 /* The output stage, accurate: x comes in two parts, as fragments, and is overwritten by q'. */
@@ -540,7 +490,7 @@ output_rows_accurate(Shape s, const SolveArguments &a, Shared<D> &m, Tile<D> sta
     put<D, NT>(operand, row0, col0, x);
     __syncthreads();
     multiply<2, 2, D, false, true>(d, operand, row0, tk, (warp & 3) * 16);
-    mask_scores<D>(m, d, row0, warp);
+    mask_scores(d, m.mask, score, row0, warp);
     clear(c);
     multiply<2, NT, D, false, false>(c, operand, row0, state, col0);
     __syncthreads();
@@ -559,14 +509,7 @@ output_rows_accurate(Shape s, const SolveArguments &a, Shared<D> &m, Tile<D> sta
                 c[t][n][e] = c[t][n][e] * m.eg[row0 + t * 16 + fragment_row(e)];
     multiply<2, NT, CHUNK, false, false>(c, score, row0, tk, col0);
     __syncthreads();
-    for (int t = 0; t < 2; t++)
-        for (int n = 0; n < NT; n++)
-            for (int e = 0; e < 4; e += 2)
-                *operand.pair(row0 + t * 16 + fragment_row(e), col0 + n * 8 + fragment_col(e)) =
-                    __floats2bfloat162_rn(a.output_scale * c[t][n][e],
-                                          a.output_scale * c[t][n][e + 1]);
-    __syncthreads();
-    store_tile<CHUNK, D, THREADS>(operand, a.o + (first * s.H + h) * D, s.H * D, rows);
+    store_output<D>(s, a, operand, first, h, rows, row0, col0, c);
 }
 
 /* x and f out, through the operand tile; accurately x is what is kept of it. */

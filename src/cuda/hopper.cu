@@ -13,6 +13,7 @@
  * the first half 16.
  */
 #include "cuda/kernels.cuh"
+#include "cuda/norm.cuh"
 #include "cuda/tile.cuh"
 
 #include "arith/pinned.h"
@@ -21,8 +22,7 @@ namespace gka {
 
 namespace hopper {
 
-constexpr int THREADS = 128;    /* one warpgroup */
-constexpr int MASK = CHUNK + 8; /* row stride of M */
+constexpr int THREADS = 128; /* one warpgroup */
 
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
 
@@ -171,30 +171,7 @@ __device__ void norm(Shared<D> &m, Panels<D, D> state, Panels<CHUNK, D> tk, int 
             gram[(row0 + fragment_row(e)) * CHUNK + n * 8 + fragment_col(e)] = d[0][n][e];
     __syncthreads();
 
-    const int row = threadIdx.x;
-    if (row < CHUNK) {
-        const float khk =
-            ((m.partial[0][row] + m.partial[1][row]) + m.partial[2][row]) + m.partial[3][row];
-        float w = m.eg[row] * khk;
-        for (int j = 0; j < row; j++) {
-            const float score = gram[row * CHUNK + j];
-            w = fmaf(m.mask[row * MASK + j], score * score, w);
-        }
-        const float own = gram[row * CHUNK + row];
-        m.z[row] = fmaf(2.0f, w, own * own);
-    }
-    __syncthreads();
-    if (row < CHUNK) {
-        float f0 = m.warp_sum[0];
-        for (int i = 1; i < 8; i++)
-            f0 = f0 + m.warp_sum[i];
-        float f2 = (m.eg[row] * m.eg[row]) * f0;
-        for (int j = 0; j <= row; j++) {
-            const float decay = m.mask[row * MASK + j];
-            f2 = fmaf(decay * decay, m.z[j], f2);
-        }
-        m.fro[row] = sqrtf(f2);
-    }
+    norm_rows(m, gram);
 }
 
 /* bf16(c . M), the left operand of the product with K or V. A warp's rows see no token after their

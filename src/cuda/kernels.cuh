@@ -8,6 +8,7 @@
 namespace gka {
 
 constexpr int CHUNK = 64;
+constexpr int MASK = CHUNK + 8; /* row stride of M: eight rows fall into different banks */
 
 /* B batch, T tokens, H query heads, Hkv key/value heads; D = V is a template argument. */
 struct Shape {

@@ -11,6 +11,8 @@
  */
 #pragma once
 
+#include "cuda/kernels.cuh"
+
 #include <cstdint>
 #include <cuda_bf16.h>
 
@@ -116,6 +118,23 @@ __device__ __forceinline__ int fragment_row(int e) {
 }
 __device__ __forceinline__ int fragment_col(int e) {
     return (threadIdx.x & 3) * 2 + (e & 1);
+}
+
+/* score <- bf16(d . mask) for the block's 64 x 64 elements. */
+__device__ __forceinline__ void mask_scores(const float (&d)[2][2][4], const float *mask,
+                                            Tile<CHUNK> score, int row0, int warp) {
+#pragma unroll
+    for (int t = 0; t < 2; t++)
+#pragma unroll
+        for (int n = 0; n < 2; n++)
+#pragma unroll
+            for (int e = 0; e < 4; e += 2) {
+                const int row = row0 + t * 16 + fragment_row(e),
+                          col = (warp & 3) * 16 + n * 8 + fragment_col(e);
+                const float2 m = *reinterpret_cast<const float2 *>(&mask[row * MASK + col]);
+                *score.pair(row, col) =
+                    __floats2bfloat162_rn(d[t][n][e] * m.x, d[t][n][e + 1] * m.y);
+            }
 }
 
 /* RULE in two parts: v is kept as bf16(v) + bf16(v - bf16(v)), exact in binary32, and that sum is
