@@ -356,8 +356,8 @@ typedef struct fitting {
     cli *c;
     double limit;
     cli_table table;
-    cli_builder sets;
-    bool all; /* of every set something gives all bits */
+    cli_builder sets; /* value NULL: no JSON is asked for */
+    bool all;         /* of every set something gives all bits */
 } fitting;
 
 static void add_json(fitting *f, const set *s, const found *preset, const char *presets,
@@ -396,7 +396,8 @@ static void fit_set(fitting *f, set *s) {
     cli_cell(table, preset.differ < 0 ? "-" : "%lld", (long long)preset.differ);
     cli_cell(table, whole ? "%s" : "%s (the time was up)", parameters);
     cli_cell(table, more ? "%lld" : "-", (long long)best.differ);
-    add_json(f, s, &preset, presets, &best, more ? parameters : NULL, whole);
+    if (f->sets.value != NULL)
+        add_json(f, s, &preset, presets, &best, more ? parameters : NULL, whole);
     f->all &= best.differ == 0;
 }
 
@@ -435,12 +436,14 @@ static int fit(cli *c, const char *path, int input, double limit, const char *js
         gka_file_close(file);
         return code;
     }
-    f.sets = (cli_builder){json_array(), true};
+    if (json_path != NULL) {
+        f.sets = (cli_builder){json_array(), true};
+        code = f.sets.value == NULL ? cli_out_of_memory(c) : CLI_GOOD;
+    }
     cli_table_start(&f.table, headings, sizeof headings / sizeof *headings);
-    code = fit_file(&f, file, input);
+    if (code == CLI_GOOD)
+        code = fit_file(&f, file, input);
     gka_file_close(file);
-    if (code == CLI_GOOD && !f.sets.good)
-        code = cli_out_of_memory(c);
     if (code != CLI_GOOD || cli_json_takes_stdout(&json))
         cli_table_drop(&f.table);
     else if (cli_table_print(&f.table, c->out) != GKA_OK)

@@ -451,6 +451,9 @@ static void test_every_allocation_may_fail(void **state) {
     FAIL_EACH(NULL, "gka", "devices");
     fail_allocations(1, NULL, INT64_MAX,
                      ARGUMENTS("gka", "devices", "--fit=" GKA_TEST_DATA "/probes/fit.safetensors"));
+    fail_allocations(1, JSON_FILE, 24,
+                     ARGUMENTS("gka", "devices", "--fit=" GKA_TEST_DATA "/probes/fit.safetensors",
+                               "--json=" JSON_FILE));
     /* x holds NaN, so a call that asks for a verdict at all ends with 1. */
     fail_allocations(1, NULL, INT64_MAX,
                      ARGUMENTS("gka", "verify", "--show-ref", "--tolerance=fro=1e9", "--json=-",
