@@ -1,7 +1,9 @@
-/* lanes.h - eight binary64 lanes as one value, for kernels compiled once per instruction set.
+/* lanes.h - binary64 lanes as one value, for kernels compiled once per instruction set.
  *
+ * A strip has eight columns; the hardware holds LANES of them at once, so a strip is PARTS values.
  * Every operation acts lane by lane, so the bits of a result do not depend on how many lanes the
- * hardware has. + - * / come from the compiler's vectors; fma is spelt out per instruction set.
+ * hardware has. (A value wider than the hardware's registers would live in memory.) + - * / come
+ * from the compiler's vectors; fma is spelt out per instruction set.
  */
 #ifndef GKA_ORACLE_LANES_H
 #define GKA_ORACLE_LANES_H
@@ -15,16 +17,29 @@
 
 #define GKA_INLINE static inline __attribute__((always_inline))
 
-enum { LANES = 8 };
+#if defined(__AVX512F__)
+#define LANES 8
+#define LANES_OF(x)                                                                                \
+    { x, x, x, x, x, x, x, x }
+#elif defined(__FMA__)
+#define LANES 4
+#define LANES_OF(x)                                                                                \
+    { x, x, x, x }
+#else
+#define LANES 2
+#define LANES_OF(x)                                                                                \
+    { x, x }
+#endif
+enum { STRIP = 8, PARTS = STRIP / LANES };
 
-typedef double lanes __attribute__((vector_size(64)));
-typedef int64_t lanes_bits __attribute__((vector_size(64)));
+typedef double lanes __attribute__((vector_size(8 * LANES)));
+typedef int64_t lanes_bits __attribute__((vector_size(8 * LANES)));
 
 GKA_INLINE lanes lanes_all(double x) {
-    return (lanes){x, x, x, x, x, x, x, x};
+    return (lanes)LANES_OF(x);
 }
 
-/* p is aligned to 64 bytes */
+/* p is aligned to 64 bytes, or to 64 bytes and whole parts after */
 GKA_INLINE lanes lanes_load(const double *p) {
     return *(const lanes *)(const void *)p;
 }
@@ -38,18 +53,11 @@ GKA_INLINE lanes lanes_fma(lanes a, lanes b, lanes c) {
 #if defined(__AVX512F__)
     return (lanes)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c);
 #elif defined(__FMA__)
-    union {
-        lanes all;
-        __m256d half[2];
-    } x = {a}, y = {b}, z = {c};
-    z.half[0] = _mm256_fmadd_pd(x.half[0], y.half[0], z.half[0]);
-    z.half[1] = _mm256_fmadd_pd(x.half[1], y.half[1], z.half[1]);
-    return z.all;
+    return (lanes)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c);
 #else
-    lanes d;
     for (int i = 0; i < LANES; i++)
-        d[i] = fma(a[i], b[i], c[i]);
-    return d;
+        c[i] = fma(a[i], b[i], c[i]);
+    return c;
 #endif
 }
 
@@ -57,6 +65,8 @@ GKA_INLINE lanes lanes_fma(lanes a, lanes b, lanes c) {
 GKA_INLINE lanes lanes_fnma(lanes a, lanes b, lanes c) {
 #if defined(__AVX512F__)
     return (lanes)_mm512_fnmadd_pd((__m512d)a, (__m512d)b, (__m512d)c);
+#elif defined(__FMA__)
+    return (lanes)_mm256_fnmadd_pd((__m256d)a, (__m256d)b, (__m256d)c);
 #else
     return lanes_fma(-a, b, c);
 #endif
@@ -74,6 +84,8 @@ GKA_INLINE lanes lanes_binade(lanes x) {
 GKA_INLINE lanes lanes_sqrt(lanes x) {
 #if defined(__AVX512F__)
     return (lanes)_mm512_sqrt_pd((__m512d)x);
+#elif defined(__FMA__)
+    return (lanes)_mm256_sqrt_pd((__m256d)x);
 #else
     for (int i = 0; i < LANES; i++)
         x[i] = sqrt(x[i]);
@@ -81,8 +93,10 @@ GKA_INLINE lanes lanes_sqrt(lanes x) {
 #endif
 }
 
-/* The sum of the lanes in one fixed order: ((0+4)+(2+6)) + ((1+5)+(3+7)). */
-GKA_INLINE double lanes_sum(lanes x) {
+/* The sum of a strip's eight in one fixed order: ((0+4)+(2+6)) + ((1+5)+(3+7)). */
+GKA_INLINE double strip_sum(const lanes part[PARTS]) {
+    double x[STRIP];
+    memcpy(x, part, sizeof x);
     return ((x[0] + x[4]) + (x[2] + x[6])) + ((x[1] + x[5]) + (x[3] + x[7]));
 }
 
