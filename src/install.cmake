@@ -13,6 +13,19 @@ install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/gka DESTINATION ${CMAKE_INSTALL_
 configure_file(cli/gka.1 gka.1 @ONLY)
 install(FILES ${CMAKE_CURRENT_BINARY_DIR}/gka.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
 
+# Completion, made by the command itself; not where this machine cannot run it.
+if(NOT CMAKE_CROSSCOMPILING)
+    foreach(shell bash zsh)
+        add_custom_command(OUTPUT gka.${shell} VERBATIM DEPENDS gka_command
+                           COMMAND gka_command completion ${shell} > gka.${shell})
+    endforeach()
+    add_custom_target(gka_completion ALL DEPENDS gka.bash gka.zsh)
+    install(FILES ${CMAKE_CURRENT_BINARY_DIR}/gka.bash RENAME gka
+            DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
+    install(FILES ${CMAKE_CURRENT_BINARY_DIR}/gka.zsh RENAME _gka
+            DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/site-functions)
+endif()
+
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/gka)
 install(EXPORT gka NAMESPACE gka:: FILE gka-targets.cmake DESTINATION ${package_dir})
 configure_package_config_file(gka-config.cmake.in gka-config.cmake

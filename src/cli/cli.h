@@ -43,6 +43,7 @@ typedef struct cli cli;
 
 int cli_attribute(cli *c);
 int cli_audit(cli *c);
+int cli_completion(cli *c);
 int cli_condition(cli *c);
 int cli_devices(cli *c);
 int cli_formats(cli *c);
@@ -120,6 +121,8 @@ struct cli {
     const cli_option **options; /* every one that there is */
     bool *given;                /* on the command line */
     size_t option_count;
+    /* cli_parse calls this instead of reading the command line (completion.c); may be NULL */
+    void (*describe)(cli *c, const cli_help *help);
 };
 
 /* ---- 3 failure ----------------------------------------------------------------------------- */

@@ -26,6 +26,7 @@ static const command commands[] = {
     {"spectrum", cli_spectrum, "eigenvalues against the interval the released solver assumes"},
     {"devices", cli_devices, "matrix units of chips as data; which of them computed a probe file"},
     {"formats", cli_formats, "number formats: precision, range, unit roundoff, overflow rule"},
+    {"completion", cli_completion, "what bash or zsh needs to complete this command"},
     {NULL, NULL, NULL},
 };
 
@@ -37,7 +38,7 @@ static void print_help(FILE *out) {
     for (int i = 0; commands[i].name != NULL; i++)
         fprintf(out, "  %-11s %s\n", commands[i].name, commands[i].summary);
     fputs(
-        "\n`gka COMMAND --help` says what a command takes; `gka --version` prints the version.\n"
+        "\n`gka help COMMAND` says what a command takes; `gka --version` prints the version.\n"
         "\nExit code: 0 all within tolerance or merely measured; 1 something fails its tolerance;\n"
         "2 usage or bad input, with one line on stderr; 3 internal error or out of memory.\n",
         out);
@@ -96,40 +97,78 @@ static int no_such_command(cli *c, const char *word) {
     cli_nearest nearest = cli_nearest_to(word);
     for (int i = 0; commands[i].name != NULL; i++)
         cli_nearest_try(&nearest, commands[i].name);
+    cli_nearest_try(&nearest, "help");
     char hint[96];
     return cli_fail(c, "no command '%.80s'%s; `gka --help` lists the commands", word,
                     cli_nearest_hint(&nearest, hint));
 }
 
+/* Runs a subcommand; argv[0] is its name. */
+static int run(const command *what, cli *c, int argc, const char *const *argv) {
+    c->name = what->name;
+    c->summary = what->summary;
+    c->argc = argc;
+    c->argv = argv;
+    const int code = what->run(c);
+    cli_free_texts(c);
+    return code;
+}
+
+bool cli_command_name(int i, const char **name, const char **summary) {
+    *name = commands[i].name;
+    *summary = commands[i].summary;
+    return commands[i].name != NULL;
+}
+
+void cli_describe_all(cli *c, void (*describe)(cli *c, const cli_help *help)) {
+    for (int i = 0; commands[i].name != NULL; i++) {
+        cli each = {.out = c->out, .err = c->err, .describe = describe};
+        (void)run(&commands[i], &each, 1, &commands[i].name);
+    }
+}
+
+static const command *find(const char *word) {
+    for (int i = 0; commands[i].name != NULL; i++)
+        if (strcmp(word, commands[i].name) == 0)
+            return &commands[i];
+    return NULL;
+}
+
+/* gka help COMMAND is gka COMMAND --help. */
+static int help_on(cli *c, int argc, const char *const *argv) {
+    if (argc > 3)
+        return cli_fail(c, "'%.80s' is one word too many after help", argv[3]);
+    const command *const what = find(argv[2]);
+    const char *const help[] = {argv[2], "--help"};
+    return what == NULL ? no_such_command(c, argv[2]) : run(what, c, 2, help);
+}
+
+static int dispatch(cli *c, int argc, const char *const *argv) {
+    if (argc < 2)
+        return cli_fail(c, "no command given; `gka --help` lists the commands");
+    const char *const word = argv[1];
+    const bool explain = strcmp(word, "help") == 0;
+    const bool help = strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
+    const bool version = strcmp(word, "--version") == 0 || strcmp(word, "-V") == 0;
+    if ((help || version) && argc > 2)
+        return cli_fail(c, "%s takes nothing after it", word);
+    if (help || (explain && argc == 2))
+        print_help(c->out);
+    else if (explain)
+        return help_on(c, argc, argv);
+    else if (version)
+        fprintf(c->out, "gka %s\n", gka_version());
+    else if (word[0] == '-')
+        return cli_fail(c, "no option '%.80s' before a command; `gka --help` lists both", word);
+    else if (find(word) == NULL)
+        return no_such_command(c, word);
+    else
+        return run(find(word), c, argc - 1, argv + 1);
+    return CLI_GOOD;
+}
+
 int gka_command(int argc, const char *const *argv, FILE *out, FILE *err) {
     cli c = {.out = out, .err = err};
     cli_json_start();
-    if (argc < 2)
-        return cli_fail(&c, "no command given; `gka --help` lists the commands");
-    const char *const word = argv[1];
-    const bool help = strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
-    const bool version = strcmp(word, "--version") == 0;
-    if ((help || version) && argc > 2)
-        return cli_fail(&c, "%s takes nothing after it", word);
-    if (help) {
-        print_help(out);
-        return flushed(&c, CLI_GOOD);
-    }
-    if (version) {
-        fprintf(out, "gka %s\n", gka_version());
-        return flushed(&c, CLI_GOOD);
-    }
-    if (word[0] == '-')
-        return cli_fail(&c, "no option '%.80s' before a command; `gka --help` lists both", word);
-    for (int i = 0; commands[i].name != NULL; i++)
-        if (strcmp(word, commands[i].name) == 0) {
-            c.name = commands[i].name;
-            c.summary = commands[i].summary;
-            c.argc = argc - 1;
-            c.argv = argv + 1;
-            const int code = flushed(&c, commands[i].run(&c));
-            cli_free_texts(&c);
-            return code;
-        }
-    return no_such_command(&c, word);
+    return flushed(&c, dispatch(&c, argc, argv));
 }

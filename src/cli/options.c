@@ -285,6 +285,11 @@ bool cli_parse(cli *c, const cli_help *help, const cli_option *options, int *cod
     p.table_count = 1;
     (void)build(&p, options);
     c->option_count = p.flat_count;
+    if (c->describe != NULL) {
+        c->describe(c, help);
+        *code = CLI_GOOD;
+        return false;
+    }
     const poptContext popt = poptGetContext(title, c->argc, argv, p.table, 0);
     if (popt == NULL) {
         (void)cli_out_of_memory(c);

@@ -7,6 +7,12 @@
 /* Frees what cli_parse handed out. */
 void cli_free_texts(cli *c);
 
+/* The subcommands in order: name and summary of number i; false: there is none. */
+bool cli_command_name(int i, const char **name, const char **summary);
+
+/* Has `describe` called once for each subcommand, with its options and what it takes. */
+void cli_describe_all(cli *c, void (*describe)(cli *c, const cli_help *help));
+
 /* Gives jansson its memory: counted, and made to fail, like all other. */
 void cli_json_start(void);
 

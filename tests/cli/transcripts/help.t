@@ -20,8 +20,9 @@ $ gka --help
 >   spectrum    eigenvalues against the interval the released solver assumes
 >   devices     matrix units of chips as data; which of them computed a probe file
 >   formats     number formats: precision, range, unit roundoff, overflow rule
+>   completion  what bash or zsh needs to complete this command
 >
-> `gka COMMAND --help` says what a command takes; `gka --version` prints the version.
+> `gka help COMMAND` says what a command takes; `gka --version` prints the version.
 >
 > Exit code: 0 all within tolerance or merely measured; 1 something fails its tolerance;
 > 2 usage or bad input, with one line on stderr; 3 internal error or out of memory.
