@@ -1,5 +1,6 @@
 /* lab.c - what the experiments share (see lab.h). */
 #include "lab/lab.h"
+#include "lab/ranks.h"
 
 #include "gka/format.h"
 #include "gka/io.h"
@@ -36,6 +37,8 @@ struct lab_state {
     bool claim_failed;
     char build[24]; /* of the program that runs: see build_of */
     double units_done, units_kept, started, shown;
+    int64_t units_seen; /* asked for by run, in order */
+    bool sharing;       /* other processes compute some of them */
 };
 
 static volatile sig_atomic_t interrupted;
@@ -114,6 +117,20 @@ static void text_format(lab *l, text *t, const char *format, ...) {
 static void text_free(text *t) {
     gka_free(t->bytes);
     *t = (text){0};
+}
+
+/* One line on stderr, of the first process alone: what is wrong here is wrong in all of them. */
+static void complain(const lab_experiment *e, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+static void complain(const lab_experiment *e, const char *format, ...) {
+    char line[4 * TEXT];
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(line, sizeof line, format, arguments);
+    va_end(arguments);
+    if (lab_rank() == 0)
+        fprintf(stderr, "%s%s: %s\n", e->program == NULL ? "exp_" : "",
+                e->program == NULL ? e->name : e->program, line);
 }
 
 /* ---- files --------------------------------------------------------------------------------- */
@@ -198,8 +215,8 @@ static void look_for_other_builds(const lab *l, const char *folder) {
     if (parts != NULL)
         closedir(parts);
     if (others > 0)
-        fprintf(stderr, "exp_%s: %lld units in %s are of another build and are not used\n",
-                l->experiment->name, (long long)others, folder);
+        complain(l->experiment, "%lld units in %s are of another build and are not used",
+                 (long long)others, folder);
 }
 
 /* ---- off home ground ----------------------------------------------------------------------- */
@@ -348,7 +365,7 @@ bool lab_unit(lab *l, int table, const char *key, ...) {
     s->unit_table = table;
     s->unit.length = 0;
     s->part[0] = '\0';
-    if (l->size != LAB_FULL)
+    if (l->size != LAB_FULL && lab_ranks() == 1)
         return true;      /* small: always computed afresh */
     if (!lab_at_home()) { /* units of other keys are other units */
         char other[GROUND];
@@ -368,12 +385,16 @@ bool lab_unit(lab *l, int table, const char *key, ...) {
         s->failed = true;
         return true;
     }
-    if (access(s->part, R_OK) != 0)
+    const int64_t number = s->units_seen++;
+    const bool kept = access(s->part, R_OK) == 0;
+    if (!kept && (!s->sharing || lab_ranks_mine(number)))
         return true;
+    s->units_done += l->weight;
+    if (s->sharing) /* gathered at the end */
+        return false;
+    s->units_kept += l->weight;
     if (!read_whole(l, s->part, &s->table[table]))
         s->failed = true;
-    s->units_done += l->weight;
-    s->units_kept += l->weight;
     return false;
 }
 
@@ -404,7 +425,7 @@ gka_status lab_unit_end(lab *l, gka_error *error) {
         text_append(l, &s->table[s->unit_table], s->unit.bytes, s->unit.length);
     s->units_done += l->weight;
     const double time = now();
-    if (isatty(STDERR_FILENO) && l->units_total > 0 && time - s->shown > 0.2) {
+    if (isatty(STDERR_FILENO) && lab_rank() == 0 && l->units_total > 0 && time - s->shown > 0.2) {
         /* what an earlier run kept took no time */
         const double left = fmax(l->units_total - s->units_done, 0),
                      each = (time - s->started) / (s->units_done - s->units_kept);
@@ -570,18 +591,47 @@ static gka_status write_verdict(lab *l, gka_error *error) {
 
 /* ---- main ---------------------------------------------------------------------------------- */
 
-static gka_status run(lab *l, gka_error *error) {
-    const lab_experiment *const e = l->experiment;
+/* Every process computes its units and keeps them in files; then the first one goes on, reads what
+ * lies there and computes what does not: a unit that failed is tried once more, and its failure is
+ * then that of the whole. `status`: what this process has met so far. */
+static gka_status share(lab *l, gka_status status, gka_error *error) {
+    struct lab_state *const s = l->state;
+    s->sharing = true;
+    if (status == GKA_OK)
+        status = l->experiment->run(l, error);
+    s->sharing = false;
+    if (status != GKA_OK && status != GKA_INTERRUPTED)
+        fprintf(stderr, "%s: process %d: %s; once more at the end\n", l->experiment->name,
+                lab_rank(), error->text);
+    if (lab_ranks_meet(status == GKA_INTERRUPTED))
+        return gka_fail(error, GKA_INTERRUPTED, "interrupted; finished units are kept");
+    for (int i = 0; i < LAB_TABLES; i++)
+        s->table[i].length = 0;
+    s->units_done = s->units_kept = 0;
+    return GKA_OK;
+}
+
+static gka_status prepare(lab *l, gka_error *error) {
     char path[TEXT];
-    gka_status status = GKA_OK;
     if (!place(l, path, ".parts"))
         return gka_fail(error, GKA_BAD_ARGUMENT, "--out: path too long");
-    if (status == GKA_OK)
-        status = make_folder(path, error);
-    if (status == GKA_OK && l->size == LAB_FULL) {
+    const gka_status status = make_folder(path, error);
+    if (status == GKA_OK && (l->size == LAB_FULL || lab_ranks() > 1)) {
         build_of(l->state->build);
         look_for_other_builds(l, path);
     }
+    return status;
+}
+
+static gka_status run(lab *l, gka_status status, gka_error *error) {
+    const lab_experiment *const e = l->experiment;
+    char path[TEXT];
+    if (status == GKA_OK)
+        status = prepare(l, error);
+    if (lab_ranks() > 1)
+        status = share(l, status, error);
+    if (lab_rank() > 0)
+        return status;
     if (status == GKA_OK)
         status = e->run(l, error);
     for (int i = 0; status == GKA_OK && i < LAB_TABLES && e->tables[i].file != NULL; i++) {
@@ -592,7 +642,7 @@ static gka_status run(lab *l, gka_error *error) {
     }
     if (status == GKA_OK)
         status = e->judge(l, error);
-    if (status == GKA_OK)
+    if (status == GKA_OK && l->state->claims.length > 0)
         status = write_verdict(l, error);
     return status;
 }
@@ -614,6 +664,7 @@ int lab_main(int argc, char **argv, const lab_experiment *experiment) {
     poptContext context = poptGetContext(experiment->name, argc, words, options, 0);
     if (!gka_streams_hold())
         return 3;
+    lab_ranks_start();
     const int code = poptGetNextOpt(context);
     const char *const extra = poptGetArg(context);
     int result = 2;
@@ -626,42 +677,37 @@ int lab_main(int argc, char **argv, const lab_experiment *experiment) {
     while (size_number < 3 && size != NULL && strcmp(size, size_names[size_number]) != 0)
         size_number++;
     if (code < -1) {
-        fprintf(stderr, "exp_%s: %s: %s\n", experiment->name,
-                poptBadOption(context, POPT_BADOPTION_NOALIAS), poptStrerror(code));
+        complain(experiment, "%s: %s", poptBadOption(context, POPT_BADOPTION_NOALIAS),
+                 poptStrerror(code));
         goto done;
     }
     if (extra != NULL) {
-        fprintf(stderr, "exp_%s: '%s': no operands are expected\n", experiment->name, extra);
+        complain(experiment, "'%s': no operands are expected", extra);
         goto done;
     }
     if (size_number == 3) {
-        fprintf(stderr, "exp_%s: --size %s: expected claim, quick or full\n", experiment->name,
-                size);
+        complain(experiment, "--size %s: expected claim, quick or full", size);
         goto done;
     }
     keys_are_real = keys != NULL && strcmp(keys, "real") == 0;
     if (keys != NULL && !keys_are_real && (other_keys = gka_keys_find(keys)) < 0) {
-        fprintf(stderr, "exp_%s: --keys %s: expected iid, powerlaw, lowrank, repeat, mean ...\n",
-                experiment->name, keys);
+        complain(experiment, "--keys %s: expected iid, powerlaw, lowrank, repeat, mean ...", keys);
         goto done;
     }
     if (keys_are_real && experiment->file < LAB_FILE_IS_KEYS) {
-        fprintf(stderr, "exp_%s: --keys real has no meaning for this experiment\n",
-                experiment->name);
+        complain(experiment, "--keys real has no meaning for this experiment");
         goto done;
     }
     if (gate != NULL && (other_gate = gka_gate_find(gate)) < 0) {
-        fprintf(stderr, "exp_%s: --gate %s: expected none, slow, released, strong or init\n",
-                experiment->name, gate);
+        complain(experiment, "--gate %s: expected none, slow, released, strong or init", gate);
         goto done;
     }
     if (data != NULL && experiment->file == LAB_FILE_IS_KEYS && keys != NULL) {
-        fprintf(stderr, "exp_%s: --keys has no meaning with --file, whose keys are taken\n",
-                experiment->name);
+        complain(experiment, "--keys has no meaning with --file, whose keys are taken");
         goto done;
     }
     if (data != NULL && experiment->file == LAB_NO_FILE) {
-        fprintf(stderr, "exp_%s: --file has no meaning for this experiment\n", experiment->name);
+        complain(experiment, "--file has no meaning for this experiment");
         goto done;
     }
     if (size != NULL)
@@ -683,18 +729,18 @@ int lab_main(int argc, char **argv, const lab_experiment *experiment) {
                               : data != NULL && experiment->file == LAB_FILE_IS_KEYS ? data
                                                                                      : NULL;
     gka_status status = taken != NULL ? read_heads(taken, &error) : GKA_OK;
-    if (status == GKA_OK)
-        status = run(&l, &error);
+    if (status == GKA_OK || lab_ranks() > 1)
+        status = run(&l, status, &error);
     if (isatty(STDERR_FILENO) && state.shown > 0)
         fprintf(stderr, "\r%60s\r", "");
     if (status != GKA_OK) {
-        fprintf(stderr, "exp_%s: %s\n", experiment->name,
-                error.text[0] != '\0' ? error.text : gka_status_text(status));
+        complain(experiment, "%s", error.text[0] != '\0' ? error.text : gka_status_text(status));
         result = status == GKA_BAD_ARGUMENT || status == GKA_IO || status == GKA_BAD_FILE ? 2 : 3;
     } else {
         result = state.claim_failed ? 1 : 0;
     }
 done:
+    lab_ranks_end();
     drop_heads();
     for (int i = 0; i < LAB_TABLES; i++)
         text_free(&state.table[i]);

@@ -30,6 +30,7 @@ typedef struct lab lab;
 
 typedef struct lab_experiment {
     const char *name;     /* "03_kalman": the folder */
+    const char *program;  /* what its lines on stderr begin with; NULL: "exp_NAME" */
     const char *question; /* one line */
     /* Tables: file name, heading line "column,column,..." ; ends with {NULL, NULL}. */
     struct {
@@ -49,8 +50,9 @@ typedef struct lab_experiment {
  *   exp_NN_name [--size claim|quick|full] [--seed N] [--file FILE] [--keys KIND] [--gate KIND]
  *               [--out DIR]
  * FILE: a safetensors file of one's own, for the experiments that say what they do with it. Tables,
- * verdicts and parameters go to DIR (default out/NN_name). Returns 0; 1 when an inequality of a
- * claim fails; 2 for usage; 3 for anything else. */
+ * verdicts and parameters go to DIR (default out/NN_name). Under mpirun the units are shared among
+ * the processes (lab/ranks.h), and come out as from one. Returns 0; 1 when an inequality of a claim
+ * fails; 2 for usage; 3 for anything else. */
 int lab_main(int argc, char **argv, const lab_experiment *experiment);
 
 struct lab {
