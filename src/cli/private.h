@@ -7,6 +7,9 @@
 /* Frees what cli_parse handed out. */
 void cli_free_texts(cli *c);
 
+/* Refuses a CLI_OUT that would replace what an operand or a CLI_IN names, or another CLI_OUT. */
+int cli_check_files(cli *c);
+
 /* Gives jansson its memory: counted, and made to fail, like all other. */
 void cli_json_start(void);
 
