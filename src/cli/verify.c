@@ -130,8 +130,12 @@ static int parse_tolerances(request *r) {
     if (r->tolerances == NULL || r->used == NULL)
         return cli_out_of_memory(r->c);
     int code = CLI_GOOD;
-    for (size_t i = 0; i < count && code == CLI_GOOD; i++)
+    for (size_t i = 0; i < count && code == CLI_GOOD; i++) {
         code = parse_tolerance(r->c, r->tolerance_texts.text[i], &r->tolerances[i]);
+        for (size_t j = 0; j < i && code == CLI_GOOD; j++)
+            if (strcmp(r->tolerances[j].name, r->tolerances[i].name) == 0)
+                code = cli_fail(r->c, "--tolerance %.80s: given twice", r->tolerances[i].name);
+    }
     return code;
 }
 

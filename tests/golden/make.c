@@ -278,6 +278,9 @@ static void test_bad_keys(void **state) {
         {"emulate", "a100", "emulate is 'a100': none or h100 was expected"},
         {"ridge", "nan", "ridge is 'nan': a finite number >= 0 was expected"},
         {"seed", "-1", "seed is '-1': an integer from 0 to 18446744073709551615 was expected"},
+        {"seed", " -1", "seed is ' -1': an integer from 0 to 18446744073709551615 was expected"},
+        {"seed", "18446744073709551616",
+         "seed is '18446744073709551616': an integer from 0 to 18446744073709551615 was expected"},
         {"outputs", "forward,",
          "outputs is 'forward,': some of forward, states and backward, "
          "separated by commas, was expected"},

@@ -51,6 +51,9 @@ $ gka verify --tolerance=x=-1 $DATA/h100/d64.safetensors
 $ gka verify --tolerance=x=nan $DATA/h100/d64.safetensors
 ! gka verify: --tolerance x=nan: a finite number >= 0 was expected
 = 2
+$ gka verify --tolerance=x=1 --tolerance=o=1 --tolerance=x=.001 $DATA/h100/d64.safetensors
+! gka verify: --tolerance x: given twice
+= 2
 $ gka verify --tolerance=x=inf $DATA/h100/d64.safetensors
 ! gka verify: --tolerance x=inf: a finite number >= 0 was expected
 = 2
