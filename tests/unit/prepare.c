@@ -241,6 +241,11 @@ static void test_conditioning(void **state) {
     assert_true(fabs(c[1].mean - 3. / 5) < 1e-14); /* |(2, 2, 1, 0)|/5 */
     assert_true(!(fabs(c[1].smallest) > 0) && fabs(c[1].largest - 2) < 1e-13);
     assert_true(isnan(c[2].kappa) && isnan(c[2].f));
+
+    double minus[D * D] = {-9};
+    p.h0 = gka_view_of_doubles(4, (const int64_t[]){1, 1, D, D}, minus, minus);
+    assert_int_equal(gka_chunk_conditioning(&p, 3, tokens, c, &error), GKA_OK);
+    assert_true(isinf(c[0].kappa) && c[0].kappa > 0 && isnan(c[0].freedom)); /* indefinite */
 }
 
 /* ---- predictions --------------------------------------------------------------------------- */
