@@ -20,20 +20,27 @@ static inline uint64_t bits_of(double x) {
     return bits;
 }
 
-/* Each allocation of `call` made to fail in turn (rest: and those after it), until it passes: it
- * says so and leaves nothing behind, also where it passes. How many there are. */
-static inline int64_t allocations_fail(gka_status (*call)(void *context), void *context,
-                                       bool rest) {
+/* Allocations of `call` made to fail (rest: and those after it): the first `dense`, then every
+ * (n / dense)-th, until one is not reached. The call says so and leaves nothing behind, also where
+ * it passes. How many it makes. Run with one thread, so that number n is always the same one. */
+static inline int64_t some_allocations_fail(gka_status (*call)(void *context), void *context,
+                                            bool rest, int64_t dense) {
     const int64_t live = gka_alloc_live();
-    for (int64_t n = 0;; n++) {
+    for (int64_t n = 0;; n += 1 + n / dense) {
         gka_alloc_fail_at(n, rest);
         const gka_status status = call(context);
-        gka_alloc_fail_at(-1, false);
+        const int64_t asked = gka_alloc_fail_at(-1, false);
+        if (status != (asked > n ? GKA_OUT_OF_MEMORY : GKA_OK))
+            fail_msg("allocation %lld of %lld: status %d", (long long)n, (long long)asked, status);
         assert_int_equal(gka_alloc_live(), live);
-        if (status == GKA_OK)
-            return n;
-        assert_int_equal(status, GKA_OUT_OF_MEMORY);
+        if (asked <= n)
+            return asked;
     }
+}
+
+/* Each one of them. */
+static inline int64_t allocations_fail(gka_status (*call)(void *context), void *context) {
+    return some_allocations_fail(call, context, false, INT64_MAX);
 }
 
 static inline uint32_t bits_of_f32(float x) {

@@ -307,11 +307,12 @@ GKA_API gka_status gka_chunk_spectrum(const gka_problem *problem, double *lambda
 typedef struct gka_conditioning {
     double f, smallest, largest; /* and the eigenvalues of H_t at its ends; 0 below
                                     2^-48 of the largest */
-    double kappa;                /* (largest + lambda)/(smallest + lambda) */
-    double share;                /* kappa over its bound (a + 1)/a */
-    double rank;                 /* effective: (tr H)^2/f^2, 1 for one direction, D for all alike */
-    double freedom;              /* degrees of freedom of the regression: tr H (H + lambda I)^-1 */
-    double mean;                 /* length of the mean of the unit keys so far (gates apart) */
+    double kappa;   /* (largest + lambda)/(smallest + lambda); infinite where H + lambda I
+                       is not positive definite */
+    double share;   /* kappa over its bound (a + 1)/a */
+    double rank;    /* effective: (tr H)^2/f^2, 1 for one direction, D for all alike */
+    double freedom; /* degrees of freedom of the regression: tr H (H + lambda I)^-1 */
+    double mean;    /* length of the mean of the unit keys so far (gates apart) */
 } gka_conditioning;
 
 /* out [N,H,count]: of each sequence and head after its first tokens[i] tokens, tokens increasing;

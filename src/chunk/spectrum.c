@@ -154,7 +154,7 @@ static gka_conditioning condition_of(int64_t D, double a, const double *H, doubl
     gka_extreme_eigenvalues(D, H, &c.smallest, &c.largest, w);
     if (fabs(c.smallest) < 0x1p-48 * c.largest)
         c.smallest = 0; /* what the method can tell apart from it */
-    c.kappa = (c.largest + lambda) / (c.smallest + lambda);
+    c.kappa = c.smallest + lambda > 0 ? (c.largest + lambda) / (c.smallest + lambda) : INFINITY;
     c.share = c.kappa / ((a + 1) / a);
     c.rank = trace * trace / square;
     for (int64_t i = 0; i < D * D; i++)

@@ -887,7 +887,7 @@ int cli_judge(cli *c) {
     static const cli_help help = {
         .operands = "CANDIDATE... GOLDEN", .notes = judge_notes, .least = 2, .most = -1};
     const cli_option options[] = {
-        {"json", 0, CLI_TEXT, &json, .value = "OUT", .help = "write the figures as JSON"},
+        {"json", 0, CLI_OUT, &json, .value = "OUT", .help = "write the figures as JSON"},
         CLI_AGAINST_OPTIONS(against),
         {"layout", 0, CLI_CHOICE, &against.layout, .choices = "bthd|bhtd",
          .help = "axes of the candidate's token tensors (bthd)"},

@@ -48,10 +48,10 @@ typedef struct cli_against {
          .value = "LIST",                                                                          \
          .help = "judge later stages only locally, at the candidate's own x, p, f, h_chunk"},      \
         {"given-from",     0,                                                                      \
-         CLI_TEXT,         &(a).given_from,                                                        \
+         CLI_IN,           &(a).given_from,                                                        \
          .value = "OTHER", .help = "... or at those of this file"},                                \
     {                                                                                              \
-        "junit", 0, CLI_TEXT, &(a).junit, .value = "OUT", .help = "write verdicts as JUnit"        \
+        "junit", 0, CLI_OUT, &(a).junit, .value = "OUT", .help = "write verdicts as JUnit"         \
     }
 
 /* The operands judged by the golden; json: where to, or NULL. Returns the exit code. */

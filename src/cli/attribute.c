@@ -352,8 +352,8 @@ int cli_attribute(cli *c) {
          .help = "also the errors of solve.dk and layer.dalpha"},
         {"explain", 0, CLI_FLAG, &r.explained, .help = "what each rounding is, in a sentence"},
         {"per-head", 0, CLI_FLAG, &r.per_head, .help = "a row for each head, then the medians"},
-        {"csv", 0, CLI_TEXT, &r.csv, .value = "OUT", .help = "the heads' rows as CSV"},
-        {"json", 0, CLI_TEXT, &r.json, .value = "OUT",
+        {"csv", 0, CLI_OUT, &r.csv, .value = "OUT", .help = "the heads' rows as CSV"},
+        {"json", 0, CLI_OUT, &r.json, .value = "OUT",
          .help = "the figures as JSON; - is standard output"},
         {.kind = CLI_GROUP, .group = p.options, .help = "Problem, without FILE:"},
         {.kind = CLI_END}};

@@ -496,9 +496,9 @@ int cli_audit(cli *c) {
     static const cli_help help = {.operands = "GOLDEN", .notes = notes, .least = 1, .most = 1};
     const cli_option options[] = {{"write", 0, CLI_TEXT, &request.write, .value = "MEMBER",
                                    .help = "write its tensors, as a candidate, to -o"},
-                                  {"output", 'o', CLI_TEXT, &request.output, .value = "FILE",
+                                  {"output", 'o', CLI_OUT, &request.output, .value = "FILE",
                                    .help = "with --write: the candidate to write"},
-                                  {"json", 0, CLI_TEXT, &request.json, .value = "FILE",
+                                  {"json", 0, CLI_OUT, &request.json, .value = "FILE",
                                    .help = "the report as JSON, - for stdout"},
                                   {.kind = CLI_END}};
     int code;

@@ -61,6 +61,8 @@ typedef enum cli_kind {
     CLI_END,    /* ends a table */
     CLI_FLAG,   /* bool: --name */
     CLI_TEXT,   /* const char *: --name=TEXT, the last one given */
+    CLI_IN,     /* the same, a file or folder that is read, as operands are */
+    CLI_OUT,    /* the same, a file that is written: none that is read, and none twice */
     CLI_TEXTS,  /* cli_texts: every one given, in order */
     CLI_INT,    /* int64_t in [low, high] */
     CLI_REAL,   /* double, finite, in [low, high] */
@@ -210,6 +212,10 @@ void cli_progress_end(cli_progress *progress);
 int cli_open(cli *c, const char *path, gka_file **file);
 
 bool cli_is_folder(const char *path);
+
+/* Whether writing `out` would replace the file `in` (FILE, FILE:PATTERN), or a golden, a candidate
+ * or the index of the folder `in`. */
+bool cli_would_replace(const char *out, const char *in);
 
 /* What a library call that may have read JSON came to: jansson's parser can pass over a failed
  * allocation, so its success is looked at twice. Prints and returns the exit code unless good. */

@@ -466,7 +466,7 @@ int cli_devices(cli *c) {
     double limit = 60;
     const cli_option options[] = {
         {.name = "fit",
-         .kind = CLI_TEXT,
+         .kind = CLI_IN,
          .target = &path,
          .value = "FILE",
          .help = "which device, or which parameters, gave the results in FILE"},
@@ -483,7 +483,7 @@ int cli_devices(cli *c) {
          .high = 1e6,
          .help = "how long parameters are searched for a set (60)"},
         {.name = "json",
-         .kind = CLI_TEXT,
+         .kind = CLI_OUT,
          .target = &json,
          .value = "OUT",
          .help = "with --fit: the rows as JSON; - is standard output"},

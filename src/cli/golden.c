@@ -6,7 +6,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 /* Options that are keys of the spec, as gka_golden_spec_set has them. */
 static const struct {
@@ -194,15 +193,6 @@ static int generate(cli *c, const request *r, const gka_golden_spec *spec) {
     return code;
 }
 
-/* What is read must not be lost where one name is given for both. */
-static int check_names(cli *c, const request *r) {
-    struct stat in, out;
-    if (r->input != NULL && stat(r->input, &in) == 0 && stat(r->output, &out) == 0 &&
-        in.st_dev == out.st_dev && in.st_ino == out.st_ino)
-        return cli_fail(c, "-o %.200s: that is the input file", r->output);
-    return CLI_GOOD;
-}
-
 /* Says of a case whatever is not as the index has it; that a new one is missing goes without
  * saying.
  */
@@ -282,7 +272,7 @@ int cli_golden(cli *c) {
     int n = 0, code;
     options[n++] =
         (cli_option){"output",        'o',
-                     CLI_TEXT,        &r.output,
+                     CLI_OUT,         &r.output,
                      .value = "FILE", .help = "the golden (or a suite's folder) to write"};
     options[n++] =
         (cli_option){"suite",         0,
@@ -291,10 +281,10 @@ int cli_golden(cli *c) {
     options[n++] = (cli_option){"check", 0, CLI_FLAG, &r.check,
                                 .help = "with --suite: tell what is not as its index has it, and "
                                         "write nothing"};
-    options[n++] = (cli_option){
-        "spec", 0, CLI_TEXT, &r.spec, .value = "FILE", .help = "keys as a JSON object"};
-    options[n++] = (cli_option){
-        "input", 0, CLI_TEXT, &r.input, .value = "FILE", .help = "inputs of one's own"};
+    options[n++] =
+        (cli_option){"spec", 0, CLI_IN, &r.spec, .value = "FILE", .help = "keys as a JSON object"};
+    options[n++] =
+        (cli_option){"input", 0, CLI_IN, &r.input, .value = "FILE", .help = "inputs of one's own"};
     for (int i = 0; i < KEYS; i++)
         options[n++] = (cli_option){
             keys[i].name, 0, CLI_TEXT, &r.text[i], .value = keys[i].value, .help = keys[i].help};
@@ -303,7 +293,7 @@ int cli_golden(cli *c) {
     options[n++] = (cli_option){
         "audit",
         0,
-        CLI_TEXT,
+        CLI_IN,
         &audit.path,
         .value = "GOLDEN",
         .help = "right kernels and known mistakes judged by it, or by a suite's folder"};
@@ -313,11 +303,11 @@ int cli_golden(cli *c) {
                      .value = "MEMBER", .help = "with --audit: its tensors, as a candidate, to -o"};
     options[n++] =
         (cli_option){"json",          0,
-                     CLI_TEXT,        &audit.json,
+                     CLI_OUT,         &audit.json,
                      .value = "FILE", .help = "with --audit: the report as JSON, - for stdout"};
     options[n++] = (cli_option){"show",
                                 0,
-                                CLI_TEXT,
+                                CLI_IN,
                                 &shown,
                                 .value = "GOLDEN",
                                 .help = "print what it holds and where its tolerances come from"};
@@ -337,8 +327,6 @@ int cli_golden(cli *c) {
     if (r.check)
         return cli_fail(c, "--check has no meaning without --suite");
     gka_golden_spec spec;
-    code = check_names(c, &r);
-    if (code == CLI_GOOD)
-        code = build_spec(c, &r, &spec);
+    code = build_spec(c, &r, &spec);
     return code == CLI_GOOD ? generate(c, &r, &spec) : code;
 }

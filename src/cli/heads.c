@@ -21,8 +21,6 @@ int cli_heads_start(cli_heads *h, const char *csv, const char *json) {
     h->good = true;
     h->shown = h->shown > 0 ? h->shown : h->figures;
     h->csv_path = csv;
-    if (cli_is_stdout(csv) && cli_is_stdout(json))
-        return cli_fail(h->c, "--csv and --json: standard output for one of them was expected");
     int code = cli_json_open(h->c, json, &h->json);
     if (code == CLI_GOOD && json != NULL)
         h->list = json_array();

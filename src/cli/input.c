@@ -1,5 +1,6 @@
 /* input.c - opening what was named, or saying what was probably meant; profiles from options. */
 #include "cli/cli.h"
+#include "cli/json.h"
 #include "cli/private.h"
 
 #include <dirent.h>
@@ -29,6 +30,91 @@ bool cli_is_folder(const char *path) {
     struct stat about;
     return stat(path, &about) == 0 && S_ISDIR(about.st_mode);
 }
+
+/* ---- what is read must not be lost, nor what is written be written twice --------------------- */
+
+static bool same(const struct stat *a, const struct stat *b) {
+    return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
+/* The folder that the path is in; whether that is there. */
+static bool stat_folder_of(const char *path, struct stat *about) {
+    char folder[4096];
+    const char *const slash = strrchr(path, '/');
+    const size_t length = slash == NULL ? 1 : (size_t)(slash - path) + 1;
+    if (length >= sizeof folder)
+        return false;
+    memcpy(folder, slash == NULL ? "." : path, length);
+    folder[length] = '\0';
+    return stat(folder, about) == 0;
+}
+
+static const char *name_in_folder(const char *path) {
+    const char *const slash = strrchr(path, '/');
+    return slash == NULL ? path : slash + 1;
+}
+
+/* Of a folder goldens, candidates and an index are read. */
+bool cli_would_replace(const char *out, const char *in) {
+    struct stat to, from;
+    char path[4096];
+    if (stat(out, &to) != 0 || !S_ISREG(to.st_mode) ||
+        snprintf(path, sizeof path, "%s", in) >= (int)sizeof path)
+        return false;
+    for (char *colon; stat(path, &from) != 0; *colon = '\0')
+        if ((colon = strrchr(path, ':')) == NULL)
+            return false;
+    if (!S_ISDIR(from.st_mode))
+        return same(&to, &from);
+    const char *const name = name_in_folder(out), *const dot = strrchr(name, '.');
+    return stat_folder_of(out, &to) && same(&to, &from) &&
+           (strcmp(name, "index.json") == 0 || (dot != NULL && strcmp(dot, ".safetensors") == 0));
+}
+
+/* What is no file (a terminal, /dev/null) may be written twice, but for standard output. */
+static bool both_written(const char *a, const char *b) {
+    struct stat one, other;
+    const bool is = stat(a, &one) == 0, is_other = stat(b, &other) == 0;
+    if (cli_is_stdout(a) || cli_is_stdout(b))
+        return cli_is_stdout(a) && cli_is_stdout(b);
+    if (is || is_other)
+        return is && is_other && S_ISREG(one.st_mode) && same(&one, &other);
+    return strcmp(name_in_folder(a), name_in_folder(b)) == 0 && stat_folder_of(a, &one) &&
+           stat_folder_of(b, &other) && same(&one, &other);
+}
+
+/* The option's path where it is of this kind and on the command line. */
+static const char *path_of(const cli *c, size_t option, cli_kind kind) {
+    return c->given[option] && c->options[option]->kind == kind
+               ? *(const char **)c->options[option]->target
+               : NULL;
+}
+
+int cli_check_files(cli *c) {
+    for (size_t i = 0; i < c->option_count; i++) {
+        const char *const out = path_of(c, i, CLI_OUT);
+        if (out == NULL)
+            continue;
+        const cli_option *const option = c->options[i];
+        bool input = false;
+        for (int j = 0; j < c->operand_count; j++)
+            input |= cli_would_replace(out, c->operands[j]);
+        for (size_t j = 0; j < c->option_count; j++) {
+            const char *const in = path_of(c, j, CLI_IN), *const other = path_of(c, j, CLI_OUT);
+            input |= in != NULL && cli_would_replace(out, in);
+            if (j < i && other != NULL && both_written(out, other))
+                return cli_fail(c, "--%s and --%s: two different outputs were expected",
+                                c->options[j]->name, option->name);
+        }
+        if (input && option->letter != 0)
+            return cli_fail(c, "-%c %.200s: that is an input file", option->letter, out);
+        if (input)
+            return cli_fail(c, "--%s=%.200s: that is an input file", option->name, out);
+    }
+    return CLI_GOOD;
+}
+
+/* ---- opening ------------------------------------------------------------------------------- */
 
 int cli_outcome(cli *c, gka_status status, const gka_error *error) {
     if (cli_json_starved())

@@ -2,7 +2,6 @@
 #include "cli/problem.h"
 
 #include <string.h>
-#include <sys/stat.h>
 
 static const char notes[] =
     "FILE holds tensors q, k and perhaps v, alpha, g, beta, ... of shapes [B,T,H,D], [T,H,D] or\n"
@@ -25,11 +24,6 @@ static const char notes[] =
     "the same command gives the same bytes. Without FILE the problem is made up.\n"
     "\n"
     "Exit code: 0 written, 2 usage or bad input, 3 internal.\n";
-
-static bool same_file(const char *a, const char *b) {
-    struct stat x, y;
-    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
-}
 
 typedef struct making {
     const char *out, *source;
@@ -78,11 +72,9 @@ static int write_problem(cli *c, cli_problem *p, void *context) {
     if (m->folder)
         code = place_in_folder(c, m, p, path);
     const char *const out = m->folder ? path : m->out;
-    bool input = p->file != NULL && same_file(out, gka_file_path(p->file));
-    for (int i = 0; i < c->operand_count; i++)
-        input = input || same_file(out, c->operands[i]);
-    if (code == CLI_GOOD && input)
-        code = cli_fail(c, "-o %.200s: that is the input file", out);
+    for (int i = 0; i < c->operand_count && m->folder && code == CLI_GOOD; i++)
+        if (cli_would_replace(out, c->operands[i]))
+            code = cli_fail(c, "-o %.200s: that is an input file", out);
     if (code != CLI_GOOD)
         return code;
     gka_error error = {0};
@@ -107,7 +99,7 @@ int cli_make(cli *c) {
     cli_problem_start(&p);
     p.as_it_is = true;
     const cli_option options[] = {
-        {"output", 'o', CLI_TEXT, &m.out, .value = "OUT",
+        {"output", 'o', CLI_OUT, &m.out, .value = "OUT",
          .help = "the file that is written; a folder: a file there for each problem"},
         {.kind = CLI_GROUP, .group = p.options, .help = "Problem, without FILE:"},
         {.kind = CLI_END}};

@@ -168,7 +168,9 @@ static int set(cli *c, const cli_option *option, const char *given) {
     if (text == NULL)
         return cli_out_of_memory(c);
     switch (option->kind) {
-    case CLI_TEXT: *(const char **)option->target = text; return CLI_GOOD;
+    case CLI_TEXT:
+    case CLI_IN:
+    case CLI_OUT: *(const char **)option->target = text; return CLI_GOOD;
     case CLI_TEXTS: return add_text(c, option->target, text);
     case CLI_INT: return set_int(c, option, text);
     case CLI_REAL: return set_real(c, option, text);
@@ -299,6 +301,8 @@ bool cli_parse(cli *c, const cli_help *help, const cli_option *options, int *cod
     bool go_on = take_options(&p, help, popt, code);
     if (go_on) {
         *code = take_operands(c, help, popt);
+        if (*code == CLI_GOOD)
+            *code = cli_check_files(c);
         go_on = *code == CLI_GOOD;
     }
     (void)poptFreeContext(popt);

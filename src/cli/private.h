@@ -13,6 +13,9 @@ bool cli_command_name(int i, const char **name, const char **summary);
 /* Has `describe` called once for each subcommand, with its options and what it takes. */
 void cli_describe_all(cli *c, void (*describe)(cli *c, const cli_help *help));
 
+/* Refuses a CLI_OUT that would replace what an operand or a CLI_IN names, or another CLI_OUT. */
+int cli_check_files(cli *c);
+
 /* Gives jansson its memory: counted, and made to fail, like all other. */
 void cli_json_start(void);
 

@@ -330,8 +330,8 @@ int cli_spectrum(cli *c) {
     cli_problem_start(&p);
     const cli_option options[] = {
         {"per-head", 0, CLI_FLAG, &per_head, .help = "a row for each head instead"},
-        {"csv", 0, CLI_TEXT, &csv, .value = "OUT", .help = "the heads' rows as CSV"},
-        {"json", 0, CLI_TEXT, &path, .value = "OUT",
+        {"csv", 0, CLI_OUT, &csv, .value = "OUT", .help = "the heads' rows as CSV"},
+        {"json", 0, CLI_OUT, &path, .value = "OUT",
          .help = "the figures as JSON; - is standard output"},
         {.kind = CLI_GROUP, .group = p.options, .help = "Problem, without FILE:"},
         {.kind = CLI_END}};

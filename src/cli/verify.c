@@ -5,7 +5,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 /* ---- the command line ---------------------------------------------------------------------- */
@@ -131,8 +130,12 @@ static int parse_tolerances(request *r) {
     if (r->tolerances == NULL || r->used == NULL)
         return cli_out_of_memory(r->c);
     int code = CLI_GOOD;
-    for (size_t i = 0; i < count && code == CLI_GOOD; i++)
+    for (size_t i = 0; i < count && code == CLI_GOOD; i++) {
         code = parse_tolerance(r->c, r->tolerance_texts.text[i], &r->tolerances[i]);
+        for (size_t j = 0; j < i && code == CLI_GOOD; j++)
+            if (strcmp(r->tolerances[j].name, r->tolerances[i].name) == 0)
+                code = cli_fail(r->c, "--tolerance %.80s: given twice", r->tolerances[i].name);
+    }
     return code;
 }
 
@@ -609,10 +612,9 @@ static int judge_open(request *r, const gka_file *file, const gka_file *inputs) 
 /* --inputs=DIRECTORY stands for the file of the same name there. */
 static int open_inputs(request *r, const char *path, gka_file **inputs) {
     *inputs = NULL;
-    struct stat about;
     if (r->inputs == NULL)
         return CLI_GOOD;
-    if (stat(r->inputs, &about) != 0 || !S_ISDIR(about.st_mode))
+    if (!cli_is_folder(r->inputs))
         return cli_open(r->c, r->inputs, inputs);
     const char *const slash = strrchr(path, '/');
     const char *const name = slash == NULL ? path : slash + 1;
@@ -665,20 +667,6 @@ static int write_json(request *r) {
     return cli_json_close(r->c, &r->json, json_incref(root), r->good);
 }
 
-/* The figures must not take the place of what they are about. */
-static int check_json(request *r, const char *json) {
-    struct stat out, in;
-    if (json == NULL || strcmp(json, "-") == 0 || stat(json, &out) != 0)
-        return CLI_GOOD;
-    for (int i = -1; i < r->c->operand_count; i++) {
-        const char *const path = i < 0 ? r->inputs : r->c->operands[i];
-        if (path != NULL && stat(path, &in) == 0 && in.st_dev == out.st_dev &&
-            in.st_ino == out.st_ino)
-            return cli_fail(r->c, "--json=%.200s: that is an input file", json);
-    }
-    return CLI_GOOD;
-}
-
 static int parse_kernel(request *r, int form, const cli_texts *settings) {
     if (r->emulate == NULL && (cli_given(r->c, "form") || cli_given(r->c, "unchecked")))
         return cli_fail(r->c, "--%s: --emulate=NAME was expected with it",
@@ -694,8 +682,6 @@ static int parse_kernel(request *r, int form, const cli_texts *settings) {
 
 static int judge(request *r, const char *json) {
     int code = parse_tolerances(r);
-    if (code == CLI_GOOD)
-        code = check_json(r, json);
     if (code == CLI_GOOD)
         code = cli_json_open(r->c, json, &r->json);
     if (code == CLI_GOOD)
@@ -764,7 +750,7 @@ int cli_verify(cli *c) {
     cli_problem p;
     cli_problem_start(&p);
     const cli_option golden[] = {
-        {"against", 0, CLI_TEXT, &against.golden, .value = "GOLDEN",
+        {"against", 0, CLI_IN, &against.golden, .value = "GOLDEN",
          .help = "judge by this file's references and tolerances, made by gka golden; or a suite's "
                  "folder"},
         CLI_AGAINST_OPTIONS(against),
@@ -772,10 +758,10 @@ int cli_verify(cli *c) {
     const cli_option options[] = {
         {"oracle", 0, CLI_TEXT, &r.chosen, .value = "KERNEL",
          .help = "who computes the exact value: certified (default), fp64, mpfr or mpfr/BITS"},
-        {"inputs", 0, CLI_TEXT, &r.inputs, .value = "FILE",
+        {"inputs", 0, CLI_IN, &r.inputs, .value = "FILE",
          .help = "take inputs and parameters from this file, or from the one of the same name in "
                  "this directory"},
-        {"json", 0, CLI_TEXT, &json, .value = "OUT", .help = "write the figures as JSON"},
+        {"json", 0, CLI_OUT, &json, .value = "OUT", .help = "write the figures as JSON"},
         {"tolerance", 0, CLI_TEXTS, &r.tolerance_texts, .value = "NAME=VALUE",
          .help = "require rel_err <= VALUE of the tensor NAME; may be repeated"},
         {"emulate", 0, CLI_TEXT, &r.emulate, .value = "K[,K2..]",
@@ -783,8 +769,7 @@ int cli_verify(cli *c) {
                  "(gka/kernel.h); without outputs in FILE: what they would lose"},
         CLI_UNCHECKED,
         {"per-head", 0, CLI_FLAG, &per_head, .help = "with --emulate: a row for each head"},
-        {"csv", 0, CLI_TEXT, &csv, .value = "OUT",
-         .help = "with --emulate: the heads' rows as CSV"},
+        {"csv", 0, CLI_OUT, &csv, .value = "OUT", .help = "with --emulate: the heads' rows as CSV"},
         {"form", 0, CLI_CHOICE, &form, .value = "FORM", .choices = CLI_FORMS,
          .help = "form of the iteration that is emulated: three-term, two-term, cg, "
                  "cg-consistent"},

@@ -1,6 +1,7 @@
 /* spec.c - what a golden is made of, key by key: one table for options, JSON, metadata. */
 #include "golden/spec.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -173,8 +174,9 @@ static gka_status set_integer(const key *k, const char *text, int64_t *value, gk
 
 static gka_status set_seed(const key *k, const char *text, uint64_t *value, gka_error *error) {
     char *end;
+    errno = 0;
     *value = strtoull(text, &end, 10);
-    if (end != text && *end == '\0' && text[0] != '-')
+    if (end != text && *end == '\0' && errno == 0 && strchr(text, '-') == NULL)
         return GKA_OK;
     return gka_fail(error, GKA_BAD_ARGUMENT,
                     "%s is '%.60s': an integer from 0 to 18446744073709551615 was expected",

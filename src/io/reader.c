@@ -559,7 +559,7 @@ gka_status gka_file_open(const char *path, gka_file **file, gka_error *error) {
     const int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     gka_status status;
     if (descriptor < 0) {
-        status = gka_fail(error, GKA_IO, "%s: %s", path, strerror(errno));
+        status = gka_fail(error, GKA_IO, "%s: %s", path[0] == '\0' ? "''" : path, strerror(errno));
     } else {
         status = map(new, descriptor, error);
         (void)close(descriptor);

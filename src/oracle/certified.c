@@ -19,6 +19,7 @@
 #include "oracle/certified_head.h"
 #include "oracle/dd_exp.h"
 #include "oracle/fp64.h"
+#include "oracle/passes.h"
 #include "oracle/run.h"
 
 #include <float.h>
@@ -278,7 +279,8 @@ static void solve(space *w, int64_t at) {
     w->e_x = least > 0 ? (r + residual_error(w)) * UP / least : INFINITY;
     if (!(w->e_x <= DBL_MAX)) /* NaN: something overflowed */
         w->e_x = INFINITY;
-    else if (w->x_norm > 0)
+    else if (!gka_all_zero(w->D,
+                           w->q)) /* else x = 0, and e_x is what the bounds add against underflow */
         w->head.worst_bound = fmax(w->head.worst_bound, w->e_x / w->x_norm);
 }
 

@@ -160,13 +160,6 @@ static gka_status fail_at(gka_error *error, gka_status status, const token *at, 
                     (long long)at->n, (long long)at->t, (long long)at->h, what);
 }
 
-static bool all_zero(int64_t n, const double *x) {
-    for (int64_t i = 0; i < n; i++)
-        if (x[i] != 0)
-            return false;
-    return true;
-}
-
 void gka_fp64_first_state(const gka_problem *problem, gka_fp64_token *at, int64_t V, double *H,
                           double *U) {
     const int64_t D = problem->D;
@@ -176,7 +169,7 @@ void gka_fp64_first_state(const gka_problem *problem, gka_fp64_token *at, int64_
             H[i * D + j] = H[j * D + i] = 0.5 * H[i * D + j] + 0.5 * H[j * D + i];
     if (V > 0)
         gka_problem_u0(problem, at->n, at->h, U);
-    at->empty = all_zero(D * D, H);
+    at->empty = gka_all_zero(D * D, H);
 }
 
 void gka_fp64_arrive(const gka_problem *problem, gka_fp64_token *at, double *k) {
@@ -184,7 +177,7 @@ void gka_fp64_arrive(const gka_problem *problem, gka_fp64_token *at, double *k) 
     double error_of_exp;
     at->gamma = gka_dd_exp(g, &error_of_exp).hi;
     gka_problem_k(problem, at->b, at->t, at->h, k);
-    at->empty = (at->empty || isinf(g)) && all_zero(problem->D, k);
+    at->empty = (at->empty || isinf(g)) && gka_all_zero(problem->D, k);
 }
 
 gka_status gka_fp64_norm(const gka_problem *problem, gka_fp64_token *at, double square,
@@ -504,7 +497,7 @@ static gka_status replay(gka_run *run, token at, int64_t mark, int64_t count, sp
     const gka_problem *const problem = run->problem;
     const int64_t size = problem->D * (problem->D + w->V);
     put(size, w->marks + mark * size, w->states);
-    at.empty = all_zero(problem->D * problem->D, w->states);
+    at.empty = gka_all_zero(problem->D * problem->D, w->states);
     for (int64_t i = 0; i < count; i++, at.t++) {
         put(size, w->states + i * size, w->states + (i + 1) * size);
         at_state(problem, w, w->states, i + 1);

@@ -7,6 +7,7 @@
 #ifndef GKA_ORACLE_PASSES_H
 #define GKA_ORACLE_PASSES_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* clang 14 names the dispatching symbol otherwise than its callers in other files do. */
@@ -20,6 +21,13 @@ enum { GKA_LANES = 8 };
 
 static inline double gka_lanes_sum(const double s[GKA_LANES]) {
     return ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]));
+}
+
+static inline bool gka_all_zero(int64_t n, const double *x) {
+    for (int64_t i = 0; i < n; i++)
+        if (x[i] != 0)
+            return false;
+    return true;
 }
 
 /* a . b */

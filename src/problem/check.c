@@ -154,7 +154,13 @@ static gka_status check_shape(const expected *e, const context *c) {
     print_shape(is, sizeof is, e->view->rank, e->view->shape);
     print_shape(want, sizeof want, e->rank, e->shape);
     print_letters(letters, e->letters);
-    return bad(c, "tensor '%s': shape %s; %s = %s was expected", e->name, is, letters, want);
+    const int64_t *const has = e->view->shape, *const wanted = e->shape;
+    bool turned = e->view->rank == e->rank && e->rank >= 3 && e->letters[1] == 'T' &&
+                  has[0] == wanted[0] && has[1] == wanted[2] && has[2] == wanted[1];
+    for (int i = 3; turned && i < e->rank; i++)
+        turned = has[i] == wanted[i];
+    return bad(c, "tensor '%s': shape %s; %s = %s was expected%s", e->name, is, letters, want,
+               turned ? " (its tokens and heads are in another order than q's)" : "");
 }
 
 /* ---- values -------------------------------------------------------------------------------- */

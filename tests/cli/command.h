@@ -55,30 +55,36 @@ static inline void assert_no_temporaries(void) {
     (void)closedir(here);
 }
 
-/* Makes each allocation of the call fail in turn, or, past the first `dense`, every (n/dense)-th,
- * until one is not reached: then the call returns `code`, and the file `output` (NULL: none) is
- * there; it is removed. Run with one thread, so that allocation number n is always the same one. */
+typedef struct failing_call {
+    int code;
+    const char *output;
+    int argc;
+    const char *const *argv;
+} failing_call;
+
+static inline gka_status run_once(void *context) {
+    const failing_call *const call = context;
+    result r = run(call->argc, call->argv);
+    const bool done = r.code == call->code;
+    assert_no_temporaries();
+    if (call->output != NULL && exists(call->output) != done)
+        fail_msg("%s is%s there", call->output, done ? " not" : "");
+    if (!done && r.code != 3)
+        fail_msg("code %d, '%s'", r.code, r.err);
+    if (!done && (strstr(r.err, "memory") == NULL || strchr(r.err, '\n') != r.err + r.err_size - 1))
+        fail_msg("'%s' is no line about memory", r.err);
+    end(&r);
+    if (call->output != NULL && done)
+        assert_int_equal(unlink(call->output), 0);
+    return done ? GKA_OK : GKA_OUT_OF_MEMORY;
+}
+
+/* Makes allocations of the call fail (some_allocations_fail), until one is not reached: then the
+ * call returns `code`, and the file `output` (NULL: none) is there; it is removed. */
 static inline void fail_allocations(int code, const char *output, int64_t dense, int argc,
                                     const char *const *argv) {
-    const int64_t live = gka_alloc_live();
-    int64_t n = 0;
-    for (bool reached = true; reached; n += 1 + n / dense) {
-        gka_alloc_fail_at(n, false);
-        result r = run(argc, argv);
-        reached = gka_alloc_fail_at(-1, false) > n;
-        assert_int_equal(gka_alloc_live(), live);
-        assert_no_temporaries();
-        if (output != NULL && exists(output) == reached)
-            fail_msg("allocation %lld: %s is%s there", (long long)n, output, reached ? "" : " not");
-        if (r.code != (reached ? 3 : code))
-            fail_msg("allocation %lld: code %d, '%s'", (long long)n, r.code, r.err);
-        if (reached &&
-            (strstr(r.err, "memory") == NULL || strchr(r.err, '\n') != r.err + r.err_size - 1))
-            fail_msg("allocation %lld: '%s' is no line about memory", (long long)n, r.err);
-        end(&r);
-    }
-    if (output != NULL)
-        assert_int_equal(unlink(output), 0);
+    failing_call call = {code, output, argc, argv};
+    (void)some_allocations_fail(run_once, &call, false, dense);
 }
 
 /* Every one, of a call that succeeds. */

@@ -170,24 +170,21 @@ static void test_help(void **state) {
     drop(&t);
 }
 
+static gka_status parse_once(void *context) {
+    (void)context;
+    call t;
+    PARSE(&t, "try", "--text=a", "--also=1", "--also=2", "b", "c");
+    if (!t.go_on) {
+        assert_int_equal(t.code, 3);
+        assert_string_equal(t.err, "gka try: out of memory\n");
+    }
+    drop(&t);
+    return t.go_on ? GKA_OK : GKA_OUT_OF_MEMORY;
+}
+
 static void test_parse_survives_failing_allocations(void **state) {
     (void)state;
-    const int64_t live = gka_alloc_live();
-    int64_t n = 0;
-    for (bool done = false; !done; n++) {
-        call t;
-        gka_alloc_fail_at(n, false);
-        PARSE(&t, "try", "--text=a", "--also=1", "--also=2", "b", "c");
-        done = gka_alloc_fail_at(-1, false) <= n;
-        assert_true(t.go_on == done);
-        if (!done) {
-            assert_int_equal(t.code, 3);
-            assert_string_equal(t.err, "gka try: out of memory\n");
-        }
-        drop(&t);
-        assert_int_equal(gka_alloc_live(), live);
-    }
-    assert_true(n > 8);
+    assert_true(allocations_fail(parse_once, NULL) >= 8);
 }
 
 static void test_nearest(void **state) {
@@ -350,25 +347,21 @@ static void test_problem_of_a_file(void **state) {
     assert_int_equal(gka_alloc_live(), live);
 }
 
+static gka_status open_once(void *operand) {
+    cli_problem p;
+    int code;
+    char text[512];
+    if (!OPEN(&p, &code, text, "try", operand))
+        return code == 3 ? GKA_OUT_OF_MEMORY : GKA_BAD_ARGUMENT;
+    cli_problem_close(&p);
+    return code == 0 ? GKA_OK : GKA_BAD_ARGUMENT;
+}
+
 static void test_problem_survives_failing_allocations(void **state) {
     (void)state;
-    const char *const operands[] = {D64, "--T=4"};
-    for (int i = 0; i < 2; i++) {
-        const int64_t live = gka_alloc_live();
-        bool reached = true;
-        for (int64_t n = 0; reached; n++) {
-            cli_problem p;
-            int code;
-            char text[512];
-            gka_alloc_fail_at(n, false);
-            const bool good = OPEN(&p, &code, text, "try", operands[i]);
-            reached = gka_alloc_fail_at(-1, false) > n;
-            assert_true(good != reached && code == (reached ? 3 : 0));
-            if (good)
-                cli_problem_close(&p);
-            assert_int_equal(gka_alloc_live(), live);
-        }
-    }
+    char file[] = D64, generated[] = "--T=4";
+    (void)allocations_fail(open_once, file);
+    (void)allocations_fail(open_once, generated);
 }
 
 /* The command itself, without a subcommand. */

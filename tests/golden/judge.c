@@ -557,6 +557,13 @@ static void test_changed_golden(void **state) {
     }
 }
 
+static gka_status judge_once(void *file) {
+    gka_golden_verdict v;
+    const gka_status status = gka_golden_judge(file, golden, NULL, &v, NULL);
+    gka_golden_verdict_free(&v);
+    return status;
+}
+
 static void test_survives_failing_allocations(void **state) {
     (void)state;
     candidate c;
@@ -564,19 +571,8 @@ static void test_survives_failing_allocations(void **state) {
     gka_file *file;
     start(&c);
     assert_int_equal(judge(&c, ALL, NULL, &v, &file), GKA_OK);
-    gka_golden_verdict_free(&v);
-    const int64_t live = gka_alloc_live();
     gka_set_threads(1);
-    bool reached = true;
-    for (int64_t n = 0; reached; n += 1 + n / 4) {
-        gka_error error = {0};
-        gka_alloc_fail_at(n, false);
-        const gka_status status = gka_golden_judge(file, golden, NULL, &v, &error);
-        reached = gka_alloc_fail_at(-1, false) > n;
-        assert_int_equal(status, reached ? GKA_OUT_OF_MEMORY : GKA_OK);
-        gka_golden_verdict_free(&v);
-        assert_int_equal(gka_alloc_live(), live);
-    }
+    (void)some_allocations_fail(judge_once, file, false, 4);
     gka_set_threads(0);
     end(&c, &v, file);
 }

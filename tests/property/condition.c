@@ -271,6 +271,11 @@ static void test_words(void **state) {
         assert_string_equal(gka_stability_name((gka_stability)i), words[i]);
 }
 
+static gka_status iterate(void *problem) {
+    gka_iterations_row row;
+    return gka_iterations(problem, GKA_TWO_TERM, 2, &row, NULL);
+}
+
 /* ---- the finite iteration ------------------------------------------------------------------ */
 
 /* x is within 1/T_(r+1)(1 + 2a) (|rho_r| on [lambda, f + lambda] times x, token by token). The
@@ -318,38 +323,23 @@ static void test_iterations(void **state) {
     assert_int_equal(gka_iterations(&p, GKA_THREE_TERM, 5, &row, NULL), GKA_OK);
     assert_true(isnan(row.apart[GKA_ITERATED_DG]) && row.apart[GKA_ITERATED_DK] > 0);
     p.g = g;
-    const int64_t live = gka_alloc_live();
-    for (int64_t n = 0;; n++) {
-        gka_alloc_fail_at(n, false);
-        const gka_status status = gka_iterations(&p, GKA_TWO_TERM, 2, &row, NULL);
-        const bool reached = gka_alloc_fail_at(-1, false) > n;
-        assert_int_equal(status, reached ? GKA_OUT_OF_MEMORY : GKA_OK);
-        assert_int_equal(gka_alloc_live(), live);
-        if (!reached)
-            break;
-    }
+    (void)allocations_fail(iterate, &p);
     gka_problem_free(&p);
 }
 
-/* Every allocation at first, then ever fewer. */
+static gka_status condition_once(void *problem) {
+    const gka_kernel exact64 = kernel_of("exact64");
+    const gka_condition_options options = {.emulate = &exact64};
+    gka_condition_row rows[GKA_CONDITION_ROWS];
+    size_t count;
+    return gka_condition(problem, &options, rows, &count, NULL);
+}
+
 static void test_failing_allocations(void **state) {
     (void)state;
     gka_problem p;
-    gka_condition_row rows[GKA_CONDITION_ROWS];
-    size_t count;
     make(GKA_KEYS_IID, 2, 2, &p);
-    const gka_kernel exact64 = kernel_of("exact64");
-    const gka_condition_options options = {.emulate = &exact64};
-    const int64_t live = gka_alloc_live();
-    for (int64_t n = 0;; n += 1 + n / 4) {
-        gka_alloc_fail_at(n, false);
-        const gka_status status = gka_condition(&p, &options, rows, &count, NULL);
-        const bool reached = gka_alloc_fail_at(-1, false) > n;
-        assert_int_equal(status, reached ? GKA_OUT_OF_MEMORY : GKA_OK);
-        assert_int_equal(gka_alloc_live(), live);
-        if (!reached)
-            break;
-    }
+    (void)some_allocations_fail(condition_once, &p, false, 4);
     gka_problem_free(&p);
 }
 

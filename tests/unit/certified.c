@@ -640,6 +640,27 @@ static void test_windows_of_gradients(void **state) {
     }
 }
 
+/* A query of zeros has x = 0: there is no error to be relative to that. */
+static void test_bound_of_zero_queries(void **state) {
+    (void)state;
+    const lab_shape shape = {.B = 1, .T = 4, .H = 1, .G = 1, .D = 3, .V = 2, .seed = 4};
+    const gka_oracle_options options = {.oracle = GKA_ORACLE_CERTIFIED};
+    lab_case lab;
+    double x[12];
+    gka_outputs out = {.x = x};
+    lab_new(&lab, &shape);
+    for (int zeros = 0; zeros < 2; zeros++) {
+        gka_oracle_report report = {0};
+        for (int i = 0; zeros && i < 12; i++)
+            lab.q[i] = 0;
+        assert_int_equal(gka_oracle_forward(&lab.problem, &options, &out, NULL, &report, NULL),
+                         GKA_OK);
+        assert_true(report.worst_bound < 1e-20 && (report.worst_bound > 0) != zeros);
+        assert_int_equal(report.zeros, zeros ? 12 : 0);
+    }
+    lab_free(&lab);
+}
+
 /* ---- statuses ------------------------------------------------------------------------------ */
 
 static void test_no_certificate(void **state) {
@@ -706,7 +727,7 @@ static void test_every_allocation_failing(void **state) {
     lab_exact_new(&lab.problem, &a.lo);
     for (int gradient = 0; gradient < 2; gradient++) {
         a.gradient = gradient == 1;
-        assert_true(allocations_fail(allocate, &a, false) >= 2);
+        assert_true(allocations_fail(allocate, &a) >= 2);
     }
     lab_exact_free(&lab.problem, &a.out);
     lab_exact_free(&lab.problem, &a.lo);
@@ -727,6 +748,7 @@ int main(void) {
         cmocka_unit_test(test_restart_is_empty),
         cmocka_unit_test(test_windows),
         cmocka_unit_test(test_windows_of_gradients),
+        cmocka_unit_test(test_bound_of_zero_queries),
         cmocka_unit_test(test_no_certificate),
         cmocka_unit_test(test_unsupported_format),
         cmocka_unit_test(test_every_allocation_failing),

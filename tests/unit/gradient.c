@@ -281,29 +281,31 @@ static void test_interrupted(void **state) {
     lab_free(&lab);
 }
 
+typedef struct enclosing {
+    const gka_problem *problem;
+    gka_outputs out;
+} enclosing;
+
+static gka_status enclose(void *context) {
+    const gka_gradient_enclosure e = {.widen = FORCE};
+    enclosing *const a = context;
+    gka_oracle_report report = {0};
+    gka_outputs nothing = {0};
+    return gka_certified_gradient_enclose(a->problem, GKA_OF_O, &certified, &a->out, &nothing, &e,
+                                          &report, NULL);
+}
+
 static void test_every_allocation_failing(void **state) {
     (void)state;
-    const gka_gradient_enclosure e = {.widen = FORCE};
     lab_case lab;
-    gka_outputs out, nothing = {0};
     lab_new(&lab, &shapes[1]);
-    lab_exact_new(&lab.problem, &out);
-    const int64_t live = gka_alloc_live();
-    gka_status status = GKA_OUT_OF_MEMORY;
-    int64_t n = 0;
+    enclosing a = {.problem = &lab.problem};
+    lab_exact_new(&lab.problem, &a.out);
     gka_set_threads(1);
-    for (; status != GKA_OK; n++) {
-        gka_oracle_report report = {0};
-        gka_alloc_fail_at(n, false);
-        status = gka_certified_gradient_enclose(&lab.problem, GKA_OF_O, &certified, &out, &nothing,
-                                                &e, &report, NULL);
-        gka_alloc_fail_at(-1, false);
-        assert_true(status == GKA_OK || status == GKA_OUT_OF_MEMORY);
-        assert_int_equal(gka_alloc_live(), live);
-    }
+    /* two groups with two blocks each at least */
+    assert_true(allocations_fail(enclose, &a) >= 4);
     gka_set_threads(0);
-    assert_true(n > 4); /* two groups with two blocks each at least */
-    lab_exact_free(&lab.problem, &out);
+    lab_exact_free(&lab.problem, &a.out);
     lab_free(&lab);
 }
 

@@ -674,7 +674,7 @@ static void test_every_allocation_fails(void **state) {
                 lab_exact_new(&lab.problem, &a.out);
                 gka_set_threads(threads);
                 /* the check's matrix, the workers' list, one worker */
-                assert_true(allocations_fail(allocate, &a, false) >= 3);
+                assert_true(allocations_fail(allocate, &a) >= 3);
                 gka_set_threads(1);
                 lab_exact_free(&lab.problem, &a.out);
                 lab_free(&lab);

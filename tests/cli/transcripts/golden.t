@@ -74,7 +74,7 @@ $ gka golden --show=list
 ! gka golden: list: 4 bytes long; a safetensors file has at least 10
 = 2
 $ gka golden --input=golden -o golden
-! gka golden: -o golden: that is the input file
+! gka golden: -o golden: that is an input file
 = 2
 $ gka golden --edit=gamma-one --ungated -o x
 ! gka golden: edit is 'gamma-one' without a gate: gate slow, released, strong or init was expected

@@ -51,6 +51,9 @@ $ gka verify --tolerance=x=-1 $DATA/h100/d64.safetensors
 $ gka verify --tolerance=x=nan $DATA/h100/d64.safetensors
 ! gka verify: --tolerance x=nan: a finite number >= 0 was expected
 = 2
+$ gka verify --tolerance=x=1 --tolerance=o=1 --tolerance=x=.001 $DATA/h100/d64.safetensors
+! gka verify: --tolerance x: given twice
+= 2
 $ gka verify --tolerance=x=inf $DATA/h100/d64.safetensors
 ! gka verify: --tolerance x=inf: a finite number >= 0 was expected
 = 2
@@ -89,6 +92,18 @@ $ gka verify --json=no/such/folder/out.json $DATA/h100/d64.safetensors >table
 = 2
 $ cp $DATA/h100/d64.safetensors in; gka verify --json=in in; cmp in $DATA/h100/d64.safetensors; rm in
 ! gka verify: --json=in: that is an input file
+$ gka verify --emulate=exact64 --per-head --json=same --csv=./same $DATA/h100/d64.safetensors
+! gka verify: --json and --csv: two different outputs were expected
+= 2
+$ gka golden --T=2 --D=2 -o golden; gka judge golden golden --json=golden; gka audit golden --json=./golden
+! gka judge: --json=golden: that is an input file
+! gka audit: --json=./golden: that is an input file
+= 2
+$ mkdir goldens; mv golden goldens/g.safetensors; gka judge goldens goldens --junit=goldens/g.safetensors; rm -r goldens
+! gka judge: --junit=goldens/g.safetensors: that is an input file
+$ gka verify ''
+! gka verify: '': No such file or directory
+= 2
 $ gka verify --json=/dev/full $DATA/h100/d64.safetensors >table
 ! gka verify: /dev/full: cannot be written: No space left on device
 = 2
@@ -101,7 +116,7 @@ $ ls
 Standard output is for one thing, and a list has no empty names.
 
 $ gka verify --emulate=h100 --per-head --csv=- --json=/dev/stdout $DATA/h100/d64.safetensors
-! gka verify: --csv and --json: standard output for one of them was expected
+! gka verify: --json and --csv: two different outputs were expected
 = 2
 $ gka verify --emulate=h100 --per-head --csv=- $DATA/h100/d64.safetensors | cut -d, -f2-4
 > row,head,x:h100

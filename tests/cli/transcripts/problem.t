@@ -91,7 +91,7 @@ $ gka problem raw.safetensors
 ! gka problem: -o OUT was expected
 = 2
 $ gka problem raw.safetensors -o raw.safetensors
-! gka problem: -o raw.safetensors: that is the input file
+! gka problem: -o raw.safetensors: that is an input file
 = 2
 $ gka problem raw.safetensors:layers.*. -o x.safetensors
 ! gka problem: raw.safetensors: no tensor, and no pair of tensors q and k, matches 'layers.*.'
@@ -156,7 +156,7 @@ $ gka problem p.safetensors ./p.safetensors -o folder
 ! gka problem: ./p.safetensors: a second problem would be written to folder/p.safetensors
 = 2
 $ gka problem folder/p.safetensors -o folder
-! gka problem: -o folder/p.safetensors: that is the input file
+! gka problem: -o folder/p.safetensors: that is an input file
 = 2
 $ ls folder one.safetensors
 > folder:
