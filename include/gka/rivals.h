@@ -4,7 +4,8 @@
  *   2  gka_rival_forward       o and the size of the state, token by token in any arithmetic
  *   3  gka_rival_gradient      dq dk dv dbeta dg dgk of <o, do>
  *   4  gka_rival_exact         o in MPFR
- *   5  gka_rival_cost          multiply-adds, bytes and numbers of state, per token
+ *   5  gka_rival_chunk         by chunks, as a device computes it, rounding point by rounding point
+ *   6  gka_rival_cost          multiply-adds, bytes and numbers of state, per token
  *
  * Letters are those of gka/problem.h; S, H, U are states, Gamma = diag(gamma), s the scale:
  *
@@ -117,7 +118,55 @@ GKA_API gka_status gka_rival_exact(const gka_problem *problem, const gka_rival *
                                    int precision, gka_rival_outputs *out,
                                    const gka_progress *progress, gka_error *error);
 
-/* ---- 5 cost -------------------------------------------------------------------------------- */
+/* ---- 5 by chunks --------------------------------------------------------------------------- */
+
+/* name, what the Triton kernels of flash-linear-attention 0.4.1 do there according to their
+ * sources; which layers have it: L linear, D delta, M mesa. */
+#define GKA_RIVAL_POINT_LIST(X)                                                                    \
+    X(ARITHMETIC, "arithmetic", "elementwise work in fp32 (L D M)")                                \
+    X(TENSOR_CORE, "tensor_core", "products by the tensor core (L D M)")                           \
+    X(EXP, "exp", "fp32 product with log2 e, then ex2.approx (L D M)")                             \
+    X(OPERAND, "operand", "bf16(beta v) and bf16(beta exp(G) k) (L D)")                            \
+    X(INVERSE, "inverse", "(I + A)^-1 stored in bf16 (D)")                                         \
+    X(STORE_WU, "store_wu", "w and u stored in bf16 (D)")                                          \
+    X(NEW_VALUE, "new_value", "u - w S_0 stored in bf16 (L D)")                                    \
+    X(SNAPSHOT, "snapshot", "products read bf16(S_0), bf16(H_0), bf16(U_0) (L D M)")               \
+    X(STATE_OPERAND, "state_operand", "bf16 of what is added to the state, decayed (L D M)")       \
+    X(SCORE, "score", "bf16((q K^T) M), of the iteration too (L D M)")                             \
+    X(OPERAND_X, "operand_x", "bf16(p) and bf16(p exp(G)) in the iteration's products (M)")        \
+    X(GUARD, "guard", "1e-5 added to both denominators of a step (M)")                             \
+    X(READ_X, "read_x", "bf16(x) and bf16(x exp(G)) in the output (M)")                            \
+    X(STORE_O, "store_o", "o (and x) stored in bf16 (L D M)")
+
+typedef enum gka_rival_point {
+#define GKA_RIVAL_POINT_ENUM(id, name, text) GKA_RIVAL_POINT_##id,
+    GKA_RIVAL_POINT_LIST(GKA_RIVAL_POINT_ENUM)
+#undef GKA_RIVAL_POINT_ENUM
+        GKA_RIVAL_POINT_COUNT
+} gka_rival_point;
+GKA_API const char *gka_rival_point_name(gka_rival_point point);
+GKA_API const char *gka_rival_point_text(gka_rival_point point);
+/* All of them. */
+enum { GKA_RIVAL_RELEASED = (1 << GKA_RIVAL_POINT_COUNT) - 1 };
+
+typedef struct gka_rival_profile {
+    const gka_device *device;
+    uint32_t released; /* bit i: point i as released; 0: exact, on any device in binary64 */
+} gka_rival_profile;
+
+/* Fills o, x of mesa, and norm after the last token of each chunk (NaN elsewhere). Chunks of the
+ * problem's size. Without a point the chunk form of the recurrence in binary64. With points q, k, v
+ * must be bf16 numbers. The sums within a row, and which products are fused, are not those of the
+ * compiled kernels: this has the roundings of the sources, and not the bits of a GPU.
+ * GKA_UNSUPPORTED, with a line, for gates by channel, softmax and gka (whose chunk form is
+ * gka/chunk.h). A gate of -inf gives NaN, as there. */
+GKA_API gka_status gka_rival_chunk_check(const gka_problem *problem, const gka_rival *rival,
+                                         const gka_rival_profile *profile, gka_error *error);
+GKA_API gka_status gka_rival_chunk(const gka_problem *problem, const gka_rival *rival,
+                                   const gka_rival_profile *profile, gka_rival_outputs *out,
+                                   const gka_progress *progress, gka_error *error);
+
+/* ---- 6 cost -------------------------------------------------------------------------------- */
 
 /* Of one head, token by token, as the recurrences above are written. Work of the size of a vector
  * (about 1/D of the rest) is not counted. */

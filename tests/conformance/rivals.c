@@ -208,6 +208,120 @@ static void test_settings_are_special_cases(void **state) {
     end(&m);
 }
 
+/* ---- chunks -------------------------------------------------------------------------------- */
+
+static void by_chunks(const movable *m, const gka_rival *rival, const char *device,
+                      uint32_t released, arrays *a) {
+    const gka_rival_profile profile = {gka_device_find(device), released};
+    gka_rival_outputs out = outputs_of(a);
+    gka_error error = {0};
+    memset(a, 0, sizeof *a);
+    if (gka_rival_chunk(&m->lab.problem, rival, &profile, &out, NULL, &error) != GKA_OK)
+        fail_msg("%s: %s", rival->name, error.text);
+}
+
+static bool has_chunks(const gka_rival *rival) {
+    return rival->recurrence <= GKA_RIVAL_MESA && rival->gating != GKA_GATING_CHANNEL;
+}
+
+/* Chunks of 1, 3, 4 and all tokens, whole and ragged, of packed sequences too. Forward substitution
+ * in T is stable for keys this short; sums of C more terms. */
+static void prop_chunks_are_the_recurrence(void **state) {
+    (void)state;
+    static arrays own, exact;
+    static const int64_t sizes[] = {1, 3, 4, 64};
+    for (int packed = 0; packed < 2; packed++)
+        for (int i = 0; i < NAMES; i++) {
+            movable m;
+            start(&m, packed, false);
+            const gka_rival rival = rival_of(&m, names[i]);
+            if (has_chunks(&rival))
+                exactly(&m, &rival, &exact);
+            for (int c = 0; c < 4 && has_chunks(&rival); c++) {
+                m.lab.problem.chunk_size = sizes[c];
+                by_chunks(&m, &rival, "exact64", 0, &own);
+                const double off = distance(T * H * V, own.o, exact.o);
+                if (!(off <= bound(0x1p-53)))
+                    fail_msg("%s by chunks of %d is off by %g", names[i], (int)sizes[c], off);
+            }
+            end(&m);
+        }
+}
+
+/* Inputs as bf16 numbers (they are: few bits), so that a device takes them. */
+static void as_bf16(movable *m) {
+    gka_problem *const P = &m->lab.problem;
+    gka_view *const views[] = {&P->q, &P->k, &P->v};
+    const int64_t counts[] = {T * H * D, T * G * D, T * G * V};
+    double *const values[] = {m->lab.q, m->lab.k, m->lab.v};
+    for (int i = 0; i < 3; i++) {
+        uint16_t packed[T * H * D];
+        gka_store_array(GKA_BF16, (size_t)counts[i], values[i], packed);
+        memcpy(values[i], packed, (size_t)counts[i] * sizeof *packed);
+        views[i]->dtype = GKA_BF16;
+    }
+}
+
+/* Every point of a layer, switched alone, changes something, none of another layer does; all of
+ * them together stay within the bound of bf16. */
+static void test_rounding_points(void **state) {
+    (void)state;
+    static const char *const layers[] = {"mamba2", "gdn", "mesa"};
+    static const char letters[] = {'L', 'D', 'M'};
+    static arrays all, own, exact;
+    const uint32_t fine = GKA_RIVAL_RELEASED & ~(1u << GKA_RIVAL_POINT_STORE_O);
+    for (int i = 0; i < 3; i++) {
+        movable m;
+        start(&m, false, false);
+        m.lab.problem.num_iter = 5;
+        m.lab.problem.scale = 0.3; /* so that storing o rounds */
+        const gka_rival rival = rival_of(&m, layers[i]);
+        as_bf16(&m);
+        exactly(&m, &rival, &exact);
+        by_chunks(&m, &rival, "h100", fine, &all);
+        for (int p = 0; p < GKA_RIVAL_POINT_COUNT; p++) {
+            const char *const whose = strrchr(gka_rival_point_text((gka_rival_point)p), '(');
+            by_chunks(&m, &rival, "h100", fine ^ 1u << p, &own);
+            const bool changes = memcmp(own.o, all.o, sizeof own.o) != 0;
+            /* exp is off by a unit of fp32, which roundings to bf16 may hide */
+            if (p != GKA_RIVAL_POINT_EXP && changes != (strchr(whose, letters[i]) != NULL))
+                fail_msg("%s: %s %s", layers[i], gka_rival_point_name((gka_rival_point)p),
+                         changes ? "switched changes o" : "switched changes nothing");
+        }
+        by_chunks(&m, &rival, "h100", GKA_RIVAL_RELEASED, &own);
+        const double off = distance(T * H * V, own.o, exact.o);
+        if (!(off <= bound(0x1p-8) && off >= 0x1p-12))
+            fail_msg("%s as released is off by %g", layers[i], off);
+        end(&m);
+    }
+}
+
+static void test_chunk_refusals(void **state) {
+    (void)state;
+    static arrays a;
+    gka_rival_outputs out = outputs_of(&a);
+    gka_error error = {0};
+    movable m;
+    start(&m, false, false);
+    gka_rival rival = rival_of(&m, "gdn");
+    gka_rival_profile profile = {gka_device_find("h100"), GKA_RIVAL_RELEASED};
+    gka_problem *const P = &m.lab.problem;
+    assert_int_equal(gka_rival_chunk(P, &rival, &profile, &out, NULL, &error), GKA_UNSUPPORTED);
+    assert_non_null(strstr(error.text, "BF16"));
+    rival = rival_of(&m, "kda");
+    assert_int_equal(gka_rival_chunk(P, &rival, &profile, &out, NULL, &error), GKA_UNSUPPORTED);
+    as_bf16(&m);
+    rival = rival_of(&m, "gdn");
+    profile.device = gka_device_find("ieee32");
+    assert_int_equal(gka_rival_chunk(P, &rival, &profile, &out, NULL, &error), GKA_UNSUPPORTED);
+    profile.device = gka_device_find("h100");
+    gka_alloc_fail_at(0, true);
+    const gka_status status = gka_rival_chunk(P, &rival, &profile, &out, NULL, NULL);
+    gka_alloc_fail_at(-1, false);
+    assert_int_equal(status, GKA_OUT_OF_MEMORY);
+    end(&m);
+}
+
 /* ---- gradients ----------------------------------------------------------------------------- */
 
 /* array += e direction; returns <gradient, direction> */
@@ -406,6 +520,9 @@ int main(void) {
         cmocka_unit_test(test_fp64_is_mpfr),
         cmocka_unit_test(test_low_precision_is_within_its_bound),
         cmocka_unit_test(test_settings_are_special_cases),
+        cmocka_unit_test(prop_chunks_are_the_recurrence),
+        cmocka_unit_test(test_rounding_points),
+        cmocka_unit_test(test_chunk_refusals),
         cmocka_unit_test(test_gradients_are_derivatives_of_mpfr),
         cmocka_unit_test(test_gka_is_the_layer),
         cmocka_unit_test(test_threads_and_stochastic_rounding),
