@@ -110,10 +110,11 @@ GKA_API gka_status gka_rival_gradient(const gka_problem *problem, const gka_riva
 
 /* ---- 4 exact ------------------------------------------------------------------------------- */
 
-/* o and x of the recurrence in MPFR with `precision` bits (0: 256), rounded to binary64 at the end;
- * every operation to nearest. mesa: conjugate gradients until the residual has fallen to
- * 2^(20 - precision) of |q|. gka: the certified oracle. GKA_NOT_CONVERGED where the solve does not
- * end within 4 D + 50 steps. */
+/* o and x of the recurrence in MPFR with `precision` bits, rounded to binary64 at the end; every
+ * operation to nearest. mesa: conjugate gradients until the residual has fallen to
+ * 2^(20 - precision) of |q|; GKA_NOT_CONVERGED where they take more than 4 D + 50 steps. precision
+ * 0: 256 bits, and for mesa the certified oracle with its constant ridge, which is faster, where no
+ * beta, no diagonal and no empty state is in its way. gka: always the certified oracle. */
 GKA_API gka_status gka_rival_exact(const gka_problem *problem, const gka_rival *rival,
                                    int precision, gka_rival_outputs *out,
                                    const gka_progress *progress, gka_error *error);

@@ -276,22 +276,38 @@ static void do_head(void *context, int64_t item, int worker) {
         atomic_store(&J->status, (int)status);
 }
 
+/* Mesa's output has no q beside x: alpha = 1. */
+static gka_status by_oracle(const gka_problem *problem, const gka_rival *rival,
+                            gka_rival_outputs *out, const gka_progress *progress,
+                            gka_error *error) {
+    gka_problem asked = *problem;
+    gka_oracle_options options = {.oracle = GKA_ORACLE_CERTIFIED};
+    gka_outputs outputs = {.x = out->x, .o = out->o};
+    if (rival->recurrence == GKA_RIVAL_MESA) {
+        options.ridge = rival->ridge;
+        asked.alpha = (gka_view){0};
+    }
+    if (progress != NULL)
+        options.progress = *progress;
+    return gka_oracle_forward(&asked, &options, &outputs, NULL, NULL, error);
+}
+
 gka_status gka_rival_exact(const gka_problem *problem, const gka_rival *rival, int precision,
                            gka_rival_outputs *out, const gka_progress *progress, gka_error *error) {
     const gka_status status = gka_rival_check(rival, problem, error);
     if (status != GKA_OK)
         return status;
+    if (precision != 0 && (precision < 64 || precision > 1 << 16))
+        return gka_fail(error, GKA_BAD_ARGUMENT, "%d bits: 64 to 65536 were expected", precision);
+    const gka_recurrence which = rival->recurrence;
+    if (which == GKA_RIVAL_GKA || (which == GKA_RIVAL_MESA && precision == 0 &&
+                                   problem->beta.data == NULL && rival->diagonal == NULL)) {
+        const gka_status certified = by_oracle(problem, rival, out, progress, error);
+        if (which == GKA_RIVAL_GKA || certified != GKA_UNSUPPORTED)
+            return certified;
+    }
     if (precision == 0)
         precision = 256;
-    if (precision < 64 || precision > 1 << 16)
-        return gka_fail(error, GKA_BAD_ARGUMENT, "%d bits: 64 to 65536 were expected", precision);
-    if (rival->recurrence == GKA_RIVAL_GKA) {
-        gka_oracle_options options = {.oracle = GKA_ORACLE_CERTIFIED};
-        gka_outputs outputs = {.x = out->x, .o = out->o, .fro = out->norm};
-        if (progress != NULL)
-            options.progress = *progress;
-        return gka_oracle_forward(problem, &options, &outputs, NULL, NULL, error);
-    }
     if (problem->N == 0 || problem->H == 0)
         return GKA_OK;
     job J = {.pattern = {.rival = rival,
