@@ -18,6 +18,7 @@
 #include "rivals/rival.h"
 
 #include "format/round.h"
+#include "problem/functions.h"
 
 #include <stdatomic.h>
 
@@ -97,7 +98,7 @@ static void product(const tile *W, bool bf16, int64_t M, int64_t N, int64_t K, g
 
 static double log_gate(const tile *W, int64_t t) {
     switch (W->rival->gating) {
-    case GKA_GATING_FIXED: return log1p(-ldexp(1, (int)-(5 + W->h)));
+    case GKA_GATING_FIXED: return gka_pinned_log(1 - ldexp(1, (int)-(5 + W->h)));
     case GKA_GATING_HEAD: return gka_problem_g(W->problem, W->span.b, t, W->h);
     default: return 0;
     }
