@@ -211,7 +211,7 @@ void gka_rival_reverse_decay(rival_head *W, double *Z, const double *before) {
 static double log_gate(const rival_head *W, int64_t i) {
     const int64_t b = W->span.b, t = W->span.begin + W->i;
     double row[1];
-    if (W->rival->gk.data == NULL)
+    if (!rival_by_channel(W) || W->rival->gk.data == NULL)
         return gka_problem_g(W->problem, b, t, W->h);
     gka_view channel = W->rival->gk;
     channel.data =
