@@ -44,6 +44,7 @@ typedef struct cli cli;
 int cli_attribute(cli *c);
 int cli_audit(cli *c);
 int cli_completion(cli *c);
+int cli_compare(cli *c);
 int cli_condition(cli *c);
 int cli_devices(cli *c);
 int cli_formats(cli *c);

@@ -23,6 +23,8 @@ static const command commands[] = {
     {"attribute", cli_attribute, "what each rounding of the released kernels costs, one by one"},
     {"condition", cli_condition,
      "is an error the kernel's, or the problem's; gradients of r steps"},
+    {"compare", cli_compare,
+     "the layers it is compared with: error, state and cost in any arithmetic"},
     {"spectrum", cli_spectrum, "eigenvalues against the interval the released solver assumes"},
     {"devices", cli_devices, "matrix units of chips as data; which of them computed a probe file"},
     {"formats", cli_formats, "number formats: precision, range, unit roundoff, overflow rule"},

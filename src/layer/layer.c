@@ -58,14 +58,6 @@ static int64_t spacing(int64_t length) {
     return c;
 }
 
-/* e^g as binary64; below e^-1200 it is 0 in any format here */
-static double gate(double g) {
-    if (g >= -600)
-        return gka_pinned_exp(g);
-    const double half = g >= -1200 ? gka_pinned_exp(0.5 * g) : 0;
-    return half * half;
-}
-
 /* H = gamma H + k k^T, U = gamma U + k v^T for token i of the sequence, from the state before. Its
  * random bits are by token, so that a recomputation gives the same state. */
 static void advance(head *W, int64_t i) {
@@ -75,7 +67,7 @@ static void advance(head *W, int64_t i) {
     gka_problem_k(W->problem, b, t, W->h, W->k);
     gka_arith_store(A, D, W->k, W->k);
     const double g = gka_problem_g(W->problem, b, t, W->h);
-    W->gamma[i] = gka_arith_scalar(A, gate(g));
+    W->gamma[i] = gka_arith_scalar(A, gka_pinned_gate(g));
     gka_arith_rank1(A, D, D, W->gamma[i], W->H, 1, W->k, W->k);
     if (V > 0) {
         gka_problem_v(W->problem, b, t, W->h, W->v);

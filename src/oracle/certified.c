@@ -204,6 +204,10 @@ static void next_h(space *w, double k_norm) {
         w->f_error = INFINITY;
     w->lambda = dd_mul_d(w->f, a);
     w->lambda_error = (a * w->f_error + 2 * U2 * w->lambda.hi) * UP + TINY;
+    if (head->run->options->ridge > 0) {
+        w->lambda = (dd){head->run->options->ridge, 0};
+        w->lambda_error = 0;
+    }
 }
 
 /* What update_u will need and leave: column_u bounds the columns of the new U, E_u their errors. */

@@ -255,7 +255,7 @@ static void next_state(numbers *w, int64_t t, bool with_U) {
     next_bounds(w, exact_H, exact_U);
 }
 
-/* f = ||H||_F, lambda = a f */
+/* f = ||H||_F, lambda = a f or the constant */
 static void ridge(numbers *w) {
     const double a = w->head->run->problem->ridge_ratio;
     bool exact = true;
@@ -271,6 +271,10 @@ static void ridge(numbers *w) {
     w->E_f = (w->E_H + (exact ? 0 : (double)(w->D * w->D) * f)) * UP;
     exact = mpfr_mul_d(*w->lambda, *w->f, a, RN) == 0;
     w->E_lambda = (a * w->E_f + (exact ? 0 : magnitude(w, *w->lambda, -w->S))) * UP;
+    if (w->head->run->options->ridge > 0) {
+        mpfr_set_d(*w->lambda, w->head->run->options->ridge, RN);
+        w->E_lambda = 0;
+    }
 }
 
 /* ---- the solve ----------------------------------------------------------------------------- */

@@ -183,7 +183,7 @@ void gka_fp64_arrive(const gka_problem *problem, gka_fp64_token *at, double *k) 
 gka_status gka_fp64_norm(const gka_problem *problem, gka_fp64_token *at, double square,
                          gka_error *error) {
     at->f = sqrt(square);
-    at->lambda = problem->ridge_ratio * at->f;
+    at->lambda = at->ridge > 0 ? at->ridge : problem->ridge_ratio * at->f;
     if (at->empty || (at->f >= F_MIN && at->f <= F_MAX))
         return GKA_OK;
     return fail_at(error, GKA_UNSUPPORTED, at,
@@ -262,9 +262,9 @@ gka_status gka_fp64_factorise(const gka_problem *problem, const gka_fp64_token *
         return GKA_OK;
     shifted(n, H, at->lambda, L->L);
     L->indefinite = LAPACKE_dpotrf_work(LAPACK_COL_MAJOR, 'L', n, L->L, n) != 0;
-    if (!L->indefinite && problem->ridge_ratio > 0)
+    if (!L->indefinite && (at->ridge > 0 || problem->ridge_ratio > 0))
         return GKA_OK;
-    if (problem->ridge_ratio == 0) {
+    if (at->ridge == 0 && problem->ridge_ratio == 0) {
         if (!L->indefinite && regular(n, H, L))
             return GKA_OK;
         return fail_at(error, GKA_NOT_POSITIVE_DEFINITE, at,
@@ -367,7 +367,7 @@ static gka_status forward_head(gka_run *run, int64_t n, int64_t h, void *memory,
     space *const w = memory;
     const int64_t D = problem->D, V = w->V, i = n * problem->H + h;
     const gka_span span = gka_problem_span(problem, n);
-    token at = {.n = n, .h = h, .b = span.b};
+    token at = {.n = n, .h = h, .b = span.b, .ridge = run->options->ridge};
     first_state(problem, &at, w);
     for (at.t = span.begin; at.t < span.end; at.t++) {
         put_chunk(problem, &at, w, out);

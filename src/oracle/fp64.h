@@ -26,7 +26,8 @@ gka_status gka_fp64_hessian(const gka_problem *problem, gka_of cotangent,
 typedef struct gka_fp64_token {
     int64_t n, h, b, t; /* sequence, head, batch row, token of that row */
     double gamma, f, lambda;
-    bool empty; /* H_t = 0: since the last restart no key but zero */
+    double ridge; /* lambda where it is a constant; 0: a f */
+    bool empty;   /* H_t = 0: since the last restart no key but zero */
 } gka_fp64_token;
 
 /* H_0 [D,D] as (h0 + h0^T)/2 and, where V > 0, U_0 [D,V], of at's sequence and head; `empty`. */

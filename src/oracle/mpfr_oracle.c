@@ -25,6 +25,7 @@
 /* One worker's numbers; all lie in one block. */
 typedef struct space {
     int64_t D, V;           /* V = 0 where U and E are not wanted */
+    bool constant;          /* the ridge is a and not a f */
     int64_t length;         /* of a gradient: tokens from one kept state to the next */
     mpfr_t *marks, *states; /* the kept states; length + 1 states from one of them on */
     mpfr_t *H, *U;          /* a state, one of `states` */
@@ -191,7 +192,10 @@ static bool next_state(space *w) {
         }
     dot(w, D * D, w->H, w->H);
     mpfr_sqrt(*w->f, *w->sum, RN);
-    mpfr_mul(*w->lambda, *w->a, *w->f, RN);
+    if (w->constant)
+        mpfr_set(*w->lambda, *w->a, RN);
+    else
+        mpfr_mul(*w->lambda, *w->a, *w->f, RN);
     return empty || !mpfr_zero_p(*w->f) || !mpfr_underflow_p();
 }
 
@@ -569,7 +573,8 @@ static gka_status with_row(gka_run *run, int64_t n, int64_t h, mpfr_t *block, bo
     const int64_t width = problem->V > problem->D ? problem->V : problem->D;
     space w;
     layout(block, problem, gradient, with_U, &w);
-    mpfr_set_d(*w.a, problem->ridge_ratio, RN);
+    w.constant = run->options->ridge > 0;
+    mpfr_set_d(*w.a, w.constant ? run->options->ridge : problem->ridge_ratio, RN);
     mpfr_set_d(*w.s, problem->scale, RN);
     double *const row = gka_alloc((size_t)problem->D, (size_t)width * sizeof *row);
     const gka_status status = row == NULL ? gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory")

@@ -7,6 +7,8 @@
 #include "oracle/mpfr_oracle.h"
 #include "problem/check.h"
 
+#include <math.h>
+
 #include <string.h>
 
 enum { DEFAULT_PRECISION = 256, MAX_PRECISION = 1 << 20 };
@@ -51,10 +53,46 @@ static gka_status prepare(request *r, const gka_problem *problem, const gka_orac
     if (r->options.precision < 2 || r->options.precision > MAX_PRECISION)
         return gka_fail(error, GKA_BAD_ARGUMENT, "oracle: precision %d, expected 2..%d bits",
                         r->options.precision, MAX_PRECISION);
+    if (!(r->options.ridge >= 0) || isinf(r->options.ridge))
+        return gka_fail(error, GKA_BAD_ARGUMENT,
+                        "oracle: ridge %g, a number of at least 0 was expected", r->options.ridge);
     const gka_status status = gka_problem_check_folded(problem, error);
     if (status != GKA_OK || r->options.window != NULL)
         return status;
     return gka_problem_check(&r->problem, NULL, error);
+}
+
+/* With a constant ridge: forward, without kappa, and no token whose state is empty, for which x = 0
+ * would be wrong. */
+static gka_status check_ridge(const request *r, const gka_outputs *out, gka_error *error) {
+    const gka_problem *const p = &r->problem;
+    double *k;
+    if (r->options.ridge == 0)
+        return GKA_OK;
+    if (out->kappa != NULL || p->h0.data != NULL || r->options.window != NULL)
+        return gka_fail(error, GKA_UNSUPPORTED,
+                        "oracle: a constant ridge: no kappa, no h0 and no window were expected");
+    if ((k = gka_alloc((size_t)p->D, sizeof *k)) == NULL)
+        return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory");
+    gka_status status = GKA_OK;
+    for (int64_t i = 0; i < p->N * p->H && status == GKA_OK; i++) {
+        const gka_span span = gka_problem_span(p, i / p->H);
+        bool empty = true;
+        for (int64_t t = span.begin; t < span.end && status == GKA_OK; t++) {
+            gka_problem_k(p, span.b, t, i % p->H, k);
+            if (gka_problem_g(p, span.b, t, i % p->H) == -INFINITY)
+                empty = true;
+            for (int64_t j = 0; j < p->D; j++)
+                empty &= k[j] == 0;
+            if (empty)
+                status = gka_fail(error, GKA_UNSUPPORTED,
+                                  "oracle: a constant ridge: sequence %lld, token %lld, head %lld: "
+                                  "a state that is not empty was expected",
+                                  (long long)(i / p->H), (long long)t, (long long)(i % p->H));
+        }
+    }
+    gka_free(k);
+    return status;
 }
 
 /* Windows are for the certified oracle and one head. */
@@ -90,7 +128,9 @@ gka_status gka_oracle_forward(const gka_problem *problem, const gka_oracle_optio
         return status;
     if (r.options.given != NULL)
         return gka_fail(error, GKA_UNSUPPORTED, "oracle: given tensors are for gradients");
-    const gka_status good = check_window(&r, lo, false, error);
+    gka_status good = check_ridge(&r, out, error);
+    if (good == GKA_OK)
+        good = check_window(&r, lo, false, error);
     if (good != GKA_OK)
         return good;
     if (lo == NULL)
@@ -125,6 +165,8 @@ gka_status gka_oracle_gradient(const gka_problem *problem, gka_of cotangent,
     if (r.options.given != NULL && r.options.oracle != GKA_ORACLE_CERTIFIED)
         return gka_fail(error, GKA_UNSUPPORTED,
                         "oracle: given tensors: the certified oracle was expected");
+    if (r.options.ridge > 0)
+        return gka_fail(error, GKA_UNSUPPORTED, "oracle: a constant ridge is for forward results");
     if (cotangent == GKA_OF_O && problem->dout.data == NULL)
         return gka_fail(error, GKA_BAD_ARGUMENT, "oracle: gradient of the layer without do");
     if (cotangent == GKA_OF_X && problem->dx.data == NULL)

@@ -138,6 +138,13 @@ double gka_pinned_exp(double x) {
     return exp_pair((pair){x, 0}).hi;
 }
 
+double gka_pinned_gate(double g) {
+    if (g >= -600 || isnan(g))
+        return isnan(g) ? g : gka_pinned_exp(g);
+    const double half = g >= -1200 ? gka_pinned_exp(0.5 * g) : 0;
+    return half * half;
+}
+
 double gka_pinned_log(double x) {
     const pair quick = log_pair((pair){x, 0}, true);
     return decided(quick) ? quick.hi : log_pair((pair){x, 0}, false).hi;

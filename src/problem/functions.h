@@ -10,6 +10,7 @@
 #define GKA_PROBLEM_FUNCTIONS_H
 
 double gka_pinned_exp(double x);              /* e^x, |x| <= 600 */
+double gka_pinned_gate(double g);             /* e^g, g <= 0 or NaN; 0 below e^-1200 */
 double gka_pinned_log(double x);              /* ln x, x > 0 normal */
 double gka_pinned_sigmoid(double x);          /* 1/(1 + e^-x), |x| <= 600 */
 double gka_pinned_softplus(double x);         /* ln(1 + e^x), |x| <= 600 */

@@ -69,6 +69,7 @@ class Schemas(unittest.TestCase):
         self.holds("condition", "condition", "--emulate=h100", "--T=8", "--D=16")
         self.holds("condition", "condition", "--iterations", "--T=4", "--D=4")
         self.holds("attribute", "attribute", "--T=16", "--D=16", "--gradients")
+        self.holds("compare", "compare", "--T=8", "--D=16", "--layers=gka,kda")
         self.holds("spectrum", "spectrum", decode)
         self.holds("spectrum", "spectrum", "--T=8", "--D=16", "--H=2")
         self.assertEqual(len(self.holds("heads", "spectrum", "--T=8", "--D=16", "--H=2", "--per-head")), 2)

@@ -17,6 +17,7 @@ $ gka --help
 >   solve       solvers side by side at one token, in emulated arithmetics
 >   attribute   what each rounding of the released kernels costs, one by one
 >   condition   is an error the kernel's, or the problem's; gradients of r steps
+>   compare     the layers it is compared with: error, state and cost in any arithmetic
 >   spectrum    eigenvalues against the interval the released solver assumes
 >   devices     matrix units of chips as data; which of them computed a probe file
 >   formats     number formats: precision, range, unit roundoff, overflow rule

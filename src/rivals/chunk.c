@@ -1,0 +1,472 @@
+/* chunk.c - linear attention, the delta rule and MesaNet by chunks of C tokens, with the roundings
+ * that the Triton sources of flash-linear-attention 0.4.1 write down (their casts), each a point.
+ *
+ * Within a chunk G_i = g_1 + .. + g_i, M_ij = exp(G_i - G_j) for j <= i, else 0; S_0, H_0, U_0 the
+ * states before it, n its tokens, b(.) rounding to bf16:
+ *
+ *   linear   y_j = b(beta_j v_j)
+ *   delta    A_ij = beta_i M_ij <k_i, k_j> for j < i      T = (I + A)^-1, unit lower triangular
+ *            u = b(b(T) b(beta v))      w = b(b(T) b(beta exp(G) k))      y = u - w b(S_0)
+ *   both     o_i = s (exp(G_i) b(S_0)^T q_i + sum_j b(M_ij <q_i, k_j>) b(y_j))
+ *            S <- exp(G_n) S + sum_j k_j b(exp(G_n - G_j) y_j)^T
+ *   mesa     H y as NUMERICS 4 with M_ij beta_j, CG row by row; o likewise from x
+ *            H <- exp(G_n) H + sum_j b(exp(G_n - G_j) beta_j k_j) k_j^T, U with v_j^T
+ *
+ * What the sources leave to the compiler (which products are fused, the order of sums over a row)
+ * is taken as it is written, sum by sum: these are the roundings of that machine and not its bits.
+ */
+#include "rivals/rival.h"
+
+#include "format/round.h"
+#include "problem/functions.h"
+
+#include <stdatomic.h>
+
+const char *gka_rival_point_name(gka_rival_point point) {
+#define NAME(id, name, text) name,
+    static const char *const names[] = {GKA_RIVAL_POINT_LIST(NAME)};
+    return point >= 0 && point < GKA_RIVAL_POINT_COUNT ? names[point] : NULL;
+}
+
+const char *gka_rival_point_text(gka_rival_point point) {
+#define TEXT(id, name, text) text,
+    static const char *const texts[] = {GKA_RIVAL_POINT_LIST(TEXT)};
+    return point >= 0 && point < GKA_RIVAL_POINT_COUNT ? texts[point] : NULL;
+}
+
+/* ---- one head ------------------------------------------------------------------------------ */
+
+typedef struct tile {
+    const gka_problem *problem;
+    const gka_rival *rival;
+    const gka_rival_profile *profile;
+    gka_rival_outputs *out;
+    const gka_device *exact64, *working;
+    bool f32;
+    int64_t n, h, D, V, C, first, rows; /* first token of the chunk in its sequence, tokens in it */
+    gka_span span;
+    double s;
+    double *q, *k, *v, *beta, *G, *expG, *M; /* [C,D] [C,D] [C,V] [C] [C] [C] [C,C] */
+    double *S, *H, *S0, *H0;                 /* [D,V] [D,D], and what products read of them */
+    double *T, *score, *y, *yb, *a, *b, *o;  /* [C,C] [C,C] and [C,max(D,V)] */
+    double *x, *r, *p, *w, *rho;             /* of the solve: [C,D], [C] */
+    void *pack;
+} tile;
+
+static bool has(const tile *W, gka_rival_point point) {
+    return W->profile->released >> point & 1u;
+}
+
+/* x in the working precision */
+static double working(const tile *W, double x) {
+    return W->f32 ? (double)(float)x : x;
+}
+
+static double low(const tile *W, gka_rival_point point, double x) {
+    return has(W, point) ? gka_round_core(&gka_bf16, GKA_NEAREST_EVEN, x, 0) : x;
+}
+
+static void low_all(const tile *W, gka_rival_point point, int64_t n, const double *x, double *out) {
+    for (int64_t i = 0; i < n; i++)
+        out[i] = low(W, point, x[i]);
+}
+
+static double exp_of(const tile *W, double x) {
+    return has(W, GKA_RIVAL_POINT_EXP) ? gka_device_exp(W->profile->device, x)
+                                       : working(W, gka_device_exp(W->exact64, x));
+}
+
+/* M [n,m] in memory and its transpose */
+static gka_matrix plain(const double *M, int64_t m) {
+    return (gka_matrix){M, (ptrdiff_t)m, 1};
+}
+
+static gka_matrix turned(const double *M, int64_t m) {
+    return (gka_matrix){M, 1, (ptrdiff_t)m};
+}
+
+/* c = a b; bf16: both operands are bf16 numbers */
+static void product(const tile *W, bool bf16, int64_t M, int64_t N, int64_t K, gka_matrix a,
+                    gka_matrix b, double *c) {
+    const bool core = bf16 && has(W, GKA_RIVAL_POINT_TENSOR_CORE);
+    zero(c, M * N);
+    gka_mma(core ? W->profile->device : W->working, core ? GKA_MMA_BF16 : GKA_MMA_WORKING, M, N, K,
+            a, b, c, N, W->pack);
+}
+
+/* ---- gates and masks ----------------------------------------------------------------------- */
+
+static double log_gate(const tile *W, int64_t t) {
+    switch (W->rival->gating) {
+    case GKA_GATING_FIXED: return gka_pinned_log(1 - ldexp(1, (int)-(5 + W->h)));
+    case GKA_GATING_HEAD: return gka_problem_g(W->problem, W->span.b, t, W->h);
+    default: return 0;
+    }
+}
+
+static void load(tile *W) {
+    const int64_t b = W->span.b, D = W->D, n = W->rows;
+    double sum = 0;
+    for (int64_t i = 0; i < n; i++) {
+        const int64_t t = W->span.begin + W->first + i;
+        gka_problem_q(W->problem, b, t, W->h, W->q + i * D);
+        gka_problem_k(W->problem, b, t, W->h, W->k + i * D);
+        gka_problem_v(W->problem, b, t, W->h, W->v + i * W->V);
+        W->beta[i] = working(W, W->rival->writes ? gka_problem_beta(W->problem, b, t, W->h) : 1);
+        W->G[i] = sum = working(W, sum + working(W, log_gate(W, t)));
+        W->expG[i] = exp_of(W, sum);
+    }
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t j = 0; j < n; j++)
+            W->M[i * n + j] = j <= i ? exp_of(W, working(W, W->G[i] - W->G[j])) : 0;
+    low_all(W, GKA_RIVAL_POINT_SNAPSHOT, D * W->V, W->S, W->S0);
+}
+
+/* exp(G_n - G_j) */
+static double tail(const tile *W, int64_t j) {
+    return exp_of(W, working(W, W->G[W->rows - 1] - W->G[j]));
+}
+
+/* S = exp(G_n) S + left^T right; left [n,D], right [n,m] */
+static void carry(tile *W, bool bf16, int64_t m, double *S, const double *left,
+                  const double *right) {
+    const int64_t D = W->D, n = W->rows;
+    const double decay = W->expG[n - 1];
+    for (int64_t i = 0; i < D * m; i++)
+        S[i] = working(W, S[i] * decay);
+    const bool core = bf16 && has(W, GKA_RIVAL_POINT_TENSOR_CORE);
+    gka_mma(core ? W->profile->device : W->working, core ? GKA_MMA_BF16 : GKA_MMA_WORKING, D, m, n,
+            turned(left, D), plain(right, m), S, m, W->pack);
+}
+
+/* out_i += sum_j b(M_ij <rows_i, k_j>) y_j, y [n,m]. bf16: rows are bf16 numbers, y_bf16: y too */
+static void add_scores(tile *W, bool bf16, int64_t m, const double *rows, const double *y,
+                       bool y_bf16, double *out) {
+    const int64_t D = W->D, n = W->rows;
+    product(W, bf16, n, n, D, plain(rows, D), turned(W->k, D), W->score);
+    for (int64_t i = 0; i < n * n; i++)
+        W->score[i] = low(W, GKA_RIVAL_POINT_SCORE, working(W, W->score[i] * W->M[i]));
+    product(W, y_bf16 && has(W, GKA_RIVAL_POINT_SCORE), n, m, n, plain(W->score, n), plain(y, m),
+            W->b);
+    for (int64_t i = 0; i < n * m; i++)
+        out[i] = working(W, out[i] + W->b[i]);
+}
+
+static void put_o(tile *W) {
+    const int64_t n = W->rows, V = W->V;
+    for (int64_t i = 0; i < n; i++) {
+        const int64_t row =
+            (W->span.b * W->problem->T + W->span.begin + W->first + i) * W->problem->H + W->h;
+        for (int64_t j = 0; j < V && W->out->o != NULL; j++)
+            W->out->o[row * V + j] =
+                low(W, GKA_RIVAL_POINT_STORE_O, working(W, W->s * W->o[i * V + j]));
+        for (int64_t j = 0; j < W->D && W->out->x != NULL && W->x != NULL; j++)
+            W->out->x[row * W->D + j] = low(W, GKA_RIVAL_POINT_STORE_O, W->x[i * W->D + j]);
+    }
+}
+
+/* ---- the delta rule and linear attention ---------------------------------------------------- */
+
+/* T = (I + A)^-1 row by row: T_i = e_i - sum_(m<i) A_im T_m */
+static void invert(tile *W) {
+    const int64_t n = W->rows;
+    double *const A = W->score, *const T = W->T;
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t j = 0; j < n; j++) {
+            double sum = i == j ? 1 : 0;
+            for (int64_t m = j; m < i; m++)
+                sum = W->f32 ? (double)fmaf((float)-A[i * n + m], (float)T[m * n + j], (float)sum)
+                             : sum - A[i * n + m] * T[m * n + j];
+            T[i * n + j] = sum;
+        }
+    low_all(W, GKA_RIVAL_POINT_INVERSE, n * n, T, T);
+}
+
+/* y = u - w S_0 */
+static void new_values(tile *W) {
+    const int64_t n = W->rows, D = W->D, V = W->V;
+    const bool both = has(W, GKA_RIVAL_POINT_INVERSE) && has(W, GKA_RIVAL_POINT_OPERAND);
+    product(W, true, n, n, D, plain(W->k, D), turned(W->k, D), W->score);
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t j = 0; j < n; j++)
+            W->score[i * n + j] =
+                j < i ? working(W, W->beta[i] * working(W, W->score[i * n + j] * W->M[i * n + j]))
+                      : 0;
+    invert(W);
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t j = 0; j < V; j++)
+            W->a[i * V + j] =
+                low(W, GKA_RIVAL_POINT_OPERAND, working(W, W->beta[i] * W->v[i * V + j]));
+    product(W, both, n, V, n, plain(W->T, n), plain(W->a, V), W->y);
+    low_all(W, GKA_RIVAL_POINT_STORE_WU, n * V, W->y, W->y);
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t j = 0; j < D; j++)
+            W->a[i * D + j] =
+                low(W, GKA_RIVAL_POINT_OPERAND,
+                    working(W, W->expG[i] * working(W, W->beta[i] * W->k[i * D + j])));
+    product(W, both, n, D, n, plain(W->T, n), plain(W->a, D), W->b);
+    low_all(W, GKA_RIVAL_POINT_STORE_WU, n * D, W->b, W->b);
+    product(W, has(W, GKA_RIVAL_POINT_STORE_WU) && has(W, GKA_RIVAL_POINT_SNAPSHOT), n, V, D,
+            plain(W->b, D), plain(W->S0, V), W->a);
+    for (int64_t i = 0; i < n * V; i++)
+        W->y[i] = working(W, W->y[i] - W->a[i]);
+}
+
+static void chunk_of_state(tile *W) {
+    const int64_t n = W->rows, V = W->V;
+    if (W->rival->recurrence == GKA_RIVAL_DELTA) {
+        new_values(W);
+    } else {
+        for (int64_t i = 0; i < n * V; i++)
+            W->y[i] = low(W, GKA_RIVAL_POINT_OPERAND, working(W, W->beta[i / V] * W->v[i]));
+    }
+    low_all(W, GKA_RIVAL_POINT_NEW_VALUE, n * V, W->y, W->yb);
+    product(W, has(W, GKA_RIVAL_POINT_SNAPSHOT), n, V, W->D, plain(W->q, W->D), plain(W->S0, V),
+            W->o);
+    for (int64_t i = 0; i < n * V; i++)
+        W->o[i] = working(W, W->expG[i / V] * W->o[i]);
+    add_scores(W, true, V, W->q, W->yb, has(W, GKA_RIVAL_POINT_NEW_VALUE), W->o);
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t j = 0; j < V; j++)
+            W->yb[i * V + j] =
+                low(W, GKA_RIVAL_POINT_STATE_OPERAND, working(W, W->y[i * V + j] * tail(W, i)));
+    carry(W, has(W, GKA_RIVAL_POINT_STATE_OPERAND), V, W->S, W->k, W->yb);
+    put_o(W);
+}
+
+/* ---- MesaNet -------------------------------------------------------------------------------- */
+
+/* out = states after each token applied to the rows, (H or U); y [n,m] what k_j is paired with */
+static void apply(tile *W, gka_rival_point rounds, int64_t m, const double *S0, const double *rows,
+                  const double *y, double *out) {
+    const int64_t n = W->rows, D = W->D;
+    for (int64_t i = 0; i < n * D; i++) {
+        W->a[i] = low(W, rounds, rows[i]);
+        W->y[i] = low(W, rounds, working(W, rows[i] * W->expG[i / D]));
+    }
+    product(W, has(W, rounds) && has(W, GKA_RIVAL_POINT_SNAPSHOT), n, m, D, plain(W->y, D),
+            plain(S0, m), out);
+    add_scores(W, has(W, rounds), m, W->a, y, true, out);
+}
+
+static double row_dot(const tile *W, const double *x, const double *y) {
+    double sum = 0;
+    for (int64_t d = 0; d < W->D; d++)
+        sum = working(W, sum + working(W, x[d] * y[d]));
+    return sum;
+}
+
+/* One step for row i, w = (H + Lambda) p. Without a guard a row ends where its residual has fallen
+ * by the square of the working precision. */
+static void step(tile *W, int64_t i, double guard, double end) {
+    const int64_t D = W->D;
+    double *const p = W->p + i * D, *const r = W->r + i * D, *const x = W->x + i * D,
+                  *const w = W->w + i * D;
+    const double pw = row_dot(W, p, w), rho = W->rho[i];
+    if (!(guard > 0) && (!(rho > end) || !(pw > 0)))
+        return;
+    const double alpha = working(W, rho / working(W, pw + guard));
+    for (int64_t d = 0; d < D; d++) {
+        x[d] = working(W, x[d] + working(W, alpha * p[d]));
+        r[d] = working(W, r[d] - working(W, alpha * w[d]));
+    }
+    W->rho[i] = row_dot(W, r, r);
+    const double turn = working(W, W->rho[i] / working(W, rho + guard));
+    for (int64_t d = 0; d < D; d++)
+        p[d] = working(W, r[d] + working(W, turn * p[d]));
+}
+
+static void chunk_of_mesa(tile *W) {
+    const int64_t n = W->rows, D = W->D, V = W->V;
+    const gka_rival *const rival = W->rival;
+    const int steps = rival->num_iter > 0 ? rival->num_iter : W->problem->num_iter;
+    const double guard = working(W, has(W, GKA_RIVAL_POINT_GUARD) ? 1e-5 : rival->guard);
+    const double u = W->f32 ? 0x1p-24 : 0x1p-53;
+    low_all(W, GKA_RIVAL_POINT_SNAPSHOT, D * D, W->H, W->H0);
+    for (int64_t i = 0; i < n * n; i++)
+        W->M[i] = working(W, W->M[i] * W->beta[i % n]);
+    zero(W->x, n * D);
+    copy(W->r, W->q, n * D);
+    copy(W->p, W->q, n * D);
+    for (int64_t i = 0; i < n; i++)
+        W->T[i] = W->rho[i] = row_dot(W, W->q + i * D, W->q + i * D);
+    for (int it = 0; it < steps; it++) {
+        apply(W, GKA_RIVAL_POINT_OPERAND_X, D, W->H0, W->p, W->k, W->w);
+        for (int64_t i = 0; i < n * D; i++) {
+            const double ridge =
+                rival->diagonal != NULL ? rival->diagonal[W->h * D + i % D] : rival->ridge;
+            W->w[i] = working(W, W->w[i] + working(W, working(W, ridge) * W->p[i]));
+        }
+        for (int64_t i = 0; i < n; i++)
+            step(W, i, guard, u * u * W->T[i]);
+    }
+    apply(W, GKA_RIVAL_POINT_READ_X, V, W->S0, W->x, W->v, W->o);
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t d = 0; d < D; d++)
+            W->a[i * D + d] =
+                low(W, GKA_RIVAL_POINT_STATE_OPERAND,
+                    working(W, W->beta[i] * working(W, W->k[i * D + d] * tail(W, i))));
+    const bool bf16 = has(W, GKA_RIVAL_POINT_STATE_OPERAND);
+    carry(W, bf16, D, W->H, W->a, W->k);
+    carry(W, bf16, V, W->S, W->a, W->v);
+    put_o(W);
+}
+
+/* ---- all heads ----------------------------------------------------------------------------- */
+
+static size_t layout(tile *W, unsigned char *base) {
+    const int64_t D = W->D, V = W->V, C = W->C, widest = D > V ? D : V;
+    const int64_t most = ((C > widest ? C : widest) + 15) / 16 * 16;
+    const bool mesa = W->rival->recurrence == GKA_RIVAL_MESA;
+    struct {
+        double **place;
+        int64_t count;
+    } const arrays[] = {{&W->q, C * D},
+                        {&W->k, C * D},
+                        {&W->v, C * V},
+                        {&W->beta, C},
+                        {&W->G, C},
+                        {&W->expG, C},
+                        {&W->M, C * C},
+                        {&W->S, D * V},
+                        {&W->S0, D * V},
+                        {&W->H, mesa ? D * D : 0},
+                        {&W->H0, mesa ? D * D : 0},
+                        {&W->T, C * C},
+                        {&W->score, C * C},
+                        {&W->y, C * widest},
+                        {&W->yb, C * widest},
+                        {&W->a, C * widest},
+                        {&W->b, C * widest},
+                        {&W->o, C * V},
+                        {&W->x, C * D},
+                        {&W->r, C * D},
+                        {&W->p, C * D},
+                        {&W->w, C * D},
+                        {&W->rho, C}};
+    size_t at = 0;
+    for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) {
+        if (base != NULL)
+            *arrays[i].place = (double *)(void *)(base + at);
+        at += ((size_t)arrays[i].count * sizeof(double) + 63) / 64 * 64;
+    }
+    W->pack = base == NULL ? NULL : base + at;
+    const gka_device *const devices[] = {W->exact64, W->profile->device};
+    size_t pack = 0;
+    for (int i = 0; i < 2; i++) {
+        const gka_mma_input input = i == 0 ? GKA_MMA_WORKING : GKA_MMA_BF16;
+        const size_t left = gka_mma_left_size(devices[i], input, most, most),
+                     right = gka_mma_right_size(devices[i], input, most, most);
+        pack = left + right + 128 > pack ? left + right + 128 : pack;
+    }
+    return at + (pack + 63) / 64 * 64;
+}
+
+typedef struct job {
+    tile pattern;
+    unsigned char *memory;
+    size_t stride;
+    const gka_progress *progress;
+    int64_t done;
+    atomic_bool stop;
+} job;
+
+static double norm_of(const tile *W) {
+    const bool mesa = W->rival->recurrence == GKA_RIVAL_MESA;
+    const double *const S = mesa ? W->H : W->S;
+    double sum = 0;
+    for (int64_t i = 0; i < W->D * (mesa ? W->D : W->V); i++)
+        sum += S[i] * S[i];
+    return sqrt(sum);
+}
+
+static void do_head(void *context, int64_t item, int worker) {
+    job *const J = context;
+    tile W = J->pattern;
+    const gka_problem *const P = W.problem;
+    const bool mesa = W.rival->recurrence == GKA_RIVAL_MESA;
+    if (atomic_load(&J->stop))
+        return;
+    (void)layout(&W, J->memory + (size_t)worker * J->stride);
+    W.h = item % P->H;
+    W.span = gka_problem_span(P, item / P->H);
+    zero(W.S, W.D * W.V);
+    if (mesa)
+        zero(W.H, W.D * W.D);
+    else
+        W.x = NULL;
+    const int64_t length = W.span.end - W.span.begin;
+    for (W.first = 0; W.first < length; W.first += W.C) {
+        W.rows = length - W.first < W.C ? length - W.first : W.C;
+        load(&W);
+        if (mesa)
+            chunk_of_mesa(&W);
+        else
+            chunk_of_state(&W);
+        for (int64_t i = 0; i < W.rows && W.out->norm != NULL; i++) {
+            const int64_t t = W.span.begin + W.first + i;
+            W.out->norm[(W.span.b * P->T + t) * P->H + W.h] =
+                i == W.rows - 1 ? norm_of(&W) : (double)NAN;
+        }
+    }
+#pragma omp critical(gka_outputs)
+    {
+        J->done++;
+        if (!gka_progress_report(J->progress, (double)J->done, (double)(P->N * P->H)))
+            atomic_store(&J->stop, true);
+    }
+}
+
+gka_status gka_rival_chunk_check(const gka_problem *problem, const gka_rival *rival,
+                                 const gka_rival_profile *profile, gka_error *error) {
+    gka_status status = gka_rival_check(rival, problem, error);
+    if (status == GKA_OK)
+        status = gka_device_check(profile->device, error);
+    if (status != GKA_OK)
+        return status;
+    if (rival->recurrence == GKA_RIVAL_SOFTMAX || rival->recurrence == GKA_RIVAL_GKA ||
+        rival->gating == GKA_GATING_CHANNEL)
+        return gka_fail(error, GKA_UNSUPPORTED, "%s has no chunk form here", rival->name);
+    const bool rounds = profile->released & ~(1u << GKA_RIVAL_POINT_ARITHMETIC);
+    const gka_view *const views[] = {&problem->q, &problem->k, &problem->v};
+    for (int i = 0; i < 3 && rounds; i++)
+        if (views[i]->dtype != GKA_BF16)
+            return gka_fail(error, GKA_UNSUPPORTED,
+                            "%s by chunks on %s: q, k, v of BF16 were "
+                            "expected, not %s",
+                            rival->name, profile->device->name, gka_dtype_name(views[i]->dtype));
+    if ((profile->released >> GKA_RIVAL_POINT_TENSOR_CORE & 1u) != 0 &&
+        profile->device->core[GKA_MMA_BF16].group == 0)
+        return gka_fail(error, GKA_UNSUPPORTED, "%s has no matrix unit for bf16",
+                        profile->device->name);
+    return GKA_OK;
+}
+
+gka_status gka_rival_chunk(const gka_problem *problem, const gka_rival *rival,
+                           const gka_rival_profile *profile, gka_rival_outputs *out,
+                           const gka_progress *progress, gka_error *error) {
+    const gka_status status = gka_rival_chunk_check(problem, rival, profile, error);
+    if (status != GKA_OK || problem->N == 0 || problem->H == 0)
+        return status;
+    job J = {.pattern = {.problem = problem,
+                         .rival = rival,
+                         .profile = profile,
+                         .out = out,
+                         .exact64 = gka_device_find("exact64"),
+                         .D = problem->D,
+                         .V = problem->V,
+                         .C = gka_problem_chunk_size(problem)},
+             .progress = progress};
+    tile *const W = &J.pattern;
+    W->f32 = profile->device->binary32 && has(W, GKA_RIVAL_POINT_ARITHMETIC);
+    W->working = W->f32 ? gka_device_find("ieee32") : W->exact64;
+    W->s = working(W, problem->scale);
+    J.stride = layout(W, NULL);
+    J.memory = gka_alloc((size_t)gka_threads(), J.stride);
+    if (J.memory == NULL)
+        return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory: %d workers of %zu bytes",
+                        gka_threads(), J.stride);
+    gka_parallel(problem->N * problem->H, do_head, &J);
+    gka_free(J.memory);
+    return atomic_load(&J.stop) ? gka_fail(error, GKA_INTERRUPTED, "interrupted") : GKA_OK;
+}
