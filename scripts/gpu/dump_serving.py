@@ -7,9 +7,12 @@
 SOURCES is the folder that capture_kernels.py describes; a name of an importable module with gka_chebyshev_gla_prefill and
 gka_chebyshev_gla_decode does too. The first P tokens (--prefill; all) go through one call of the first, the others one by one
 through the second, from the states that the call before left. Written are the inputs and prefill.o prefill.h prefill.u, decode.o
-decode.h decode.u, and the metadata, with prefill in it.
+decode.h decode.u, and the metadata, with prefill in it. A golden (gka golden --serving) says itself how many tokens are a prefill
+and in which types the states are kept:
 
---cut C        a second call of the prefill begins at token C
+    python3 dump_serving.py SOURCES golden.safetensors -o candidate.safetensors && gka judge candidate.safetensors golden.safetensors
+
+--cut C        a second call of the prefill begins at token C; the metadata says so (cuts), and PROBLEM's may
 --h-type, --u-type  fp32, bf16 or fp16: of the states between the tokens (fp32)
 --num-warps W  of every autotuned kernel that has it in its list, with num_stages 2 (4; 0: Triton's autotuner chooses)
 --device       where it runs (cuda)

@@ -8,6 +8,7 @@
 #include "gka/format.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { PREFILL_O, PREFILL_H, PREFILL_U, DECODE_O, DECODE_H, DECODE_U, SERVED };
@@ -22,12 +23,15 @@ bool gka_file_is_served(const gka_file *file) {
     return some;
 }
 
+enum { CUTS = 64 };
+
 typedef struct serving_job {
     const gka_file *file;
     const gka_verify_options *options;
     gka_verification *v;
     gka_problem exact; /* folded */
     gka_serving how;
+    int64_t cuts[CUTS]; /* how.cut */
     int outputs[SERVED]; /* of each row */
     double *exact_of[SERVED], *emulated_of[SERVED];
 } serving_job;
@@ -100,6 +104,28 @@ static gka_status read_prefill(serving_job *j, const gka_file *source, gka_error
                         "expected",
                         gka_file_path(j->file), text, (long long)T);
     j->how.prefill = (int64_t)stated;
+    return GKA_OK;
+}
+
+/* "64" or "64,100": where further calls of the prefill begin. */
+static gka_status read_cuts(serving_job *j, const gka_file *source, gka_error *error) {
+    const char *text = gka_file_metadata(j->file, "cuts");
+    text = text != NULL ? text : gka_file_metadata(source, "cuts");
+    j->how.cut = j->cuts;
+    for (const char *at = text; at != NULL && *at != '\0'; at++) {
+        char *end;
+        const long long token = strtoll(at, &end, 10),
+                        before = j->how.cuts > 0 ? j->cuts[j->how.cuts - 1] : 0;
+        if (end == at || (*end != ',' && *end != '\0') || j->how.cuts == CUTS || token <= before ||
+            token >= j->how.prefill || j->v->problem.cu_seqlens != NULL)
+            return gka_fail(error, GKA_BAD_FILE,
+                            "%s: metadata 'cuts' is %.40s: at most %d increasing tokens between 0 "
+                            "and prefill = %lld were expected%s",
+                            gka_file_path(j->file), text, CUTS, (long long)j->how.prefill,
+                            j->v->problem.cu_seqlens != NULL ? ", and no packed sequences" : "");
+        j->cuts[j->how.cuts++] = token;
+        at = *end == '\0' ? end - 1 : end;
+    }
     return GKA_OK;
 }
 
@@ -265,6 +291,8 @@ gka_status gka_judge_served(const gka_file *file, const gka_verify_options *opti
         verification->problem.normalise = GKA_NORMALISE_UNIT; /* the kernels do, told or not */
     if (status == GKA_OK)
         status = read_prefill(&j, source, error);
+    if (status == GKA_OK)
+        status = read_cuts(&j, source, error);
     if (status == GKA_OK)
         status = check_tensors(&j, error);
     if (status == GKA_OK)
