@@ -70,14 +70,19 @@ def main(arguments=None):
     parser.add_argument("-o", dest="out", required=True)
     parser.add_argument("--prefill", type=int)
     parser.add_argument("--cut", type=int)
-    parser.add_argument("--h-type", choices=STATES, default="fp32")
-    parser.add_argument("--u-type", choices=STATES, default="fp32")
+    parser.add_argument("--h-type", choices=STATES)
+    parser.add_argument("--u-type", choices=STATES)
     parser.add_argument("--num-warps", type=int, choices=(0, 1, 2, 4, 8), default=4)
     parser.add_argument("--device", default="cuda")
     args = parser.parse_args(arguments)
     with safetensors.safe_open(args.problem, "pt") as file:
         metadata, names = file.metadata() or {}, set(file.keys())
         tensors = {n: file.get_tensor(n) for n in INPUTS if n in names}
+    if args.prefill is None and "prefill" in metadata:
+        args.prefill = int(metadata["prefill"])
+    if args.cut is None and "cuts" in metadata:
+        args.cut = int(metadata["cuts"])
+    args.h_type, args.u_type = (given or metadata.get(key, "fp32") for given, key in ((args.h_type, "h-type"), (args.u_type, "u-type")))
     missing = [n for n in ("q", "k", "v", "alpha") if n not in tensors]
     if missing:
         sys.exit(f"{args.problem}: tensor '{missing[0]}' is missing")
@@ -101,7 +106,9 @@ def main(arguments=None):
     with torch.no_grad():
         P, out = run(module, given, spec, args)
     both = {n: t.contiguous().cpu() for n, t in {**tensors, **out}.items()}
-    safetensors.torch.save_file(both, args.out, {**metadata, "prefill": str(P)})
+    said = {n: m for n, m in metadata.items() if n not in ("cuts", "golden", "inputs_sha256", "oracle", "sha256", "spec", "stage", "tolerances")}
+    said.update({"prefill": str(P), **({"cuts": str(args.cut)} if args.cut else {})})
+    safetensors.torch.save_file(both, args.out, said)
 
 
 if __name__ == "__main__":
