@@ -222,32 +222,95 @@ static double predicted(gka_state_type type, double growth) {
     return type == GKA_STATE_FP32 ? NAN : c * ldexp(1, 1 - bits_of[type]) * growth;
 }
 
-static gka_status drift_type(lab *l, const struct kind *kind, gka_gate gate, const served *s,
-                             const result *exact, const law laws[HEADS], int which, int type,
-                             result *r, gka_error *error) {
-    static const char *const names[] = {"H", "U", "both"};
-    const gka_serving how = {.h_type = which != 1 ? (gka_state_type)type : GKA_STATE_FP32,
-                             .u_type = which != 0 ? (gka_state_type)type : GKA_STATE_FP32,
-                             .seed = l->seed};
-    const gka_status status = run_served(&s->problem, &how, 0, r, error);
-    for (int64_t h = 0; h < HEADS && status == GKA_OK; h++)
-        for (int64_t to = 256, T = s->problem.T; to <= T; to *= 2) {
-            const bool last = 2 * to > T;
-            const double foreseen = predicted((gka_state_type)type, which ? laws[h].u : laws[h].h),
-                         error_of = which ? error_of_state(r->u, exact->u, h)
-                                          : error_of_state(r->h, exact->h, h);
+/* H, U or both in a format: a run of its own, side by side with the others. */
+enum { WINDOWS = 16, CHOICES = 3 * GKA_STATE_TYPES };
+static const char *const kept_names[] = {"H", "U", "both"};
+
+typedef struct choice {
+    int which; /* of kept_names */
+    gka_state_type type;
+    double o[HEADS][WINDOWS], h[HEADS], u[HEADS]; /* errors */
+    gka_status status;
+    gka_error error;
+} choice;
+
+typedef struct drifting {
+    const served *s;
+    const result *exact;
+    uint64_t seed;
+    result *results; /* of each worker */
+    choice choices[CHOICES];
+} drifting;
+
+/* Window i is tokens [128 2^i, window_end): the last one goes on to T. */
+static int64_t window_end(int i, int64_t T) {
+    const int64_t to = INT64_C(256) << i;
+    return 2 * to > T ? T : to;
+}
+
+static void drift_choice(void *context, int64_t index, int worker) {
+    drifting *const d = context;
+    choice *const c = &d->choices[index];
+    result *const r = &d->results[worker];
+    const int64_t T = d->s->problem.T;
+    const gka_serving how = {.h_type = c->which != 1 ? c->type : GKA_STATE_FP32,
+                             .u_type = c->which != 0 ? c->type : GKA_STATE_FP32,
+                             .seed = d->seed};
+    c->status = run_served(&d->s->problem, &how, 0, r, &c->error);
+    for (int64_t h = 0; h < HEADS && c->status == GKA_OK; h++) {
+        for (int i = 0; INT64_C(256) << i <= T; i++)
+            c->o[h][i] = error_of_o(r, d->exact, h, INT64_C(128) << i, window_end(i, T));
+        c->h[h] = error_of_state(r->h, d->exact->h, h);
+        c->u[h] = error_of_state(r->u, d->exact->u, h);
+    }
+}
+
+static void drift_rows(lab *l, const struct kind *kind, gka_gate gate, int64_t T,
+                       const law laws[HEADS], const choice *c) {
+    for (int64_t h = 0; h < HEADS; h++)
+        for (int i = 0; INT64_C(256) << i <= T; i++) {
+            const int64_t to = window_end(i, T);
+            const double growth = c->which ? laws[h].u : laws[h].h,
+                         foreseen = to == T ? predicted(c->type, growth) : NAN,
+                         error = to < T     ? NAN
+                                 : c->which ? c->u[h]
+                                            : c->h[h];
             lab_row(l, "%s,%s,%d,%.9g,%s,%s,%d,%d,%.9g,%.9g,%.9g,%.9g", kind->name,
-                    gka_gate_name(gate), (int)h, laws[h].memory, names[which],
-                    gka_state_name((gka_state_type)type), (int)(last ? T : to), (int)last,
-                    error_of_o(r, exact, h, to / 2, last ? T : to), last ? error_of : NAN,
-                    last ? foreseen : NAN, last ? error_of / foreseen : NAN);
+                    gka_gate_name(gate), (int)h, laws[h].memory, kept_names[c->which],
+                    gka_state_name(c->type), (int)to, (int)(to == T), c->o[h][i], error, foreseen,
+                    error / foreseen);
         }
+}
+
+static gka_status drift_choices(lab *l, const struct kind *kind, gka_gate gate, const served *s,
+                                const result *exact, const law laws[HEADS], gka_error *error) {
+    drifting d = {.s = s, .exact = exact, .seed = l->seed};
+    gka_status status = GKA_OK;
+    int count = 0;
+    for (int type = 0; type < GKA_STATE_TYPES; type++)
+        for (int which = type == GKA_STATE_FP32 ? 2 : 0; which < 3; which++)
+            d.choices[count++] = (choice){.which = which, .type = (gka_state_type)type};
+    d.results = gka_alloc((size_t)gka_threads(), sizeof *d.results);
+    if (d.results == NULL)
+        return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory: served tokens");
+    memset(d.results, 0, (size_t)gka_threads() * sizeof *d.results);
+    gka_parallel(count, drift_choice, &d);
+    for (int i = 0; i < count && status == GKA_OK; i++) {
+        status = d.choices[i].status;
+        if (status != GKA_OK)
+            *error = d.choices[i].error;
+        else
+            drift_rows(l, kind, gate, s->problem.T, laws, &d.choices[i]);
+    }
+    for (int i = 0; i < gka_threads(); i++)
+        result_free(&d.results[i]);
+    gka_free(d.results);
     return status;
 }
 
 static gka_status drift(lab *l, const struct kind *kind, gka_gate gate, gka_error *error) {
     served s;
-    result exact = {0}, r = {0};
+    result exact = {0};
     law laws[HEADS];
     if (!lab_unit(l, DRIFT, "%s-%s-%s", kind->name, gka_gate_name(gate),
                   kind->keys < 0 && l->file != NULL ? l->file : ""))
@@ -257,11 +320,9 @@ static gka_status drift(lab *l, const struct kind *kind, gka_gate gate, gka_erro
         status = run_exact(&s, &exact, error);
     for (int64_t h = 0; h < HEADS && status == GKA_OK; h++)
         status = predict(&s, h, &laws[h], error);
-    for (int type = 0; type < GKA_STATE_TYPES && status == GKA_OK; type++)
-        for (int which = type == GKA_STATE_FP32 ? 2 : 0; which < 3 && status == GKA_OK; which++)
-            status = drift_type(l, kind, gate, &s, &exact, laws, which, type, &r, error);
+    if (status == GKA_OK)
+        status = drift_choices(l, kind, gate, &s, &exact, laws, error);
     result_free(&exact);
-    result_free(&r);
     served_free(&s);
     return status == GKA_OK ? lab_unit_end(l, error) : status;
 }

@@ -350,8 +350,11 @@ typedef struct gka_serving {
     int64_t prefill;               /* tokens of each sequence; packed sequences: T (all), or 0 */
     gka_state_type h_type, u_type; /* of the states as they are kept between tokens */
     uint64_t seed;                 /* of stochastic rounding; read where one of them asks for it */
-    int cuts;                      /* the prefill in pieces, each from the states before it */
-    const int64_t *cut;            /* [cuts] tokens at which a new piece begins, increasing */
+    /* The prefill in several calls, each from the states before it, and each in chunks of its own
+     * size: min(64, the power of two that holds its tokens, at least 16). Not of packed sequences,
+     * whose chunks are as long as all their tokens together ask for. */
+    int cuts;
+    const int64_t *cut; /* [cuts] tokens at which a call begins, increasing, within the prefill */
 } gka_serving;
 
 /* Arrays of the caller; NULL: not wanted. */
@@ -364,7 +367,7 @@ typedef struct gka_served {
 } gka_served;
 
 /* GKA_UNSUPPORTED with a line: another profile than h100 in its three-term form, D or V other than
- * 64, 128, 256. GKA_BAD_ARGUMENT: prefill outside its range. The states of a sequence without
+ * 64, 128, 256. GKA_BAD_ARGUMENT: prefill or a cut outside its range. The states of a sequence without
  * tokens stay as they are. */
 
 GKA_API gka_status gka_chunk_serve(const gka_problem *problem, const gka_profile *profile,

@@ -126,6 +126,9 @@ typedef struct gka_golden_spec {
     gka_oracle oracle;              /* certified or MPFR */
     gka_golden_stage stage;         /* then `forward`, `states`, `backward` do not count */
     unsigned given;                 /* bits; 0: as the stage has it by default */
+    bool serving;                   /* a golden of a server, see below */
+    int64_t prefill;                /* of a server: tokens; -1: a file's metadata, or T/2 */
+    gka_state_type h_type, u_type;  /* ... in which it keeps its states: fp32, bf16 or fp16 */
 } gka_golden_spec;
 
 /* iid keys, released gates, B T H D = 1 256 1 128, bf16, all outputs, the certified oracle. */

@@ -84,7 +84,9 @@ GKA_API extern const char *const gka_verify_names[];
 
 /* What a server's kernels leave, judged where a file has any of them; ends with NULL:
  *
- *   prefill.o             [B,P,H,V]             the first P tokens (metadata `prefill`, else all)
+ *   prefill.o             [B,P,H,V]             the first P tokens (metadata `prefill`, else all),
+ *                                               in one call, or further ones from the tokens of
+ *                                               metadata `cuts` on ("64" or "64,100")
  *   prefill.h  prefill.u  [N,H,D,D] [N,H,D,V]   the states after them
  *   decode.o              [B,T - P,H,V]         the other tokens, one by one from those states
  *   decode.h   decode.u                         the states after them

@@ -7,9 +7,12 @@
 SOURCES is the folder that capture_kernels.py describes; a name of an importable module with gka_chebyshev_gla_prefill and
 gka_chebyshev_gla_decode does too. The first P tokens (--prefill; all) go through one call of the first, the others one by one
 through the second, from the states that the call before left. Written are the inputs and prefill.o prefill.h prefill.u, decode.o
-decode.h decode.u, and the metadata, with prefill in it.
+decode.h decode.u, and the metadata, with prefill in it. A golden (gka golden --serving) says itself how many tokens are a prefill
+and in which types the states are kept:
 
---cut C        a second call of the prefill begins at token C
+    python3 dump_serving.py SOURCES golden.safetensors -o candidate.safetensors && gka judge candidate.safetensors golden.safetensors
+
+--cut C        a second call of the prefill begins at token C; the metadata says so (cuts), and PROBLEM's may
 --h-type, --u-type  fp32, bf16 or fp16: of the states between the tokens (fp32)
 --num-warps W  of every autotuned kernel that has it in its list, with num_stages 2 (4; 0: Triton's autotuner chooses)
 --device       where it runs (cuda)
@@ -67,14 +70,19 @@ def main(arguments=None):
     parser.add_argument("-o", dest="out", required=True)
     parser.add_argument("--prefill", type=int)
     parser.add_argument("--cut", type=int)
-    parser.add_argument("--h-type", choices=STATES, default="fp32")
-    parser.add_argument("--u-type", choices=STATES, default="fp32")
+    parser.add_argument("--h-type", choices=STATES)
+    parser.add_argument("--u-type", choices=STATES)
     parser.add_argument("--num-warps", type=int, choices=(0, 1, 2, 4, 8), default=4)
     parser.add_argument("--device", default="cuda")
     args = parser.parse_args(arguments)
     with safetensors.safe_open(args.problem, "pt") as file:
         metadata, names = file.metadata() or {}, set(file.keys())
         tensors = {n: file.get_tensor(n) for n in INPUTS if n in names}
+    if args.prefill is None and "prefill" in metadata:
+        args.prefill = int(metadata["prefill"])
+    if args.cut is None and "cuts" in metadata:
+        args.cut = int(metadata["cuts"])
+    args.h_type, args.u_type = (given or metadata.get(key, "fp32") for given, key in ((args.h_type, "h-type"), (args.u_type, "u-type")))
     missing = [n for n in ("q", "k", "v", "alpha") if n not in tensors]
     if missing:
         sys.exit(f"{args.problem}: tensor '{missing[0]}' is missing")
@@ -98,7 +106,9 @@ def main(arguments=None):
     with torch.no_grad():
         P, out = run(module, given, spec, args)
     both = {n: t.contiguous().cpu() for n, t in {**tensors, **out}.items()}
-    safetensors.torch.save_file(both, args.out, {**metadata, "prefill": str(P)})
+    said = {n: m for n, m in metadata.items() if n not in ("cuts", "golden", "inputs_sha256", "oracle", "sha256", "spec", "stage", "tolerances")}
+    said.update({"prefill": str(P), **({"cuts": str(args.cut)} if args.cut else {})})
+    safetensors.torch.save_file(both, args.out, said)
 
 
 if __name__ == "__main__":

@@ -40,14 +40,19 @@ const serve_kernels *gka_serve_kernels_best(void) {
     return best;
 }
 
+/* A call of the prefill takes chunks of min(64, the power of two that holds its tokens, at least
+ * 16): each piece has its own. */
+enum { CHUNK_SIZES = 3, SMALLEST_CHUNK = 16 };
+
 typedef struct serve {
     const gka_problem *problem;
     gka_profile profile;
     const gka_serving *how;
     const gka_served *out;
     const serve_kernels *sums;
-    gka_problem piece; /* the prefill's tokens by their own chunk size */
-    chunk_plan plan;
+    gka_problem pieces[CHUNK_SIZES]; /* the prefill's tokens, by each chunk size */
+    chunk_plan plans[CHUNK_SIZES];
+    const chunk_plan *decode; /* one of them: chunks play no part */
     char *workspace;
     size_t each;
 } serve;
@@ -124,8 +129,15 @@ static double beta_of(const serve *run, int64_t b, int64_t t, int64_t h) {
 
 /* ---- prefill ------------------------------------------------------------------------------- */
 
-static void load(const serve *run, serve_work *work, int64_t b, int64_t t, int64_t n, int64_t h) {
-    const chunk_plan *const plan = &run->plan;
+static const chunk_plan *plan_of(const serve *run, int64_t tokens) {
+    int i = 0;
+    while (i < CHUNK_SIZES - 1 && SMALLEST_CHUNK << i < tokens)
+        i++;
+    return &run->plans[i];
+}
+
+static void load(const serve *run, const chunk_plan *plan, serve_work *work, int64_t b, int64_t t,
+                 int64_t n, int64_t h) {
     const bool beta = run->problem->beta.data != NULL;
     const int64_t C = plan->C, D = plan->D, V = plan->V;
     chunk_tile *const tile = &work->base.tile;
@@ -159,14 +171,14 @@ static void load(const serve *run, serve_work *work, int64_t b, int64_t t, int64
     tile->k_right = work->k_right;
 }
 
-static void prefill(const serve *run, serve_work *work, int64_t b, int64_t begin, int64_t end,
-                    int64_t h) {
-    const chunk_plan *const plan = &run->plan;
+/* One call's tokens of a sequence. */
+static void prefill(const serve *run, const chunk_plan *plan, serve_work *work, int64_t b,
+                    int64_t begin, int64_t end, int64_t h) {
     const int64_t C = plan->C, D = plan->D, V = plan->V, H = run->problem->H;
     chunk_work *const base = &work->base;
     for (int64_t t = begin; t < end; t += C) {
         const int64_t n = end - t < C ? end - t : C;
-        load(run, work, b, t, n, h);
+        load(run, plan, work, b, t, n, h);
         gka_chunk_gates(plan, true, &base->tile, base->row);
         gka_chunk_snapshot(plan, GKA_POINT_STATE_SNAPSHOT, D * D, base->H, base->H0);
         gka_chunk_norm(plan, base, base->f);
@@ -180,7 +192,7 @@ static void prefill(const serve *run, serve_work *work, int64_t b, int64_t begin
         gka_chunk_output(plan, base, work->mixed, work->o);
         gka_chunk_state(plan, base, base->U, base->tile.v, V);
         for (int64_t i = 0; run->out->prefill_o && i < n; i++)
-            memcpy(run->out->prefill_o + ((b * run->piece.T + t + i) * H + h) * V, work->o + i * V,
+            memcpy(run->out->prefill_o + ((b * run->how->prefill + t + i) * H + h) * V, work->o + i * V,
                    (size_t)V * sizeof(double));
     }
 }
@@ -208,7 +220,7 @@ static serve_shape shape_of(const serve *run, int64_t columns) {
             ? 4
             : 8;
     const int64_t down = columns >= 32 * width ? 1 : 32 * width / columns;
-    return (serve_shape){run->plan.warps[GKA_LAUNCH_DECODE], width, down};
+    return (serve_shape){run->decode->warps[GKA_LAUNCH_DECODE], width, down};
 }
 
 /* ---- states as they are kept --------------------------------------------------------------- */
@@ -293,8 +305,8 @@ static void keep(gka_state_type type, uint64_t seed, uint64_t at, int64_t n, flo
  * k k^T; for U the other one, but for the first rows a thread holds: three of them (two without
  * beta, one of states in 16 bits) where a thread holds few. */
 static void advance_states(const serve *run, const serve_shape *shape, float e, serve_work *work) {
-    const bool gated = run->plan.gated, beta = run->problem->beta.data != NULL;
-    const int64_t D = run->plan.D, V = run->plan.V, rows = shape->warps * shape->down;
+    const bool gated = run->decode->gated, beta = run->problem->beta.data != NULL;
+    const int64_t D = run->decode->D, V = run->decode->V, rows = shape->warps * shape->down;
     const int64_t first = !gated || rows < 2 * shape->width ? 0
                                                             : rows * (shape->width == 8 ? 1
                                                                       : beta            ? 3
@@ -324,7 +336,7 @@ static void to_float(int64_t n, const double *x, float *out) {
 
 /* q, k, v of a token as the kernel has them in its registers, into row32[0 .. 2]. */
 static void load_token(const serve *run, serve_work *work, int64_t b, int64_t t, int64_t h) {
-    const chunk_plan *const plan = &run->plan;
+    const chunk_plan *const plan = run->decode;
     const gka_problem *const problem = run->problem;
     const int warps = plan->warps[GKA_LAUNCH_DECODE];
     double *const q = work->one[0], *const k = work->one[1], *const v = work->one[2];
@@ -345,7 +357,7 @@ static void load_token(const serve *run, serve_work *work, int64_t b, int64_t t,
 
 /* x of the states' sums H, in row32[3]. */
 static void solve_token(const serve *run, const serve_shape *shape, serve_work *work) {
-    const chunk_plan *const plan = &run->plan;
+    const chunk_plan *const plan = run->decode;
     const int64_t D = plan->D;
     const float *const q = work->row32[0];
     float *const x = work->row32[3], *const x_prev = work->row32[4], *const y = work->row32[5];
@@ -373,7 +385,7 @@ static void solve_token(const serve *run, const serve_shape *shape, serve_work *
  * place of its states in the stochastic stream. */
 static void token(const serve *run, serve_work *work, int64_t b, int64_t t, int64_t h, uint64_t at,
                   double *o) {
-    const chunk_plan *const plan = &run->plan;
+    const chunk_plan *const plan = run->decode;
     const int64_t D = plan->D, V = plan->V;
     const serve_shape shape = shape_of(run, D);
     const float alpha = (float)gka_problem_alpha(run->problem, b, t, h);
@@ -397,7 +409,7 @@ static void token(const serve *run, serve_work *work, int64_t b, int64_t t, int6
 
 static void serve_head(void *context, int64_t index, int worker) {
     const serve *const run = context;
-    const chunk_plan *const plan = &run->plan;
+    const chunk_plan *const plan = run->decode;
     const gka_problem *const problem = run->problem;
     const int64_t D = plan->D, V = plan->V, h = index % problem->H, n = index / problem->H;
     const gka_served *const out = run->out;
@@ -409,13 +421,14 @@ static void serve_head(void *context, int64_t index, int worker) {
                    first = (uint64_t)index * (uint64_t)(problem->T + 1) * each;
     serve_work work;
     chunk_bump bump = {run->workspace + (size_t)worker * run->each, 0};
-    layout(plan, &bump, &work);
+    layout(&run->plans[CHUNK_SIZES - 1], &bump, &work);
     double *const H = work.base.H, *const U = work.base.U;
     gka_problem_h0(problem, n, h, H);
     gka_problem_u0(problem, n, h, U);
     for (int64_t from = span.begin, i = 0, to; from < cut; from = to, i++) {
-        to = i < run->how->cuts && run->how->cut[i] < cut ? run->how->cut[i] : cut;
-        prefill(run, &work, span.b, from, to, h);
+        to = i < run->how->cuts ? run->how->cut[i] : cut;
+        prefill(run, plan_of(run, problem->cu_seqlens ? done : to - from), &work, span.b, from, to,
+                h);
     }
     if (out->prefill_h)
         memcpy(out->prefill_h + index * D * D, H, (size_t)(D * D) * sizeof(double));
@@ -446,11 +459,34 @@ static gka_status check(const gka_problem *problem, const gka_profile *profile,
         return gka_fail(error, GKA_BAD_ARGUMENT, "serving: prefill is %lld: expected %s",
                         (long long)how->prefill,
                         problem->cu_seqlens ? "0 or T where sequences are packed" : "0 .. T");
+    if (how->cuts > 0 && problem->cu_seqlens)
+        return gka_fail(error, GKA_UNSUPPORTED, "serving: cuts: expected no packed sequences");
+    for (int i = 0; i < how->cuts; i++)
+        if (how->cut[i] <= (i == 0 ? 0 : how->cut[i - 1]) || how->cut[i] >= how->prefill)
+            return gka_fail(error, GKA_BAD_ARGUMENT,
+                            "serving: cut %d is %lld: expected increasing tokens between 0 and "
+                            "prefill = %lld",
+                            i, (long long)how->cut[i], (long long)how->prefill);
     const int64_t sizes[] = {problem->D, problem->V};
     for (int i = 0; i < 2; i++)
         if (sizes[i] < 64 || sizes[i] > 256 || (sizes[i] & (sizes[i] - 1)))
             return gka_fail(error, GKA_UNSUPPORTED, "serving: D and V are 64, 128 or 256");
     return GKA_OK;
+}
+
+static void init_plan(serve *run, int size) {
+    gka_problem *const piece = &run->pieces[size];
+    chunk_plan *const plan = &run->plans[size];
+    *piece = *run->problem;
+    piece->T = run->how->prefill;
+    piece->chunk_size = SMALLEST_CHUNK << size;
+    gka_chunk_plan_init(plan, piece, &run->profile);
+    plan->problem = run->problem;
+    plan->C_out = plan->C;
+    if (run->problem->beta.data) { /* k in binary32: its products are TF32 */
+        plan->rows = plan->score = plan->keys = CHUNK_TF32_CUT;
+        plan->evens_first = plan->C < 64 || plan->warps[GKA_LAUNCH_SOLVE] < 4;
+    }
 }
 
 gka_status gka_chunk_serve(const gka_problem *problem, const gka_profile *profile,
@@ -463,22 +499,12 @@ gka_status gka_chunk_serve(const gka_problem *problem, const gka_profile *profil
                  .how = how,
                  .out = out,
                  .sums = gka_serve_kernels_best()};
-    run.piece = *problem;
-    run.piece.T = how->prefill;
-    run.piece.chunk_size = 16;
-    const int64_t longest = how->cuts > 0 ? 64 : how->prefill;
-    while (run.piece.chunk_size < longest && run.piece.chunk_size < 64)
-        run.piece.chunk_size *= 2;
-    gka_chunk_plan_init(&run.plan, &run.piece, profile);
-    run.plan.problem = problem;
-    run.plan.C_out = run.plan.C;
-    if (problem->beta.data) { /* k in binary32: its products are TF32 */
-        run.plan.rows = run.plan.score = run.plan.keys = CHUNK_TF32_CUT;
-        run.plan.evens_first = run.plan.C < 64 || run.plan.warps[GKA_LAUNCH_SOLVE] < 4;
-    }
+    run.decode = &run.plans[0];
+    for (int i = 0; i < CHUNK_SIZES; i++)
+        init_plan(&run, i);
     serve_work work;
     chunk_bump bump = {NULL, 0};
-    layout(&run.plan, &bump, &work);
+    layout(&run.plans[CHUNK_SIZES - 1], &bump, &work);
     run.each = bump.used;
     run.workspace = gka_alloc((size_t)gka_threads(), run.each);
     if (!run.workspace)

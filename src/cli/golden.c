@@ -33,6 +33,9 @@ static const struct {
     {"oracle", "NAME", "of NAME.exact: certified or mpfr (certified)"},
     {"stage", "NAME", "one stage alone: solve, output, dk, dg or decode; see below (all)"},
     {"given", "LIST", "what the stage is handed, of x, p, f, h_chunk (what it needs)"},
+    {"prefill", "P", "with --serving: tokens of the prefill (T/2)"},
+    {"h-type", "NAME", "with --serving: the server keeps H in fp32, bf16 or fp16 (fp32)"},
+    {"u-type", "NAME", "with --serving: ... and U (fp32)"},
     {"emulate", "NAME", "h100: the emulated kernel's outputs too, as NAME.h100 (none)"},
 };
 
@@ -47,6 +50,7 @@ static const struct {
     {"alpha", "alpha", "true", "a tensor alpha (yes)"},
     {"no-alpha", "alpha", "false", "alpha = 1"},
     {"plain", "plain", "true", "no beta, no alpha, no gate"},
+    {"serving", "serving", "true", "of a server: a prefill, then token after token; see below"},
     {"lo", "lo", "true", "second words: NAME.exact.lo = fp64(exact - NAME.exact)"},
 };
 
@@ -87,6 +91,11 @@ static const char notes[] =
     "not\n"
     "grow with T; files without a name beside the output take about as much again as it does.\n"
 
+    "\n"
+    "--serving makes a golden of a server: the inputs before q and k are normalised, beta, and the\n"
+    "references of prefill.o prefill.h prefill.u (the first P tokens by chunks) and of decode.o\n"
+    "decode.h decode.u (the others, one by one from those states). D and V are 64, 128 or 256.\n"
+    "scripts/gpu/dump_serving.py runs the authors' functions on it.\n"
     "\n"
     "--suite writes a folder of goldens with an index.json: quick (every feature, small; some\n"
     "seconds), kernel (D 64 and 128, T up to 4096; some minutes) or edge (inputs at the corners).\n"
@@ -138,7 +147,9 @@ static int read_spec(cli *c, const char *path, gka_golden_spec *spec) {
 static bool makes_up(const char *name) {
     return strcmp(name, "outputs") != 0 && strcmp(name, "oracle") != 0 &&
            strcmp(name, "emulate") != 0 && strcmp(name, "lo") != 0 && strcmp(name, "stage") != 0 &&
-           strcmp(name, "given") != 0;
+           strcmp(name, "given") != 0 && strcmp(name, "serving") != 0 &&
+           strcmp(name, "prefill") != 0 && strcmp(name, "h-type") != 0 &&
+           strcmp(name, "u-type") != 0;
 }
 
 static int set_key(cli *c, const request *r, gka_golden_spec *spec, const char *option,

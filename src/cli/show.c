@@ -26,46 +26,61 @@ static void cell_shape(cli_table *table, const gka_tensor *tensor) {
     cli_cell(table, "%s", text);
 }
 
+static size_t count_of(const char *const *names) {
+    size_t n = 0;
+    while (names[n] != NULL)
+        n++;
+    return n;
+}
+
+/* Of the layer's outputs and a server's, those that the golden has a tolerance of. */
+static const json_t *next(const json_t *tolerances, size_t *i, const char **name) {
+    const json_t *one = NULL;
+    for (size_t outputs = count_of(gka_verify_names);
+         one == NULL && *i < outputs + count_of(gka_serving_names); ++*i) {
+        *name = *i < outputs ? gka_verify_names[*i] : gka_serving_names[*i - outputs];
+        one = json_object_get(tolerances, *name);
+    }
+    return one;
+}
+
 static int print_tolerances(cli *c, const gka_file *file, const json_t *tolerances) {
     static const char *const headings[] = {"<tensor",   "<shape",        "<judged",
                                            "tolerance", "floor",         "panel",
                                            "row",       "floor of rows", "panel of rows"};
     cli_table table;
     cli_table_start(&table, headings, sizeof headings / sizeof *headings);
-    for (const char *const *name = gka_verify_names; *name != NULL; name++) {
-        const json_t *const one = json_object_get(tolerances, *name);
-        if (one == NULL)
-            continue;
+    const char *name;
+    const json_t *one;
+    for (size_t i = 0; (one = next(tolerances, &i, &name)) != NULL;) {
         char steps[64];
-        (void)snprintf(steps, sizeof steps, "%s.steps", *name);
-        cli_cell(&table, "%s", *name);
+        (void)snprintf(steps, sizeof steps, "%s.steps", name);
+        cli_cell(&table, "%s", name);
         cell_shape(&table, gka_file_find(file, steps));
         cli_cell(&table, "%s", text_of(one, "judged"));
         static const char *const keys[] = {"value", "floor",     "panel",
                                            "row",   "floor_row", "panel_row"};
-        for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
-            cli_cell_real_or_dash(&table, number_of(one, keys[i]));
+        for (size_t k = 0; k < sizeof keys / sizeof *keys; k++)
+            cli_cell_real_or_dash(&table, number_of(one, keys[k]));
     }
     return cli_table_print(&table, c->out) == GKA_OK ? CLI_GOOD : cli_out_of_memory(c);
 }
 
 /* "panel of x o: KERNELS", once for each panel */
 static void print_profiles(FILE *out, const json_t *tolerances) {
-    for (const char *const *name = gka_verify_names; *name != NULL; name++) {
-        const json_t *const one = json_object_get(tolerances, *name);
+    const char *name, *other;
+    const json_t *one, *same;
+    for (size_t i = 0; (one = next(tolerances, &i, &name)) != NULL;) {
         const char *const profile = text_of(one, "panel_kernels");
-        bool first = one != NULL;
-        for (const char *const *before = gka_verify_names; before != name; before++)
-            first = first && (json_object_get(tolerances, *before) == NULL ||
-                              strcmp(text_of(json_object_get(tolerances, *before), "panel_kernels"),
-                                     profile) != 0);
+        bool first = true;
+        for (size_t k = 0; (same = next(tolerances, &k, &other)) != NULL && other != name;)
+            first = first && strcmp(text_of(same, "panel_kernels"), profile) != 0;
         if (!first)
             continue;
         fputs("panel of", out);
-        for (const char *const *same = name; *same != NULL; same++)
-            if (json_object_get(tolerances, *same) != NULL &&
-                strcmp(text_of(json_object_get(tolerances, *same), "panel_kernels"), profile) == 0)
-                fprintf(out, " %s", *same);
+        for (size_t k = 0; (same = next(tolerances, &k, &other)) != NULL;)
+            if (strcmp(text_of(same, "panel_kernels"), profile) == 0)
+                fprintf(out, " %s", other);
         cli_say(out, ": %s\n", profile);
     }
 }

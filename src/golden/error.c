@@ -67,10 +67,8 @@ bool gka_golden_worse_row(golden_sums all, int64_t rows, double scale, golden_su
 
 /* ---- in memory ----------------------------------------------------------------------------- */
 
-static golden_error measure(const gka_problem *problem, int output, double scale, const double *out,
-                            const double *ref, int64_t *worst) {
-    const int64_t n = gka_golden_row_length(problem, output),
-                  count = gka_output_count(problem, output), rows = n > 0 ? count / n : 0;
+golden_error gka_golden_error_in(int64_t rows, int64_t n, const double *out, const double *ref,
+                                 double scale, int64_t *worst) {
     golden_sums all = {0, 0};
     double most = -1;
     int64_t at = 0;
@@ -85,19 +83,20 @@ static golden_error measure(const gka_problem *problem, int output, double scale
     return (golden_error){gka_golden_rel(all, scale), rows > 0 ? most : 0};
 }
 
-double gka_golden_row_error(const gka_problem *problem, int output, const double *out,
-                            const double *ref, int64_t *row) {
-    const double most = gka_golden_most(gka_output_count(problem, output), ref, 0);
-    return measure(problem, output, gka_golden_scale(most), out, ref, row).row;
+static golden_error measure(const gka_problem *problem, int output, double scale, const double *out,
+                            const double *ref) {
+    const int64_t n = gka_golden_row_length(problem, output),
+                  rows = n > 0 ? gka_output_count(problem, output) / n : 0;
+    return gka_golden_error_in(rows, n, out, ref, scale, NULL);
 }
 
 golden_error gka_golden_error_of(const gka_problem *problem, int output, const double *out,
                                  const double *steps, const double *local) {
     const double scale =
         gka_golden_scale(gka_golden_most(gka_output_count(problem, output), steps, 0));
-    const golden_error e = measure(problem, output, scale, out, steps, NULL);
+    const golden_error e = measure(problem, output, scale, out, steps);
     return local == NULL ? e
-                         : gka_golden_nearer(e, measure(problem, output, scale, out, local, NULL));
+                         : gka_golden_nearer(e, measure(problem, output, scale, out, local));
 }
 
 golden_error gka_golden_nearer(golden_error steps, golden_error local) {

@@ -65,25 +65,35 @@ static json_t *pair_json(golden_error tolerance, bool *good) {
     return o.value;
 }
 
+json_t *gka_golden_tolerance_json(golden_error tolerance, golden_error floor, golden_error panel,
+                                  const char *judged, json_t *kernels, const golden_error *exact,
+                                  bool *good) {
+    builder o = {json_object(), true};
+    put(&o, "value", real_or_null(tolerance.rel));
+    put(&o, "row", real_or_null(tolerance.row));
+    put(&o, "judged", json_string(judged));
+    put(&o, "floor", rounded_up(floor.rel));
+    put(&o, "panel", rounded_up(panel.rel));
+    put(&o, "floor_row", rounded_up(floor.row));
+    put(&o, "panel_row", rounded_up(panel.row));
+    put(&o, "panel_kernels", kernels);
+    put(&o, "rule", json_string("2^ceil(log2(max(2 floor, 2 panel, u))); null from 1/2 on"));
+    if (exact != NULL)
+        put(&o, "exact", pair_json(*exact, &o.good));
+    *good &= o.good;
+    return o.value;
+}
+
 static json_t *tolerances_json(const golden_job *j, bool *good) {
     builder all = {json_object(), true};
     for (int i = 0; i < GKA_OUTPUTS; i++) {
         if (!golden_wants(j, i))
             continue;
-        builder o = {json_object(), true};
-        const golden_error floor = j->floor[i], panel = j->stage[i];
-        put(&o, "value", real_or_null(j->tolerance[i].rel));
-        put(&o, "row", real_or_null(j->tolerance[i].row));
         const bool local = j->spec->stage == GKA_STAGE_ALL && gka_output_table[i].upstream != 0;
-        put(&o, "judged", json_string(local ? "local" : "steps"));
-        put(&o, "floor", rounded_up(floor.rel));
-        put(&o, "panel", rounded_up(panel.rel));
-        put(&o, "floor_row", rounded_up(floor.row));
-        put(&o, "panel_row", rounded_up(panel.row));
-        put(&o, "panel_kernels", panel_json(j, i));
-        put(&o, "rule", json_string("2^ceil(log2(max(2 floor, 2 panel, u))); null from 1/2 on"));
-        if (gka_golden_whole_layer(j))
-            put(&o, "exact", pair_json(j->by_exact[i], &o.good));
+        builder o = {NULL, true};
+        o.value = gka_golden_tolerance_json(
+            j->tolerance[i], j->floor[i], j->stage[i], local ? "local" : "steps", panel_json(j, i),
+            gka_golden_whole_layer(j) ? &j->by_exact[i] : NULL, &o.good);
         if (j->through.of[i] != NULL)
             put(&o, "through", pair_json(j->by_through[i], &o.good));
         put(&all, gka_output_table[i].name, o.value);
@@ -117,24 +127,35 @@ static void put_proof(const golden_job *j, builder *o) {
     put(o, "gradient_bounds", bounds.value);
 }
 
-static json_t *oracle_json(const golden_job *j, bool *good) {
+static const char *proven_text(gka_oracle oracle) {
+    return oracle == GKA_ORACLE_CERTIFIED ? "correctly rounded, proven"
+                                          : "256 bits, rounded once; no proof";
+}
+
+json_t *gka_golden_oracle_json(gka_oracle oracle, const gka_oracle_report *report, bool *good) {
     builder o = {json_object(), true};
-    put(&o, "oracle", json_string(gka_oracle_name(j->spec->oracle)));
-    put(&o, "token_solves", json_integer(j->report.solves));
-    put(&o, "empty_states", json_integer(j->report.empty_states));
-    put(&o, "in_mpfr", json_integer(j->report.recomputed));
-    put(&o, "ties", json_integer(j->report.ties));
-    put(&o, "exact_zeros", json_integer(j->report.zeros));
-    const bool certified = j->spec->oracle == GKA_ORACLE_CERTIFIED;
-    const char *const proven =
-        certified ? "correctly rounded, proven" : "256 bits, rounded once; no proof";
-    const bool all = !certified || j->report.elements_undecided == 0;
+    put(&o, "oracle", json_string(gka_oracle_name(oracle)));
+    put(&o, "token_solves", json_integer(report->solves));
+    put(&o, "empty_states", json_integer(report->empty_states));
+    put(&o, "in_mpfr", json_integer(report->recomputed));
+    put(&o, "ties", json_integer(report->ties));
+    put(&o, "exact_zeros", json_integer(report->zeros));
     char but[80];
-    (void)snprintf(but, sizeof but, "%s but for %lld declared ties", proven,
-                   (long long)j->report.declared);
-    put(&o, "forward", json_string(j->report.declared > 0 ? but : proven));
+    (void)snprintf(but, sizeof but, "%s but for %lld declared ties", proven_text(oracle),
+                   (long long)report->declared);
+    put(&o, "forward", json_string(report->declared > 0 ? but : proven_text(oracle)));
+    *good &= o.good;
+    return o.value;
+}
+
+static json_t *oracle_json(const golden_job *j, bool *good) {
+    const gka_oracle oracle = j->spec->oracle;
+    const bool certified = oracle == GKA_ORACLE_CERTIFIED;
+    const bool all = !certified || j->report.elements_undecided == 0;
+    builder o = {NULL, true};
+    o.value = gka_golden_oracle_json(oracle, &j->report, &o.good);
     put(&o, "gradients",
-        json_string(all ? proven : "correctly rounded, proven but for the undecided"));
+        json_string(all ? proven_text(oracle) : "correctly rounded, proven but for the undecided"));
     if (certified && j->report.elements > 0)
         put_proof(j, &o);
     *good &= o.good;
@@ -323,6 +344,19 @@ void gka_golden_hash_inputs(const gka_tensor *tensors, size_t count, const golde
     for (size_t i = 0; i < count; i++) {
         hash_heading(&context, &tensors[i]);
         (void)give_data(&tensors[i], inputs, take_hash, &context, NULL);
+    }
+    end_hash(&context, text);
+}
+
+void gka_golden_hash_all(const gka_text_pair *pairs, size_t pair_count, const gka_tensor *tensors,
+                         size_t count, char text[65]) {
+    SHA2_CTX context;
+    SHA256Init(&context);
+    for (size_t i = 0; i < pair_count; i++)
+        hash_pair(&context, &pairs[i]);
+    for (size_t i = 0; i < count; i++) {
+        hash_heading(&context, &tensors[i]);
+        (void)give_data(&tensors[i], NULL, take_hash, &context, NULL);
     }
     end_hash(&context, text);
 }

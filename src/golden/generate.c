@@ -1,5 +1,6 @@
 /* generate.c - a golden from a spec or from a user's own inputs (gka/golden.h, section 1).
  */
+#include "golden/served.h"
 #include "golden/spec.h"
 #include "golden/way.h"
 
@@ -410,6 +411,14 @@ static gka_status check_emulation(const golden_job *j, gka_error *error) {
 
 gka_status gka_golden_generate(const gka_golden_spec *spec, const gka_file *inputs,
                                const char *path, const gka_progress *progress, gka_error *error) {
+    if (spec->serving)
+        return gka_golden_generate_served(spec, inputs, path, progress, error);
+    if (spec->prefill >= 0 || spec->h_type != GKA_STATE_FP32 || spec->u_type != GKA_STATE_FP32)
+        return gka_fail(error, GKA_BAD_ARGUMENT,
+                        "%s: a golden of a server (serving) was expected with it",
+                        spec->prefill >= 0                ? "prefill"
+                        : spec->h_type != GKA_STATE_FP32 ? "h-type"
+                                                          : "u-type");
     return gka_golden_generate_within(spec, inputs, &gka_golden_limits_default, path, progress,
                                       error);
 }

@@ -26,9 +26,10 @@ gka_status gka_golden_errors(const gka_problem *problem, unsigned wanted,
 golden_error gka_golden_error_of(const gka_problem *problem, int output, const double *out,
                                  const double *steps, const double *local);
 
-/* *row: the number of the first row that has it; may be NULL. */
-double gka_golden_row_error(const gka_problem *problem, int output, const double *out,
-                            const double *ref, int64_t *row);
+/* ... of `rows` rows of n numbers, divided by `scale` (gka_golden_scale) for the sums. *worst: the
+ * number of the first row that has the row error; may be NULL. */
+golden_error gka_golden_error_in(int64_t rows, int64_t n, const double *out, const double *ref,
+                                 double scale, int64_t *worst);
 
 /* What gka_golden_errors adds up (error.c), for rows that are not in memory at once. */
 typedef struct golden_sums {
@@ -85,6 +86,10 @@ void gka_golden_digest_text(const unsigned char digest[32], char text[65]);
  * their pages are let go of. */
 void gka_golden_hash_inputs(const gka_tensor *tensors, size_t count, const golden_inputs *inputs,
                             char text[65]);
+
+/* SHA-256 of everything in a golden in the making, whose pairs do not have sha256 yet, in hex. */
+void gka_golden_hash_all(const gka_text_pair *pairs, size_t pair_count, const gka_tensor *tensors,
+                         size_t count, char text[65]);
 
 /* SHA-256 of everything in a golden but metadata sha256 (gka/golden.h, section 1), in hex. */
 void gka_golden_hash(const gka_file *file, char text[65]);

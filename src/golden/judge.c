@@ -1,4 +1,5 @@
 /* judge.c - a candidate's tensors judged by a golden (gka/golden.h, section 2). */
+#include "golden/served.h"
 #include "golden/stage.h"
 
 #include "gka/format.h"
@@ -18,21 +19,21 @@ typedef struct job {
 
 /* ---- tensors --------------------------------------------------------------------------------- */
 
-static const char *their_name(const job *j, const char *name) {
-    for (size_t i = 0; i < j->options->map_count; i++)
-        if (strcmp(j->options->ours[i], name) == 0)
-            return j->options->theirs[i];
+const char *gka_golden_their_name(const gka_golden_options *options, const char *name) {
+    for (size_t i = 0; i < options->map_count; i++)
+        if (strcmp(options->ours[i], name) == 0)
+            return options->theirs[i];
     return name;
 }
 
 /* NULL: there is none. Fails where it is there and cannot be read. */
 static gka_status find_theirs(const job *j, const char *name, const gka_tensor **tensor,
                               gka_error *error) {
-    *tensor = gka_file_find(j->candidate, their_name(j, name));
-    return gka_file_readable(j->candidate, their_name(j, name), error);
+    *tensor = gka_file_find(j->candidate, gka_golden_their_name(j->options, name));
+    return gka_file_readable(j->candidate, gka_golden_their_name(j->options, name), error);
 }
 
-static bool is_required(const gka_golden_options *options, const char *name) {
+bool gka_golden_required(const gka_golden_options *options, const char *name) {
     bool required = options->all_required;
     for (size_t i = 0; i < options->required_count; i++)
         required |= strcmp(options->required[i], name) == 0;
@@ -53,7 +54,7 @@ static gka_status load_all(job *j, gka_error *error) {
         const golden_error *const allowed =
             j->options->by_exact ? &j->golden.by_exact[i] : &j->golden.tolerance[i];
         *row = (gka_golden_row){.name = gka_output_table[i].name,
-                                .required = is_required(j->options, gka_output_table[i].name),
+                                .required = gka_golden_required(j->options, gka_output_table[i].name),
                                 .through = NAN,
                                 .tolerance = allowed->rel,
                                 .row_tolerance = allowed->row};
@@ -160,19 +161,18 @@ static void meet_symmetric(job *j) {
 /* ---- one tensor ---------------------------------------------------------------------------- */
 
 /* The candidate's encodings in the golden's layout, as a tensor. */
-static gka_status as_tensor(const job *j, int output, gka_dtype dtype, unsigned char **bytes,
+static gka_status as_tensor(const golden_subject *o, gka_dtype dtype, unsigned char **bytes,
                             gka_tensor *tensor, gka_error *error) {
     const gka_format *const format = gka_format_of_dtype(dtype);
-    const int64_t count = gka_output_count(&j->verdict->problem, output);
     const size_t size = gka_dtype_size(dtype);
-    *bytes = gka_alloc((size_t)count, size);
+    *bytes = gka_alloc((size_t)o->count, size);
     if (*bytes == NULL)
-        return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory judging '%s'",
-                        gka_output_table[output].name);
-    for (int64_t i = 0; i < count; i++)
-        gka_store_le(*bytes + (size_t)i * size, size, gka_encode(format, j->out.of[output][i]));
-    *tensor = (gka_tensor){.name = gka_output_table[output].name, .dtype = dtype, .data = *bytes};
-    tensor->rank = gka_output_shape(&j->verdict->problem, output, tensor->shape);
+        return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory judging '%s'", o->name);
+    for (int64_t i = 0; i < o->count; i++)
+        gka_store_le(*bytes + (size_t)i * size, size, gka_encode(format, o->out[i]));
+    *tensor =
+        (gka_tensor){.name = o->name, .dtype = dtype, .rank = o->rank, .data = *bytes};
+    memcpy(tensor->shape, o->shape, sizeof tensor->shape);
     return GKA_OK;
 }
 
@@ -245,35 +245,43 @@ static void other_words(gka_golden_row *row, gka_dtype dtype, int64_t n, const d
     row->fla_passes = most <= 1e-6 || row->fla_ratio < .005;
 }
 
-static void find_row_error(const gka_problem *problem, int output, const double *out,
-                           const double *ref, gka_golden_row *row) {
-    int64_t shape[GKA_MAX_RANK], number = 0;
-    row->row_rank = gka_output_shape(problem, output, shape) - gka_output_table[output].row_rank;
-    row->row_error = gka_golden_row_error(problem, output, out, ref, &number);
+/* rel and row error of the subject against ref. */
+static golden_error error_of(const golden_subject *o, const double *out, const double *ref,
+                             int64_t *worst) {
+    int64_t n = 1;
+    for (int i = o->rank - o->row_rank; i < o->rank; i++)
+        n *= o->shape[i];
+    return gka_golden_error_in(n > 0 ? o->count / n : 0, n, out, ref,
+                               gka_golden_scale(gka_golden_most(o->count, ref, 0)), worst);
+}
+
+static void find_row_error(const golden_subject *o, const double *ref, gka_golden_row *row) {
+    int64_t number = 0;
+    row->row_rank = o->rank - o->row_rank;
+    row->row_error = error_of(o, o->out, ref, &number).row;
     for (int a = row->row_rank - 1; a >= 0; a--) {
-        row->row_at[a] = shape[a] > 0 ? number % shape[a] : 0;
-        number /= shape[a] > 0 ? shape[a] : 1;
+        row->row_at[a] = o->shape[a] > 0 ? number % o->shape[a] : 0;
+        number /= o->shape[a] > 0 ? o->shape[a] : 1;
     }
 }
 
 /* What the rule of tolerances (gka/golden.h) gives for the type in which the candidate stores the
  * output, where that is narrower than the golden's: the floor is what the reference rounded to it
  * comes to. */
-static gka_status know_stored_type(const job *j, int output, gka_golden_row *row, const double *ref,
+static gka_status know_stored_type(const golden_subject *o, gka_golden_row *row, const double *ref,
                                    gka_error *error) {
-    const gka_problem *const problem = &j->verdict->problem;
     const gka_format *const theirs = gka_format_of_dtype(row->tensor->dtype);
-    const gka_format *const ours = gka_format_of_dtype(gka_output_dtype(problem, output));
+    const gka_format *const ours = gka_format_of_dtype(o->dtype);
     if (isnan(row->tolerance) || gka_format_unit_roundoff(theirs) <= gka_format_unit_roundoff(ours))
         return GKA_OK;
-    const size_t count = (size_t)gka_output_count(problem, output);
-    if (!(gka_golden_most((int64_t)count, ref, 0) > 0)) /* zero is zero in every type */
+    const size_t count = (size_t)o->count;
+    if (!(gka_golden_most(o->count, ref, 0) > 0)) /* zero is zero in every type */
         return GKA_OK;
     double *const rounded = gka_alloc(count, sizeof *rounded);
     if (rounded == NULL)
         return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory judging '%s'", row->name);
     gka_round_array(theirs, GKA_NEAREST_EVEN, 0, 0, count, ref, rounded);
-    const golden_error floor = gka_golden_error_of(problem, output, rounded, ref, NULL);
+    const golden_error floor = error_of(o, rounded, ref, NULL);
     const golden_error allowed = gka_golden_tolerance_at_least(
         (golden_error){row->tolerance, row->row_tolerance},
         gka_golden_tolerance_of(floor, (golden_error){0, 0}, gka_format_unit_roundoff(theirs)));
@@ -289,28 +297,25 @@ static bool is_near(double error, double row_error, golden_error allowed) {
 
 /* Whether the file's bytes, read in the other of the layouts [B,T,H,..] and [B,H,T,..], are near
  * enough to ref: a view was stored without its strides, or its axes have the wrong names. */
-static gka_status try_turned(const job *j, int output, const double *out, const double *ref,
-                             gka_golden_row *row, gka_error *error) {
-    const gka_problem *const problem = &j->verdict->problem;
-    int64_t shape[GKA_MAX_RANK];
-    const int rank = gka_output_shape(problem, output, shape);
-    if (!gka_judge_has_tokens(output) || shape[1] < 2 || shape[2] < 2)
+static gka_status try_turned(const gka_golden_options *options, const golden_subject *o,
+                             const double *ref, gka_golden_row *row, gka_error *error) {
+    const int64_t *const shape = o->shape;
+    if (!o->has_tokens || shape[1] < 2 || shape[2] < 2)
         return GKA_OK;
-    const int64_t count = gka_output_count(problem, output), each = rank > 3 ? shape[3] : 1;
-    const int64_t T = shape[1], H = shape[2];
-    double *const other = gka_alloc((size_t)count, sizeof *other);
+    const int64_t each = o->rank > 3 ? shape[3] : 1, T = shape[1], H = shape[2];
+    double *const other = gka_alloc((size_t)o->count, sizeof *other);
     if (other == NULL)
         return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory judging '%s'", row->name);
-    for (int64_t i = 0; i < count; i++) {
+    for (int64_t i = 0; i < o->count; i++) {
         /* Element i of the file is out[i] if its rows are [B,T,H], out[turned] if [B,H,T]. */
         const int64_t r = i / each, b = r / (H * T), h = r / T % H, t = r % T;
         const int64_t turned = ((b * T + t) * H + h) * each + i % each;
-        if (j->options->heads_first)
-            other[i] = out[turned];
+        if (options->heads_first)
+            other[i] = o->out[turned];
         else
-            other[turned] = out[i];
+            other[turned] = o->out[i];
     }
-    const golden_error e = gka_golden_error_of(problem, output, other, ref, NULL);
+    const golden_error e = error_of(o, other, ref, NULL);
     row->turned = is_near(e.rel, e.row, (golden_error){row->tolerance, row->row_tolerance});
     gka_free(other);
     return GKA_OK;
@@ -318,17 +323,17 @@ static gka_status try_turned(const job *j, int output, const double *out, const 
 
 /* The derivative of the steps in place of the implicit gradient, where it is asked for or, by
  * AUTO, where it alone would pass; else whether it would. good: what the implicit one comes to. */
-static bool try_through(const job *j, int output, const gka_tensor *tensor, const double *out,
-                        gka_golden_row *row, bool good) {
-    const double *const through = j->golden.through.of[output];
-    const gka_gradient_kind kind = j->options->gradients;
-    if (through == NULL || j->options->by_exact || j->options->given != 0)
+static bool try_through(const gka_golden_options *options, const golden_subject *o,
+                        const gka_tensor *tensor, gka_golden_row *row, bool good) {
+    const double *const through = o->through;
+    const gka_gradient_kind kind = options->gradients;
+    if (through == NULL || options->by_exact || options->given != 0)
         return good;
     gka_comparison c;
-    gka_compare(tensor, through, gka_output_table[output].row_rank, &c);
+    gka_compare(tensor, through, o->row_rank, &c);
     gka_golden_row by = *row;
-    const golden_error allowed = j->golden.by_through[output];
-    find_row_error(&j->verdict->problem, output, out, through, &by);
+    const golden_error allowed = o->by_through;
+    find_row_error(o, through, &by);
     const bool passes = is_near(c.rel_err, by.row_error, allowed) && c.non_finite == 0;
     row->through = c.rel_err;
     row->by_through =
@@ -350,8 +355,7 @@ static bool try_through(const job *j, int output, const gka_tensor *tensor, cons
 }
 
 /* What the figures of a row come to, and the sums. */
-static void decide(job *j, gka_golden_row *row, bool good) {
-    gka_golden_verdict *const v = j->verdict;
+static void decide(gka_golden_verdict *v, gka_golden_row *row, bool good) {
     const bool known = !isnan(row->tolerance) && row->lacking == NULL;
     if (good || known || row->non_finite > 0 || (row->required && row->lacking != NULL)) {
         row->judged.ok = good ? GKA_PASS : GKA_FAIL;
@@ -362,34 +366,23 @@ static void decide(job *j, gka_golden_row *row, bool good) {
     }
 }
 
-static gka_status judge(job *j, int output, gka_golden_row *row, gka_error *error) {
+gka_status gka_golden_judge_row(const gka_golden_options *options, const golden_subject *o,
+                                gka_golden_verdict *verdict, gka_golden_row *row,
+                                gka_error *error) {
+    const double *const ref = options->by_exact ? o->exact : o->steps, *const local = o->local;
     gka_tensor tensor;
     unsigned char *bytes;
-    gka_status status = know_stored_type(
-        j, output, row,
-        j->options->by_exact ? j->golden.exact.of[output] : j->golden.steps.of[output], error);
+    gka_status status = know_stored_type(o, row, ref, error);
     if (status == GKA_OK)
-        status = as_tensor(j, output, row->tensor->dtype, &bytes, &tensor, error);
+        status = as_tensor(o, row->tensor->dtype, &bytes, &tensor, error);
     if (status != GKA_OK)
         return status;
-    const gka_output *const o = &gka_output_table[output];
-    const int64_t n = gka_output_count(&j->verdict->problem, output);
-    const double *const out = j->out.of[output], *const local = j->local.of[output],
-                        *const steps = j->golden.steps.of[output],
-                        *const exact = j->golden.exact.of[output],
-                        *const ref = j->options->by_exact ? exact : steps;
-    for (int u = 0; u < GKA_OUTPUTS && local == NULL && !j->golden.stage; u++) {
-        /* Where x alone is given, what wants p too has nothing to be judged by. */
-        const bool given = j->options->given != 0 ? u <= GKA_OUT_FRO : j->out.of[u] != NULL;
-        if (o->upstream >> u & 1 && !given)
-            row->lacking = gka_output_table[u].name;
-    }
     gka_comparison c;
-    gka_compare(&tensor, exact, o->row_rank, &c);
+    gka_compare(&tensor, o->exact, o->row_rank, &c);
     row->total = c.rel_err;
-    gka_compare(&tensor, steps, o->row_rank, &row->judged);
+    gka_compare(&tensor, o->steps, o->row_rank, &row->judged);
     row->steps = row->judged.rel_err;
-    if (j->options->by_exact)
+    if (options->by_exact)
         row->judged = c;
     row->non_finite = row->judged.non_finite;
     const double whole = row->judged.rel_err;
@@ -397,22 +390,46 @@ static gka_status judge(job *j, int output, gka_golden_row *row, gka_error *erro
     if (local != NULL) {
         gka_compare(&tensor, local, o->row_rank, &c);
         row->own = c.rel_err;
-        row->inherited = gka_rel_err(n, local, ref);
-        row->local = j->options->given != 0 || row->own < whole || isnan(whole);
+        row->inherited = gka_rel_err(o->count, local, ref);
+        row->local = options->given != 0 || row->own < whole || isnan(whole);
         if (row->local)
             row->judged = c;
     }
-    find_row_error(&j->verdict->problem, output, out, row->local ? local : ref, row);
+    find_row_error(o, row->local ? local : ref, row);
     const golden_error allowed = {row->tolerance, row->row_tolerance};
     const bool good = is_near(row->judged.rel_err, row->row_error, allowed) && row->non_finite == 0;
-    decide(j, row, try_through(j, output, &tensor, out, row, good));
-    const double *const by = row->by_through ? j->golden.through.of[output]
-                             : row->local    ? local
-                                             : ref;
-    look_at_elements(row, &tensor, n, out, by);
-    other_words(row, tensor.dtype, n, out, ref, whole);
+    decide(verdict, row, try_through(options, o, &tensor, row, good));
+    look_at_elements(row, &tensor, o->count, o->out,
+                     row->by_through ? o->through
+                     : row->local    ? local
+                                     : ref);
+    other_words(row, tensor.dtype, o->count, o->out, ref, whole);
     gka_free(bytes);
-    return row->judged.ok == GKA_FAIL ? try_turned(j, output, out, ref, row, error) : GKA_OK;
+    return row->judged.ok == GKA_FAIL ? try_turned(options, o, ref, row, error) : GKA_OK;
+}
+
+static gka_status judge(job *j, int output, gka_golden_row *row, gka_error *error) {
+    const gka_problem *const problem = &j->verdict->problem;
+    const gka_output *const table = &gka_output_table[output];
+    golden_subject o = {.name = table->name,
+                        .row_rank = table->row_rank,
+                        .count = gka_output_count(problem, output),
+                        .dtype = gka_output_dtype(problem, output),
+                        .has_tokens = gka_judge_has_tokens(output),
+                        .out = j->out.of[output],
+                        .steps = j->golden.steps.of[output],
+                        .exact = j->golden.exact.of[output],
+                        .through = j->golden.through.of[output],
+                        .local = j->local.of[output],
+                        .by_through = j->golden.by_through[output]};
+    o.rank = gka_output_shape(problem, output, o.shape);
+    for (int u = 0; u < GKA_OUTPUTS && o.local == NULL && !j->golden.stage; u++) {
+        /* Where x alone is given, what wants p too has nothing to be judged by. */
+        const bool given = j->options->given != 0 ? u <= GKA_OUT_FRO : j->out.of[u] != NULL;
+        if (table->upstream >> u & 1 && !given)
+            row->lacking = gka_output_table[u].name;
+    }
+    return gka_golden_judge_row(j->options, &o, j->verdict, row, error);
 }
 
 /* ---- all ----------------------------------------------------------------------------------- */
@@ -424,6 +441,8 @@ gka_status gka_golden_judge(const gka_file *candidate, const gka_file *golden,
     static const gka_golden_options none = {0};
     job j = {
         .candidate = candidate, .options = options == NULL ? &none : options, .verdict = verdict};
+    if (gka_golden_is_served(golden))
+        return gka_golden_judge_served(candidate, golden, j.options, verdict, error);
     gka_status status = gka_golden_read(golden, &j.golden, error);
     verdict->problem = j.golden.problem;
     if (status == GKA_OK)

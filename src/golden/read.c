@@ -1,5 +1,6 @@
 /* read.c - a golden's problem, references and tolerances. */
-#include "golden/stage.h"
+#include "golden/served.h"
+#include "golden/spec.h"
 
 #include "gka/format.h"
 #include "io/bytes.h"
@@ -44,7 +45,7 @@ static gka_status check_format(const gka_file *golden, gka_error *error) {
 }
 
 /* {value, row}; null or absent: NaN. */
-static golden_error pair_of(const json_t *object) {
+golden_error gka_golden_tolerance_read(const json_t *object) {
     const json_t *const value = json_object_get(object, "value"), *const row = json_object_get(
                                                                       object, "row");
     return (golden_error){json_is_number(value) ? json_number_value(value) : NAN,
@@ -64,10 +65,10 @@ static gka_status read_tolerances(golden_reference *r, gka_error *error) {
         status = not_golden(r->file, "'tolerances' is no JSON object", error);
     for (int i = 0; i < GKA_OUTPUTS && status == GKA_OK; i++) {
         const json_t *const one = json_object_get(root, gka_output_table[i].name);
-        r->tolerance[i] = pair_of(one);
+        r->tolerance[i] = gka_golden_tolerance_read(one);
         const json_t *const exact = json_object_get(one, "exact");
-        r->by_exact[i] = exact != NULL ? pair_of(exact) : r->tolerance[i];
-        r->by_through[i] = pair_of(json_object_get(one, "through"));
+        r->by_exact[i] = exact != NULL ? gka_golden_tolerance_read(exact) : r->tolerance[i];
+        r->by_through[i] = gka_golden_tolerance_read(json_object_get(one, "through"));
         const char *const kernels = json_string_value(json_object_get(one, "panel_kernels"));
         r->panel[i] = kernels == NULL ? NULL : gka_panel_find(kernels);
         r->wanted |= (one != NULL ? 1u : 0u) << i;
@@ -108,6 +109,11 @@ gka_status gka_golden_read(const gka_file *file, golden_reference *reference, gk
     const char *const stage = gka_file_metadata(file, "stage");
     reference->stage = stage != NULL && strcmp(stage, gka_golden_stage_name(GKA_STAGE_ALL)) != 0;
     gka_status status = gka_golden_check(file, error);
+    if (status == GKA_OK && gka_golden_is_served(file))
+        status = gka_fail(error, GKA_UNSUPPORTED,
+                          "%s: a golden of a server, which is judged by (gka judge) and shown (gka "
+                          "show) alone; one of the layer was expected",
+                          gka_file_path(file));
     if (status == GKA_OK)
         status = read_tolerances(reference, error);
     if (status == GKA_OK)

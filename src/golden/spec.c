@@ -37,6 +37,8 @@ static const word given_words[] = {{"x", GKA_GIVEN_X},
                                    {"h_chunk", GKA_GIVEN_H_CHUNK},
                                    {NULL, 0}};
 static const word emulate_words[] = {{"none", 0}, {"h100", 1}, {NULL, 0}};
+static const word state_words[] = {
+    {"fp32", GKA_STATE_FP32}, {"bf16", GKA_STATE_BF16}, {"fp16", GKA_STATE_FP16}, {NULL, 0}};
 static const word flag_words[] = {{"false", 0}, {"true", 1}, {NULL, 0}};
 
 typedef struct key {
@@ -78,6 +80,10 @@ static const key keys[] = {
     {"oracle", WORD, AT(oracle), oracle_words, 0, 0},
     {"stage", WORD, AT(stage), stage_words, 0, 0},
     {"given", GIVEN, AT(given), given_words, 0, 0},
+    {"serving", FLAG, AT(serving), flag_words, 0, 0},
+    {"prefill", EXTENT, AT(prefill), NULL, 0, LARGEST},
+    {"h-type", WORD, AT(h_type), state_words, 0, 0},
+    {"u-type", WORD, AT(u_type), state_words, 0, 0},
 };
 
 enum { KEYS = sizeof keys / sizeof *keys };
@@ -101,6 +107,7 @@ void gka_golden_spec_start(gka_golden_spec *spec) {
                               .forward = true,
                               .states = true,
                               .backward = true,
+                              .prefill = -1,
                               .oracle = GKA_ORACLE_CERTIFIED};
 }
 
@@ -440,8 +447,9 @@ static json_t *golden_spec_json(const gka_golden_spec *spec, bool own_inputs, bo
     resolved.generator = gka_golden_generator(spec);
     resolved.given = gka_golden_stage_given(spec->stage, spec->given);
     json_t *const object = json_object();
-    for (int i = 0; i < KEYS; i++)
-        if (!own_inputs || keys[i].kind == OUTPUTS || keys[i].offset >= AT(emulate))
+    for (int i = 0; i < KEYS; i++) /* those of a server: in its own goldens alone */
+        if ((!own_inputs || keys[i].kind == OUTPUTS || keys[i].offset >= AT(emulate)) &&
+            (spec->serving || keys[i].offset < AT(serving)))
             *good &= json_object_set_new(object, keys[i].name, json_of(&keys[i], &resolved)) == 0;
     return object;
 }

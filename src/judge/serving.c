@@ -4,13 +4,13 @@
  * run of the oracle, the states between prefill and decode from a second one of the first tokens.
  */
 #include "judge/outputs.h"
+#include "judge/served.h"
 
 #include "gka/format.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
-
-enum { PREFILL_O, PREFILL_H, PREFILL_U, DECODE_O, DECODE_H, DECODE_U, SERVED };
 
 const char *const gka_serving_names[] = {"prefill.o", "prefill.h", "prefill.u", "decode.o",
                                          "decode.h",  "decode.u",  NULL};
@@ -22,12 +22,14 @@ bool gka_file_is_served(const gka_file *file) {
     return some;
 }
 
+enum { CUTS = 64 };
+
 typedef struct serving_job {
     const gka_file *file;
     const gka_verify_options *options;
     gka_verification *v;
-    gka_problem exact; /* folded */
     gka_serving how;
+    int64_t cuts[CUTS]; /* how.cut */
     int outputs[SERVED]; /* of each row */
     double *exact_of[SERVED], *emulated_of[SERVED];
 } serving_job;
@@ -80,8 +82,8 @@ static gka_status read_prefill(serving_job *j, const gka_file *source, gka_error
     const int64_t T = j->v->problem.T;
     bool prefilled = false, decoded = false;
     for (size_t i = 0; i < j->v->row_count; i++) {
-        prefilled = prefilled || j->outputs[i] < DECODE_O;
-        decoded = decoded || j->outputs[i] >= DECODE_O;
+        prefilled = prefilled || j->outputs[i] < SERVED_DECODE_O;
+        decoded = decoded || j->outputs[i] >= SERVED_DECODE_O;
     }
     if (text == NULL && prefilled && decoded)
         return gka_fail(error, GKA_BAD_FILE,
@@ -103,14 +105,42 @@ static gka_status read_prefill(serving_job *j, const gka_file *source, gka_error
     return GKA_OK;
 }
 
-static int shape_of(const serving_job *j, int output, int64_t shape[4]) {
-    const gka_problem *const p = &j->v->problem;
-    const bool o = output == PREFILL_O || output == DECODE_O;
+bool gka_served_cuts(const char *text, int room, int64_t *cut, gka_serving *how) {
+    how->cut = cut;
+    for (const char *at = text;; at++) {
+        char *end;
+        const long long token = strtoll(at, &end, 10), before = how->cuts > 0 ? cut[how->cuts - 1] : 0;
+        if (end == at || (*end != ',' && *end != '\0') || how->cuts == room || token <= before ||
+            token >= how->prefill)
+            return false;
+        cut[how->cuts++] = token;
+        if (*end == '\0')
+            return true;
+        at = end;
+    }
+}
+
+static gka_status read_cuts(serving_job *j, const gka_file *source, gka_error *error) {
+    const char *text = gka_file_metadata(j->file, "cuts");
+    text = text != NULL ? text : gka_file_metadata(source, "cuts");
+    const bool packed = j->v->problem.cu_seqlens != NULL;
+    if (text == NULL || (!packed && gka_served_cuts(text, CUTS, j->cuts, &j->how)))
+        return GKA_OK;
+    return gka_fail(error, GKA_BAD_FILE,
+                    "%s: metadata 'cuts' is %.40s: at most %d increasing tokens between 0 and "
+                    "prefill = %lld were expected%s",
+                    gka_file_path(j->file), text, CUTS, (long long)j->how.prefill,
+                    packed ? ", and no packed sequences" : "");
+}
+
+int gka_served_shape(const gka_problem *problem, int64_t prefill, int output, int64_t shape[4]) {
+    const gka_problem *const p = problem;
+    const bool o = output == SERVED_PREFILL_O || output == SERVED_DECODE_O;
     shape[0] = o ? p->B : p->N;
-    shape[1] = !o ? p->H : output == PREFILL_O ? j->how.prefill : p->T - j->how.prefill;
+    shape[1] = !o ? p->H : output == SERVED_PREFILL_O ? prefill : p->T - prefill;
     shape[2] = o ? p->H : p->D;
-    shape[3] = output == PREFILL_H || output == DECODE_H ? p->D : p->V;
-    return 4;
+    shape[3] = output == SERVED_PREFILL_H || output == SERVED_DECODE_H ? p->D : p->V;
+    return o ? 1 : 2;
 }
 
 static gka_status state_type(const serving_job *j, const char *name, gka_state_type *type,
@@ -134,7 +164,8 @@ static gka_status check_tensors(serving_job *j, gka_error *error) {
         const gka_tensor *const tensor = j->v->rows[i].tensor;
         const int output = j->outputs[i];
         int64_t shape[4];
-        bool same = tensor->rank == shape_of(j, output, shape);
+        (void)gka_served_shape(&j->v->problem, j->how.prefill, output, shape);
+        bool same = tensor->rank == 4;
         for (int a = 0; same && a < 4; a++)
             same = tensor->shape[a] == shape[a];
         if (gka_format_of_dtype(tensor->dtype) == NULL)
@@ -180,8 +211,41 @@ static void cut_tokens(const gka_problem *p, const double *o, int64_t from, int6
                (size_t)(to - from) * row * sizeof *o);
 }
 
-static gka_status run_oracle(serving_job *j, const gka_problem *problem, gka_outputs *out,
+gka_status gka_served_layer(const gka_problem *problem, int64_t prefill, double *const of[SERVED],
+                            gka_served_run *run, void *context, gka_error *error) {
+    const gka_problem *const p = problem;
+    gka_problem folded = {0};
+    gka_outputs whole = {.h_final = of[SERVED_DECODE_H], .u_final = of[SERVED_DECODE_U]},
+                first = {.h_final = of[SERVED_PREFILL_H], .u_final = of[SERVED_PREFILL_U]};
+    gka_status status = gka_problem_fold(p, GKA_F64, &folded, error);
+    if (status == GKA_OK && (first.h_final != NULL || first.u_final != NULL)) {
+        gka_problem piece = folded;
+        if (prefill < p->T) { /* which packed sequences are not */
+            piece = gka_problem_tokens(&folded, 0, prefill);
+            piece.h0 = folded.h0;
+            piece.u0 = folded.u0;
+        }
+        status = run(context, &piece, &first, error);
+    }
+    if (status == GKA_OK && (of[SERVED_PREFILL_O] != NULL || of[SERVED_DECODE_O] != NULL)) {
+        whole.o = gka_alloc((size_t)(p->B * p->T * p->H * p->V), sizeof(double));
+        if (whole.o == NULL)
+            status = gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory: o of a server");
+    }
+    if (status == GKA_OK && (whole.o != NULL || whole.h_final != NULL || whole.u_final != NULL))
+        status = run(context, &folded, &whole, error);
+    if (status == GKA_OK && whole.o != NULL) {
+        cut_tokens(p, whole.o, 0, prefill, of[SERVED_PREFILL_O]);
+        cut_tokens(p, whole.o, prefill, p->T, of[SERVED_DECODE_O]);
+    }
+    gka_free(whole.o);
+    gka_problem_free(&folded);
+    return status;
+}
+
+static gka_status run_oracle(void *context, const gka_problem *problem, gka_outputs *out,
                              gka_error *error) {
+    serving_job *const j = context;
     const gka_oracle_options options = {
         .oracle = j->options->oracle, .progress = j->options->progress, .leave_undecided = true};
     gka_error why = {0};
@@ -192,31 +256,15 @@ static gka_status run_oracle(serving_job *j, const gka_problem *problem, gka_out
                                        why.text[0] != '\0' ? why.text : gka_status_text(status));
 }
 
-static gka_status compute(serving_job *j, gka_error *error) {
-    const gka_problem *const p = &j->v->problem;
-    const int64_t P = j->how.prefill;
-    gka_outputs whole = {.h_final = j->exact_of[DECODE_H], .u_final = j->exact_of[DECODE_U]},
-                first = {.h_final = j->exact_of[PREFILL_H], .u_final = j->exact_of[PREFILL_U]};
-    gka_status status = gka_problem_fold(p, GKA_F64, &j->exact, error);
-    if (status == GKA_OK && (first.h_final != NULL || first.u_final != NULL)) {
-        gka_problem piece = j->exact;
-        if (P < p->T) { /* which packed sequences are not */
-            piece = gka_problem_tokens(&j->exact, 0, P);
-            piece.h0 = j->exact.h0;
-            piece.u0 = j->exact.u0;
-        }
-        status = run_oracle(j, &piece, &first, error);
-    }
-    if (status == GKA_OK && (j->exact_of[PREFILL_O] != NULL || j->exact_of[DECODE_O] != NULL))
-        status = take(j, &whole.o, p->B * p->T * p->H * p->V, error);
-    if (status == GKA_OK && (whole.o != NULL || whole.h_final != NULL || whole.u_final != NULL))
-        status = run_oracle(j, &j->exact, &whole, error);
-    if (status == GKA_OK && whole.o != NULL) {
-        cut_tokens(p, whole.o, 0, P, j->exact_of[PREFILL_O]);
-        cut_tokens(p, whole.o, P, p->T, j->exact_of[DECODE_O]);
-    }
-    gka_free(whole.o);
-    return status;
+gka_status gka_served_emulate(const gka_problem *problem, const gka_profile *profile,
+                              const gka_serving *how, double *const of[SERVED], gka_error *error) {
+    const gka_served out = {.prefill_o = of[SERVED_PREFILL_O],
+                            .prefill_h = of[SERVED_PREFILL_H],
+                            .prefill_u = of[SERVED_PREFILL_U],
+                            .decode_o = of[SERVED_DECODE_O],
+                            .decode_h = of[SERVED_DECODE_H],
+                            .decode_u = of[SERVED_DECODE_U]};
+    return gka_chunk_serve(problem, profile, how, &out, error);
 }
 
 static gka_status emulate(serving_job *j, gka_error *error) {
@@ -227,22 +275,16 @@ static gka_status emulate(serving_job *j, gka_error *error) {
         return gka_fail(error, GKA_UNSUPPORTED,
                         "%s: outputs of a server: the kernel h100/serving was expected, not %s",
                         gka_file_path(j->file), kernel->name);
-    const gka_served out = {
-        .prefill_o = j->emulated_of[PREFILL_O],
-        .prefill_h = j->emulated_of[PREFILL_H],
-        .prefill_u = j->emulated_of[PREFILL_U],
-        .decode_o = j->emulated_of[DECODE_O],
-        .decode_h = j->emulated_of[DECODE_H],
-        .decode_u = j->emulated_of[DECODE_U],
-    };
-    return gka_chunk_serve(&j->v->problem, &kernel->profile, &j->how, &out, error);
+    return gka_served_emulate(&j->v->problem, &kernel->profile, &j->how, j->emulated_of, error);
 }
 
 static void compare(serving_job *j) {
     for (size_t i = 0; i < j->v->row_count; i++) {
         gka_verdict_row *const row = &j->v->rows[i];
         const int output = j->outputs[i];
-        const int row_rank = output == PREFILL_O || output == DECODE_O ? 1 : 2;
+        int64_t shape[4];
+        const int row_rank =
+            gka_served_shape(&j->v->problem, j->how.prefill, output, shape);
         gka_compare(row->tensor, j->exact_of[output], row_rank, &row->comparison);
         row->comparison.ok = gka_judge_verdict(j->options, row->tensor->name, &row->comparison);
         if (j->options->emulate == NULL)
@@ -266,16 +308,18 @@ gka_status gka_judge_served(const gka_file *file, const gka_verify_options *opti
     if (status == GKA_OK)
         status = read_prefill(&j, source, error);
     if (status == GKA_OK)
+        status = read_cuts(&j, source, error);
+    if (status == GKA_OK)
         status = check_tensors(&j, error);
     if (status == GKA_OK)
         status = allocate(&j, error);
     if (status == GKA_OK)
-        status = compute(&j, error);
+        status = gka_served_layer(&verification->problem, j.how.prefill, j.exact_of, run_oracle, &j,
+                                  error);
     if (status == GKA_OK)
         status = emulate(&j, error);
     if (status == GKA_OK)
         compare(&j);
-    gka_problem_free(&j.exact);
     for (int i = 0; i < SERVED; i++) {
         gka_free(j.exact_of[i]);
         gka_free(j.emulated_of[i]);
