@@ -1,7 +1,8 @@
 """The Python package: `pip install` of the repository into a venv of its own, pytest of tests/python/package, mypy.
 
-usage: package.py GKA    (GKA: the program, which is not used: the package has its own). Exit status 77: PyPI cannot be reached,
-or this Python has no venv. PyTorch is used where this Python has it (it is too large to be fetched for a test).
+usage: package.py GKA [source]    GKA: the program; the extension is linked with the library of its build folder. With `source`
+everything is built, as `pip install .` does it. Exit status 77: PyPI cannot be reached, or this Python has no venv. PyTorch is
+used where this Python has it (it is too large to be fetched for a test).
 """
 import importlib.util
 import os
@@ -17,7 +18,8 @@ def say(*words):
     print("package:", *words, flush=True)
 
 
-def main(folder):
+def main(built, folder):
+    """built: the build folder whose library is taken; None: it is built here."""
     os.makedirs(folder, exist_ok=True)
     venv, build = os.path.join(folder, "venv"), os.path.join(folder, "build")
     python = os.path.join(venv, "bin", "python")
@@ -32,8 +34,11 @@ def main(folder):
         say("skipped: PyPI cannot be reached, or lacks one of", *TOOLS)
         return 77
     say("building")
+    settings = [f"build-dir={build}"]
+    if built is not None:
+        settings += [f"cmake.define.GKA_BUILT={built}", "build.targets=gka_python"]
     if run(python, "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", "--force-reinstall",
-           f"--config-settings=build-dir={build}", SOURCE):
+           *("--config-settings=" + setting for setting in settings), SOURCE):
         return 1
     tests = os.path.join(HERE, "package")
     failed = run(python, "-B", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--durations=5", tests, cwd=folder)
@@ -47,4 +52,6 @@ def main(folder):
 
 
 if __name__ == "__main__":
-    sys.exit(main(os.path.join(os.getcwd(), "package.folder")))
+    whole = sys.argv[2:] == ["source"]
+    sys.exit(main(None if whole else os.path.dirname(os.path.dirname(os.path.abspath(sys.argv[1]))),
+                  os.path.join(os.getcwd(), "source.folder" if whole else "package.folder")))
