@@ -1,8 +1,17 @@
-/* probe.cu - what the approximate functions and the tensor core of a GPU return, bit by bit.
+/* probe.cu - what the matrix units and the approximate functions of a GPU return, bit by bit.
  *
- *   nvcc -O2 -arch=sm_90 -o probe probe.cu && ./probe DIR && gzip -n DIR/binades.d8
+ *   nvcc -O2 -gencode=arch=compute_90a,code=sm_90a -o probe probe.cu   # another than Hopper:
+ * -arch=native mkdir out && ./probe out && gzip -n out/binades.d8      # or ./probe out 2: two
+ * tiles a set
  *
  * Writes, little-endian:
+ *   DIR/units.safetensors   products, for `gka devices --fit`: each set
+ *                    INSTRUCTION.INPUT[.f16|.short][.kK][.pP].CLASS holds, over its tiles,
+ *                    a [tiles,M,K] and b [tiles,8,K] (n-major), c and d [tiles,M,8], and
+ *                    d = c + a b^T is what the instruction computes, c inside it (units.cuh).
+ *                    `.f16`: c and d are fp16. `.kK.pP`: a chain of wgmma over K that begins at
+ *                    zero every P products; what it gives is added to c in binary32, as Triton
+ *                    promotes FP8 sums. tf32 is the upper 19 bits of an F32.
  *   DIR/binades.d8   whole binades of the special function unit: for each run of binades.txt
  *                    its 2^23 results as differences of neighbouring encodings, one int8 each (the
  *                    first is 0); a run is refused when a difference does not fit.
@@ -10,25 +19,12 @@
  *   DIR/samples.bin  random inputs over the whole range: for each function of samples.txt
  *                    uint32 x[n], (div: uint32 y[n],) uint32 out[n].
  *   DIR/samples.txt  a line per function: name, operands, n.
- *   DIR/mma.bin      mma.sync D = A B + C: for each line of mma.txt, tiles of
- *                    A[16][K] B[K][8] (uint16, tf32: uint32) C[16][8] D[16][8] (uint32).
- *   DIR/mma.txt      a line per set: type, K, class of inputs, tiles, offset in bytes.
  * A fixed stream of random numbers (splitmix64) makes the inputs, so two runs can be compared.
  */
-#include <cstdint>
-#include <cstdio>
-#include <cstdlib>
-#include <cstring>
-#include <vector>
+#include "units.cuh"
 
-#define CHECK(call)                                                                                \
-    do {                                                                                           \
-        const cudaError_t error_ = (call);                                                         \
-        if (error_ != cudaSuccess) {                                                               \
-            fprintf(stderr, "probe: line %d: %s\n", __LINE__, cudaGetErrorString(error_));         \
-            exit(1);                                                                               \
-        }                                                                                          \
-    } while (0)
+#include <string>
+#include <vector>
 
 /* ---- the functions ------------------------------------------------------------------------- */
 
@@ -206,196 +202,177 @@ static void samples() {
     finish(file);
 }
 
-/* ---- tensor core --------------------------------------------------------------------------- */
+/* ---- operands of products ------------------------------------------------------------------ */
 
-enum type { BF16_K16, BF16_K8, FP16_K16, FP16_K8, TF32_K8, TF32_K4, TYPES };
-static const struct {
-    const char *name;
-    int K, bytes, exponent_bits, fraction_bits; /* tf32: the upper 19 bits of a word */
-} types[] = {{"bf16", 16, 2, 8, 7}, {"bf16", 8, 2, 8, 7},  {"fp16", 16, 2, 5, 10},
-             {"fp16", 8, 2, 5, 10}, {"tf32", 8, 4, 8, 10}, {"tf32", 4, 4, 8, 10}};
-
-/* One warp, one tile. Fragments of mma.m16n8kK (PTX ISA, "Matrix fragments"): with g = lane / 4,
- * t = lane % 4, a 32-bit register holds w = 4 / bytes neighbours along k. Rows g and g + 8 of A. */
-template <int K, int BYTES>
-__device__ void load(const uint8_t *a, const uint8_t *b, uint32_t *ra, uint32_t *rb) {
-    const int g = threadIdx.x / 4, t = threadIdx.x % 4, w = 4 / BYTES;
-    const int halves = K / (4 * w); /* registers along k: 1 or 2 */
-    for (int h = 0; h < halves; h++)
-        for (int r = 0; r < 2; r++) {
-            uint32_t word = 0;
-            for (int i = 0; i < w; i++) {
-                const int k = h * 4 * w + t * w + i;
-                uint32_t element = 0;
-                memcpy(&element, a + ((g + 8 * r) * K + k) * BYTES, BYTES);
-                word |= element << (i * 8 * BYTES % 32);
-            }
-            ra[h * 2 + r] = word;
-        }
-    for (int h = 0; h < halves; h++) {
-        uint32_t word = 0;
-        for (int i = 0; i < w; i++) {
-            const int k = h * 4 * w + t * w + i;
-            uint32_t element = 0;
-            memcpy(&element, b + (k * 8 + g) * BYTES, BYTES);
-            word |= element << (i * 8 * BYTES % 32);
-        }
-        rb[h] = word;
-    }
+static int bias_of(const format &f) {
+    return (1 << (f.exponent_bits - 1)) - 1;
 }
 
-#define MMA_LONG(shape)                                                                            \
-    asm volatile("mma.sync.aligned." shape " {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "              \
-                 "{%0,%1,%2,%3};"                                                                  \
-                 : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])                                  \
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]))
-#define MMA_SHORT(shape)                                                                           \
-    asm volatile("mma.sync.aligned." shape " {%0,%1,%2,%3}, {%4,%5}, {%6}, {%0,%1,%2,%3};"         \
-                 : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])                                  \
-                 : "r"(a[0]), "r"(a[1]), "r"(b[0]))
-
-template <int TYPE, int K, int BYTES> __global__ void mma(uint8_t *tiles, int tile_bytes) {
-    uint8_t *const base = tiles + (size_t)blockIdx.x * tile_bytes;
-    uint32_t a[4], b[2];
-    load<K, BYTES>(base, base + 16 * K * BYTES, a, b);
-    float *const c = (float *)(base + 24 * K * BYTES), *const out = c + 128;
-    const int g = threadIdx.x / 4, t = threadIdx.x % 4;
-    float d[4] = {c[g * 8 + 2 * t], c[g * 8 + 2 * t + 1], c[(g + 8) * 8 + 2 * t],
-                  c[(g + 8) * 8 + 2 * t + 1]};
-    if (TYPE == BF16_K16)
-        MMA_LONG("m16n8k16.row.col.f32.bf16.bf16.f32");
-    if (TYPE == BF16_K8)
-        MMA_SHORT("m16n8k8.row.col.f32.bf16.bf16.f32");
-    if (TYPE == FP16_K16)
-        MMA_LONG("m16n8k16.row.col.f32.f16.f16.f32");
-    if (TYPE == FP16_K8)
-        MMA_SHORT("m16n8k8.row.col.f32.f16.f16.f32");
-    if (TYPE == TF32_K8)
-        MMA_LONG("m16n8k8.row.col.f32.tf32.tf32.f32");
-    if (TYPE == TF32_K4)
-        MMA_SHORT("m16n8k4.row.col.f32.tf32.tf32.f32");
-    out[g * 8 + 2 * t] = d[0];
-    out[g * 8 + 2 * t + 1] = d[1];
-    out[(g + 8) * 8 + 2 * t] = d[2];
-    out[(g + 8) * 8 + 2 * t + 1] = d[3];
-}
-
-enum class_of_inputs { ANY_BITS, WHOLE_RANGE, NEAR, TINY, HUGE_VALUES, SPARSE, CLASSES };
-static const char *const classes[] = {"any", "range", "near", "tiny", "huge", "sparse"};
-
-/* The encoding of a random operand whose exponent lies about `center`, within `spread`. */
-static uint32_t operand(int type, int center, int spread) {
-    const int bits = types[type].exponent_bits, fraction = types[type].fraction_bits;
-    const int bias = (1 << (bits - 1)) - 1;
+/* A number of exponent `center` and up to `spread` beside it; below the smallest exponent it is
+ * subnormal, above the largest it is the largest. */
+static uint32_t number(const format &f, int center, int spread, bool positive) {
+    const int bias = bias_of(f), top = f.exponent_bits == 4 ? 15 : 2 * bias; /* e4m3 has no Inf */
     int field = center + (int)between(-spread, spread) + bias;
-    field = field < 0 ? 0 : field > 2 * bias ? 2 * bias : field;
-    const uint32_t r = (uint32_t)draw();
-    uint32_t x =
-        (r >> 31) << (bits + fraction) | (uint32_t)field << fraction | (r & ((1u << fraction) - 1));
-    if (r >> 24 & 1) /* few significant bits, so that cancellations are exact */
-        x &= ~((1u << (fraction - 2)) - 1);
-    return type >= TF32_K8 ? x << 13 : x;
+    const int below = field < 1 ? 1 - field : 0;
+    field = field > top ? top : field;
+    const uint32_t r = (uint32_t)draw(), ones = (1u << f.fraction_bits) - 1;
+    uint32_t fraction = r & ones;
+    if (r >> 29 == 0) /* few significant bits, so that sums cancel exactly */
+        fraction &= ~(ones >> 2);
+    if (below)
+        fraction = below > 31 ? 0 : (fraction | ones + 1) >> below, field = 0;
+    if (f.exponent_bits == 4 && field == 15 && fraction == 7)
+        fraction = 6;
+    const uint32_t sign = positive ? 0 : r >> 28 & 1;
+    return (sign << (f.exponent_bits + f.fraction_bits) | (uint32_t)field << f.fraction_bits |
+            fraction)
+           << f.unread_bits;
 }
 
-static void fill_tile(int type, int kind, int tile, uint8_t *out) {
-    const int K = types[type].K, bytes = types[type].bytes;
-    const int bias = (1 << (types[type].exponent_bits - 1)) - 1;
-    static const int scales[CLASSES][3] = {/* centers of a and b relative to the bias, spread */
-                                           {0, 0, 0},  {0, 0, 999}, {0, 0, 3},
-                                           {-1, 0, 0}, {1, 0, 0},   {0, 0, 9}};
-    int a_center = 0, b_center = 0, spread = scales[kind][2], c_center = 0, c_spread = 4;
-    if (kind == WHOLE_RANGE)
-        spread = bias, c_spread = 126;
-    if (kind == NEAR) { /* tile by tile another distance of c */
-        spread = tile % 4 * 2;
-        c_center = tile % 61 - 30;
+enum class_of_inputs { ANY, RANGE, NEAR, SUBNORMAL, FLOOR, LARGE, SPARSE, POSITIVE, CLASSES };
+static const char *const classes[] = {"any",   "range", "near",   "subnormal",
+                                      "floor", "large", "sparse", "positive"};
+
+enum { LOWEST = -133 }; /* exponents of products about the smallest that a sum can show */
+
+/* An element of an operand. Where an exponent has 8 bits, products reach the ends of binary32
+ * before operands do: what matters is then the sum of two exponents. */
+static uint32_t operand(int kind, const format &f, int tile, bool right) {
+    const int bias = bias_of(f);
+    const bool wide = f.exponent_bits == 8;
+    switch (kind) {
+    case ANY: return (uint32_t)draw() >> f.unread_bits << f.unread_bits;
+    case RANGE: return number(f, 0, bias + f.fraction_bits, false);
+    case NEAR: return number(f, 0, tile % 4, false);
+    case SUBNORMAL: {
+        const int left = -(tile * 7 % (bias + 8));
+        return !wide ? number(f, 1 - bias, f.fraction_bits, false)
+                     : number(f, right ? LOWEST - left + tile % 33 - 16 : left, 6, false);
     }
-    if (kind == TINY) { /* sums about the smallest exponents */
-        a_center = -(int)below((uint32_t)bias + 8);
-        b_center = (bias < 127 ? -bias : -133 - a_center) + (int)between(-16, 16);
-        c_center = (bias < 127 ? a_center + b_center : -130) + (int)between(-16, 16);
-        spread = 6;
+    case FLOOR: /* a product here and there */
+        return draw() % 24 ? 0
+               : wide      ? number(f, LOWEST / 2, 9, false)
+                           : number(f, 1 - bias, 2, false);
+    case LARGE: {
+        const int left = 32 + tile * 5 % 95;
+        return wide ? number(f, right ? 126 - left - tile % 3 : left, 2, tile % 2)
+                    : number(f, bias, 1, tile % 2);
     }
-    if (kind == HUGE_VALUES) {
-        a_center = (int)between(bias / 4, bias);
-        b_center = (bias < 127 ? bias : 126 - a_center) - (int)below(3);
-        c_center = bias < 127 ? 127 - (int)below(2) : 126;
-        spread = c_spread = 2;
-    }
-    for (int i = 0; i < 24 * K; i++) {
-        uint32_t x = operand(type, i < 16 * K ? a_center : b_center, spread);
-        if (kind == ANY_BITS)
-            x = (uint32_t)draw() & (bytes == 2 ? 0xffff : 0xffffe000);
-        if (kind == SPARSE && draw() % 4)
-            x &= bytes == 2 ? 0x8000 : 0x80000000; /* a signed zero */
-        if (bytes == 2)
-            memcpy(out + 2 * i, &x, 2);
-        else
-            memcpy(out + 4 * i, &x, 4);
-    }
-    for (int i = 0; i < 128; i++) {
-        int field = c_center + (int)between(-c_spread, c_spread) + 127;
-        field = field < 0 ? 0 : field > 254 ? 254 : field;
-        uint32_t x = (uint32_t)(draw() & 0x807fffff) | (uint32_t)field << 23;
-        if (kind == ANY_BITS)
-            x = (uint32_t)draw();
-        if (kind == SPARSE && draw() % 2)
-            x &= 0x80000000;
-        if (i % 8 == 7)
-            x = kind == SPARSE ? 0x80000000 : 0;
-        memcpy(out + 24 * K * bytes + 4 * i, &x, 4);
+    case SPARSE:
+        if (draw() % 4) /* a signed zero */
+            return (uint32_t)(draw() & 1) << (f.exponent_bits + f.fraction_bits + f.unread_bits);
+        return number(f, 0, 5, false);
+    default: return number(f, 0, 2, true);
     }
 }
 
-static void launch(int type, uint8_t *tiles, int count, int tile_bytes) {
-    switch (type) {
-    case BF16_K16: mma<BF16_K16, 16, 2><<<count, 32>>>(tiles, tile_bytes); break;
-    case BF16_K8: mma<BF16_K8, 8, 2><<<count, 32>>>(tiles, tile_bytes); break;
-    case FP16_K16: mma<FP16_K16, 16, 2><<<count, 32>>>(tiles, tile_bytes); break;
-    case FP16_K8: mma<FP16_K8, 8, 2><<<count, 32>>>(tiles, tile_bytes); break;
-    case TF32_K8: mma<TF32_K8, 8, 4><<<count, 32>>>(tiles, tile_bytes); break;
-    case TF32_K4: mma<TF32_K4, 4, 4><<<count, 32>>>(tiles, tile_bytes); break;
+/* c, of fp16 or binary32, where the products of such operands are */
+static uint32_t accumulator(int kind, const format &f, const format &input, int tile) {
+    const int bias = bias_of(f);
+    const bool wide = input.exponent_bits == 8;
+    switch (kind) {
+    case NEAR: return number(f, tile % 61 - 30, 4, false);
+    case SUBNORMAL:
+        return wide ? number(f, -130 + tile * 5 % 33 - 16, 4, false)
+                    : number(f, tile % 2 ? -14 : -28, 8, false);
+    case FLOOR: return number(f, f.bytes == 4 ? -126 - tile % 26 : -14 - tile % 11, 3, false);
+    case LARGE: return number(f, bias - tile % 3, 1, tile % 2);
+    case POSITIVE: return number(f, (int)between(-6, 6), 0, true);
+    default: return operand(kind, f, tile, false);
     }
-    CHECK(cudaGetLastError());
 }
 
-static void products() {
-    const int count = 256;
-    FILE *const text = create("mma.txt"), *const file = create("mma.bin");
-    size_t offset = 0;
-    for (int type = 0; type < TYPES; type++) {
-        const int tile_bytes = 24 * types[type].K * types[type].bytes + 1024;
-        std::vector<uint8_t> tiles((size_t)count * tile_bytes);
-        uint8_t *device;
-        CHECK(cudaMalloc(&device, tiles.size()));
-        for (int kind = 0; kind < CLASSES; kind++) {
-            for (int i = 0; i < count; i++)
-                fill_tile(type, kind, i, &tiles[(size_t)i * tile_bytes]);
-            CHECK(cudaMemcpy(device, tiles.data(), tiles.size(), cudaMemcpyHostToDevice));
-            launch(type, device, count, tile_bytes);
-            CHECK(cudaMemcpy(tiles.data(), device, tiles.size(), cudaMemcpyDeviceToHost));
-            fprintf(text, "%s %d %s %d %zu\n", types[type].name, types[type].K, classes[kind],
-                    count, offset);
-            put(file, tiles.data(), tiles.size());
-            offset += tiles.size();
+/* ---- products ------------------------------------------------------------------------------ */
+
+static std::string header;
+static std::vector<uint8_t> body;
+
+static void add(const std::string &name, const format &f, int tiles, int rows, int columns,
+                const std::vector<uint8_t> &data) {
+    char text[512];
+    snprintf(text, sizeof text,
+             ",\"%s\":{\"dtype\":\"%s\",\"shape\":[%d,%d,%d],\"data_offsets\":[%zu,%zu]}",
+             name.c_str(), f.dtype, tiles, rows, columns, body.size(), body.size() + data.size());
+    header += text;
+    body.insert(body.end(), data.begin(), data.end());
+}
+
+template <class T> static T *on_device(const std::vector<uint8_t> &data) {
+    void *at;
+    CHECK(cudaMalloc(&at, data.size()));
+    CHECK(cudaMemcpy(at, data.data(), data.size(), cudaMemcpyHostToDevice));
+    return (T *)at;
+}
+
+/* One set: `tiles` tiles of chains of `steps` instructions, promoted every `promote` of them. */
+static void products_of(int op, int kind, int tiles, int steps, int promote) {
+    const unit &u = units[op];
+    const format &in = *u.input, &out = u.half() ? of_fp16 : of_fp32;
+    const int M = u.rows(), step = u.bytes() / in.bytes, K = step * steps;
+    std::vector<uint8_t> data[4]; /* a, b, c, d */
+    const int rows[4] = {M, 8, M, M}, columns[4] = {K, K, 8, 8};
+    for (int part = 0; part < 4; part++) {
+        const format &f = part < 2 ? in : out;
+        const int count = rows[part] * columns[part];
+        data[part].resize((size_t)tiles * count * f.bytes);
+        for (int i = 0; i < tiles * count && part < 3; i++) {
+            const uint32_t x = part < 2 ? operand(kind, in, i / count, part)
+                                        : accumulator(kind, out, in, i / count);
+            memcpy(&data[part][(size_t)i * f.bytes], &x, f.bytes); /* little-endian */
         }
-        CHECK(cudaFree(device));
     }
-    finish(text);
+    uint8_t *const a = on_device<uint8_t>(data[0]), *const b = on_device<uint8_t>(data[1]);
+    uint32_t *const c = on_device<uint32_t>(data[2]), *const d = on_device<uint32_t>(data[3]);
+    launch(op, tiles, steps, promote, a, b, c, d);
+    CHECK(cudaMemcpy(data[3].data(), d, data[3].size(), cudaMemcpyDeviceToHost));
+    for (void *const memory : {(void *)a, (void *)b, (void *)c, (void *)d})
+        CHECK(cudaFree(memory));
+    std::string name = u.name;
+    if (steps > 1)
+        name += ".k" + std::to_string(K);
+    if (promote)
+        name += ".p" + std::to_string(step * promote);
+    name += std::string(".") + classes[kind];
+    for (int part = 0; part < 4; part++)
+        add(name + "." + "abcd"[part], part < 2 ? in : out, tiles, rows[part], columns[part],
+            data[part]);
+}
+
+static void products(const cudaDeviceProp &gpu, int most) {
+    const int capability = gpu.major * 10 + gpu.minor;
+    header =
+        std::string("{\"__metadata__\":{\"device\":\"") + gpu.name + "\",\"made_by\":\"probe.cu\"}";
+    for (int op = 0; op < OPS; op++)
+        for (int kind = 0; kind < CLASSES && has_unit(capability, op); kind++)
+            products_of(op, kind, units[op].wide() ? most : 3 * most, 1, 0);
+    static const int chains[][2] = {{2, 2}, {4, 4}, {4, 2}, {4, 0}}; /* steps, promote */
+    for (int op : {WGMMA_E4M3, WGMMA_E5M2, MMA_E4M3})
+        for (int i = op == MMA_E4M3 ? 3 : 0; i < 4 && has_unit(capability, op); i++)
+            for (int kind = RANGE; kind < CLASSES; kind += 2)
+                products_of(op, kind, most / 2 + 1, chains[i][0], chains[i][1]);
+    while ((header.size() + 1) % 8)
+        header += ' ';
+    header += '}';
+    const uint64_t size = header.size();
+    FILE *const file = create("units.safetensors");
+    put(file, &size, 8);
+    put(file, header.data(), size);
+    put(file, body.data(), body.size());
     finish(file);
 }
 
 int main(int argc, char **argv) {
-    if (argc != 2) {
-        fprintf(stderr, "usage: probe DIRECTORY\n");
+    if (argc != 2 && argc != 3) {
+        fprintf(stderr, "usage: probe DIRECTORY [TILES]\n");
         return 2;
     }
     directory = argv[1];
+    cudaDeviceProp gpu;
+    CHECK(cudaGetDeviceProperties(&gpu, 0));
     binades();
     samples();
-    products();
-    cudaDeviceProp properties;
-    CHECK(cudaGetDeviceProperties(&properties, 0));
-    printf("%s, compute capability %d.%d\n", properties.name, properties.major, properties.minor);
+    products(gpu, argc == 3 ? atoi(argv[2]) : 24);
+    printf("%s, compute capability %d.%d: %zu bytes of products\n", gpu.name, gpu.major, gpu.minor,
+           body.size());
     return 0;
 }

@@ -5,9 +5,8 @@
 
 functions.safetensors   FUNCTION.{x,[y,]o}: the 64 specials and about every 32nd other sample of each
                         function; exp.{x,o} every 16th of Triton's; encodings as U32
-products.safetensors    TYPE.kK.KIND.{a,b,c,o}: every 32nd tile of each set of mma.sync, and
-                        wgmma.TYPE.KIND.{a,b,c,o}: one of Triton's four tiles of each set
-units.safetensors       of probe_units.cu, if DIR holds its file: 16 rows of two tiles of each set
+products.safetensors    wgmma.TYPE.KIND.{a,b,c,o}: one of Triton's four tiles of each set
+units.safetensors       INSTRUCTION.INPUT...{a,b,c,d} of probe: 16 rows of two tiles of each set
 sums.safetensors        norm.*, rows.*, scan.* of Triton's: 6 states at either end of the range,
                         2 tiles, 16 scans
 """
@@ -64,28 +63,8 @@ def functions(directory, triton, every):
     return out
 
 
-def products(directory, triton, every):
-    out = {}
-    data = open(f"{directory}/mma.bin", "rb").read()
-    for line in open(f"{directory}/mma.txt"):
-        name, K, kind, tiles, offset = line.split()
-        K, tiles, offset = int(K), int(tiles), int(offset)
-        element = "<u4" if name == "tf32" else "<u2"
-        width = np.dtype(element).itemsize
-        parts = {"a": ((16, K), element), "b": ((K, 8), element), "c": ((16, 8), "<u4"),
-                 "o": ((16, 8), "<u4")}
-        stride = 24 * K * width + 1024
-        start = 0
-        for part, (shape, dtype) in parts.items():
-            size = int(np.prod(shape))
-            chosen = [np.frombuffer(data, dtype, size, offset + i * stride + start).reshape(shape)
-                      for i in range(0, tiles, 1 if every else 32)]
-            out[f"{name}.k{K}.{kind}.{part}"] = np.stack(chosen)
-            start += size * np.dtype(dtype).itemsize
-    for name, t in triton.items():
-        if name.startswith("wgmma"):
-            out[name] = t if every else t[:1]
-    return out
+def products(triton, every):
+    return {name: t if every else t[:1] for name, t in triton.items() if name.startswith("wgmma")}
 
 
 def sums(triton, every):
@@ -108,7 +87,7 @@ def units(path, target, every):
     header = json.loads(data[8:8 + size])
     out, kept, at = {"__metadata__": header.pop("__metadata__")}, [], 0
     for name, v in header.items():
-        width = {"F8_E4M3": 1, "F8_E5M2": 1, "F16": 2, "F32": 4}[v["dtype"]]
+        width = {"F8_E4M3": 1, "F8_E5M2": 1, "F16": 2, "BF16": 2, "F32": 4}[v["dtype"]]
         begin, end = (8 + size + offset for offset in v["data_offsets"])
         t = np.frombuffer(data[begin:end], "u1").reshape(*v["shape"][:2], v["shape"][2] * width)
         if not every:
@@ -136,5 +115,5 @@ if __name__ == "__main__":
             sys.exit()
     outputs = read(f"{source}/triton.safetensors")
     write(f"{target}/functions.safetensors", functions(source, outputs, every))
-    write(f"{target}/products.safetensors", products(source, outputs, every))
+    write(f"{target}/products.safetensors", products(outputs, every))
     write(f"{target}/sums.safetensors", sums(outputs, every))

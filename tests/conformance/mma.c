@@ -1,85 +1,101 @@
-/* mma.c - the tensor core's rule against an H100: mma.sync and wgmma, bf16, fp16 and tf32, over the
- * whole range of exponents with subnormals, overflow, infinities and NaN. No result differs. */
+/* mma.c - the matrix unit's rules against an H100 and an H200: mma.sync and wgmma; bf16, fp16, tf32
+ * and FP8, fp16 accumulators, chains that are promoted; the whole range of exponents with
+ * subnormals, overflow, infinities and NaN. No result differs. scripts/gpu/probe.cu and
+ * probe_triton.py made the files.
+ */
 #include "probes.h"
 
 #include "gka/arith.h"
 
 #include <math.h>
 
-/* ---- operands ------------------------------------------------------------------------------ */
-
-/* The number an element of an operand stands for. tf32 is the upper 19 bits of a word. */
-static double operand(gka_mma_input input, size_t bytes, uint32_t bits) {
-    if (input == GKA_MMA_BF16)
-        return (double)f32_of(bits << 16);
-    if (bytes == 4)
-        return (double)f32_of(bits & UINT32_C(0xffffe000));
-    const int field = (int)(bits >> 10 & 0x1f);
-    const double fraction = (double)(bits & 0x3ff);
-    double magnitude = field ? ldexp(1024 + fraction, field - 25) : ldexp(fraction, -24);
-    if (field == 31)
-        magnitude = bits & 0x3ff ? (double)NAN : (double)INFINITY;
-    return bits & 0x8000 ? -magnitude : magnitude;
+/* Which preset and input a set INSTRUCTION.INPUT[.f16][.kK][.pP].CLASS (units.safetensors) or
+ * [wgmma.]INPUT... (the others) is of. */
+static gka_device device_of(const char *name, gka_mma_input *input) {
+    const bool half = strstr(name, ".f16") != NULL, wgmma = strncmp(name, "mma.", 4) != 0;
+    const char *const suffix = half ? "-fp16" : "";
+    *input = strstr(name, "bf16")   ? GKA_MMA_BF16
+             : strstr(name, "fp16") ? GKA_MMA_FP16
+             : strstr(name, "e4m3") ? GKA_MMA_E4M3
+             : strstr(name, "e5m2") ? GKA_MMA_E5M2
+                                    : GKA_MMA_TF32;
+    const bool by_mma = !wgmma && (*input == GKA_MMA_E4M3 || *input == GKA_MMA_E5M2);
+    char preset[32];
+    snprintf(preset, sizeof preset, "h100%s%s", by_mma ? "-mma" : "", suffix);
+    gka_device device = *gka_device_find(preset);
+    const char *const promoted = strstr(name, ".p");
+    if (promoted && promoted[2] >= '0' && promoted[2] <= '9')
+        device.core[*input].apart = atoi(promoted + 2);
+    return device;
 }
 
-static double *numbers(gka_mma_input input, const gka_tensor *tensor, int64_t at, int64_t count) {
+/* The numbers of a tensor: of its type's format or, where it holds bare encodings, of `input`. */
+static double *numbers(const gka_tensor *tensor, const char *input) {
+    const gka_format *const own = gka_format_of_dtype(tensor->dtype);
+    const bool bare =
+        tensor->dtype == GKA_U16 || tensor->dtype == GKA_U32 || tensor->dtype == GKA_F32;
+    const gka_format *const format = bare ? gka_format_find(input) : own;
+    const int64_t count = gka_tensor_count(tensor);
     double *const out = gka_alloc((size_t)count, sizeof *out);
     assert_non_null(out);
     for (int64_t i = 0; i < count; i++)
-        out[i] = operand(input, gka_dtype_size(tensor->dtype), encoding_at(tensor, at + i));
+        out[i] = gka_decode(format, encoding_at(tensor, i));
     return out;
 }
 
-/* ---- products ------------------------------------------------------------------------------ */
+/* Whether x is the result that `tensor` holds at i. The one NaN there is has all bits but the sign.
+ */
+static bool is_result(double x, const gka_tensor *tensor, int64_t i, double want) {
+    if (isnan(want))
+        return encoding_at(tensor, i) == (tensor->dtype == GKA_F16 ? 0x7fff : 0x7fffffff) &&
+               bits_of_f32((float)x) == 0x7fffffff;
+    return bits_of(x) == bits_of(want);
+}
 
-/* D = A B + C of the tiles [tiles, M, K] [tiles, K, N] under NAME; returns how many differ. */
-static int64_t differing(const gka_file *file, const char *name, gka_mma_input input,
+/* d = c + a b of NAME's tiles: b and the result are NAME.b [tiles,N,K] and .d, or [tiles,K,N] and
+ * .o. Returns how many results differ. */
+static int64_t differing(const gka_file *file, const char *name, const gka_tensor *d, bool n_major,
                          int64_t *compared) {
-    const gka_device *const h100 = gka_device_find("h100");
-    const gka_tensor *const a = probe(file, name, "a"), *const b = probe(file, name, "b");
-    const gka_tensor *const c = probe(file, name, "c"), *const o = probe(file, name, "o");
-    const int64_t tiles = a->rank == 3 ? a->shape[0] : 1;
-    const int64_t M = a->shape[a->rank - 2], K = a->shape[a->rank - 1], N = b->shape[b->rank - 1];
+    gka_mma_input input;
+    const gka_device device = device_of(name, &input);
+    assert_int_equal(gka_device_check(&device, NULL), GKA_OK);
+    const gka_tensor *const a = probe(file, name, "a");
+    const int64_t tiles = a->rank == 3 ? a->shape[0] : 1, M = a->shape[a->rank - 2],
+                  K = a->shape[a->rank - 1], N = d->shape[d->rank - 1];
+    const char *const of_input = gka_mma_input_name(input);
+    double *const left = numbers(a, of_input),
+                  *const right = numbers(probe(file, name, "b"), of_input),
+                  *const sum = numbers(probe(file, name, "c"), "fp32"),
+                  *const want = numbers(d, "fp32");
+    void *const work = gka_alloc(
+        gka_mma_left_size(&device, input, M, K) + gka_mma_right_size(&device, input, K, N), 1);
     int64_t count = 0;
-    for (int64_t tile = 0; tile < tiles; tile++) {
-        double *const left = numbers(input, a, tile * M * K, M * K);
-        double *const right = numbers(input, b, tile * K * N, K * N);
-        double *const sum = gka_alloc((size_t)(M * N), sizeof *sum);
-        void *const work = gka_alloc(
-            gka_mma_left_size(h100, input, M, K) + gka_mma_right_size(h100, input, K, N), 1);
-        for (int64_t i = 0; i < M * N; i++)
-            sum[i] = (double)f32_of(encoding_at(c, tile * M * N + i));
-        gka_mma(h100, input, M, N, K, (gka_matrix){left, K, 1}, (gka_matrix){right, N, 1}, sum, N,
-                work);
-        for (int64_t i = 0; i < M * N; i++) {
-            const uint32_t got = bits_of_f32((float)sum[i]),
-                           want = encoding_at(o, tile * M * N + i);
-            if (got != want && count++ < 4)
-                print_message("%s: result %lld is %08x, not %08x (c %08x)\n", name, (long long)i,
-                              want, got, encoding_at(c, tile * M * N + i));
-        }
-        *compared += M * N;
-        gka_free(left), gka_free(right), gka_free(sum), gka_free(work);
-    }
+    for (int64_t t = 0; t < tiles; t++)
+        gka_mma(&device, input, M, N, K, (gka_matrix){left + t * M * K, K, 1},
+                (gka_matrix){right + t * N * K, n_major ? 1 : N, n_major ? K : 1}, sum + t * M * N,
+                N, work);
+    for (int64_t i = 0; i < tiles * M * N; i++)
+        if (!is_result(sum[i], d, i, want[i]) && count++ < 4)
+            print_message("%s: result %lld is %a, not %a\n", name, (long long)i, want[i], sum[i]);
+    *compared += tiles * M * N;
+    gka_free(left), gka_free(right), gka_free(sum), gka_free(want), gka_free(work);
     return count;
 }
 
-static gka_mma_input input_of(const char *name) {
-    return strstr(name, "bf16") ? GKA_MMA_BF16 : strstr(name, "fp16") ? GKA_MMA_FP16 : GKA_MMA_TF32;
-}
-
-/* Every NAME.{a,b,c,o} of a file. */
+/* Every set of a file. */
 static void check_file(const char *path, int64_t at_least) {
     gka_file *const file = open_probe(path);
     int64_t compared = 0, differ = 0;
     for (size_t i = 0; i < gka_file_count(file); i++) {
+        const gka_tensor *const d = gka_file_tensor(file, i);
         char name[256];
-        snprintf(name, sizeof name, "%s", gka_file_tensor(file, i)->name);
-        const size_t length = strlen(name);
-        if (strcmp(name + length - 2, ".o"))
+        snprintf(name, sizeof name, "%s", d->name);
+        const size_t length = strlen(name) - 2;
+        const bool n_major = !strcmp(name + length, ".d");
+        if (!n_major && strcmp(name + length, ".o"))
             continue;
-        name[length - 2] = 0;
-        differ += differing(file, name, input_of(name), &compared);
+        name[length] = 0;
+        differ += differing(file, name, d, n_major, &compared);
     }
     gka_file_close(file);
     print_message("%s: %lld of %lld results differ\n", path, (long long)differ,
@@ -98,10 +114,16 @@ static void test_whole_range(void **state) {
     check_file("products.safetensors", 77824);
 }
 
+static void test_fp8_and_half_accumulators(void **state) {
+    (void)state;
+    check_file("units.safetensors", 20000);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_shipped_probes),
         cmocka_unit_test(test_whole_range),
+        cmocka_unit_test(test_fp8_and_half_accumulators),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
