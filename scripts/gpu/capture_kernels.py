@@ -301,12 +301,19 @@ def problems():
         t("c32", D=64, T=160, H=2, C=32, seed=9, small=True), t("c32_d128", D=128, T=96, H=2, C=32, seed=10, small=True),
         t("c16", D=64, T=80, H=1, C=16, seed=11, small=True),
         t("fixed", D=64, T=160, H=1, seed=12, fixed_lambda=True, small=True), t("fixed_ungated", D=64, T=128, H=1, gated=False, seed=13, fixed_lambda=True, small=True),
+        t("fixed_d128", D=128, T=160, H=1, seed=16, fixed_lambda=True, small=True),
+        t("fixed_ungated_d128", D=128, T=128, H=1, gated=False, seed=17, fixed_lambda=True, small=True),
+        t("t1", D=64, T=1, H=2, seed=18), t("t17", D=128, T=17, H=1, seed=19),
         t("fp16", D=64, T=160, H=2, seed=14, dtype="fp16"), t("fp16_ungated", D=128, T=128, H=1, gated=False, seed=15, dtype="fp16"),
         t("slow768", D=128, T=768, H=1, seed=92003, gate=.01), t("slow768_d64", D=64, T=768, H=1, seed=92004, gate=.01),
         s("d64", D=64, T=200, prefill=168, seed=21, **every), s("d128", D=128, T=200, prefill=168, seed=22, **every),
         s("a01", D=128, T=296, prefill=200, seed=23, a=.1, r=15), s("states", D=64, T=150, prefill=130, seed=24, states=True),
         s("cut64", D=64, T=200, seed=25, cuts=[128]), s("cut100", D=64, T=200, seed=25, cuts=[100]), s("cut0", D=64, T=200, seed=25),
         s("packed", D=64, T=200, seed=26, states=True, N=4, bounds=[0, 70, 70, 133, 200]),
+        s("packed_d128", D=128, T=200, seed=34, states=True, N=4, bounds=[0, 64, 64, 164, 200]),
+        s("slots01", D=128, T=16, seed=35, states=True, N=2, slots=[0, 1]), s("slots10", D=128, T=16, seed=35, states=True, N=2, slots=[1, 0]),
+        s("cut64_d128", D=128, T=200, seed=36, cuts=[64]), s("cut90_d128", D=128, T=200, seed=36, cuts=[90]), s("cut0_d128", D=128, T=200, seed=36),
+        s("t2", D=64, T=2, prefill=1, seed=37), s("t17", D=128, T=18, prefill=17, seed=38),
         s("slots012", D=64, T=15, seed=27, states=True, N=3, slots=[0, 1, 2]), s("slots201", D=64, T=15, seed=27, states=True, N=3, slots=[2, 0, 1]),
         s("ungated", D=64, T=150, prefill=130, seed=28, gated=False), s("plain", D=64, T=150, prefill=130, seed=29, beta=False),
         s("t10", D=64, T=12, prefill=10, seed=30), s("t30", D=128, T=32, prefill=30, seed=31),
@@ -414,7 +421,7 @@ def write(folder, spec, lists, runs):
                     scale=repr(spec["D"] ** -.5), torch=torch.__version__, triton=triton.__version__, device=torch.cuda.get_device_name(),
                     kernels="awslabs/hybrid-model-factory 04b6242, flash-linear-attention 0.4.1")
     if spec["kind"] == "train":
-        metadata["runs"] = runs(spec, table)
+        metadata["runs"] = lines_of(spec, table)
     if "prefill" in spec:
         metadata["prefill"] = str(spec["prefill"])
     save(os.path.join(folder, spec["name"] + ".safetensors"), stored, metadata)
@@ -426,7 +433,7 @@ NAMES = {"chebyshev_iteration_fro_gating_forward_kernel": "solve", "chebyshev_it
          "chunk_bwd_kernel_dqkwg": "output_bwd"}
 
 
-def runs(spec, table):
+def lines_of(spec, table):
     """The lines of `runs`, without doubles."""
     gated, lines = spec.get("gated", True), ["|"]
     for key, numbers in table.items():
