@@ -27,6 +27,10 @@ static void put_choices(FILE *out, const char *choices) {
         fputc(*choices == '|' ? ' ' : *choices, out);
 }
 
+static bool is_file(const cli_option *option) {
+    return option->kind == CLI_IN || option->kind == CLI_OUT;
+}
+
 static void put_commands(FILE *out) {
     const char *name, *summary;
     fputs("help", out);
@@ -45,6 +49,8 @@ static void describe_bash(cli *c, const cli_help *help) {
             fprintf(out, "        --%s) words=\"", c->options[i]->name);
             put_choices(out, c->options[i]->choices);
             fputs("\" ;;\n", out);
+        } else if (!is_file(c->options[i])) {
+            fprintf(out, "        --%s) files= ;;\n", c->options[i]->name);
         }
     fputs("        '') words=\"--help", out);
     for (size_t i = 0; i < c->option_count; i++) {
@@ -108,7 +114,7 @@ static void describe_zsh(cli *c, const cli_help *help) {
                 fputc('(', out);
                 put_choices(out, option->choices);
                 fputc(')', out);
-            } else if (option->kind == CLI_TEXT || option->kind == CLI_TEXTS) {
+            } else if (is_file(option)) {
                 fputs("_files", out);
             }
         }
