@@ -10,9 +10,10 @@
  *   certified  fp64  mpfr  mpfr/BITS   the oracles (gka/oracle.h)
  *   steps                              num_iter Chebyshev steps in binary64, nothing rounded
  *   exact64  ieee32  h100              profiles of the chunk algorithm (gka/chunk.h)
- *   a100  l40s  b200  mi300 ...        another device that multiplies bf16 (`gka devices`): the
- * h100's kernels on it; what its functions are, the same table says /two-term the form of the
- * iteration /SETTING=VALUE                   as gka_profile_set: h100/norm_reduce=exact/num_warps=8
+ *   a100  l40s  b200  mi300 ...        the h100's kernels on another device that multiplies bf16;
+ *                                      `gka devices` says whose functions it then has
+ *     /two-term                        the form of the iteration
+ *     /SETTING=VALUE                   as gka_profile_set: h100/norm_reduce=exact/num_warps=8
  *     /KERNEL.num_warps=W              of one of several kernels (gka_launch); all.num_warps=W
  *     /fp8  /fp8=e5m2                  products of 16-bit operands in FP8 with scales, where the
  *                                      device has a unit for it: h100/fp8/scales=powers/promote=64
