@@ -6,6 +6,7 @@
 #include "judge/outputs.h"
 
 #include "gka/format.h"
+#include "problem/view.h"
 
 #include <math.h>
 #include <string.h>
@@ -137,7 +138,7 @@ static gka_status check_tensors(serving_job *j, gka_error *error) {
         bool same = tensor->rank == shape_of(j, output, shape);
         for (int a = 0; same && a < 4; a++)
             same = tensor->shape[a] == shape[a];
-        if (gka_format_of_dtype(tensor->dtype) == NULL)
+        if (!gka_dtype_is_float(tensor->dtype))
             return gka_fail(error, GKA_BAD_FILE,
                             "%s: tensor '%s': dtype %s; a floating-point type was expected", path,
                             tensor->name, gka_dtype_name(tensor->dtype));

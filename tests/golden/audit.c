@@ -295,9 +295,9 @@ static void test_interrupted(void **state) {
     gka_audit_free(&audit);
 }
 
-static gka_status audit_once(void *golden) {
+static gka_status audit_once(void *file) {
     gka_audit audit;
-    const gka_status status = gka_golden_audit(golden, NULL, &audit, NULL);
+    const gka_status status = gka_golden_audit(file, NULL, &audit, NULL);
     gka_audit_free(&audit);
     return status;
 }
