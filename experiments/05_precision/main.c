@@ -418,7 +418,7 @@ static void one_method(const equation *s, const gka_policy *policy, int m, const
                        .lambda = s->lambda,
                        .f = s->f,
                        .q = s->q,
-                       .truth = w->truth,
+                       .exact = w->truth,
                        .points = w->points,
                        .capacity = STEPS + 1};
     const gka_observer observer = {gka_trace_observe, &trace};

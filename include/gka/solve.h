@@ -184,10 +184,10 @@ GKA_API void gka_kalman_phi(const gka_kalman *K, double *phi);
 typedef struct gka_quality {
     double residual; /* |q - (H + lambda I) x| / |q| */
     double eta;      /* |q - (H + lambda I) x| / ((f + lambda) |x| + |q|), the backward error */
-    double error;    /* |x - truth| / |truth|; NaN without a truth */
+    double error;    /* |x - exact| / |exact|; NaN without it */
 } gka_quality;
 GKA_API gka_quality gka_measure(int64_t D, const double *H, double lambda, double f,
-                                const double *q, const double *x, const double *truth);
+                                const double *q, const double *x, const double *exact);
 
 typedef struct gka_trace_point {
     int step;
@@ -199,7 +199,7 @@ typedef struct gka_trace {
     int64_t D;
     const double *H; /* [D,D] */
     double lambda, f;
-    const double *q, *truth; /* truth: may be NULL */
+    const double *q, *exact; /* exact: the answer, or NULL */
     gka_trace_point *points;
     int capacity, count;
 } gka_trace;

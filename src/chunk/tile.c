@@ -22,12 +22,12 @@ static inline double chain(bool f32, int64_t n, int64_t first, int64_t stride, c
     return sum;
 }
 
-/* v[0..m) added in pairs m/2 apart, then m/4, ...; m a power of two. */
+/* v[0..m) added in pairs m/2 apart, then m/4, ...; m a power of two, or 0 and so the sum. */
 static inline double butterfly(bool f32, int64_t m, double *v) {
     for (int64_t half = m / 2; half >= 1; half /= 2)
         for (int64_t i = 0; i < half; i++)
             v[i] = w(f32, v[i] + v[i + half]);
-    return v[0];
+    return m > 0 ? v[0] : 0;
 }
 
 static double dot_in_order(bool f32, int64_t n, const double *a, const double *b) {

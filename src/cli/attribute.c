@@ -201,6 +201,7 @@ static int attribute(cli *c, const gka_problem *p, const char *path, const reque
         return cli_report(c, &error);
     sort(order, &a[X]);
     if (!cli_json_takes_stdout(json)) {
+        cli_tell_layout(c, p);
         cli_say(c->out, "%s: %s form, errors against %d exact steps\n\n", path, form, steps);
         code = show(c, r, a, order);
     }

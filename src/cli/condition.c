@@ -161,6 +161,7 @@ static gka_status print_iterations(const request *r, const gka_problem *problem,
                                    const gka_iterations_row *rows) {
     static const char *const headings[] = {
         "r", "bound", "x", "<of", "implicit - derivative", "implicit", "derivative", "reversed"};
+    cli_tell_layout(r->c, problem);
     cli_say(r->c->out,
             "%s: T %lld, D %lld; ridge_ratio %g; gradients of <dx, x> at r steps in binary64\n\n",
             r->path, (long long)problem->T, (long long)problem->D, problem->ridge_ratio);
@@ -245,6 +246,7 @@ static int condition(request *r, const gka_problem *problem, const gka_file *out
     cli_progress_end(&bar);
     int code = cli_outcome(c, status, &error);
     if (code == CLI_GOOD && !cli_json_takes_stdout(&r->json)) {
+        cli_tell_layout(c, problem);
         cli_say(c->out, "%s: T %lld, D %lld; ridge_ratio %g%s%s\n\n", r->path,
                 (long long)problem->T, (long long)problem->D, problem->ridge_ratio,
                 r->emulate != NULL ? "; emulated: " : "", r->emulate != NULL ? r->emulate : "");

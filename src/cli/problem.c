@@ -398,3 +398,15 @@ void cli_problem_close(cli_problem *p) {
         gka_file_close(p->file);
     p->file = NULL;
 }
+
+bool cli_layout_in_doubt(const gka_problem *p, char line[96]) {
+    (void)snprintf(line, 96, "T %lld is less than H %lld: the axes are read as [B,T,H,..]",
+                   (long long)p->T, (long long)p->H);
+    return p->T > 1 && p->T < p->H && p->G == p->H && p->cu_seqlens == NULL;
+}
+
+void cli_tell_layout(cli *c, const gka_problem *p) {
+    char line[96];
+    if (cli_layout_in_doubt(p, line))
+        fprintf(c->out, "note: %s\n", line);
+}

@@ -63,6 +63,13 @@ bool cli_problem_given(const cli_problem *problem);
 /* Whether an option was given by which a file's tensors would not be the problem's. */
 bool cli_problem_prepared(const cli_problem *problem);
 
+/* Where a problem has fewer tokens than heads, "T 4 is less than H 8: ..." in line, and true: its
+ * axes may be [B,H,T,..]. */
+bool cli_layout_in_doubt(const gka_problem *problem, char line[96]);
+
+/* That, as a note above a table. */
+void cli_tell_layout(cli *c, const gka_problem *problem);
+
 /* Harmless when nothing is open. */
 void cli_problem_close(cli_problem *problem);
 

@@ -423,11 +423,11 @@ typedef struct figures {
     int64_t step;
 } figures;
 
-static double distance(int64_t n, const double *x, const double *truth) {
+static double distance(int64_t n, const double *x, const double *exact) {
     double difference = 0, size = 0;
     for (int64_t i = 0; i < n; i++) {
-        difference += (x[i] - truth[i]) * (x[i] - truth[i]);
-        size += truth[i] * truth[i];
+        difference += (x[i] - exact[i]) * (x[i] - exact[i]);
+        size += exact[i] * exact[i];
     }
     return difference == 0 ? 0 : sqrt(difference) / sqrt(size); /* q = 0: both are */
 }
@@ -456,13 +456,13 @@ static void key_gradient(const board *b, const double *x, const double *p, doubl
 }
 
 static double key_error(board *b, const figures *row) {
-    const double *truth = b->dk;
+    const double *exact = b->dk;
     if (row->x != b->x) { /* a filter's own system */
         key_gradient(b, row->x, row->p, b->other_dk);
-        truth = b->other_dk;
+        exact = b->other_dk;
     }
     key_gradient(b, b->xs, b->ps, b->dks);
-    return distance(b->T * b->D, b->dks, truth);
+    return distance(b->T * b->D, b->dks, exact);
 }
 
 static void write_points(const board *b, const figures *row, int count) {

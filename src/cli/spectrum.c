@@ -278,6 +278,7 @@ static int report(cli *c, const gka_problem *p, const char *path, cli_json *json
     int code = look_along(c, p, &a);
     bool good = true;
     if (code == CLI_GOOD && !cli_json_takes_stdout(json)) {
+        cli_tell_layout(c, p);
         cli_say(c->out, "%s: a = %.10g, r = %d, %lld tokens\n\n", path, p->ridge_ratio, p->num_iter,
                 (long long)count);
         if (s->emulated) {

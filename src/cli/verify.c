@@ -202,17 +202,12 @@ static void tell_dh0(const gka_dh0 *dh0, void (*say)(void *context, const char *
 /* Which axes the file's tensors seem to have. */
 static void tell_layout(const gka_verification *v, void (*say)(void *context, const char *line),
                         void *context) {
-    const gka_problem *const p = &v->problem;
-    char line[320];
-    if (v->turned) {
+    char line[96];
+    if (v->turned)
         say(context, "the tensors fit as [B,H,T,..]: their axes are in another order than "
                      "[B,T,H,..], or views were stored without their strides");
-    } else if (p->T > 1 && p->T < p->H && p->G == p->H && p->cu_seqlens == NULL) {
-        (void)snprintf(line, sizeof line,
-                       "T %lld is less than H %lld: the axes are read as [B,T,H,..]",
-                       (long long)p->T, (long long)p->H);
+    else if (cli_layout_in_doubt(&v->problem, line))
         say(context, line);
-    }
 }
 
 /* What the kernel that is emulated makes NaN or infinite itself, at the same elements. */

@@ -700,7 +700,7 @@ gka_status gka_file_readable(const gka_file *file, const char *name, gka_error *
             return bad_tensor(file, error, name, "rank %zu; at most %d was expected", one->rank,
                               GKA_MAX_RANK);
         return bad_tensor(file, error, name,
-                          "dtype '%.32s' cannot be read; F64, F32, BF16, F16, F8_E4M3, F8_E5M2, "
+                          "dtype '%.32s' cannot be read; F64, F32, BF16, F16, F8_*, F6_*, F4, "
                           "BOOL or an integer type I8 .. U64 was expected",
                           one->dtype);
     }

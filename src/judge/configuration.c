@@ -6,6 +6,7 @@
 #include "gka/judge.h"
 
 #include "gka/format.h"
+#include "problem/view.h"
 
 #include <string.h>
 
@@ -197,7 +198,7 @@ gka_status gka_configuration_find(const gka_file *file, const gka_problem *probl
     *found = (gka_configuration){0};
     for (int o = 0; o < GKA_OUTPUTS; o++) {
         const gka_tensor *const tensor = stored(&s, (gka_output_id)o);
-        if (gka_output_table[o].judged && tensor && gka_format_of_dtype(tensor->dtype) &&
+        if (gka_output_table[o].judged && tensor && gka_dtype_is_float(tensor->dtype) &&
             gka_format_of_dtype(tensor->dtype)->p <= 24)
             have |= 1u << o;
     }

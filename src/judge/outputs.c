@@ -2,6 +2,7 @@
 #include "judge/outputs.h"
 
 #include "gka/format.h"
+#include "problem/view.h"
 
 #include <string.h>
 
@@ -59,7 +60,7 @@ gka_status gka_judge_check_tensor(const gka_problem *problem, const gka_file *fi
                                   const gka_tensor *tensor, int output, bool heads_first,
                                   gka_error *error) {
     const char *const path = gka_file_path(file);
-    if (gka_format_of_dtype(tensor->dtype) == NULL)
+    if (!gka_dtype_is_float(tensor->dtype))
         return gka_fail(error, GKA_BAD_FILE,
                         "%s: tensor '%s': dtype %s; a floating-point type was expected", path,
                         tensor->name, gka_dtype_name(tensor->dtype));

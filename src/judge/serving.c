@@ -7,6 +7,7 @@
 #include "judge/served.h"
 
 #include "gka/format.h"
+#include "problem/view.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -169,7 +170,7 @@ static gka_status check_tensors(serving_job *j, gka_error *error) {
         bool same = tensor->rank == 4;
         for (int a = 0; same && a < 4; a++)
             same = tensor->shape[a] == shape[a];
-        if (gka_format_of_dtype(tensor->dtype) == NULL)
+        if (!gka_dtype_is_float(tensor->dtype))
             return gka_fail(error, GKA_BAD_FILE,
                             "%s: tensor '%s': dtype %s; a floating-point type was expected", path,
                             tensor->name, gka_dtype_name(tensor->dtype));

@@ -89,21 +89,6 @@ static double *new_bounds(numbers *w) {
 
 /* ---- small things -------------------------------------------------------------------------- */
 
-static void zero(mpfr_t *x, int64_t n) {
-    for (int64_t i = 0; i < n; i++)
-        mpfr_set_zero(x[i], 1);
-}
-
-static void copy(mpfr_t *to, mpfr_t *from, int64_t n) {
-    for (int64_t i = 0; i < n; i++)
-        mpfr_set(to[i], from[i], RN);
-}
-
-static void read(int64_t n, const double *from, mpfr_t *to) {
-    for (int64_t i = 0; i < n; i++)
-        mpfr_set_d(to[i], from[i], RN);
-}
-
 /* ||x||, rounded up; 0 only for x = 0 */
 static double size(const numbers *w, int64_t n, mpfr_t *x) {
     double sum = 0;
@@ -278,7 +263,7 @@ static void first_state(numbers *w) {
     if (w->V == 0)
         return;
     gka_problem_u0(problem, g->n, g->h + w->index, w->row);
-    read(w->D * w->V, w->row, w->U);
+    gka_mp_read(w->D * w->V, w->row, w->U);
     w->bounds->U = size(w, w->D * w->V, w->U);
 }
 
@@ -287,13 +272,13 @@ static void read_token(numbers *w, int64_t t) {
     const gka_problem *const problem = g->run->problem;
     const int64_t D = w->D, V = w->V, b = g->span.b, h = g->h + w->index;
     gka_problem_q(problem, b, t, h, w->row);
-    read(D, w->row, w->q);
+    gka_mp_read(D, w->row, w->q);
     gka_problem_k(problem, b, t, h, w->row);
-    read(D, w->row, w->k);
+    gka_mp_read(D, w->row, w->k);
     w->b.v = 0;
     if (V > 0) {
         gka_problem_v(problem, b, t, h, w->row);
-        read(V, w->row, w->v);
+        gka_mp_read(V, w->row, w->v);
         w->b.v = size(w, V, w->v);
     }
     w->alpha = V > 0 ? gka_problem_alpha(problem, b, t, h) : 1;
@@ -317,10 +302,10 @@ static void next_state(numbers *w, mpfr_t *before, const gka_state_bound *old, c
     const int64_t D = w->D, V = w->V;
     *bound = *old;
     if (after != before)
-        copy(after, before, w->size);
+        gka_mp_copy(after, before, w->size);
     at_state(w, after);
     if (closed(w))
-        zero(after, w->size);
+        gka_mp_zero(after, w->size);
     else if (given != NULL)
         set_state(w, given, bound);
     for (int64_t i = 0; i < D; i++)
@@ -388,11 +373,11 @@ static bool solve(numbers *w, const gka_state_bound *after, mpfr_exp_t e, mpfr_t
                   double e_right, mpfr_t *x, double *x_norm, double *e_x) {
     gka_head *const head = &w->g->head;
     const double right_norm = size(w, w->D, right);
-    zero(x, w->D);
+    gka_mp_zero(x, w->D);
     *x_norm = *e_x = 0;
     if (right_norm == 0 && e_right == 0)
         return true;
-    copy(w->r, right, w->D);
+    gka_mp_copy(w->r, right, w->D);
     double r = INFINITY;
     const mpfr_exp_t start = gka_mp_exponent(w->D, right);
     mpfr_exp_t left = start, before;
@@ -426,12 +411,12 @@ static bool solve_both(numbers *w, const gka_state_bound *after, int64_t t) {
     for (int i = 0; i < 2; i++) {
         *errors[i] = 0;
         if (from[i] != NULL) {
-            read(w->D, from[i] + at * w->D, unknown[i]);
+            gka_mp_read(w->D, from[i] + at * w->D, unknown[i]);
             *norms[i] = size(w, w->D, unknown[i]);
         } else if (mpfr_zero_p(*w->f)) { /* exactly; or decayed below MPFR's exponents */
             if (after->H > 0 && !b->given_f)
                 return false;
-            zero(unknown[i], w->D);
+            gka_mp_zero(unknown[i], w->D);
             *norms[i] = 0;
         } else {
             const mpfr_exp_t e = mpfr_get_exp(mpfr_zero_p(*w->own) ? *w->lambda : *w->own);
@@ -465,13 +450,13 @@ static void cotangents(numbers *w, const gka_state_bound *after, int64_t t) {
     w->b.dout = w->b.e_dq = w->b.e_dx = 0;
     if (V > 0) {
         gka_problem_dout(problem, b, t, h, w->row);
-        read(V, w->row, w->dout);
+        gka_mp_read(V, w->row, w->dout);
         w->b.dout = size(w, V, w->dout);
         for (int64_t i = 0; i < D; i++)
             mpfr_mul_d(w->dq[i], dot(w, V, w->U + i * V, 1, w->dout, 1), problem->scale, RN);
     } else {
         gka_problem_dx(problem, b, t, h, w->row);
-        read(D, w->row, w->dq);
+        gka_mp_read(D, w->row, w->dq);
     }
     for (int64_t i = 0; i < D; i++)
         mpfr_mul_d(w->dx[i], w->dq[i], w->alpha, RN);
@@ -657,12 +642,12 @@ static void last_cotangents(numbers *w) {
     const gka_group *const g = w->g;
     const int64_t D = w->D, V = w->V;
     gka_problem_dh_final(g->run->problem, g->n, g->h + w->index, w->row);
-    read(D * D, w->row, w->A);
+    gka_mp_read(D * D, w->row, w->A);
     w->sb = (gka_suffix_bound){.A = size(w, D * D, w->A)};
     if (V == 0)
         return;
     gka_problem_du_final(g->run->problem, g->n, g->h + w->index, w->row);
-    read(D * V, w->row, w->E);
+    gka_mp_read(D * V, w->row, w->E);
     w->sb.E = size(w, D * V, w->E);
 }
 
@@ -687,7 +672,7 @@ static gka_status reverse_head(numbers *w, int64_t first, gka_error *error) {
     for (int64_t t = g->span.begin; t < g->span.end; t++) {
         const int64_t i = t - g->span.begin;
         if (i % length == 0) {
-            copy(w->marks + i / length * size_, w->states, size_);
+            gka_mp_copy(w->marks + i / length * size_, w->states, size_);
             w->mark_bounds[i / length] = *w->bounds;
         }
         read_token(w, t);
@@ -697,7 +682,7 @@ static gka_status reverse_head(numbers *w, int64_t first, gka_error *error) {
     for (int64_t t = g->span.end - 1; t >= first; t--) {
         const int64_t i = t - g->span.begin, m = i % length;
         if (m == length - 1 || t == g->span.end - 1) {
-            copy(w->states, w->marks + i / length * size_, size_);
+            gka_mp_copy(w->states, w->marks + i / length * size_, size_);
             *w->bounds = w->mark_bounds[i / length];
             for (int64_t j = 0; j <= m; j++) {
                 read_token(w, t - m + j);
@@ -734,8 +719,8 @@ static int64_t first_needed(const gka_group *g) {
 static gka_status reverse_group(numbers *w, int64_t first, gka_error *error) {
     const int64_t T = tokens_of(w->g);
     gka_status status = GKA_OK;
-    zero(w->dk, T * w->D);
-    zero(w->dv, T * w->V);
+    gka_mp_zero(w->dk, T * w->D);
+    gka_mp_zero(w->dv, T * w->V);
     memset(w->e_dk, 0, (size_t)(4 * T) * sizeof *w->e_dk);
     for (w->index = 0; w->index < w->g->heads && status == GKA_OK; w->index++)
         status = reverse_head(w, first, error);

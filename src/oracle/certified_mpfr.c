@@ -168,11 +168,6 @@ static void first_state(numbers *w) {
     w->u_norm = sqrt(squares) * UP;
 }
 
-static void read(int64_t n, const double *from, mpfr_t *to) {
-    for (int64_t i = 0; i < n; i++)
-        mpfr_set_d(to[i], from[i], RN);
-}
-
 /* M = gamma M + a b: two roundings, one where gamma = 1. Returns whether it was exact. */
 static bool next(const numbers *w, bool gated, mpfr_ptr m, mpfr_srcptr a, mpfr_srcptr b) {
     bool exact = true;
@@ -229,12 +224,12 @@ static void next_state(numbers *w, int64_t t, bool with_U) {
     if (g == -INFINITY)
         empty_state(w);
     gka_problem_q(problem, head->span.b, t, head->h, row);
-    read(D, row, w->q);
+    gka_mp_read(D, row, w->q);
     gka_problem_k(problem, head->span.b, t, head->h, row + D);
-    read(D, row + D, w->k);
+    gka_mp_read(D, row + D, w->k);
     if (V > 0) {
         gka_problem_v(problem, head->span.b, t, head->h, v);
-        read(V, v, w->vv);
+        gka_mp_read(V, v, w->vv);
     }
     gka_pattern_add(&head->pattern, row + D, V > 0 ? v : NULL);
     w->alpha = gka_problem_alpha(problem, head->span.b, t, head->h);

@@ -37,6 +37,22 @@ static inline mpfr_t *gka_mp_take(mpfr_t *block, size_t *used, int64_t count) {
     return piece;
 }
 
+static inline void gka_mp_zero(mpfr_t *x, int64_t n) {
+    for (int64_t i = 0; i < n; i++)
+        mpfr_set_zero(x[i], 1);
+}
+
+/* to [n] = from [n], rounded where to has fewer bits. */
+static inline void gka_mp_copy(mpfr_t *to, mpfr_t *from, int64_t n) {
+    for (int64_t i = 0; i < n; i++)
+        mpfr_set(to[i], from[i], MPFR_RNDN);
+}
+
+static inline void gka_mp_read(int64_t n, const double *from, mpfr_t *to) {
+    for (int64_t i = 0; i < n; i++)
+        mpfr_set_d(to[i], from[i], MPFR_RNDN);
+}
+
 /* x as two words: hi = fp64(x), lo = fp64(x - hi), both to nearest even. scratch, of at least x's
  * precision, is overwritten (x - hi is exact in it) and may not be x. lo may be NULL. */
 static inline void gka_mp_get(mpfr_srcptr x, mpfr_ptr scratch, double *hi, double *lo) {

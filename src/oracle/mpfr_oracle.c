@@ -114,21 +114,6 @@ static void dot(const space *w, int64_t n, mpfr_t *x, mpfr_t *y) {
         add_product(w, *w->sum, x[i], y[i]);
 }
 
-static void zero(mpfr_t *x, int64_t n) {
-    for (int64_t i = 0; i < n; i++)
-        mpfr_set_zero(x[i], 1);
-}
-
-static void copy(mpfr_t *to, mpfr_t *from, int64_t n) {
-    for (int64_t i = 0; i < n; i++)
-        mpfr_set(to[i], from[i], RN);
-}
-
-static void read(int64_t n, const double *from, mpfr_t *to) {
-    for (int64_t i = 0; i < n; i++)
-        mpfr_set_d(to[i], from[i], RN);
-}
-
 /* ---- the state ----------------------------------------------------------------------------- */
 
 static void at_state(space *w, int64_t i) {
@@ -149,18 +134,18 @@ static void first_state(const gka_problem *problem, int64_t n, int64_t h, double
     if (V == 0)
         return;
     gka_problem_u0(problem, n, h, row);
-    read(D * V, row, w->U);
+    gka_mp_read(D * V, row, w->U);
 }
 
 static void read_token(const gka_problem *problem, int64_t b, int64_t t, int64_t h, double *row,
                        space *w) {
     gka_problem_q(problem, b, t, h, row);
-    read(w->D, row, w->q);
+    gka_mp_read(w->D, row, w->q);
     gka_problem_k(problem, b, t, h, row);
-    read(w->D, row, w->k);
+    gka_mp_read(w->D, row, w->k);
     if (w->V > 0) {
         gka_problem_v(problem, b, t, h, row);
-        read(w->V, row, w->v);
+        gka_mp_read(w->V, row, w->v);
     }
     mpfr_set_d(*w->alpha, w->V > 0 ? gka_problem_alpha(problem, b, t, h) : 1, RN);
     mpfr_set_d(*w->gamma, gka_problem_g(problem, b, t, h), RN);
@@ -202,7 +187,7 @@ static bool next_state(space *w) {
 /* ---- the solve ----------------------------------------------------------------------------- */
 
 static void form_M(space *w) {
-    copy(w->M, w->H, w->D * w->D);
+    gka_mp_copy(w->M, w->H, w->D * w->D);
     for (int64_t i = 0; i < w->D; i++)
         mpfr_add(w->M[i * w->D + i], w->M[i * w->D + i], *w->lambda, RN);
 }
@@ -284,8 +269,8 @@ static bool eliminate(space *w, mpfr_t *x, mpfr_t *y) {
 /* w->x = M^-1 w->x, w->p = M^-1 w->p; both 0 when H = 0. False: M is singular. */
 static bool solve(space *w) {
     if (mpfr_zero_p(*w->f)) {
-        zero(w->x, w->D);
-        zero(w->p, w->D);
+        gka_mp_zero(w->x, w->D);
+        gka_mp_zero(w->p, w->D);
         return true;
     }
     form_M(w);
@@ -340,8 +325,8 @@ static gka_status forward_token(gka_run *run, int64_t i, space *w) {
     }
     if (out->x == NULL && out->o == NULL)
         return GKA_OK;
-    copy(w->x, w->q, D);
-    zero(w->p, D);
+    gka_mp_copy(w->x, w->q, D);
+    gka_mp_zero(w->p, D);
     if (!solve(w))
         return GKA_NOT_POSITIVE_DEFINITE;
     put(w, w->x, D, out->x, lo->x, i * D);
@@ -406,18 +391,18 @@ static gka_status reverse_token(gka_run *run, int64_t b, int64_t t, int64_t h, i
     /* dq' = s U do, or dx itself; dx = alpha dq' */
     if (V > 0) {
         gka_problem_dout(problem, b, t, h, row);
-        read(V, row, w->dout);
+        gka_mp_read(V, row, w->dout);
         for (int64_t i = 0; i < D; i++) {
             dot(w, V, w->U + i * V, w->dout);
             mpfr_mul(w->dq[i], *w->s, *w->sum, RN);
         }
     } else {
         gka_problem_dx(problem, b, t, h, row);
-        read(D, row, w->dq);
+        gka_mp_read(D, row, w->dq);
     }
 
     /* x = M^-1 q,  p = M^-1 dx,  q' = q + alpha (x - q) */
-    copy(w->x, w->q, D);
+    gka_mp_copy(w->x, w->q, D);
     for (int64_t i = 0; i < D; i++)
         mpfr_mul(w->p[i], *w->alpha, w->dq[i], RN);
     if (!solve(w))
@@ -489,10 +474,10 @@ static gka_status reverse_token(gka_run *run, int64_t b, int64_t t, int64_t h, i
 static void last_cotangents(const gka_problem *problem, int64_t n, int64_t h, double *row,
                             space *w) {
     gka_problem_dh_final(problem, n, h, row);
-    read(w->D * w->D, row, w->A);
+    gka_mp_read(w->D * w->D, row, w->A);
     if (w->V > 0) {
         gka_problem_du_final(problem, n, h, row);
-        read(w->D * w->V, row, w->E);
+        gka_mp_read(w->D * w->V, row, w->E);
     }
 }
 
@@ -507,7 +492,7 @@ static gka_status reverse_head(gka_run *run, int64_t n, int64_t h, double *row, 
     first_state(problem, n, h, row, w);
     for (int64_t t = span.begin; t < span.end; t++) {
         if ((t - span.begin) % length == 0)
-            copy(w->marks + (t - span.begin) / length * size, w->states, size);
+            gka_mp_copy(w->marks + (t - span.begin) / length * size, w->states, size);
         read_token(problem, span.b, t, h, row, w);
         if (!next_state(w))
             return fail_at(error, GKA_UNSUPPORTED, n, t, h);
@@ -516,9 +501,9 @@ static gka_status reverse_head(gka_run *run, int64_t n, int64_t h, double *row, 
     for (int64_t t = span.end - 1; t >= span.begin; t--) {
         const int64_t i = t - span.begin, m = i % length;
         if (m == length - 1 || t == span.end - 1) {
-            copy(w->states, w->marks + i / length * size, size);
+            gka_mp_copy(w->states, w->marks + i / length * size, size);
             for (int64_t j = 0; j <= m; j++) {
-                copy(w->states + (j + 1) * size, w->states + j * size, size);
+                gka_mp_copy(w->states + (j + 1) * size, w->states + j * size, size);
                 at_state(w, j + 1);
                 read_token(problem, span.b, t - m + j, h, row, w);
                 (void)next_state(w); /* as before */
@@ -544,8 +529,8 @@ static gka_status reverse_group(gka_run *run, int64_t n, int64_t h, double *row,
     const gka_problem *const problem = run->problem;
     const int64_t D = w->D, V = w->V;
     const gka_span span = gka_problem_span(problem, n);
-    zero(w->dk, (span.end - span.begin) * D);
-    zero(w->dv, (span.end - span.begin) * V);
+    gka_mp_zero(w->dk, (span.end - span.begin) * D);
+    gka_mp_zero(w->dv, (span.end - span.begin) * V);
     for (int64_t i = 0; i < run->heads; i++) {
         const gka_status status = reverse_head(run, n, h + i, row, w, error);
         if (status != GKA_OK)

@@ -34,8 +34,11 @@ static nb::tuple copied(const gka_tensor *tensor) {
 
 static nb::list tensors_of(const File &file) {
     nb::list list;
-    for (size_t i = 0; i < gka_file_count(file.handle); i++)
-        list.append(copied(gka_file_tensor(file.handle, i)));
+    for (size_t i = 0; i < gka_file_count(file.handle); i++) {
+        const gka_tensor *const tensor = gka_file_tensor(file.handle, i);
+        if (gka_dtype_size(tensor->dtype) > 0) /* F4, F6: no array has them */
+            list.append(copied(tensor));
+    }
     return list;
 }
 
@@ -46,6 +49,9 @@ static nb::tuple tensor_called(const File &file, const std::string &name) {
     if (tensor == nullptr)
         fail(GKA_BAD_FILE,
              std::string(gka_file_path(file.handle)) + ": there is no tensor '" + name + "'");
+    if (gka_dtype_size(tensor->dtype) == 0)
+        fail(GKA_UNSUPPORTED, std::string(gka_file_path(file.handle)) + ": tensor '" + name +
+                                  "': no array holds " + gka_dtype_name(tensor->dtype));
     return copied(tensor);
 }
 

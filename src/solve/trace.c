@@ -14,7 +14,7 @@ static double ratio(double error, double size) {
 }
 
 gka_quality gka_measure(int64_t D, const double *H, double lambda, double f, const double *q,
-                        const double *x, const double *truth) {
+                        const double *x, const double *exact) {
     double residual = 0, error = 0;
     for (int64_t i = 0; i < D; i++) {
         double s = 0;
@@ -22,20 +22,20 @@ gka_quality gka_measure(int64_t D, const double *H, double lambda, double f, con
             s += H[i * D + j] * x[j];
         const double r = q[i] - (s + lambda * x[i]);
         residual += r * r;
-        if (truth != NULL)
-            error += (x[i] - truth[i]) * (x[i] - truth[i]);
+        if (exact != NULL)
+            error += (x[i] - exact[i]) * (x[i] - exact[i]);
     }
     residual = sqrt(residual);
     const double size = norm(D, q);
     return (gka_quality){ratio(residual, size), ratio(residual, (f + lambda) * norm(D, x) + size),
-                         truth != NULL ? ratio(sqrt(error), norm(D, truth)) : (double)NAN};
+                         exact != NULL ? ratio(sqrt(error), norm(D, exact)) : (double)NAN};
 }
 
 void gka_trace_observe(void *context, int step, const double *x) {
     gka_trace *const T = context;
     if (T->count < T->capacity)
         T->points[T->count++] =
-            (gka_trace_point){step, gka_measure(T->D, T->H, T->lambda, T->f, T->q, x, T->truth)};
+            (gka_trace_point){step, gka_measure(T->D, T->H, T->lambda, T->f, T->q, x, T->exact)};
 }
 
 double gka_symmetry_defect(int64_t D, const double *M) {

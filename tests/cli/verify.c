@@ -299,6 +299,13 @@ static void test_axes_in_another_order(void **state) {
     assert_null(strstr(r.out, "the tensors fit as"));
     assert_non_null(strstr(r.out, "T 2 is less than H 3: the axes are read as [B,T,H,..]"));
     end(&r);
+    static const char *const others[] = {"condition", "spectrum"};
+    for (int i = 0; i < 2; i++) {
+        r = RUN("gka", others[i], path);
+        assert_int_equal(r.code, 0);
+        assert_ptr_equal(strstr(r.out, "note: T 2 is less than H 3"), r.out);
+        end(&r);
+    }
     write_scalars(path, true);
     fail_allocations(0, NULL, 10, ARGUMENTS("gka", "verify", path));
     assert_int_equal(unlink(path), 0);

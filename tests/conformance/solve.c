@@ -519,7 +519,7 @@ static void test_trace(void **state) {
                        .lambda = system.lambda[0],
                        .f = system.f[0],
                        .q = last(&E, E.q),
-                       .truth = last(&E, E.x),
+                       .exact = last(&E, E.x),
                        .points = points,
                        .capacity = 8};
     const gka_observer observer = {gka_trace_observe, &trace};

@@ -194,6 +194,7 @@ static void sweep(bool alpha, worst *steps, worst *fp64, worst *mpfr) {
     gka_error error = {0};
     lab_new(&lab, &shape);
     lab.problem.num_iter = 140;
+    lab.problem.chunk_size = alpha ? 4 : 16; /* gates within one chunk, and from one to the next */
     lab_exact_new(&lab.problem, &exact);
     lab_exact_new(&lab.problem, &other);
     double keys[T * D];

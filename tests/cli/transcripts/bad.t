@@ -16,7 +16,7 @@ $ safetensors bad '{"q": 1}' 0; gka verify --json=out.json bad
 ! gka verify: bad: tensor 'q': an object {dtype, shape, data_offsets} was expected in the header
 = 2
 $ safetensors bad '{"q": {"dtype": "F31", "shape": [1], "data_offsets": [0,4]}}' 4; gka verify --json=out.json bad
-! gka verify: bad: tensor 'q': dtype 'F31' cannot be read; F64, F32, BF16, F16, F8_E4M3, F8_E5M2, BOOL or an integer type I8 .. U64 was expected
+! gka verify: bad: tensor 'q': dtype 'F31' cannot be read; F64, F32, BF16, F16, F8_*, F6_*, F4, BOOL or an integer type I8 .. U64 was expected
 = 2
 $ safetensors bad '{"q": {"dtype": "F32", "shape": [1], "data_offsets": [0,4]}}' 3; gka verify --json=out.json bad
 ! gka verify: bad: tensor 'q': data_offsets [0, 4] do not lie within the 3 bytes of data
@@ -51,6 +51,11 @@ $ safetensors bad '{"q": {"dtype": "F32", "shape": [1,1,1,2], "data_offsets": [0
 $ safetensors bad '{"q": {"dtype": "F32", "shape": [1,1,1,2], "data_offsets": [0,8]}, "k": {"dtype": "F32", "shape": [1,1,1,2], "data_offsets": [8,16]}, "x": {"dtype": "I32", "shape": [1,1,1,2], "data_offsets": [16,24]}}' 24; gka verify --json=out.json bad
 ! gka verify: bad: tensor 'x': dtype I32; a floating-point type was expected
 = 2
+$ safetensors bad '{"q": {"dtype": "F32", "shape": [1,1,1,2], "data_offsets": [0,8]}, "k": {"dtype": "F32", "shape": [1,1,1,2], "data_offsets": [8,16]}, "x": {"dtype": "F4", "shape": [1,1,1,2], "data_offsets": [16,17]}}' 17; gka verify --json=out.json bad
+! gka verify: bad: tensor 'x': dtype F4; a floating-point type was expected
+= 2
+$ safetensors bad '{"x": {"dtype": "F6_E2M3", "shape": [1,4,1,2], "data_offsets": [0,6]}}' 6; gka golden --T=4 --D=2 --outputs=forward -o golden; gka judge --json=out.json bad golden; rm golden
+! gka judge: bad: tensor 'x': dtype F6_E2M3; a floating-point type was expected
 $ safetensors bad '{"q": {"dtype": "F32", "shape": [1,1,1,2], "data_offsets": [0,8]}, "k": {"dtype": "F32", "shape": [1,1,1,2], "data_offsets": [8,16]}, "h_chunk": {"dtype": "F32", "shape": [1,2,1,2,2], "data_offsets": [16,48]}}' 48; gka verify --json=out.json bad
 ! gka verify: bad: tensor 'h_chunk': shape [1,2,1,2,2]; [B,ceil(T/chunk_size),H,D,D] = [1,1,1,2,2] was expected
 = 2
