@@ -27,9 +27,8 @@ static void cell_shape(cli_table *table, const gka_tensor *tensor) {
 }
 
 static int print_tolerances(cli *c, const gka_file *file, const json_t *tolerances) {
-    static const char *const headings[] = {"<tensor",   "<shape",        "<judged",
-                                           "tolerance", "floor",         "panel",
-                                           "row",       "floor of rows", "panel of rows"};
+    static const char *const headings[] = {"<tensor", "<shape", "<judged",   "tolerance", "floor",
+                                           "panel",   "row",    "row floor", "row panel"};
     cli_table table;
     cli_table_start(&table, headings, sizeof headings / sizeof *headings);
     for (const char *const *name = gka_verify_names; *name != NULL; name++) {
