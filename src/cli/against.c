@@ -74,9 +74,9 @@ static void print_distances(FILE *out, const gka_golden_row *row) {
 }
 
 static int print_errors(const request *r, const gka_golden_verdict *v) {
-    static const char *const headings[] = {"<tensor",   "<dtype",    "error",     "<against",
-                                           "tolerance", "row",       "tolerance", "steps",
-                                           "local",     "inherited", "total",     "<ok"};
+    static const char *const headings[] = {"<tensor",   "<dtype", "error",     "<against",
+                                           "tolerance", "row",    "tolerance", "<ok",
+                                           "steps",     "local",  "inherited", "total"};
     cli_table table;
     cli_table_start(&table, headings, sizeof headings / sizeof *headings);
     for (size_t i = 0; i < v->row_count; i++) {
@@ -92,11 +92,11 @@ static int print_errors(const request *r, const gka_golden_verdict *v) {
         cli_cell_real_or_dash(&table, row->tolerance);
         cli_cell_real_or_dash(&table, there ? row->row_error : NAN);
         cli_cell_real_or_dash(&table, row->row_tolerance);
+        cli_cell(&table, "%s", verdict_text(row));
         cli_cell_real_or_dash(&table, there ? row->steps : NAN);
         cli_cell_real_or_dash(&table, there ? row->own : NAN);
         cli_cell_real_or_dash(&table, there ? row->inherited : NAN);
         cli_cell_real_or_dash(&table, there ? row->total : NAN);
-        cli_cell(&table, "%s", verdict_text(row));
     }
     return cli_table_print(&table, r->c->out) == GKA_OK ? CLI_GOOD : cli_out_of_memory(r->c);
 }

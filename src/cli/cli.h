@@ -164,19 +164,20 @@ void cli_put_plain(FILE *out, const char *text);
 void cli_say(FILE *out, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Aligned columns, two spaces apart. A heading that begins with '<' is set flush left, others
- * flush right. Fill row by row with cli_cell; a failing allocation is kept until cli_table_print.
+ * flush right. Columns for which a line of CLI_WIDTH characters has no room follow below, behind
+ * those that name a row. Fill row by row with cli_cell; a failing allocation is kept until
+ * cli_table_print.
  */
+enum { CLI_WIDTH = 100 };
 typedef struct cli_table {
     int columns;
-    int most; /* characters in a line: columns that have no room follow below; 0: any number */
-    int keys; /* how many columns at the left name a row, and are repeated there (1) */
+    int keys; /* how many columns at the left name a row (1) */
     const char *const *headings;
     char **cells;
     size_t count, room;
     bool failed;
 } cli_table;
 
-enum { CLI_WIDTH = 100 }; /* of the tables that are folded */
 void cli_table_start(cli_table *table, const char *const *headings, int columns);
 void cli_cell(cli_table *table, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* A number as "2.55e-03"; "0", "NaN", "Inf", "-Inf" as such. */

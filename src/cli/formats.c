@@ -5,7 +5,7 @@
 static const char *overflow_text(gka_overflow overflow) {
     switch (overflow) {
     case GKA_OVERFLOW_IEEE: return "to Inf";
-    case GKA_OVERFLOW_SATURATE: return "to the largest finite value";
+    case GKA_OVERFLOW_SATURATE: return "to max";
     case GKA_OVERFLOW_NAN: return "to NaN";
     }
     return "?";
@@ -15,14 +15,15 @@ int cli_formats(cli *c) {
     static const cli_help help = {
         .notes =
             "A finite value is m 2^(e-p+1), |m| < 2^p, emin <= e <= emax. The unit roundoff is\n"
-            "2^-p. \"overflow\" is what rounding to nearest does beyond the largest value.\n"};
+            "2^-p; max is the largest finite value, and overflow what rounding to nearest does\n"
+            "beyond it.\n"};
     static const cli_option options[] = {{.kind = CLI_END}};
     int code;
     if (!cli_parse(c, &help, options, &code))
         return code;
 
-    static const char *const headings[] = {"<format",       "bits",          "p",   "emin",
-                                           "emax",          "unit roundoff", "max", "min normal",
+    static const char *const headings[] = {"<format",       "bits",     "p",   "emin",
+                                           "emax",          "roundoff", "max", "min normal",
                                            "min subnormal", "<overflow"};
     cli_table table;
     cli_table_start(&table, headings, sizeof headings / sizeof *headings);

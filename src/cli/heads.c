@@ -97,7 +97,6 @@ static const char **start_table(const cli_heads *h, cli_table *table, int keys,
     for (int i = 0; headings != NULL && i < columns; i++)
         headings[i] = i < keys ? key[i] : i < keys + h->shown ? h->headings[i - keys] : h->remark;
     cli_table_start(table, headings, columns);
-    table->most = CLI_WIDTH;
     table->keys = keys;
     return headings;
 }

@@ -45,9 +45,8 @@ static const json_t *next(const json_t *tolerances, size_t *i, const char **name
 }
 
 static int print_tolerances(cli *c, const gka_file *file, const json_t *tolerances) {
-    static const char *const headings[] = {"<tensor",   "<shape",        "<judged",
-                                           "tolerance", "floor",         "panel",
-                                           "row",       "floor of rows", "panel of rows"};
+    static const char *const headings[] = {"<tensor", "<shape", "<judged",   "tolerance", "floor",
+                                           "panel",   "row",    "row floor", "row panel"};
     cli_table table;
     cli_table_start(&table, headings, sizeof headings / sizeof *headings);
     const char *name;

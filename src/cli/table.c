@@ -177,7 +177,7 @@ static int columns_to(const cli_table *table, const int *widths, int begin) {
         most += widths[i] + 2;
     for (; j < table->columns; j++) {
         most += widths[j];
-        if (table->most > 0 && most > table->most && j > begin && j > table->keys)
+        if (most > CLI_WIDTH && j > begin && j > table->keys)
             break;
         most += 2;
     }

@@ -409,7 +409,6 @@ static int print_table(cli *c, const char *path, const request *r, const gka_ver
             (long long)p->V, p->ridge_ratio, (long long)p->chunk_size, p->scale, oracle_name(r));
     cli_table table;
     cli_table_start(&table, headings, sizeof headings / sizeof *headings);
-    table.most = CLI_WIDTH;
     for (size_t i = 0; i < v->row_count; i++)
         add_row(&table, &v->rows[i]);
     if (cli_table_print(&table, c->out) != GKA_OK ||

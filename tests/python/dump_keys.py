@@ -36,6 +36,14 @@ with tempfile.TemporaryDirectory() as place:
     assert files == ["layer-00.safetensors", "layer-01.safetensors"], files
     tensors = safetensors.torch.load_file(folder / "dump" / files[1])
     assert {n: tuple(t.shape) for n, t in tensors.items()} == {"q": (1, 80, 4, 16), "k": (1, 80, 2, 16), "v": (1, 80, 2, 16)}
+    run(sys.executable, ROOT / "scripts/gpu/dump_keys.py", "model", "text.txt", "-o", "turned", "--random", "--tokens", 80,
+        "--rotary", "--layers", 1, cwd=folder)
+    turned = safetensors.torch.load_file(folder / "turned" / files[1])
+    assert sorted(p.name for p in (folder / "turned").iterdir()) == [files[1]]
+    for name, tensor in tensors.items():  # q and k of token t are turned by angles t times those of token 1; v is not
+        same, first = torch.equal(turned[name], tensor), torch.equal(turned[name][:, 0], tensor[:, 0])
+        assert turned[name].shape == tensor.shape and first and same == (name == "v"), name
+        assert torch.allclose(turned[name].norm(dim=-1), tensor.norm(dim=-1), rtol=1e-5), name
     options = ["--conv=silu", "--normalise", "--beta", "--alpha", "--gate=init", "--cotangents", "--cast=bf16", "--fold"]
     table = run(gka, "verify", "--emulate=h100,h100/two-term", "--per-head", *options, "dump/layer-00.safetensors",
                 "dump/layer-01.safetensors", cwd=folder)

@@ -5,22 +5,39 @@ $ gka golden --input=$DATA/h100/h0.safetensors -o golden
 $ gka verify --against=golden --junit=junit.xml --json=out.json $DATA/h100/h0.safetensors
 > $DATA/h100/h0.safetensors against golden
 >
-> tensor        dtype     error  against  tolerance       row  tolerance     steps     local  inherited     total  ok
-> x             BF16   5.32e-03  steps     3.12e-02  1.35e-02   1.25e-01  5.32e-03         -          -  5.31e-03  yes
-> fro           F32    6.72e-03  steps     1.25e-01  7.20e-03   1.25e-01  6.72e-03         -          -  6.72e-03  yes
-> h_chunk       BF16   1.71e-03  steps     3.91e-03  1.71e-03   3.91e-03  1.71e-03         -          -  1.71e-03  yes
-> h_final       F32    1.45e-03  steps     3.91e-03  1.45e-03   3.91e-03  1.45e-03         -          -  1.45e-03  yes
-> u_final       -             -  -         3.91e-03         -   3.91e-03         -         -          -         -  missing
-> o             -             -  -         6.25e-02         -   2.50e-01         -         -          -         -  missing
-> solve.dq      BF16   4.81e-03  steps     3.12e-02  1.26e-02   1.25e-01  4.81e-03         -          -  4.79e-03  yes
-> solve.dk      BF16   1.21e-02  local     3.12e-02  5.58e-02   1.25e-01  4.59e-02  1.21e-02   4.30e-02  4.59e-02  yes
-> solve.dg      F32    8.57e-03  local     6.25e-02  2.10e-02   1.25e-01  1.63e-02  8.57e-03   1.30e-02  1.62e-02  yes
-> solve.dh0     F32    2.00e+00  local     3.91e-03  2.00e+00   3.91e-03  2.00e+00  2.00e+00   6.86e-03  2.00e+00  NO
-> layer.dq      -             -  -         6.25e-02         -   1.25e-01         -         -          -         -  missing
-> layer.dk      -             -  -         6.25e-02         -   2.50e-01         -         -          -         -  missing
-> layer.dv      -             -  -         6.25e-02         -   2.50e-01         -         -          -         -  missing
-> layer.dalpha  -             -  -         1.25e-01         -          -         -         -          -         -  missing
-> layer.dg      -             -  -         1.25e-01         -          -         -         -          -         -  missing
+> tensor        dtype     error  against  tolerance       row  tolerance  ok          steps     local
+> x             BF16   5.32e-03  steps     3.12e-02  1.35e-02   1.25e-01  yes      5.32e-03         -
+> fro           F32    6.72e-03  steps     1.25e-01  7.20e-03   1.25e-01  yes      6.72e-03         -
+> h_chunk       BF16   1.71e-03  steps     3.91e-03  1.71e-03   3.91e-03  yes      1.71e-03         -
+> h_final       F32    1.45e-03  steps     3.91e-03  1.45e-03   3.91e-03  yes      1.45e-03         -
+> u_final       -             -  -         3.91e-03         -   3.91e-03  missing         -         -
+> o             -             -  -         6.25e-02         -   2.50e-01  missing         -         -
+> solve.dq      BF16   4.81e-03  steps     3.12e-02  1.26e-02   1.25e-01  yes      4.81e-03         -
+> solve.dk      BF16   1.21e-02  local     3.12e-02  5.58e-02   1.25e-01  yes      4.59e-02  1.21e-02
+> solve.dg      F32    8.57e-03  local     6.25e-02  2.10e-02   1.25e-01  yes      1.63e-02  8.57e-03
+> solve.dh0     F32    2.00e+00  local     3.91e-03  2.00e+00   3.91e-03  NO       2.00e+00  2.00e+00
+> layer.dq      -             -  -         6.25e-02         -   1.25e-01  missing         -         -
+> layer.dk      -             -  -         6.25e-02         -   2.50e-01  missing         -         -
+> layer.dv      -             -  -         6.25e-02         -   2.50e-01  missing         -         -
+> layer.dalpha  -             -  -         1.25e-01         -          -  missing         -         -
+> layer.dg      -             -  -         1.25e-01         -          -  missing         -         -
+>
+> tensor        inherited     total
+> x                     -  5.31e-03
+> fro                   -  6.72e-03
+> h_chunk               -  1.71e-03
+> h_final               -  1.45e-03
+> u_final               -         -
+> o                     -         -
+> solve.dq              -  4.79e-03
+> solve.dk       4.30e-02  4.59e-02
+> solve.dg       1.30e-02  1.62e-02
+> solve.dh0      6.86e-03  2.00e+00
+> layer.dq              -         -
+> layer.dk              -         -
+> layer.dv              -         -
+> layer.dalpha          -         -
+> layer.dg              -         -
 >
 > tensor     FLA ratio  FLA < 0.005  torch rtol  with atol  atol with rtol 0  1 - cosine  toward 0
 > x           5.32e-03  fails          1.60e-02   2.83e-01          6.24e-01    1.20e-05      38 %
@@ -92,9 +109,9 @@ $ gka verify --against=golden --layout=bhtd $DATA/h100/d64.safetensors
 $ gka verify --against=golden --map=g=fro $DATA/h100/d64.safetensors | head -5
 > $DATA/h100/d64.safetensors against golden
 >
-> tensor        dtype     error  against  tolerance       row  tolerance     steps     local  inherited     total  ok
-> x             BF16   2.56e-03  steps     1.56e-02  6.18e-03   3.12e-02  2.56e-03         -          -  2.57e-03  yes
-> fro           F32    1.07e+00  steps     3.91e-03  1.23e+00   1.56e-02  1.07e+00         -          -  1.07e+00  NO
+> tensor        dtype     error  against  tolerance       row  tolerance  ok      steps     local
+> x             BF16   2.56e-03  steps     1.56e-02  6.18e-03   3.12e-02  yes  2.56e-03         -
+> fro           F32    1.07e+00  steps     3.91e-03  1.23e+00   1.56e-02  NO   1.07e+00         -
 $ gka verify --against=golden --map=out=oo $DATA/h100/d64.safetensors
 ! gka verify: --map out=oo: no output has that name (did you mean 'o'?)
 = 2
@@ -126,10 +143,15 @@ $ gka golden --T=16 --D=8 --iters=3 --ridge=.005 --dtype=fp32 --no-alpha --outpu
 $ gka verify --against=few --map=x.exact=x --map=fro.exact=fro few | grep -v distances
 > few against few
 >
-> tensor  dtype     error  against  tolerance       row  tolerance     steps  local  inherited  total  ok
-> x       F64    5.04e+00  steps     1.91e-06  6.10e+00   1.91e-06  5.04e+00      -          -      0  NO
-> fro     F64    8.65e-17  steps     2.38e-07  1.63e-16   4.77e-07  8.65e-17      -          -      0  yes
-> o       -             -  -         9.54e-07         -   1.91e-06         -      -          -      -  missing
+> tensor  dtype     error  against  tolerance       row  tolerance  ok          steps  local
+> x       F64    5.04e+00  steps     1.91e-06  6.10e+00   1.91e-06  NO       5.04e+00      -
+> fro     F64    8.65e-17  steps     2.38e-07  1.63e-16   4.77e-07  yes      8.65e-17      -
+> o       -             -  -         9.54e-07         -   1.91e-06  missing         -      -
+>
+> tensor  inherited  total
+> x               -      0
+> fro             -      0
+> o               -      -
 >
 > tensor  FLA ratio  FLA < 0.005  torch rtol  with atol  atol with rtol 0  1 - cosine  toward 0
 > x        5.04e+00  fails          1.00e-07   2.35e+02          2.35e+02    7.55e-02      24 %
@@ -149,18 +171,18 @@ $ gka verify --against=few --map=x.exact=x --map=fro.exact=fro few | grep -v dis
 $ gka verify --against=few --map=x.exact=x --map=fro.exact=fro --reference=exact few | head -5
 > few against few
 >
-> tensor  dtype  error  against  tolerance  row  tolerance     steps  local  inherited  total  ok
-> x       F64        0  exact     1.91e-06    0   3.81e-06  5.04e+00      -          -      0  yes
-> fro     F64        0  exact     5.96e-08    0   1.19e-07  8.65e-17      -          -      0  yes
+> tensor  dtype  error  against  tolerance  row  tolerance  ok          steps  local  inherited  total
+> x       F64        0  exact     1.91e-06    0   3.81e-06  yes      5.04e+00      -          -      0
+> fro     F64        0  exact     5.96e-08    0   1.19e-07  yes      8.65e-17      -          -      0
 
 Stages alone: the released backward at its own x, f and p, and the total error in its parts.
 
 $ gka golden --input=$DATA/h100/d64.safetensors --stage=dk -o dk; gka verify --against=dk $DATA/h100/d64.safetensors | head -6
 > $DATA/h100/d64.safetensors against dk
 >
-> tensor    dtype     error  against  tolerance       row  tolerance     steps  local  inherited     total  ok
-> solve.dk  BF16   4.22e-03  steps     3.12e-02  2.51e-02   6.25e-02  4.22e-03      -          -  4.22e-03  yes
-> layer.dk  BF16   1.82e-02  steps     6.25e-02  4.30e-02   1.25e-01  1.82e-02      -          -  1.82e-02  yes
+> tensor    dtype     error  against  tolerance       row  tolerance  ok      steps  local  inherited
+> solve.dk  BF16   4.22e-03  steps     3.12e-02  2.51e-02   6.25e-02  yes  4.22e-03      -          -
+> layer.dk  BF16   1.82e-02  steps     6.25e-02  4.30e-02   1.25e-01  yes  1.82e-02      -          -
 >
 $ gka verify --against=dk --given=x $DATA/h100/d64.safetensors
 ! gka verify: given: dk is of one stage, which has what it is given
@@ -168,25 +190,25 @@ $ gka verify --against=dk --given=x $DATA/h100/d64.safetensors
 $ gka verify --against=golden --given=x,p,f,h_chunk $DATA/h100/d64.safetensors | head -18
 > $DATA/h100/d64.safetensors against golden
 >
-> tensor        dtype     error  against  tolerance       row  tolerance     steps     local  inherited     total  ok
-> x             BF16   2.56e-03  steps     1.56e-02  6.18e-03   3.12e-02  2.56e-03         -          -  2.57e-03  yes
-> fro           F32    5.48e-04  steps     3.91e-03  2.26e-03   1.56e-02  5.48e-04         -          -  5.48e-04  yes
-> h_chunk       BF16   2.14e-03  steps     7.81e-03  2.17e-03   7.81e-03  2.14e-03         -          -  2.14e-03  yes
-> h_final       F32    1.30e-03  steps     3.91e-03  1.30e-03   3.91e-03  1.30e-03         -          -  1.30e-03  yes
-> u_final       F32    1.51e-03  steps     3.91e-03  1.51e-03   3.91e-03  1.51e-03         -          -  1.51e-03  yes
-> o             BF16   1.77e-02  local     6.25e-02  4.51e-02   1.25e-01  3.80e-02  1.77e-02   3.07e-02  3.80e-02  yes
-> solve.dq      BF16   2.51e-03  steps     1.56e-02  5.14e-03   3.12e-02  2.51e-03         -          -  2.51e-03  yes
-> solve.dk      BF16   4.22e-03  local     3.12e-02  2.51e-02   6.25e-02  4.25e-02  4.22e-03   4.23e-02  4.25e-02  yes
-> solve.dg      F32    4.93e-03  local     1.56e-02  9.84e-03   6.25e-02  6.13e-03  4.93e-03   2.41e-03  6.05e-03  yes
-> layer.dq      BF16   1.65e-02  steps     6.25e-02  3.80e-02   1.25e-01  1.65e-02         -          -  1.65e-02  yes
-> layer.dk      BF16   1.82e-02  local     6.25e-02  4.30e-02   1.25e-01  2.69e-02  1.82e-02   2.29e-02  2.69e-02  yes
-> layer.dv      BF16   1.33e-02  local     3.12e-02  3.59e-02   1.25e-01  2.59e-02  1.33e-02   2.08e-02  2.60e-02  yes
-> layer.dalpha  BF16   2.45e-02  local     6.25e-02  8.03e-02   2.50e-01  5.62e-02  2.45e-02   4.41e-02  5.62e-02  yes
-> layer.dg      F32    2.64e-02  local     1.25e-01  8.04e-02   2.50e-01  4.19e-02  2.64e-02   2.43e-02  4.18e-02  yes
+> tensor        dtype     error  against  tolerance       row  tolerance  ok      steps     local
+> x             BF16   2.56e-03  steps     1.56e-02  6.18e-03   3.12e-02  yes  2.56e-03         -
+> fro           F32    5.48e-04  steps     3.91e-03  2.26e-03   1.56e-02  yes  5.48e-04         -
+> h_chunk       BF16   2.14e-03  steps     7.81e-03  2.17e-03   7.81e-03  yes  2.14e-03         -
+> h_final       F32    1.30e-03  steps     3.91e-03  1.30e-03   3.91e-03  yes  1.30e-03         -
+> u_final       F32    1.51e-03  steps     3.91e-03  1.51e-03   3.91e-03  yes  1.51e-03         -
+> o             BF16   1.77e-02  local     6.25e-02  4.51e-02   1.25e-01  yes  3.80e-02  1.77e-02
+> solve.dq      BF16   2.51e-03  steps     1.56e-02  5.14e-03   3.12e-02  yes  2.51e-03         -
+> solve.dk      BF16   4.22e-03  local     3.12e-02  2.51e-02   6.25e-02  yes  4.25e-02  4.22e-03
+> solve.dg      F32    4.93e-03  local     1.56e-02  9.84e-03   6.25e-02  yes  6.13e-03  4.93e-03
+> layer.dq      BF16   1.65e-02  steps     6.25e-02  3.80e-02   1.25e-01  yes  1.65e-02         -
+> layer.dk      BF16   1.82e-02  local     6.25e-02  4.30e-02   1.25e-01  yes  2.69e-02  1.82e-02
+> layer.dv      BF16   1.33e-02  local     3.12e-02  3.59e-02   1.25e-01  yes  2.59e-02  1.33e-02
+> layer.dalpha  BF16   2.45e-02  local     6.25e-02  8.03e-02   2.50e-01  yes  5.62e-02  2.45e-02
+> layer.dg      F32    2.64e-02  local     1.25e-01  8.04e-02   2.50e-01  yes  4.19e-02  2.64e-02
 >
 $ gka verify --against=golden --given=x,p --given-from=$DATA/h100/d64.safetensors $DATA/h100/d64.safetensors | grep -A1 'solve.dk.*local'
-> solve.dk      BF16   4.22e-03  local     3.12e-02  2.51e-02   6.25e-02  4.25e-02  4.22e-03   4.23e-02  4.25e-02  yes
-> solve.dg      F32    5.51e-03  local     1.56e-02  1.19e-02   6.25e-02  6.13e-03  5.51e-03   2.04e-03  6.05e-03  yes
+> solve.dk      BF16   4.22e-03  local     3.12e-02  2.51e-02   6.25e-02  yes  4.25e-02  4.22e-03
+> solve.dg      F32    5.51e-03  local     1.56e-02  1.19e-02   6.25e-02  yes  6.13e-03  5.51e-03
 $ gka verify --against=golden --given=p $DATA/h100/d64.safetensors
 ! gka verify: given: x, or x and p, and outputs that follow from them were expected
 = 2

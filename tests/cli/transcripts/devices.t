@@ -1,10 +1,10 @@
 Matrix units as data.
 
 $ gka devices | head -4 | cut -c 1-100
-> device         input  group  sum              bits  floor  result         besides                  
-> v100           fp16       4  cut                23      -  fp32           -                        
-> v100-fp16      fp16       4  cut                23    -19  fp16           -                        
-> t4             fp16       8  cut                24   -132  fp32           -                        
+> device         input  group  sum              bits  floor  result         besides
+> v100           fp16       4  cut                23      -  fp32           -
+> v100-fp16      fp16       4  cut                23    -19  fp16           -
+> t4             fp16       8  cut                24   -132  fp32           -
 $ gka devices --help
 > gka devices - matrix units of chips as data; which of them computed a probe file
 >
@@ -30,12 +30,12 @@ $ gka devices --help
 > encodings: --input says of what; of U8 it is e4m3 otherwise. Exit code 1: of some set neither a
 > preset nor a parameter that was searched gives all bits.
 $ gka devices --fit=$DATA/probes/units.safetensors | head -6
-> set                             input    K  results  presets                                              differ  parameters  differ
-> wgmma.e4m3.any                  e4m3    32      256  h100 h200 gka-cuda                                        0  -                -
-> wgmma.e4m3.range                e4m3    32      256  h100 h200 gka-cuda                                        0  -                -
-> wgmma.e4m3.near                 e4m3    32      256  l40s h100 h200 gka-cuda                                   0  -                -
-> wgmma.e4m3.subnormal            e4m3    32      256  h100 h200 gka-cuda                                        0  -                -
-> wgmma.e4m3.floor                e4m3    32      256  l40s h100 h200 gka-cuda                                   0  -                -
+> set                             input    K  results
+> wgmma.e4m3.any                  e4m3    32      256
+> wgmma.e4m3.range                e4m3    32      256
+> wgmma.e4m3.near                 e4m3    32      256
+> wgmma.e4m3.subnormal            e4m3    32      256
+> wgmma.e4m3.floor                e4m3    32      256
 A rule that no chip has is found; with one result damaged, the nearest is named.
 $ gka devices --fit=$DATA/probes/fit.safetensors
 > set      input   K  results  presets      differ  parameters                               differ

@@ -7,21 +7,21 @@ $ gka golden --show=golden
 > ridge_ratio 0.02, num_iter 30, chunk_size 64, scale 0.5
 > spec {"B":1,"D":4,"G":1,"H":1,"T":5,"V":4,"alpha":true,"chunk":64,"dtype":"fp32","edit":"none","emulate":"none","final":false,"gate":"released","given":"none","h0":false,"iters":30,"lengths":"none","lo":false,"oracle":"certified","outputs":"forward,states,backward","pairs":0,"plain":false,"problem":"iid","ridge":0.02,"scale":0.5,"seed":1,"stage":"all"}
 >
-> tensor        shape      judged  tolerance     floor     panel       row  floor of rows  panel of rows
-> x             1,5,1,4    steps    9.54e-07  2.46e-08  4.67e-07  9.54e-07       2.98e-08       4.68e-07
-> fro           1,5,1      steps    1.19e-07  1.81e-08  5.48e-08  2.38e-07       2.27e-08       7.82e-08
-> h_chunk       1,1,1,4,4  steps    2.22e-16         0         0  2.22e-16              0              0
-> h_final       1,1,4,4    steps    1.19e-07  2.77e-08  5.38e-08  1.19e-07       2.77e-08       5.38e-08
-> u_final       1,1,4,4    steps    1.19e-07  1.76e-08  5.15e-08  1.19e-07       1.76e-08       5.15e-08
-> o             1,5,1,4    local    9.54e-07  2.64e-08  3.29e-07  9.54e-07       3.10e-08       4.29e-07
-> solve.dq      1,5,1,4    steps    1.91e-06  2.73e-08  5.56e-07  1.91e-06       3.47e-08       5.66e-07
-> solve.dk      1,5,1,4    local    9.54e-07  2.61e-08  3.79e-07  1.91e-06       2.63e-08       8.19e-07
-> solve.dg      1,5,1      local    9.54e-07  1.78e-08  3.68e-07  1.91e-06       1.75e-08       6.94e-07
-> layer.dq      1,5,1,4    steps    9.54e-07  2.23e-08  4.74e-07  1.91e-06       2.43e-08       5.66e-07
-> layer.dk      1,5,1,4    local    1.91e-06  2.15e-08  6.53e-07  3.81e-06       2.25e-08       1.27e-06
-> layer.dv      1,5,1,4    local    4.77e-07  2.56e-08  2.31e-07  9.54e-07       2.89e-08       2.48e-07
-> layer.dalpha  1,5,1      local    7.63e-06  2.87e-08  2.03e-06  7.63e-06       3.50e-08       2.74e-06
-> layer.dg      1,5,1      local    1.91e-06  3.98e-08  6.48e-07  1.91e-06       4.50e-08       8.18e-07
+> tensor        shape      judged  tolerance     floor     panel       row  row floor  row panel
+> x             1,5,1,4    steps    9.54e-07  2.46e-08  4.67e-07  9.54e-07   2.98e-08   4.68e-07
+> fro           1,5,1      steps    1.19e-07  1.81e-08  5.48e-08  2.38e-07   2.27e-08   7.82e-08
+> h_chunk       1,1,1,4,4  steps    2.22e-16         0         0  2.22e-16          0          0
+> h_final       1,1,4,4    steps    1.19e-07  2.77e-08  5.38e-08  1.19e-07   2.77e-08   5.38e-08
+> u_final       1,1,4,4    steps    1.19e-07  1.76e-08  5.15e-08  1.19e-07   1.76e-08   5.15e-08
+> o             1,5,1,4    local    9.54e-07  2.64e-08  3.29e-07  9.54e-07   3.10e-08   4.29e-07
+> solve.dq      1,5,1,4    steps    1.91e-06  2.73e-08  5.56e-07  1.91e-06   3.47e-08   5.66e-07
+> solve.dk      1,5,1,4    local    9.54e-07  2.61e-08  3.79e-07  1.91e-06   2.63e-08   8.19e-07
+> solve.dg      1,5,1      local    9.54e-07  1.78e-08  3.68e-07  1.91e-06   1.75e-08   6.94e-07
+> layer.dq      1,5,1,4    steps    9.54e-07  2.23e-08  4.74e-07  1.91e-06   2.43e-08   5.66e-07
+> layer.dk      1,5,1,4    local    1.91e-06  2.15e-08  6.53e-07  3.81e-06   2.25e-08   1.27e-06
+> layer.dv      1,5,1,4    local    4.77e-07  2.56e-08  2.31e-07  9.54e-07   2.89e-08   2.48e-07
+> layer.dalpha  1,5,1      local    7.63e-06  2.87e-08  2.03e-06  7.63e-06   3.50e-08   2.74e-06
+> layer.dg      1,5,1      local    1.91e-06  3.98e-08  6.48e-07  1.91e-06   4.50e-08   8.18e-07
 >
 > tolerance: 2^ceil(log2(max(2 floor, 2 panel, u))); null from 1/2 on
 > panel of x fro h_chunk h_final u_final o solve.dq solve.dk solve.dg layer.dq layer.dk layer.dv layer.dalpha layer.dg: ieee32, the worst of C = 64 16, two-term, token by token without fused multiply-adds

@@ -30,23 +30,23 @@ $ gka --help
 $ gka -h | head -1
 > gka 0.1.0 - reference and numerics lab for Gated KalmaNet kernels
 $ gka formats
-> format     bits   p   emin  emax  unit roundoff               max    min normal  min subnormal  overflow
-> bf16         16   8   -126   127           2^-8   3.389531389e+38   1.17549e-38    9.18355e-41  to Inf
-> fp16         16  11    -14    15          2^-11             65504   6.10352e-05    5.96046e-08  to Inf
-> tf32         32  11   -126   127          2^-11   3.401162134e+38   1.17549e-38    1.14794e-41  to Inf
-> fp32         32  24   -126   127          2^-24   3.402823466e+38   1.17549e-38     1.4013e-45  to Inf
-> fp64         64  53  -1022  1023          2^-53  1.797693135e+308  2.22507e-308   4.94066e-324  to Inf
-> e4m3          8   4     -6     8           2^-4               448      0.015625     0.00195312  to the largest finite value
-> e5m2          8   3    -14    15           2^-3             57344   6.10352e-05    1.52588e-05  to the largest finite value
-> e4m3-ieee     8   4     -6     8           2^-4               448      0.015625     0.00195312  to NaN
-> e5m2-ieee     8   3    -14    15           2^-3             57344   6.10352e-05    1.52588e-05  to Inf
-> e2m1          4   2      0     2           2^-2                 6             1            0.5  to the largest finite value
-> e2m3          6   4      0     2           2^-4               7.5             1          0.125  to the largest finite value
-> e3m2          6   3     -2     4           2^-3                28          0.25         0.0625  to the largest finite value
-> e3m4          8   5     -2     3           2^-5              15.5          0.25       0.015625  to Inf
-> e4m3fnuz      8   4     -7     7           2^-4               240     0.0078125    0.000976562  to the largest finite value
-> e5m2fnuz      8   3    -15    15           2^-3             57344   3.05176e-05    7.62939e-06  to the largest finite value
-> e8m0          8   1   -127   127           2^-1   1.701411835e+38   5.87747e-39           none  to the largest finite value
+> format     bits   p   emin  emax  roundoff               max    min normal  min subnormal  overflow
+> bf16         16   8   -126   127      2^-8   3.389531389e+38   1.17549e-38    9.18355e-41  to Inf
+> fp16         16  11    -14    15     2^-11             65504   6.10352e-05    5.96046e-08  to Inf
+> tf32         32  11   -126   127     2^-11   3.401162134e+38   1.17549e-38    1.14794e-41  to Inf
+> fp32         32  24   -126   127     2^-24   3.402823466e+38   1.17549e-38     1.4013e-45  to Inf
+> fp64         64  53  -1022  1023     2^-53  1.797693135e+308  2.22507e-308   4.94066e-324  to Inf
+> e4m3          8   4     -6     8      2^-4               448      0.015625     0.00195312  to max
+> e5m2          8   3    -14    15      2^-3             57344   6.10352e-05    1.52588e-05  to max
+> e4m3-ieee     8   4     -6     8      2^-4               448      0.015625     0.00195312  to NaN
+> e5m2-ieee     8   3    -14    15      2^-3             57344   6.10352e-05    1.52588e-05  to Inf
+> e2m1          4   2      0     2      2^-2                 6             1            0.5  to max
+> e2m3          6   4      0     2      2^-4               7.5             1          0.125  to max
+> e3m2          6   3     -2     4      2^-3                28          0.25         0.0625  to max
+> e3m4          8   5     -2     3      2^-5              15.5          0.25       0.015625  to Inf
+> e4m3fnuz      8   4     -7     7      2^-4               240     0.0078125    0.000976562  to max
+> e5m2fnuz      8   3    -15    15      2^-3             57344   3.05176e-05    7.62939e-06  to max
+> e8m0          8   1   -127   127      2^-1   1.701411835e+38   5.87747e-39           none  to max
 $ gka formats --help
 > gka formats - number formats: precision, range, unit roundoff, overflow rule
 >
@@ -54,7 +54,8 @@ $ gka formats --help
 >   -h, --help     print this text
 >
 > A finite value is m 2^(e-p+1), |m| < 2^p, emin <= e <= emax. The unit roundoff is
-> 2^-p. "overflow" is what rounding to nearest does beyond the largest value.
+> 2^-p; max is the largest finite value, and overflow what rounding to nearest does
+> beyond it.
 $ gka verify --help
 > gka verify - judge computed tensors against the exact answer for their inputs
 >

@@ -10,9 +10,9 @@ $ gka show golden >new; gka golden --show=golden | diff new - && head -3 new
 $ gka judge --map=g=fro $DATA/h100/d64.safetensors golden | head -5
 > $DATA/h100/d64.safetensors against golden
 >
-> tensor        dtype     error  against  tolerance       row  tolerance     steps     local  inherited     total  ok
-> x             BF16   2.56e-03  steps     1.56e-02  6.18e-03   3.12e-02  2.56e-03         -          -  2.57e-03  yes
-> fro           F32    1.07e+00  steps     3.91e-03  1.23e+00   1.56e-02  1.07e+00         -          -  1.07e+00  NO
+> tensor        dtype     error  against  tolerance       row  tolerance  ok      steps     local
+> x             BF16   2.56e-03  steps     1.56e-02  6.18e-03   3.12e-02  yes  2.56e-03         -
+> fro           F32    1.07e+00  steps     3.91e-03  1.23e+00   1.56e-02  NO   1.07e+00         -
 $ gka judge --json=- $DATA/h100/d64.safetensors $DATA/h100/d64.safetensors golden | grep -c '"against"'
 > 30
 $ gka judge golden
