@@ -81,9 +81,10 @@ cudaError_t forward(const gka_cuda_layer &l, unsigned char *workspace, cudaStrea
 
     gka::launch_gates(s, l.g, cumulative, stream);
     bf16 *const u_low = l.accurate ? reinterpret_cast<bf16 *>(workspace + c.u_low) : nullptr;
-    gka::launch_states<D>(s, k, k, cumulative, l.h0, h_chunk, nullptr, l.h_final, stream);
-    if (l.o != nullptr || l.u_final != nullptr)
-        gka::launch_states<D>(s, k, v, cumulative, l.u0, u_chunk, u_low, l.u_final, stream);
+    const gka::StateArguments of_h = {k, l.h0, h_chunk, nullptr, l.h_final},
+                              of_u = {v, l.u0, u_chunk, u_low, l.u_final};
+    gka::launch_states<D>(s, k, cumulative, of_h,
+                          l.o != nullptr || l.u_final != nullptr ? &of_u : nullptr, stream);
     gka::SolveArguments a = {};
     a.q = static_cast<const bf16 *>(l.q);
     a.k = k;
@@ -177,7 +178,10 @@ cudaError_t backward(const gka_cuda_layer &l, const gka_cuda_gradient &d, unsign
     const bf16 *const k = static_cast<const bf16 *>(l.k), *const v = static_cast<const bf16 *>(l.v);
 
     gka::launch_gates(s, l.g, cumulative, stream);
-    gka::launch_states<D>(s, k, k, cumulative, l.h0, half(c.h_chunk), nullptr, nullptr, stream);
+    const gka::StateArguments of_h = {k, l.h0, half(c.h_chunk), nullptr, nullptr},
+                              of_u = {v, l.u0, half(c.u_chunk),
+                                      l.accurate ? half(c.u_low) : nullptr, nullptr};
+    gka::launch_states<D>(s, k, cumulative, of_h, layer ? &of_u : nullptr, stream);
     gka::GradArguments a = {};
     a.q = static_cast<const bf16 *>(l.q);
     a.k = k;
@@ -212,8 +216,6 @@ cudaError_t backward(const gka_cuda_layer &l, const gka_cuda_gradient &d, unsign
     a.dh0 = d.dh0;
     a.du0 = layer ? d.du0 : nullptr;
     if (layer) {
-        gka::launch_states<D>(s, k, v, cumulative, l.u0, half(c.u_chunk),
-                              l.accurate ? half(c.u_low) : nullptr, nullptr, stream);
         const cudaError_t error = gka::launch_grad_output<D>(s, l.accurate, a, stream);
         if (error != cudaSuccess)
             return error;
