@@ -359,6 +359,37 @@ __device__ __forceinline__ void fetch_state(const bf16 *state, int64_t state_at,
                 fragment_col(0));
 }
 
+/* A block's sum of one value a thread: the butterfly 1..16, then the four warps in order. */
+__device__ __forceinline__ void store_sum(float sum, float *warp_sum, float *to) {
+    for (int offset = 1; offset < 32; offset *= 2)
+        sum = sum + __shfl_xor_sync(~0u, sum, offset);
+    if ((threadIdx.x & 31) == 0)
+        warp_sum[threadIdx.x >> 5] = sum;
+    __syncthreads();
+    if (threadIdx.x == 0)
+        *to = ((warp_sum[0] + warp_sum[1]) + warp_sum[2]) + warp_sum[3];
+}
+
+/* RULE what R starts from: N = -(dh_final + its transpose)/2, E = du_final/s; and <R, final state>
+ * as in add_and_weigh. */
+template <int D, bool NORMAL>
+__device__ __forceinline__ void start_suffix(const GradArguments &a, int64_t head, int tile,
+                                             float *warp_sum, float (&c)[1][8][4]) {
+    constexpr int TILES = D / 64;
+    const int row0 = tile / TILES * 64 + (threadIdx.x >> 5) * 16, col0 = tile % TILES * 64;
+    const float *const cotangent = (NORMAL ? a.dh_final : a.du_final) + head * D * D;
+    const float *const end = (NORMAL ? a.h_end : a.u_end) + head * D * D;
+    float sum = 0.0f;
+    for (int n = 0; n < 8; n++)
+        for (int e = 0; e < 4; e++) {
+            const int row = row0 + fragment_row(e), col = col0 + n * 8 + fragment_col(e);
+            const float here = cotangent[row * D + col];
+            c[0][n][e] = NORMAL ? -0.5f * (here + cotangent[col * D + row]) : here / a.scale;
+            sum = fmaf(c[0][n][e], end[row * D + col], sum);
+        }
+    store_sum(sum, warp_sum, (NORMAL ? a.n_end : a.e_end) + head * TILES * TILES + tile);
+}
+
 /* RULE, chunks from the last to the first, R the 64 x 64 tile of a block:
  *   N: R <- R exp(G_C); R += P^T bf16(x exp(G_t)); R += K^T bf16(k carry/2); R <- fma(beta, H_0, R)
  *   E: R <- R exp(G_C); R += Q'^T bf16(do exp(G_t))
@@ -383,6 +414,8 @@ __device__ __forceinline__ void suffix(Shape s, const GradArguments &a, int tile
 
     float c[1][8][4];
     clear(c);
+    if ((NORMAL ? a.dh_final : a.du_final) != nullptr)
+        start_suffix<D, NORMAL>(a, b * s.H + h, tile, warp_sum, c);
     for (int64_t chunk = s.chunks() - 1; chunk >= 0; chunk--) {
         const int64_t state_at = ((b * s.chunks() + chunk) * s.H + h) * D * D;
         const int rows = (int)min((int64_t)CHUNK, s.T - chunk * CHUNK);
@@ -430,17 +463,10 @@ __device__ __forceinline__ void suffix(Shape s, const GradArguments &a, int tile
                 multiply<1, 8, CHUNK, true, false>(c, left_low, warp * 16, right, 0);
             multiply<1, 8, CHUNK, true, false>(c, left, warp * 16, right, 0);
         }
-        float sum = add_and_weigh<NORMAL>(
-            NORMAL ? a.beta[(b * s.chunks() + chunk) * s.H + h] : 0.0f, at_start, low_at_start, LOW,
-            c);
-        for (int offset = 1; offset < 32; offset *= 2)
-            sum = sum + __shfl_xor_sync(~0u, sum, offset);
-        if ((threadIdx.x & 31) == 0)
-            warp_sum[warp] = sum;
-        __syncthreads();
-        if (threadIdx.x == 0)
-            inner[((b * s.chunks() + chunk) * s.H + h) * TILES * TILES + tile] =
-                ((warp_sum[0] + warp_sum[1]) + warp_sum[2]) + warp_sum[3];
+        store_sum(add_and_weigh<NORMAL>(
+                      NORMAL ? a.beta[(b * s.chunks() + chunk) * s.H + h] : 0.0f, at_start,
+                      low_at_start, LOW, c),
+                  warp_sum, inner + ((b * s.chunks() + chunk) * s.H + h) * TILES * TILES + tile);
     }
     if (first_state != nullptr)
         for (int n = 0; n < 8; n++)
@@ -743,23 +769,23 @@ through_values(Shape s, const GradArguments &a, GradShared<D> &m, int64_t first,
                     c[t][n][e] + a.scale * fmaf(decay[t][e >> 1], more[t][n][e], dv[t][n][e]);
 }
 
-/* RULE dg, from the chunk's last token to its first: the next chunk's <., H> and <., U>, tiles in
- * order, then one term a token. */
+/* RULE dg, from the chunk's last token to its first: <., H> and <., U> of the next chunk or of the
+ * final states (0 without their cotangents), tiles in order, then one term a token. */
 template <int D>
 __device__ __forceinline__ void gate_gradient(Shape s, const GradArguments &a, const float *local,
                                               int64_t chunk, int64_t b, int64_t h, int64_t first,
                                               int rows, bool layer) {
-    float sum = 0.0f;
-    if (chunk + 1 < s.chunks()) {
-        constexpr int TILES = (D / 64) * (D / 64);
-        const int64_t next = ((b * s.chunks() + chunk + 1) * s.H + h) * TILES;
-        float normal = 0.0f, linear = 0.0f;
-        for (int i = 0; i < TILES; i++) {
-            normal = normal + a.n_inner[next + i];
-            linear = layer ? linear + a.e_inner[next + i] : 0.0f;
-        }
-        sum = fmaf(a.scale, linear, -normal);
+    constexpr int TILES = (D / 64) * (D / 64);
+    const bool last = chunk + 1 == s.chunks();
+    const int64_t at = last ? b * s.H + h : (b * s.chunks() + chunk + 1) * s.H + h;
+    const float *const of_n = (last ? a.n_end : a.n_inner) + at * TILES;
+    const float *const of_e = (last ? a.e_end : a.e_inner) + at * TILES;
+    float normal = 0.0f, linear = 0.0f;
+    for (int i = 0; i < TILES; i++) {
+        normal = normal + (last && a.dh_final == nullptr ? 0.0f : of_n[i]);
+        linear = linear + (!layer || (last && a.du_final == nullptr) ? 0.0f : of_e[i]);
     }
+    float sum = fmaf(a.scale, linear, -normal);
     for (int t = rows - 1; t >= 0; t--) {
         sum = sum + local[t];
         a.dg[(first + t) * s.H + h] = sum;

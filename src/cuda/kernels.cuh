@@ -57,6 +57,9 @@ struct GradArguments {
     __nv_bfloat16 *n_low, *e_low;
     float *dx_single, *rest_single;
     float *along, *w, *carry, *beta, *n_inner, *e_inner;
+    /* cotangents of the final states (nullptr: 0), those states, <., H> and <., U> by tile */
+    const float *dh_final, *du_final, *h_end, *u_end;
+    float *n_end, *e_end;
     /* outputs; dk, dv by query head, [B,T,H,D] */
     __nv_bfloat16 *dq, *dk, *dv, *dalpha;
     float *dg, *dh0, *du0;
