@@ -370,9 +370,10 @@ def main():
                 for _ in range(6):
                     later.append((options.sources, spec, {k: lists[k][random.randint(len(lists[k]))] for k in kernels}, False))
         order = lambda t: (not t[1].get("every"), "num_warps=1" not in json.dumps(t[2]))
-        results, done = {}, 0
-        for tasks in (first, sorted(later, key=order)):
-            pending = pool.imap_unordered(one, tasks)
+        results, again = {}, []
+
+        def collect(pool, tasks):
+            pending, done = pool.imap_unordered(one, tasks), 0
             for _ in range(len(tasks)):
                 try:
                     name, configuration, result, seconds = pending.next(timeout=max(1, options.deadline - (time.time() - start)))
@@ -380,11 +381,22 @@ def main():
                     print("out of time", flush=True)
                     break
                 done += 1
+                if isinstance(result, str) and "CUDA error" in result and pool is not fresh:
+                    again.append((options.sources, specs[name], configuration, not configuration))
+                    continue
                 results.setdefault(name, []).append((configuration, result))
                 if isinstance(result, str) or seconds > 60:
                     print(name, configuration, result if isinstance(result, str) else f"{seconds:.0f} s", flush=True)
             print(f"{done} done, {time.time() - start:.0f} s", flush=True)
+
+        fresh = None
+        for tasks in (first, sorted(later, key=order)):
+            collect(pool, tasks)
         pool.terminate()
+    if again:  # an error of CUDA takes its process with it: what came after it is run again, each in a process of its own
+        with multiprocessing.Pool(options.workers, maxtasksperchild=1) as fresh:
+            collect(fresh, again)
+            fresh.terminate()
     for name, runs in results.items():
         write(options.output, specs[name], lists, runs)
     dalpha(os.path.join(options.output, "dalpha.safetensors"))

@@ -27,7 +27,7 @@ class _Error(ctypes.Structure):
 
 class _Gradient(ctypes.Structure):
     """gka_cuda_gradient, field by field."""
-    _fields_ = [(n, ctypes.c_void_p) for n in ("dout", "dx", "dq", "dk", "dv", "dalpha", "dg", "dh0", "du0")]
+    _fields_ = [(n, ctypes.c_void_p) for n in ("dout", "dx", "dq", "dk", "dv", "dalpha", "dg", "dh0", "du0", "dh_final", "du_final")]
 
 
 FORMS = {"three-term": 0, "two-term": 1}  # gka_form of gka/problem.h
@@ -52,7 +52,7 @@ class Library:
             self._workspace = torch.empty(size, dtype=torch.uint8, device=device)
         return self._workspace.data_ptr()
 
-    def backward(self, q, k, v=None, alpha=None, g=None, h0=None, u0=None, *, x, fro, dout=None, dx=None,
+    def backward(self, q, k, v=None, alpha=None, g=None, h0=None, u0=None, *, x, fro, dout=None, dx=None, dh_final=None, du_final=None,
                  ridge_ratio=0.02, num_iter=30, scale=None, form="two-term", accurate=False):
         """dq dk dv dalpha dg dh0 du0 as a dictionary; accurate: x is the pair that forward gave."""
         x, x_low = x if accurate else (x, None)
@@ -68,7 +68,7 @@ class Library:
         place = lambda t: None if t is None else t.data_ptr()
         layer = _Layer(B, T, H, G, D, ridge_ratio, D ** -0.5 if scale is None else scale, num_iter, FORMS[form], accurate,
                        *map(place, (q, k, v, alpha, g, h0, u0, x, x_low, fro, None, None, None)))
-        gradient = _Gradient(place(dout), place(dx), *map(place, out.values()))
+        gradient = _Gradient(place(dout), place(dx), *map(place, out.values()), place(dh_final), place(du_final))
         size = self._lib.gka_cuda_gradient_workspace_size(ctypes.byref(layer), ctypes.byref(gradient))
         error = _Error()
         stream = torch.cuda.current_stream(q.device).cuda_stream
@@ -122,15 +122,14 @@ def kernels(q, k, v=None, alpha=None, g=None, h0=None, u0=None, *, ridge_ratio, 
     """For gka.check: `python3 -m gka.check GOLDEN gka_cuda:kernels`, libgka_cuda.so found by the loader (LD_LIBRARY_PATH)."""
     if cu_seqlens is not None or q.dtype != torch.bfloat16 or q.shape[-1] not in (64, 128) or v is not None and v.shape[-1] != q.shape[-1]:
         raise NotImplementedError("bf16, D = V = 64 or 128, not packed")
-    if "dh_final" in cotangents or "du_final" in cotangents:
-        raise NotImplementedError("no cotangents of final states")
     lib, how = Library(), dict(ridge_ratio=ridge_ratio, num_iter=num_iter, scale=scale)
     x, fro, o, h_final, u_final = lib.forward(q, k, v, alpha, g, h0, u0, **how)
     out = {"x": x, "fro": fro, "o": o, "h_final": h_final, "u_final": u_final}
     if "dx" in cotangents:
-        grads = lib.backward(q, k, v, alpha, g, h0, u0, x=x, fro=fro, dx=cotangents["dx"], **how)
+        grads = lib.backward(q, k, v, alpha, g, h0, u0, x=x, fro=fro, dx=cotangents["dx"], dh_final=cotangents.get("dh_final"), **how)
         out.update({f"solve.{n}": grads[n] for n in ("dq", "dk", "dg", "dh0") if n != "dh0" or h0 is not None})
     if "do" in cotangents:
-        grads = lib.backward(q, k, v, alpha, g, h0, u0, x=x, fro=fro, dout=cotangents["do"], **how)
+        grads = lib.backward(q, k, v, alpha, g, h0, u0, x=x, fro=fro, dout=cotangents["do"], dh_final=cotangents.get("dh_final"),
+                             du_final=cotangents.get("du_final"), **how)
         out.update({f"layer.{n}": grads[n] for n in ("dq", "dk", "dv", "dalpha", "dg") if n != "dalpha" or alpha is not None})
     return {name: t for name, t in out.items() if t is not None}

@@ -81,9 +81,10 @@ cudaError_t forward(const gka_cuda_layer &l, unsigned char *workspace, cudaStrea
 
     gka::launch_gates(s, l.g, cumulative, stream);
     bf16 *const u_low = l.accurate ? reinterpret_cast<bf16 *>(workspace + c.u_low) : nullptr;
-    gka::launch_states<D>(s, k, k, cumulative, l.h0, h_chunk, nullptr, l.h_final, stream);
-    if (l.o != nullptr || l.u_final != nullptr)
-        gka::launch_states<D>(s, k, v, cumulative, l.u0, u_chunk, u_low, l.u_final, stream);
+    const gka::StateArguments of_h = {k, l.h0, h_chunk, nullptr, l.h_final},
+                              of_u = {v, l.u0, u_chunk, u_low, l.u_final};
+    gka::launch_states<D>(s, k, cumulative, of_h,
+                          l.o != nullptr || l.u_final != nullptr ? &of_u : nullptr, stream);
     gka::SolveArguments a = {};
     a.q = static_cast<const bf16 *>(l.q);
     a.k = k;
@@ -108,7 +109,7 @@ cudaError_t forward(const gka_cuda_layer &l, unsigned char *workspace, cudaStrea
 /* The workspace of the backward, in order. */
 struct GradientCut {
     size_t cumulative, h_chunk, u_chunk, n_chunk, e_chunk, dx, rest, p, along, w, carry, beta,
-        n_inner, e_inner, dk, dv, p_low, u_low, n_low, e_low, end;
+        n_inner, e_inner, dk, dv, p_low, u_low, n_low, e_low, h_end, u_end, n_end, e_end, end;
 };
 
 GradientCut cut(const gka_cuda_layer &l, const gka_cuda_gradient &d) {
@@ -146,6 +147,11 @@ GradientCut cut(const gka_cuda_layer &l, const gka_cuda_gradient &d) {
     c.u_low = take(l.accurate && layer ? states : 0);
     c.n_low = take(l.accurate ? states : 0);
     c.e_low = take(l.accurate && layer ? states : 0);
+    const size_t final_state = heads * (size_t)l.D * (size_t)l.D * 4;
+    c.h_end = take(d.dh_final != nullptr ? final_state : 0);
+    c.u_end = take(d.du_final != nullptr ? final_state : 0);
+    c.n_end = take(heads * tiles * 4);
+    c.e_end = take(heads * tiles * 4);
     c.end = at;
     return c;
 }
@@ -177,7 +183,12 @@ cudaError_t backward(const gka_cuda_layer &l, const gka_cuda_gradient &d, unsign
     const bf16 *const k = static_cast<const bf16 *>(l.k), *const v = static_cast<const bf16 *>(l.v);
 
     gka::launch_gates(s, l.g, cumulative, stream);
-    gka::launch_states<D>(s, k, k, cumulative, l.h0, half(c.h_chunk), nullptr, nullptr, stream);
+    const gka::StateArguments of_h = {k, l.h0, half(c.h_chunk), nullptr,
+                                      d.dh_final != nullptr ? single(c.h_end) : nullptr},
+                              of_u = {v, l.u0, half(c.u_chunk),
+                                      l.accurate ? half(c.u_low) : nullptr,
+                                      d.du_final != nullptr ? single(c.u_end) : nullptr};
+    gka::launch_states<D>(s, k, cumulative, of_h, layer ? &of_u : nullptr, stream);
     gka::GradArguments a = {};
     a.q = static_cast<const bf16 *>(l.q);
     a.k = k;
@@ -203,6 +214,12 @@ cudaError_t backward(const gka_cuda_layer &l, const gka_cuda_gradient &d, unsign
     a.beta = single(c.beta);
     a.n_inner = single(c.n_inner);
     a.e_inner = single(c.e_inner);
+    a.dh_final = d.dh_final;
+    a.du_final = d.du_final;
+    a.h_end = single(c.h_end);
+    a.u_end = single(c.u_end);
+    a.n_end = single(c.n_end);
+    a.e_end = single(c.e_end);
     a.dq = static_cast<bf16 *>(d.dq);
     const bool grouped = l.H != l.G;
     a.dk = grouped ? half(c.dk) : static_cast<bf16 *>(d.dk);
@@ -212,8 +229,6 @@ cudaError_t backward(const gka_cuda_layer &l, const gka_cuda_gradient &d, unsign
     a.dh0 = d.dh0;
     a.du0 = layer ? d.du0 : nullptr;
     if (layer) {
-        gka::launch_states<D>(s, k, v, cumulative, l.u0, half(c.u_chunk),
-                              l.accurate ? half(c.u_low) : nullptr, nullptr, stream);
         const cudaError_t error = gka::launch_grad_output<D>(s, l.accurate, a, stream);
         if (error != cudaSuccess)
             return error;
@@ -283,6 +298,9 @@ gka_status gka_cuda_backward(const gka_cuda_layer *layer, const gka_cuda_gradien
         return gka_fail(
             error, GKA_BAD_ARGUMENT,
             "gka_cuda: expected dout (with v and dv) or dx, and dq and dk for the results");
+    if (gradient->dout == nullptr && gradient->du_final != nullptr)
+        return gka_fail(error, GKA_BAD_ARGUMENT,
+                        "gka_cuda: du_final is the layer's, expected dout beside it");
     const size_t size = cut(*layer, *gradient).end;
     if (workspace == nullptr || workspace_size < size)
         return gka_fail(error, GKA_BAD_ARGUMENT, "gka_cuda: a workspace of %zu bytes, expected %zu",

@@ -149,27 +149,27 @@ __global__ __launch_bounds__(THREADS) void grad_output_kernel(Shape s, GradArgum
     load_tile<CHUNK, D, THREADS>(tv, a.v + (first * s.Hkv + group) * D, s.Hkv * D, rows);
     load_tile<CHUNK, D, THREADS>(grad, a.dout + (first * s.H + h) * D, s.H * D, rows);
     load_mask<THREADS>(s, a.cumulative, first, h, rows, false, m.mask, m.eg);
-    __syncthreads();
+    sync_tiles();
 
     float c[2][NT][4];
     masked_scores<D>(grad, tv, m.mask, score, row0, warp);
     clear(c);
     multiply<2, NT, D, false, true>(c, grad, row0, state, col0);
     if (ACCURATE) {
-        __syncthreads();
+        sync_tiles();
         load_tile<D, D, THREADS>(state, a.u_chunk + state_at, D, D);
-        __syncthreads();
+        sync_tiles();
         multiply<2, NT, D, false, true>(c, grad, row0, state, col0);
     }
     for (int t = 0; t < 2; t++)
         for (int n = 0; n < NT; n++)
             for (int e = 0; e < 4; e++)
                 c[t][n][e] = c[t][n][e] * m.eg[row0 + t * 16 + fragment_row(e)];
-    __syncthreads();
+    sync_tiles();
     multiply<2, NT, CHUNK, false, false>(c, score, row0, tk, col0);
 
     hand_on<D, ACCURATE>(s, a, m, first, h, rows, row0, col0, warp, c);
-    __syncthreads();
+    sync_tiles();
     if (threadIdx.x < rows) {
         const int64_t at = (first + threadIdx.x) * s.H + h;
         if (a.dalpha != nullptr)
@@ -179,6 +179,21 @@ __global__ __launch_bounds__(THREADS) void grad_output_kernel(Shape s, GradArgum
 }
 
 /* ---- w and its sums ------------------------------------------------------------------------ */
+
+/* Eight neighbours; low: the sum of their parts. */
+__device__ __forceinline__ void load_eight(const bf16 *high, const bf16 *low, float (&to)[8]) {
+    const uint4 parts[2] = {*reinterpret_cast<const uint4 *>(high),
+                            low != nullptr ? *reinterpret_cast<const uint4 *>(low)
+                                           : make_uint4(0, 0, 0, 0)};
+    const __nv_bfloat162 *const h = reinterpret_cast<const __nv_bfloat162 *>(&parts[0]);
+    const __nv_bfloat162 *const l = reinterpret_cast<const __nv_bfloat162 *>(&parts[1]);
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+        const float2 a = __bfloat1622float2(h[i]), b = __bfloat1622float2(l[i]);
+        to[2 * i] = low != nullptr ? a.x + b.x : a.x;
+        to[2 * i + 1] = low != nullptr ? a.y + b.y : a.y;
+    }
+}
 
 /* RULE w_t = (2 a) <p_t, x_t> / f_t (0 where f = 0), the product by quarters of D in order and the
  * butterfly 1, 2; carry_j = sum_{t>=j} exp(G_t) M_tj w_t and beta = sum_t exp(G_t)^2 w_t / 2, t
@@ -193,14 +208,15 @@ __global__ __launch_bounds__(THREADS) void weight_kernel(Shape s, GradArguments 
     float sum = 0.0f;
     const int64_t at = (first + row) * s.H + h;
     if (row < rows)
-        for (int i = 0; i < D / 4; i++) {
+#pragma unroll
+        for (int i = 0; i < D / 4; i += 8) {
             const int64_t place = at * D + quarter * (D / 4) + i;
-            float p = __bfloat162float(a.p[place]), x = __bfloat162float(a.x[place]);
-            if (ACCURATE) {
-                p = p + __bfloat162float(a.p_low[place]);
-                x = x + __bfloat162float(a.x_low[place]);
-            }
-            sum = fmaf(p, x, sum);
+            float p[8], x[8];
+            load_eight(a.p + place, ACCURATE ? a.p_low + place : nullptr, p);
+            load_eight(a.x + place, ACCURATE ? a.x_low + place : nullptr, x);
+#pragma unroll
+            for (int e = 0; e < 8; e++)
+                sum = fmaf(p[e], x[e], sum);
         }
     sum = sum + __shfl_xor_sync(~0u, sum, 1);
     sum = sum + __shfl_xor_sync(~0u, sum, 2);
@@ -233,7 +249,9 @@ __global__ __launch_bounds__(THREADS) void weight_kernel(Shape s, GradArguments 
  * E: Q' and do exp(G). */
 template <int D, bool NORMAL>
 __device__ __forceinline__ void suffix_row(const GradArguments &a, int64_t query, int64_t key,
-                                           int pass, int row, int col, uint4 &x, uint4 &y) {
+                                           int pass, int row, int col, uint4 (&xs)[1],
+                                           uint4 (&ys)[1]) {
+    uint4 &x = xs[0], &y = ys[0];
     const float eg = a.cumulative == nullptr ? 1.0f : gka_pinned_expf(a.cumulative[query]);
     if (NORMAL && pass == 0) {
         x = *reinterpret_cast<const uint4 *>(a.p + query * D + row);
@@ -263,7 +281,7 @@ __device__ __forceinline__ void suffix_row(const GradArguments &a, int64_t query
 
 /* The same in two parts: high and low of x in x[0], x[1], of y in y[0], y[1]. */
 template <int D, bool NORMAL>
-__device__ __forceinline__ void suffix_row_accurate(const GradArguments &a, int64_t query,
+__device__ __forceinline__ void suffix_row(const GradArguments &a, int64_t query,
                                                     int64_t key, int pass, int row, int col,
                                                     uint4 (&x)[2], uint4 (&y)[2]) {
     const bool gated = a.cumulative != nullptr, keys = NORMAL && pass == 1;
@@ -306,24 +324,70 @@ __device__ __forceinline__ void suffix_row_accurate(const GradArguments &a, int6
 
 /* RULE R <- fma(beta, H_0, R), N alone, and this thread's part of <R, H_0>: columns ascending
  * within a thread, then the butterfly 1..16, then warps in order. */
-template <int D, bool NORMAL>
-__device__ __forceinline__ float add_and_weigh(float beta, const bf16 *state, const bf16 *state_low,
-                                               int64_t state_at, int row0, int col0,
+template <bool NORMAL>
+__device__ __forceinline__ float add_and_weigh(float beta, const uint32_t (&state)[8][2],
+                                               const uint32_t (&low)[8][2], bool two_parts,
                                                float (&c)[1][8][4]) {
-    const int warp = threadIdx.x >> 5;
     float sum = 0.0f;
+#pragma unroll
     for (int n = 0; n < 8; n++)
+#pragma unroll
         for (int e = 0; e < 4; e++) {
-            const int64_t at = state_at + (row0 + warp * 16 + fragment_row(e)) * D + col0 + n * 8 +
-                               fragment_col(e);
-            float value = __bfloat162float(state[at]);
-            if (state_low != nullptr)
-                value = value + __bfloat162float(state_low[at]);
+            const auto number = [&](const uint32_t (&pair)[8][2]) {
+                return __uint_as_float(e & 1 ? pair[n][e >> 1] & 0xffff0000u
+                                             : pair[n][e >> 1] << 16);
+            };
+            const float value = two_parts ? number(state) + number(low) : number(state);
             if (NORMAL)
                 c[0][n][e] = fmaf(beta, value, c[0][n][e]);
             sum = fmaf(c[0][n][e], value, sum);
         }
     return sum;
+}
+
+/* The pairs of a state that this thread's fragments of a 64 x 64 tile lie on. */
+template <int D>
+__device__ __forceinline__ void fetch_state(const bf16 *state, int64_t state_at, int row0, int col0,
+                                            uint32_t (&to)[8][2]) {
+#pragma unroll
+    for (int n = 0; n < 8; n++)
+#pragma unroll
+        for (int half = 0; half < 2; half++)
+            to[n][half] = *reinterpret_cast<const uint32_t *>(
+                state + state_at +
+                (row0 + (threadIdx.x >> 5) * 16 + fragment_row(2 * half)) * D + col0 + n * 8 +
+                fragment_col(0));
+}
+
+/* A block's sum of one value a thread: the butterfly 1..16, then the four warps in order. */
+__device__ __forceinline__ void store_sum(float sum, float *warp_sum, float *to) {
+    for (int offset = 1; offset < 32; offset *= 2)
+        sum = sum + __shfl_xor_sync(~0u, sum, offset);
+    if ((threadIdx.x & 31) == 0)
+        warp_sum[threadIdx.x >> 5] = sum;
+    __syncthreads();
+    if (threadIdx.x == 0)
+        *to = ((warp_sum[0] + warp_sum[1]) + warp_sum[2]) + warp_sum[3];
+}
+
+/* RULE what R starts from: N = -(dh_final + its transpose)/2, E = du_final/s; and <R, final state>
+ * as in add_and_weigh. */
+template <int D, bool NORMAL>
+__device__ __forceinline__ void start_suffix(const GradArguments &a, int64_t head, int tile,
+                                             float *warp_sum, float (&c)[1][8][4]) {
+    constexpr int TILES = D / 64;
+    const int row0 = tile / TILES * 64 + (threadIdx.x >> 5) * 16, col0 = tile % TILES * 64;
+    const float *const cotangent = (NORMAL ? a.dh_final : a.du_final) + head * D * D;
+    const float *const end = (NORMAL ? a.h_end : a.u_end) + head * D * D;
+    float sum = 0.0f;
+    for (int n = 0; n < 8; n++)
+        for (int e = 0; e < 4; e++) {
+            const int row = row0 + fragment_row(e), col = col0 + n * 8 + fragment_col(e);
+            const float here = cotangent[row * D + col];
+            c[0][n][e] = NORMAL ? -0.5f * (here + cotangent[col * D + row]) : here / a.scale;
+            sum = fmaf(c[0][n][e], end[row * D + col], sum);
+        }
+    store_sum(sum, warp_sum, (NORMAL ? a.n_end : a.e_end) + head * TILES * TILES + tile);
 }
 
 /* RULE, chunks from the last to the first, R the 64 x 64 tile of a block:
@@ -333,51 +397,63 @@ __device__ __forceinline__ float add_and_weigh(float beta, const bf16 *state, co
  * <R, H_0> after it. Accurately P, Q', the weighted rows and the snapshots are in two parts: high
  * by low, low by high, high by high (K: high by low, high by high). */
 template <int D, bool NORMAL, bool ACCURATE>
-__global__ __launch_bounds__(128) void suffix_kernel(Shape s, GradArguments a, const bf16 *state,
-                                                     const bf16 *state_low, bf16 *snapshot,
-                                                     bf16 *snapshot_low, float *inner,
-                                                     float *first_state) {
-    constexpr int PARTS = ACCURATE ? 2 : 1;
-    __shared__ __align__(16) bf16 left_data[PARTS][CHUNK * 64], right_data[PARTS][CHUNK * 64];
-    __shared__ float warp_sum[4];
-    const Tile<64> left{left_data[0]}, right{right_data[0]}, left_low{left_data[PARTS - 1]},
-        right_low{right_data[PARTS - 1]};
-    constexpr int TILES = D / 64;
-    const int row0 = blockIdx.x / TILES * 64, col0 = blockIdx.x % TILES * 64;
+__device__ __forceinline__ void suffix(Shape s, const GradArguments &a, int tile, bf16 *memory,
+                                       float *warp_sum) {
+    constexpr int PARTS = ACCURATE ? 2 : 1, TILES = D / 64, PASSES = NORMAL ? 2 : 1;
+    constexpr bool LOW = ACCURATE && !NORMAL; /* U stands in two parts */
+    const bf16 *const state = NORMAL ? a.h_chunk : a.u_chunk;
+    bf16 *const snapshot = NORMAL ? a.n_chunk : a.e_chunk;
+    bf16 *const snapshot_low = !ACCURATE ? nullptr : NORMAL ? a.n_low : a.e_low;
+    float *const inner = NORMAL ? a.n_inner : a.e_inner, *first_state = NORMAL ? a.dh0 : a.du0;
+    const Tile<64> left{memory}, right{memory + CHUNK * 64},
+        left_low{memory + (2 * PARTS - 2) * CHUNK * 64},
+        right_low{memory + (2 * PARTS - 1) * CHUNK * 64};
+    const int row0 = tile / TILES * 64, col0 = tile % TILES * 64;
     const int64_t h = blockIdx.y, b = blockIdx.z, group = h / (s.H / s.Hkv);
     const int warp = threadIdx.x >> 5, piece = threadIdx.x % 8, line = threadIdx.x / 8;
 
     float c[1][8][4];
     clear(c);
+    if ((NORMAL ? a.dh_final : a.du_final) != nullptr)
+        start_suffix<D, NORMAL>(a, b * s.H + h, tile, warp_sum, c);
     for (int64_t chunk = s.chunks() - 1; chunk >= 0; chunk--) {
         const int64_t state_at = ((b * s.chunks() + chunk) * s.H + h) * D * D;
         const int rows = (int)min((int64_t)CHUNK, s.T - chunk * CHUNK);
         const int64_t first = b * s.T + chunk * CHUNK;
         const float last =
             a.cumulative == nullptr ? 0.0f : a.cumulative[(first + rows - 1) * s.H + h];
-        keep_state<D>(c, snapshot, ACCURATE ? snapshot_low : nullptr, state_at, row0, col0);
+        uint32_t at_start[8][2], low_at_start[8][2] = {};
+        fetch_state<D>(state, state_at, row0, col0, at_start);
+        if (LOW)
+            fetch_state<D>(a.u_low, state_at, row0, col0, low_at_start);
+        keep_state<D>(c, snapshot, snapshot_low, state_at, row0, col0);
         const float decay = gka_pinned_expf(last);
         if (a.cumulative != nullptr)
             for (int n = 0; n < 8; n++)
                 for (int e = 0; e < 4; e++)
                     c[0][n][e] = c[0][n][e] * decay;
-        for (int pass = 0; pass < (NORMAL ? 2 : 1); pass++) {
-            __syncthreads();
-            for (int r = line; r < CHUNK; r += 16) {
-                const uint4 none = make_uint4(0, 0, 0, 0);
-                uint4 x[2] = {none, none}, y[2] = {none, none};
+#pragma unroll
+        for (int pass = 0; pass < PASSES; pass++) {
+            uint4 x[4][PARTS], y[4][PARTS];
+#pragma unroll
+            for (int i = 0; i < 4; i++) { /* four rows a thread, all under way at once */
+                const int r = line + 16 * i;
                 const int64_t query = (first + r) * s.H + h, key = (first + r) * s.Hkv + group;
-                if (ACCURATE && r < rows)
-                    suffix_row_accurate<D, NORMAL>(a, query, key, pass, row0 + piece * 8,
-                                                   col0 + piece * 8, x, y);
-                else if (r < rows)
+                for (int part = 0; part < PARTS; part++)
+                    x[i][part] = y[i][part] = make_uint4(0, 0, 0, 0);
+                if (r < rows)
                     suffix_row<D, NORMAL>(a, query, key, pass, row0 + piece * 8, col0 + piece * 8,
-                                          x[0], y[0]);
-                *reinterpret_cast<uint4 *>(left.at(r, piece * 8)) = x[0];
-                *reinterpret_cast<uint4 *>(right.at(r, piece * 8)) = y[0];
+                                          x[i], y[i]);
+            }
+            __syncthreads();
+#pragma unroll
+            for (int i = 0; i < 4; i++) {
+                const int r = line + 16 * i;
+                *reinterpret_cast<uint4 *>(left.at(r, piece * 8)) = x[i][0];
+                *reinterpret_cast<uint4 *>(right.at(r, piece * 8)) = y[i][0];
                 if (ACCURATE) {
-                    *reinterpret_cast<uint4 *>(left_low.at(r, piece * 8)) = x[1];
-                    *reinterpret_cast<uint4 *>(right_low.at(r, piece * 8)) = y[1];
+                    *reinterpret_cast<uint4 *>(left_low.at(r, piece * 8)) = x[i][PARTS - 1];
+                    *reinterpret_cast<uint4 *>(right_low.at(r, piece * 8)) = y[i][PARTS - 1];
                 }
             }
             __syncthreads();
@@ -387,17 +463,10 @@ __global__ __launch_bounds__(128) void suffix_kernel(Shape s, GradArguments a, c
                 multiply<1, 8, CHUNK, true, false>(c, left_low, warp * 16, right, 0);
             multiply<1, 8, CHUNK, true, false>(c, left, warp * 16, right, 0);
         }
-        float sum = add_and_weigh<D, NORMAL>(
-            NORMAL ? a.beta[(b * s.chunks() + chunk) * s.H + h] : 0.0f, state,
-            ACCURATE && !NORMAL ? state_low : nullptr, state_at, row0, col0, c);
-        for (int offset = 1; offset < 32; offset *= 2)
-            sum = sum + __shfl_xor_sync(~0u, sum, offset);
-        if ((threadIdx.x & 31) == 0)
-            warp_sum[warp] = sum;
-        __syncthreads();
-        if (threadIdx.x == 0)
-            inner[((b * s.chunks() + chunk) * s.H + h) * TILES * TILES + blockIdx.x] =
-                ((warp_sum[0] + warp_sum[1]) + warp_sum[2]) + warp_sum[3];
+        store_sum(add_and_weigh<NORMAL>(
+                      NORMAL ? a.beta[(b * s.chunks() + chunk) * s.H + h] : 0.0f, at_start,
+                      low_at_start, LOW, c),
+                  warp_sum, inner + ((b * s.chunks() + chunk) * s.H + h) * TILES * TILES + tile);
     }
     if (first_state != nullptr)
         for (int n = 0; n < 8; n++)
@@ -406,6 +475,18 @@ __global__ __launch_bounds__(128) void suffix_kernel(Shape s, GradArguments a, c
                 first_state[(b * s.H + h) * D * D + (row0 + warp * 16 + fragment_row(e)) * D +
                             col0 + n * 8 + fragment_col(e)] = NORMAL ? -value : a.scale * value;
             }
+}
+
+/* The tiles of N, then those of E: one walks beside the other. */
+template <int D, bool ACCURATE>
+__global__ __launch_bounds__(128, 4) void suffix_kernel(Shape s, GradArguments a) {
+    __shared__ __align__(16) bf16 memory[(ACCURATE ? 4 : 2) * CHUNK * 64];
+    __shared__ float warp_sum[4];
+    constexpr int TILES = (D / 64) * (D / 64);
+    if (blockIdx.x < TILES)
+        suffix<D, true, ACCURATE>(s, a, blockIdx.x, memory, warp_sum);
+    else
+        suffix<D, false, ACCURATE>(s, a, blockIdx.x - TILES, memory, warp_sum);
 }
 
 /* ---- dk, dv, dg, dq ------------------------------------------------------------------------ */
@@ -423,16 +504,47 @@ __device__ __forceinline__ void ridge_scores(const GradShared<D> &m, Tile<D> tk,
     float d[2][2][4];
     clear(d);
     multiply<2, 2, D, false, true>(d, tk, row0, tk, (warp & 3) * 16);
+    /* The thread's four rows j and four columns i of W at once; a term counts from max(i, j) on. */
+    int j[2][2], i[2][2];
+#pragma unroll
     for (int t = 0; t < 2; t++)
+#pragma unroll
+        for (int e = 0; e < 2; e++) {
+            j[t][e] = row0 + t * 16 + fragment_row(2 * e);
+            i[t][e] = (warp & 3) * 16 + t * 8 + fragment_col(e);
+        }
+    float weight[2][2][4] = {};
+#pragma unroll 2
+    for (int u = max(j[0][0], i[0][0]); u < rows; u++) {
+        float of_j[2][2];
+#pragma unroll
+        for (int t = 0; t < 2; t++)
+#pragma unroll
+            for (int half = 0; half < 2; half++)
+                of_j[t][half] =
+                    u >= j[t][half] ? m.mask[j[t][half] * MASK + u] * m.w[u] : 0.0f;
+#pragma unroll
         for (int n = 0; n < 2; n++)
-            for (int e = 0; e < 4; e++) {
-                const int j = row0 + t * 16 + fragment_row(e),
-                          i = (warp & 3) * 16 + n * 8 + fragment_col(e);
-                float weight = 0.0f;
-                for (int u = max(i, j); u < rows; u++)
-                    weight = fmaf(m.mask[j * MASK + u] * m.w[u], m.mask[i * MASK + u], weight);
-                *score.at(j, i) = __float2bfloat16_rn(d[t][n][e] * weight);
+#pragma unroll
+            for (int odd = 0; odd < 2; odd++) {
+                const float of_i = m.mask[i[n][odd] * MASK + u];
+                if (u >= i[n][odd])
+#pragma unroll
+                    for (int t = 0; t < 2; t++)
+#pragma unroll
+                        for (int half = 0; half < 2; half++)
+                            weight[t][n][2 * half + odd] =
+                                fmaf(of_j[t][half], of_i, weight[t][n][2 * half + odd]);
             }
+    }
+#pragma unroll
+    for (int t = 0; t < 2; t++)
+#pragma unroll
+        for (int n = 0; n < 2; n++)
+#pragma unroll
+            for (int e = 0; e < 4; e++)
+                *score.at(j[t][e >> 1], i[n][e & 1]) =
+                    __float2bfloat16_rn(d[t][n][e] * weight[t][n][e]);
 }
 
 /* c = dk^H: minus what was added up and fma(exp(G_C - G_j), K N + K N^T); half of <dk^H, k> out of
@@ -457,7 +569,7 @@ close_keys(GradShared<D> &m, Tile<D> tk, int row0, int col0, int warp, const flo
             }
             row_partial(m.partial, warp, row, along);
         }
-    __syncthreads();
+    sync_tiles();
     if (threadIdx.x < CHUNK)
         m.local[threadIdx.x] = -0.5f * row_total(m.partial, threadIdx.x);
 }
@@ -501,15 +613,15 @@ __device__ __forceinline__ void direct(Shape s, const GradArguments &a, GradShar
             along = along + __shfl_xor_sync(~0u, along, 2);
             kept[t][half] = along; /* kept until every thread has read m.partial */
         }
-    __syncthreads();
+    sync_tiles();
     for (int t = 0; t < 2; t++)
         for (int half = 0; half < 2; half++)
             if ((threadIdx.x & 3) == 0)
                 m.partial[warp & 3][row0 + t * 16 + fragment_row(2 * half)] = kept[t][half];
-    __syncthreads();
+    sync_tiles();
     if (threadIdx.x < CHUNK)
         m.local[threadIdx.x] = m.local[threadIdx.x] - row_total(m.partial, threadIdx.x);
-    __syncthreads();
+    sync_tiles();
 }
 
 /* Q' into out, from x. */
@@ -579,7 +691,7 @@ close_values(Shape s, const GradArguments &a, GradShared<D> &m, Tile<D> values, 
             }
             row_partial(m.partial, warp, row, along);
         }
-    __syncthreads();
+    sync_tiles();
     if (threadIdx.x < rows)
         m.local[threadIdx.x] = m.local[threadIdx.x] - row_total(m.partial, threadIdx.x) +
                                a.along[(first + threadIdx.x) * s.H + h];
@@ -610,43 +722,43 @@ through_values(Shape s, const GradArguments &a, GradShared<D> &m, int64_t first,
     clear(more);
     if (ACCURATE) {
         load_part(true);
-        __syncthreads();
+        sync_tiles();
         multiply<2, 2, D, false, true>(d, tk, row0, right, (warp & 3) * 16);
         multiply<2, NT, D, false, false>(more, tk, row0, state, col0);
-        __syncthreads();
+        sync_tiles();
         load_part(false);
     } else {
         load_tile<D, D, THREADS>(state, a.e_chunk + state_at, D, D);
         mix_tile<D>(s, a, left, right, first, h, rows);
-        __syncthreads();
+        sync_tiles();
     }
     load_tile<CHUNK, D, THREADS>(left, a.dout + (first * s.H + h) * D, s.H * D, rows);
-    __syncthreads();
+    sync_tiles();
     /* dv */
     multiply<2, 2, D, false, true>(d, tk, row0, right, (warp & 3) * 16);
     mask_scores(d, m.mask, score, row0, warp);
-    __syncthreads();
+    sync_tiles();
     float dv[2][NT][4];
     clear(dv);
     multiply<2, NT, CHUNK, false, false>(dv, score, row0, left, col0);
     multiply<2, NT, D, false, false>(more, tk, row0, state, col0);
-    __syncthreads();
+    sync_tiles();
     load_tile<CHUNK, D, THREADS>(tk, a.v + (first * s.Hkv + group) * D, s.Hkv * D, rows);
     if (ACCURATE)
         load_part(true);
-    __syncthreads();
+    sync_tiles();
     close_values<D>(s, a, m, tk, first, h, rows, row0, col0, warp, decay, more, dv);
     /* dk^U, V in the place of K */
     masked_scores<D>(tk, left, m.mask, score, row0, warp);
-    __syncthreads();
+    sync_tiles();
     clear(dv);
     multiply<2, NT, CHUNK, false, false>(dv, score, row0, right, col0);
     clear(more);
     multiply<2, NT, D, false, true>(more, tk, row0, state, col0);
     if (ACCURATE) {
-        __syncthreads();
+        sync_tiles();
         load_part(false);
-        __syncthreads();
+        sync_tiles();
         multiply<2, NT, CHUNK, false, false>(dv, score, row0, right, col0);
         multiply<2, NT, D, false, true>(more, tk, row0, state, col0);
     }
@@ -657,23 +769,23 @@ through_values(Shape s, const GradArguments &a, GradShared<D> &m, int64_t first,
                     c[t][n][e] + a.scale * fmaf(decay[t][e >> 1], more[t][n][e], dv[t][n][e]);
 }
 
-/* RULE dg, from the chunk's last token to its first: the next chunk's <., H> and <., U>, tiles in
- * order, then one term a token. */
+/* RULE dg, from the chunk's last token to its first: <., H> and <., U> of the next chunk or of the
+ * final states (0 without their cotangents), tiles in order, then one term a token. */
 template <int D>
 __device__ __forceinline__ void gate_gradient(Shape s, const GradArguments &a, const float *local,
                                               int64_t chunk, int64_t b, int64_t h, int64_t first,
                                               int rows, bool layer) {
-    float sum = 0.0f;
-    if (chunk + 1 < s.chunks()) {
-        constexpr int TILES = (D / 64) * (D / 64);
-        const int64_t next = ((b * s.chunks() + chunk + 1) * s.H + h) * TILES;
-        float normal = 0.0f, linear = 0.0f;
-        for (int i = 0; i < TILES; i++) {
-            normal = normal + a.n_inner[next + i];
-            linear = layer ? linear + a.e_inner[next + i] : 0.0f;
-        }
-        sum = fmaf(a.scale, linear, -normal);
+    constexpr int TILES = (D / 64) * (D / 64);
+    const bool last = chunk + 1 == s.chunks();
+    const int64_t at = last ? b * s.H + h : (b * s.chunks() + chunk + 1) * s.H + h;
+    const float *const of_n = (last ? a.n_end : a.n_inner) + at * TILES;
+    const float *const of_e = (last ? a.e_end : a.e_inner) + at * TILES;
+    float normal = 0.0f, linear = 0.0f;
+    for (int i = 0; i < TILES; i++) {
+        normal = normal + (last && a.dh_final == nullptr ? 0.0f : of_n[i]);
+        linear = linear + (!layer || (last && a.du_final == nullptr) ? 0.0f : of_e[i]);
     }
+    float sum = fmaf(a.scale, linear, -normal);
     for (int t = rows - 1; t >= 0; t--) {
         sum = sum + local[t];
         a.dg[(first + t) * s.H + h] = sum;
@@ -705,7 +817,7 @@ __device__ __forceinline__ void pairs_accurate(const GradArguments &a, GradShare
     const Tile<D> tk{m.k}, left{m.left}, right{m.right};
     const Tile<CHUNK> score{m.score};
     const auto load = [&](Tile<D> tile, const bf16 *from) {
-        __syncthreads();
+        sync_tiles();
         load_tile<CHUNK, D, THREADS>(tile, from + own, stride, rows);
     };
     float of_x[2][2][4], of_p[2][2][4];
@@ -715,22 +827,22 @@ __device__ __forceinline__ void pairs_accurate(const GradArguments &a, GradShare
     multiply<2, 2, D, false, true>(of_p, tk, row0, right, (warp & 3) * 16);
     load(left, a.x);
     load_tile<CHUNK, D, THREADS>(right, a.p + own, stride, rows);
-    __syncthreads();
+    sync_tiles();
     multiply<2, 2, D, false, true>(of_x, tk, row0, left, (warp & 3) * 16);
     multiply<2, 2, D, false, true>(of_p, tk, row0, right, (warp & 3) * 16);
     mask_scores(of_x, m.mask, score, row0, warp);
     load(right, a.p_low);
-    __syncthreads();
+    sync_tiles();
     multiply<2, NT, CHUNK, false, false>(c, score, row0, right, col0);
     load(right, a.p);
-    __syncthreads();
+    sync_tiles();
     multiply<2, NT, CHUNK, false, false>(c, score, row0, right, col0);
     load(left, a.x_low);
     mask_scores(of_p, m.mask, score, row0, warp);
-    __syncthreads();
+    sync_tiles();
     multiply<2, NT, CHUNK, false, false>(c, score, row0, left, col0);
     load(left, a.x);
-    __syncthreads();
+    sync_tiles();
     multiply<2, NT, CHUNK, false, false>(c, score, row0, left, col0);
 }
 
@@ -742,7 +854,7 @@ __device__ __forceinline__ void pairs_accurate(const GradArguments &a, GradShare
  * Accurately X, P, Q', N and E stand in two parts, the low one before the high one in every product
  * (N: low, its transpose, high, its transpose). */
 template <int D, bool ACCURATE>
-__global__ __launch_bounds__(THREADS) void grad_kernel(Shape s, GradArguments a) {
+__global__ __launch_bounds__(THREADS, 2) void grad_kernel(Shape s, GradArguments a) {
     extern __shared__ __align__(128) unsigned char memory[];
     GradShared<D> &m = *reinterpret_cast<GradShared<D> *>(memory);
     constexpr int NT = D / 32;
@@ -763,7 +875,7 @@ __global__ __launch_bounds__(THREADS) void grad_kernel(Shape s, GradArguments a)
     load_mask<THREADS>(s, a.cumulative, first, h, rows, true, m.mask, m.eg);
     if (threadIdx.x < CHUNK)
         m.w[threadIdx.x] = threadIdx.x < rows ? a.w[(first + threadIdx.x) * s.H + h] : 0.0f;
-    __syncthreads();
+    sync_tiles();
 
     /* Per row of the thread: carry_j and exp(G_C - G_j). */
     float carry[2][2], decay[2][2];
@@ -783,16 +895,16 @@ __global__ __launch_bounds__(THREADS) void grad_kernel(Shape s, GradArguments a)
         pairs_accurate<D>(a, m, own, s.H * D, rows, row0, col0, warp, c);
     } else {
         masked_scores<D>(tk, left, m.mask, score, row0, warp);
-        __syncthreads();
+        sync_tiles();
         multiply<2, NT, CHUNK, false, false>(c, score, row0, right, col0);
-        __syncthreads();
+        sync_tiles();
         masked_scores<D>(tk, right, m.mask, score, row0, warp);
-        __syncthreads();
+        sync_tiles();
         multiply<2, NT, CHUNK, false, false>(c, score, row0, left, col0);
     }
-    __syncthreads();
+    sync_tiles();
     ridge_scores<D>(m, tk, score, row0, warp, rows);
-    __syncthreads();
+    sync_tiles();
     multiply<2, NT, CHUNK, false, false>(c, score, row0, tk, col0);
     clear(more);
     multiply<2, NT, D, false, true>(more, tk, row0, state, col0);
@@ -800,13 +912,13 @@ __global__ __launch_bounds__(THREADS) void grad_kernel(Shape s, GradArguments a)
         for (int n = 0; n < NT; n++)
             for (int e = 0; e < 4; e++)
                 c[t][n][e] = fmaf(carry[t][e >> 1], more[t][n][e], c[t][n][e]);
-    __syncthreads();
+    sync_tiles();
     clear(more);
     for (int part = ACCURATE ? 0 : 1; part < 2; part++) { /* K N + K N^T, the low part first */
         if (part == 1 && ACCURATE)
-            __syncthreads();
+            sync_tiles();
         load_tile<D, D, THREADS>(state, (part == 0 ? a.n_low : a.n_chunk) + state_at, D, D);
-        __syncthreads();
+        sync_tiles();
         multiply<2, NT, D, false, false>(more, tk, row0, state, col0);
         multiply<2, NT, D, false, true>(more, tk, row0, state, col0);
     }
@@ -817,7 +929,7 @@ __global__ __launch_bounds__(THREADS) void grad_kernel(Shape s, GradArguments a)
     if (layer)
         through_values<D, ACCURATE>(s, a, m, first, h, group, state_at, rows, decay, c);
     store_keys<D>(s, a.dk + own, rows, row0, col0, c);
-    __syncthreads();
+    sync_tiles();
     if (a.dg != nullptr && threadIdx.x == 0)
         gate_gradient<D>(s, a, m.local, chunk, b, h, first, rows, layer);
 }
@@ -873,13 +985,10 @@ static cudaError_t launch_grads_as(Shape s, const GradArguments &a, cudaStream_t
     if (error != cudaSuccess)
         return error;
     const dim3 chunks((unsigned)s.chunks(), (unsigned)s.H, (unsigned)s.B);
-    const dim3 tiles((D / 64) * (D / 64), (unsigned)s.H, (unsigned)s.B);
+    const dim3 tiles((D / 64) * (D / 64) * (a.dout != nullptr ? 2 : 1), (unsigned)s.H,
+                     (unsigned)s.B);
     weight_kernel<D, ACCURATE><<<chunks, THREADS, 0, stream>>>(s, a);
-    suffix_kernel<D, true, ACCURATE>
-        <<<tiles, 128, 0, stream>>>(s, a, a.h_chunk, nullptr, a.n_chunk, a.n_low, a.n_inner, a.dh0);
-    if (a.dout != nullptr)
-        suffix_kernel<D, false, ACCURATE><<<tiles, 128, 0, stream>>>(
-            s, a, a.u_chunk, a.u_low, a.e_chunk, a.e_low, a.e_inner, a.du0);
+    suffix_kernel<D, ACCURATE><<<tiles, 128, 0, stream>>>(s, a);
     kernel<<<chunks, THREADS, sizeof(GradShared<D>), stream>>>(s, a);
     return cudaGetLastError();
 }

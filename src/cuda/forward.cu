@@ -26,18 +26,24 @@ __global__ void gate_kernel(Shape s, const float *g, float *cumulative) {
     if (i >= s.B * s.chunks() * s.H)
         return;
     const int64_t h = i % s.H, chunk = i / s.H % s.chunks(), b = i / s.H / s.chunks();
-    float sum = 0.0f;
-    for (int64_t t = chunk * CHUNK; t < s.T && t < (chunk + 1) * CHUNK; t++) {
-        const int64_t at = (b * s.T + t) * s.H + h;
-        sum = sum + g[at];
-        cumulative[at] = sum;
-    }
+    const int64_t first = (b * s.T + chunk * CHUNK) * s.H + h;
+    const int rows = (int)min((int64_t)CHUNK, s.T - chunk * CHUNK);
+    float gate[CHUNK], sum = 0.0f;
+#pragma unroll
+    for (int t = 0; t < CHUNK; t++) /* all under way at once */
+        gate[t] = t < rows ? g[first + t * s.H] : 0.0f;
+#pragma unroll
+    for (int t = 0; t < CHUNK; t++)
+        if (t < rows) {
+            sum = sum + gate[t];
+            cumulative[first + t * s.H] = sum;
+        }
 }
 
 void launch_gates(Shape s, const float *g, float *cumulative, cudaStream_t stream) {
     const int64_t n = s.B * s.chunks() * s.H;
     if (g != nullptr)
-        gate_kernel<<<(unsigned)((n + 127) / 128), 128, 0, stream>>>(s, g, cumulative);
+        gate_kernel<<<(unsigned)((n + 31) / 32), 32, 0, stream>>>(s, g, cumulative);
 }
 
 /* ---- states -------------------------------------------------------------------------------- */
@@ -45,14 +51,18 @@ void launch_gates(Shape s, const float *g, float *cumulative, cudaStream_t strea
 /* RULE S <- S exp(G_C), then S += K^T bf16(v_j exp(G_C - G_j)) by the tensor core; the snapshot
  * before a chunk is bf16(S). One block owns a 64 x 64 tile of S and walks over the chunks. */
 template <int D>
-__global__ __launch_bounds__(128) void state_kernel(Shape s, const bf16 *k, const bf16 *v,
-                                                    const float *cumulative, const float *initial,
-                                                    bf16 *snapshot, bf16 *snapshot_low,
-                                                    float *final_state) {
+__global__ __launch_bounds__(128) void state_kernel(Shape s, const bf16 *k,
+                                                    const float *cumulative, StateArguments h_of,
+                                                    StateArguments u_of) {
     __shared__ __align__(16) bf16 k_data[CHUNK * 64], v_data[CHUNK * 64];
     const Tile<64> tk{k_data}, tv{v_data};
     constexpr int TILES = D / 64;
-    const int row0 = blockIdx.x / TILES * 64, col0 = blockIdx.x % TILES * 64;
+    const int tile = blockIdx.x % (TILES * TILES); /* the tiles of H, then those of U */
+    const StateArguments &of = blockIdx.x < TILES * TILES ? h_of : u_of;
+    const bf16 *const v = of.v;
+    const float *const initial = of.initial;
+    float *const final_state = of.final_state;
+    const int row0 = tile / TILES * 64, col0 = tile % TILES * 64;
     const int64_t h = blockIdx.y, b = blockIdx.z, group = h / (s.H / s.Hkv);
     const int warp = threadIdx.x >> 5;
 
@@ -89,7 +99,7 @@ __global__ __launch_bounds__(128) void state_kernel(Shape s, const bf16 *k, cons
     };
     fetch(0);
     for (int64_t chunk = 0; chunk < s.chunks(); chunk++) {
-        keep_state<D>(c, snapshot, snapshot_low, ((b * s.chunks() + chunk) * s.H + h) * D * D, row0,
+        keep_state<D>(c, of.snapshot, of.snapshot_low, ((b * s.chunks() + chunk) * s.H + h) * D * D, row0,
                       col0);
 
         const float end = last;
@@ -121,12 +131,10 @@ __global__ __launch_bounds__(128) void state_kernel(Shape s, const bf16 *k, cons
 }
 
 template <int D>
-void launch_states(Shape s, const bf16 *k, const bf16 *v, const float *cumulative,
-                   const float *initial, bf16 *snapshot, bf16 *snapshot_low, float *final_state,
-                   cudaStream_t stream) {
-    const dim3 grid((D / 64) * (D / 64), (unsigned)s.H, (unsigned)s.B);
-    state_kernel<D><<<grid, 128, 0, stream>>>(s, k, v, cumulative, initial, snapshot, snapshot_low,
-                                              final_state);
+void launch_states(Shape s, const bf16 *k, const float *cumulative, const StateArguments &h,
+                   const StateArguments *u, cudaStream_t stream) {
+    const dim3 grid((D / 64) * (D / 64) * (u != nullptr ? 2 : 1), (unsigned)s.H, (unsigned)s.B);
+    state_kernel<D><<<grid, 128, 0, stream>>>(s, k, cumulative, h, u != nullptr ? *u : h);
 }
 
 /* ---- solve and output ---------------------------------------------------------------------- */
@@ -202,7 +210,7 @@ __device__ void norm(Shared<D> &m, Tile<D> state, Tile<D> tk, int row0, int col0
             for (int e = 0; e < 4; e++)
                 gram[(row0 + t * 16 + fragment_row(e)) * CHUNK + (warp & 3) * 16 + n * 8 +
                      fragment_col(e)] = d[t][n][e];
-    __syncthreads();
+    sync_tiles();
 
     norm_rows(m, gram);
 }
@@ -233,7 +241,7 @@ __device__ __forceinline__ void apply(Shared<D> &m, float (&c)[2][D / 32][4], Ti
                     c[t][n][e] = c[t][n][e] * decay;
             }
     }
-    __syncthreads();
+    sync_tiles();
     if (row0 > 0)
         multiply<2, NT, CHUNK, false, false>(c, score, row0, right, col0);
     else
@@ -407,7 +415,7 @@ __device__ __forceinline__ void store_output(Shape s, const SolveArguments &a, T
                 *operand.pair(row0 + t * 16 + fragment_row(e), col0 + n * 8 + fragment_col(e)) =
                     __floats2bfloat162_rn(a.output_scale * c[t][n][e],
                                           a.output_scale * c[t][n][e + 1]);
-    __syncthreads();
+    sync_tiles();
     store_tile<CHUNK, D, THREADS>(operand, a.o + (first * s.H + h) * D, s.H * D, rows);
 }
 
@@ -420,7 +428,7 @@ output_rows(Shape s, const SolveArguments &a, Shared<D> &m, Tile<D> state, Tile<
     const int warp = threadIdx.x >> 5, row0 = (warp >> 2) * 32, col0 = (warp & 3) * (D / 4);
     /* RULE q' = bf16(fma(alpha, x - q, q)) with x as stored; o = bf16(s (exp(G) (q' U_0) + bf16((q'
      * K^T) . M) V)) */
-    __syncthreads();
+    sync_tiles();
     for (int i = threadIdx.x; i < CHUNK * D / 2; i += THREADS) {
         const int row = i / (D / 2), col = i % (D / 2) * 2;
         if (row < rows) {
@@ -434,7 +442,7 @@ output_rows(Shape s, const SolveArguments &a, Shared<D> &m, Tile<D> state, Tile<
         }
     }
     load_tile<D, D, THREADS>(state, a.u_chunk + state_at, D, D);
-    __syncthreads();
+    sync_tiles();
     float c[2][NT][4], d[2][2][4];
     const Tile<CHUNK> score{m.score};
     clear(d);
@@ -446,9 +454,9 @@ output_rows(Shape s, const SolveArguments &a, Shared<D> &m, Tile<D> state, Tile<
         for (int e = 0; e < 4; e++)
             for (int n = 0; n < NT; n++)
                 c[t][n][e] = c[t][n][e] * m.eg[row0 + t * 16 + fragment_row(e)];
-    __syncthreads();
+    sync_tiles();
     load_tile<CHUNK, D, THREADS>(tk, a.v + (first * s.Hkv + group) * D, s.Hkv * D, rows);
-    __syncthreads();
+    sync_tiles();
     multiply<2, NT, CHUNK, false, false>(c, score, row0, tk, col0);
     store_output<D>(s, a, operand, first, h, rows, row0, col0, c);
 }
@@ -480,35 +488,35 @@ output_rows_accurate(Shape s, const SolveArguments &a, Shared<D> &m, Tile<D> sta
         }
     float c[2][NT][4], d[2][2][4];
     const Tile<CHUNK> score{m.score};
-    __syncthreads();
+    sync_tiles();
     put_low<D, NT>(operand, row0, col0, x);
     load_tile<D, D, THREADS>(state, a.u_low + state_at, D, D);
-    __syncthreads();
+    sync_tiles();
     clear(d);
     multiply<2, 2, D, false, true>(d, operand, row0, tk, (warp & 3) * 16);
-    __syncthreads();
+    sync_tiles();
     put<D, NT>(operand, row0, col0, x);
-    __syncthreads();
+    sync_tiles();
     multiply<2, 2, D, false, true>(d, operand, row0, tk, (warp & 3) * 16);
     mask_scores(d, m.mask, score, row0, warp);
     clear(c);
     multiply<2, NT, D, false, false>(c, operand, row0, state, col0);
-    __syncthreads();
+    sync_tiles();
     put_low<D, NT>(operand, row0, col0, x);
     load_tile<D, D, THREADS>(state, a.u_chunk + state_at, D, D);
     load_tile<CHUNK, D, THREADS>(tk, a.v + (first * s.Hkv + group) * D, s.Hkv * D, rows);
-    __syncthreads();
+    sync_tiles();
     multiply<2, NT, D, false, false>(c, operand, row0, state, col0);
-    __syncthreads();
+    sync_tiles();
     put<D, NT>(operand, row0, col0, x);
-    __syncthreads();
+    sync_tiles();
     multiply<2, NT, D, false, false>(c, operand, row0, state, col0);
     for (int t = 0; t < 2; t++)
         for (int e = 0; e < 4; e++)
             for (int n = 0; n < NT; n++)
                 c[t][n][e] = c[t][n][e] * m.eg[row0 + t * 16 + fragment_row(e)];
     multiply<2, NT, CHUNK, false, false>(c, score, row0, tk, col0);
-    __syncthreads();
+    sync_tiles();
     store_output<D>(s, a, operand, first, h, rows, row0, col0, c);
 }
 
@@ -526,12 +534,12 @@ __device__ __forceinline__ void store_solution(Shape s, const SolveArguments &a,
     put<D, NT>(operand, row0, col0, x);
     if (!a.load_fro && threadIdx.x < rows)
         a.fro[(first + threadIdx.x) * s.H + h] = m.fro[threadIdx.x];
-    __syncthreads();
+    sync_tiles();
     store_tile<CHUNK, D, THREADS>(operand, a.x + (first * s.H + h) * D, s.H * D, rows);
     if (ACCURATE) {
-        __syncthreads();
+        sync_tiles();
         put_low<D, NT>(operand, row0, col0, x);
-        __syncthreads();
+        sync_tiles();
         store_tile<CHUNK, D, THREADS>(operand, a.x_low + (first * s.H + h) * D, s.H * D, rows);
     }
 }
@@ -565,22 +573,22 @@ __global__ __launch_bounds__(THREADS, 2) void solve_kernel(Shape s, SolveArgumen
                                     a.cumulative[(first + j) * s.H + h]);
         m.mask[t * MASK + j] = value;
     }
-    __syncthreads();
+    sync_tiles();
     if (!a.load_fro)
         norm<D, GATED>(m, state, tk, row0, col0, warp);
-    __syncthreads();
+    sync_tiles();
 
     /* q into the operand tile, then into registers. */
     const float *const rhs = ACCURATE && a.rhs != nullptr ? a.rhs + (first * s.H + h) * D : nullptr;
     if (rhs == nullptr)
         load_tile<CHUNK, D, THREADS>(operand, a.q + (first * s.H + h) * D, s.H * D, rows);
-    __syncthreads();
+    sync_tiles();
 
     RowScalars scalars;
     start_rows<D, FORM>(m, row0, a.ridge_ratio, scalars);
     float r[2][NT][4], x[2][NT][4];
     start_solve<D, NT, FORM>(scalars, operand, rhs, s.H * D, rows, row0, col0, r, x);
-    __syncthreads();
+    sync_tiles();
 
     for (int iteration = 0; iteration < a.num_iter; iteration++) {
         float c[2][NT][4];
@@ -596,9 +604,9 @@ __global__ __launch_bounds__(THREADS, 2) void solve_kernel(Shape s, SolveArgumen
                     three_term_row<D, NT>(scalars, t, half, col0, row < rows,
                                           a.q + ((first + row) * s.H + h) * D, c, r, x);
             }
-        __syncthreads();
+        sync_tiles();
         put<D, NT>(operand, row0, col0, c);
-        __syncthreads();
+        sync_tiles();
     }
 
     store_solution<D, ACCURATE>(s, a, m, operand, first, h, rows, row0, col0, x);
@@ -649,10 +657,10 @@ cudaError_t launch_solve(Shape s, Form form, bool accurate, const SolveArguments
                  : launch_solve_as<D, false, Form::ThreeTerm, false>(s, a, stream);
 }
 
-template void launch_states<64>(Shape, const bf16 *, const bf16 *, const float *, const float *,
-                                bf16 *, bf16 *, float *, cudaStream_t);
-template void launch_states<128>(Shape, const bf16 *, const bf16 *, const float *, const float *,
-                                 bf16 *, bf16 *, float *, cudaStream_t);
+template void launch_states<64>(Shape, const bf16 *, const float *, const StateArguments &,
+                                const StateArguments *, cudaStream_t);
+template void launch_states<128>(Shape, const bf16 *, const float *, const StateArguments &,
+                                 const StateArguments *, cudaStream_t);
 template cudaError_t launch_solve<64>(Shape, Form, bool, const SolveArguments &, cudaStream_t);
 template cudaError_t launch_solve<128>(Shape, Form, bool, const SolveArguments &, cudaStream_t);
 

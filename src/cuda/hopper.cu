@@ -29,10 +29,14 @@ constexpr int THREADS = 128; /* one warpgroup */
 /* ---- warpgroup products -------------------------------------------------------------------- */
 
 /* Where a warpgroup's product finds B [16,64]: the 128-byte swizzle, 1024 bytes from one group of
- * eight rows to the next. */
-__device__ __forceinline__ uint64_t place_of(const bf16 *data) {
-    const uint64_t address = static_cast<uint64_t>(__cvta_generic_to_shared(data));
-    return (address & 0x3ffff) >> 4 | uint64_t{1} << 16 | uint64_t{64} << 32 | uint64_t{1} << 62;
+ * eight rows to the next. The low half of that description for a tile, and the whole of it `offset`
+ * bytes further on. */
+__device__ __forceinline__ uint32_t place_of(const bf16 *data) {
+    const uint32_t address = static_cast<uint32_t>(__cvta_generic_to_shared(data));
+    return __shfl_sync(~0u, (address & 0x3ffff) >> 4 | uint32_t{1} << 16, 0);
+}
+__device__ __forceinline__ uint64_t place_at(uint32_t tile, int offset) {
+    return static_cast<uint64_t>(tile + offset / 16) | uint64_t{64} << 32 | uint64_t{1} << 62;
 }
 
 __device__ __forceinline__ void begin_products() {
@@ -82,27 +86,27 @@ __device__ __forceinline__ uint32_t pack(float x, float y) {
     return *reinterpret_cast<const uint32_t *>(&both);
 }
 __device__ __forceinline__ float2 unpack(uint32_t both) {
-    return __bfloat1622float2(*reinterpret_cast<const __nv_bfloat162 *>(&both));
+    return make_float2(__uint_as_float(both << 16), __uint_as_float(both & 0xffff0000u));
 }
 
 /* c += y K^T, all 64 keys. */
 template <int D>
-__device__ __forceinline__ void add_scores(float (&c)[8][4], const Left<D / 16> &y, const bf16 *k) {
+__device__ __forceinline__ void add_scores(float (&c)[8][4], const Left<D / 16> &y, uint32_t k) {
     begin_products();
 #pragma unroll
     for (int i = 0; i < D / 16; i++)
-        product<false>(c, y.step[i], place_of(k + (i / 4) * (CHUNK * 64) + (i % 4) * 16));
+        product<false>(c, y.step[i], place_at(k, (i / 4) * (CHUNK * 128) + (i % 4) * 32));
     end_products();
 }
 
 /* c += y right, columns 64 half .. 64 half + 63 of right [16 STEPS, .], which has ROWS rows. */
 template <int STEPS, int ROWS>
 __device__ __forceinline__ void add_product(float (&c)[8][4], const Left<STEPS> &y,
-                                            const bf16 *right, int half) {
+                                            uint32_t right, int half) {
     begin_products();
 #pragma unroll
     for (int i = 0; i < STEPS; i++)
-        product<true>(c, y.step[i], place_of(right + half * (ROWS * 64) + i * (16 * 64)));
+        product<true>(c, y.step[i], place_at(right, half * (ROWS * 128) + i * (16 * 128)));
     end_products();
 }
 
@@ -114,12 +118,18 @@ __device__ __forceinline__ void clear(float (&c)[8][4]) {
             c[n][e] = 0.0f;
 }
 
+/* The tiles that products read, as place_of gives them. */
+struct Places {
+    uint32_t state, k;
+};
+
 /* ---- a chunk ------------------------------------------------------------------------------- */
 
 template <int D> struct Shared {
     bf16 state[D * D];         /* H_0, then U_0 */
     bf16 k[CHUNK * D];         /* K, then V */
-    bf16 scratch[CHUNK * 128]; /* K K^T in binary32; then q, x and o */
+    bf16 q[CHUNK * D];         /* q; then x and o on their way out */
+    bf16 scratch[CHUNK * 128]; /* K K^T in binary32; with q's place, accurately, U_0's high part */
     float mask[CHUNK * MASK];  /* M */
     float partial[4][CHUNK];   /* k_t^T H_0 k_t by column group */
     float eg[CHUNK], z[CHUNK], fro[CHUNK], warp_sum[8];
@@ -309,20 +319,21 @@ __device__ __forceinline__ uint32_t step_pair(float ridge, const Step &step, uin
 
 /* One step for all 64 tokens: scores, then H y and what is added to it, half by half. */
 template <int D, bool GATED, Form FORM>
-__device__ __forceinline__ void iterate(const Shared<D> &m, Rows &rows, Panels<CHUNK, D> q_tile,
-                                        int row0, float (&r)[D / 8][4], float (&x)[D / 8][4],
+__device__ __forceinline__ void iterate(const Shared<D> &m, Places at, Rows &rows,
+                                        Panels<CHUNK, D> q_tile, int row0, float (&r)[D / 8][4], float (&x)[D / 8][4],
                                         Left<D / 16> &y) {
+    asm volatile("" : "+r"(at.state), "+r"(at.k)); /* offsets are added here, not kept */
     float c[8][4];
     Left<4> score;
     clear(c);
-    add_scores<D>(c, y, m.k);
+    add_scores<D>(c, y, at.k);
     mask_scores<D>(m, c, row0, score);
     const Step steps[2] = {next_step<FORM>(rows, 0), next_step<FORM>(rows, 1)};
     uint32_t kept[D / 64 == 2 ? 16 : 1];
 #pragma unroll
     for (int part = 0; part < D / 64; part++) {
         clear(c);
-        add_product<D / 16, D>(c, y, m.state, part);
+        add_product<D / 16, D>(c, y, at.state, part);
         if (GATED) {
 #pragma unroll
             for (int n = 0; n < 8; n++)
@@ -330,7 +341,7 @@ __device__ __forceinline__ void iterate(const Shared<D> &m, Rows &rows, Panels<C
                 for (int e = 0; e < 4; e++)
                     c[n][e] = c[n][e] * rows.eg[e >> 1];
         }
-        add_product<4, CHUNK>(c, score, m.k, part);
+        add_product<4, CHUNK>(c, score, at.k, part);
 #pragma unroll
         for (int n = 0; n < 8; n++)
 #pragma unroll
@@ -392,23 +403,23 @@ __device__ __forceinline__ void round_rows(const float (&x)[D / 8][4], bool low,
 /* RULE of output_rows and output_rows_accurate in forward.cu; x as stored, overwritten by q'. */
 template <int D, bool ACCURATE>
 __device__ __forceinline__ void
-output_rows(Shape s, const SolveArguments &a, Shared<D> &m, int64_t first, int64_t h, int64_t group,
-            int64_t state_at, int rows, int row0, float (&x)[D / 8][4]) {
-    const Panels<D, D> state{m.state};
-    const Panels<CHUNK, D> tk{m.k}, tile{m.scratch};
+output_rows(Shape s, const SolveArguments &a, Shared<D> &m, Places at, int64_t first, int64_t h,
+            int64_t group, int64_t state_at, int rows, int row0, float (&x)[D / 8][4]) {
+    const Panels<D, D> state{m.state}, more{m.q};
+    const Panels<CHUNK, D> tk{m.k}, tile{m.q};
     Left<D / 16> high, low;
 #pragma unroll
     for (int half = 0; half < 2; half++) {
         const int row = row0 + fragment_row(2 * half);
-        const int64_t at = (first + row) * s.H + h;
+        const int64_t token = (first + row) * s.H + h;
         const bool inside = row < rows;
-        const float alpha = !inside || a.alpha == nullptr ? 1.0f : __bfloat162float(a.alpha[at]);
+        const float alpha = !inside || a.alpha == nullptr ? 1.0f : __bfloat162float(a.alpha[token]);
 #pragma unroll
         for (int n = 0; n < D / 8; n++) {
             float2 q = make_float2(0.0f, 0.0f);
             if (inside)
                 q = __bfloat1622float2(*reinterpret_cast<const __nv_bfloat162 *>(
-                    a.q + at * D + n * 8 + fragment_col(0)));
+                    a.q + token * D + n * 8 + fragment_col(0)));
             float *const y = &x[n][2 * half];
             y[0] = fmaf(alpha, y[0] - q.x, q.x);
             y[1] = fmaf(alpha, y[1] - q.y, q.y);
@@ -425,29 +436,25 @@ output_rows(Shape s, const SolveArguments &a, Shared<D> &m, int64_t first, int64
     Left<4> score;
     clear(c);
     if (ACCURATE)
-        add_scores<D>(c, low, m.k);
-    add_scores<D>(c, high, m.k);
+        add_scores<D>(c, low, at.k);
+    add_scores<D>(c, high, at.k);
     mask_scores<D>(m, c, row0, score);
-    __syncthreads(); /* nobody reads H_0 and K any more */
+    __syncthreads(); /* nobody reads H_0, K and x on its way out any more */
     load_tile<D, D, THREADS>(state, (ACCURATE ? a.u_low : a.u_chunk) + state_at, D, D);
+    if (ACCURATE)
+        load_tile<D, D, THREADS>(more, a.u_chunk + state_at, D, D);
     load_tile<CHUNK, D, THREADS>(tk, a.v + (first * s.Hkv + group) * D, s.Hkv * D, rows);
+    tiles_loaded();
     publish();
     __syncthreads();
     float out[D / 64][8][4];
 #pragma unroll
     for (int part = 0; part < D / 64; part++) {
         clear(out[part]);
-        add_product<D / 16, D>(out[part], high, m.state, part);
-    }
-    if (ACCURATE) {
-        __syncthreads();
-        load_tile<D, D, THREADS>(state, a.u_chunk + state_at, D, D);
-        publish();
-        __syncthreads();
-#pragma unroll
-        for (int part = 0; part < D / 64; part++) {
-            add_product<D / 16, D>(out[part], low, m.state, part);
-            add_product<D / 16, D>(out[part], high, m.state, part);
+        add_product<D / 16, D>(out[part], high, at.state, part);
+        if (ACCURATE) {
+            add_product<D / 16, D>(out[part], low, place_of(m.q), part);
+            add_product<D / 16, D>(out[part], high, place_of(m.q), part);
         }
     }
     const float eg[2] = {m.eg[row0 + fragment_row(0)], m.eg[row0 + fragment_row(2)]};
@@ -458,7 +465,7 @@ output_rows(Shape s, const SolveArguments &a, Shared<D> &m, int64_t first, int64
 #pragma unroll
             for (int e = 0; e < 4; e++)
                 out[part][n][e] = out[part][n][e] * eg[e >> 1];
-        add_product<4, CHUNK>(out[part], score, m.k, part);
+        add_product<4, CHUNK>(out[part], score, at.k, part);
 #pragma unroll
         for (int n = 0; n < 8; n++)
 #pragma unroll
@@ -477,7 +484,7 @@ __global__ __launch_bounds__(THREADS, 2) void solve_kernel(Shape s, SolveArgumen
     extern __shared__ __align__(1024) unsigned char memory[];
     Shared<D> &m = *reinterpret_cast<Shared<D> *>(memory);
     const Panels<D, D> state{m.state};
-    const Panels<CHUNK, D> tk{m.k}, tile{m.scratch};
+    const Panels<CHUNK, D> tk{m.k}, tile{m.q};
     const int64_t chunk = blockIdx.x, h = blockIdx.y, b = blockIdx.z, group = h / (s.H / s.Hkv);
     const int warp = threadIdx.x >> 5, row0 = warp * 16;
     const int rows = (int)min((int64_t)CHUNK, s.T - chunk * CHUNK);
@@ -486,6 +493,9 @@ __global__ __launch_bounds__(THREADS, 2) void solve_kernel(Shape s, SolveArgumen
 
     load_tile<D, D, THREADS>(state, a.h_chunk + state_at, D, D);
     load_tile<CHUNK, D, THREADS>(tk, a.k + (first * s.Hkv + group) * D, s.Hkv * D, rows);
+    const float *const rhs = ACCURATE && a.rhs != nullptr ? a.rhs + own : nullptr;
+    if (rhs == nullptr)
+        load_tile<CHUNK, D, THREADS>(tile, a.q + own, s.H * D, rows);
     if (threadIdx.x < CHUNK) {
         const int row = threadIdx.x;
         m.z[row] = GATED && row < rows ? a.cumulative[(first + row) * s.H + h] : 0.0f;
@@ -493,8 +503,8 @@ __global__ __launch_bounds__(THREADS, 2) void solve_kernel(Shape s, SolveArgumen
         if (a.load_fro)
             m.fro[row] = row < rows ? a.fro[(first + row) * s.H + h] : 0.0f;
     }
-    publish();
     __syncthreads();
+#pragma unroll 4
     for (int i = threadIdx.x; i < CHUNK * CHUNK; i += THREADS) {
         const int t = i / CHUNK, j = i % CHUNK;
         float value = j <= t && t < rows ? 1.0f : 0.0f;
@@ -502,23 +512,21 @@ __global__ __launch_bounds__(THREADS, 2) void solve_kernel(Shape s, SolveArgumen
             value = gka_pinned_expf(m.z[t] - m.z[j]);
         m.mask[t * MASK + j] = value;
     }
+    tiles_loaded();
+    publish();
     __syncthreads();
     if (!a.load_fro)
         norm<D>(m, state, tk, warp);
     __syncthreads();
 
-    const float *const rhs = ACCURATE && a.rhs != nullptr ? a.rhs + own : nullptr;
-    if (rhs == nullptr)
-        load_tile<CHUNK, D, THREADS>(tile, a.q + own, s.H * D, rows);
-    __syncthreads();
-
+    const Places at{place_of(m.state), place_of(m.k)};
     Rows scalars;
     start_rows<D, FORM>(m, row0, a.ridge_ratio, scalars);
     float r[D / 8][4], x[D / 8][4];
     Left<D / 16> y;
     start_solve<D, FORM>(scalars, tile, rhs, s.H * D, rows, row0, r, x, y);
     for (int iteration = 0; iteration < a.num_iter; iteration++)
-        iterate<D, GATED, FORM>(m, scalars, tile, row0, r, x, y);
+        iterate<D, GATED, FORM>(m, at, scalars, tile, row0, r, x, y);
 
     if (ACCURATE) {
 #pragma unroll
@@ -545,7 +553,7 @@ __global__ __launch_bounds__(THREADS, 2) void solve_kernel(Shape s, SolveArgumen
                 x[n][2 * half + 1] = stored.y;
             }
     }
-    output_rows<D, ACCURATE>(s, a, m, first, h, group, state_at, rows, row0, x);
+    output_rows<D, ACCURATE>(s, a, m, at, first, h, group, state_at, rows, row0, x);
 #endif
 }
 
@@ -553,7 +561,7 @@ template <int D, bool GATED, Form FORM, bool ACCURATE>
 static cudaError_t launch_as(Shape s, const SolveArguments &a, cudaStream_t stream) {
     const auto kernel = solve_kernel<D, GATED, FORM, ACCURATE>;
     /* Shared<D> without its code, which only one architecture has. */
-    constexpr int bytes = D * D * 2 + CHUNK * D * 2 + CHUNK * 128 * 2 + CHUNK * MASK * 4 +
+    constexpr int bytes = D * D * 2 + 2 * CHUNK * D * 2 + CHUNK * 128 * 2 + CHUNK * MASK * 4 +
                           4 * CHUNK * 4 + 3 * CHUNK * 4 + 8 * 4;
     const cudaError_t error =
         cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);

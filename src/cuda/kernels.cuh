@@ -18,6 +18,15 @@ struct Shape {
 
 enum class Form { TwoTerm, ThreeTerm };
 
+/* One of the two states: what is added to it with k, where it starts (nullptr: 0), where its
+ * snapshots and its end go. */
+struct StateArguments {
+    const __nv_bfloat16 *v;
+    const float *initial;
+    __nv_bfloat16 *snapshot, *snapshot_low; /* snapshot_low: nullptr, or the low parts */
+    float *final_state;                     /* nullptr: not wanted */
+};
+
 struct SolveArguments {
     const __nv_bfloat16 *q, *k, *h_chunk; /* q: or dx in the backward */
     const float *cumulative;              /* G, nullptr: ungated */
@@ -48,6 +57,9 @@ struct GradArguments {
     __nv_bfloat16 *n_low, *e_low;
     float *dx_single, *rest_single;
     float *along, *w, *carry, *beta, *n_inner, *e_inner;
+    /* cotangents of the final states (nullptr: 0), those states, <., H> and <., U> by tile */
+    const float *dh_final, *du_final, *h_end, *u_end;
+    float *n_end, *e_end;
     /* outputs; dk, dv by query head, [B,T,H,D] */
     __nv_bfloat16 *dq, *dk, *dv, *dalpha;
     float *dg, *dh0, *du0;
@@ -65,10 +77,10 @@ struct DecodeArguments {
 
 void launch_group(Shape, int D, const __nv_bfloat16 *by_head, __nv_bfloat16 *out, cudaStream_t);
 void launch_gates(Shape, const float *g, float *cumulative, cudaStream_t);
+/* H from v = k, and U beside it where u is given. */
 template <int D>
-void launch_states(Shape, const __nv_bfloat16 *k, const __nv_bfloat16 *v, const float *cumulative,
-                   const float *initial, __nv_bfloat16 *snapshot, __nv_bfloat16 *snapshot_low,
-                   float *final_state, cudaStream_t);
+void launch_states(Shape, const __nv_bfloat16 *k, const float *cumulative, const StateArguments &h,
+                   const StateArguments *u, cudaStream_t);
 template <int D>
 cudaError_t launch_grad_output(Shape, bool accurate, const GradArguments &, cudaStream_t);
 template <int D> cudaError_t launch_decode(const DecodeArguments &, int64_t batch, cudaStream_t);

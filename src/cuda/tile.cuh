@@ -189,18 +189,27 @@ __device__ __forceinline__ void keep_state(const float (&c)[1][8][4], bf16 *snap
 }
 
 /* Rows [0, rows) of a [ROWS, WIDTH] tile from global memory, row stride in elements; the rest zero.
- */
+ * Copied asynchronously: there after tiles_loaded and a barrier, or after sync_tiles. */
 template <int ROWS, int WIDTH, int THREADS, class TILE>
 __device__ __forceinline__ void load_tile(TILE tile, const bf16 *from, int64_t stride, int rows) {
     constexpr int PIECES = WIDTH / 8;
 #pragma unroll 4
     for (int i = threadIdx.x; i < ROWS * PIECES; i += THREADS) {
         const int row = i / PIECES, piece = i % PIECES;
-        uint4 value = make_uint4(0, 0, 0, 0);
-        if (row < rows)
-            value = *reinterpret_cast<const uint4 *>(from + row * stride + piece * 8);
-        *reinterpret_cast<uint4 *>(tile.at(row, piece * 8)) = value;
+        const bool inside = row < rows;
+        asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(
+                         static_cast<uint32_t>(__cvta_generic_to_shared(tile.at(row, piece * 8)))),
+                     "l"(from + (inside ? row * stride + piece * 8 : 0)), "r"(inside ? 16 : 0)
+                     : "memory");
     }
+}
+__device__ __forceinline__ void tiles_loaded() {
+    asm volatile("cp.async.wait_all;" ::: "memory");
+}
+/* A barrier after which every tile that was asked for before it is there. */
+__device__ __forceinline__ void sync_tiles() {
+    tiles_loaded();
+    __syncthreads();
 }
 
 template <int ROWS, int WIDTH, int THREADS, class TILE>

@@ -94,10 +94,28 @@ static float suffix_inner(const replay_head *w, int64_t row0, int64_t col0, bool
     return total;
 }
 
+void gka_replay_start_suffix(replay_head *w, const gka_problem *problem, bool normal, int64_t b,
+                             int64_t h, double *scratch, const float *end, float *inner, float *R) {
+    const int64_t D = w->D, tiles = D / 64;
+    const bool given = (normal ? problem->dh_final : problem->du_final).data != NULL;
+    zero(R, D * D);
+    zero(inner, tiles * tiles);
+    if (!given)
+        return;
+    (normal ? gka_problem_dh_final : gka_problem_du_final)(problem, b, h, scratch);
+    for (int64_t i = 0; i < D; i++)
+        for (int64_t j = 0; j < D; j++) {
+            const float here = (float)scratch[i * D + j], across = (float)scratch[j * D + i];
+            R[i * D + j] = normal ? -0.5f * (here + across) : here / w->s;
+        }
+    for (int64_t block = 0; block < tiles * tiles; block++)
+        inner[block] =
+            suffix_inner(w, block / tiles * 64, block % tiles * 64, false, 0, end, R);
+}
+
 void gka_replay_suffix(replay_head *w, bool normal, const float *states, float *snapshots,
                        float *inner, float *R) {
     const int64_t D = w->D, tiles = D / 64;
-    zero(R, D * D);
     for (int64_t chunk = w->chunks - 1; chunk >= 0; chunk--) {
         const int64_t n = rows_of(w, chunk);
         gka_replay_gates(w, chunk);
@@ -165,19 +183,19 @@ static void through_values(replay_head *w, int64_t chunk, const float decay[C], 
         sum[i] = sum[i] + w->s * fmaf(decay[i / D], w->more[i], w->c[i]);
 }
 
-/* From the chunk's last token to its first: the next chunk's <., H> and <., U>, then one term a
- * token. */
+/* From the chunk's last token to its first: <., H> and <., U> of the next chunk or of the final
+ * states, then one term a token. */
 static void gate_gradient(const replay_head *w, int64_t chunk, bool layer, float *dg) {
     const int64_t n = rows_of(w, chunk), first = chunk * C, tiles = (w->D / 64) * (w->D / 64);
-    float total = 0;
-    if (chunk + 1 < w->chunks) {
-        float normal = 0, linear = 0;
-        for (int64_t i = 0; i < tiles; i++) {
-            normal = normal + w->n_inner[(chunk + 1) * tiles + i];
-            linear = layer ? linear + w->e_inner[(chunk + 1) * tiles + i] : 0;
-        }
-        total = fmaf(w->s, linear, -normal);
+    const bool last = chunk + 1 == w->chunks;
+    const float *const of_n = last ? w->n_end : w->n_inner + (chunk + 1) * tiles;
+    const float *const of_e = last ? w->e_end : w->e_inner + (chunk + 1) * tiles;
+    float normal = 0, linear = 0;
+    for (int64_t i = 0; i < tiles; i++) {
+        normal = normal + of_n[i];
+        linear = layer ? linear + of_e[i] : 0;
     }
+    float total = fmaf(w->s, linear, -normal);
     for (int64_t t = n - 1; t >= 0; t--) {
         total = total + w->local[t];
         dg[first + t] = total;

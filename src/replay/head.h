@@ -24,7 +24,9 @@ typedef struct replay_head {
     float *along, *w, *carry, *local;
     /* [chunks,D,D] snapshots; [chunks] or [chunks, tiles] scalars */
     float *h_chunk, *u_chunk, *n_chunk, *e_chunk, *beta, *n_inner, *e_inner;
-    float *state; /* [D,D] */
+    float *state;           /* [D,D] */
+    float *h_end, *u_end;   /* [D,D] final states */
+    float *n_end, *e_end;   /* [tiles] <dL/dH, H>, negated, and <dL/dU, U> / s of the final states */
     /* one chunk */
     float *G, *eg, *mask, *score;           /* [C], [C], [C,C] twice */
     float *c, *more, *r, *y, *t1, *t2, *t3; /* [C,D] */
@@ -134,8 +136,8 @@ void gka_replay_forward_chunk(replay_head *w, int64_t chunk, bool output, float 
 void gka_replay_output_gradient(replay_head *w, int64_t chunk, float *dalpha);
 /* w_t = 2 a <p, x>/f, the ridge carried to each key, and beta of a chunk. */
 void gka_replay_weights(replay_head *w, int64_t chunk);
-/* The state R = N (normal) or E from right to left: a snapshot at the end of each chunk, <R, S> of
- * each 64 x 64 tile. */
+/* The state R = N (normal) or E from right to left, from the value that R holds: a snapshot at the
+ * end of each chunk, <R, S> of each 64 x 64 tile. */
 void gka_replay_suffix(replay_head *w, bool normal, const float *states, float *snapshots,
                        float *inner, float *R);
 /* dk, dv, dg, dq of a chunk; dk, dv, dq, dg [T,..] of the head. */
@@ -151,6 +153,10 @@ void gka_replay_read_rows(const gka_problem *problem, replay_reader *reader, int
 /* A head's u0 (u) or h0; scratch [D,D]. */
 void gka_replay_read_state(const gka_problem *problem, bool u, int64_t b, int64_t h,
                            double *scratch, float *to);
+/* What R starts from: N = -(dh_final + its transpose)/2 or E = du_final/s, and <R, end> of each
+ * tile; 0 where the problem has none. scratch [D,D]. */
+void gka_replay_start_suffix(replay_head *w, const gka_problem *problem, bool normal, int64_t b,
+                             int64_t h, double *scratch, const float *end, float *inner, float *R);
 /* factor * from into a [B,H,D,D] tensor; to may be NULL. */
 void gka_replay_store_state(const gka_problem *problem, int64_t b, int64_t h, float factor,
                             const float *from, double *to);

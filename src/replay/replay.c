@@ -57,6 +57,10 @@ static size_t lay_out(replay_head *w, char *base) {
         {&w->n_inner, w->chunks * tiles},
         {&w->e_inner, w->chunks * tiles},
         {&w->state, DD},
+        {&w->h_end, DD},
+        {&w->u_end, DD},
+        {&w->n_end, tiles},
+        {&w->e_end, tiles},
         {&w->G, C},
         {&w->eg, C},
         {&w->mask, SQUARE},
@@ -182,10 +186,12 @@ static void backward_head(replay_head *w, const replay *run, int64_t b, int64_t 
     }
     gka_replay_read_state(problem, false, b, h, w->da, w->state);
     gka_replay_walk(w, w->k, w->h_chunk);
+    memcpy(w->h_end, w->state, (size_t)(D * D) * sizeof *w->h_end);
     if (run->of == GKA_OF_O) {
         gka_replay_read_rows(problem, gka_problem_dout, b, h, D, w->dout);
         gka_replay_read_state(problem, true, b, h, w->da, w->state);
         gka_replay_walk(w, w->v, w->u_chunk);
+        memcpy(w->u_end, w->state, (size_t)(D * D) * sizeof *w->u_end);
         for (int64_t chunk = 0; chunk < w->chunks; chunk++)
             gka_replay_output_gradient(w, chunk, dalpha);
     } else {
@@ -203,10 +209,13 @@ static void backward_head(replay_head *w, const replay *run, int64_t b, int64_t 
             w->p[first * D + i] = kept(w, w->t3[i]);
         gka_replay_weights(w, chunk);
     }
+    gka_replay_start_suffix(w, problem, true, b, h, w->da, w->h_end, w->n_end, w->state);
     gka_replay_suffix(w, true, w->h_chunk, w->n_chunk, w->n_inner, w->state);
     gka_replay_store_state(problem, b, h, -1, w->state, run->to->dh0);
-    if (run->of == GKA_OF_O)
+    if (run->of == GKA_OF_O) {
+        gka_replay_start_suffix(w, problem, false, b, h, w->da, w->u_end, w->e_end, w->state);
         gka_replay_suffix(w, false, w->u_chunk, w->e_chunk, w->e_inner, w->state);
+    }
     for (int64_t chunk = 0; chunk < w->chunks; chunk++)
         gka_replay_gradients(w, chunk, run->of == GKA_OF_O, dq, dk, dv, dg);
     store(problem, b, h, D, w->p, run->to->p);

@@ -4,7 +4,7 @@
  *
  * Runs CASES cases (default 24) over all generators, gates, shapes, ragged ends, grouped heads and
  * both forms on the GPU and on the CPU, and as many with the accurate kernels, and counts differing
- * elements; prints one line per case and a total for each. With FOLDER, keeps the inputs and the
+ * elements; from case 104 on with cotangents of the final states; prints one line per case and a total for each. With FOLDER, keeps the inputs and the
  * GPU's outputs of the small cases there as safetensors, for the test that needs no GPU. Exit 1 on
  * any difference.
  */
@@ -127,7 +127,7 @@ static void *upload(const gka_view *view) {
 
 static void keep(const char *folder, int number, const gka_problem *problem, gka_form form,
                  bool accurate, outputs *o) {
-    gka_tensor tensors[10 + OUTPUTS];
+    gka_tensor tensors[13 + OUTPUTS];
     size_t n = gka_problem_tensors(problem, tensors);
     for (int i = 0; i < o->count; i++) {
         gka_tensor *const t = &tensors[n++];
@@ -188,6 +188,7 @@ static void draw(int number, bool accurate, kernel_case *c) {
                                 .alpha = number % 7 != 6,
                                 .h0 = number % 4 == 1,
                                 .cotangents = true,
+                                .final = number >= 104,
                                 .dtype = GKA_BF16,
                                 .ridge_ratio = shapes[shape].a,
                                 .num_iter = shapes[shape].r,
@@ -219,6 +220,8 @@ static void upload_inputs(kernel_case *c) {
                                 .u0 = upload(&p->u0)};
     c->of_x.dx = upload(&p->dx);
     c->of_o.dout = upload(&p->dout);
+    c->of_x.dh_final = c->of_o.dh_final = upload(&p->dh_final);
+    c->of_o.du_final = upload(&p->du_final);
 }
 
 /* A place for an output on both sides. */
@@ -303,7 +306,8 @@ static void drop(kernel_case *c) {
     release(&c->o);
     const gka_cuda_layer *const l = &c->layer;
     const void *const inputs[] = {l->q,  l->k,  l->v,         l->alpha,  l->g,
-                                  l->h0, l->u0, c->of_o.dout, c->of_x.dx};
+                                  l->h0, l->u0, c->of_o.dout, c->of_x.dx,
+                                  c->of_o.dh_final, c->of_o.du_final};
     for (size_t i = 0; i < sizeof inputs / sizeof *inputs; i++)
         cudaFree((void *)(uintptr_t)inputs[i]);
     gka_problem_free(&c->p);
@@ -334,7 +338,7 @@ static int64_t run_cases(int cases, bool accurate, const char *folder) {
         fflush(stdout);
         elements += count;
         differing += here;
-        if (folder != NULL && number < 24 && count < 150000)
+        if (folder != NULL && (number < 24 || number >= 104) && count < 150000)
             keep(folder, number, p, c.form, accurate, &c.o);
         drop(&c);
     }
