@@ -35,6 +35,7 @@ typedef struct chunk_plan {
     chunk_kind operand, score; /* of the iteration's products */
     bool scaled;               /* ... rounded to profile.scaled first, row by row */
     chunk_kind rows, keys;     /* x and K in x K^T, K in K K^T and (x K^T . M) K */
+    bool scores_fused;    /* o = fma(s, scores' part, round(s state's part)), not the other way */
     bool evens_first;     /* those products take every 16 terms as eight even, eight odd ones */
     chunk_kind snapshot;  /* H_0 as the solver reads it */
     chunk_kind stored;    /* x and p */

@@ -159,8 +159,10 @@ void gka_chunk_output(const chunk_plan *plan, chunk_work *work, const double *mi
     for (int64_t i = 0; i < tile->n; i++)
         for (int64_t j = i * V; j < (i + 1) * V; j++) {
             const double outer = plan->gated ? w(f32, o[j] * tile->expG[i]) : o[j];
+            const double fused = plan->scores_fused ? inner[j] : outer,
+                         other = plan->scores_fused ? outer : inner[j];
             o[j] = chunk_low(plan, GKA_POINT_STORE_O,
-                             fma_w(f32, plan->s, outer, w(f32, plan->s * inner[j])));
+                             fma_w(f32, plan->s, fused, w(f32, plan->s * other)));
         }
 }
 

@@ -483,6 +483,7 @@ static void init_plan(serve *run, int size) {
     gka_chunk_plan_init(plan, piece, &run->profile);
     plan->problem = run->problem;
     plan->C_out = plan->C;
+    plan->scores_fused = plan->warps[GKA_LAUNCH_OUTPUT] == 2 && plan->D >= 128;
     if (run->problem->beta.data) { /* k in binary32: its products are TF32 */
         plan->rows = plan->score = plan->keys = CHUNK_TF32_CUT;
         plan->evens_first = plan->C < 64 || plan->warps[GKA_LAUNCH_SOLVE] < 4;

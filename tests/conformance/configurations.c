@@ -191,7 +191,7 @@ static void test_full_set(void **state) {
         const char *name;
         int64_t known;
     } files[] = {{"configurations/train_d64", 0},
-                 {"configurations/train_d64_ungated", 1}, /* layer.dk, solve.num_warps=1 */
+                 {"configurations/train_d64_ungated", 0},
                  {"configurations/train_d128", 0},
                  {"configurations/train_d128_ungated", 0},
                  {"configurations/train_c32", 0},

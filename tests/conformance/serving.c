@@ -75,7 +75,8 @@ static void replay(const char *folder, const sample *s) {
         assert_int_equal(gka_profile_set(&profile, s->setting, &error), GKA_OK);
     const gka_tensor *const u = gka_file_find(file, "decode.u");
     const char *const prefill = gka_file_metadata(file, "prefill");
-    gka_serving how = {.prefill = prefill ? atoll(prefill) : problem.T,
+    const bool decoded = gka_file_find(file, "prefill.o") == NULL;
+    gka_serving how = {.prefill = prefill ? atoll(prefill) : decoded ? 0 : problem.T,
                        .u_type = u && u->dtype == GKA_BF16 ? GKA_STATE_BF16 : GKA_STATE_FP32,
                        .cuts = s->cut > 0,
                        .cut = &s->cut};
@@ -119,8 +120,9 @@ static void test_full_set(void **state) {
         {.name = "serve_d64", .setting = "decode.num_warps=2", .decode_o = 2, .decode_u = 2},
         {.name = "serve_d128"},
         {.name = "serve_d128", .setting = "solve.num_warps=1", .prefill_o = 1},
-        {.name = "serve_d128", .setting = "solve.num_warps=2", .prefill_o = 4},
-        {.name = "serve_d128", .setting = "solve.num_warps=8", .prefill_o = 2},
+        {.name = "serve_d128", .setting = "solve.num_warps=2", .prefill_o = 2},
+        {.name = "serve_d128", .setting = "solve.num_warps=8", .prefill_o = 3},
+        {.name = "serve_d128", .setting = "output.num_warps=2", .prefill_o = 4},
         {.name = "serve_d128", .setting = "decode.num_warps=8", .decode_o = 1, .decode_u = 1},
         {.name = "serve_d128",
          .setting = "decode.num_warps=2",
@@ -128,10 +130,20 @@ static void test_full_set(void **state) {
          .decode_h = 1,
          .decode_u = 2},
         {.name = "serve_plain"},
+        {.name = "serve_states"},
+        {.name = "serve_ungated"},
+        {.name = "serve_t2"},
+        {.name = "serve_t10"},
+        {.name = "serve_t17"},
         {.name = "serve_t30"},
         {.name = "serve_r1"},
         {.name = "serve_u_bf16"},
-        {.name = "serve_cut64", .cut = 128}};
+        {.name = "serve_cut0"},
+        {.name = "serve_cut64", .cut = 128},
+        {.name = "serve_cut100", .cut = 100},
+        {.name = "serve_cut0_d128"},
+        {.name = "serve_cut64_d128", .cut = 64},
+        {.name = "serve_cut90_d128", .cut = 90}};
     const char *const folder = getenv("GKA_H200_DATA");
     if (!folder) {
         print_message("GKA_H200_DATA is not set: the longer set is not replayed\n");
@@ -146,10 +158,138 @@ static void test_full_set(void **state) {
     }
 }
 
+/* ---- sequences of a batch, and long runs --------------------------------------------------- */
+
+enum { ROOM = 24 };
+
+/* A copy of the file's tensors, tokens [1, steps N] of N sequences put as [N, steps] where `turn`;
+ * with `bounds`, as cu_seqlens of packed sequences. */
+static void write_copy(const gka_file *file, int64_t N, bool turn, const int64_t *bounds,
+                       const char *path) {
+    gka_tensor tensors[ROOM];
+    void *bytes[ROOM] = {NULL};
+    gka_text_pair pairs[4];
+    size_t count = 0, pair_count = 0;
+    gka_error error = {0};
+    static const char *const keys[] = {"ridge_ratio", "num_iter", "chunk_size", "scale"};
+    for (int i = 0; i < 4; i++)
+        pairs[pair_count++] = (gka_text_pair){keys[i], gka_file_metadata(file, keys[i])};
+    for (size_t i = 0; i < gka_file_count(file); i++) {
+        gka_tensor t = *gka_file_tensor(file, i);
+        const size_t all = (size_t)count_of(&t) * gka_dtype_size(t.dtype);
+        if (turn && t.shape[0] == 1) {
+            const size_t row = all / (size_t)t.shape[1];
+            const int64_t steps = t.shape[1] / N;
+            char *const to = bytes[count] = malloc(all);
+            for (int64_t n = 0; n < N; n++)
+                for (int64_t step = 0; step < steps; step++)
+                    memcpy(to + (size_t)(n * steps + step) * row,
+                           (const char *)t.data + (size_t)(step * N + n) * row, row);
+            t.shape[0] = N, t.shape[1] = steps, t.data = to;
+        }
+        tensors[count++] = t;
+    }
+    if (bounds != NULL)
+        tensors[count++] = (gka_tensor){"cu_seqlens", GKA_I64, 1, {N + 1}, bounds};
+    assert_int_equal(gka_file_write(path, tensors, count, pairs, pair_count, &error), GKA_OK);
+    for (size_t i = 0; i < count; i++)
+        free(bytes[i]);
+}
+
+/* The integers of "KEY": [..] in the capture's spec; how many there are. */
+static int64_t list_of(const gka_file *file, const char *key, int64_t *list) {
+    const char *at = strstr(gka_file_metadata(file, "spec"), key);
+    int64_t n = 0;
+    assert_non_null(at);
+    for (at = strchr(at, '['); *at != ']'; at += 1 + strcspn(at + 1, ",]"))
+        list[n++] = strtoll(at + 1, NULL, 10);
+    return n;
+}
+
+/* Packed sequences, one of them empty; or one token after another of each sequence of a batch, its
+ * states in a slot. */
+static void replay_batch(const char *folder, const char *name, bool packed) {
+    char path[1024];
+    gka_file *file = NULL;
+    gka_error error = {0};
+    int64_t list[ROOM];
+    snprintf(path, sizeof path, "%s/%s.safetensors", folder, name);
+    if (access(path, R_OK) != 0) {
+        print_message("%s: not in this set\n", name);
+        return;
+    }
+    assert_int_equal(gka_file_open(path, &file, &error), GKA_OK);
+    const int64_t n = list_of(file, packed ? "bounds" : "slots", list), N = packed ? n - 1 : n;
+    write_copy(file, N, !packed, packed ? list : NULL, "serving_batch.safetensors");
+    gka_file_close(file);
+    replay(".", &(sample){.name = "serving_batch"});
+    print_message("%s: every element\n", name);
+}
+
+/* 4,096 tokens from the states of a prefill, some of them kept (a span of each 512). */
+static void replay_long(const char *folder, const char *name, gka_state_type h, gka_state_type u) {
+    char path[1024];
+    gka_file *file = NULL;
+    gka_problem p;
+    gka_profile profile;
+    gka_error error = {0};
+    int64_t keep[ROOM];
+    snprintf(path, sizeof path, "%s/%s.safetensors", folder, name);
+    if (access(path, R_OK) != 0) {
+        print_message("%s: not in this set\n", name);
+        return;
+    }
+    assert_int_equal(gka_file_open(path, &file, &error), GKA_OK);
+    assert_int_equal(gka_problem_from_file(file, &p, NULL, &error), GKA_OK);
+    assert_int_equal(gka_profile_find("h100", &profile, &error), GKA_OK);
+    assert_int_equal(list_of(file, "keep", keep), 2);
+    const int64_t P = atoll(gka_file_metadata(file, "prefill")), row = p.H * p.V;
+    double *const o = calloc((size_t)((p.T - P) * row), sizeof *o),
+                  *const kept = room(file, "decode.o");
+    const gka_served out = {
+        .decode_o = o, .decode_h = room(file, "decode.h"), .decode_u = room(file, "decode.u")};
+    const gka_serving how = {.prefill = P, .h_type = h, .u_type = u};
+    assert_int_equal(gka_chunk_serve(&p, &profile, &how, &out, &error), GKA_OK);
+    int64_t n = 0;
+    for (int64_t t = 0; t < p.T - P; t++)
+        if (t % keep[0] < keep[1])
+            memcpy(kept + n++ * row, o + t * row, (size_t)row * sizeof *o);
+    compare(file, "decode.o", 0, kept);
+    compare(file, "decode.h", 0, out.decode_h);
+    compare(file, "decode.u", 0, out.decode_u);
+    print_message("%s: every element after %lld tokens\n", name, (long long)(p.T - P));
+    free(o);
+    gka_problem_free(&p);
+    gka_file_close(file);
+}
+
+static void test_batches_and_long_runs(void **state) {
+    (void)state;
+    const char *const folder = getenv("GKA_H200_DATA");
+    if (!folder) {
+        print_message("GKA_H200_DATA is not set: batches and long runs are not replayed\n");
+        skip();
+    }
+    char at[1024];
+    snprintf(at, sizeof at, "%s/serving", folder);
+    replay_batch(at, "serve_packed", true);
+    replay_batch(at, "serve_packed_d128", true);
+    replay_batch(at, "serve_slots012", false);
+    replay_batch(at, "serve_slots201", false);
+    replay_batch(at, "serve_slots01", false);
+    replay_batch(at, "serve_slots10", false);
+    replay_long(at, "serve_long_fp32_fp32", GKA_STATE_FP32, GKA_STATE_FP32);
+    replay_long(at, "serve_long_fp32_bf16", GKA_STATE_FP32, GKA_STATE_BF16);
+    replay_long(at, "serve_long_bf16_fp32", GKA_STATE_BF16, GKA_STATE_FP32);
+    replay_long(at, "serve_long_bf16_bf16", GKA_STATE_BF16, GKA_STATE_BF16);
+    replay_long(at, "serve_long_fp16_fp16", GKA_STATE_FP16, GKA_STATE_FP16);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_small_set),
         cmocka_unit_test(test_full_set),
+        cmocka_unit_test(test_batches_and_long_runs),
     };
     return cmocka_run_group_tests_name("serving", tests, NULL, NULL);
 }
