@@ -3,7 +3,7 @@
  *   1  gka_status, gka_error     what went wrong, in one line; numbers as text in any locale
  *   2  gka_alloc, gka_free       memory; every allocation can be made to fail; sizes in range
  *   3  gka_philox                counter-based random bits
- *   4  gka_parallel              a loop over independent work
+ *   4  gka_parallel, gka_stop    a loop over independent work, and how to stop all of it
  *   5  gka_progress              how far a long computation is, and how to stop it
  *
  * Library code neither prints nor exits. A function that can fail returns a gka_status and, where
@@ -107,9 +107,17 @@ GKA_API void gka_philox(const uint64_t counter[4], const uint64_t key[2], uint64
 /* Calls body(context, i, worker) for i = 0..count-1, each once, in any order, on several threads.
  * worker lies in [0, gka_threads()) and no two calls with one worker overlap, so it indexes
  * workspaces. A body writes only what belongs to its i; results do not depend on the threads. A
- * loop inside a body runs on the body's own thread. */
+ * loop inside a body runs on the body's own thread. False: the process was asked to stop, and some
+ * bodies were not called, or not run to their end. */
 typedef void gka_parallel_body(void *context, int64_t i, int worker);
-GKA_API void gka_parallel(int64_t count, gka_parallel_body *body, void *context);
+GKA_API bool gka_parallel(int64_t count, gka_parallel_body *body, void *context);
+
+/* Asks every computation of the process to stop: loops call no further body, bodies return at the
+ * next token, chunk or step, and what returns a gka_status ends with GKA_INTERRUPTED and keeps no
+ * file. It holds until it is taken back (stop = false), which is for when no computation runs.
+ * Async-signal-safe: what a handler for SIGINT calls in a program that goes on afterwards. */
+GKA_API void gka_stop(bool stop);
+GKA_API bool gka_stopped(void);
 
 /* The number of threads gka_parallel uses: what was set last (n >= 1), else OpenMP's own, which
  * OMP_NUM_THREADS names; n = 0 goes back to that. For the whole process; not while a loop runs. */
@@ -126,7 +134,7 @@ typedef struct gka_progress {
     void *context;
 } gka_progress;
 
-/* progress may be NULL, or its report: then true. */
+/* progress may be NULL, or its report: then true, but for gka_stopped(). */
 GKA_API bool gka_progress_report(const gka_progress *progress, double done, double total);
 
 #ifdef __cplusplus

@@ -226,7 +226,7 @@ static void run_states(void *context, int64_t h, int worker) {
             if (V > 0)
                 gka_problem_u0(problem, n, h, U);
         }
-        for (int64_t t = span.begin; t < span.end; t++) {
+        for (int64_t t = span.begin; t < span.end && !gka_stopped(); t++) {
             if (s->pieces != NULL && piece < s->pieces->count &&
                 s->pieces->bounds[piece] == span.b * problem->T + t) {
                 keep(s->H, piece * heads + h, D * D, H);
@@ -255,7 +255,7 @@ gka_status gka_audit_states(const gka_problem *problem, const audit_pieces *piec
     s.memory = gka_alloc((size_t)gka_threads() * s.each, sizeof(double));
     if (s.memory == NULL)
         return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory for the states");
-    gka_parallel(problem->H, run_states, &s);
+    const bool all = gka_parallel(problem->H, run_states, &s);
     gka_free(s.memory);
-    return GKA_OK;
+    return all ? GKA_OK : gka_fail(error, GKA_INTERRUPTED, "interrupted");
 }

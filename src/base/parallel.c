@@ -1,9 +1,12 @@
-/* parallel.c - a loop over independent work, by OpenMP; and the callback of long work. */
+/* parallel.c - a loop over independent work, by OpenMP; how it is stopped, and the callback of long
+ * work. */
 #include "gka/base.h"
 
 #include <omp.h>
+#include <stdatomic.h>
 
 static int threads_set;
+static atomic_bool stop_asked; /* lock-free, so that a signal's handler may set it */
 
 int gka_threads(void) {
     return threads_set > 0 ? threads_set : omp_get_max_threads();
@@ -13,19 +16,29 @@ void gka_set_threads(int n) {
     threads_set = n;
 }
 
-void gka_parallel(int64_t count, gka_parallel_body *body, void *context) {
+void gka_stop(bool stop) {
+    atomic_store_explicit(&stop_asked, stop, memory_order_relaxed);
+}
+
+bool gka_stopped(void) {
+    return atomic_load_explicit(&stop_asked, memory_order_relaxed);
+}
+
+bool gka_parallel(int64_t count, gka_parallel_body *body, void *context) {
     const int threads = gka_threads();
     if (threads == 1 || count <= 1) {
-        for (int64_t i = 0; i < count; i++)
+        for (int64_t i = 0; i < count && !gka_stopped(); i++)
             body(context, i, 0);
-        return;
+        return !gka_stopped();
     }
 #pragma omp parallel for schedule(dynamic) num_threads(threads)
     for (int64_t i = 0; i < count; i++)
-        body(context, i, omp_get_thread_num());
+        if (!gka_stopped())
+            body(context, i, omp_get_thread_num());
+    return !gka_stopped();
 }
 
 bool gka_progress_report(const gka_progress *progress, double done, double total) {
-    return progress == NULL || progress->report == NULL ||
-           progress->report(progress->context, done, total);
+    return !gka_stopped() && (progress == NULL || progress->report == NULL ||
+                              progress->report(progress->context, done, total));
 }

@@ -76,7 +76,7 @@ static void from_the_right(const backward *run, backward_work *work, const backw
     int64_t starts[2] = {c->begin, c->begin};
     copy(S, initial, size);
     int64_t segments = 0;
-    for (int64_t t = c->begin, i = 0, end; t < c->end; t = end, i++) {
+    for (int64_t t = c->begin, i = 0, end; t < c->end && !gka_stopped(); t = end, i++) {
         end = next_tile(plan, c, t);
         if (i % stride == 0) {
             copy(work->states + segments * size, S, size);
@@ -84,7 +84,7 @@ static void from_the_right(const backward *run, backward_work *work, const backw
         }
         advance(plan, c, t, end - t, values, &work->base, S);
     }
-    for (int64_t s = segments - 1; s >= 0; s--) {
+    for (int64_t s = segments - 1; s >= 0 && !gka_stopped(); s--) {
         /* tiles [s stride, (s + 1) stride): their states, then the steps in reverse */
         starts[0] = c->begin;
         for (int64_t i = 0; i < s * stride; i++)
@@ -101,7 +101,7 @@ static void from_the_right(const backward *run, backward_work *work, const backw
                 advance(plan, c, t, end - t, values, &work->base, S);
             t = end;
         }
-        for (int64_t i = count - 1; i >= 0; i--) {
+        for (int64_t i = count - 1; i >= 0 && !gka_stopped(); i--) {
             int64_t begin = starts[0];
             for (int64_t j = 0; j < i; j++)
                 begin = next_tile(plan, c, begin);
@@ -272,7 +272,8 @@ gka_status gka_chunk_backward(const gka_problem *problem, const gka_profile *pro
         memset(run.to->dv, 0, keys * V * sizeof(double));
     if (run.to->du0)
         memset(run.to->du0, 0, (size_t)(problem->N * problem->H) * D * V * sizeof(double));
-    gka_parallel(problem->N * problem->G, backward_group, &run);
+    if (!gka_parallel(problem->N * problem->G, backward_group, &run))
+        status = gka_fail(error, GKA_INTERRUPTED, "interrupted");
 done:
     gka_free(run.workspace);
     gka_free(fro);

@@ -171,7 +171,7 @@ gka_status gka_chunk_decode(const gka_problem *problem, const gka_profile *profi
     if (!workspace)
         return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory: decode");
     decode run = {&plan, out, workspace, each};
-    gka_parallel(problem->N * problem->H, decode_head, &run);
+    const bool all = gka_parallel(problem->N * problem->H, decode_head, &run);
     gka_free(workspace);
-    return GKA_OK;
+    return all ? GKA_OK : gka_fail(error, GKA_INTERRUPTED, "interrupted");
 }

@@ -211,7 +211,7 @@ static void forward_head(void *context, int64_t index, int worker) {
         gka_problem_u0(problem, sequence, h, work.U);
     const bool output = V && (run->out->o || run->out->u_final);
     int64_t waiting = 0, out_t = span.begin;
-    for (int64_t t = span.begin, chunk = run->first_chunk[sequence]; t < span.end;
+    for (int64_t t = span.begin, chunk = run->first_chunk[sequence]; t < span.end && !gka_stopped();
          t += plan->C, chunk++) {
         const int64_t end = t + plan->C < span.end ? t + plan->C : span.end;
         if (run->out->h_chunk) {
@@ -274,7 +274,8 @@ gka_status gka_chunk_forward(const gka_problem *problem, const gka_profile *prof
                    .first_chunk = first,
                    .chunks = gka_problem_chunks(problem),
                    .reports = reports};
-    gka_parallel(problem->N * problem->H, forward_head, &run);
+    if (!gka_parallel(problem->N * problem->H, forward_head, &run))
+        status = gka_fail(error, GKA_INTERRUPTED, "interrupted");
     if (report) {
         *report = (gka_chunk_report){0};
         for (int i = 0; i < workers; i++) {

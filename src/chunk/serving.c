@@ -176,7 +176,7 @@ static void prefill(const serve *run, const chunk_plan *plan, serve_work *work, 
                     int64_t begin, int64_t end, int64_t h) {
     const int64_t C = plan->C, D = plan->D, V = plan->V, H = run->problem->H;
     chunk_work *const base = &work->base;
-    for (int64_t t = begin; t < end; t += C) {
+    for (int64_t t = begin; t < end && !gka_stopped(); t += C) {
         const int64_t n = end - t < C ? end - t : C;
         load(run, plan, work, b, t, n, h);
         gka_chunk_gates(plan, true, &base->tile, base->row);
@@ -438,7 +438,7 @@ static void serve_head(void *context, int64_t index, int worker) {
     to_float(D * V, U, work.U);
     keep(run->how->h_type, run->how->seed, first, D * D, work.H);
     keep(run->how->u_type, run->how->seed, first + (uint64_t)(D * D), D * V, work.U);
-    for (int64_t t = cut; t < span.end; t++) {
+    for (int64_t t = cut; t < span.end && !gka_stopped(); t++) {
         token(run, &work, span.b, t, h, first + (uint64_t)(t - cut + 1) * each, work.o);
         if (out->decode_o)
             memcpy(out->decode_o + ((span.b * (problem->T - done) + t - done) * problem->H + h) * V,
@@ -511,7 +511,7 @@ gka_status gka_chunk_serve(const gka_problem *problem, const gka_profile *profil
     if (!run.workspace)
         return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory: serving, %zu bytes a worker",
                         run.each);
-    gka_parallel(problem->N * problem->H, serve_head, &run);
+    const bool all = gka_parallel(problem->N * problem->H, serve_head, &run);
     gka_free(run.workspace);
-    return GKA_OK;
+    return all ? GKA_OK : gka_fail(error, GKA_INTERRUPTED, "interrupted");
 }

@@ -47,7 +47,7 @@ static void spectrum_head(void *context, int64_t index, int worker) {
             H[i * D + j] = H[j * D + i] = (H[i * D + j] + H[j * D + i]) / 2;
     for (int64_t i = 0; i < D; i++)
         v[i] = 1 + .01 * (double)i; /* no eigenvector of anything in particular */
-    for (int64_t t = span.begin; t < span.end; t++) {
+    for (int64_t t = span.begin; t < span.end && !gka_stopped(); t++) {
         const double gamma = gka_device_exp(exact, gka_problem_g(problem, span.b, t, h));
         double square = 0, norm = 0;
         gka_problem_k(problem, span.b, t, h, k);
@@ -81,9 +81,9 @@ gka_status gka_chunk_spectrum(const gka_problem *problem, double *lambda_max, do
     if (!workspace)
         return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory: spectrum");
     spectrum run = {problem, lambda_max, fro, workspace, each};
-    gka_parallel(problem->N * problem->H, spectrum_head, &run);
+    const bool all = gka_parallel(problem->N * problem->H, spectrum_head, &run);
     gka_free(workspace);
-    return GKA_OK;
+    return all ? GKA_OK : gka_fail(error, GKA_INTERRUPTED, "interrupted");
 }
 
 /* T_n(x) by T_{n+1} = 2 x T_n - T_{n-1}. */
@@ -177,7 +177,7 @@ static void conditioning_head(void *context, int64_t index, int worker) {
         for (int64_t j = 0; j < i; j++)
             H[i * D + j] = H[j * D + i] = (H[i * D + j] + H[j * D + i]) / 2;
     }
-    for (int64_t t = span.begin, next = 0; next < run->count; t++) {
+    for (int64_t t = span.begin, next = 0; next < run->count && !gka_stopped(); t++) {
         const int64_t done = t - span.begin;
         gka_conditioning *const out = run->out + index * run->count + next;
         if (done == run->tokens[next]) {
@@ -219,7 +219,7 @@ gka_status gka_chunk_conditioning(const gka_problem *problem, int64_t count, con
     if (workspace == NULL)
         return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory: conditioning");
     conditioning run = {problem, count, tokens, out, workspace, each};
-    gka_parallel(problem->N * problem->H, conditioning_head, &run);
+    const bool all = gka_parallel(problem->N * problem->H, conditioning_head, &run);
     gka_free(workspace);
-    return GKA_OK;
+    return all ? GKA_OK : gka_fail(error, GKA_INTERRUPTED, "interrupted");
 }

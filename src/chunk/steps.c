@@ -670,7 +670,7 @@ static void three_term(const chunk_plan *plan, chunk_work *work, const double *r
         for (int64_t i = t * D; i < (t + 1) * D; i++)
             x[i] = w(plan->f32, work->rows[t].step * rhs[i]);
     }
-    for (int r = 0; r < plan->num_iter; r++) {
+    for (int r = 0; r < plan->num_iter && !gka_stopped(); r++) {
         round_operands(plan, work, x, scaled, rows);
         apply(plan, work, scaled, rows, false, y);
         for (int64_t t = 0; t < C; t++) {
@@ -703,7 +703,7 @@ static void two_term(const chunk_plan *plan, chunk_work *work, const double *rhs
     }
     round_operand(plan, plan->operand, C, D, d, d);
     memcpy(x, d, (size_t)(C * D) * sizeof(double));
-    for (int r = 0; r < plan->num_iter; r++) {
+    for (int r = 0; r < plan->num_iter && !gka_stopped(); r++) {
         apply(plan, work, d, d, plan->gated, y);
         for (int64_t t = 0; t < C; t++) {
             const double next = gka_chunk_div(plan, 1, fma_w(f32, 2, sigma[t], -tau[t]));
@@ -784,7 +784,7 @@ static void conjugate_gradients(const chunk_plan *plan, chunk_work *work, const 
         rho[t] = gka_row_dot(plan->order, C, D, rhs + t * D, rhs + t * D);
         least[t] = w(plan->f32, w(plan->f32, u2 * rho[t]) * u2);
     }
-    for (int r = 0; r < plan->num_iter; r++) {
+    for (int r = 0; r < plan->num_iter && !gka_stopped(); r++) {
         scale_rows(plan, C, p, scale);
         if (consistent) {
             round_operand(plan, plan->operand, C, D, p, p);

@@ -272,7 +272,7 @@ static void step_head(void *context, int64_t index, int worker) {
     double *const H = (double *)(void *)memory, *const k = H + D * D, *const b = k + D;
     gka_arith A;
     gka_arith_start(&A, &s->policy, 0);
-    for (int64_t t = span.begin; t < span.end; t++) {
+    for (int64_t t = span.begin; t < span.end && !gka_stopped(); t++) {
         const int64_t to = (span.b * p->T + t) * p->H + h;
         const double g = gka_problem_g(p, span.b, t, h);
         start_state(s, n, t, h, H);
@@ -308,7 +308,7 @@ gka_status gka_golden_steps_at(const gka_problem *problem, unsigned wanted,
     s.memory = gka_alloc((size_t)gka_threads(), s.each);
     if (s.memory == NULL)
         return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory for the solve stage");
-    gka_parallel(problem->N * problem->H, step_head, &s);
+    const bool all = gka_parallel(problem->N * problem->H, step_head, &s);
     gka_free(s.memory);
-    return GKA_OK;
+    return all ? GKA_OK : gka_fail(error, GKA_INTERRUPTED, "interrupted");
 }

@@ -84,8 +84,8 @@ gka_status gka_attribute(const gka_problem *problem, const gka_profile *profile,
     if (status == GKA_OK)
         status = gka_golden_steps(problem, &exact, a->wanted, &steps, error);
     if (status == GKA_OK) {
-        gka_parallel(ITEMS, attribute_item, a);
-        status = first_failure(a, error);
+        const bool all = gka_parallel(ITEMS, attribute_item, a);
+        status = all ? first_failure(a, error) : gka_fail(error, GKA_INTERRUPTED, "interrupted");
     }
     for (size_t n = 0; status == GKA_OK && n < count; n++) {
         const int output = gka_judge_find(names[n]);

@@ -101,7 +101,8 @@ gka_status gka_predict(const gka_problem *problem, const gka_prediction *predict
     }
     if (status == GKA_OK) {
         gka_oracle_hold();
-        gka_parallel(count, predict_item, &p);
+        if (!gka_parallel(count, predict_item, &p))
+            status = gka_fail(error, GKA_INTERRUPTED, "interrupted");
         gka_oracle_let_go();
     }
     for (int64_t i = 0; i < count && status == GKA_OK; i++)

@@ -138,7 +138,7 @@ static void run_recurrence(void *context, int64_t index, int worker) {
     double *const U = r->memory + (size_t)worker * r->each, *const q = U + D * V, *const k = q + D,
                   *const v = k + D, *const dout = v + V;
     gka_problem_u0(problem, n, h, U);
-    for (int64_t t = span.begin; t < span.end; t++) {
+    for (int64_t t = span.begin; t < span.end && !gka_stopped(); t++) {
         const double g = gka_problem_g(problem, span.b, t, h);
         const double gamma = isinf(g) ? 0 : gka_device_exp(exact, g);
         const double alpha = gka_problem_alpha(problem, span.b, t, h);
@@ -165,9 +165,9 @@ static gka_status recur(recurrence *r, gka_error *error) {
     r->memory = gka_alloc((size_t)gka_threads() * r->each, sizeof(double));
     if (r->memory == NULL)
         return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory for the output stage");
-    gka_parallel(problem->N * problem->H, run_recurrence, r);
+    const bool all = gka_parallel(problem->N * problem->H, run_recurrence, r);
     gka_free(r->memory);
-    return GKA_OK;
+    return all ? GKA_OK : gka_fail(error, GKA_INTERRUPTED, "interrupted");
 }
 
 gka_status gka_golden_layer_p(const gka_problem *problem, const double *layer_dq, double *p,

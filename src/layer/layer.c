@@ -193,7 +193,7 @@ static void forward(head *W) {
     if (W->options->kalman)
         gka_kalman_start(&W->work, &W->K, W->options->form, W->D, W->V, W->options->lambda,
                          W->filter);
-    for (int64_t i = 0; i < W->length; i++) {
+    for (int64_t i = 0; i < W->length && !gka_stopped(); i++) {
         if (W->gradient && i % c == 0) {
             double *const kept = W->checkpoints + i / c * state_size(W);
             memcpy(kept, W->H, (size_t)(W->D * W->D) * sizeof *kept);
@@ -343,7 +343,8 @@ static void backward(head *W) {
     const int64_t D = W->D, V = W->V, c = spacing(W->length);
     last_cotangents(W);
     double gamma_next = 1; /* of the token after the last: its A and E are the cotangents */
-    for (int64_t first = (W->length - 1) / c * c; first >= 0 && W->length > 0; first -= c) {
+    for (int64_t first = (W->length - 1) / c * c; first >= 0 && W->length > 0 && !gka_stopped();
+         first -= c) {
         const int64_t end = first + c < W->length ? first + c : W->length;
         load_state(W, W->checkpoints + first / c * state_size(W));
         save_state(W, segment_state(W, first, first));
@@ -525,11 +526,11 @@ static gka_status run(const gka_problem *P, gka_of of, bool gradient,
     if (J.memory == NULL)
         return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory: %d workers of %zu bytes",
                         gka_threads(), J.stride);
-    gka_parallel(P->N * P->G, do_group, &J);
+    const bool all = gka_parallel(P->N * P->G, do_group, &J);
     gka_free(J.memory);
     if (report != NULL)
         *report = J.report;
-    return atomic_load(&J.stop) ? gka_fail(error, GKA_INTERRUPTED, "interrupted") : GKA_OK;
+    return atomic_load(&J.stop) || !all ? gka_fail(error, GKA_INTERRUPTED, "interrupted") : GKA_OK;
 }
 
 gka_status gka_layer_forward(const gka_problem *problem, const gka_layer_options *options,

@@ -677,7 +677,7 @@ static gka_status reverse_tokens(gka_run *run, space *w, gka_error *error) {
     const int64_t from = w->g.from, to_ = w->g.to;
     const size_t bytes = (size_t)size_ * sizeof *w->states;
     const gka_span span = w->g.span;
-    for (int64_t t = from; t < to_; t++) {
+    for (int64_t t = from; t < to_ && !gka_stopped(); t++) {
         if ((t - from) % length == 0)
             memcpy(w->marks + (t - from) / length * size_, w->states, bytes);
         read_token(problem, span.b, t, h, w);

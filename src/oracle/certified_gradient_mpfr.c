@@ -669,7 +669,7 @@ static gka_status reverse_head(numbers *w, int64_t first, gka_error *error) {
     const gka_group *const g = w->g;
     const int64_t length = w->length, size_ = w->size;
     first_state(w);
-    for (int64_t t = g->span.begin; t < g->span.end; t++) {
+    for (int64_t t = g->span.begin; t < g->span.end && !gka_stopped(); t++) {
         const int64_t i = t - g->span.begin;
         if (i % length == 0) {
             gka_mp_copy(w->marks + i / length * size_, w->states, size_);

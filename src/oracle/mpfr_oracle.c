@@ -206,7 +206,7 @@ static bool factorise(space *w) {
     const int64_t D = w->D;
     mpfr_t *const M = w->M;
     for (int64_t j = 0; j < D; j++) {
-        if (mpfr_sgn(M[j * D + j]) <= 0 || lost(w, M[j * D + j]))
+        if (mpfr_sgn(M[j * D + j]) <= 0 || lost(w, M[j * D + j]) || gka_stopped())
             return false;
         for (int64_t i = j + 1; i < D; i++) {
             mpfr_div(*w->sum, M[i * D + j], M[j * D + j], RN); /* L_ij */
@@ -241,7 +241,7 @@ static bool eliminate(space *w, mpfr_t *x, mpfr_t *y) {
         for (int64_t i = j + 1; i < D; i++)
             if (mpfr_cmpabs(M[i * D + j], M[pivot * D + j]) > 0)
                 pivot = i;
-        if (lost(w, M[pivot * D + j]))
+        if (lost(w, M[pivot * D + j]) || gka_stopped())
             return false;
         for (int64_t m = 0; m < D && pivot != j; m++)
             mpfr_swap(M[pivot * D + m], M[j * D + m]);
@@ -494,6 +494,8 @@ static gka_status reverse_head(gka_run *run, int64_t n, int64_t h, double *row, 
         if ((t - span.begin) % length == 0)
             gka_mp_copy(w->marks + (t - span.begin) / length * size, w->states, size);
         read_token(problem, span.b, t, h, row, w);
+        if (gka_stopped())
+            return GKA_INTERRUPTED;
         if (!next_state(w))
             return fail_at(error, GKA_UNSUPPORTED, n, t, h);
     }
@@ -502,7 +504,7 @@ static gka_status reverse_head(gka_run *run, int64_t n, int64_t h, double *row, 
         const int64_t i = t - span.begin, m = i % length;
         if (m == length - 1 || t == span.end - 1) {
             gka_mp_copy(w->states, w->marks + i / length * size, size);
-            for (int64_t j = 0; j <= m; j++) {
+            for (int64_t j = 0; j <= m && !gka_stopped(); j++) {
                 gka_mp_copy(w->states + (j + 1) * size, w->states + j * size, size);
                 at_state(w, j + 1);
                 read_token(problem, span.b, t - m + j, h, row, w);

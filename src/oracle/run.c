@@ -88,11 +88,13 @@ gka_status gka_run_all(gka_run *run, gka_error *error) {
         return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory");
     run->first_failed = INT64_MAX;
     pthread_mutex_init(&run->lock, NULL);
-    gka_parallel(run->problem->N * items_per_sequence(run), run_item, run);
+    const bool all = gka_parallel(run->problem->N * items_per_sequence(run), run_item, run);
     pthread_mutex_destroy(&run->lock);
     for (int i = 0; i < workers; i++)
         gka_free(run->memories[i]);
     gka_free(run->memories);
+    if (!all)
+        return gka_fail(error, GKA_INTERRUPTED, "interrupted");
     if (run->first_failed == INT64_MAX)
         return GKA_OK;
     return gka_fail(error, run->error.status, "%s", run->error.text);

@@ -179,9 +179,9 @@ static gka_status fold_rows(const gka_problem *from, bool fold, gka_problem *to,
     f.work = gka_alloc((size_t)gka_threads(), f.size * sizeof *f.work);
     if (f.work == NULL)
         return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory folding a problem");
-    gka_parallel(from->B * from->T, fold_token, &f);
+    const bool all = gka_parallel(from->B * from->T, fold_token, &f);
     gka_free(f.work);
-    return GKA_OK;
+    return all ? GKA_OK : gka_fail(error, GKA_INTERRUPTED, "interrupted");
 }
 
 gka_status gka_problem_copy(const gka_problem *from, gka_dtype dtype, bool all, bool fold,

@@ -544,6 +544,8 @@ static gka_status make(maker *m, gka_problem *problem, gka_error *error) {
     }
     if (m->to.h0 != NULL || m->to.dh_final != NULL)
         gka_parallel(s->B * s->H, make_states, m);
+    if (gka_stopped())
+        return gka_fail(error, GKA_INTERRUPTED, "interrupted");
     status = edit(m, problem, error);
     return status == GKA_OK ? gka_problem_check(problem, NULL, error) : status;
 }

@@ -81,8 +81,8 @@ static gka_status make_convolutions(making *m, gka_error *error) {
         if (m->convolved[stream] == NULL)
             return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory preparing a problem");
         convolution c = {m->from, view, m->how->seed, stream, m->convolved[stream]};
-        if (count > 0)
-            gka_parallel(view->shape[2] * view->shape[3], convolve, &c);
+        if (count > 0 && !gka_parallel(view->shape[2] * view->shape[3], convolve, &c))
+            return gka_fail(error, GKA_INTERRUPTED, "interrupted");
         *view = gka_view_of_doubles(4, view->shape, c.out, c.out);
     }
     return GKA_OK;

@@ -178,12 +178,13 @@ nb::object array_of(gka_dtype dtype, int rank, const int64_t *shape, void *memor
 
 /* ---- signals and progress ------------------------------------------------------------------ */
 
-/* SIGINT goes on to Python's own handler, which remembers it for the interpreter. */
-static std::atomic<int> watches, interrupted;
+/* SIGINT stops the library, and goes on to Python's own handler, which remembers it for the
+ * interpreter. */
+static std::atomic<int> watches;
 static struct sigaction before;
 
 static void on_interrupt(int number, siginfo_t *about, void *context) {
-    interrupted = 1;
+    gka_stop(true);
     if (before.sa_flags & SA_SIGINFO)
         before.sa_sigaction(number, about, context);
     else if (before.sa_handler != SIG_DFL && before.sa_handler != SIG_IGN)
@@ -194,7 +195,6 @@ static void on_interrupt(int number, siginfo_t *about, void *context) {
 static void begin_watch() {
     if (watches++ > 0)
         return;
-    interrupted = 0;
     struct sigaction ours = {};
     if (sigaction(SIGINT, nullptr, &before) != 0)
         return;
@@ -211,6 +211,7 @@ static void end_watch() {
     struct sigaction now;
     if (--watches > 0)
         return;
+    gka_stop(false);
     if (sigaction(SIGINT, nullptr, &now) == 0 && (now.sa_flags & SA_SIGINFO) &&
         now.sa_sigaction == on_interrupt)
         (void)sigaction(SIGINT, &before, nullptr);
@@ -226,8 +227,6 @@ Watch::~Watch() {
 
 bool Watch::report(void *context, double done, double total) {
     Watch *const self = static_cast<Watch *>(context);
-    if (interrupted)
-        return false;
     return self->callback.is_none() || self->call(done, total);
 }
 
@@ -250,9 +249,9 @@ bool Watch::call(double done, double total) {
 void Watch::finish(gka_status status, const gka_error &error) {
     if (raised != nullptr)
         std::rethrow_exception(raised);
-    if (interrupted && PyErr_CheckSignals() != 0)
+    if (gka_stopped() && PyErr_CheckSignals() != 0)
         nb::raise_python_error();
-    check(status, error);
+    check(status == GKA_OK && gka_stopped() ? GKA_INTERRUPTED : status, error);
 }
 
 /* ---- the module ---------------------------------------------------------------------------- */

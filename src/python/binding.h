@@ -133,9 +133,10 @@ struct Owned {
 /* Of a clock that does not go back. */
 double seconds();
 
-/* As long as it lives SIGINT is noticed: progress() then asks the library to stop, and finish()
- * raises KeyboardInterrupt. callback: called with (done, total) at most ten times a second, from
- * whichever thread reports; what it raises stops the computation and is raised by finish(). */
+/* As long as it lives SIGINT stops the library (gka_stop), and finish() raises KeyboardInterrupt,
+ * also after work that returns no status. callback: called with (done, total) at most ten times a
+ * second, from whichever thread reports; what it raises stops the computation and is raised by
+ * finish(). */
 class Watch {
   public:
     explicit Watch(nb::object callback);

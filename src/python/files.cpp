@@ -115,15 +115,16 @@ static nb::tuple generate(nb::dict keys) {
     gka_golden_spec spec;
     set_spec(&spec, keys);
     const gka_generator generator = gka_golden_generator(&spec);
-    gka_problem problem;
+    gka_problem problem = {};
     gka_error error = {};
     gka_status status;
+    Watch watch{nb::none()};
     {
         nb::gil_scoped_release released;
         status = gka_problem_generate(&generator, &problem, &error);
     }
-    check(status, error);
     const std::unique_ptr<gka_problem, void (*)(gka_problem *)> owner(&problem, gka_problem_free);
+    watch.finish(status, error);
     return tuple_of(problem);
 }
 
@@ -269,6 +270,7 @@ static nb::tuple judge(nb::object candidate, const File &golden, nb::dict names,
     gka_error error = {};
     gka_status status;
     char *text = nullptr, *json = nullptr;
+    Watch watch{nb::none()};
     {
         nb::gil_scoped_release released;
         status = gka_golden_judge(file, golden.handle, &j.options, &verdict, &error);
@@ -279,7 +281,7 @@ static nb::tuple judge(nb::object candidate, const File &golden, nb::dict names,
     const std::unique_ptr<gka_golden_verdict, void (*)(gka_golden_verdict *)> owner(
         &verdict, gka_golden_verdict_free);
     const std::unique_ptr<char, void (*)(void *)> table(text, std::free), figures(json, std::free);
-    check(status, error);
+    watch.finish(status, error);
     return nb::make_tuple(text, json);
 }
 

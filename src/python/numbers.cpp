@@ -195,6 +195,7 @@ static nb::dict solve(nb::object h, nb::object q, const std::string &method,
         D, H.memory, lambda, f, Q.memory, nullptr, trace_points.data(), static_cast<int>(points),
         0};
     gka_outcome outcome = {};
+    Watch watch{nb::none()};
     {
         nb::gil_scoped_release released;
         gka_arith A;
@@ -211,6 +212,7 @@ static nb::dict solve(nb::object h, nb::object q, const std::string &method,
         gka_solve(&A, &system, &solver, stored.memory + n * n, x.memory, &outcome, &observer,
                   workspace.memory);
     }
+    watch.finish(GKA_OK, error);
     nb::list steps, residuals, etas;
     for (int i = 0; i < trace.count; i++) {
         steps.append(trace_points[static_cast<size_t>(i)].step);
@@ -228,6 +230,55 @@ static nb::dict solve(nb::object h, nb::object q, const std::string &method,
     d["residuals"] = residuals;
     d["etas"] = etas;
     return d;
+}
+
+/* k, q [T,D] and gates [T] are rounded to the arithmetic's storage first; x [T,D]. */
+static nb::object kalman(nb::object k, nb::object q, nb::object gates, const std::string &form,
+                         const std::string &arithmetic, double lambda, uint64_t seed) {
+    nb::list list;
+    for (const nb::object &one : {k, q, gates})
+        list.append(one);
+    const Tensors tensors("kalman", list, nb::dict());
+    const gka_tensor &kt = tensors.all()[0], &qt = tensors.all()[1], &gt = tensors.all()[2];
+    const int which = gka_kalman_find(form.c_str());
+    gka_policy policy;
+    gka_error error = {};
+    if (kt.rank != 2 || qt.rank != 2 || !std::equal(kt.shape, kt.shape + 2, qt.shape) ||
+        kt.shape[1] < 1 || gt.rank != 1 || gt.shape[0] != kt.shape[0])
+        fail(GKA_BAD_ARGUMENT, "k and q [T,D] and gates [T] were expected");
+    if (which < 0)
+        fail(GKA_BAD_ARGUMENT, "no filter '" + form + "'; gka.filters has the names");
+    if (!gka_policy_find(arithmetic.c_str(), &policy))
+        fail(GKA_BAD_ARGUMENT, "no arithmetic '" + arithmetic + "'; gka.arithmetics has the names");
+    if (!(lambda > 0) || std::isinf(lambda))
+        fail(GKA_BAD_ARGUMENT, "lam: a finite number above 0 was expected");
+    policy.seed = seed;
+    check(gka_policy_check(&policy, &error), error);
+    const Owned K = doubles_of(kt), Q = doubles_of(qt), G = doubles_of(gt);
+    const int64_t T = kt.shape[0], D = kt.shape[1];
+    for (int64_t t = 0; t < T; t++)
+        if (!(G.memory[t] > 0 && G.memory[t] <= 1))
+            fail(GKA_BAD_ARGUMENT, "gates: numbers above 0, at most 1, were expected");
+    const gka_kalman_form filter = static_cast<gka_kalman_form>(which);
+    Owned x(static_cast<double *>(room_for(static_cast<size_t>(T * D), sizeof(double))));
+    const Owned memory(static_cast<double *>(
+        room_for(gka_kalman_workspace(filter, D, 0) / sizeof(double) + 1, sizeof(double))));
+    Watch watch{nb::none()};
+    {
+        nb::gil_scoped_release released;
+        gka_arith A;
+        gka_kalman state;
+        gka_arith_start(&A, &policy, 0);
+        gka_arith_store(&A, T * D, K.memory, K.memory);
+        gka_arith_store(&A, T * D, Q.memory, Q.memory);
+        gka_kalman_start(&A, &state, filter, D, 0, lambda, memory.memory);
+        for (int64_t t = 0; t < T && !gka_stopped(); t++) {
+            gka_kalman_step(&A, &state, K.memory + t * D, nullptr, G.memory[t]);
+            (void)gka_kalman_solve(&A, &state, Q.memory + t * D, x.memory + t * D);
+        }
+    }
+    watch.finish(GKA_OK, error);
+    return array_of(GKA_F64, 2, kt.shape, x.release());
 }
 
 static std::vector<std::string> texts(const char *const *names) {
@@ -248,6 +299,14 @@ void bind_numbers(nb::module_ &m) {
     m.def("compare", &compare, nb::arg("out"), nb::arg("ref"), nb::arg("row_rank"));
     m.def("solve", &solve, nb::arg("H"), nb::arg("q"), nb::arg("method"), nb::arg("arithmetic"),
           nb::arg("iterations"), nb::arg("lam"), nb::arg("f"), nb::arg("seed"));
+    m.def("kalman", &kalman, nb::arg("k"), nb::arg("q"), nb::arg("gates"), nb::arg("form"),
+          nb::arg("arithmetic"), nb::arg("lam"), nb::arg("seed"));
+    m.def("filters", [] {
+        std::vector<std::string> all;
+        for (int i = 0; i < GKA_KALMAN_FORM_COUNT; i++)
+            all.push_back(gka_kalman_name(static_cast<gka_kalman_form>(i)));
+        return all;
+    });
     m.def("solvers", [] { return texts(gka_solver_names()); });
     m.def("arithmetics", [] { return texts(gka_policy_names()); });
 }

@@ -116,7 +116,7 @@ void gka_replay_start_suffix(replay_head *w, const gka_problem *problem, bool no
 void gka_replay_suffix(replay_head *w, bool normal, const float *states, float *snapshots,
                        float *inner, float *R) {
     const int64_t D = w->D, tiles = D / 64;
-    for (int64_t chunk = w->chunks - 1; chunk >= 0; chunk--) {
+    for (int64_t chunk = w->chunks - 1; chunk >= 0 && !gka_stopped(); chunk--) {
         const int64_t n = rows_of(w, chunk);
         gka_replay_gates(w, chunk);
         gka_replay_snapshot(w, false, R, snapshots + chunk * D * D);

@@ -72,7 +72,7 @@ void gka_replay_solve(replay_head *w, const float *q, const float *S, const floa
             }
         }
     }
-    for (int iteration = 0; iteration < w->num_iter; iteration++) {
+    for (int iteration = 0; iteration < w->num_iter && !gka_stopped(); iteration++) {
         gka_replay_apply(w, w->y, S, k, k);
         for (int64_t t = 0; t < C; t++) {
             const bool empty = !(lambda[t] > 0);
@@ -120,7 +120,7 @@ static void advance(replay_head *w, int64_t chunk, const float *k, const float *
 
 /* All snapshots of a state, and its final value in w->state. */
 void gka_replay_walk(replay_head *w, const float *v, float *snapshots) {
-    for (int64_t chunk = 0; chunk < w->chunks; chunk++) {
+    for (int64_t chunk = 0; chunk < w->chunks && !gka_stopped(); chunk++) {
         gka_replay_gates(w, chunk);
         gka_replay_snapshot(w, v == w->k, w->state, snapshots + chunk * w->D * w->D);
         gka_replay_tile(w, w->k, chunk, w->t1);

@@ -165,7 +165,7 @@ static void forward_head(replay_head *w, const replay *run, int64_t b, int64_t h
         gka_replay_walk(w, w->v, w->u_chunk);
         gka_replay_store_state(problem, b, h, 1, w->state, run->out->u_final);
     }
-    for (int64_t chunk = 0; chunk < w->chunks; chunk++)
+    for (int64_t chunk = 0; chunk < w->chunks && !gka_stopped(); chunk++)
         gka_replay_forward_chunk(w, chunk, output, o);
     store(problem, b, h, w->D, w->x, run->out->x);
     store(problem, b, h, 1, w->fro, run->out->fro);
@@ -192,12 +192,12 @@ static void backward_head(replay_head *w, const replay *run, int64_t b, int64_t 
         gka_replay_read_state(problem, true, b, h, w->da, w->state);
         gka_replay_walk(w, w->v, w->u_chunk);
         memcpy(w->u_end, w->state, (size_t)(D * D) * sizeof *w->u_end);
-        for (int64_t chunk = 0; chunk < w->chunks; chunk++)
+        for (int64_t chunk = 0; chunk < w->chunks && !gka_stopped(); chunk++)
             gka_replay_output_gradient(w, chunk, dalpha);
     } else {
         gka_replay_read_rows(problem, gka_problem_dx, b, h, D, w->dx);
     }
-    for (int64_t chunk = 0; chunk < w->chunks; chunk++) {
+    for (int64_t chunk = 0; chunk < w->chunks && !gka_stopped(); chunk++) {
         float fro[C] = {0};
         const int64_t n = rows_of(w, chunk), first = chunk * C;
         gka_replay_gates(w, chunk);
@@ -216,7 +216,7 @@ static void backward_head(replay_head *w, const replay *run, int64_t b, int64_t 
         gka_replay_start_suffix(w, problem, false, b, h, w->da, w->u_end, w->e_end, w->state);
         gka_replay_suffix(w, false, w->u_chunk, w->e_chunk, w->e_inner, w->state);
     }
-    for (int64_t chunk = 0; chunk < w->chunks; chunk++)
+    for (int64_t chunk = 0; chunk < w->chunks && !gka_stopped(); chunk++)
         gka_replay_gradients(w, chunk, run->of == GKA_OF_O, dq, dk, dv, dg);
     store(problem, b, h, D, w->p, run->to->p);
     for (int64_t i = 0; run->of == GKA_OF_X && i < T * D; i++)
@@ -299,8 +299,8 @@ static gka_status run_all(replay *run, gka_error *error) {
     run->head_dv = run->to != NULL ? gka_alloc(tokens, sizeof(float)) : NULL;
     if (run->memory == NULL || (run->to != NULL && (run->head_dk == NULL || run->head_dv == NULL)))
         status = gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory: %zu bytes a thread", run->each);
-    else
-        gka_parallel(problem->B * problem->H, run_head, run);
+    else if (!gka_parallel(problem->B * problem->H, run_head, run))
+        status = gka_fail(error, GKA_INTERRUPTED, "interrupted");
     if (status == GKA_OK && run->to != NULL) {
         sum_groups(problem, run->head_dk, run->to->dk);
         if (run->of == GKA_OF_O)

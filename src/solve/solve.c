@@ -161,7 +161,7 @@ void gka_solve(gka_arith *A, const gka_system *system, const gka_solver *solver,
         note(&rows[t], 0);
     if (watch->call != NULL)
         watch->call(watch->context, 0, x);
-    for (int i = 1; i <= solver->num_iter && !all_done(n, rows); i++) {
+    for (int i = 1; i <= solver->num_iter && !all_done(n, rows) && !gka_stopped(); i++) {
         product(A, system, P, W);
         for (int64_t t = 0; t < n; t++) {
             if (rows[t].done)

@@ -221,6 +221,7 @@ formats: dict[str, Format] = {one["name"]: Format(**one) for one in _gka.formats
 block_formats: dict[str, BlockFormat] = {one["name"]: BlockFormat(**one) for one in _gka.block_formats()}
 devices: dict[str, Device] = {one["name"]: Device(**one) for one in _gka.devices()}
 solvers: list[str] = _gka.solvers()
+filters: list[str] = _gka.filters()
 arithmetics: list[str] = _gka.arithmetics()
 points: dict[str, str] = _gka.points()
 
@@ -273,6 +274,19 @@ def solve(H: Any, q: Any, *, ridge_ratio: float = .02, lam: float | None = None,
                         ridge_ratio * f if lam is None else lam, f, seed)
     result["x"] = give(kind, "F64", result["x"], q if kind == "torch" else None)
     return Solution(**result)
+
+
+def kalman(k: Any, q: Any, *, lam: float, gates: Any = None, form: str = "kalman", arithmetic: str = "fp64", seed: int = 0) -> Any:
+    """x_t = (H_t + lam_t I)^-1 q_t for every token, by a Kalman filter in an emulated arithmetic: one update for each key, no
+    iteration. k q [T,D], gates [T] in (0, 1] (1 where absent); H_t = gates_t H_(t-1) + k_t k_t^T, lam_t = gates_t lam_(t-1),
+    lam_(-1) = lam: a constant ridge that is forgotten, not the layer's. Returns x [T,D], float64 of q's kind.
+
+    form: a name of gka.filters; arithmetic as in gka.solve. gka.BadArgument for other shapes, names, lam <= 0. Source:
+    include/gka/solve.h; NUMERICS.md 7."""
+    keys = take("k", k)
+    weights = take("gates", np.ones(np.shape(k)[0]) if gates is None else gates)
+    x = _gka.kalman(keys, take("q", q), weights, form, arithmetic, lam, seed)
+    return give(kind_of(q), "F64", x, q if kind_of(q) == "torch" else None)
 
 
 # ---- looking at a problem ---------------------------------------------------------------------------------------------------

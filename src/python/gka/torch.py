@@ -13,16 +13,24 @@ _INPUTS = ("q", "k", "v", "alpha", "g", "h0", "u0")
 
 class _Layer(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, kernel: str, parameters: dict[str, Any], *tensors: torch.Tensor | None) -> torch.Tensor:
+    def forward(kernel: str, parameters: dict[str, Any], *tensors: torch.Tensor | None) -> torch.Tensor:
         problem = Problem(**dict(zip(_INPUTS, tensors)), **parameters)  # type: ignore[arg-type]
-        ctx.kernel, ctx.parameters = kernel, parameters
-        ctx.there = [tensor is not None for tensor in tensors]
-        ctx.save_for_backward(*(tensor for tensor in tensors if tensor is not None))
         return _run(kernel, problem, ["o"], True, None, None)["o"]  # type: ignore[no-any-return]
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
+        ctx.kernel, ctx.parameters, *tensors = inputs
+        ctx.there = [tensor is not None for tensor in tensors]
+        ctx.save_for_backward(*(tensor for tensor in tensors if tensor is not None))
+
+    @staticmethod
+    def vmap(*arguments: Any) -> None:
+        raise NotImplementedError("gka.torch.layer under torch.vmap: its batch is the axis B of [B,T,H,D]")
+
+    @staticmethod
     def backward(ctx: Any, do: torch.Tensor) -> tuple[Any, ...]:
+        if torch.is_grad_enabled():  # create_graph=True: what came of these gradients would be wrong without a word
+            raise NotImplementedError("gka.torch.layer has no second derivatives; create_graph=False was expected")
         saved = iter(ctx.saved_tensors)
         tensors = [next(saved) if there else None for there in ctx.there]
         problem = Problem(**dict(zip(_INPUTS, tensors)), do=do, **ctx.parameters)  # type: ignore[arg-type]
@@ -46,7 +54,7 @@ def layer(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, alpha: torch.Tensor
     computed in parallel, on gka.threads() threads. Tensors of a GPU are copied to the CPU and back.
 
     gka.Unsupported where the kernel cannot run the inputs: the h100 wants bfloat16 q k v alpha, and D, V, chunk_size multiples of
-    16. No second derivatives. Source: include/gka/kernel.h; NUMERICS.md 1, 2."""
+    16. NotImplementedError for second derivatives (create_graph=True), torch.vmap and torch.func: B is the batch. Source: include/gka/kernel.h; NUMERICS.md 1, 2."""
     parameters = dict(cu_seqlens=cu_seqlens, ridge_ratio=ridge_ratio, num_iter=num_iter, chunk_size=chunk_size, scale=scale,
                       layout=layout)
     out: torch.Tensor = _Layer.apply(kernel, parameters, q, k, v, alpha, g, h0, u0)
