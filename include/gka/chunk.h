@@ -115,15 +115,14 @@ typedef enum gka_launch {
 GKA_API const char *gka_launch_name(gka_launch kernel); /* "solve", "solve_dk", .. */
 
 /* How an operand of eight bits is scaled before it is rounded: x_i = s e_i, e_i a number of the
- * format, s = m / max_finite in binary32 with m the largest size of what shares it. rows    each
- * row of the left operand and each column of the right one, along which the product sums, has a
- * scale powers  the same, each scale rounded up to a power of two tensor  one scale for all of a
- * tile's operand none    s = 1 */
+ * format, s = m / max_finite in binary32, m the largest size of what shares the scale. */
 typedef enum gka_scales {
-    GKA_SCALES_ROWS,
-    GKA_SCALES_POWERS,
-    GKA_SCALES_TILE,
-    GKA_SCALES_NONE,
+    GKA_SCALES_ROWS,   /* each row of the left operand and each column of the right one, along which
+                          the product sums, has a scale */
+    GKA_SCALES_POWERS, /* the same, each scale rounded up to a power of two */
+    GKA_SCALES_TILE,   /* one for a tile's whole operand; rows or columns with a number that is not
+                          finite have no part in it */
+    GKA_SCALES_NONE,   /* s = 1 */
     GKA_SCALES_COUNT
 } gka_scales;
 GKA_API const char *gka_scales_name(gka_scales scales); /* "rows", ... */

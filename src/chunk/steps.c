@@ -239,8 +239,9 @@ static double eight_scale(gka_scales scales, const gka_format *format, double m)
 }
 
 /* `lines` lines of n numbers each, (i, j) at a[i line + j next], divided by their scales and
- * rounded to eight bits, to memory in the same order; NaN where a line has a number that is not
- * finite. */
+ * rounded to eight bits, to memory in the same order. A line with a number that is not finite
+ * becomes NaN and has no part in the scale of a tile: such are the lines past the end of a
+ * sequence. */
 static void eight_bits(const chunk_plan *plan, int64_t lines, int64_t n, const double *a,
                        ptrdiff_t line, ptrdiff_t next, double *memory, double *scale) {
     const gka_scales scales = plan->profile.scales;
@@ -252,11 +253,11 @@ static void eight_bits(const chunk_plan *plan, int64_t lines, int64_t n, const d
             const double size = fabs(a[i * line + j * next]);
             m = size > m || isnan(size) ? size : m;
         }
-        most = m > most || isnan(m) ? m : most;
+        most = isfinite(m) && m > most ? m : most;
         scale[i] = eight_scale(scales, format, m);
     }
     for (int64_t i = 0; i < lines; i++) {
-        if (scales == GKA_SCALES_TILE)
+        if (scales == GKA_SCALES_TILE && !isnan(scale[i]))
             scale[i] = eight_scale(scales, format, most);
         for (int64_t j = 0; j < n; j++)
             memory[i * n + j] = gka_round_core(format, GKA_NEAREST_EVEN,

@@ -190,14 +190,12 @@ GKA_INLINE uint32_t pack_any(const gka_packing *f, float x, uint64_t random) {
     return finished(f, k + (fraction + random < fraction ? 1 : 0), a, sign);
 }
 
-/* The same where the smallest exponents are a float's (bf16, tf32): wide = drop < 32 everywhere, so
- * that F is a multiple of 2^32 and the upper halves of the random numbers decide. */
+/* The same where the smallest exponents are a float's (bf16, tf32): wide = drop < 32 everywhere,
+ * and F + random >= 2^64 exactly where the cut bits and the first `drop` ones of random carry. */
 GKA_INLINE uint32_t pack_wide(const gka_packing *f, float x, uint32_t random) {
     const uint32_t u = gka_bits_f32(x), sign = u & GKA_SIGN32, a = u ^ sign;
-    const uint32_t fraction = a << (uint32_t)(31 - f->drop) << 1;
-    const uint32_t sum = fraction + random,
-                   carry = (fraction & ~sum) | (fraction & random) | (~sum & random);
-    return finished(f, (a >> (uint32_t)f->drop) + (carry >> 31), a, sign);
+    const uint32_t first = random >> 1 >> (uint32_t)(31 - f->drop);
+    return finished(f, (a + first) >> (uint32_t)f->drop, a, sign);
 }
 
 GKA_INLINE void put(int bits, size_t i, uint32_t pattern, void *out) {
@@ -209,44 +207,63 @@ GKA_INLINE void put(int bits, size_t i, uint32_t pattern, void *out) {
         ((uint32_t *)out)[i] = pattern;
 }
 
-/* Number skip + j of the words to x[j]. Blocks in which nothing is skipped are whole as a rule, and
- * of a length that is known. */
-GKA_INLINE void pack_words(const gka_packing *f, bool wide, int width, size_t m, const float *x,
+GKA_INLINE void pack_words(const gka_packing *f, int width, size_t m, const float *x,
                            const uint64_t *bits, void *out) {
-    if (wide)
-        for (size_t j = 0; j < m; j++)
-            put(width, j, pack_wide(f, x[j], (uint32_t)(bits[j] >> 32)), out);
-    else
-        for (size_t j = 0; j < m; j++)
-            put(width, j, pack_any(f, x[j], bits[j]), out);
+    for (size_t j = 0; j < m; j++)
+        put(width, j, pack_any(f, x[j], bits[j]), out);
 }
 
-GKA_INLINE void encode_words(const gka_packing *f, bool wide, int width, uint64_t seed,
-                             uint64_t first, size_t n, const float *x, void *out) {
+/* Blocks in which nothing is skipped are whole as a rule, and of a length that is known. */
+GKA_INLINE void encode_words(const gka_packing *f, int width, uint64_t seed, uint64_t first,
+                             size_t n, const float *x, void *out) {
     uint64_t bits[WORDS];
     for (size_t i = 0, skip = first % 4, m; i < n; i += m, skip = 0) {
         gka_philox_stream(seed, (first + i) / 4, bits);
         m = n - i < WORDS - skip ? n - i : WORDS - skip;
         char *const to = (char *)out + i * (size_t)(width / 8);
         if (m == WORDS)
-            pack_words(f, wide, width, WORDS, x + i, bits, to);
+            pack_words(f, width, WORDS, x + i, bits, to);
         else
-            pack_words(f, wide, width, m, x + i, bits + skip, to);
+            pack_words(f, width, m, x + i, bits + skip, to);
+    }
+}
+
+GKA_INLINE void pack_uppers(const gka_packing *f, int width, size_t m, const float *x,
+                            const uint32_t *bits, void *out) {
+#pragma omp simd
+    for (size_t j = 0; j < m; j++)
+        put(width, j, pack_wide(f, x[j], bits[j]), out);
+}
+
+GKA_INLINE void encode_uppers(const gka_packing *f, int width, uint64_t seed, uint64_t first,
+                              size_t n, const float *x, void *out) {
+    uint32_t bits[WORDS];
+    for (size_t i = 0, skip = first % 4, m; i < n; i += m, skip = 0) {
+        gka_philox_uppers(seed, (first + i) / 4, bits);
+        m = n - i < WORDS - skip ? n - i : WORDS - skip;
+        char *const to = (char *)out + i * (size_t)(width / 8);
+        if (m == WORDS)
+            pack_uppers(f, width, WORDS, x + i, bits, to);
+        else
+            pack_uppers(f, width, m, x + i, bits + skip, to);
     }
 }
 
 static void encode_stochastic(const gka_format *format, uint64_t seed, uint64_t first, size_t n,
                               const float *x, void *out) {
     const gka_packing f = gka_packing_of(format, GKA_STOCHASTIC);
-    const bool wide = f.min_field == 1;
-    if (format->bits == 16 && wide)
-        encode_words(&f, true, 16, seed, first, n, x, out);
+    const bool uppers = f.min_field == 1; /* the exponents of a float: pack_wide */
+    if (gka_format_equal(format, &gka_bf16)) {
+        const gka_packing bf16 = gka_packing_of(&gka_bf16, GKA_STOCHASTIC);
+        encode_uppers(&bf16, 16, seed, first, n, x, out);
+    } else if (uppers)
+        encode_uppers(&f, format->bits, seed, first, n, x, out);
     else if (format->bits == 16)
-        encode_words(&f, false, 16, seed, first, n, x, out);
+        encode_words(&f, 16, seed, first, n, x, out);
     else if (format->bits == 8)
-        encode_words(&f, wide, 8, seed, first, n, x, out);
+        encode_words(&f, 8, seed, first, n, x, out);
     else
-        encode_words(&f, wide, 32, seed, first, n, x, out);
+        encode_words(&f, 32, seed, first, n, x, out);
 }
 
 /* ---- unpacking ----------------------------------------------------------------------------- */

@@ -148,12 +148,13 @@ static void make_problem(gka_keys keys, gka_problem *problem) {
     assert_int_equal(gka_problem_generate(&generator, problem, &error), GKA_OK);
 }
 
-static double o_error(const gka_problem *problem, const char *name) {
+/* Of o, or of the layer's dk. */
+static double error_of(const gka_problem *problem, const char *name, bool dk) {
     static double o[2][B * T * H * D];
     for (int i = 0; i < 2; i++) {
         gka_kernel kernel;
         gka_error error = {0};
-        gka_outputs out = {.o = o[i]};
+        gka_outputs out = {.o = dk ? NULL : o[i], .layer = {.dk = dk ? o[i] : NULL}};
         assert_int_equal(gka_kernel_find(i ? name : "fp64", &kernel, &error), GKA_OK);
         assert_int_equal(gka_kernel_check(&kernel, problem, &error), GKA_OK);
         assert_int_equal(gka_kernel_run(&kernel, problem, NULL, &out, NULL, NULL, &error), GKA_OK);
@@ -172,11 +173,16 @@ static void test_eight_bits(void **state) {
     (void)state;
     gka_problem problem;
     make_problem(GKA_KEYS_IID, &problem);
-    const double bf16 = o_error(&problem, "h100/two-term"),
-                 e4m3 = o_error(&problem, "h100/two-term/fp8"),
-                 e5m2 = o_error(&problem, "h100/two-term/fp8=e5m2");
+    const double bf16 = error_of(&problem, "h100/two-term", false),
+                 e4m3 = error_of(&problem, "h100/two-term/fp8", false),
+                 e5m2 = error_of(&problem, "h100/two-term/fp8=e5m2", false);
     if (!(e4m3 > 4 * bf16 && e4m3 < 24 * bf16 && e5m2 > 1.3 * e4m3 && e5m2 < 3 * e4m3))
         fail_msg("o is off by %g in bf16, %g in e4m3, %g in e5m2", bf16, e4m3, e5m2);
+    /* T is no multiple of the tile: what lies past the end has no part in a tile's scale. */
+    const double rows = error_of(&problem, "h100/two-term/fp8", true),
+                 tile = error_of(&problem, "h100/two-term/fp8/scales=tile", true);
+    if (!(tile > .5 * rows && tile < 2 * rows))
+        fail_msg("dk is off by %g with a scale for each row, %g with one for a tile", rows, tile);
     static const struct {
         const char *name, *line;
     } refused[] = {
