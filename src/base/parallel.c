@@ -2,7 +2,12 @@
  * work. */
 #include "gka/base.h"
 
+#ifdef _OPENMP
 #include <omp.h>
+#else /* one thread: a browser has no other */
+#define omp_get_max_threads() 1
+#define omp_get_thread_num()  0
+#endif
 #include <stdatomic.h>
 
 static int threads_set;
