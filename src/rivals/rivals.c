@@ -14,7 +14,7 @@
 
 /* ---- names --------------------------------------------------------------------------------- */
 
-/* The ridge of MesaNet is where flash-linear-attention's layer starts its own: 1. */
+/* MesaNet learns its ridge; 1 is that of one unit key. */
 static const gka_rival rivals[] = {
     {.name = "linear", .text = "linear attention", .recurrence = GKA_RIVAL_LINEAR},
     {.name = "retnet",
