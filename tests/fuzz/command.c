@@ -11,6 +11,7 @@
 
 #include "gka/audit.h"
 #include "gka/condition.h"
+#include "gka/rivals.h"
 #include "gka/solve.h"
 
 #include <errno.h>
@@ -69,6 +70,8 @@ REFUSE(gka_chunk_conditioning, (const gka_problem *p, int64_t count, const int64
 REFUSE(gka_condition, (const gka_problem *p, const gka_condition_options *o, gka_condition_row *rows, size_t *count,
                        gka_error *error))
 REFUSE(gka_iterations, (const gka_problem *p, gka_form form, int r, gka_iterations_row *row, gka_error *error))
+REFUSE(gka_rival_exact, (const gka_problem *p, const gka_rival *rival, int precision, gka_rival_outputs *out,
+                         const gka_progress *progress, gka_error *error))
 REFUSE(gka_golden_generate, (const gka_golden_spec *spec, const gka_file *inputs, const char *path,
                              const gka_progress *progress, gka_error *error))
 REFUSE(gka_suite_generate, (const char *suite, const char *folder, const gka_progress *progress,

@@ -204,6 +204,10 @@ static const seed commands[] = {
     {"solve-made-up", "solve\n--problem=iid\n--T=1\n--D=4\n--trace=t.csv", 0},
     {"attribute", "attribute\n--emulate=h100/two-term\n--tensor=x\n--explain\nf.st", 0},
     {"condition", "condition\n--emulate=h100\n--iterations=5\nf.st", 0},
+    {"compare",
+     "compare\n--layers=mesa/ridge=.5,softmax/sharpness=8,all\n--arith=bf16/"
+     "fma,h100\n--csv=out\nf.st",
+     0},
     {"spectrum", "spectrum\n--per-head\n--csv=out\nf.st", 0},
     {"audit", "audit\n--write=right.ieee32\n-o\nc.st\ng.st", 0},
     {"show", "show\n--json=-\ng.st", 0},
