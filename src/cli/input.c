@@ -54,7 +54,6 @@ static const char *name_in_folder(const char *path) {
     return slash == NULL ? path : slash + 1;
 }
 
-/* Of a folder goldens, candidates and an index are read. */
 bool cli_would_replace(const char *out, const char *in) {
     struct stat to, from;
     char path[4096];
