@@ -115,6 +115,12 @@ enum { GKA_GIVEN_X = 1, GKA_GIVEN_P = 2, GKA_GIVEN_F = 4, GKA_GIVEN_H_CHUNK = 8 
 /* "none", or of x p f h_chunk separated by commas, into bits. GKA_BAD_ARGUMENT. */
 GKA_API gka_status gka_given_read(const char *text, unsigned *given, gka_error *error);
 
+/* A golden of a server (`serving`). The inputs are a server's: beta, and q, k before they are
+ * normalised. Its outputs are prefill.o prefill.h prefill.u of the first `prefill` tokens and
+ * decode.o decode.h decode.u of the others, with the shapes of gka/judge.h, section 2; each has
+ * NAME.exact, NAME.steps, perhaps NAME.h100, and a tolerance against NAME.steps whose panel are the
+ * authors' kernels, emulated by each num_warps. Metadata stage is "serving"; prefill, normalise,
+ * h-type and u-type (in which the server keeps its states from token to token) stand beside it. */
 typedef struct gka_golden_spec {
     gka_generator generator;
     int sequences; /* packed along T, at most GKA_GOLDEN_SEQUENCES; 0: none. Then B = 1, T is the
@@ -134,7 +140,8 @@ typedef struct gka_golden_spec {
 /* iid keys, released gates, B T H D = 1 256 1 128, bf16, all outputs, the certified oracle. */
 GKA_API void gka_golden_spec_start(gka_golden_spec *spec);
 /* Sets one key from text: problem gate B T H G D V pairs dtype chunk ridge iters scale seed h0
- * alpha plain final edit lengths outputs emulate lo oracle stage given. edit: "none" or names of
+ * alpha plain final edit lengths outputs emulate lo oracle stage given serving prefill h-type
+ * u-type. edit: "none" or names of
  * gka_edit, separated by commas; lengths: "none" or the lengths of packed sequences, "17,0,5".
  * GKA_BAD_ARGUMENT with key and allowed values. */
 GKA_API gka_status gka_golden_spec_set(gka_golden_spec *spec, const char *key, const char *text,

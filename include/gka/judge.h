@@ -213,7 +213,7 @@ typedef struct gka_configuration {
     int tried;              /* runs */
     int alike, alike_gates; /* further choices with every element, of the solver; of the others */
     int64_t different;      /* elements that the best one does not give; 0: found */
-    gka_output_id output;   /* where the first of them is, if any */
+    const char *name;       /* of the tensor where the first of them is, if any */
     int64_t at;
 } gka_configuration;
 
@@ -222,6 +222,12 @@ typedef struct gka_configuration {
 GKA_API gka_status gka_configuration_find(const gka_file *file, const gka_problem *problem,
                                           gka_profile *profile, gka_configuration *found,
                                           gka_error *error);
+/* The same of a server's outputs (section 2), of which prefill.o follows from the configurations of
+ * solve and output, decode.* from that of decode. The problem is read from inputs, or from the file
+ * where that is NULL. */
+GKA_API gka_status gka_configuration_find_served(const gka_file *file, const gka_file *inputs,
+                                                 gka_profile *profile, gka_configuration *found,
+                                                 gka_error *error);
 
 #ifdef __cplusplus
 }

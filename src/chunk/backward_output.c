@@ -86,6 +86,9 @@ static void attention_keys(const backward *run, backward_work *work, const doubl
     double *const dS = work->dS, *const dq = work->dq, *const dk = work->dk, *const U0 = base->U0;
     const gka_matrix dO = {dout, V, 1}, Vm = {tile->v, V, 1}, Q = {work->mix, D, 1},
                      K = {tile->k, D, 1}, state = {work->dU0, 1, V};
+    /* Where one tile of 64 holds all values, the compiler has no loop over them left, sees that the
+     * state's product begins at zero, and begins it at what is added to it: the scaled scores. */
+    const bool state_last = plan->hardware && !plan->gated && V <= 64;
     for (int64_t i = 0; i < D * V; i++) {
         U0[i] = chunk_low(plan, GKA_POINT_GRAD_OPERAND, U[i]);
         work->dU0[i] = chunk_low(plan, GKA_POINT_GRAD_OPERAND, work->dU[i]);
@@ -95,7 +98,7 @@ static void attention_keys(const backward *run, backward_work *work, const doubl
     zero(dk, C * D);
     chunk_product(plan, base, true, C, C, V, dO, (gka_matrix){tile->v, 1, V}, dS, C);
     chunk_product(plan, base, bf, C, D, V, dO, (gka_matrix){U0, 1, V}, dq, D);
-    if (plan->gated || !plan->hardware)
+    if (!state_last)
         chunk_product(plan, base, bf, C, D, V, Vm, state, dk, D);
     zero(work->dG, C);
     if (plan->gated) {
@@ -121,17 +124,16 @@ static void attention_keys(const backward *run, backward_work *work, const doubl
     if (plan->gated) {
         gka_chunk_multiply(plan, base, scores, plan->mixed, C, D, C, (gka_matrix){dS, 1, C}, Q, dk,
                            D);
-    } else { /* the ungated kernel scales afterwards; the compiler adds the state's part last, to
-              * the scaled scores', for a sum of a product that began at zero becomes its start */
+    } else { /* the ungated kernel scales afterwards */
         zero(work->rows, C * D);
         gka_chunk_multiply(plan, base, scores, plan->mixed, C, D, C, (gka_matrix){dS, 1, C}, Q,
                            work->rows, D);
         for (int64_t i = 0; i < C * D; i++) {
-            dk[i] = plan->hardware ? w(f32, work->rows[i] * plan->s)
-                                   : fma_w(f32, work->rows[i], plan->s, dk[i]);
+            dk[i] = state_last ? w(f32, work->rows[i] * plan->s)
+                               : fma_w(f32, work->rows[i], plan->s, dk[i]);
             dq[i] = w(f32, dq[i] * plan->s);
         }
-        if (plan->hardware)
+        if (state_last)
             chunk_product(plan, base, bf, C, D, V, Vm, state, dk, D);
     }
     for (int64_t i = 0; i < C * D; i++) {

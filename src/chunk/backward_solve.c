@@ -50,15 +50,38 @@ static void tail_keys(const chunk_plan *plan, const chunk_tile *tile, bool round
         }
 }
 
+/* out_j = a_j + .. + a_(C-1), scanned from the end; out is not a */
+static void scan_from_the_end(const chunk_plan *plan, int64_t C, const double *a, double *out) {
+    for (int64_t j = 0; j < C; j++)
+        out[j] = a[C - 1 - j];
+    gka_scan_sum(plan->order, C, out, out);
+    for (int64_t j = 0; j < C / 2; j++) {
+        const double last = out[C - 1 - j];
+        out[C - 1 - j] = out[j];
+        out[j] = last;
+    }
+}
+
+/* Gated, with the ridge held fixed, another kernel makes dk and dg: it has the scores by token, then
+ * key, rounds exp(G_n - G_j) k_j once, adds what comes through E last, and sums dG from the end. */
+static bool ridge_is_fixed(const backward *run) {
+    return !run->bp_lambda && run->plan->hardware && run->plan->gated;
+}
+
 /* dG of the scores in work->CC, or, where there is no kernel, these by token, then key. */
-static void start_gates(const chunk_plan *plan, backward_work *work, bool kernel) {
+static void start_gates(const backward *run, backward_work *work) {
+    const chunk_plan *const plan = run->plan;
     const int64_t C = work->base.tile.C;
-    const bool f32 = plan->f32;
+    const bool f32 = plan->f32, fixed = ridge_is_fixed(run);
+    double *const by_token = work->base.score;
     zero(work->dG, C);
-    for (int64_t t = 0; t < C && !kernel; t++)
+    for (int64_t t = 0; t < C && (fixed || !plan->hardware); t++)
         for (int64_t j = 0; j < C; j++)
-            work->base.score[t * C + j] = work->CC[j * C + t];
-    for (int64_t t = 0; t < C && kernel; t++)
+            by_token[t * C + j] = work->CC[j * C + t];
+    for (int64_t t = 0; t < C && fixed; t++)
+        work->dG[t] = w(f32, gka_row_sum(plan->order, C, C, by_token + t * C) -
+                                 gka_column_sum(plan->order, C, by_token + t, C));
+    for (int64_t t = 0; t < C && plan->hardware && !fixed; t++)
         work->dG[t] = w(f32, gka_column_sum(plan->order, C, work->CC + t, C) -
                                  gka_row_sum(plan->order, C, C, work->CC + t * C));
 }
@@ -87,7 +110,7 @@ static void through_outer(const backward *run, backward_work *work) {
             work->CC[i] = t >= j ? w(f32, S[i] * dS[i]) : 0;
         }
     const bool kernel = plan->hardware;
-    start_gates(plan, work, kernel);
+    start_gates(run, work);
 
     /* dk = (k tail) (E + E^T) + S p + (dS . M) x */
     double *const E2 = work->DD, *const k2 = work->rows;
@@ -95,9 +118,11 @@ static void through_outer(const backward *run, backward_work *work) {
         for (int64_t j = 0; j < D; j++)
             E2[i * D + j] = chunk_low(plan, GKA_POINT_GRAD_OPERAND,
                                       w(f32, work->E0[i * D + j] + work->E0[j * D + i]));
-    tail_keys(plan, tile, true, k2);
-    chunk_product(plan, base, bf, C, D, D, (gka_matrix){k2, D, 1}, (gka_matrix){E2, D, 1}, work->dk,
-                  D);
+    const bool fixed = ridge_is_fixed(run); /* the sum over E then comes last */
+    const gka_matrix K2 = {k2, D, 1}, E_sum = {E2, D, 1};
+    tail_keys(plan, tile, !fixed, k2);
+    if (!fixed)
+        chunk_product(plan, base, bf, C, D, D, K2, E_sum, work->dk, D);
     for (int64_t i = 0; i < C * C; i++) {
         work->CC[i] = chunk_low(plan, GKA_POINT_GRAD_OPERAND, w(f32, dS[i] * Mt[i]));
         S[i] = chunk_low(plan, GKA_POINT_GRAD_OPERAND, S[i]);
@@ -107,6 +132,8 @@ static void through_outer(const backward *run, backward_work *work) {
                        work->dk, D);
     gka_chunk_multiply(plan, base, scores, plan->stored, C, D, C, (gka_matrix){work->CC, C, 1}, X,
                        work->dk, D);
+    if (fixed)
+        chunk_product(plan, base, bf, C, D, D, K2, E_sum, work->dk, D);
 
     /* dG_t += exp(G_t) <p_t, H_0 x_t>;  dG_j -= <tail_j E^T k_j, k_j>, and at the end all of it */
     double *const y = work->rows2, *const last = work->t1;
@@ -244,11 +271,7 @@ static void through_ridge(const backward *run, backward_work *work) {
         gka_chunk_multiply(plan, base, weight, weight, C, C, C, (gka_matrix){A, C, 1},
                            (gka_matrix){Mt, 1, C}, weights2, C);
     } else {
-        for (int64_t j = 0; j < C; j++)
-            base->row[j] = work->weight[C - 1 - j];
-        gka_scan_sum(plan->order, C, base->row, base->row2);
-        for (int64_t j = 0; j < C; j++)
-            weights1[j] = base->row2[C - 1 - j];
+        scan_from_the_end(plan, C, work->weight, weights1);
         for (int64_t j = 0; j < C; j++)
             for (int64_t t = 0; t < C; t++)
                 weights2[j * C + t] = weights1[t > j ? t : j];
@@ -393,7 +416,10 @@ void gka_backward_solve_step(const backward *run, backward_work *work, const bac
         work->dk[i] = chunk_low(plan, GKA_POINT_STORE_GRAD, w(plan->f32, first + second));
     }
     gka_backward_add_rows(run, c, t, n, D, run->to->dk, work->dk, true);
-    gka_backward_suffix_sum(plan, C, work->dG, work->t1, work->t2);
+    if (ridge_is_fixed(run))
+        scan_from_the_end(plan, C, work->dG, work->t2);
+    else
+        gka_backward_suffix_sum(plan, C, work->dG, work->t1, work->t2);
     for (int64_t i = 0; i < n; i++) {
         const int64_t row = backward_row(run, c, t + i);
         double *const all = work->g_all + (t - c->begin + i);

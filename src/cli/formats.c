@@ -35,20 +35,13 @@ int cli_formats(cli *c) {
     static const cli_help help = {
         .notes =
             "A finite value is m 2^(e-p+1), |m| < 2^p, emin <= e <= emax. The unit roundoff is\n"
-            "2^-p; max is the largest finite value, and overflow what rounding to nearest does
-"
-            "beyond it.
-"
-            "
-"
-            "The numbers of a block share a scale: the smallest by which its largest number fits
-"
-            "(up), the nearest to that, or the power of two that makes the largest number's
-"
-            "exponent the element's (OCP). `gka solve --arith` takes BLOCKS-acc32, an emulation
-"
-            "/states=BLOCKS: h100/states=mxfp8-e4m3.
-"};
+            "2^-p; max is the largest finite value, and overflow what rounding to nearest does\n"
+            "beyond it.\n"
+            "\n"
+            "The numbers of a block share a scale: the smallest by which its largest number fits\n"
+            "(up), the nearest to that, or the power of two that makes the largest number's\n"
+            "exponent the element's (OCP). `gka solve --arith` takes BLOCKS-acc32, an emulation\n"
+            "/states=BLOCKS: h100/states=mxfp8-e4m3.\n"};
     static const cli_option options[] = {{.kind = CLI_END}};
     int code;
     if (!cli_parse(c, &help, options, &code))

@@ -65,7 +65,7 @@ static const char notes[] =
     "autotuned\n"
     "kernel: solve, solve_dk, solve_dh, states, output, output_bwd, gates, decode, or all of "
     "them.\n"
-    "--emulate=h100/auto finds it by the file's bits.\n"
+    "--emulate=h100/auto finds it by the file's bits, of a server's outputs too.\n"
     "\n"
     "A server's outputs are prefill.o prefill.h prefill.u of the first tokens (metadata prefill\n"
     "says how many) and decode.o decode.h decode.u of the others, one by one from the states\n"
@@ -536,14 +536,19 @@ static bool has_output(const gka_file *file) {
 /* The configuration that gives the file's bits, into r->kernel; what is found, as a line. */
 static gka_status find_configuration(request *r, const gka_file *file, const gka_file *inputs,
                                      gka_error *error) {
-    gka_problem problem;
+    gka_problem problem = {0};
     gka_configuration found;
     gka_profile *const profile = &r->kernel.profile;
-    gka_status status = gka_problem_from_file(inputs ? inputs : file, &problem, NULL, error);
-    if (status != GKA_OK)
-        return status;
-    status = gka_configuration_find(file, &problem, profile, &found, error);
-    gka_problem_free(&problem);
+    gka_status status;
+    r->kernel.serving = gka_file_is_served(file);
+    if (r->kernel.serving) {
+        status = gka_configuration_find_served(file, inputs, profile, &found, error);
+    } else {
+        status = gka_problem_from_file(inputs ? inputs : file, &problem, NULL, error);
+        if (status == GKA_OK)
+            status = gka_configuration_find(file, &problem, profile, &found, error);
+        gka_problem_free(&problem);
+    }
     char names[160] = "";
     for (int i = 0; i < GKA_LAUNCHES; i++)
         if (profile->num_warps[i] != 0)
@@ -561,7 +566,7 @@ static gka_status find_configuration(request *r, const gka_file *file, const gka
                  "configuration: none of %.3g known; the closest is%s: %lld elements differ, the "
                  "first is %s[%lld]",
                  found.known, names, (long long)found.different,
-                 gka_output_table[found.output].name, (long long)found.at);
+                 found.name, (long long)found.at);
     return status;
 }
 
@@ -575,9 +580,6 @@ static int judge_open(request *r, const gka_file *file, const gka_file *inputs) 
     gka_verification v;
     gka_error error = {0};
     r->oracle = r->exact.oracle;
-    if (r->automatic && gka_file_is_served(file))
-        return cli_fail(c, "%s: outputs of a server: --emulate=h100/serving was expected",
-                        gka_file_path(file));
     if (r->automatic) {
         const int code = cli_outcome(c, find_configuration(r, file, inputs, &error), &error);
         if (code != CLI_GOOD)

@@ -57,7 +57,7 @@ static gka_status count(search *s, const gka_profile *profile, unsigned wanted,
             int64_t at = 0;
             const int64_t here = differing(s, (gka_output_id)o, &at);
             if (*different == 0 && here > 0) {
-                s->found->output = (gka_output_id)o;
+                s->found->name = gka_output_table[o].name;
                 s->found->at = at;
             }
             *different += here;
@@ -74,7 +74,7 @@ static gka_status best_solver(search *s, unsigned wanted, gka_profile *best, gka
     gka_profile profile = *best;
     int64_t least = -1;
     for (int i = 0; i < SOLVERS && status == GKA_OK; i++) {
-        gka_output_id output = s->found->output;
+        const char *const name = s->found->name;
         int64_t at = s->found->at, different;
         profile.num_warps[GKA_LAUNCH_SOLVE] = solver_warps[i];
         status = count(s, &profile, wanted, NULL, &different, error);
@@ -87,7 +87,7 @@ static gka_status best_solver(search *s, unsigned wanted, gka_profile *best, gka
             least = different;
             *best = profile;
         } else {
-            s->found->output = output;
+            s->found->name = name;
             s->found->at = at;
             s->found->alike += different == 0 && least == 0;
         }
@@ -103,7 +103,7 @@ static gka_status best_gates(search *s, unsigned wanted, gka_profile *best, gka_
     const gka_outputs *const given = &s->first;
     int64_t least = -1;
     for (int i = 0; i < GATES * LATER * (layer ? OUTPUTS_BWD : 1) && status == GKA_OK; i++) {
-        const gka_output_id output = s->found->output;
+        const char *const name = s->found->name;
         const int64_t at = s->found->at;
         int64_t different;
         profile.num_warps[GKA_LAUNCH_SOLVE_DK] = later_warps[i % LATER];
@@ -115,7 +115,7 @@ static gka_status best_gates(search *s, unsigned wanted, gka_profile *best, gka_
             *best = profile;
             s->found->alike_gates = 0;
         } else {
-            s->found->output = output;
+            s->found->name = name;
             s->found->at = at;
             s->found->alike_gates += different == 0;
         }

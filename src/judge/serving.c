@@ -193,6 +193,13 @@ static gka_status take(const serving_job *j, double **values, int64_t count, gka
                : gka_fail(error, GKA_OUT_OF_MEMORY, "%s: out of memory", gka_file_path(j->file));
 }
 
+static void free_job(serving_job *j) {
+    for (int i = 0; i < SERVED; i++) {
+        gka_free(j->exact_of[i]);
+        gka_free(j->emulated_of[i]);
+    }
+}
+
 static gka_status allocate(serving_job *j, gka_error *error) {
     gka_status status = GKA_OK;
     for (size_t i = 0; i < j->v->row_count && status == GKA_OK; i++) {
@@ -296,24 +303,28 @@ static void compare(serving_job *j) {
     }
 }
 
+/* The problem, how it was served, and room for the emulated values. */
+static gka_status read_job(serving_job *j, const gka_file *source, gka_error *error) {
+    gka_verification *const v = j->v;
+    gka_status status = sort_tensors(j, error);
+    if (status == GKA_OK)
+        status = gka_problem_from_file(source, &v->problem, &v->defaults, error);
+    if (status == GKA_OK && gka_file_metadata(source, "normalise") == NULL)
+        v->problem.normalise = GKA_NORMALISE_UNIT; /* the kernels do, told or not */
+    if (status == GKA_OK)
+        status = read_prefill(j, source, error);
+    if (status == GKA_OK)
+        status = read_cuts(j, source, error);
+    if (status == GKA_OK)
+        status = check_tensors(j, error);
+    return status == GKA_OK ? allocate(j, error) : status;
+}
+
 gka_status gka_judge_served(const gka_file *file, const gka_verify_options *options,
                             gka_verification *verification, gka_error *error) {
     serving_job j = {.file = file, .options = options, .v = verification};
     const gka_file *const source = options->inputs != NULL ? options->inputs : file;
-    gka_status status = sort_tensors(&j, error);
-    if (status == GKA_OK)
-        status =
-            gka_problem_from_file(source, &verification->problem, &verification->defaults, error);
-    if (status == GKA_OK && gka_file_metadata(source, "normalise") == NULL)
-        verification->problem.normalise = GKA_NORMALISE_UNIT; /* the kernels do, told or not */
-    if (status == GKA_OK)
-        status = read_prefill(&j, source, error);
-    if (status == GKA_OK)
-        status = read_cuts(&j, source, error);
-    if (status == GKA_OK)
-        status = check_tensors(&j, error);
-    if (status == GKA_OK)
-        status = allocate(&j, error);
+    gka_status status = read_job(&j, source, error);
     if (status == GKA_OK)
         status = gka_served_layer(&verification->problem, j.how.prefill, j.exact_of, run_oracle, &j,
                                   error);
@@ -321,9 +332,113 @@ gka_status gka_judge_served(const gka_file *file, const gka_verify_options *opti
         status = emulate(&j, error);
     if (status == GKA_OK)
         compare(&j);
-    for (int i = 0; i < SERVED; i++) {
-        gka_free(j.exact_of[i]);
-        gka_free(j.emulated_of[i]);
+    free_job(&j);
+    return status;
+}
+
+/* ---- configurations ------------------------------------------------------------------------ */
+
+/* Elements of the outputs [from, to) that the candidate does not give; the first of them noted
+ * where it is a better one. */
+static int64_t differing(const serving_job *j, int from, int to, gka_configuration *found) {
+    int64_t different = 0;
+    for (size_t i = 0; i < j->v->row_count; i++) {
+        const gka_tensor *const tensor = j->v->rows[i].tensor;
+        const gka_format *const format = gka_format_of_dtype(tensor->dtype);
+        const char *const data = tensor->data;
+        if (j->outputs[i] < from || j->outputs[i] >= to)
+            continue;
+        for (int64_t k = 0, n = gka_tensor_count(tensor); k < n; k++) {
+            float value;
+            gka_decode_array_f32(format, 1, data + (size_t)k * gka_dtype_size(tensor->dtype),
+                                 &value);
+            const float mine = (float)j->emulated_of[j->outputs[i]][k];
+            if (memcmp(&value, &mine, sizeof mine) != 0 && different++ == 0) {
+                found->name = tensor->name;
+                found->at = k;
+            }
+        }
     }
+    return different;
+}
+
+/* The best num_warps of one kernel of `count` in a list, by the outputs [from, to). */
+static gka_status best_warps(serving_job *j, gka_launch kernel, int count, const int *list,
+                             int from, int to, gka_profile *best, int64_t *least,
+                             gka_configuration *found, gka_error *error) {
+    const gka_problem first = gka_problem_tokens(&j->v->problem, 0, j->how.prefill);
+    gka_problem problem = j->v->problem;
+    if (to <= SERVED_DECODE_O && j->how.prefill < problem.T) { /* nothing of the tokens after it */
+        problem = first;
+        problem.h0 = j->v->problem.h0;
+        problem.u0 = j->v->problem.u0;
+    }
+    gka_profile profile = *best;
+    gka_status status = GKA_OK;
+    for (int i = 0; i < count && status == GKA_OK; i++) {
+        gka_configuration at = *found;
+        profile.num_warps[kernel] = list[i];
+        found->tried++;
+        status = gka_served_emulate(&problem, &profile, &j->how, j->emulated_of, error);
+        if (status != GKA_OK)
+            break;
+        const int64_t different = differing(j, from, to, &at);
+        if (*least < 0 || different < *least) {
+            *least = different;
+            *best = profile;
+            found->name = at.name;
+            found->at = at.at;
+        } else {
+            found->alike += different == 0;
+        }
+    }
+    return status;
+}
+
+gka_status gka_configuration_find_served(const gka_file *file, const gka_file *inputs,
+                                         gka_profile *profile, gka_configuration *found,
+                                         gka_error *error) {
+    static const int solve[] = {4, 8, 2, 1}, output[] = {4, 2}, decode[] = {4, 8, 2};
+    const gka_kernel kernel = {.serving = true};
+    const gka_verify_options options = {.emulate = &kernel};
+    gka_verification v = {0};
+    serving_job j = {.file = file, .options = &options, .v = &v};
+    gka_configuration of_decode = {0};
+    int64_t least = -1, least_decode = -1;
+    bool decoded = false, prefilled = false;
+    *found = (gka_configuration){.known = 1};
+    gka_status status = read_job(&j, inputs != NULL ? inputs : file, error);
+    for (size_t i = 0; i < v.row_count; i++) {
+        decoded = decoded || j.outputs[i] >= SERVED_DECODE_O;
+        prefilled = prefilled || j.outputs[i] < SERVED_DECODE_O;
+    }
+    /* Lists of the kernels: H, solve, U, output and the sums of gates; decode. */
+    if (prefilled)
+        found->known *= 18.0 * 16 * 36 * 36 * (v.problem.g.data != NULL ? 4 : 1);
+    if (decoded)
+        found->known *= 12;
+    /* By num_warps of output alone those with two warps and D >= 128 differ (and the widest BV). */
+    const int outputs = v.problem.D >= 128 ? 2 : 1;
+    for (int o = 0; o < outputs && prefilled && least != 0 && status == GKA_OK; o++) {
+        gka_profile tried = *profile;
+        const int64_t before = least;
+        tried.num_warps[GKA_LAUNCH_OUTPUT] = output[o];
+        status = best_warps(&j, GKA_LAUNCH_SOLVE, 4, solve, SERVED_PREFILL_O, SERVED_DECODE_O, &tried,
+                            &least, found, error);
+        if (least != before)
+            *profile = tried;
+    }
+    if (status == GKA_OK && decoded)
+        status = best_warps(&j, GKA_LAUNCH_DECODE, 3, decode, SERVED_DECODE_O, SERVED, profile,
+                            &least_decode, &of_decode, error);
+    if (least <= 0) {
+        found->name = of_decode.name;
+        found->at = of_decode.at;
+    }
+    found->tried += of_decode.tried;
+    found->alike_gates = of_decode.alike;
+    found->different = (least > 0 ? least : 0) + (least_decode > 0 ? least_decode : 0);
+    free_job(&j);
+    gka_verification_free(&v);
     return status;
 }

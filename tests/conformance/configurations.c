@@ -5,7 +5,7 @@
  * NAME.2, .., what else an output comes to. Its metadata `runs` has a line for each choice of
  * configurations that differ in a setting of ours: "solve.num_warps=2|x=1,fro=2"; what is not named
  * is the default's. Every stored element must be the emulation's. GKA_H200_DATA names a folder of
- * further files (d64 and d128 of every list, with 6 mixed choices each).
+ * further files (d64 and d128 of every list, with 6 mixed choices each; other chunk sizes, fp16).
  */
 #include "test.h"
 
@@ -62,6 +62,7 @@ static int64_t run_line(const gka_file *file, const gka_problem *problem, char *
     assert_non_null(bar);
     *bar = '\0';
     assert_int_equal(gka_profile_find("h100", &profile, &error), GKA_OK);
+    profile.fp16 = problem->q.dtype == GKA_F16;
     for (char *at = line, *end; *at != '\0'; at = end) {
         end = at + strcspn(at, " ");
         char setting[64];
@@ -101,8 +102,7 @@ static int64_t run_line(const gka_file *file, const gka_problem *problem, char *
     return all;
 }
 
-/* known: how many elements are known to differ. */
-static void replay(const char *path, int64_t known) {
+static void replay(const char *path) {
     gka_file *file = NULL;
     gka_problem problem;
     gka_error error = {0};
@@ -127,7 +127,7 @@ static void replay(const char *path, int64_t known) {
     }
     print_message("%s: %d choices of configurations, %lld elements differ\n", path, lines,
                   (long long)different);
-    assert_true(different == known);
+    assert_true(different == 0);
     gka_problem_free(&problem);
     gka_file_close(file);
 }
@@ -138,7 +138,7 @@ static void test_small_set(void **state) {
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         char path[1024];
         snprintf(path, sizeof path, GKA_TEST_DATA "/h200/%s.safetensors", files[i]);
-        replay(path, 0);
+        replay(path);
     }
 }
 
@@ -187,20 +187,27 @@ static void test_search(void **state) {
 
 static void test_full_set(void **state) {
     (void)state;
-    static const struct {
-        const char *name;
-        int64_t known;
-    } files[] = {{"configurations/train_d64", 0},
-                 {"configurations/train_d64_ungated", 0},
-                 {"configurations/train_d128", 0},
-                 {"configurations/train_d128_ungated", 0},
-                 {"configurations/train_c32", 0},
-                 {"configurations/train_c32_d128", 0},
-                 {"configurations/train_fp16_ungated", 0},
-                 {"configurations/train_d128_ungated_small", 0},
-                 {"warps/n_slow_w2", 0},
-                 {"warps/n_slow_w8", 0},
-                 {"warps/n_slow_w4s3", 0}};
+    static const char *const files[] = {
+        "configurations/train_d64",
+        "configurations/train_d64_ungated",
+        "configurations/train_d128",
+        "configurations/train_d128_ungated",
+        "configurations/train_d64_small",
+        "configurations/train_d64_ungated_small",
+        "configurations/train_d128_small",
+        "configurations/train_d128_ungated_small",
+        "configurations/train_c32",
+        "configurations/train_c32_d128",
+        "configurations/train_c16",
+        "configurations/train_fp16",
+        "configurations/train_fp16_ungated",
+        "configurations/train_slow768",
+        "configurations/train_slow768_d64",
+        "configurations/train_t1",
+        "configurations/train_t17",
+        "warps/n_slow_w2",
+        "warps/n_slow_w8",
+        "warps/n_slow_w4s3"};
     const char *const folder = getenv("GKA_H200_DATA");
     if (!folder) {
         print_message("GKA_H200_DATA is not set: the longer set is not replayed\n");
@@ -208,8 +215,48 @@ static void test_full_set(void **state) {
     }
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         char path[1024];
-        snprintf(path, sizeof path, "%s/%s.safetensors", folder, files[i].name);
-        replay(path, files[i].known);
+        snprintf(path, sizeof path, "%s/%s.safetensors", folder, files[i]);
+        replay(path);
+    }
+}
+
+/* The ridge held fixed, gated: the kernel chunk_dh_kk_to_dk_gating makes dk and dg. dk is every
+ * element's; of dg some are a last bit off, which is not explained. */
+static void replay_fixed(const char *path, int64_t dg_known) {
+    gka_file *file = NULL;
+    gka_problem p;
+    gka_profile profile;
+    gka_error error = {0};
+    static const char *const outputs[] = {"solve.dq", "solve.dk", "solve.dg"};
+    double *values[3];
+    assert_int_equal(gka_file_open(path, &file, &error), GKA_OK);
+    assert_int_equal(gka_problem_from_file(file, &p, NULL, &error), GKA_OK);
+    assert_int_equal(gka_profile_find("h100", &profile, &error), GKA_OK);
+    for (int i = 0; i < 3; i++)
+        values[i] = calloc((size_t)(p.B * p.T * p.H * p.D), sizeof(double));
+    gka_outputs out = {.solve = {.dq = values[0], .dk = values[1], .dg = values[2]}};
+    assert_int_equal(gka_chunk_backward(&p, &profile, GKA_OF_X, false, NULL, &out, &error), GKA_OK);
+    for (int i = 0; i < 3; i++) {
+        const gka_tensor *const tensor = gka_file_find(file, outputs[i]);
+        const int64_t different = tensor ? differing(tensor, values[i]) : 0;
+        print_message("%s: %s differs in %lld\n", path, outputs[i], (long long)different);
+        assert_true(different <= (i == 2 ? dg_known : 0));
+        free(values[i]);
+    }
+    gka_problem_free(&p);
+    gka_file_close(file);
+}
+
+static void test_fixed_ridge(void **state) {
+    (void)state;
+    const char *const folder = getenv("GKA_H200_DATA");
+    static const char *const files[] = {"train_fixed", "train_fixed_d128", "train_fixed_ungated",
+                                        "train_fixed_ungated_d128"};
+    replay_fixed(GKA_TEST_DATA "/h200/fixed.safetensors", 7);
+    for (size_t i = 0; folder && i < sizeof files / sizeof *files; i++) {
+        char path[1024];
+        snprintf(path, sizeof path, "%s/configurations/%s.safetensors", folder, files[i]);
+        replay_fixed(path, 7);
     }
 }
 
@@ -217,6 +264,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_small_set),
         cmocka_unit_test(test_search),
+        cmocka_unit_test(test_fixed_ridge),
         cmocka_unit_test(test_full_set),
     };
     return cmocka_run_group_tests_name("configurations", tests, NULL, NULL);
