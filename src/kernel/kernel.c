@@ -319,13 +319,16 @@ gka_status gka_kernel_run(const gka_kernel *kernel, const gka_problem *problem,
                             gka_output_table[i].name);
     if (given != NULL && kernel->engine != GKA_ENGINE_CHUNKS && kernel->engine != GKA_ENGINE_ORACLE)
         return gka_fail(error, GKA_UNSUPPORTED, "kernel %s takes no given tensors", kernel->name);
+    gka_status status = GKA_INTERNAL;
     switch (kernel->engine) {
     case GKA_ENGINE_ORACLE:
         return run_oracle(kernel, problem, given, outputs, report != NULL ? report : &own, progress,
                           error);
-    case GKA_ENGINE_CHUNKS: return run_chunks(kernel, problem, given, outputs, error);
     case GKA_ENGINE_TOKENS: return run_tokens(kernel, problem, outputs, progress, error);
-    case GKA_ENGINE_REPLAY: return run_replay(kernel, problem, outputs, error);
+    case GKA_ENGINE_CHUNKS: status = run_chunks(kernel, problem, given, outputs, error); break;
+    case GKA_ENGINE_REPLAY: status = run_replay(kernel, problem, outputs, error); break;
     }
-    return gka_fail(error, GKA_INTERNAL, "kernel %s: no engine", kernel->name);
+    if (status == GKA_OK && !gka_progress_report(progress, 1, 1)) /* these report at their end */
+        status = gka_fail(error, GKA_INTERRUPTED, "interrupted");
+    return status;
 }

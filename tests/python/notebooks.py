@@ -1,4 +1,5 @@
-"""The notebooks of experiments/notebooks: each .py runs as a program, and the .ipynb beside it has the same cells.
+"""The notebooks of experiments/notebooks: each .py that has a number runs as a program, and the .ipynb beside it has the same
+cells.
 
 usage: notebooks.py GKA    (GKA is not used). Runs in the venv that package.py has made. Exit status 77: there is none, or PyPI
 cannot be reached for matplotlib.
@@ -34,7 +35,7 @@ def main():
         print("skipped: PyPI cannot be reached for matplotlib")
         return 77
     bad = 0
-    for path in sorted(glob.glob(os.path.join(FOLDER, "*.py"))):
+    for path in sorted(glob.glob(os.path.join(FOLDER, "[0-9]*.py"))):
         name = os.path.basename(path)
         run = subprocess.run([python, "-B", path], env={**os.environ, "MPLBACKEND": "Agg"}, capture_output=True, text=True)
         with open(path[:-3] + ".ipynb") as file:

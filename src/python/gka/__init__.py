@@ -10,8 +10,8 @@ goldens. Nothing of the numerics is written in Python: everything calls the C li
 name means."""
 from . import _gka
 from ._api import (Attribution, BlockFormat, Comparison, Condition, Device, Format, Outputs, Solution, Spectrum, Tensors, Verdict,
-                   arithmetics, attribute, block_formats, compare, condition, devices, emulate, exact, filters, formats, golden, goldens,
-                   gradients, judge, kalman, load, outputs, points, problem, round, save, solve, solvers, spectrum)
+                   arithmetics, attribute, block_formats, compare, condition, devices, emulate, exact, filters, formats, golden,
+                   goldens, gradients, judge, kalman, load, outputs, points, problem, round, save, solve, solvers, spectrum)
 from ._errors import BadArgument, BadFile, Error, FileError, NumericalError, OutOfMemory, Unsupported
 from ._problem import Problem
 

@@ -85,7 +85,9 @@ def exact(q: Any, k: Any = None, v: Any = None, alpha: Any = None, g: Any = None
     q k v alpha g and further tensors and parameters (h0=, ridge_ratio=, layout=, ...) are those of gka.Problem, or q is one.
     outputs: names of include/gka/problem.h, section 8 (x fro o h_final u_final h_chunk lambda kappa, and with cotangents
     solve.dq .. layer.dg); by default x, fro and, where there is a v, o. oracle: "certified" (double-double with a proven bound,
-    MPFR where that is too coarse), "fp64" (LAPACK; fast, error about kappa n 2^-53) or "mpfr", "mpfr/BITS".
+    MPFR where that is too coarse), "fp64" (LAPACK; fast, error about kappa n 2^-53) or "mpfr", "mpfr/BITS". given: upstream
+    tensors, as for gka.gradients. progress, here and elsewhere: called with (done, total) at most ten times a second, True: a
+    bar of tqdm where that is installed; of an emulation it hears at the end. Ctrl-C ends any call within .2 s.
 
     Returns Outputs of float64 arrays of the kind of q, in its layout; .report has the bound and the counts of the proof.
     Raises gka.BadFile for tensors that are no problem, gka.NumericalError for a state that is singular.
@@ -106,7 +108,8 @@ def gradients(q: Any, k: Any = None, v: Any = None, alpha: Any = None, g: Any = 
     a name that gka.emulate takes: then results have the types that the kernel stores. given: upstream tensors x, fro, solve.p
     or layer.p to take the gradients at (certified and profiles).
 
-    Source: include/gka/oracle.h, section 4; include/gka/kernel.h; NUMERICS.md 2."""
+    gka.BadArgument for a gradient whose inputs are not there, gka.Unsupported for one that the kernel lacks. Source:
+    include/gka/oracle.h, section 4; include/gka/kernel.h; NUMERICS.md 2."""
     problem = as_problem(q, k, dict(v=v, alpha=alpha, g=g, do=do, dx=dx, **more))
     if of is None:
         of = "o" if "do" in problem else "x"
@@ -133,7 +136,8 @@ def emulate(kernel: str, q: Any, k: Any = None, v: Any = None, alpha: Any = None
     kernel: a name of include/gka/kernel.h: "h100", "h100/two-term", "h100/norm_reduce=exact", "a100", "cuda", "steps",
     "tokens/bf16-acc32", ...; tensors and parameters as gka.exact takes them. outputs: by default x, fro and, where there is a
     v, o. Results have the types in which the kernel stores them (bfloat16 and float32 for h100; numpy needs ml_dtypes for
-    bfloat16, and gets float32 of the same values without it), or float64 with stored=False.
+    bfloat16, and gets float32 of the same values without it), or float64 with stored=False. given: upstream tensors, as for
+    gka.gradients.
 
     Raises gka.BadArgument for a kernel that is none, gka.Unsupported for a problem that the device cannot run (the h100 wants
     bfloat16 inputs and multiples of 16). Source: include/gka/kernel.h, include/gka/chunk.h; NUMERICS.md 4 to 6."""
@@ -160,8 +164,9 @@ def problem(keys: str = "iid", **spec: Any) -> Problem:
     """A made-up problem: a function of its spec alone, the same bytes on any machine.
 
     keys: iid powerlaw lowrank repeat recall mean convsilu aligned. spec: gate="released" ("none", "slow", ...), B T H G D V,
-    dtype="bf16", lengths=[..] of packed sequences, chunk ridge iters scale seed pairs h0 alpha plain final edit; the keys of `gka golden --spec`.
-    gka.BadArgument names a key that is none and the allowed values. Source: include/gka/problem.h, section 4; golden.h."""
+    dtype="bf16", lengths=[..] of packed sequences, chunk ridge iters scale seed pairs h0 alpha plain final edit; the keys of
+    `gka golden --spec`. gka.BadArgument names a key that is none and the allowed values. Source: include/gka/problem.h, section
+    4; golden.h."""
     made, parameters = _gka.generate(_keys({"problem": keys, **spec}))
     raw = [(*one[:2], one[2].shape, one[2]) for one in made]
     if spec.get("lengths"):
@@ -242,7 +247,8 @@ class Comparison:
 
 def compare(out: Any, ref: Any, *, row_rank: int = 1) -> Comparison:
     """||out - ref|| / ||ref||, the worst row, the largest distance in steps of out's own type, and how many elements are ref
-    rounded once. row_rank: how many trailing axes make a row. Shapes must be equal: gka.BadArgument. Source: include/gka/judge.h."""
+    rounded once. row_rank: how many trailing axes make a row. Shapes must be equal: gka.BadArgument. Source:
+    include/gka/judge.h."""
     return Comparison(**_gka.compare(take("out", out), take("ref", ref), min(row_rank, len(np.shape(out)))))
 
 
@@ -265,8 +271,8 @@ def solve(H: Any, q: Any, *, ridge_ratio: float = .02, lam: float | None = None,
     first. lam: by default ridge_ratio ||H||_F, as in the layer. The solver takes the spectrum to lie in [lam, ||H||_F + lam].
 
     method: a name of gka.solvers; arithmetic: NAME[/MODE][/fma][/ORDER], NAME of gka.arithmetics or pPeE; iterations: by
-    default 30 (Cholesky: 5 steps of refinement). Divergence and overflow are results, not errors. Source: include/gka/solve.h,
-    include/gka/arith.h, section 1; NUMERICS.md 3 and 7."""
+    default 30 (Cholesky: 5 steps of refinement). seed: of stochastic rounding. Divergence and overflow are results, not errors;
+    gka.BadArgument for other names and shapes. Source: include/gka/solve.h, include/gka/arith.h, section 1; NUMERICS.md 3, 7."""
     h, b = take("H", H), take("q", q)
     kind = kind_of(q)
     f = float(np.linalg.norm(np.asarray(_gka.round(h, "fp64", "nearest", 0, 0))))
@@ -276,12 +282,13 @@ def solve(H: Any, q: Any, *, ridge_ratio: float = .02, lam: float | None = None,
     return Solution(**result)
 
 
-def kalman(k: Any, q: Any, *, lam: float, gates: Any = None, form: str = "kalman", arithmetic: str = "fp64", seed: int = 0) -> Any:
+def kalman(k: Any, q: Any, *, lam: float, gates: Any = None, form: str = "kalman", arithmetic: str = "fp64",
+           seed: int = 0) -> Any:
     """x_t = (H_t + lam_t I)^-1 q_t for every token, by a Kalman filter in an emulated arithmetic: one update for each key, no
     iteration. k q [T,D], gates [T] in (0, 1] (1 where absent); H_t = gates_t H_(t-1) + k_t k_t^T, lam_t = gates_t lam_(t-1),
     lam_(-1) = lam: a constant ridge that is forgotten, not the layer's. Returns x [T,D], float64 of q's kind.
 
-    form: a name of gka.filters; arithmetic as in gka.solve. gka.BadArgument for other shapes, names, lam <= 0. Source:
+    form: a name of gka.filters; arithmetic, seed as in gka.solve. gka.BadArgument for other shapes, names, lam <= 0. Source:
     include/gka/solve.h; NUMERICS.md 7."""
     keys = take("k", k)
     weights = take("gates", np.ones(np.shape(k)[0]) if gates is None else gates)
@@ -303,7 +310,8 @@ class Spectrum(NamedTuple):
 
 def spectrum(q: Any, k: Any = None, *, tokens: Sequence[int] | None = None, **more: Any) -> Spectrum:
     """How the states of a problem are conditioned, in binary64. tokens: after how many tokens of each sequence to look
-    (increasing); by default 1, 2, 4, ... and the last. Source: include/gka/chunk.h, section 8."""
+    (increasing); by default 1, 2, 4, ... and the last. gka.BadArgument for tokens that do not increase, gka.BadFile for tensors
+    that are no problem. Source: include/gka/chunk.h, section 8."""
     problem = as_problem(q, k, more)
     arguments = problem._arguments()
     largest, fro = _gka.spectrum(*arguments)
@@ -329,7 +337,8 @@ class Condition(list[dict[str, Any]]):
 def condition(q: Any, k: Any = None, *, outputs: Mapping[str, Any] | None = None, emulate: str = "h100",
               names: Sequence[str] = (), progress: Progress = None, **more: Any) -> Condition:
     """Is an error the kernel's, or the problem's? outputs: a kernel's tensors by name (x o solve.dq .. layer.dg); without them
-    what the profile `emulate` makes. names: these alone. Source: include/gka/condition.h."""
+    what the profile `emulate` makes. names: these alone. gka.BadArgument for a name that is none, gka.BadFile for tensors of
+    other shapes, gka.Unsupported for a problem that the profile cannot run. Source: include/gka/condition.h."""
     problem = as_problem(q, k, more)
     judged = None if outputs is None else [take(name, value) for name, value in outputs.items()]
     return Condition(_gka.condition(*problem._arguments(), judged, emulate, list(names), _told(progress, "condition")))
@@ -358,7 +367,8 @@ class Attribution(dict[str, dict[str, Any]]):
 def attribute(q: Any, k: Any = None, *, kernel: str = "h100", outputs: Sequence[str] = ("x", "o"), progress: Progress = None,
               **more: Any) -> Attribution:
     """Which rounding of the released kernels is to blame: each is switched on alone, and off alone. outputs: names of
-    include/gka/judge.h, section 2. Runs the kernel about 50 times. gka.points says what each rounding is. Source:
+    include/gka/judge.h, section 2. kernel: "h100" or a variant of it ("h100/two-term"); it is run about 50 times. gka.points says
+    what each rounding is. gka.BadArgument for another kernel or output, gka.Unsupported for a problem that it cannot run. Source:
     include/gka/judge.h, section 3."""
     problem = as_problem(q, k, more)
     return Attribution(_gka.attribute(kernel, *problem._arguments(), list(outputs), _told(progress, "attribute")))
@@ -372,7 +382,7 @@ class Tensors(dict[str, Any]):
 
 
 def load(path: str | os.PathLike[str], kind: str = "numpy") -> Tensors:
-    """All tensors of a safetensors file, as arrays of "numpy", "torch" or "jax" with memory of their own. gka.FileError,
+    """All tensors of a safetensors file, as arrays of a kind ("numpy", "torch", "jax") with memory of their own. gka.FileError,
     gka.BadFile. Source: include/gka/io.h."""
     file = _gka.File(os.fspath(path))
     tensors = Tensors({name: give(kind, dtype, array) for name, dtype, array in file.tensors()})
@@ -381,7 +391,8 @@ def load(path: str | os.PathLike[str], kind: str = "numpy") -> Tensors:
 
 
 def save(path: str | os.PathLike[str], tensors: Mapping[str, Any], metadata: Mapping[str, str] | None = None) -> None:
-    """A safetensors file, which has this name once it is complete. Values are arrays of any kind. Source: include/gka/io.h."""
+    """A safetensors file, which has this name once it is complete. tensors: arrays of any kind by name; metadata: texts.
+    gka.FileError where it cannot be written. Source: include/gka/io.h."""
     _gka.save(os.fspath(path), [take(name, value) for name, value in tensors.items()],
               {str(key): str(value) for key, value in (metadata or {}).items()})
 

@@ -17,6 +17,9 @@ _NUMPY = {"float64": "F64", "float32": "F32", "float16": "F16", "bfloat16": "BF1
           "uint32": "U32", "uint16": "U16", "uint8": "U8", "bool": "BOOL"}
 _TORCH = {name: dtype for name, dtype in _NUMPY.items()}
 _BACK = {dtype: name for name, dtype in _NUMPY.items()}
+_HOST = (1, 3, 11)  # of DLPack: CPU, and memory of the host that CUDA or ROCm has pinned
+_DEVICES = {2: "CUDA device", 4: "OpenCL device", 7: "Vulkan device", 8: "Metal device", 10: "ROCm device", 13: "CUDA device",
+            14: "oneAPI device"}
 _RAW = {"BF16": np.uint16, "F8_E4M3": np.uint8, "F8_E5M2": np.uint8}  # types that numpy itself lacks
 
 
@@ -61,6 +64,11 @@ def take(name: str, x: Any) -> Raw:
     if kind_of(x) == "torch":
         return _take_torch(name, x)
     if not isinstance(x, np.ndarray):
+        if kind_of(x) == "numpy" and hasattr(x, "__dlpack_device__"):
+            device = int(x.__dlpack_device__()[0])
+            if device not in _HOST:
+                raise _bad(name, f"{type(x).__name__} on a {_DEVICES.get(device, 'device')} (DLPack device {device}), which is not "
+                                 "copied to the host by itself")
         if hasattr(x, "__dlpack__") and kind_of(x) == "numpy" and not hasattr(x, "__array__"):
             x = np.from_dlpack(x)
         else:

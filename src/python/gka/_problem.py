@@ -29,8 +29,9 @@ class Problem:
     With layout="bhtd" the token tensors are [B,H,T,..]. Parameters: ridge_ratio a (.02), num_iter r (30), chunk_size C (64),
     scale s (D**-.5), normalise ("none", "unit", "rounded").
 
-    The arrays are numpy's, ml_dtypes', PyTorch's (CPU or CUDA), JAX's, or any with DLPack. Contiguous ones on a CPU are not
-    copied: the problem sees later changes of them. What a call with this problem returns is of the kind of q.
+    The arrays are numpy's, ml_dtypes', PyTorch's and JAX's (those of a GPU are copied to the host), or any with DLPack on the
+    host. Contiguous ones on a CPU are not copied: the problem sees later changes of them. What a call with this problem returns
+    is of the kind of q.
 
     TypeError for what holds no numbers; gka.BadFile, when it is used, for shapes that do not agree, NaN, a gate above 1."""
 

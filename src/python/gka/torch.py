@@ -54,7 +54,8 @@ def layer(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, alpha: torch.Tensor
     computed in parallel, on gka.threads() threads. Tensors of a GPU are copied to the CPU and back.
 
     gka.Unsupported where the kernel cannot run the inputs: the h100 wants bfloat16 q k v alpha, and D, V, chunk_size multiples of
-    16. NotImplementedError for second derivatives (create_graph=True), torch.vmap and torch.func: B is the batch. Source: include/gka/kernel.h; NUMERICS.md 1, 2."""
+    16. NotImplementedError for second derivatives (create_graph=True), torch.vmap and torch.func: B is the batch. Source:
+    include/gka/kernel.h; NUMERICS.md 1, 2."""
     parameters = dict(cu_seqlens=cu_seqlens, ridge_ratio=ridge_ratio, num_iter=num_iter, chunk_size=chunk_size, scale=scale,
                       layout=layout)
     out: torch.Tensor = _Layer.apply(kernel, parameters, q, k, v, alpha, g, h0, u0)

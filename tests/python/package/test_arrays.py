@@ -1,6 +1,8 @@
 """Arrays of every kind and order; what is no array; memory that is changed or freed; errors; Ctrl-C."""
 import gc
+import inspect
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -223,6 +225,36 @@ def test_the_gil_is_released():
     assert sum(begin < t < end for t in ticks) > 5
 
 
+class Foreign:
+    """An array that speaks DLPack and nothing else, on a device of a made-up number."""
+
+    def __init__(self, array, device):
+        self.array, self.device = array, device
+
+    def __dlpack_device__(self):
+        return self.device, 0
+
+    def __dlpack__(self, **how):
+        assert self.device == 1
+        return self.array.__dlpack__(**how)
+
+
+def test_dlpack():
+    assert again(q=Foreign(T["q"], 1)).o.tobytes() == FULL.o.tobytes()
+    for device, name in (2, "CUDA"), (10, "ROCm"), (99, "device"):
+        with pytest.raises(TypeError, match=f"^q: Foreign on a {name}.*expected$"):
+            again(q=Foreign(T["q"], device))
+
+
+def test_jax():
+    jax = pytest.importorskip("jax")
+    given = [jax.numpy.asarray(T[name]) for name in ("q", "k", "v", "alpha", "g")]
+    out = gka.emulate("tokens/fp32", *given)
+    assert type(out.o) is type(given[0]) and np.asarray(out.o).tobytes() == gka.emulate("tokens/fp32", P).o.tobytes()
+    assert gka.emulate("h100", gka.Problem(*(x.astype(jax.numpy.bfloat16) for x in given[:4]), given[4], chunk_size=16).replace(
+        v=None)).x.dtype == jax.numpy.bfloat16
+
+
 def test_calls_from_several_threads():
     results = [None] * 4
 
@@ -241,6 +273,12 @@ def test_progress_is_told_and_may_stop():
     seen = []
     gka.exact(P, progress=lambda done, total: seen.append((done, total)))
     assert seen and seen[-1][0] == seen[-1][1]
+
+    for kernel in "h100", "tokens/bf16":
+        seen.clear()
+        gka.emulate(kernel, gka.problem(T=32, D=16, V=16, chunk=16, dtype="bf16"),
+                    progress=lambda done, total: seen.append((done, total)))
+        assert seen and seen[-1][0] == seen[-1][1]
 
     class Enough(Exception):
         pass
@@ -318,9 +356,23 @@ def test_files(tmp_path):
 
 
 def test_names_are_complete():
+    """Every public function says what it takes and returns, what it raises, and which header holds the rule; every class what
+    it is; every parameter stands in the text."""
     assert sorted(gka.__all__) == sorted(set(gka.__all__))
-    assert all(hasattr(gka, name) for name in gka.__all__)
-    assert all(getattr(gka, name).__doc__ for name in gka.__all__ if callable(getattr(gka, name)))
+    for name in gka.__all__:
+        one = getattr(gka, name)
+        if not callable(one):
+            continue
+        assert one.__doc__ and not one.__doc__.startswith(name + "("), name
+        if inspect.isfunction(one) and name not in ("threads", "set_threads"):
+            for parameter in inspect.signature(one).parameters.values():
+                said = parameter.kind is parameter.VAR_KEYWORD or re.search(rf"\b{parameter.name}\b", one.__doc__)
+                assert said or parameter.name in SHARED, (name, parameter.name)
+            assert "Source" in one.__doc__ or name in ("goldens", "outputs"), name
+            assert re.search(r"gka\.\w*(Error|Argument|File|Unsupported)", one.__doc__) or name in ("goldens",), name
+
+
+SHARED = {"q", "k", "v", "alpha", "g", "do", "dx", "problem", "progress", "path"}  # said once, in gka.Problem and gka
 
 
 def test_the_stub_has_every_function():
