@@ -152,7 +152,9 @@ __device__ inline uint64_t descriptor(const void *shared) {
 template <int OP>
 __global__ void tile(int steps, int promote, const uint8_t *a_all, const uint8_t *b_all,
                      const uint32_t *c_all, uint32_t *d_all) {
-    if constexpr (is_there(OP)) {
+    if constexpr (!is_there(OP)) {
+        __trap(); /* compiled for another architecture than the GPU's */
+    } else {
         constexpr bool half = units[OP].half();
         constexpr int M = units[OP].rows(), bytes = units[OP].bytes(), registers = half ? 2 : 4;
         const int row_bytes = bytes * steps, words = half ? M * 8 / 2 : M * 8;
@@ -181,7 +183,7 @@ __global__ void tile(int steps, int promote, const uint8_t *a_all, const uint8_t
                        4);
             for (int i = 0; i < bytes / 16; i++)
                 memcpy(&rb[i], b + g * row_bytes + bytes * s + 16 * i + 4 * t, 4);
-            if (units[OP].wide()) {
+            if constexpr (units[OP].wide()) {
                 __syncthreads();
                 for (int i = threadIdx.x; i < 256; i += blockDim.x)
                     packed[i % 32 / 16 * 128 + i / 32 * 16 + i % 16] =
