@@ -47,6 +47,15 @@ $ gka formats
 > e4m3fnuz      8   4     -7     7      2^-4               240     0.0078125    0.000976562  to max
 > e5m2fnuz      8   3    -15    15      2^-3             57344   3.05176e-05    7.62939e-06  to max
 > e8m0          8   1   -127   127      2^-1   1.701411835e+38   5.87747e-39           none  to max
+>
+> blocks      element  numbers  scale  rule     scale of all  bits a number
+> mxfp8-e4m3  e4m3          32  e8m0   OCP      -                      8.25
+> mxfp8-e5m2  e5m2          32  e8m0   OCP      -                      8.25
+> mxfp6-e2m3  e2m3          32  e8m0   OCP      -                      6.25
+> mxfp6-e3m2  e3m2          32  e8m0   OCP      -                      6.25
+> mxfp4       e2m1          32  e8m0   OCP      -                      4.25
+> nvfp4       e2m1          16  e4m3   nearest  fp32                    4.5
+> e4m3-1x128  e4m3         128  fp32   up       -                      8.25
 $ gka formats --help
 > gka formats - number formats: precision, range, unit roundoff, overflow rule
 >
@@ -56,6 +65,11 @@ $ gka formats --help
 > A finite value is m 2^(e-p+1), |m| < 2^p, emin <= e <= emax. The unit roundoff is
 > 2^-p; max is the largest finite value, and overflow what rounding to nearest does
 > beyond it.
+>
+> The numbers of a block share a scale: the smallest by which its largest number fits
+> (up), the nearest to that, or the power of two that makes the largest number's
+> exponent the element's (OCP). `gka solve --arith` takes BLOCKS-acc32, an emulation
+> /states=BLOCKS: h100/states=mxfp8-e4m3.
 $ gka verify --help
 > gka verify - judge computed tensors against the exact answer for their inputs
 >
@@ -181,7 +195,7 @@ $ gka verify --help
 > of x and p), handoff=1|2 (of q', dq' and dx), margin=M (the spectrum taken to reach
 > (1 + a + M) f; 2^-6), num_iter=N. KERNEL.num_warps=1|2|4|8 names the configuration of one autotuned
 > kernel: solve, solve_dk, solve_dh, states, output, output_bwd, gates, decode, or all of them.
-> --emulate=h100/auto finds it by the file's bits.
+> --emulate=h100/auto finds it by the file's bits, of a server's outputs too.
 >
 > A server's outputs are prefill.o prefill.h prefill.u of the first tokens (metadata prefill
 > says how many) and decode.o decode.h decode.u of the others, one by one from the states
