@@ -354,8 +354,9 @@ int cli_problem_each(cli *c, cli_problem *p, const char *operand, cli_problem_vi
         return code;
     }
     const gka_selection whole = {.heads_first = p->layout == 1};
-    code = pattern != NULL ? visit_matches(c, p, path, pattern, visit, context)
-                           : visit_one(c, p, p->layout >= 0 ? &whole : NULL, visit, context);
+    code = pattern != NULL
+               ? visit_matches(c, p, path, pattern, visit, context)
+               : visit_one(c, p, cli_problem_prepared(p) ? &whole : NULL, visit, context);
     if (!p->keep)
         cli_problem_close(p);
     return code;

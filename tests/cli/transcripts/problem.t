@@ -183,3 +183,9 @@ $ gka solve --beta --solver=cg --arith=fp32
 $ gka solve --problem=p.safetensors:[qk] --solver=cg --arith=fp32
 ! gka solve: p.safetensors:k: that is a second problem; one was expected
 = 2
+
+Projections of one head, [T,D]: no --layout is needed where something is prepared.
+
+$ safetensors head '{"q":{"dtype":"F32","shape":[5,16],"data_offsets":[0,320]},"k":{"dtype":"F32","shape":[5,16],"data_offsets":[320,640]}}' 640
+$ gka problem --cast=bf16 head -o head.bf16
+> head.bf16: B 1, T 5, H 1, G 1, D 16, V 0, BF16
