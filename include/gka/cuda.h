@@ -66,8 +66,8 @@ typedef struct gka_cuda_gradient {
     void *dalpha;     /* bf16 [B,T,H]; the layer only */
     float *dg;        /* [B,T,H] */
     float *dh0, *du0; /* [B,H,D,D] */
-    /* cotangents of the final states, [B,H,D,D]; NULL: 0. Of dh_final the symmetric part counts; du_final
-     * is the layer's only. */
+    /* cotangents of the final states, [B,H,D,D]; NULL: 0. Of dh_final the symmetric part counts;
+     * du_final is the layer's only. */
     const float *dh_final, *du_final;
 } gka_cuda_gradient;
 

@@ -7,6 +7,10 @@ namespace {
 
 using gka::Shape;
 
+gka::Form form_of(const gka_cuda_layer &l) {
+    return l.form == GKA_THREE_TERM ? gka::Form::ThreeTerm : gka::Form::TwoTerm;
+}
+
 Shape shape_of(const gka_cuda_layer &l) {
     return Shape{l.B, l.T, l.H, l.G};
 }
@@ -101,8 +105,7 @@ cudaError_t forward(const gka_cuda_layer &l, unsigned char *workspace, cudaStrea
     a.x_low = static_cast<bf16 *>(l.x_low);
     a.o = static_cast<bf16 *>(l.o);
     a.output_scale = (float)l.scale;
-    const gka::Form form = l.form == GKA_THREE_TERM ? gka::Form::ThreeTerm : gka::Form::TwoTerm;
-    const cudaError_t error = gka::launch_solve<D>(s, form, l.accurate, a, stream);
+    const cudaError_t error = gka::launch_solve<D>(s, form_of(l), l.accurate, a, stream);
     return error != cudaSuccess ? error : cudaGetLastError();
 }
 
@@ -170,6 +173,37 @@ void place_low_parts(const gka_cuda_layer &l, const GradientCut &c, unsigned cha
     a.rest_single = layer ? reinterpret_cast<float *>(workspace + c.rest) : nullptr;
 }
 
+/* Cotangents of the final states, and where those states and their sums are kept. */
+void place_final_states(const gka_cuda_gradient &d, const GradientCut &c, unsigned char *workspace,
+                        gka::GradArguments &a) {
+    const auto single = [&](size_t at) { return reinterpret_cast<float *>(workspace + at); };
+    a.dh_final = d.dh_final;
+    a.du_final = d.du_final;
+    a.h_end = single(c.h_end);
+    a.u_end = single(c.u_end);
+    a.n_end = single(c.n_end);
+    a.e_end = single(c.e_end);
+}
+
+/* Gates, snapshots of the states that the gradients need, and their ends where they count. */
+template <int D>
+void queue_states(const gka_cuda_layer &l, const gka_cuda_gradient &d, const GradientCut &c,
+                  unsigned char *workspace, cudaStream_t stream) {
+    using bf16 = __nv_bfloat16;
+    const Shape s = shape_of(l);
+    const auto half = [&](size_t at) { return reinterpret_cast<bf16 *>(workspace + at); };
+    const auto single = [&](size_t at) { return reinterpret_cast<float *>(workspace + at); };
+    float *const cumulative = l.g == nullptr ? nullptr : single(c.cumulative);
+    const bf16 *const k = static_cast<const bf16 *>(l.k), *const v = static_cast<const bf16 *>(l.v);
+    gka::launch_gates(s, l.g, cumulative, stream);
+    const gka::StateArguments of_h = {k, l.h0, half(c.h_chunk), nullptr,
+                                      d.dh_final != nullptr ? single(c.h_end) : nullptr},
+                              of_u = {v, l.u0, half(c.u_chunk),
+                                      l.accurate ? half(c.u_low) : nullptr,
+                                      d.du_final != nullptr ? single(c.u_end) : nullptr};
+    gka::launch_states<D>(s, k, cumulative, of_h, d.dout != nullptr ? &of_u : nullptr, stream);
+}
+
 template <int D>
 cudaError_t backward(const gka_cuda_layer &l, const gka_cuda_gradient &d, unsigned char *workspace,
                      cudaStream_t stream) {
@@ -182,13 +216,7 @@ cudaError_t backward(const gka_cuda_layer &l, const gka_cuda_gradient &d, unsign
     float *const cumulative = l.g == nullptr ? nullptr : single(c.cumulative);
     const bf16 *const k = static_cast<const bf16 *>(l.k), *const v = static_cast<const bf16 *>(l.v);
 
-    gka::launch_gates(s, l.g, cumulative, stream);
-    const gka::StateArguments of_h = {k, l.h0, half(c.h_chunk), nullptr,
-                                      d.dh_final != nullptr ? single(c.h_end) : nullptr},
-                              of_u = {v, l.u0, half(c.u_chunk),
-                                      l.accurate ? half(c.u_low) : nullptr,
-                                      d.du_final != nullptr ? single(c.u_end) : nullptr};
-    gka::launch_states<D>(s, k, cumulative, of_h, layer ? &of_u : nullptr, stream);
+    queue_states<D>(l, d, c, workspace, stream);
     gka::GradArguments a = {};
     a.q = static_cast<const bf16 *>(l.q);
     a.k = k;
@@ -214,12 +242,7 @@ cudaError_t backward(const gka_cuda_layer &l, const gka_cuda_gradient &d, unsign
     a.beta = single(c.beta);
     a.n_inner = single(c.n_inner);
     a.e_inner = single(c.e_inner);
-    a.dh_final = d.dh_final;
-    a.du_final = d.du_final;
-    a.h_end = single(c.h_end);
-    a.u_end = single(c.u_end);
-    a.n_end = single(c.n_end);
-    a.e_end = single(c.e_end);
+    place_final_states(d, c, workspace, a);
     a.dq = static_cast<bf16 *>(d.dq);
     const bool grouped = l.H != l.G;
     a.dk = grouped ? half(c.dk) : static_cast<bf16 *>(d.dk);
@@ -247,8 +270,7 @@ cudaError_t backward(const gka_cuda_layer &l, const gka_cuda_gradient &d, unsign
     }
     solve.ridge_ratio = a.ridge_ratio;
     solve.num_iter = l.num_iter;
-    const gka::Form form = l.form == GKA_THREE_TERM ? gka::Form::ThreeTerm : gka::Form::TwoTerm;
-    const cudaError_t error = gka::launch_solve<D>(s, form, l.accurate, solve, stream);
+    const cudaError_t error = gka::launch_solve<D>(s, form_of(l), l.accurate, solve, stream);
     if (error != cudaSuccess)
         return error;
     a.p = solve.x;

@@ -281,9 +281,9 @@ __device__ __forceinline__ void suffix_row(const GradArguments &a, int64_t query
 
 /* The same in two parts: high and low of x in x[0], x[1], of y in y[0], y[1]. */
 template <int D, bool NORMAL>
-__device__ __forceinline__ void suffix_row(const GradArguments &a, int64_t query,
-                                                    int64_t key, int pass, int row, int col,
-                                                    uint4 (&x)[2], uint4 (&y)[2]) {
+__device__ __forceinline__ void suffix_row(const GradArguments &a, int64_t query, int64_t key,
+                                           int pass, int row, int col, uint4 (&x)[2],
+                                           uint4 (&y)[2]) {
     const bool gated = a.cumulative != nullptr, keys = NORMAL && pass == 1;
     const float weight = keys    ? 0.5f * a.carry[query]
                          : gated ? gka_pinned_expf(a.cumulative[query])
@@ -333,7 +333,7 @@ __device__ __forceinline__ float add_and_weigh(float beta, const uint32_t (&stat
     for (int n = 0; n < 8; n++)
 #pragma unroll
         for (int e = 0; e < 4; e++) {
-            const auto number = [&](const uint32_t (&pair)[8][2]) {
+            const auto number = [&](const uint32_t(&pair)[8][2]) {
                 return __uint_as_float(e & 1 ? pair[n][e >> 1] & 0xffff0000u
                                              : pair[n][e >> 1] << 16);
             };
@@ -354,9 +354,8 @@ __device__ __forceinline__ void fetch_state(const bf16 *state, int64_t state_at,
 #pragma unroll
         for (int half = 0; half < 2; half++)
             to[n][half] = *reinterpret_cast<const uint32_t *>(
-                state + state_at +
-                (row0 + (threadIdx.x >> 5) * 16 + fragment_row(2 * half)) * D + col0 + n * 8 +
-                fragment_col(0));
+                state + state_at + (row0 + (threadIdx.x >> 5) * 16 + fragment_row(2 * half)) * D +
+                col0 + n * 8 + fragment_col(0));
 }
 
 /* A block's sum of one value a thread: the butterfly 1..16, then the four warps in order. */
@@ -463,9 +462,8 @@ __device__ __forceinline__ void suffix(Shape s, const GradArguments &a, int tile
                 multiply<1, 8, CHUNK, true, false>(c, left_low, warp * 16, right, 0);
             multiply<1, 8, CHUNK, true, false>(c, left, warp * 16, right, 0);
         }
-        store_sum(add_and_weigh<NORMAL>(
-                      NORMAL ? a.beta[(b * s.chunks() + chunk) * s.H + h] : 0.0f, at_start,
-                      low_at_start, LOW, c),
+        store_sum(add_and_weigh<NORMAL>(NORMAL ? a.beta[(b * s.chunks() + chunk) * s.H + h] : 0.0f,
+                                        at_start, low_at_start, LOW, c),
                   warp_sum, inner + ((b * s.chunks() + chunk) * s.H + h) * TILES * TILES + tile);
     }
     if (first_state != nullptr)
@@ -521,8 +519,7 @@ __device__ __forceinline__ void ridge_scores(const GradShared<D> &m, Tile<D> tk,
         for (int t = 0; t < 2; t++)
 #pragma unroll
             for (int half = 0; half < 2; half++)
-                of_j[t][half] =
-                    u >= j[t][half] ? m.mask[j[t][half] * MASK + u] * m.w[u] : 0.0f;
+                of_j[t][half] = u >= j[t][half] ? m.mask[j[t][half] * MASK + u] * m.w[u] : 0.0f;
 #pragma unroll
         for (int n = 0; n < 2; n++)
 #pragma unroll

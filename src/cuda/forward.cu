@@ -51,9 +51,8 @@ void launch_gates(Shape s, const float *g, float *cumulative, cudaStream_t strea
 /* RULE S <- S exp(G_C), then S += K^T bf16(v_j exp(G_C - G_j)) by the tensor core; the snapshot
  * before a chunk is bf16(S). One block owns a 64 x 64 tile of S and walks over the chunks. */
 template <int D>
-__global__ __launch_bounds__(128) void state_kernel(Shape s, const bf16 *k,
-                                                    const float *cumulative, StateArguments h_of,
-                                                    StateArguments u_of) {
+__global__ __launch_bounds__(128) void state_kernel(Shape s, const bf16 *k, const float *cumulative,
+                                                    StateArguments h_of, StateArguments u_of) {
     __shared__ __align__(16) bf16 k_data[CHUNK * 64], v_data[CHUNK * 64];
     const Tile<64> tk{k_data}, tv{v_data};
     constexpr int TILES = D / 64;
@@ -99,8 +98,8 @@ __global__ __launch_bounds__(128) void state_kernel(Shape s, const bf16 *k,
     };
     fetch(0);
     for (int64_t chunk = 0; chunk < s.chunks(); chunk++) {
-        keep_state<D>(c, of.snapshot, of.snapshot_low, ((b * s.chunks() + chunk) * s.H + h) * D * D, row0,
-                      col0);
+        keep_state<D>(c, of.snapshot, of.snapshot_low, ((b * s.chunks() + chunk) * s.H + h) * D * D,
+                      row0, col0);
 
         const float end = last;
         __syncthreads();

@@ -6,8 +6,8 @@
  * the fragment in which a product arrives is, rounded to bf16, the fragment in which the next one
  * takes its left operand. So an iteration writes no shared memory and waits for no other warp.
  *
- * Built with -DGKA_CUDA_HOPPER=ON alone. It compiles (two-term, D = 128: 255 registers, 16 bytes
- * spilled) and has not been run on a GPU yet: tests/cuda/replay decides.
+ * Built where compute capability 9.0 is (-DGKA_CUDA_HOPPER=OFF: not). Two-term, D = 128: 255
+ * registers, nothing spilled in the iteration.
  *
  * Registers of a thread, D = 128: r 64, x 64, d 32, the scores 16, one half of H d 32, the new d of
  * the first half 16.
@@ -101,8 +101,8 @@ __device__ __forceinline__ void add_scores(float (&c)[8][4], const Left<D / 16> 
 
 /* c += y right, columns 64 half .. 64 half + 63 of right [16 STEPS, .], which has ROWS rows. */
 template <int STEPS, int ROWS>
-__device__ __forceinline__ void add_product(float (&c)[8][4], const Left<STEPS> &y,
-                                            uint32_t right, int half) {
+__device__ __forceinline__ void add_product(float (&c)[8][4], const Left<STEPS> &y, uint32_t right,
+                                            int half) {
     begin_products();
 #pragma unroll
     for (int i = 0; i < STEPS; i++)
@@ -320,8 +320,8 @@ __device__ __forceinline__ uint32_t step_pair(float ridge, const Step &step, uin
 /* One step for all 64 tokens: scores, then H y and what is added to it, half by half. */
 template <int D, bool GATED, Form FORM>
 __device__ __forceinline__ void iterate(const Shared<D> &m, Places at, Rows &rows,
-                                        Panels<CHUNK, D> q_tile, int row0, float (&r)[D / 8][4], float (&x)[D / 8][4],
-                                        Left<D / 16> &y) {
+                                        Panels<CHUNK, D> q_tile, int row0, float (&r)[D / 8][4],
+                                        float (&x)[D / 8][4], Left<D / 16> &y) {
     asm volatile("" : "+r"(at.state), "+r"(at.k)); /* offsets are added here, not kept */
     float c[8][4];
     Left<4> score;
@@ -398,6 +398,26 @@ __device__ __forceinline__ void round_rows(const float (&x)[D / 8][4], bool low,
             const float a = x[n][2 * half], b = x[n][2 * half + 1];
             rounded.pair(n, half) = low ? pack(low_part(a), low_part(b)) : pack(a, b);
         }
+}
+
+/* eg and M of a chunk; z holds its G on the way. Leaves the block synchronised but for M. */
+template <int D, bool GATED>
+__device__ __forceinline__ void load_gates(Shape s, const SolveArguments &a, Shared<D> &m,
+                                           int64_t first, int64_t h, int rows) {
+    if (threadIdx.x < CHUNK) {
+        const int row = threadIdx.x;
+        m.z[row] = GATED && row < rows ? a.cumulative[(first + row) * s.H + h] : 0.0f;
+        m.eg[row] = GATED && row < rows ? gka_pinned_expf(m.z[row]) : 1.0f;
+    }
+    __syncthreads();
+#pragma unroll 4
+    for (int i = threadIdx.x; i < CHUNK * CHUNK; i += THREADS) {
+        const int t = i / CHUNK, j = i % CHUNK;
+        float value = j <= t && t < rows ? 1.0f : 0.0f;
+        if (GATED && j < t && t < rows)
+            value = gka_pinned_expf(m.z[t] - m.z[j]);
+        m.mask[t * MASK + j] = value;
+    }
 }
 
 /* RULE of output_rows and output_rows_accurate in forward.cu; x as stored, overwritten by q'. */
@@ -496,22 +516,9 @@ __global__ __launch_bounds__(THREADS, 2) void solve_kernel(Shape s, SolveArgumen
     const float *const rhs = ACCURATE && a.rhs != nullptr ? a.rhs + own : nullptr;
     if (rhs == nullptr)
         load_tile<CHUNK, D, THREADS>(tile, a.q + own, s.H * D, rows);
-    if (threadIdx.x < CHUNK) {
-        const int row = threadIdx.x;
-        m.z[row] = GATED && row < rows ? a.cumulative[(first + row) * s.H + h] : 0.0f;
-        m.eg[row] = GATED && row < rows ? gka_pinned_expf(m.z[row]) : 1.0f;
-        if (a.load_fro)
-            m.fro[row] = row < rows ? a.fro[(first + row) * s.H + h] : 0.0f;
-    }
-    __syncthreads();
-#pragma unroll 4
-    for (int i = threadIdx.x; i < CHUNK * CHUNK; i += THREADS) {
-        const int t = i / CHUNK, j = i % CHUNK;
-        float value = j <= t && t < rows ? 1.0f : 0.0f;
-        if (GATED && j < t && t < rows)
-            value = gka_pinned_expf(m.z[t] - m.z[j]);
-        m.mask[t * MASK + j] = value;
-    }
+    if (a.load_fro && threadIdx.x < CHUNK)
+        m.fro[threadIdx.x] = threadIdx.x < rows ? a.fro[(first + threadIdx.x) * s.H + h] : 0.0f;
+    load_gates<D, GATED>(s, a, m, first, h, rows);
     tiles_loaded();
     publish();
     __syncthreads();
@@ -541,34 +548,73 @@ __global__ __launch_bounds__(THREADS, 2) void solve_kernel(Shape s, SolveArgumen
     store_rows<D>(tile, y, row0, a.x + own, s.H * D, rows);
     if (!a.load_fro && threadIdx.x < rows)
         a.fro[(first + threadIdx.x) * s.H + h] = m.fro[threadIdx.x];
-    if (a.o == nullptr)
+    if (ACCURATE || a.o == nullptr) /* accurately output_kernel goes on */
         return;
-    if (!ACCURATE) {
 #pragma unroll
-        for (int n = 0; n < D / 8; n++)
+    for (int n = 0; n < D / 8; n++)
 #pragma unroll
-            for (int half = 0; half < 2; half++) {
-                const float2 stored = unpack(y.pair(n, half));
-                x[n][2 * half] = stored.x;
-                x[n][2 * half + 1] = stored.y;
-            }
-    }
-    output_rows<D, ACCURATE>(s, a, m, at, first, h, group, state_at, rows, row0, x);
+        for (int half = 0; half < 2; half++) {
+            const float2 stored = unpack(y.pair(n, half));
+            x[n][2 * half] = stored.x;
+            x[n][2 * half + 1] = stored.y;
+        }
+    output_rows<D, false>(s, a, m, at, first, h, group, state_at, rows, row0, x);
+#endif
+}
+
+/* The output stage of the accurate setting, from x as it was stored. A kernel of its own: in one
+ * with the solve its code drove the iteration's out of the instruction cache. */
+template <int D, bool GATED>
+__global__ __launch_bounds__(THREADS, 2) void output_kernel(Shape s, SolveArguments a) {
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
+    extern __shared__ __align__(1024) unsigned char memory[];
+    Shared<D> &m = *reinterpret_cast<Shared<D> *>(memory);
+    const Panels<CHUNK, D> tk{m.k};
+    const int64_t chunk = blockIdx.x, h = blockIdx.y, b = blockIdx.z, group = h / (s.H / s.Hkv);
+    const int row0 = (threadIdx.x >> 5) * 16;
+    const int rows = (int)min((int64_t)CHUNK, s.T - chunk * CHUNK);
+    const int64_t first = b * s.T + chunk * CHUNK;
+    load_tile<CHUNK, D, THREADS>(tk, a.k + (first * s.Hkv + group) * D, s.Hkv * D, rows);
+    load_gates<D, GATED>(s, a, m, first, h, rows);
+    float x[D / 8][4];
+#pragma unroll
+    for (int n = 0; n < D / 8; n++)
+#pragma unroll
+        for (int half = 0; half < 2; half++) {
+            const int row = row0 + fragment_row(2 * half);
+            const int64_t place = ((first + row) * s.H + h) * D + n * 8 + fragment_col(0);
+            float2 kept = make_float2(0.0f, 0.0f);
+            if (row < rows)
+                kept = join(a.x + place, a.x_low + place);
+            x[n][2 * half] = kept.x;
+            x[n][2 * half + 1] = kept.y;
+        }
+    tiles_loaded();
+    publish();
+    __syncthreads();
+    const Places at{place_of(m.state), place_of(m.k)};
+    output_rows<D, true>(s, a, m, at, first, h, group, ((b * s.chunks() + chunk) * s.H + h) * D * D,
+                         rows, row0, x);
 #endif
 }
 
 template <int D, bool GATED, Form FORM, bool ACCURATE>
 static cudaError_t launch_as(Shape s, const SolveArguments &a, cudaStream_t stream) {
     const auto kernel = solve_kernel<D, GATED, FORM, ACCURATE>;
+    const auto output = output_kernel<D, GATED>;
     /* Shared<D> without its code, which only one architecture has. */
     constexpr int bytes = D * D * 2 + 2 * CHUNK * D * 2 + CHUNK * 128 * 2 + CHUNK * MASK * 4 +
                           4 * CHUNK * 4 + 3 * CHUNK * 4 + 8 * 4;
-    const cudaError_t error =
+    cudaError_t error =
         cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
+    if (error == cudaSuccess && ACCURATE)
+        error = cudaFuncSetAttribute(output, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
     if (error != cudaSuccess)
         return error;
     const dim3 grid((unsigned)s.chunks(), (unsigned)s.H, (unsigned)s.B);
     kernel<<<grid, THREADS, bytes, stream>>>(s, a);
+    if (ACCURATE && a.o != nullptr)
+        output<<<grid, THREADS, bytes, stream>>>(s, a);
     return cudaGetLastError();
 }
 

@@ -109,8 +109,7 @@ void gka_replay_start_suffix(replay_head *w, const gka_problem *problem, bool no
             R[i * D + j] = normal ? -0.5f * (here + across) : here / w->s;
         }
     for (int64_t block = 0; block < tiles * tiles; block++)
-        inner[block] =
-            suffix_inner(w, block / tiles * 64, block % tiles * 64, false, 0, end, R);
+        inner[block] = suffix_inner(w, block / tiles * 64, block % tiles * 64, false, 0, end, R);
 }
 
 void gka_replay_suffix(replay_head *w, bool normal, const float *states, float *snapshots,

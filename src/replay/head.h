@@ -24,9 +24,9 @@ typedef struct replay_head {
     float *along, *w, *carry, *local;
     /* [chunks,D,D] snapshots; [chunks] or [chunks, tiles] scalars */
     float *h_chunk, *u_chunk, *n_chunk, *e_chunk, *beta, *n_inner, *e_inner;
-    float *state;           /* [D,D] */
-    float *h_end, *u_end;   /* [D,D] final states */
-    float *n_end, *e_end;   /* [tiles] <dL/dH, H>, negated, and <dL/dU, U> / s of the final states */
+    float *state;         /* [D,D] */
+    float *h_end, *u_end; /* [D,D] final states */
+    float *n_end, *e_end; /* [tiles] <dL/dH, H>, negated, and <dL/dU, U> / s of the final states */
     /* one chunk */
     float *G, *eg, *mask, *score;           /* [C], [C], [C,C] twice */
     float *c, *more, *r, *y, *t1, *t2, *t3; /* [C,D] */
