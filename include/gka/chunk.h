@@ -366,8 +366,8 @@ typedef struct gka_served {
 } gka_served;
 
 /* GKA_UNSUPPORTED with a line: another profile than h100 in its three-term form, D or V other than
- * 64, 128, 256. GKA_BAD_ARGUMENT: prefill or a cut outside its range. The states of a sequence without
- * tokens stay as they are. */
+ * 64, 128, 256. GKA_BAD_ARGUMENT: prefill or a cut outside its range. The states of a sequence
+ * without tokens stay as they are. */
 
 GKA_API gka_status gka_chunk_serve(const gka_problem *problem, const gka_profile *profile,
                                    const gka_serving *serving, const gka_served *out,

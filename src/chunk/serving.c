@@ -192,8 +192,8 @@ static void prefill(const serve *run, const chunk_plan *plan, serve_work *work, 
         gka_chunk_output(plan, base, work->mixed, work->o);
         gka_chunk_state(plan, base, base->U, base->tile.v, V);
         for (int64_t i = 0; run->out->prefill_o && i < n; i++)
-            memcpy(run->out->prefill_o + ((b * run->how->prefill + t + i) * H + h) * V, work->o + i * V,
-                   (size_t)V * sizeof(double));
+            memcpy(run->out->prefill_o + ((b * run->how->prefill + t + i) * H + h) * V,
+                   work->o + i * V, (size_t)V * sizeof(double));
     }
 }
 

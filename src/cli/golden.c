@@ -93,7 +93,8 @@ static const char notes[] =
     "grow with T; files without a name beside the output take about as much again as it does.\n"
 
     "\n"
-    "--serving makes a golden of a server: the inputs before q and k are normalised, beta, and the\n"
+    "--serving makes a golden of a server: the inputs before q and k are normalised, beta, and "
+    "the\n"
     "references of prefill.o prefill.h prefill.u (the first P tokens by chunks) and of decode.o\n"
     "decode.h decode.u (the others, one by one from those states). D and V are 64, 128 or 256.\n"
     "scripts/gpu/dump_serving.py runs the authors' functions on it.\n"

@@ -95,8 +95,7 @@ golden_error gka_golden_error_of(const gka_problem *problem, int output, const d
     const double scale =
         gka_golden_scale(gka_golden_most(gka_output_count(problem, output), steps, 0));
     const golden_error e = measure(problem, output, scale, out, steps);
-    return local == NULL ? e
-                         : gka_golden_nearer(e, measure(problem, output, scale, out, local));
+    return local == NULL ? e : gka_golden_nearer(e, measure(problem, output, scale, out, local));
 }
 
 golden_error gka_golden_nearer(golden_error steps, golden_error local) {

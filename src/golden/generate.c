@@ -416,9 +416,9 @@ gka_status gka_golden_generate(const gka_golden_spec *spec, const gka_file *inpu
     if (spec->prefill >= 0 || spec->h_type != GKA_STATE_FP32 || spec->u_type != GKA_STATE_FP32)
         return gka_fail(error, GKA_BAD_ARGUMENT,
                         "%s: a golden of a server (serving) was expected with it",
-                        spec->prefill >= 0                ? "prefill"
+                        spec->prefill >= 0               ? "prefill"
                         : spec->h_type != GKA_STATE_FP32 ? "h-type"
-                                                          : "u-type");
+                                                         : "u-type");
     return gka_golden_generate_within(spec, inputs, &gka_golden_limits_default, path, progress,
                                       error);
 }

@@ -53,11 +53,12 @@ static gka_status load_all(job *j, gka_error *error) {
         gka_golden_row *const row = &v->rows[v->row_count++];
         const golden_error *const allowed =
             j->options->by_exact ? &j->golden.by_exact[i] : &j->golden.tolerance[i];
-        *row = (gka_golden_row){.name = gka_output_table[i].name,
-                                .required = gka_golden_required(j->options, gka_output_table[i].name),
-                                .through = NAN,
-                                .tolerance = allowed->rel,
-                                .row_tolerance = allowed->row};
+        *row =
+            (gka_golden_row){.name = gka_output_table[i].name,
+                             .required = gka_golden_required(j->options, gka_output_table[i].name),
+                             .through = NAN,
+                             .tolerance = allowed->rel,
+                             .row_tolerance = allowed->row};
         status = find_theirs(j, row->name, &row->tensor, error);
         if (status == GKA_OK && row->tensor == NULL)
             v->missing++;
@@ -170,8 +171,7 @@ static gka_status as_tensor(const golden_subject *o, gka_dtype dtype, unsigned c
         return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory judging '%s'", o->name);
     for (int64_t i = 0; i < o->count; i++)
         gka_store_le(*bytes + (size_t)i * size, size, gka_encode(format, o->out[i]));
-    *tensor =
-        (gka_tensor){.name = o->name, .dtype = dtype, .rank = o->rank, .data = *bytes};
+    *tensor = (gka_tensor){.name = o->name, .dtype = dtype, .rank = o->rank, .data = *bytes};
     memcpy(tensor->shape, o->shape, sizeof tensor->shape);
     return GKA_OK;
 }

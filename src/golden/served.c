@@ -19,10 +19,9 @@
 enum { EXACT, STEPS, EMULATED, KINDS, PAIRS = 16, NAME = 24 };
 
 static const char *const suffixes[KINDS] = {".exact", ".steps", ".h100"};
-static const char *const panel[] = {"h100/serving",
-                                    "h100/serving/solve.num_warps=1/decode.num_warps=2",
-                                    "h100/serving/solve.num_warps=2/decode.num_warps=8",
-                                    "h100/serving/solve.num_warps=8"};
+static const char *const panel[] = {
+    "h100/serving", "h100/serving/solve.num_warps=1/decode.num_warps=2",
+    "h100/serving/solve.num_warps=2/decode.num_warps=8", "h100/serving/solve.num_warps=8"};
 enum { PANEL = sizeof panel / sizeof *panel };
 
 typedef struct served_job {
@@ -53,10 +52,14 @@ static gka_status check_spec(const gka_golden_spec *spec, gka_error *error) {
     const struct {
         bool given;
         const char *key;
-    } others[] = {{spec->stage != GKA_STAGE_ALL, "stage"}, {spec->given != 0, "given"},
-                  {spec->lo, "lo"},                        {spec->sequences > 0, "lengths"},
-                  {g->final, "final"},                     {g->plain, "plain"},
-                  {!g->alpha, "alpha"},                    {g->edits != 0, "edit"},
+    } others[] = {{spec->stage != GKA_STAGE_ALL, "stage"},
+                  {spec->given != 0, "given"},
+                  {spec->lo, "lo"},
+                  {spec->sequences > 0, "lengths"},
+                  {g->final, "final"},
+                  {g->plain, "plain"},
+                  {!g->alpha, "alpha"},
+                  {g->edits != 0, "edit"},
                   {g->dtype != GKA_BF16, "dtype"},
                   {!spec->forward || !spec->states || !spec->backward, "outputs"}};
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
@@ -245,8 +248,8 @@ static gka_status make_by_exact(served_job *j, golden_error most[SERVED], gka_er
 
 static gka_status make_values(served_job *j, gka_error *error) {
     golden_error to_exact[SERVED] = {{0, 0}};
-    gka_status status = gka_served_layer(&j->problem, j->how.prefill, j->of[EXACT], run_oracle, j,
-                                         error);
+    gka_status status =
+        gka_served_layer(&j->problem, j->how.prefill, j->of[EXACT], run_oracle, j, error);
     if (status == GKA_OK)
         status = end_step(j, error);
     if (status == GKA_OK)
@@ -299,9 +302,9 @@ static json_t *tolerances_json(const served_job *j, bool *good) {
         (void)snprintf(said, sizeof said,
                        "h100/serving, the worst of solve.num_warps = 4 1 2 8, decode.num_warps = 4 "
                        "2 8");
-        json_t *const one = gka_golden_tolerance_json(
-            j->tolerance[output], j->floor[output], j->panel[output], "steps", json_string(said),
-            &j->by_exact[output], good);
+        json_t *const one =
+            gka_golden_tolerance_json(j->tolerance[output], j->floor[output], j->panel[output],
+                                      "steps", json_string(said), &j->by_exact[output], good);
         *good &= json_object_set_new(all, gka_serving_names[output], one) == 0;
     }
     return all;
@@ -345,7 +348,8 @@ static gka_status list_tensors(served_job *j, gka_tensor *tensors, size_t *count
                                gka_error *error) {
     *count = *inputs = gka_problem_tensors(&j->problem, tensors);
     for (int output = 0; output < SERVED; output++)
-        for (int kind = 0; kind < (j->spec.emulate ? KINDS : EMULATED) && wants(j, output); kind++) {
+        for (int kind = 0; kind < (j->spec.emulate ? KINDS : EMULATED) && wants(j, output);
+             kind++) {
             gka_tensor *const t = &tensors[(*count)++];
             char *const name = j->names[kind][output];
             int64_t row;
@@ -435,8 +439,7 @@ static gka_status read_how(judge_job *j, gka_error *error) {
             spec.prefill > j->verdict->problem.T)
             return no_golden(j->golden, keys[i], error);
     }
-    j->how =
-        (gka_serving){.prefill = spec.prefill, .h_type = spec.h_type, .u_type = spec.u_type};
+    j->how = (gka_serving){.prefill = spec.prefill, .h_type = spec.h_type, .u_type = spec.u_type};
     return GKA_OK;
 }
 
@@ -500,13 +503,13 @@ static gka_status list_rows(judge_job *j, int outputs[SERVED], gka_error *error)
     if (!json_is_object(root))
         status = no_golden(j->golden, "tolerances", error);
     for (int output = 0; output < SERVED && status == GKA_OK; output++) {
-        const char *const name = gka_serving_names[output],
-                          *const theirs = gka_golden_their_name(j->options, name);
+        const char *const name = gka_serving_names[output], *const theirs = gka_golden_their_name(
+                                                                j->options, name);
         const json_t *const one = json_object_get(root, name);
         if (one == NULL)
             continue;
-        const golden_error allowed = gka_golden_tolerance_read(
-            j->options->by_exact ? json_object_get(one, "exact") : one);
+        const golden_error allowed =
+            gka_golden_tolerance_read(j->options->by_exact ? json_object_get(one, "exact") : one);
         gka_golden_row *const row = &v->rows[v->row_count];
         outputs[v->row_count++] = output;
         *row = (gka_golden_row){.name = name,
@@ -520,10 +523,11 @@ static gka_status list_rows(judge_job *j, int outputs[SERVED], gka_error *error)
     }
     json_decref(root);
     if (status == GKA_OK && v->missing == v->row_count)
-        status = gka_fail(error, GKA_BAD_FILE,
-                          "%s: nothing to judge; a tensor 'prefill.o' or another output of a server "
-                          "was expected",
-                          gka_file_path(j->candidate));
+        status =
+            gka_fail(error, GKA_BAD_FILE,
+                     "%s: nothing to judge; a tensor 'prefill.o' or another output of a server "
+                     "was expected",
+                     gka_file_path(j->candidate));
     return status;
 }
 

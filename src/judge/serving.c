@@ -29,7 +29,7 @@ typedef struct serving_job {
     const gka_verify_options *options;
     gka_verification *v;
     gka_serving how;
-    int64_t cuts[CUTS]; /* how.cut */
+    int64_t cuts[CUTS];  /* how.cut */
     int outputs[SERVED]; /* of each row */
     double *exact_of[SERVED], *emulated_of[SERVED];
 } serving_job;
@@ -109,7 +109,8 @@ bool gka_served_cuts(const char *text, int room, int64_t *cut, gka_serving *how)
     how->cut = cut;
     for (const char *at = text;; at++) {
         char *end;
-        const long long token = strtoll(at, &end, 10), before = how->cuts > 0 ? cut[how->cuts - 1] : 0;
+        const long long token = strtoll(at, &end, 10),
+                        before = how->cuts > 0 ? cut[how->cuts - 1] : 0;
         if (end == at || (*end != ',' && *end != '\0') || how->cuts == room || token <= before ||
             token >= how->prefill)
             return false;
@@ -290,8 +291,7 @@ static void compare(serving_job *j) {
         gka_verdict_row *const row = &j->v->rows[i];
         const int output = j->outputs[i];
         int64_t shape[4];
-        const int row_rank =
-            gka_served_shape(&j->v->problem, j->how.prefill, output, shape);
+        const int row_rank = gka_served_shape(&j->v->problem, j->how.prefill, output, shape);
         gka_compare(row->tensor, j->exact_of[output], row_rank, &row->comparison);
         row->comparison.ok = gka_judge_verdict(j->options, row->tensor->name, &row->comparison);
         if (j->options->emulate == NULL)
@@ -422,8 +422,8 @@ gka_status gka_configuration_find_served(const gka_file *file, const gka_file *i
         gka_profile tried = *profile;
         const int64_t before = least;
         tried.num_warps[GKA_LAUNCH_OUTPUT] = output[o];
-        status = best_warps(&j, GKA_LAUNCH_SOLVE, 4, solve, SERVED_PREFILL_O, SERVED_DECODE_O, &tried,
-                            &least, found, error);
+        status = best_warps(&j, GKA_LAUNCH_SOLVE, 4, solve, SERVED_PREFILL_O, SERVED_DECODE_O,
+                            &tried, &least, found, error);
         if (least != before)
             *profile = tried;
     }

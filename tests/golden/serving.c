@@ -13,13 +13,14 @@
 enum { D = 64, H = 4, T = 100, P = 80, OUTPUTS = 6, STATE = H * D * D };
 
 static const char *const golden_path = "serving_golden.safetensors",
-                  *const candidate_path = "serving_candidate.safetensors";
+                         *const candidate_path = "serving_candidate.safetensors";
 
 static void generate(const char *const *settings, const char *path) {
     gka_golden_spec spec;
     gka_error error = {0};
-    static const char *const base[] = {"serving", "true", "D", "64", "T",    "100", "H",   "4", "G",
-                                       "2",       "prefill", "80", "iters", "8", "gate", "slow", NULL};
+    static const char *const base[] = {"serving", "true", "D",    "64",   "T",       "100",
+                                       "H",       "4",    "G",    "2",    "prefill", "80",
+                                       "iters",   "8",    "gate", "slow", NULL};
     gka_golden_spec_start(&spec);
     for (const char *const *s = base; *s != NULL; s += 2)
         assert_int_equal(gka_golden_spec_set(&spec, s[0], s[1], &error), GKA_OK);
@@ -34,7 +35,7 @@ typedef struct run {
     double *of[OUTPUTS];
 } run;
 
-static const int64_t counts[OUTPUTS] = {P * H * D, STATE, STATE, (T - P) * H * D, STATE, STATE};
+static const int64_t counts[OUTPUTS] = {P * H * D, STATE, STATE, (T - P) * H *D, STATE, STATE};
 
 static run run_new(void) {
     run r;
@@ -130,8 +131,10 @@ static void test_right_servers_pass(void **state) {
     const gka_serving how = {.prefill = P};
     assert_int_equal(failures(serve(&p, NULL, how), GKA_F32), 0);
     assert_int_equal(failures(serve(&p, "decode.num_warps=2", how), GKA_F32), 0);
-    assert_int_equal(failures(serve(&p, NULL, (gka_serving){P, .cuts = 1, .cut = &cut}), GKA_F32), 0);
-    assert_int_equal(failures(serve(&p, NULL, (gka_serving){P, .cuts = 1, .cut = &odd}), GKA_F32), 0);
+    assert_int_equal(failures(serve(&p, NULL, (gka_serving){P, .cuts = 1, .cut = &cut}), GKA_F32),
+                     0);
+    assert_int_equal(failures(serve(&p, NULL, (gka_serving){P, .cuts = 1, .cut = &odd}), GKA_F32),
+                     0);
     assert_int_equal(failures(token_by_token(&p), GKA_F32), 0);
     /* U kept in bf16 loses what this golden does not allow; one that says so allows it. */
     const gka_serving kept = {.prefill = P, .u_type = GKA_STATE_BF16};

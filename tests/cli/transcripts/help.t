@@ -178,7 +178,7 @@ $ gka verify --help
 > of x and p), handoff=1|2 (of q', dq' and dx), margin=M (the spectrum taken to reach
 > (1 + a + M) f; 2^-6), num_iter=N. KERNEL.num_warps=1|2|4|8 names the configuration of one autotuned
 > kernel: solve, solve_dk, solve_dh, states, output, output_bwd, gates, decode, or all of them.
-> --emulate=h100/auto finds it by the file's bits.
+> --emulate=h100/auto finds it by the file's bits, of a server's outputs too.
 >
 > A server's outputs are prefill.o prefill.h prefill.u of the first tokens (metadata prefill
 > says how many) and decode.o decode.h decode.u of the others, one by one from the states
