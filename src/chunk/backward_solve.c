@@ -62,8 +62,9 @@ static void scan_from_the_end(const chunk_plan *plan, int64_t C, const double *a
     }
 }
 
-/* Gated, with the ridge held fixed, another kernel makes dk and dg: it has the scores by token, then
- * key, rounds exp(G_n - G_j) k_j once, adds what comes through E last, and sums dG from the end. */
+/* Gated, with the ridge held fixed, another kernel makes dk and dg: it has the scores by token,
+ * then key, rounds exp(G_n - G_j) k_j once, adds what comes through E last, and sums dG from the
+ * end. */
 static bool ridge_is_fixed(const backward *run) {
     return !run->bp_lambda && run->plan->hardware && run->plan->gated;
 }

@@ -565,8 +565,7 @@ static gka_status find_configuration(request *r, const gka_file *file, const gka
         snprintf(r->found, sizeof r->found,
                  "configuration: none of %.3g known; the closest is%s: %lld elements differ, the "
                  "first is %s[%lld]",
-                 found.known, names, (long long)found.different,
-                 found.name, (long long)found.at);
+                 found.known, names, (long long)found.different, found.name, (long long)found.at);
     return status;
 }
 

@@ -423,8 +423,8 @@ gka_status gka_configuration_find_served(const gka_file *file, const gka_file *i
         gka_profile tried = *profile;
         const int64_t before = least;
         tried.num_warps[GKA_LAUNCH_OUTPUT] = output[o];
-        status = best_warps(&j, GKA_LAUNCH_SOLVE, 4, solve, SERVED_PREFILL_O, SERVED_DECODE_O, &tried,
-                            &least, found, error);
+        status = best_warps(&j, GKA_LAUNCH_SOLVE, 4, solve, SERVED_PREFILL_O, SERVED_DECODE_O,
+                            &tried, &least, found, error);
         if (least != before)
             *profile = tried;
     }

@@ -187,27 +187,26 @@ static void test_search(void **state) {
 
 static void test_full_set(void **state) {
     (void)state;
-    static const char *const files[] = {
-        "configurations/train_d64",
-        "configurations/train_d64_ungated",
-        "configurations/train_d128",
-        "configurations/train_d128_ungated",
-        "configurations/train_d64_small",
-        "configurations/train_d64_ungated_small",
-        "configurations/train_d128_small",
-        "configurations/train_d128_ungated_small",
-        "configurations/train_c32",
-        "configurations/train_c32_d128",
-        "configurations/train_c16",
-        "configurations/train_fp16",
-        "configurations/train_fp16_ungated",
-        "configurations/train_slow768",
-        "configurations/train_slow768_d64",
-        "configurations/train_t1",
-        "configurations/train_t17",
-        "warps/n_slow_w2",
-        "warps/n_slow_w8",
-        "warps/n_slow_w4s3"};
+    static const char *const files[] = {"configurations/train_d64",
+                                        "configurations/train_d64_ungated",
+                                        "configurations/train_d128",
+                                        "configurations/train_d128_ungated",
+                                        "configurations/train_d64_small",
+                                        "configurations/train_d64_ungated_small",
+                                        "configurations/train_d128_small",
+                                        "configurations/train_d128_ungated_small",
+                                        "configurations/train_c32",
+                                        "configurations/train_c32_d128",
+                                        "configurations/train_c16",
+                                        "configurations/train_fp16",
+                                        "configurations/train_fp16_ungated",
+                                        "configurations/train_slow768",
+                                        "configurations/train_slow768_d64",
+                                        "configurations/train_t1",
+                                        "configurations/train_t17",
+                                        "warps/n_slow_w2",
+                                        "warps/n_slow_w8",
+                                        "warps/n_slow_w4s3"};
     const char *const folder = getenv("GKA_H200_DATA");
     if (!folder) {
         print_message("GKA_H200_DATA is not set: the longer set is not replayed\n");

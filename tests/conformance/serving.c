@@ -76,7 +76,9 @@ static void replay(const char *folder, const sample *s) {
     const gka_tensor *const u = gka_file_find(file, "decode.u");
     const char *const prefill = gka_file_metadata(file, "prefill");
     const bool decoded = gka_file_find(file, "prefill.o") == NULL;
-    gka_serving how = {.prefill = prefill ? atoll(prefill) : decoded ? 0 : problem.T,
+    gka_serving how = {.prefill = prefill   ? atoll(prefill)
+                                  : decoded ? 0
+                                            : problem.T,
                        .u_type = u && u->dtype == GKA_BF16 ? GKA_STATE_BF16 : GKA_STATE_FP32,
                        .cuts = s->cut > 0,
                        .cut = &s->cut};
@@ -128,16 +130,16 @@ static void test_miscompiled(void **state) {
     gka_profile profile;
     gka_error error = {0};
     assert_int_equal(
-        gka_file_open(GKA_TEST_DATA "/h200/serving/miscompiled.safetensors", &file, &error), GKA_OK);
+        gka_file_open(GKA_TEST_DATA "/h200/serving/miscompiled.safetensors", &file, &error),
+        GKA_OK);
     assert_int_equal(gka_problem_from_file(file, &p, NULL, &error), GKA_OK);
     assert_int_equal(gka_profile_find("h100", &profile, &error), GKA_OK);
     double *const o = room(file, "prefill.o");
     const gka_served out = {.prefill_o = o};
-    assert_int_equal(
-        gka_chunk_serve(&p, &profile, &(gka_serving){.prefill = p.T}, &out, &error), GKA_OK);
+    assert_int_equal(gka_chunk_serve(&p, &profile, &(gka_serving){.prefill = p.T}, &out, &error),
+                     GKA_OK);
     for (int64_t t = 0; t < p.T; t++) {
-        const int64_t row = p.H * p.V,
-                      different = unlike(file, "prefill.o", t * row, row, o);
+        const int64_t row = p.H * p.V, different = unlike(file, "prefill.o", t * row, row, o);
         assert_true(t < 16 ? different == 0 : different > row / 2);
     }
     free(o);
@@ -318,8 +320,8 @@ static void replay_long(const char *folder, const char *name, gka_state_type h, 
     assert_int_equal(gka_profile_find("h100", &profile, &error), GKA_OK);
     assert_int_equal(list_of(file, "keep", keep), 2);
     const int64_t P = atoll(gka_file_metadata(file, "prefill")), row = p.H * p.V;
-    double *const o = calloc((size_t)((p.T - P) * row), sizeof *o),
-                  *const kept = room(file, "decode.o");
+    double *const o = calloc((size_t)((p.T - P) * row), sizeof *o), *const kept =
+                                                                        room(file, "decode.o");
     const gka_served out = {
         .decode_o = o, .decode_h = room(file, "decode.h"), .decode_u = room(file, "decode.u")};
     const gka_serving how = {.prefill = P, .h_type = h, .u_type = u};

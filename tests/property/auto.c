@@ -159,8 +159,8 @@ static void prop_mixed_configurations_are_found(void **state) {
         longest = fmax(longest, (double)(clock() - start) / CLOCKS_PER_SEC);
         if (found.different != 0)
             fail_msg("file %d: %lld elements differ, the first is %s[%lld]; drawn %s, found %s", i,
-                     (long long)found.different, found.name,
-                     (long long)found.at, text_of(&drawn, a), text_of(&profile, b));
+                     (long long)found.different, found.name, (long long)found.at,
+                     text_of(&drawn, a), text_of(&profile, b));
         if (is_choice(&drawn, &profile)) {
             exactly++;
         } else { /* then it must give the same bits, and the search must know that there are more */

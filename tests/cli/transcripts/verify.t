@@ -229,8 +229,29 @@ $ gka verify --emulate=h100 $DATA/h200/serving/t10.safetensors
 ! gka verify: $DATA/h200/serving/t10.safetensors: outputs of a server: the kernel h100/serving was expected, not h100
 = 2
 $ gka verify --emulate=h100/auto $DATA/h200/serving/t10.safetensors
-! gka verify: $DATA/h200/serving/t10.safetensors: outputs of a server: --emulate=h100/serving was expected
-= 2
+> $DATA/h200/serving/t10.safetensors: B 1, T 12, H 4, D 64, V 64; ridge_ratio 0.02, chunk_size 64, scale 0.125; oracle certified
+>
+> tensor     dtype  shape       rel_err  stated  max_row_err  at     max_ulp  NaN,Inf  ok
+> prefill.o  BF16   1,10,4,64  4.99e-02       -     2.79e+00  0,0,2    30481        0  -
+> prefill.h  F32    1,4,64,64  2.89e-03       -     3.00e-03  0,0    1.9e+09        0  -
+> prefill.u  F32    1,4,64,64  2.69e-03       -     2.89e-03  0,2    1.9e+09        0  -
+> decode.o   BF16   1,2,4,64   2.95e-03       -     3.44e-03  0,1,3      180        0  -
+> decode.h   F32    1,4,64,64  2.59e-03       -     2.91e-03  0,0    1.9e+09        0  -
+> decode.u   F32    1,4,64,64  2.50e-03       -     2.81e-03  0,2    1.9e+09        0  -
+>
+> tensor     identical  far  predicted
+> prefill.o  100.000 %    0   4.99e-02
+> prefill.h  100.000 %    0   2.89e-03
+> prefill.u  100.000 %    0   2.69e-03
+> decode.o   100.000 %    0   2.95e-03
+> decode.h   100.000 %    0   2.59e-03
+> decode.u   100.000 %    0   2.50e-03
+>
+> note: a server's outputs; exact: of q, k with normalise unit and k, v times beta + 1e-6
+> note: certified: worst proven bound 1.9e-27, 0 of 48 token solves in MPFR
+> note: max_ulp counts the stored numbers between: a small one of the wrong sign is as far as all numbers between it and 0 are many, however small its error
+> note: measured, no verdict: --tolerance=NAME=VALUE or --against=GOLDEN asks for one
+> note: configuration: solve.num_warps=4 output.num_warps=4 decode.num_warps=4; every element; 7 runs for 1.79e+07 choices known, the rest of them indistinguishable, and so are some of those run
 $ gka verify --tolerance=decode.q=1 $DATA/h200/serving/t10.safetensors
 ! gka verify: --tolerance decode.q: no output has that name (did you mean 'decode.o'?)
 = 2
