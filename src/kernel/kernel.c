@@ -306,6 +306,13 @@ static gka_status run_replay(const gka_kernel *kernel, const gka_problem *proble
     return status;
 }
 
+/* An engine that says nothing on its way reports its end. */
+static gka_status ended(gka_status status, const gka_progress *progress, gka_error *error) {
+    if (status == GKA_OK && !gka_progress_report(progress, 1, 1))
+        return gka_fail(error, GKA_INTERRUPTED, "interrupted");
+    return status;
+}
+
 gka_status gka_kernel_run(const gka_kernel *kernel, const gka_problem *problem,
                           const gka_outputs *given, gka_outputs *outputs, gka_kernel_report *report,
                           const gka_progress *progress, gka_error *error) {
@@ -319,16 +326,15 @@ gka_status gka_kernel_run(const gka_kernel *kernel, const gka_problem *problem,
                             gka_output_table[i].name);
     if (given != NULL && kernel->engine != GKA_ENGINE_CHUNKS && kernel->engine != GKA_ENGINE_ORACLE)
         return gka_fail(error, GKA_UNSUPPORTED, "kernel %s takes no given tensors", kernel->name);
-    gka_status status = GKA_INTERNAL;
     switch (kernel->engine) {
     case GKA_ENGINE_ORACLE:
         return run_oracle(kernel, problem, given, outputs, report != NULL ? report : &own, progress,
                           error);
+    case GKA_ENGINE_CHUNKS:
+        return ended(run_chunks(kernel, problem, given, outputs, error), progress, error);
     case GKA_ENGINE_TOKENS: return run_tokens(kernel, problem, outputs, progress, error);
-    case GKA_ENGINE_CHUNKS: status = run_chunks(kernel, problem, given, outputs, error); break;
-    case GKA_ENGINE_REPLAY: status = run_replay(kernel, problem, outputs, error); break;
+    case GKA_ENGINE_REPLAY:
+        return ended(run_replay(kernel, problem, outputs, error), progress, error);
     }
-    if (status == GKA_OK && !gka_progress_report(progress, 1, 1)) /* these report at their end */
-        status = gka_fail(error, GKA_INTERRUPTED, "interrupted");
-    return status;
+    return gka_fail(error, GKA_INTERNAL, "kernel %s: no engine", kernel->name);
 }
