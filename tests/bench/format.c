@@ -1,9 +1,10 @@
 /* format.c - the speed of rounding and packing, as ratios taken in one run.
  *
- * Medians of interleaved repetitions on one thread. Rates are in elements: memcpy moves 4 bytes
- * in and 4 out for each fp32, a conversion to bf16 4 in and 2 out, so beyond the caches the bound
- * for the latter is the memory's bandwidth / 6 bytes, or / 8 where the processor first reads the
- * lines it is about to write. */
+ * Medians of interleaved repetitions, in the processor's time: other programs disturb it less than
+ * a clock's, and what several threads do (stochastic, 64 MiB) counts for each. Rates are in
+ * elements: memcpy moves 4 bytes in and 4 out for each fp32, a conversion to bf16 4 in and 2 out,
+ * so beyond the caches the bound for the latter is the memory's bandwidth / 6 bytes, or / 8 where
+ * the processor first reads the lines it is about to write. */
 #include "format/kernels.h"
 #include "format/round.h"
 
@@ -21,7 +22,7 @@ typedef void work(const float *x, void *out, size_t n);
 
 static double now(void) {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
