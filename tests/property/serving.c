@@ -269,6 +269,12 @@ static void test_what_is_refused(void **state) {
     const gka_serving beyond = {.prefill = 17}, all = {.prefill = 16};
     assert_int_equal(gka_chunk_serve(&p, &profile, &beyond, &none, &error), GKA_BAD_ARGUMENT);
     assert_string_equal(error.text, "serving: prefill is 17: expected 0 .. T");
+    static const int64_t at_the_end = 16;
+    const gka_serving cut = {.prefill = 16, .cuts = 1, .cut = &at_the_end};
+    assert_int_equal(gka_chunk_serve(&p, &profile, &cut, &none, &error), GKA_BAD_ARGUMENT);
+    assert_string_equal(error.text,
+                        "serving: cut 0 is 16: expected increasing tokens between 0 and "
+                        "prefill = 16");
     profile.form = GKA_TWO_TERM;
     assert_int_equal(gka_chunk_serve(&p, &profile, &all, &none, &error), GKA_UNSUPPORTED);
     assert_int_equal(gka_state_bits(GKA_STATE_E4M3), 8);
