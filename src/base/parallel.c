@@ -1,7 +1,12 @@
 /* parallel.c - a loop over independent work, by OpenMP; and the callback of long work. */
 #include "gka/base.h"
 
+#ifdef _OPENMP
 #include <omp.h>
+#else /* one thread: a browser has no other */
+#define omp_get_max_threads() 1
+#define omp_get_thread_num()  0
+#endif
 
 static int threads_set;
 

@@ -3,6 +3,9 @@
 
 /* Its 64-bit product: an instruction where it knows the machine, else, by this, plain C. */
 #define R123_USE_MULHILO64_C99 1
+#ifdef __wasm__ /* Random123 asks for a machine it knows; RISC-V is one without intrinsics */
+#define __riscv
+#endif
 #include <Random123/philox.h>
 
 void gka_philox(const uint64_t counter[4], const uint64_t key[2], uint64_t bits[4]) {

@@ -153,7 +153,7 @@ static bool put_element(numbers *w, mpfr_srcptr x, double e, double *out, double
     unproven[0] = !decided || first == GKA_DECLARED_TIE;
     unproven[1] = false;
     if (!decided)
-        hi = gka_target_round_mp(g->target, x);
+        hi = gka_mp_round(g->target, x);
     g->ties += first == GKA_TIE || first == GKA_DECLARED_TIE;
     g->zeros += decided && hi == 0;
     if (fabs(hi) > DBL_MAX) {

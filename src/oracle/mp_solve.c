@@ -86,6 +86,13 @@ void gka_mp_correct(gka_head *head, mpfr_t *r, mpfr_exp_t e, mpfr_ptr t, mpfr_t 
 
 /* ---- rounding ------------------------------------------------------------------------------ */
 
+double gka_mp_round(gka_target target, mpfr_srcptr x) {
+    if (target.format == NULL)
+        return mpfr_get_d(x, RN) + 0.0;
+    const double cut = mpfr_get_d(x, MPFR_RNDZ);
+    return gka_target_round_cut(target, cut, mpfr_cmp_d(x, cut) == 0 ? 0 : mpfr_sgn(x));
+}
+
 /* x, known exactly, lies halfway between two neighbours. */
 static bool exact_tie(gka_target target, mpfr_srcptr x, mpfr_ptr low, mpfr_ptr high) {
     if (mpfr_zero_p(x))
@@ -94,7 +101,7 @@ static bool exact_tie(gka_target target, mpfr_srcptr x, mpfr_ptr low, mpfr_ptr h
     mpfr_set(high, x, RN);
     mpfr_nextbelow(low);
     mpfr_nextabove(high);
-    return gka_target_round_mp(target, low) != gka_target_round_mp(target, high);
+    return gka_mp_round(target, low) != gka_mp_round(target, high);
 }
 
 gka_decision gka_mp_decide(gka_target target, mpfr_srcptr x, double e, mpfr_exp_t unit, int P,
@@ -105,7 +112,7 @@ gka_decision gka_mp_decide(gka_target target, mpfr_srcptr x, double e, mpfr_exp_
     mpfr_mul_2si(t, t, unit - P, MPFR_RNDU);
     mpfr_sub(low, x, t, MPFR_RNDD);
     mpfr_add(high, x, t, MPFR_RNDU);
-    const double a = gka_target_round_mp(target, low), b = gka_target_round_mp(target, high);
+    const double a = gka_mp_round(target, low), b = gka_mp_round(target, high);
     *out = a;
     if (a == b)
         return e == 0 && exact_tie(target, x, low, high) ? GKA_TIE : GKA_DECIDED;

@@ -7,6 +7,8 @@
 
 #include "oracle/certified_head.h"
 
+#include <mpfr.h>
+
 static inline mpfr_ptr gka_mp_at(mpfr_t *H, int64_t i, int64_t j) {
     return i >= j ? H[i * (i + 1) / 2 + j] : H[j * (j + 1) / 2 + i];
 }
@@ -27,6 +29,9 @@ void gka_mp_residual(int64_t D, mpfr_t *H, mpfr_srcptr lambda, mpfr_t *b, mpfr_t
                      mpfr_ptr t, mpfr_t *r);
 /* x += R^-1 R^-T r 2^-e with the factor in head->R */
 void gka_mp_correct(gka_head *head, mpfr_t *r, mpfr_exp_t e, mpfr_ptr t, mpfr_t *x);
+
+/* x rounded to nearest even. */
+double gka_mp_round(gka_target target, mpfr_srcptr x);
 
 /* The value to which everything within e v 2^unit of x rounds; low, high are the interval's ends.
  * At the last precision an interval that still holds a boundary of rounding and is narrower than

@@ -1,4 +1,4 @@
-/* rounding.c - intervals and MPFR numbers rounded once to a format. */
+/* rounding.c - intervals, and numbers cut toward zero, rounded once to a format. */
 #include "oracle/rounding.h"
 
 #include "oracle/bound.h"
@@ -58,14 +58,11 @@ bool gka_target_decide(gka_target target, double hi, double lo, double error, do
     return below == above;
 }
 
-double gka_target_round_mp(gka_target target, mpfr_srcptr x) {
-    if (target.format == NULL)
-        return mpfr_get_d(x, MPFR_RNDN) + 0.0;
-    const double toward_zero = mpfr_get_d(x, MPFR_RNDZ);
-    if (mpfr_cmp_d(x, toward_zero) == 0)
-        return to_format(target, toward_zero);
-    uint64_t bits = bits_of(toward_zero) | 1;
-    if (mpfr_sgn(x) < 0)
+double gka_target_round_cut(gka_target target, double cut, int rest) {
+    if (rest == 0)
+        return to_format(target, cut);
+    uint64_t bits = bits_of(cut) | 1;
+    if (rest < 0)
         bits |= (uint64_t)1 << 63;
     return to_format(target, from_bits(bits));
 }

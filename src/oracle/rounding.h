@@ -8,8 +8,6 @@
 
 #include "gka/format.h"
 
-#include <mpfr.h>
-
 /* Where results are rounded to. */
 typedef struct gka_target {
     const gka_format *format; /* NULL: binary64 */
@@ -21,8 +19,9 @@ bool gka_target_make(const gka_format *round_to, gka_target *target);
 /* Every number within error of hi + lo; a NaN anywhere decides nothing. */
 bool gka_target_decide(gka_target target, double hi, double lo, double error, double *out);
 
-/* x rounded, in MPFR. */
-double gka_target_round_mp(gka_target target, mpfr_srcptr x);
+/* x rounded to a format, from x cut to binary64 toward zero; rest: 0 if that is x itself, else x's
+ * sign. */
+double gka_target_round_cut(gka_target target, double cut, int rest);
 
 /* out is the even one of the neighbours a and b; false: they are not neighbours. */
 bool gka_target_even(gka_target target, double a, double b, double *out);
