@@ -16,16 +16,19 @@ import matplotlib.pyplot as plt  # noqa: E402
 BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, RED, PINK = (
     "#000000", "#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7")
 
-GREY = "#777777"
+GREY, PURPLE, BROWN = "#777777", "#5b2a86", "#8c510a"
 
-# the library's name of a solver -> colour, marker, name in a legend. The filters are black and grey.
+# the library's name of a solver -> colour, marker, name in a legend. The filters are grey, purple and brown.
+# No two have the same colour, and in grey no two the same marker and dash.
 SOLVERS = {
     "chebyshev": (RED, "o", "Chebyshev, three-term"), "chebyshev2": (BLUE, "s", "Chebyshev, two-term"),
     "cg": (GREEN, "^", "CG"), "cg-guarded": (ORANGE, "v", "CG, guarded"), "cg-consistent": (SKY, "D", "CG, consistent"),
     "gradient": (PINK, "P", "gradient"), "nesterov": (YELLOW, "X", "Nesterov"), "cholesky": (BLACK, "+", "Cholesky"),
-    "kalman": (GREY, "*", "Kalman, covariance"), "kalman-symmetrised": (BLACK, "*", "Kalman, symmetrised"),
-    "kalman-ud": (BLACK, "h", "Kalman, UD"),
+    "kalman": (GREY, "*", "Kalman, covariance"), "kalman-symmetrised": (PURPLE, "*", "Kalman, symmetrised"),
+    "kalman-ud": (BROWN, "h", "Kalman, UD"),
 }
+DASHES = {"cg": "-", "cg-guarded": (0, (5, 2)), "chebyshev": (0, (3, 1.5)), "chebyshev2": (0, (1.2, 1.2)), "gradient": (0, (6, 2, 1, 2)),
+          "nesterov": (0, (6, 2, 1, 2, 1, 2)), "cholesky": "-", "kalman-symmetrised": (0, (2, 2)), "kalman-ud": (0, (4, 1, 1, 1))}
 FORMATS = {"fp64": BLACK, "fp32": BLUE, "tf32": SKY, "fp16": GREEN, "bf16": RED, "e4m3": ORANGE, "e5m2": PINK}
 THEORY = dict(color="black", linestyle="--", linewidth=1.0, marker="")
 

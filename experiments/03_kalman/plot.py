@@ -43,7 +43,8 @@ def growth():
     axes[0].legend(loc="lower right")
     axes[0].set_title("Φ −= g uᵀ, γ = 251/256: asymmetry of Φ", fontsize=11)
     axes[1].set_title("and what becomes of x", fontsize=11)
-    axes[1].annotate("as wrong as x = 0", (1250, .5), fontsize=9, ha="center", va="top")
+    axes[1].annotate("as wrong as x = 0", (1, 1), xycoords=("axes fraction", "data"), xytext=(-4, -4), textcoords="offset points",
+                     fontsize=9, ha="right", va="top", bbox=dict(facecolor="white", edgecolor="none", pad=1.5))
     figure.tight_layout()
     style.save(figure, "growth.svg")
 

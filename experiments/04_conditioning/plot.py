@@ -84,7 +84,7 @@ def solvers():
     for r in rows:
         r["bin"] = round(2 * math.log10(r["kappa"]))
         r["error"] = min(r["error"], 300) if math.isfinite(r["error"]) else 300
-    figure, all_axes = plt.subplots(2, 3, figsize=(10.5, 7), sharex=True)
+    figure, all_axes = plt.subplots(2, 3, figsize=(9, 7.4), sharex=True)
     for line, budget in zip(all_axes, (30, 480)):
         for axes, (arith, title) in zip(line, ARITHS.items()):
             chosen = style.select(rows, arith=arith)
@@ -94,17 +94,18 @@ def solvers():
                 if not mine:
                     continue
                 at, middle, low, high = style.median_and_spread(mine, "bin", "error")
-                axes.plot([10 ** (b / 2) for b in at], middle, **style.solver(name, markersize=4, linewidth=1.2))
+                axes.plot([10 ** (b / 2) for b in at], middle, **style.solver(name, markersize=6, linewidth=1.4, linestyle=style.DASHES[name],
+                                                                              markevery=(SHOWN.index(name) % 2, 2)))
             span = [1.3, 1e4]
             axes.plot(span, [ROUNDOFF[arith] * k for k in span], label="u κ", **style.THEORY)
             axes.set_xscale("log")
             axes.set_yscale("log")
             axes.set_ylim((1e-8, 1e1) if arith == "fp32" else (1e-4, 1e3))
-            axes.set_title(f"{title}, r = {budget}", fontsize=10)
+            axes.set_title(f"{title},\nr = {budget}", fontsize=10)
             if budget == 480:
                 axes.set_xlabel("condition number κ")
         line[0].set_ylabel("relative error of x")
-    figure.tight_layout(rect=(0, 0, 1, .91))
+    figure.tight_layout(rect=(0, 0, 1, .9))
     found = {}
     for axes in all_axes.flat:
         for handle, label in zip(*axes.get_legend_handles_labels()):

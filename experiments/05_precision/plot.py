@@ -84,52 +84,59 @@ def modes(rows):
 
 
 def accumulators(rows):
-    figure, axes = plt.subplots(figsize=(6.4, 4.6))
-    for name in ("chebyshev", "chebyshev2", "cg", "gradient", "cholesky"):
-        for order in style.distinct(rows, "order"):
-            mine = finite(style.select(rows, solver=name, order=order), "floor")
-            bits, middle, low, high = style.median_and_spread(mine, "acc", "floor")
-            look = style.solver(name, markersize=5)
-            if order == "pairwise":
-                look |= {"label": None, "linestyle": ":", "markerfacecolor": "none"}
-            axes.plot(bits, middle, **look)
-            predicted = finite(mine, "predicted")
-            if predicted and order == "sequential":
-                bits, middle, _, _ = style.median_and_spread(predicted, "acc", "predicted")
-                axes.plot(bits, middle, color=look["color"], linestyle="--", linewidth=1)
-    axes.plot([], [], color="gray", linestyle=":", marker="o", markerfacecolor="none", label="sums pairwise")
-    axes.plot([], [], color="gray", linestyle="--", linewidth=1, label="predicted, sequential")
-    axes.set_yscale("log")
-    axes.set_xlabel("bits of the accumulator (vectors: bf16, 8 bits)")
-    axes.set_ylabel("residual where it no longer falls, / ‖q‖")
-    axes.set_ylim(5e-3, .1)
-    axes.legend(loc="lower center", bbox_to_anchor=(.5, 1.0), ncol=3)
+    """A panel for each solver: sums in sequence and pairwise, and what is predicted of the first."""
+    names = ("chebyshev", "chebyshev2", "cg", "gradient", "cholesky")
+    figure, all_axes = plt.subplots(2, 3, figsize=(8.6, 5.6), sharex=True, sharey=True)
+    for axes, name in zip(all_axes.flat, names):
+        look = style.solver(name, markersize=6)
+        for order, shape in (("sequential", {}), ("pairwise", dict(linestyle=":", markerfacecolor="none"))):
+            bits, middle, _, _ = style.median_and_spread(finite(style.select(rows, solver=name, order=order), "floor"), "acc", "floor")
+            axes.plot(bits, middle, **(look | shape | {"label": None}))
+        predicted = finite(style.select(rows, solver=name, order="sequential"), "predicted")
+        if predicted:
+            bits, middle, _, _ = style.median_and_spread(predicted, "acc", "predicted")
+            axes.plot(bits, middle, **style.THEORY)
+        axes.set_title(look["label"], fontsize=11)
+        axes.set_yscale("log")
+        axes.set_ylim(5e-3, .1)
+    for axes in all_axes[1]:
+        axes.set_xlabel("bits of the accumulator")
+    for line in all_axes:
+        line[0].set_ylabel("final residual / ‖q‖")
+    for kind in (dict(color="black", marker="o", label="sums in sequence"),
+                 dict(color="black", marker="o", linestyle=":", markerfacecolor="none", label="sums pairwise"),
+                 dict(label="predicted, in sequence") | style.THEORY):
+        all_axes[1][2].plot([], [], **kind)
+    all_axes[1][2].legend(loc="center", fontsize=11)
+    all_axes[1][2].grid(False)
+    figure.tight_layout()
     style.save(figure, "accumulators.svg")
 
 
 def delay(rows):
-    figure, all_axes = plt.subplots(1, 2, figsize=(9, 4.4), sharey=True)
-    for axes, where in zip(all_axes, ("operands", "everywhere")):
-        for name in PREDICTED:
+    """A row for each place that is short, a panel for each solver. Bars are the range over the seeds."""
+    places = ("operands", "everywhere")
+    figure, all_axes = plt.subplots(2, len(PREDICTED), figsize=(9.6, 5.4), sharex=True, sharey=True)
+    for line, where in zip(all_axes, places):
+        for axes, name in zip(line, PREDICTED):
             mine = [r for r in style.select(rows, format="-", where=where, solver=name) if not math.isnan(r["delay"]) and r["floor"] < TOP]
-            if where != "operands" and name == "cg-consistent":
-                continue
-            _, reached, _, _ = style.median_and_spread(mine, "p", "floor")
-            p, steps, low, high = style.median_and_spread(mine, "p", "delay")
-            look = style.solver(name, linewidth=.8, markersize=6)
-            axes.plot(reached, [s + .5 for s in steps], **look)
-            for x, bottom, top in zip(reached, low, high):
-                axes.plot([x, x], [bottom + .5, top + .5], color=look["color"], linewidth=.6)
-        axes.set_xscale("log")
-        axes.set_yscale("log")
-        axes.set_ylim(.3, 200)
-        axes.set_yticks([.5, 1.5, 10.5, 100.5], ["0", "1", "10", "100"])
-        axes.minorticks_off()
-        axes.set_xlabel("residual where it no longer falls, / ‖q‖")
-        axes.set_title(f"short: {PLACES[where]}", fontsize=10)
-    all_axes[0].set_ylabel("steps more than binary64\nto come within 3 of it")
-    figure.tight_layout(rect=(0, 0, 1, .89))
-    legend_above(figure, all_axes, 3)
+            look = style.solver(name, linewidth=1.2, markersize=6)
+            if mine and not (name == "cg-consistent" and where != "operands"):  # there it is plain CG
+                _, reached, _, _ = style.median_and_spread(mine, "p", "floor")
+                _, steps, low, high = style.median_and_spread(mine, "p", "delay")
+                axes.plot(reached, [s + .5 for s in steps], **(look | {"label": None}))
+                axes.vlines(reached, [s + .5 for s in low], [s + .5 for s in high], color=look["color"], linewidth=1)
+            axes.set_xscale("log")
+            axes.set_yscale("log")
+            axes.set_ylim(.3, 200)
+            axes.set_yticks([.5, 1.5, 10.5, 100.5], ["0", "1", "10", "100"])
+            axes.set_xticks([1e-6, 1e-3, 1])
+            axes.minorticks_off()
+            if where == places[0]:
+                axes.set_title(look["label"].replace(", ", ",\n"), fontsize=10)
+        line[0].set_ylabel(f"short: {'operands' if where == 'operands' else 'everything'}\nextra steps", fontsize=10)
+    figure.supxlabel("residual where it no longer falls, / ‖q‖", fontsize=11)
+    figure.tight_layout()
     style.save(figure, "delay.svg")
 
 
