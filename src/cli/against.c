@@ -54,21 +54,30 @@ static void print_mismatch(FILE *out, const char *which, const gka_golden_row *r
             row->name, place, m->out, digits, m->out_bits, m->ref, digits, m->ref_bits);
 }
 
-/* "0: 10, 1: 5, 2..3: 1, NaN: 2" */
+/* Class i of the distances: "0: 10", "2..3: 1", "NaN: 2". */
+static int put_distance(char *text, size_t room, int i, int64_t count) {
+    const long long low = i == 0 ? 0 : 1LL << (i - 1), high = (1LL << i) - 1;
+    if (i == GKA_DISTANCES - 1)
+        return snprintf(text, room, "  NaN: %lld", (long long)count);
+    if (i == GKA_DISTANCES - 2)
+        return snprintf(text, room, "  %lld and more: %lld", low, (long long)count);
+    if (i < 2)
+        return snprintf(text, room, "  %d: %lld", i, (long long)count);
+    return snprintf(text, room, "  %lld..%lld: %lld", low, high, (long long)count);
+}
+
+/* The classes that are not empty, in lines of at most CLI_WIDTH characters. */
 static void print_distances(FILE *out, const gka_golden_row *row) {
-    fprintf(out, "  distances in steps of %s:", gka_dtype_name(row->tensor->dtype));
+    int used = fprintf(out, "  distances in steps of %s:", gka_dtype_name(row->tensor->dtype));
     for (int i = 0; i < GKA_DISTANCES; i++) {
-        const long long low = i == 0 ? 0 : 1LL << (i - 1), high = (1LL << i) - 1;
+        char text[80];
         if (row->judged.distances[i] == 0)
             continue;
-        if (i == GKA_DISTANCES - 1)
-            fprintf(out, "  NaN: %lld", (long long)row->judged.distances[i]);
-        else if (i == GKA_DISTANCES - 2)
-            fprintf(out, "  %lld and more: %lld", low, (long long)row->judged.distances[i]);
-        else if (i < 2)
-            fprintf(out, "  %d: %lld", i, (long long)row->judged.distances[i]);
-        else
-            fprintf(out, "  %lld..%lld: %lld", low, high, (long long)row->judged.distances[i]);
+        const int length = put_distance(text, sizeof text, i, row->judged.distances[i]);
+        if (used + length > CLI_WIDTH)
+            used = fprintf(out, "\n  ") - 1;
+        fputs(text, out);
+        used += length;
     }
     fputc('\n', out);
 }

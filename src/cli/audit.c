@@ -57,9 +57,8 @@ static const char *part_of(const gka_audit_row *row) {
 
 /* The member, what became of it, and the tensor that says so. */
 static gka_status print_members(FILE *out, const gka_audit *audit) {
-    static const char *const headings[] = {"<panel",    "<member", "<tolerances",
-                                           "<verdict",  "<tensor", "error",
-                                           "tolerance", "margin",  "<note"};
+    static const char *const headings[] = {"<panel",  "<member", "<tolerances", "<verdict",
+                                           "<tensor", "error",   "tolerance",   "margin"};
     cli_table table;
     cli_table_start(&table, headings, sizeof headings / sizeof *headings);
     for (size_t i = 0; i < audit->row_count; i++) {
@@ -72,8 +71,28 @@ static gka_status print_members(FILE *out, const gka_audit *audit) {
         cli_cell_real_or_dash(&table, row->by < 0 ? NAN : row->errors[row->by]);
         cli_cell_real_or_dash(&table, row->by < 0 ? NAN : audit->tensors[row->by].tolerance);
         cell_margin(&table, row->margin);
-        cli_cell(&table, "%s", row->note[0] == '\0' ? "" : row->note);
     }
+    return cli_table_print(&table, out);
+}
+
+/* What is to be said of some of the members: why one has no verdict, or is right. */
+static gka_status print_notes(FILE *out, const gka_audit *audit) {
+    static const char *const headings[] = {"<panel", "<member", "<note"};
+    cli_table table;
+    cli_table_start(&table, headings, sizeof headings / sizeof *headings);
+    for (size_t i = 0; i < audit->row_count; i++) {
+        const gka_audit_row *const row = &audit->rows[i];
+        if (row->note[0] == '\0')
+            continue;
+        cli_cell(&table, "%s", row->member.accept ? "accept" : "reject");
+        cli_cell(&table, "%s", row->member.name);
+        cli_cell(&table, "%s", row->note);
+    }
+    if (table.count == 0) {
+        cli_table_drop(&table);
+        return GKA_OK;
+    }
+    fputc('\n', out);
     return cli_table_print(&table, out);
 }
 
@@ -210,7 +229,8 @@ static int audit_golden(cli *c, const cli_audit_request *r, cli_json *json) {
     int code = audit_file(c, r->path, &audit);
     if (code == CLI_GOOD && !cli_json_takes_stdout(json)) {
         const bool printed = print_tensors(c->out, &audit) == GKA_OK &&
-                             (fputc('\n', c->out), print_members(c->out, &audit) == GKA_OK);
+                             (fputc('\n', c->out), print_members(c->out, &audit) == GKA_OK) &&
+                             print_notes(c->out, &audit) == GKA_OK;
         if (printed)
             print_summary(c->out, &audit);
         else

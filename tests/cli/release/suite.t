@@ -59,7 +59,9 @@ $ gka verify --against=quick --junit=junit.xml --json=out.json wrong
 >   row solve.dk[0,73,0]: error 1.57 > 0.0625
 >   first solve.dk[0,0,0,0]: -374 (0xC3BB), -334.418257 (0xC3A7) was expected
 >   worst solve.dk[0,74,0,8]: -468 (0xC3EA), -31.4943052 (0xC1FC) was expected
->   distances in steps of BF16:  0: 277  1: 446  2..3: 678  4..7: 854  8..15: 998  16..31: 1143  32..63: 1197  64..127: 1158  128..255: 923  256..511: 553  512..1023: 144  1024..2047: 14  16384..32767: 106  32768 and more: 1109
+>   distances in steps of BF16:  0: 277  1: 446  2..3: 678  4..7: 854  8..15: 998  16..31: 1143
+>     32..63: 1197  64..127: 1158  128..255: 923  256..511: 553  512..1023: 144  1024..2047: 14
+>     16384..32767: 106  32768 and more: 1109
 > solve.dg: error 0.563 > 0.0312; 106 of 150 elements off by more than tolerance * rms
 >   row solve.dg[0,74,0]: error 2.42 > 0.0625
 >   first solve.dg[0,5,1]: 0.00167814782 (0x3ADBF54C), -2.91826894 (0xC03AC4EB) was expected
@@ -69,12 +71,16 @@ $ gka verify --against=quick --junit=junit.xml --json=out.json wrong
 >   row layer.dk[0,74,1]: error 1.42 > 0.25
 >   first layer.dk[0,0,1,1]: -2.078125 (0xC005), -2.0147153 (0xC001) was expected
 >   worst layer.dk[0,70,1,30]: 3.3125 (0x4054), 0.459293119 (0x3EEB) was expected
->   distances in steps of BF16:  0: 1049  1: 576  2..3: 668  4..7: 862  8..15: 950  16..31: 1085  32..63: 1135  64..127: 1063  128..255: 779  256..511: 427  512..1023: 113  1024..2047: 7  16384..32767: 886
+>   distances in steps of BF16:  0: 1049  1: 576  2..3: 668  4..7: 862  8..15: 950  16..31: 1085
+>     32..63: 1135  64..127: 1063  128..255: 779  256..511: 427  512..1023: 113  1024..2047: 7
+>     16384..32767: 886
 > layer.dv: error 0.402 > 0.0625; 5313 of 9600 elements off by more than tolerance * rms
 >   row layer.dv[0,73,1]: error 1.16 > 0.25
 >   first layer.dv[0,0,1,0]: 0.486328125 (0x3EF9), 0.479475209 (0x3EF5) was expected
 >   worst layer.dv[0,74,1,15]: 0.30859375 (0x3E9E), -0.00298929469 (0xBB44) was expected
->   distances in steps of BF16:  0: 1121  1: 560  2..3: 648  4..7: 852  8..15: 903  16..31: 1167  32..63: 1139  64..127: 1012  128..255: 754  256..511: 411  512..1023: 147  1024..2047: 13  16384..32767: 873
+>   distances in steps of BF16:  0: 1121  1: 560  2..3: 648  4..7: 852  8..15: 903  16..31: 1167
+>     32..63: 1139  64..127: 1012  128..255: 754  256..511: 411  512..1023: 147  1024..2047: 13
+>     16384..32767: 873
 > layer.dg: error 0.6 > 0.125; 75 of 150 elements off by more than tolerance * rms
 >   row layer.dg[0,74,1]: error 3.41 > 0.25
 >   first layer.dg[0,16,1]: 0.819615602 (0x3F51D254), 0.887933044 (0x3F634F94) was expected

@@ -147,7 +147,8 @@ $ gka verify --tolerance=x=2e-3 $DATA/h100/iid_gated.safetensors >table; echo "c
 > code 1
 > x             BF16   1,192,1,128    2.55e-03  2.55e-03     7.53e-03  0,64,0     31113        0  NO
 $ gka verify --tolerance=x=2e-3 --tolerance=x=1 $DATA/h100/iid_gated.safetensors | grep yes
-> x             BF16   1,192,1,128    2.55e-03  2.55e-03     7.53e-03  0,64,0     31113        0  yes
+! gka verify: --tolerance x: given twice
+= 1
 
 Outputs in one file, inputs in another, or in the file of the same name in a folder.
 
