@@ -137,8 +137,9 @@ def test_rounding():
 
 
 def test_tables(command):
-    lines = command("formats").splitlines()[1:]
-    assert [line.split()[0] for line in lines] == list(gka.formats)
+    formats, blocks = (table.splitlines()[1:] for table in command("formats").split("\n\n"))
+    assert [line.split()[0] for line in formats] == list(gka.formats)
+    assert [line.split()[0] for line in blocks] == list(gka.block_formats)
     assert gka.formats["e4m3"].max_finite == 448 and gka.formats["bf16"].unit_roundoff == 2.0 ** -8
     assert gka.block_formats["nvfp4"].block == 16
     named = {line.split()[0] for line in command("devices").splitlines()[1:] if not line.startswith(" ")}
