@@ -47,9 +47,9 @@ static void test_a_loop_stops(void **state) {
 }
 
 #if defined __SANITIZE_ADDRESS__
-static const double bar = 5;
+static const double bar = 20;
 #else
-static const double bar = .4;
+static const double bar = 2;
 #endif
 
 /* ---- what is at work ----------------------------------------------------------------------- */
@@ -84,8 +84,9 @@ static void set(alarm_clock *a, double after) {
     assert_int_equal(pthread_create(&a->thread, NULL, ring, a), 0);
 }
 
-/* The work that was interrupted ended within .2 s on each of two threads; a sanitizer takes ten
- * times as long for anything. */
+/* The work that was interrupted ended soon: .2 s is aimed at and usual; the bar is so far off that
+ * a busy machine does not meet it, and a kernel that goes on does. A sanitizer takes ten times as
+ * long for anything. */
 static void check_soon(alarm_clock *a, const char *what) {
     assert_int_equal(pthread_join(a->thread, NULL), 0);
     const double late = cpu_seconds() - a->rang;
