@@ -322,8 +322,9 @@ static void tell(const gka_verification *v, const request *r,
         agreeing += fabs(ours - figure) <= .005 * fabs(figure);
     }
     if (bits_apart(v)) {
-        say(context, "max_ulp counts the stored numbers between: a small one of the wrong sign is "
-                     "as far as all numbers between it and 0 are many, however small its error");
+        say(context,
+            "max_ulp counts the numbers between: one of the wrong sign is far, however small "
+            "its error");
     }
     if (stated > 0) {
         (void)snprintf(line, sizeof line, "%d of %d stated figures agree to two digits", agreeing,

@@ -20,7 +20,7 @@ $ gka verify $DATA/h100/iid_gated.safetensors | grep -v certified:
 > layer.dalpha  BF16   1,192,1        5.61e-01  5.61e-01     2.11e+02  0,100,0    31592        0  -
 > layer.dg      F32    1,192,1        1.79e-01  1.79e-01     6.07e+02  0,131,0  2.0e+09        0  -
 >
-> note: max_ulp counts the stored numbers between: a small one of the wrong sign is as far as all numbers between it and 0 are many, however small its error
+> note: max_ulp counts the numbers between: one of the wrong sign is far, however small its error
 > note: 13 of 13 stated figures agree to two digits
 > note: tensor 'g_cumsum' is not judged
 > note: measured, no verdict: --tolerance=NAME=VALUE or --against=GOLDEN asks for one
@@ -42,7 +42,7 @@ $ gka verify $DATA/h100/iid_ungated.safetensors | grep -v certified:
 > layer.dv      BF16   1,192,1,128    1.13e-02  1.13e-02     3.08e-02  0,0,0      30260        0  -
 > layer.dalpha  BF16   1,192,1        2.99e-02  2.99e-02     2.20e+01  0,51,0     30646        0  -
 >
-> note: max_ulp counts the stored numbers between: a small one of the wrong sign is as far as all numbers between it and 0 are many, however small its error
+> note: max_ulp counts the numbers between: one of the wrong sign is far, however small its error
 > note: 11 of 11 stated figures agree to two digits
 > note: measured, no verdict: --tolerance=NAME=VALUE or --against=GOLDEN asks for one
 $ gka verify $DATA/h100/ragged.safetensors | grep -v certified:
@@ -64,7 +64,7 @@ $ gka verify $DATA/h100/ragged.safetensors | grep -v certified:
 > layer.dalpha  BF16   1,150,1        4.26e-02  4.26e-02     1.18e+02  0,13,0     31411        0  -
 > layer.dg      F32    1,150,1        8.86e-02  8.86e-02     1.47e+00  0,80,0   2.0e+09        0  -
 >
-> note: max_ulp counts the stored numbers between: a small one of the wrong sign is as far as all numbers between it and 0 are many, however small its error
+> note: max_ulp counts the numbers between: one of the wrong sign is far, however small its error
 > note: 13 of 13 stated figures agree to two digits
 > note: tensor 'g_cumsum' is not judged
 > note: measured, no verdict: --tolerance=NAME=VALUE or --against=GOLDEN asks for one
@@ -87,7 +87,7 @@ $ gka verify $DATA/h100/d64.safetensors | grep -v certified:
 > layer.dalpha  BF16   1,192,1      5.62e-02  5.62e-02     4.06e+01  0,76,0     31602        0  -
 > layer.dg      F32    1,192,1      4.18e-02  4.18e-02     6.80e+00  0,65,0   2.0e+09        0  -
 >
-> note: max_ulp counts the stored numbers between: a small one of the wrong sign is as far as all numbers between it and 0 are many, however small its error
+> note: max_ulp counts the numbers between: one of the wrong sign is far, however small its error
 > note: 13 of 13 stated figures agree to two digits
 > note: tensor 'g_cumsum' is not judged
 > note: measured, no verdict: --tolerance=NAME=VALUE or --against=GOLDEN asks for one
@@ -111,7 +111,7 @@ $ gka verify $DATA/h100/slow.safetensors | grep -v certified:
 > layer.dalpha  BF16   1,192,1        3.61e-02  3.61e-02     8.73e+02  0,65,0     31375        0  -
 > layer.dg      F32    1,192,1        1.13e-02  1.13e-02     5.11e+00  0,48,0   2.0e+09        0  -
 >
-> note: max_ulp counts the stored numbers between: a small one of the wrong sign is as far as all numbers between it and 0 are many, however small its error
+> note: max_ulp counts the numbers between: one of the wrong sign is far, however small its error
 > note: 13 of 13 stated figures agree to two digits
 > note: tensor 'g_cumsum' is not judged
 > note: measured, no verdict: --tolerance=NAME=VALUE or --against=GOLDEN asks for one
@@ -132,7 +132,7 @@ $ gka verify $DATA/h100/h0.safetensors | grep -v certified:
 > solve.dg   F32    1,128,1        1.62e-02       -     8.41e-01  0,20,0  2.3e+07        0  -
 > solve.dh0  F32    1,1,128,128    2.00e+00       -     2.00e+00  0,0     2.2e+09        0  -
 >
-> note: max_ulp counts the stored numbers between: a small one of the wrong sign is as far as all numbers between it and 0 are many, however small its error
+> note: max_ulp counts the numbers between: one of the wrong sign is far, however small its error
 > note: solve.dh0 points against the gradient: cosine -1.0000, norm 1.0041 of it (symmetric parts)
 > note: minus solve.dh0 is off by 3.47e-03 from the formula at its own x and p, by 1.69e-03 from that without the ridge term, which is 3.03e-03 of it
 > note: tensor 'g_cumsum' is not judged
@@ -211,7 +211,7 @@ $ gka verify --emulate=h100/serving $DATA/h200/serving/t10.safetensors
 >
 > note: a server's outputs; exact: of q, k with normalise unit and k, v times beta + 1e-6
 > note: certified: worst proven bound 1.9e-27, 0 of 48 token solves in MPFR
-> note: max_ulp counts the stored numbers between: a small one of the wrong sign is as far as all numbers between it and 0 are many, however small its error
+> note: max_ulp counts the numbers between: one of the wrong sign is far, however small its error
 > note: measured, no verdict: --tolerance=NAME=VALUE or --against=GOLDEN asks for one
 $ gka verify --emulate=h100/serving --tolerance=decode.o=.01 $DATA/h200/serving/t10.safetensors | grep -c yes
 > 1
@@ -250,7 +250,7 @@ $ gka verify --emulate=h100/auto $DATA/h200/serving/t10.safetensors
 >
 > note: a server's outputs; exact: of q, k with normalise unit and k, v times beta + 1e-6
 > note: certified: worst proven bound 1.9e-27, 0 of 48 token solves in MPFR
-> note: max_ulp counts the stored numbers between: a small one of the wrong sign is as far as all numbers between it and 0 are many, however small its error
+> note: max_ulp counts the numbers between: one of the wrong sign is far, however small its error
 > note: measured, no verdict: --tolerance=NAME=VALUE or --against=GOLDEN asks for one
 > note: configuration: solve.num_warps=4 output.num_warps=4 decode.num_warps=4; every element; 7 runs for 1.79e+07 choices known, the rest of them indistinguishable, and so are some of those run
 $ gka verify --tolerance=decode.q=1 $DATA/h200/serving/t10.safetensors
