@@ -321,11 +321,9 @@ static void tell(const gka_verification *v, const request *r,
         stated += !isnan(figure);
         agreeing += fabs(ours - figure) <= .005 * fabs(figure);
     }
-    if (bits_apart(v)) {
-        say(context,
-            "max_ulp counts the numbers between: one of the wrong sign is far, however small "
-            "its error");
-    }
+    if (bits_apart(v))
+        say(context, "max_ulp counts the numbers between: one of the wrong sign is far, however "
+                     "small its error");
     if (stated > 0) {
         (void)snprintf(line, sizeof line, "%d of %d stated figures agree to two digits", agreeing,
                        stated);
