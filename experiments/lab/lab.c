@@ -187,11 +187,21 @@ static bool read_whole(lab *l, const char *path, text *into) {
 
 static const char *const size_names[] = {"claim", "quick", "full"};
 
+static uint64_t hashed(uint64_t hash, unsigned char byte) {
+    return (hash ^ byte) * UINT64_C(1099511628211);
+}
+
+uint64_t lab_hash(uint64_t hash, const char *key) {
+    for (; *key != '\0'; key++)
+        hash = hashed(hash, (unsigned char)*key);
+    return hash;
+}
+
 /* A finished unit is worth what the program that computed it is: its file is named after the FNV-1a
  * hash of the program's own bytes, so that a changed one computes it again. Where a program cannot
  * read itself, all builds of a version share a name. */
 static void build_of(char name[24]) {
-    uint64_t hash = UINT64_C(14695981039346656037);
+    uint64_t hash = LAB_HASH;
     FILE *const self = fopen("/proc/self/exe", "rb");
     if (self == NULL) {
         (void)snprintf(name, 24, "%.23s", gka_version());
@@ -201,7 +211,7 @@ static void build_of(char name[24]) {
     size_t n;
     while ((n = fread(bytes, 1, sizeof bytes, self)) > 0)
         for (size_t i = 0; i < n; i++)
-            hash = (hash ^ bytes[i]) * UINT64_C(1099511628211);
+            hash = hashed(hash, bytes[i]);
     fclose(self);
     (void)snprintf(name, 24, "%016llx", (unsigned long long)hash);
 }
@@ -435,7 +445,9 @@ gka_status lab_unit_end(lab *l, gka_error *error) {
     }
     if (interrupted)
         return gka_fail(error, GKA_INTERRUPTED,
-                        "interrupted; finished units are kept with --size full");
+                        l->size == LAB_FULL ? "interrupted; finished units are kept"
+                                            : "interrupted; finished units are kept with --size "
+                                              "full");
     return GKA_OK;
 }
 
@@ -589,18 +601,37 @@ static gka_status write_verdict(lab *l, gka_error *error) {
     return status;
 }
 
+/* As of gka: 2 is what the caller can mend, 3 what only the program's author can. */
+static int exit_code_of(gka_status status) {
+    switch (status) {
+    case GKA_OK: return 0;
+    case GKA_BAD_ARGUMENT:
+    case GKA_BAD_FILE:
+    case GKA_IO:
+    case GKA_NOT_POSITIVE_DEFINITE:
+    case GKA_NO_CERTIFICATE:
+    case GKA_UNSUPPORTED: return 2;
+    case GKA_OUT_OF_MEMORY:
+    case GKA_NOT_CONVERGED:
+    case GKA_INTERRUPTED:
+    case GKA_INTERNAL: break;
+    }
+    return 3;
+}
+
 /* ---- main ---------------------------------------------------------------------------------- */
 
 /* Every process computes its units and keeps them in files; then the first one goes on, reads what
  * lies there and computes what does not: a unit that failed is tried once more, and its failure is
- * then that of the whole. `status`: what this process has met so far. */
+ * then that of the whole. `status`: what this process has met before, which no second try mends. */
 static gka_status share(lab *l, gka_status status, gka_error *error) {
     struct lab_state *const s = l->state;
+    const gka_status given = status;
     s->sharing = true;
     if (status == GKA_OK)
         status = l->experiment->run(l, error);
     s->sharing = false;
-    if (status != GKA_OK && status != GKA_INTERRUPTED)
+    if (status != GKA_OK && status != GKA_INTERRUPTED && s->units_seen > 0)
         fprintf(stderr, "%s: process %d: %s; once more at the end\n", l->experiment->name,
                 lab_rank(), error->text);
     if (lab_ranks_meet(status == GKA_INTERRUPTED))
@@ -608,7 +639,7 @@ static gka_status share(lab *l, gka_status status, gka_error *error) {
     for (int i = 0; i < LAB_TABLES; i++)
         s->table[i].length = 0;
     s->units_done = s->units_kept = 0;
-    return GKA_OK;
+    return given;
 }
 
 static gka_status prepare(lab *l, gka_error *error) {
@@ -685,6 +716,10 @@ int lab_main(int argc, char **argv, const lab_experiment *experiment) {
         complain(experiment, "'%s': no operands are expected", extra);
         goto done;
     }
+    if (out != NULL && out[0] == '\0') {
+        complain(experiment, "--out: a folder was expected");
+        goto done;
+    }
     if (size_number == 3) {
         complain(experiment, "--size %s: expected claim, quick or full", size);
         goto done;
@@ -735,7 +770,7 @@ int lab_main(int argc, char **argv, const lab_experiment *experiment) {
         fprintf(stderr, "\r%60s\r", "");
     if (status != GKA_OK) {
         complain(experiment, "%s", error.text[0] != '\0' ? error.text : gka_status_text(status));
-        result = status == GKA_BAD_ARGUMENT || status == GKA_IO || status == GKA_BAD_FILE ? 2 : 3;
+        result = exit_code_of(status);
     } else {
         result = state.claim_failed ? 1 : 0;
     }

@@ -78,6 +78,11 @@ static inline int64_t lab_pick(const lab *l, int64_t claim, int64_t quick, int64
  * completely. */
 bool lab_unit(lab *l, int table, const char *key, ...) __attribute__((format(printf, 3, 4)));
 
+/* FNV-1a of a key, from LAB_HASH or from the hash of what stands before it: a short name for a key
+ * that is too long for a file's. */
+#define LAB_HASH UINT64_C(14695981039346656037)
+uint64_t lab_hash(uint64_t hash, const char *key);
+
 /* One row of the unit, "%.9g" for numbers; the fields of the table's heading, comma separated. */
 void lab_row(lab *l, const char *row, ...) __attribute__((format(printf, 2, 3)));
 

@@ -73,7 +73,7 @@ static int key_of(const char *name) {
 
 static gka_status read_kernels(const char *path, grid *g, gka_error *error) {
     const json_t *const given = json_object_get(g->spec, "kernel");
-    if (given == NULL)
+    if (given == NULL || values_in(given) == 0)
         return gka_fail(error, GKA_BAD_FILE, "%s: expected \"kernel\": a name or a list", path);
     if (values_in(given) > KERNELS)
         return gka_fail(error, GKA_BAD_FILE, "%s: kernel: at most %d names were expected", path,
@@ -83,6 +83,13 @@ static gka_status read_kernels(const char *path, grid *g, gka_error *error) {
         if (!text_of(value_of(given, g->kernel_count), name))
             return gka_fail(error, GKA_BAD_FILE, "%s: kernel: expected names", path);
         const gka_status status = gka_kernel_find(name, &g->kernels[g->kernel_count], error);
+        const gka_device *const device =
+            status == GKA_OK ? gka_kernel_unchecked(&g->kernels[g->kernel_count]) : NULL;
+        if (device != NULL)
+            return gka_fail(error, GKA_UNSUPPORTED,
+                            "kernel %s: the rule of %s was compared with nothing outside this "
+                            "project (gka devices)",
+                            name, device->name);
         if (status != GKA_OK)
             return status;
     }
@@ -149,18 +156,18 @@ static gka_status unit_of(const grid *g, const char *path, const size_t place[KE
     *generator = gka_golden_generator(&spec);
     const gka_generator *const m = generator;
     (void)snprintf(
-        columns, COMMAND, "%s,%s,%lld,%lld,%lld,%lld,%lld,%lld,%lld,%s,%.9g,%s,%d,%lld,%.9g,%llu",
+        columns, COMMAND, "%s,%s,%lld,%lld,%lld,%lld,%lld,%lld,%lld,%s,%.17g,%s,%d,%lld,%.17g,%llu",
         gka_keys_name(m->keys), gka_gate_name(m->gate), (long long)m->B, (long long)m->T,
         (long long)m->H, (long long)m->G, (long long)m->D, (long long)m->V, (long long)m->pairs,
         gka_dtype_name(m->dtype), m->ridge_ratio, m->h0 ? "true" : "false", m->num_iter,
         (long long)m->chunk_size, m->scale, (unsigned long long)m->seed);
     (void)snprintf(options, COMMAND,
                    "--problem=%s --gate=%s --B=%lld --T=%lld --H=%lld --G=%lld --D=%lld --V=%lld "
-                   "--dtype=%s --ridge=%.17g --iters=%d --chunk=%lld --seed=%llu",
+                   "--dtype=%s --ridge=%.17g --iters=%d --chunk=%lld --scale=%.17g --seed=%llu",
                    gka_keys_name(m->keys), gka_gate_name(m->gate), (long long)m->B, (long long)m->T,
                    (long long)m->H, (long long)m->G, (long long)m->D, (long long)m->V,
                    gka_dtype_name(m->dtype), m->ridge_ratio, m->num_iter, (long long)m->chunk_size,
-                   (unsigned long long)m->seed);
+                   m->scale, (unsigned long long)m->seed);
     const size_t used = strlen(options);
     (void)snprintf(options + used, COMMAND - used, "%s%s", m->h0 ? " --h0" : "",
                    m->pairs > 0 ? " --pairs=" : "");
@@ -242,18 +249,21 @@ static gka_status run(lab *l, gka_error *error) {
         else if (g.count[i] == 0)
             status = gka_fail(error, GKA_BAD_FILE, "%s: %s: the list is empty", l->file, keys[i]);
     l->units_total = (double)units;
+    size_t place[KEYS];
+    char columns[COMMAND], options[COMMAND];
+    gka_generator generator;
+    for (size_t unit = 0; unit < units && status == GKA_OK; unit++) { /* before the first is run */
+        choose(&g, unit, place);
+        status = unit_of(&g, l->file, place, &generator, columns, options, error);
+    }
     for (size_t unit = 0; unit < units && status == GKA_OK; unit++) {
-        size_t place[KEYS];
-        char columns[COMMAND], options[COMMAND];
-        gka_generator generator;
         choose(&g, unit, place);
         status = unit_of(&g, l->file, place, &generator, columns, options, error);
         /* a unit is known by what it computes, so that a longer list finds what is there */
-        char key[2 * COMMAND];
-        (void)snprintf(key, sizeof key, "%s", columns);
+        uint64_t key = lab_hash(LAB_HASH, columns);
         for (size_t k = 0; k < g.kernel_count; k++)
-            (void)snprintf(key + strlen(key), sizeof key - strlen(key), ",%s", g.kernels[k].name);
-        if (status == GKA_OK && lab_unit(l, 0, "%s", key)) {
+            key = lab_hash(lab_hash(key, ","), g.kernels[k].name);
+        if (lab_unit(l, 0, "%016llx", (unsigned long long)key)) {
             status = compute(l, &g, &generator, columns, options, error);
             if (status == GKA_OK)
                 status = lab_unit_end(l, error);
@@ -288,7 +298,8 @@ static const char help[] =
     "ridge, h0, iters, chunk, scale, seed; the value of each is one value or a list. "
     "DIR/table.csv\n"
     "has a row for each choice of values and each kernel: the median over heads of each output's\n"
-    "error, and the command that prints it. Finished units are kept in DIR/.parts: the same "
+    "error, and the command that prints x, o, solve.dk and layer.dalpha again. Finished units are "
+    "kept in DIR/.parts: the same "
     "command,\n"
     "with any number of processes, goes on where one was stopped. Exit codes as for gka.\n";
 
@@ -309,6 +320,8 @@ int main(int argc, char **argv) {
             folder = argv[++i];
         } else if (strncmp(argv[i], "--out=", 6) == 0) {
             folder = argv[i] + 6;
+        } else if (strcmp(argv[i], out) == 0) {
+            return refuse("--out: a folder was expected", "");
         } else if (argv[i][0] == '-') {
             return refuse("no option ", argv[i]);
         } else if (spec != NULL) {
@@ -316,6 +329,8 @@ int main(int argc, char **argv) {
         } else {
             spec = argv[i];
         }
+    if (folder != NULL && folder[0] == '\0')
+        return refuse("--out: a folder was expected", "");
     if (spec == NULL)
         return refuse("expected SPEC.json", "");
     char *words[] = {argv[0], size, full, file, spec, out, folder, NULL};

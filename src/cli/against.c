@@ -643,14 +643,16 @@ static int judge_folder(request *r, const gka_suite *suite, const char *folder) 
 
 /* ---- the command --------------------------------------------------------------------------- */
 
-/* A line unless outputs have that name; what: where it was said. */
+/* A line unless outputs of the layer or of a server have that name; what: where it was said. */
 static int check_output(cli *c, const char *what, const char *said) {
+    static const char *const *const lists[] = {gka_verify_names, gka_serving_names};
     cli_nearest nearest = cli_nearest_to(said);
-    for (const char *const *name = gka_verify_names; *name != NULL; name++) {
-        if (strcmp(*name, said) == 0)
-            return CLI_GOOD;
-        cli_nearest_try(&nearest, *name);
-    }
+    for (int i = 0; i < 2; i++)
+        for (const char *const *name = lists[i]; *name != NULL; name++) {
+            if (strcmp(*name, said) == 0)
+                return CLI_GOOD;
+            cli_nearest_try(&nearest, *name);
+        }
     char hint[96];
     return cli_fail(c, "%s: no output has that name%s", what, cli_nearest_hint(&nearest, hint));
 }
@@ -691,8 +693,6 @@ static int parse_required(request *r) {
     r->required = gka_alloc(count, sizeof *r->required);
     if (r->required == NULL)
         return cli_out_of_memory(c);
-    for (size_t i = 0; i < count; i++)
-        r->required[i] = NULL;
     const char *from = r->options->require;
     for (size_t i = 0; i < count; i++) {
         const size_t length = strcspn(from, ",");
@@ -819,8 +819,6 @@ int cli_verify_against(cli *c, const cli_against *options, const char *json) {
     int code = theirs == NULL || ours == NULL || r.found == NULL
                    ? cli_out_of_memory(c)
                    : parse_maps(c, &options->maps, theirs, ours);
-    for (size_t i = 0; i < options->maps.count && r.found != NULL; i++)
-        r.found[i] = false;
     r.by_suite = cli_is_folder(options->golden);
     r.how = (gka_golden_options){.theirs = theirs,
                                  .ours = ours,

@@ -122,11 +122,14 @@ bool cli_command_name(int i, const char **name, const char **summary) {
     return commands[i].name != NULL;
 }
 
-void cli_describe_all(cli *c, void (*describe)(cli *c, const cli_help *help)) {
+int cli_describe_all(cli *c, void (*describe)(cli *c, const cli_help *help)) {
+    int worst = CLI_GOOD;
     for (int i = 0; commands[i].name != NULL; i++) {
         cli each = {.out = c->out, .err = c->err, .describe = describe};
-        (void)run(&commands[i], &each, 1, &commands[i].name);
+        const int code = run(&commands[i], &each, 1, &commands[i].name);
+        worst = code > worst ? code : worst;
     }
+    return worst;
 }
 
 static const command *find(const char *word) {

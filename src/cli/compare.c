@@ -11,10 +11,11 @@ static const char notes[] =
     "Computes o of every layer by its recurrence, in every arithmetic asked for, and compares it\n"
     "with the exact o of the same layer: a layer's error, not one layer's distance from another.\n"
     "\n"
-    "  rel_err        ||o - exact|| / ||exact||; NaN or Inf where o has one\n"
+    "  rel_err        ||o - exact|| / ||exact||; NaN or Inf where o has one; of gka in fp64 what\n"
+    "                 num_iter steps leave\n"
     "  max_row_err    the same of the worst token and head\n"
     "  norm           the largest norm of the state: of S, of H (mesa, gka), of all keys and\n"
-    "                 values so far (softmax)\n"
+    "                 values so far (softmax); by chunks: at their ends alone\n"
     "  multiply-adds  a token and head, of the recurrence; softmax: at the average token\n"
     "  state          numbers kept from token to token; softmax: after the last one\n"
     "  bytes          state read and written once a token, in the arithmetic's type\n"
@@ -370,8 +371,8 @@ int cli_compare(cli *c) {
          .help = "linear,mamba2,gdn,mesa,softmax,gka; or all"},
         {"arith", 0, CLI_TEXTS, &arithmetics, .value = "NAME[,NAME]",
          .help = "fp64,bf16-acc32,h100"},
-        {"csv", 0, CLI_TEXT, &csv, .value = "OUT", .help = "write the rows as CSV"},
-        {"json", 0, CLI_TEXT, &json, .value = "OUT", .help = "write the rows as JSON"},
+        {"csv", 0, CLI_OUT, &csv, .value = "OUT", .help = "write the rows as CSV"},
+        {"json", 0, CLI_OUT, &json, .value = "OUT", .help = "write the rows as JSON"},
         {.kind = CLI_GROUP, .group = r.given.options, .help = "Problem, without FILE:"},
         {.kind = CLI_END}};
     int code;

@@ -31,6 +31,12 @@ static bool is_file(const cli_option *option) {
     return option->kind == CLI_IN || option->kind == CLI_OUT;
 }
 
+/* Whether the operand is one of some words, "bash|zsh". */
+static bool is_choice(const cli_help *help) {
+    return help->operands != NULL && strchr(help->operands, '|') != NULL &&
+           strchr(help->operands, ' ') == NULL && strchr(help->operands, '[') == NULL;
+}
+
 static void put_commands(FILE *out) {
     const char *name, *summary;
     fputs("help", out);
@@ -58,7 +64,12 @@ static void describe_bash(cli *c, const cli_help *help) {
         const bool valued = option->kind != CLI_FLAG && option->bare == NULL;
         fprintf(out, " --%s%s", option->name, valued ? "=" : "");
     }
-    fprintf(out, "\"%s ;;\n        esac ;;\n", help->operands == NULL ? " files=" : "");
+    if (is_choice(help)) {
+        fputc(' ', out);
+        put_choices(out, help->operands);
+    }
+    fprintf(out, "\"%s ;;\n        esac ;;\n",
+            help->operands == NULL || is_choice(help) ? " files=" : "");
 }
 
 static const char bash_head[] =
@@ -87,7 +98,7 @@ static const char bash_tail[] =
     "        [[ ${COMPREPLY[0]-} != *= ]] || compopt -o nospace 2>/dev/null || :\n"
     "    elif [[ -n $files ]]; then\n"
     "        compopt -o filenames 2>/dev/null || :\n"
-    "        COMPREPLY=($(compgen -f -- \"$word\" || :))\n"
+    "        mapfile -t COMPREPLY < <(compgen -f -- \"$word\")\n"
     "    fi\n"
     "}\n"
     "complete -F _gka gka\n";
@@ -120,45 +131,55 @@ static void describe_zsh(cli *c, const cli_help *help) {
         }
         fputc('\'', out);
     }
-    fprintf(out, "%s ;;\n", help->operands == NULL ? "" : " \\\n            '*:file:_files'");
+    if (is_choice(help)) {
+        fputs(" \\\n            '1:word:(", out);
+        put_choices(out, help->operands);
+        fputs(")'", out);
+    } else if (help->operands != NULL) {
+        fputs(" \\\n            '*:file:_files'", out);
+    }
+    fputs(" ;;\n", out);
 }
 
 static const char zsh_head[] = "#compdef gka\n"
                                "# Completion of gka for zsh, made by `gka completion zsh`.\n"
-                               "if (( CURRENT == 2 )); then\n"
-                               "    local -a commands=(\n";
+                               "local -a commands=(\n";
 
-static const char zsh_middle[] = "    )\n"
-                                 "    _describe command commands\n"
-                                 "    return\n"
-                                 "fi\n"
-                                 "local name=$words[2]\n"
-                                 "shift words\n"
-                                 "(( CURRENT-- ))\n"
-                                 "case $name in\n";
+static const char zsh_middle[] =
+    ")\n"
+    "if (( CURRENT == 2 )) || [[ $CURRENT -eq 3 && $words[2] == help ]]; then\n"
+    "    _describe command commands\n"
+    "    return\n"
+    "fi\n"
+    "local name=$words[2]\n"
+    "shift words\n"
+    "(( CURRENT-- ))\n"
+    "case $name in\n";
 
 /* ---- command ------------------------------------------------------------------------------- */
 
-static void write_bash(cli *c) {
+static int write_bash(cli *c) {
     fputs(bash_head, c->out);
     put_commands(c->out);
     fputs(bash_body, c->out);
-    cli_describe_all(c, describe_bash);
+    const int code = cli_describe_all(c, describe_bash);
     fputs("    help) ;;\n", c->out);
     fputs(bash_tail, c->out);
+    return code;
 }
 
-static void write_zsh(cli *c) {
+static int write_zsh(cli *c) {
     const char *name, *summary;
     fputs(zsh_head, c->out);
     for (int i = 0; cli_command_name(i, &name, &summary); i++) {
-        fprintf(c->out, "        '%s:", name);
+        fprintf(c->out, "    '%s:", name);
         put_zsh(c->out, summary);
         fputs("'\n", c->out);
     }
     fputs(zsh_middle, c->out);
-    cli_describe_all(c, describe_zsh);
+    const int code = cli_describe_all(c, describe_zsh);
     fputs("esac\n", c->out);
+    return code;
 }
 
 int cli_completion(cli *c) {
@@ -175,10 +196,8 @@ int cli_completion(cli *c) {
     if (!cli_parse(c, &help, options, &code))
         return code;
     if (strcmp(c->operands[0], shells[0]) == 0)
-        write_bash(c);
-    else if (strcmp(c->operands[0], shells[1]) == 0)
-        write_zsh(c);
-    else
-        return cli_fail(c, "'%.80s': expected bash or zsh", c->operands[0]);
-    return CLI_GOOD;
+        return write_bash(c);
+    if (strcmp(c->operands[0], shells[1]) == 0)
+        return write_zsh(c);
+    return cli_fail(c, "'%.80s': expected bash or zsh", c->operands[0]);
 }

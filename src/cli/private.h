@@ -10,8 +10,9 @@ void cli_free_texts(cli *c);
 /* The subcommands in order: name and summary of number i; false: there is none. */
 bool cli_command_name(int i, const char **name, const char **summary);
 
-/* Has `describe` called once for each subcommand, with its options and what it takes. */
-void cli_describe_all(cli *c, void (*describe)(cli *c, const cli_help *help));
+/* Has `describe` called once for each subcommand, with its options and what it takes. Returns the
+ * worst exit code: memory may be refused. */
+int cli_describe_all(cli *c, void (*describe)(cli *c, const cli_help *help));
 
 /* Refuses a CLI_OUT that would replace what an operand or a CLI_IN names, or another CLI_OUT. */
 int cli_check_files(cli *c);

@@ -144,8 +144,8 @@ void gka_encode_array_f32(const gka_format *f, gka_rounding rounding, uint64_t s
             best()->encode_f32(f, rounding, n, x, out);
         else if (n <= 2 * PIECE)
             best()->encode_stochastic(f, seed, first, n, x, out);
-        else
-            gka_parallel((int64_t)((n + PIECE - 1) / PIECE), encode_piece, &whole);
+        else if (!gka_parallel((int64_t)((n + PIECE - 1) / PIECE), encode_piece, &whole))
+            best()->encode_stochastic(f, seed, first, n, x, out); /* gka_stop: milliseconds more */
         return;
     }
     double block[BLOCK]; /* a multiple of 8: each begins at a byte of its own */

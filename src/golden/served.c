@@ -11,6 +11,7 @@
 
 #include "gka/format.h"
 #include "io/bytes.h"
+#include "problem/view.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -447,14 +448,15 @@ static gka_status read_how(judge_job *j, gka_error *error) {
 static gka_status load(const gka_file *file, const char *name, const int64_t shape[4],
                        double **values, gka_error *error) {
     const gka_tensor *const tensor = gka_file_find(file, name);
-    bool same = tensor != NULL && tensor->rank == 4 && gka_format_of_dtype(tensor->dtype) != NULL;
+    bool same = tensor != NULL && tensor->rank == 4 && gka_dtype_is_float(tensor->dtype);
     for (int a = 0; a < 4 && same; a++)
         same = tensor->shape[a] == shape[a];
     if (!same)
-        return gka_fail(error, GKA_BAD_FILE,
-                        "%s: tensor '%s': numbers of shape [%lld,%lld,%lld,%lld] were expected",
-                        gka_file_path(file), name, (long long)shape[0], (long long)shape[1],
-                        (long long)shape[2], (long long)shape[3]);
+        return gka_fail(
+            error, GKA_BAD_FILE,
+            "%s: tensor '%s': floating-point numbers of shape [%lld,%lld,%lld,%lld] were expected",
+            gka_file_path(file), name, (long long)shape[0], (long long)shape[1],
+            (long long)shape[2], (long long)shape[3]);
     const gka_format *const format = gka_format_of_dtype(tensor->dtype);
     const size_t size = gka_dtype_size(tensor->dtype);
     const int64_t count = gka_tensor_count(tensor);

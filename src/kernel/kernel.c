@@ -39,9 +39,9 @@ bool gka_kernel_borrows(const gka_kernel *kernel) {
 static gka_status set_precision(gka_kernel *kernel, const char *part, gka_error *error) {
     char *end;
     const long bits = strtol(part, &end, 10);
-    if (end == part || *end != '\0' || bits < 2 || bits > 1 << 20)
+    if (end == part || *end != '\0' || bits < 53 || bits > 1 << 20)
         return gka_fail(error, GKA_BAD_ARGUMENT,
-                        "mpfr/%s: a number of bits from 2 to 1048576 was expected", part);
+                        "mpfr/%s: a number of bits from 53 to 1048576 was expected", part);
     kernel->precision = (int)bits;
     return GKA_OK;
 }

@@ -63,7 +63,7 @@ GKA_INLINE double *strip(double *M, int64_t n, int64_t j) {
     return M + j / STRIP * n * (2 * STRIP) + j % STRIP;
 }
 
-GKA_INLINE const double *panel_const(const double *M, int64_t n, int64_t j) {
+GKA_INLINE const double *strip_const(const double *M, int64_t n, int64_t j) {
     return M + j / STRIP * n * (2 * STRIP) + j % STRIP;
 }
 
@@ -149,7 +149,7 @@ GKA_INLINE int64_t at(int64_t n, int64_t i, int64_t j) {
 
 /* C = H[i0.., j..], eight rows of LANES columns. */
 GKA_INLINE void block_load(int64_t n, const double *H, int64_t i0, int64_t j, lanes C[STRIP]) {
-    const double *const row = panel_const(H, n, j) + i0 * (2 * STRIP);
+    const double *const row = strip_const(H, n, j) + i0 * (2 * STRIP);
     for (int r = 0; r < STRIP; r++)
         C[r] = lanes_load(row + r * (2 * STRIP));
 }
@@ -329,7 +329,7 @@ GKA_INLINE lanes residual_panels(int count, int64_t n, int64_t j, const double *
     lanes squares = lanes_all(0);
     for (int c = 0; c < count; c++)
         sum[c] = anchored_at(lanes_load(norms + j + c * STRIP) * (x_norm * UP) + TINY_SUM);
-    product(count, n, panel_const(H, n, j), x, x_lo, sum);
+    product(count, n, strip_const(H, n, j), x, x_lo, sum);
     for (int c = 0; c < count; c++) {
         const int64_t i = j + c * STRIP;
         const lanes rj = assemble(lanes_load(q + i), lambda,
@@ -452,7 +452,7 @@ static void add_scaled(int64_t n, int64_t m, dd c, const double *H, double *M) {
 static void columns(int64_t n, int64_t m, const double *M, const double *x, const double *x_lo,
                     double *y, double *y_lo) {
     for (int64_t j = 0; j < m; j += LANES) {
-        const double *row = panel_const(M, n, j);
+        const double *row = strip_const(M, n, j);
         lanes_dd sum = all_dd(0, 0);
         for (int64_t i = 0; i < n; i++, row += 2 * STRIP)
             sum = lanes_dd_add(sum, lanes_dd_mul(load_dd(row), all_dd(x[i], x_lo[i])));
@@ -468,7 +468,7 @@ static void rows(int64_t n, int64_t m, const double *M, const double *x, const d
         for (int64_t j = 0; j < m; j += STRIP)
             for (int p = 0; p < PARTS; p++) {
                 const int64_t column = j + p * LANES;
-                const double *const row = panel_const(M, n, column) + i * (2 * STRIP);
+                const double *const row = strip_const(M, n, column) + i * (2 * STRIP);
                 sum.part[p] = lanes_dd_add(
                     sum.part[p], lanes_dd_mul(load_dd(row), pair_dd(x + column, x_lo + column)));
             }

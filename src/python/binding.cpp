@@ -2,10 +2,12 @@
 #include "binding.h"
 
 #include <atomic>
+#include <chrono>
 #include <csignal>
 #include <cstring>
 #include <ctime>
 #include <memory>
+#include <thread>
 
 /* ---- time --------------------------------------------------------------------------------- */
 
@@ -191,6 +193,16 @@ static void on_interrupt(int number, siginfo_t *about, void *context) {
         before.sa_handler(number);
 }
 
+/* A call that begins while others are being stopped waits for them, with the GIL released: what was
+ * asked of them was not asked of it. They end within .2 s; a call out of a progress callback would
+ * wait for itself, so a second is the most. */
+static void wait_for_a_stop() {
+    for (int waited = 0; waited < 1000 && watches > 0 && gka_stopped(); waited++) {
+        nb::gil_scoped_release others;
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+}
+
 /* Where Python does not handle SIGINT (SIG_DFL, SIG_IGN) it stays as it is. With the GIL. */
 static void begin_watch() {
     if (watches++ > 0)
@@ -218,6 +230,7 @@ static void end_watch() {
 }
 
 Watch::Watch(nb::object told) : callback(std::move(told)), reporter{report, this} {
+    wait_for_a_stop();
     begin_watch();
 }
 

@@ -256,8 +256,8 @@ static double row_dot(const tile *W, const double *x, const double *y) {
     return sum;
 }
 
-/* One step for row i, w = (H + Lambda) p. Without a guard a row ends where its residual has fallen
- * by the square of the working precision. */
+/* One step for row i, w = (H + Lambda) p. Without a guard a row ends where its residual, of which
+ * rho is the square, has fallen by the working precision. */
 static void step(tile *W, int64_t i, double guard, double end) {
     const int64_t D = W->D;
     double *const p = W->p + i * D, *const r = W->r + i * D, *const x = W->x + i * D,
@@ -396,7 +396,7 @@ static void do_head(void *context, int64_t item, int worker) {
     else
         W.x = NULL;
     const int64_t length = W.span.end - W.span.begin;
-    for (W.first = 0; W.first < length; W.first += W.C) {
+    for (W.first = 0; W.first < length && !gka_stopped(); W.first += W.C) {
         W.rows = length - W.first < W.C ? length - W.first : W.C;
         load(&W);
         if (mesa)
@@ -466,7 +466,7 @@ gka_status gka_rival_chunk(const gka_problem *problem, const gka_rival *rival,
     if (J.memory == NULL)
         return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory: %d workers of %zu bytes",
                         gka_threads(), J.stride);
-    gka_parallel(problem->N * problem->H, do_head, &J);
+    const bool all = gka_parallel(problem->N * problem->H, do_head, &J);
     gka_free(J.memory);
-    return atomic_load(&J.stop) ? gka_fail(error, GKA_INTERRUPTED, "interrupted") : GKA_OK;
+    return atomic_load(&J.stop) || !all ? gka_fail(error, GKA_INTERRUPTED, "interrupted") : GKA_OK;
 }

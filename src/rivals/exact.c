@@ -244,7 +244,7 @@ static gka_status run_head(job *J, int64_t item) {
     gka_status status = block != NULL && W.row != NULL ? GKA_OK : GKA_OUT_OF_MEMORY;
     if (status == GKA_OK)
         (void)layout(&W, J->longest, block);
-    for (W.i = 0; status == GKA_OK && W.i < W.span.end - W.span.begin; W.i++) {
+    for (W.i = 0; status == GKA_OK && !gka_stopped() && W.i < W.span.end - W.span.begin; W.i++) {
         read_token(&W);
         if (!steps[W.rival->recurrence](&W))
             status = GKA_NOT_CONVERGED;
@@ -318,8 +318,9 @@ gka_status gka_rival_exact(const gka_problem *problem, const gka_rival *rival, i
                          .precision = precision},
              .progress = progress,
              .longest = gka_problem_longest(problem)};
-    gka_parallel(problem->N * problem->H, do_head, &J);
-    const gka_status failed = (gka_status)atomic_load(&J.status);
+    const bool all = gka_parallel(problem->N * problem->H, do_head, &J);
+    const int met = atomic_load(&J.status);
+    const gka_status failed = met == GKA_OK && !all ? GKA_INTERRUPTED : (gka_status)met;
     return failed == GKA_OK
                ? GKA_OK
                : gka_fail(error, failed, "%s exactly: %s", rival->name, gka_status_text(failed));

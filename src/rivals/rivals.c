@@ -294,7 +294,7 @@ static void forward(rival_head *W, gka_rival_outputs *out, int64_t spacing) {
     const rival_method *const M = method_of(W->rival);
     const int64_t size = state_size(W);
     zero(W->state, size);
-    for (int64_t i = 0; i < W->length; i++) {
+    for (int64_t i = 0; i < W->length && !gka_stopped(); i++) {
         if (spacing > 0 && i % spacing == 0)
             copy(W->checkpoints + i / spacing * size, W->state, size);
         advance(W, i);
@@ -514,9 +514,9 @@ static gka_status run(const gka_problem *P, const gka_rival *rival, const gka_po
     if (J.memory == NULL)
         return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory: %d workers of %zu bytes",
                         gka_threads(), J.stride);
-    gka_parallel(P->N * P->G, do_group, &J);
+    const bool all = gka_parallel(P->N * P->G, do_group, &J);
     gka_free(J.memory);
-    return atomic_load(&J.stop) ? gka_fail(error, GKA_INTERRUPTED, "interrupted") : GKA_OK;
+    return atomic_load(&J.stop) || !all ? gka_fail(error, GKA_INTERRUPTED, "interrupted") : GKA_OK;
 }
 
 gka_status gka_rival_forward(const gka_problem *problem, const gka_rival *rival,

@@ -405,6 +405,25 @@ static void test_full_disk(void **state) {
     free(text);
 }
 
+/* Every option that names a file is known as one, so that none is written over what is read. */
+static void look_at_options(cli *c, const cli_help *help) {
+    (void)help;
+    for (size_t i = 0; i < c->option_count; i++) {
+        const cli_option *const option = c->options[i];
+        const char *const value = option->value == NULL ? "" : option->value;
+        if (strcmp(value, "OUT") == 0 && option->kind != CLI_OUT)
+            fail_msg("gka %s --%s=OUT is no CLI_OUT", c->name, option->name);
+        if (strcmp(value, "FILE") == 0 && option->kind != CLI_OUT && option->kind != CLI_IN)
+            fail_msg("gka %s --%s=FILE is neither CLI_IN nor CLI_OUT", c->name, option->name);
+    }
+}
+
+static void test_files_are_known(void **state) {
+    (void)state;
+    cli c = {.out = stdout, .err = stderr};
+    assert_int_equal(cli_describe_all(&c, look_at_options), CLI_GOOD);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_options_reach_their_targets),
@@ -421,6 +440,7 @@ int main(void) {
         cmocka_unit_test(test_problem_survives_failing_allocations),
         cmocka_unit_test(test_command),
         cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_files_are_known),
     };
     return cmocka_run_group_tests_name("cli frame", tests, NULL, NULL);
 }

@@ -507,8 +507,8 @@ static void test_names(void **state) {
                                       "gk",
                                       "mesa/ridge=1x",
                                       "softmax/sharpness=nan",
-                                      "mesa/ridge=11111111111111111111111111111111111111111111111"
-                                      "11111111111111111111111111111111111"};
+                                      ("mesa/ridge=11111111111111111111111111111111111111111111111"
+                                       "11111111111111111111111111111111111")};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         assert_int_equal(gka_rival_find(bad[i], &rival, &error), GKA_BAD_ARGUMENT);
         assert_non_null(strstr(error.text, "was expected"));

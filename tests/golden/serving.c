@@ -105,7 +105,6 @@ static void open_problem(gka_file **file, gka_problem *p) {
 static run token_by_token(const gka_problem *p) {
     run all = run_new();
     gka_problem first = gka_problem_tokens(p, 0, P);
-    run whole = serve(p, NULL, (gka_serving){.prefill = P});
     double *const o = calloc(T * H * D, sizeof(double));
     gka_profile profile;
     gka_error error = {0};
@@ -116,7 +115,6 @@ static run token_by_token(const gka_problem *p) {
     assert_int_equal(gka_chunk_serve(&first, &profile, &(gka_serving){0}, &half, &error), GKA_OK);
     memcpy(all.of[3], o + P * H * D, (size_t)counts[3] * sizeof(double));
     free(o);
-    run_free(&whole);
     return all;
 }
 
@@ -210,6 +208,26 @@ static void refused(const char *key, const char *text, const char *line) {
     assert_string_equal(error.text, line);
 }
 
+/* Types that are no floating-point numbers of whole bytes: a line, and no byte is read. */
+static void test_other_types_are_refused(void **state) {
+    (void)state;
+    static const gka_dtype others[] = {GKA_F4, GKA_F6_E2M3, GKA_F8_E8M0};
+    static const unsigned char bytes[P * H * D];
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        const gka_tensor tensor = {gka_serving_names[0], others[i], 4, {1, P, H, D}, bytes};
+        gka_file *candidate = NULL, *golden = NULL;
+        gka_golden_verdict verdict;
+        gka_error error = {0};
+        assert_int_equal(gka_file_write(candidate_path, &tensor, 1, NULL, 0, &error), GKA_OK);
+        assert_int_equal(gka_file_open(candidate_path, &candidate, &error), GKA_OK);
+        assert_int_equal(gka_file_open(golden_path, &golden, &error), GKA_OK);
+        assert_int_equal(gka_golden_judge(candidate, golden, NULL, &verdict, &error), GKA_BAD_FILE);
+        assert_non_null(strstr(error.text, "floating-point"));
+        gka_file_close(candidate);
+        gka_file_close(golden);
+    }
+}
+
 static void test_what_is_refused(void **state) {
     (void)state;
     refused("stage", "solve",
@@ -232,6 +250,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_right_servers_pass),
         cmocka_unit_test(test_mistakes_fail),
+        cmocka_unit_test(test_other_types_are_refused),
         cmocka_unit_test(test_what_is_refused),
     };
     return cmocka_run_group_tests_name("serving", tests, NULL, NULL);

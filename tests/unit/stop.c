@@ -4,6 +4,7 @@
 
 #include "gka/golden.h"
 #include "gka/kernel.h"
+#include "gka/rivals.h"
 
 #include <pthread.h>
 #include <sys/stat.h>
@@ -159,6 +160,36 @@ static void test_kernels_stop(void **state) {
     gka_problem_free(&problem);
 }
 
+/* Stopped before they begin, the layers that it is compared with say so. */
+static void test_rivals_stop(void **state) {
+    (void)state;
+    static const char *const names[] = {"linear", "gdn", "mesa", "softmax", "gka"};
+    const gka_generator generator = {
+        .keys = GKA_KEYS_IID, .B = 1, .T = 8, .H = 1, .G = 1, .D = 16, .V = 16, .dtype = GKA_BF16};
+    gka_problem problem;
+    gka_policy policy;
+    double o[8 * 16];
+    gka_rival_outputs out = {.o = o};
+    gka_error error = {0};
+    assert_int_equal(gka_problem_generate(&generator, &problem, &error), GKA_OK);
+    assert_true(gka_policy_find("fp64", &policy));
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        gka_rival rival;
+        const gka_rival_profile profile = {gka_device_find("exact64"), 0};
+        assert_int_equal(gka_rival_find(names[i], &rival, &error), GKA_OK);
+        gka_stop(true);
+        assert_int_equal(gka_rival_forward(&problem, &rival, &policy, &out, NULL, &error),
+                         GKA_INTERRUPTED);
+        assert_int_equal(gka_rival_exact(&problem, &rival, 256, &out, NULL, &error),
+                         GKA_INTERRUPTED);
+        if (gka_rival_chunk_check(&problem, &rival, &profile, NULL) == GKA_OK)
+            assert_int_equal(gka_rival_chunk(&problem, &rival, &profile, &out, NULL, &error),
+                             GKA_INTERRUPTED);
+        gka_stop(false);
+    }
+    gka_problem_free(&problem);
+}
+
 /* ---- files --------------------------------------------------------------------------------- */
 
 static void test_no_file_is_left(void **state) {
@@ -184,6 +215,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_loop_stops),
         cmocka_unit_test(test_kernels_stop),
+        cmocka_unit_test(test_rivals_stop),
         cmocka_unit_test(test_no_file_is_left),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

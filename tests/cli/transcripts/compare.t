@@ -81,3 +81,11 @@ $ gka compare $DATA/h100/d64.safetensors --D=4
 $ gka compare --json=/nowhere/x --T=4 --D=4
 ! gka compare: /nowhere/x: cannot be written: No such file or directory
 = 2
+
+No report takes the place of an input, or of another.
+
+$ gka problem --T=6 --D=4 --dtype=F32 -o p; gka compare --csv=p p; gka compare --csv=x --json=x p
+> p: B 1, T 6, H 1, G 1, D 4, V 4, F32
+! gka compare: --csv=p: that is an input file
+! gka compare: --csv and --json: two different outputs were expected
+= 2

@@ -262,7 +262,7 @@ A kernel's name is an oracle's too.
 $ gka verify --oracle=mpfr/64 $DATA/h100/d64.safetensors | head -1
 > $DATA/h100/d64.safetensors: B 1, T 192, H 1, D 64, V 64; ridge_ratio 0.02, chunk_size 64, scale 0.125; oracle mpfr/64
 $ gka verify --oracle=mpfr/1 $DATA/h100/d64.safetensors
-! gka verify: --oracle=mpfr/1: a number of bits from 2 to 1048576 was expected
+! gka verify: --oracle=mpfr/1: a number of bits from 53 to 1048576 was expected
 = 2
 $ gka verify --oracle=h100 $DATA/h100/d64.safetensors
 ! gka verify: --oracle=h100: expected certified, fp64, mpfr or mpfr/BITS
