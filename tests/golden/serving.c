@@ -223,6 +223,7 @@ static void test_other_types_are_refused(void **state) {
         assert_int_equal(gka_file_open(golden_path, &golden, &error), GKA_OK);
         assert_int_equal(gka_golden_judge(candidate, golden, NULL, &verdict, &error), GKA_BAD_FILE);
         assert_non_null(strstr(error.text, "floating-point"));
+        gka_golden_verdict_free(&verdict);
         gka_file_close(candidate);
         gka_file_close(golden);
     }
