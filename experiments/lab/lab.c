@@ -498,6 +498,13 @@ static int by_value(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
+double lab_median(int64_t count, double *values) {
+    qsort(values, (size_t)count, sizeof *values, by_value);
+    if (count == 0)
+        return NAN;
+    return count % 2 ? values[count / 2] : (values[count / 2 - 1] + values[count / 2]) / 2;
+}
+
 lab_stats lab_stats_of(lab *l, int table, const char *column, const char *where, ...) {
     char condition[TEXT];
     va_list arguments;
@@ -533,12 +540,10 @@ lab_stats lab_stats_of(lab *l, int table, const char *column, const char *where,
         sum += value;
     }
     if (stats.count > 0) {
-        qsort(values, (size_t)stats.count, sizeof *values, by_value);
-        const int64_t n = stats.count;
+        stats.median = lab_median(stats.count, values);
         stats.min = values[0];
-        stats.max = values[n - 1];
-        stats.median = n % 2 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
-        stats.mean = sum / (double)n;
+        stats.max = values[stats.count - 1];
+        stats.mean = sum / (double)stats.count;
     }
     gka_free(values);
     return stats;

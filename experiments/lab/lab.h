@@ -103,6 +103,9 @@ typedef struct lab_stats {
 lab_stats lab_stats_of(lab *l, int table, const char *column, const char *where, ...)
     __attribute__((format(printf, 4, 5)));
 
+/* Sorts them; NaN of none. None may be NaN. */
+double lab_median(int64_t count, double *values);
+
 /* ---- 4 verdicts ---------------------------------------------------------------------------- */
 
 typedef enum lab_verdict { LAB_REPRODUCED, LAB_REFUTED, LAB_QUALIFIED } lab_verdict;

@@ -14,7 +14,6 @@
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* A key of SPEC, and the option of `gka verify` that says the same; a column of the table. */
@@ -179,24 +178,18 @@ static gka_status unit_of(const grid *g, const char *path, const size_t place[KE
 
 /* ---- a unit -------------------------------------------------------------------------------- */
 
-static int by_value(const void *a, const void *b) {
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 /* The median over heads of the error of an output, as `gka verify` prints it; NaN: none has one.
  * distance: of the first head; errors: room for one number of each head. */
 static double median(const double *distance, const double *size, size_t heads, size_t kernels,
                      double *errors) {
-    size_t n = 0;
+    int64_t n = 0;
     for (size_t head = 0; head < heads; head++) {
         const double d = distance[head * kernels * NAMES], all = size[head * NAMES];
         const double e = all > 0 ? d / all : d;
         if (!isnan(e))
             errors[n++] = e;
     }
-    qsort(errors, n, sizeof *errors, by_value);
-    return n == 0 ? NAN : (errors[(n - 1) / 2] + errors[n / 2]) / 2;
+    return lab_median(n, errors);
 }
 
 static gka_status compute(lab *l, const grid *g, const gka_generator *generator,
