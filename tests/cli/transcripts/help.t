@@ -1,9 +1,9 @@
 What the command says of itself.
 
 $ gka --version
-> gka 0.1.0
+> gka 0.9.0
 $ gka --help
-> gka 0.1.0 - reference and numerics lab for Gated KalmaNet kernels
+> gka 0.9.0 - reference and numerics lab for Gated KalmaNet kernels
 >
 > Usage: gka COMMAND [OPTION...] [OPERAND...]
 >
@@ -28,7 +28,7 @@ $ gka --help
 > Exit code: 0 all within tolerance or merely measured; 1 something fails its tolerance;
 > 2 usage or bad input, with one line on stderr; 3 internal error or out of memory.
 $ gka -h | head -1
-> gka 0.1.0 - reference and numerics lab for Gated KalmaNet kernels
+> gka 0.9.0 - reference and numerics lab for Gated KalmaNet kernels
 $ gka formats
 > format     bits   p   emin  emax  roundoff               max    min normal  min subnormal  overflow
 > bf16         16   8   -126   127      2^-8   3.389531389e+38   1.17549e-38    9.18355e-41  to Inf
