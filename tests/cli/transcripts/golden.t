@@ -132,3 +132,27 @@ $ gka golden --stage=output --V=0 -o x
 $ gka golden --stage=dk --input=golden -o x
 ! gka golden: golden: tensor 'x', which is given, is missing
 = 2
+
+A golden that gka 0.1.0 wrote has format 1. It is refused with a line, which says the way to a new one.
+$ gka show $DATA/golden_0.1.0.safetensors
+! gka show: $DATA/golden_0.1.0.safetensors: a golden of format 1; format 2 was expected: gka golden makes it again from its metadata 'spec'
+= 2
+$ gka judge $DATA/golden_0.1.0.safetensors $DATA/golden_0.1.0.safetensors
+! gka judge: $DATA/golden_0.1.0.safetensors: a golden of format 1; format 2 was expected: gka golden makes it again from its metadata 'spec'
+= 2
+$ gka audit $DATA/golden_0.1.0.safetensors
+! gka audit: $DATA/golden_0.1.0.safetensors: a golden of format 1; format 2 was expected: gka golden makes it again from its metadata 'spec'
+= 2
+$ gka verify --against=$DATA/golden_0.1.0.safetensors $DATA/golden_0.1.0.safetensors
+! gka verify: $DATA/golden_0.1.0.safetensors: a golden of format 1; format 2 was expected: gka golden makes it again from its metadata 'spec'
+= 2
+$ grep -aoE '"spec":"[^}]*}' $DATA/golden_0.1.0.safetensors | sed 's/^"spec":"//; s/\\//g' >spec; gka golden --spec=spec -o new; gka show new | head -1
+> new: format 2, stage all, inputs f8e401903045...
+Its inputs are a problem as any other.
+$ gka verify --emulate=tokens/fp32 $DATA/golden_0.1.0.safetensors
+> $DATA/golden_0.1.0.safetensors: B 1, T 3, H 1, D 2; ridge_ratio 0.02; emulated: tokens/fp32
+>
+> of 1 heads         x         o  solve.dk  layer.dalpha
+> median      3.21e-04  4.01e-04  5.45e-04             -
+> least       3.21e-04  4.01e-04  5.45e-04             -
+> largest     3.21e-04  4.01e-04  5.45e-04             -
