@@ -52,7 +52,7 @@ endfunction()
 
 # find_package
 run(${CMAKE_COMMAND} -S ${HERE} -B ${WORK}/build -G Ninja -DCMAKE_C_COMPILER=${CC}
-    -DCMAKE_PREFIX_PATH=${prefix})
+    -DCMAKE_PREFIX_PATH=${prefix} -DVERSION=${VERSION})
 run(${CMAKE_COMMAND} --build ${WORK}/build)
 run_programs(${WORK}/build)
 
@@ -69,11 +69,11 @@ foreach(program user golden)
 endforeach()
 run_programs(${WORK})
 
-# The program in README.md, as it stands there.
-file(READ ${HERE}/../../../README.md readme)
+# The program in src/docs/reference/c.md, as it stands there.
+file(READ ${HERE}/../../../src/docs/reference/c.md readme)
 string(REGEX MATCH "```c\n[^`]*```" program "${readme}")
 if(program STREQUAL "")
-    message(FATAL_ERROR "README.md has no C program")
+    message(FATAL_ERROR "c.md has no C program")
 endif()
 string(REGEX REPLACE "^```c\n|```$" "" program "${program}")
 file(WRITE ${WORK}/exact.c "${program}")
@@ -81,5 +81,5 @@ run(${CC} -std=c11 -Wall -Wextra -Werror -o ${WORK}/exact ${WORK}/exact.c ${flag
 run(${CMAKE_COMMAND} -E env LD_LIBRARY_PATH=${prefix}/lib ${WORK}/exact
     ${HERE}/../../data/h100/iid_gated.safetensors)
 if(NOT out MATCHES "^x 2.55e-03\nfro 9.61e-04\n.*\nlayer.dg 1.79e-01\n$")
-    message(FATAL_ERROR "the program in README.md says '${out}'")
+    message(FATAL_ERROR "the program in c.md says '${out}'")
 endif()

@@ -9,7 +9,7 @@ import pytest
 import gka
 
 pytest_plugins = ["pytester"]
-collect_ignore = ["test_kernel.py"]  # the README's example, run by test_check.py
+collect_ignore = ["test_kernel.py"]  # the example of src/docs/guides/judge.md, run by test_check.py
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 

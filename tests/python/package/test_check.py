@@ -272,8 +272,8 @@ def test_the_readmes_example(pytester, suite):
     pytest.importorskip("torch")
     with open(os.path.join(HERE, "test_kernel.py")) as file:
         example = file.read()
-    with open(os.path.join(HERE, "..", "..", "..", "README.md")) as file:
-        assert "\n\n" + "".join("    " + line if line.strip() else line for line in example.splitlines(True)) in file.read()
+    with open(os.path.join(HERE, "..", "..", "..", "src", "docs", "guides", "judge.md")) as file:
+        assert f"```python\n{example}```" in file.read()
     os.symlink(suite, pytester.path / "goldens")
     pytester.syspathinsert(HERE)
     os.environ["PYTHONPATH"] = os.pathsep.join([HERE, os.environ.get("PYTHONPATH", "")])
