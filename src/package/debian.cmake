@@ -1,0 +1,16 @@
+# What Debian wants of a package and an installation elsewhere has not: the manual and the changelog compressed without a
+# time stamp, completion for zsh where Debian's zsh looks. cpack runs this in the tree that it is about to pack.
+if(NOT CPACK_GENERATOR STREQUAL "DEB")
+    return()
+endif()
+set(tree ${CPACK_TEMPORARY_INSTALL_DIRECTORY}/usr)
+if(NOT EXISTS ${tree})
+    set(tree ${CPACK_TEMPORARY_INSTALL_DIRECTORY}/${CPACK_PACKAGING_INSTALL_PREFIX})
+endif()
+file(MAKE_DIRECTORY ${tree}/share/zsh/vendor-completions)
+file(RENAME ${tree}/share/zsh/site-functions/_gka ${tree}/share/zsh/vendor-completions/_gka)
+file(REMOVE_RECURSE ${tree}/share/zsh/site-functions)
+# The times of what is packed are those of the sources: the same sources give the same bytes.
+execute_process(COMMAND gzip -9n ${tree}/share/man/man1/gka.1 ${tree}/share/doc/gka/changelog COMMAND_ERROR_IS_FATAL ANY)
+execute_process(COMMAND sh -c "find '${CPACK_TEMPORARY_INSTALL_DIRECTORY}' -exec touch -h -d @\${SOURCE_DATE_EPOCH:-0} {} +"
+                COMMAND_ERROR_IS_FATAL ANY)
