@@ -122,12 +122,14 @@ static int read_text(cli *c, const char *path, char **text) {
         return cli_fail(c, "%s: cannot be opened; a JSON object was expected", path);
     *text = gka_alloc(MOST + 1, 1);
     const size_t size = *text == NULL ? 0 : fread(*text, 1, MOST, file);
-    const bool failed = ferror(file) != 0;
+    const bool failed = ferror(file) != 0, whole = fgetc(file) == EOF;
     (void)fclose(file);
     if (*text == NULL)
         return cli_out_of_memory(c);
     (*text)[size] = '\0';
-    return failed ? cli_fail(c, "%s: cannot be read", path) : CLI_GOOD;
+    return failed   ? cli_fail(c, "%s: cannot be read", path)
+           : !whole ? cli_fail(c, "%s: more than %d bytes; a JSON object was expected", path, MOST)
+                    : CLI_GOOD;
 }
 
 static int read_spec(cli *c, const char *path, gka_golden_spec *spec) {
