@@ -29,6 +29,12 @@ $ gka judge --require=x candidate more | tail -2; gka judge --require=all candid
 > 3 judged, 3 failed, 3 missing, 0 not judged
 $ mkdir suite; mv golden suite/g.safetensors; gka show suite; mv suite/g.safetensors golden; rm -r suite
 ! gka show: suite/index.json: cannot be opened: No such file or directory; a folder made by gka golden --suite was expected
+
+Where every right kernel overflows there is no tolerance, for those that converge neither.
+
+$ gka golden --edit=largest-key --outputs=forward --T=4 --D=4 -o big; grep -ao 'fro[^a-z]*exact[^}]*}' big
+> fro\":{\"exact\":{\"row\":null,\"value\":null}
+> fro.exact":{"dtype":"F64","shape":[1,4,1],"data_offsets":[440,472]}
 $ gka judge golden
 ! gka judge: expected CANDIDATE... GOLDEN; `gka judge --help` says more
 = 2
