@@ -35,6 +35,13 @@ Where every right kernel overflows there is no tolerance, for those that converg
 $ gka golden --edit=largest-key --outputs=forward --T=4 --D=4 -o big; grep -ao 'fro[^a-z]*exact[^}]*}' big
 > fro\":{\"exact\":{\"row\":null,\"value\":null}
 > fro.exact":{"dtype":"F64","shape":[1,4,1],"data_offsets":[440,472]}
+
+What stands without a proof is named: k v + e^-1e9 u0 = 1 + 2^-26 + 2^-27 + 2^-53 and a rest that nothing here sees.
+
+$ safetensors tie '{"q":{"dtype":"F64","shape":[1,1,1,1],"data_offsets":[0,8]},"k":{"dtype":"F64","shape":[1,1,1,1],"data_offsets":[8,16]},"v":{"dtype":"F64","shape":[1,1,1,1],"data_offsets":[16,24]},"g":{"dtype":"F64","shape":[1,1,1],"data_offsets":[24,32]},"u0":{"dtype":"F64","shape":[1,1,1,1],"data_offsets":[32,40]},"u_final":{"dtype":"F64","shape":[1,1,1,1],"data_offsets":[40,48]}}' 0; printf '\0\0\0\0\0\0\360\77\0\0\0\4\0\0\360\77\0\0\0\2\0\0\360\77\0\0\0\0\145\315\315\301\0\0\0\0\0\0\360\77\0\0\0\6\0\0\360\77' >>tie; gka verify tie | grep declared
+> note: certified but for 1 declared ties, halfway between two numbers as far as is known: u_final element 0
+$ gka golden --input=tie --lo -o tied; gka show tied | grep ^oracle
+> oracle {"empty_states":0,"exact_zeros":1,"forward":"correctly rounded, proven but for 1 declared ties","gradients":"correctly rounded, proven","in_mpfr":1,"oracle":"certified","ties":1,"token_solves":1,"unproven":["u_final[0]"]}
 $ gka judge golden
 ! gka judge: expected CANDIDATE... GOLDEN; `gka judge --help` says more
 = 2
