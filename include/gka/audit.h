@@ -60,10 +60,10 @@ typedef struct gka_audit_row {
     /* Of a right kernel: it took part in making a tolerance by which it is judged, or is the floor
      * of one, and so passes by construction. One that did not is independent. */
     bool took_part;
-    /* How clear that is, and the tensor that says so. Of a right kernel: the smallest of
-     * tolerance / error. Of a mistake: the largest of error / (largest error of a right kernel).
-     * NaN and -1: no tensor is judged. */
-    double margin;
+    /* How clear that is, and the tensor that says so (-1: none is judged). */
+    double slack; /* of a right kernel: the smallest tolerance / error; else NaN */
+    double
+        margin; /* of a mistake: the largest error / (largest error of a right kernel); else NaN */
     int by;
 } gka_audit_row;
 

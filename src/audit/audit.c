@@ -191,20 +191,20 @@ static void separate(gka_audit *audit, size_t t) {
 
 /* The tensor that tells a mistake best; the one where a right kernel is nearest to failing. */
 static void find_margin(const gka_audit *audit, gka_audit_row *row) {
+    double *const found = row->member.accept ? &row->slack : &row->margin;
     for (size_t t = 0; t < audit->tensor_count; t++) {
         const gka_audit_tensor *const tensor = &audit->tensors[t];
         const double e = row->errors[t];
         if (isnan(e))
             continue;
-        const double margin = row->member.accept     ? tensor->tolerance / e
-                              : tensor->accepted > 0 ? e / tensor->accepted
-                              : e > 0                ? INFINITY
-                                                     : 0;
-        const bool better =
-            row->member.accept ? !(margin >= row->margin) : !(margin <= row->margin);
+        const double ratio = row->member.accept     ? tensor->tolerance / e
+                             : tensor->accepted > 0 ? e / tensor->accepted
+                             : e > 0                ? INFINITY
+                                                    : 0;
+        const bool better = row->member.accept ? !(ratio >= *found) : !(ratio <= *found);
         if (row->by >= 0 && !better)
             continue;
-        row->margin = margin;
+        *found = ratio;
         row->by = (int)t;
     }
 }
@@ -253,7 +253,7 @@ static gka_status start_record(job *j, gka_audit *audit, gka_error *error) {
     for (; audit->row_count < gka_audit_panel_count(); audit->row_count++) {
         gka_audit_row *const row = &audit->rows[audit->row_count];
         *row = (gka_audit_row){
-            .member = gka_audit_member_at(audit->row_count), .margin = NAN, .by = -1};
+            .member = gka_audit_member_at(audit->row_count), .slack = NAN, .margin = NAN, .by = -1};
         row->errors = gka_alloc(audit->tensor_count, sizeof *row->errors);
         if (row->errors == NULL)
             return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory for an audit");

@@ -251,13 +251,13 @@ gka_status gka_profile_set(gka_profile *profile, const char *setting, gka_error 
     }
     if (expected)
         return gka_fail(error, GKA_BAD_ARGUMENT, "'%s': expected %s", setting, expected);
+    const int point = gka_point_find(name);
+    if (point < 0 && strcmp(name, "all") != 0)
+        return gka_fail(error, GKA_BAD_ARGUMENT, "no rounding point or repair '%s'", name);
     const bool released = !strcmp(equals + 1, "released");
     if (!released && strcmp(equals + 1, "exact") != 0)
         return gka_fail(error, GKA_BAD_ARGUMENT, "'%s': expected exact or released after '='",
                         setting);
-    const int point = gka_point_find(name);
-    if (point < 0 && strcmp(name, "all") != 0)
-        return gka_fail(error, GKA_BAD_ARGUMENT, "no rounding point '%s'", name);
     const uint32_t bits = point < 0 ? ALL_POINTS : UINT32_C(1) << point;
     profile->released = released ? profile->released | bits : profile->released & ~bits;
     return GKA_OK;

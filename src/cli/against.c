@@ -230,20 +230,49 @@ static void note_unread(FILE *out, const gka_file *file) {
                 gka_file_unread(file, i)->name);
 }
 
-static void note_missing(const request *r, const gka_golden_verdict *v) {
-    if (v->missing == 0)
+/* The outputs without a verdict, each with the number of candidates. */
+enum { NAMES = 32 }; /* of the layer and of a server: 21 */
+typedef struct silence {
+    const char *names[NAMES];
+    size_t candidates[NAMES], count;
+    bool missing; /* some are, and were not required */
+} silence;
+
+static void add_silent(silence *s, const gka_golden_verdict *v) {
+    for (size_t i = 0; i < v->row_count; i++) {
+        const gka_golden_row *const row = &v->rows[i];
+        const bool missing = row->tensor == NULL;
+        size_t at = 0;
+        if (missing ? row->required : row->judged.ok != GKA_MEASURED)
+            continue;
+        s->missing |= missing;
+        while (at < s->count && strcmp(s->names[at], row->name) != 0)
+            at++;
+        if (at == NAMES)
+            continue;
+        s->names[at] = row->name;
+        s->candidates[at]++;
+        s->count += at == s->count;
+    }
+}
+
+/* The last line: exit code 0 does not speak of these. */
+static void print_silent(const request *r, FILE *out, const silence *s) {
+    if (s->count == 0)
         return;
-    fputs("note: missing:", r->c->out);
-    for (size_t i = 0; i < v->row_count; i++)
-        if (v->rows[i].tensor == NULL)
-            cli_say(r->c->out, " %s", their_name(r, v->rows[i].name));
-    fputc('\n', r->c->out);
+    fprintf(out, "no verdict on%s", r->by_suite ? " (in how many cases)" : "");
+    for (size_t i = 0; i < s->count; i++) {
+        cli_say(out, "%s %s", i == 0 ? ":" : ",", their_name(r, s->names[i]));
+        if (r->by_suite)
+            fprintf(out, " %zu", s->candidates[i]);
+    }
+    fprintf(out, "%s\n", s->missing ? "; what is missing fails with --require=NAME,..|all" : "");
 }
 
 static void print_notes(const request *r, const gka_file *file, const gka_golden_verdict *v) {
     FILE *const out = r->c->out;
+    silence silent = {0};
     print_failures(r, out, v);
-    note_missing(r, v);
     note_unjudged(r, out, file, v);
     note_unread(out, file);
     for (size_t i = 0; i < v->row_count; i++) {
@@ -264,6 +293,8 @@ static void print_notes(const request *r, const gka_file *file, const gka_golden
     }
     fprintf(out, "%zu judged, %zu failed, %zu missing, %zu not judged\n", v->judged, v->failed,
             v->missing, v->unjudged);
+    add_silent(&silent, v);
+    print_silent(r, out, &silent);
 }
 
 /* ---- JSON ---------------------------------------------------------------------------------- */
@@ -407,13 +438,15 @@ static void add_junit(const request *r, const char *path, const gka_golden_verdi
 
 static void add_junit_absent(const request *r, const char *path) {
     FILE *const out = gka_output_stream(r->junit);
+    const bool required = r->options->require != NULL;
     fputs("  <testsuite name=\"", out);
     put_xml(out, path);
-    fputs(
-        "\" tests=\"1\" failures=\"0\" skipped=\"1\">\n"
-        "    <testcase classname=\"gka\" name=\"file\"><skipped message=\"missing\"/></testcase>\n"
-        "  </testsuite>\n",
-        out);
+    fprintf(out,
+            "\" tests=\"1\" failures=\"%d\" skipped=\"%d\">\n"
+            "    <testcase classname=\"gka\" name=\"file\"><%s message=\"%smissing\"/></testcase>\n"
+            "  </testsuite>\n",
+            required, !required, required ? "failure" : "skipped",
+            required ? "required, and " : "");
 }
 
 /* ---- one candidate ------------------------------------------------------------------------- */
@@ -500,6 +533,7 @@ typedef struct summary {
     size_t notes_size;
     FILE *stream;
     size_t cases, judged, failed, missing, unjudged, absent;
+    silence silent;
 } summary;
 
 /* The judged tensor with the largest error / tolerance; NULL: none is judged. */
@@ -535,13 +569,14 @@ static void add_case(summary *s, const char *name, const gka_golden_verdict *v) 
     s->failed += v->failed;
     s->missing += v->missing;
     s->unjudged += v->unjudged;
+    add_silent(&s->silent, v);
 }
 
-static void add_absent(summary *s, const char *name) {
+static void add_absent(const request *r, summary *s, const char *name) {
     cli_cell(&s->table, "%s", name);
     for (int i = 0; i < 6; i++)
         cli_cell(&s->table, "-");
-    cli_cell(&s->table, "missing");
+    cli_cell(&s->table, "%s", r->options->require != NULL ? "NO: missing" : "missing");
     s->absent++;
 }
 
@@ -570,7 +605,7 @@ static int judge_case(request *r, summary *s, const char *folder, const gka_suit
     s->cases++;
     int code = CLI_GOOD;
     if (access(path, F_OK) != 0) {
-        add_absent(s, entry->name);
+        add_absent(r, s, entry->name);
         if (r->json.path != NULL)
             add_json_absent(r, path, golden_path);
         if (r->junit != NULL)
@@ -611,6 +646,7 @@ static int print_summary(const request *r, summary *s, const char *folder) {
         "\n%zu cases, %zu of them missing; %zu tensors judged, %zu failed, %zu missing, %zu not "
         "judged\n",
         s->cases, s->absent, s->judged, s->failed, s->missing, s->unjudged);
+    print_silent(r, c->out, &s->silent);
     return code;
 }
 
@@ -635,7 +671,7 @@ static int judge_folder(request *r, const gka_suite *suite, const char *folder) 
         code = print_summary(r, &s, folder);
     else
         cli_table_drop(&s.table);
-    r->failed |= s.failed > 0;
+    r->failed |= s.failed > 0 || (s.absent > 0 && r->options->require != NULL);
     r->judged += s.judged;
     free(s.notes);
     return code;
@@ -875,7 +911,8 @@ static const char judge_notes[] =
     "its first and worst element, in decimal and in hex.\n"
     "\n"
     "Where GOLDEN is a folder (gka golden --suite), CANDIDATE is a folder of candidates of the\n"
-    "same names, judged case by case; what it lacks is named.\n"
+    "same names, judged case by case; what it lacks is named. With --require a case without\n"
+    "a candidate fails, too.\n"
     "\n"
     "NAME.steps is num_iter Chebyshev steps: a solver that converges (CG, Cholesky) is judged\n"
     "with --reference=exact, by NAME.exact in its place. A solve.dh0 that is symmetric is\n"
@@ -885,6 +922,9 @@ static const char judge_notes[] =
     "several a list of them. A tensor's `distances` are how many elements lie 0, 1, 2..3,\n"
     "4..7, ... steps of the stored format from the reference, the last two 2^15 and more, and\n"
     "NaN. With --json=- no table is printed.\n"
+    "\n"
+    "An output without a verdict (the candidate lacks it, or the golden has no tolerance) is\n"
+    "named in the last line; --require=NAME,..|all makes a failure of it.\n"
     "\n"
     "Exit code: 0 nothing fails, 1 a tensor fails, 2 usage or bad input, 3 internal.\n";
 

@@ -57,8 +57,9 @@ static const char *part_of(const gka_audit_row *row) {
 
 /* The member, what became of it, and the tensor that says so. */
 static gka_status print_members(FILE *out, const gka_audit *audit) {
-    static const char *const headings[] = {"<panel",  "<member", "<tolerances", "<verdict",
-                                           "<tensor", "error",   "tolerance",   "margin"};
+    static const char *const headings[] = {"<panel",    "<member", "<tolerances",
+                                           "<verdict",  "<tensor", "error",
+                                           "tolerance", "slack",   "margin"};
     cli_table table;
     cli_table_start(&table, headings, sizeof headings / sizeof *headings);
     for (size_t i = 0; i < audit->row_count; i++) {
@@ -70,6 +71,7 @@ static gka_status print_members(FILE *out, const gka_audit *audit) {
         cli_cell(&table, "%s", row->by < 0 ? "-" : audit->tensors[row->by].name);
         cli_cell_real_or_dash(&table, row->by < 0 ? NAN : row->errors[row->by]);
         cli_cell_real_or_dash(&table, row->by < 0 ? NAN : audit->tensors[row->by].tolerance);
+        cell_margin(&table, row->slack);
         cell_margin(&table, row->margin);
     }
     return cli_table_print(&table, out);
@@ -175,6 +177,7 @@ static json_t *json_member(const gka_audit *audit, const gka_audit_row *row, boo
     cli_put(&o, "good", row->applies ? json_boolean(row->good) : json_null());
     if (row->member.accept)
         cli_put(&o, "took_part", row->applies ? json_boolean(row->took_part) : json_null());
+    cli_put(&o, "slack", cli_json_real_or_null(row->slack));
     cli_put(&o, "margin", cli_json_real_or_null(row->margin));
     cli_put(&o, "by", row->by < 0 ? json_null() : json_string(audit->tensors[row->by].name));
     for (size_t t = 0; t < audit->tensor_count; t++)
@@ -504,9 +507,14 @@ static const char notes[] =
     "that are right (emulations that differ in their roundings and in the order of their sums)\n"
     "and kernels with one mistake each, else exact.\n"
     "\n"
-    "For each tensor it prints the largest error accepted, the smallest error rejected and\n"
-    "their ratio. What a golden cannot tell apart (a ratio below 3) is named. --write=MEMBER\n"
-    "writes the tensors of one member as a candidate, for `gka judge`.\n"
+    "For each tensor it prints the largest error accepted and the smallest error rejected.\n"
+    "\n"
+    "  slack   of a right kernel: tolerance / error, where that is smallest; below 1 it fails\n"
+    "  margin  of a mistake: error / the largest error of a right kernel, where that is largest;\n"
+    "          of a tensor: smallest rejected / largest accepted\n"
+    "\n"
+    "What a golden cannot tell apart (a margin below 3) is named. --write=MEMBER writes the\n"
+    "tensors of one member as a candidate, for `gka judge`.\n"
     "\n"
     "Exit code: 0 the panels are told apart; 1 a right kernel fails or, for a suite, no case\n"
     "catches a mistake; 2 usage or bad input; 3 internal.\n";

@@ -61,7 +61,7 @@ int cli_verify(cli *c);
 typedef enum cli_kind {
     CLI_END,    /* ends a table */
     CLI_FLAG,   /* bool: --name */
-    CLI_TEXT,   /* const char *: --name=TEXT, the last one given */
+    CLI_TEXT,   /* const char *: --name=TEXT */
     CLI_IN,     /* the same, a file or folder that is read, as operands are */
     CLI_OUT,    /* the same, a file that is written: none that is read, and none twice */
     CLI_TEXTS,  /* cli_texts: every one given, in order */
@@ -95,8 +95,9 @@ typedef struct cli_help {
     int least, most;      /* how many operands; most < 0: any number */
 } cli_help;
 
-/* Reads the options into their targets and the operands into c. True to go on; otherwise the
- * subcommand returns *code at once (the help was printed, or a line on stderr). */
+/* Reads the options into their targets and the operands into c. An option given twice is refused,
+ * unless it is a list (CLI_TEXTS). True to go on; otherwise the subcommand returns *code at once
+ * (the help was printed, or a line on stderr). */
 bool cli_parse(cli *c, const cli_help *help, const cli_option *options, int *code);
 
 /* Keeps memory (from gka_alloc) until the subcommand has returned; NULL, and memory freed, on

@@ -153,8 +153,15 @@ int cli_kernel(cli *c, const char *name, int form, const cli_texts *settings, gk
     }
     if (status == GKA_OK && form >= 0)
         status = gka_kernel_set(kernel, gka_form_name((gka_form)form), &error);
-    for (size_t i = 0; i < settings->count && status == GKA_OK; i++)
-        status = gka_kernel_set(kernel, settings->text[i], &error);
+    for (size_t i = 0; i < settings->count && status == GKA_OK; i++) {
+        const char *const text = settings->text[i];
+        const size_t length = strcspn(text, "=");
+        for (size_t j = 0; j < i; j++)
+            if (strncmp(settings->text[j], text, length) == 0 &&
+                strcspn(settings->text[j], "=") == length)
+                return cli_fail(c, "--set %.*s: given twice", (int)length, text);
+        status = gka_kernel_set(kernel, text, &error);
+    }
     return status == GKA_OK ? CLI_GOOD : cli_report(c, &error);
 }
 

@@ -245,9 +245,12 @@ static bool take_options(parser *p, const cli_help *help, poptContext popt, int 
             print_help(p->c, help, popt);
             return false;
         }
+        const cli_option *const option = p->flat[number - 1];
         char *const text = poptGetOptArg(popt);
+        *code = p->c->given[number - 1] && option->kind != CLI_TEXTS
+                    ? cli_fail(p->c, "--%s: given twice", option->name)
+                    : set(p->c, option, text == NULL ? "" : text);
         p->c->given[number - 1] = true;
-        *code = set(p->c, p->flat[number - 1], text == NULL ? "" : text);
         free(text);
         if (*code != CLI_GOOD)
             return false;

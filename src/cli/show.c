@@ -105,7 +105,9 @@ static int show(cli *c, const gka_file *file) {
         cli_say(c->out, "ridge_ratio %s, num_iter %s, chunk_size %s, scale %s\n",
                 said(file, "ridge_ratio"), said(file, "num_iter"), said(file, "chunk_size"),
                 said(file, "scale"));
-        cli_say(c->out, "spec %s\n\n", said(file, "spec"));
+        cli_say(c->out, "spec %s\n", said(file, "spec"));
+        cli_say(c->out, "oracle %s\n", said(file, "oracle"));
+        fputc('\n', c->out);
         code = print_tolerances(c, file, tolerances);
     }
     if (code == CLI_GOOD) {
@@ -118,8 +120,23 @@ static int show(cli *c, const gka_file *file) {
     return code;
 }
 
+/* A suite's folder: which goldens there are to be shown. */
+static int show_folder(cli *c, const char *path) {
+    gka_suite suite;
+    gka_error error = {0};
+    int code = cli_outcome(c, gka_suite_read(path, &suite, &error), &error);
+    if (code == CLI_GOOD)
+        code = cli_fail(c, "%s: a folder of %zu goldens; one of them was expected, such as %s/%s",
+                        path, suite.count, path,
+                        suite.count > 0 ? suite.entries[0].file : "NAME.safetensors");
+    gka_suite_free(&suite);
+    return code;
+}
+
 int cli_show_golden(cli *c, const char *path) {
     gka_file *file = NULL;
+    if (cli_is_folder(path))
+        return show_folder(c, path);
     int code = cli_open(c, path, &file);
     if (code == CLI_GOOD)
         code = show(c, file);

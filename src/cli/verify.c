@@ -258,6 +258,27 @@ static bool bits_apart(const gka_verification *v) {
     return false;
 }
 
+/* How many elements were rounded without a proof, and the first of them. */
+static void tell_unproven(const gka_oracle_report *report,
+                          void (*say)(void *context, const char *line), void *context) {
+    char line[320];
+    size_t used = (size_t)(report->declared > 0
+                               ? snprintf(line, sizeof line,
+                                          "certified but for %lld declared ties, halfway between "
+                                          "two numbers as far as is known:",
+                                          (long long)report->declared)
+                               : snprintf(line, sizeof line,
+                                          "certified but for %lld gradients, rounded without a "
+                                          "proof:",
+                                          (long long)report->elements_undecided));
+    for (int i = 0; i < report->listed && used < sizeof line; i++)
+        used += (size_t)snprintf(
+            line + used, sizeof line - used, " %s%s element %lld", report->unproven[i].tensor,
+            report->unproven[i].second_word ? ".lo" : "", (long long)report->unproven[i].at);
+    if (report->declared > 0 || report->elements_undecided > 0)
+        say(context, line);
+}
+
 /* Calls say(context, line) for each thing a reader of the figures should know. */
 static void tell(const gka_verification *v, const request *r,
                  void (*say)(void *context, const char *line), void *context) {
@@ -303,17 +324,9 @@ static void tell(const gka_verification *v, const request *r,
                        "certified: worst proven bound %.1e, %lld of %lld token solves in MPFR",
                        bound, (long long)total(v, recomputed), (long long)total(v, solves));
         say(context, line);
-        const gka_oracle_report *const forward = &v->forward;
-        size_t used = (size_t)snprintf(line, sizeof line,
-                                       "certified but for %lld declared ties, halfway between two "
-                                       "numbers as far as is known:",
-                                       (long long)forward->declared);
-        for (int i = 0; i < forward->listed && used < sizeof line; i++)
-            used += (size_t)snprintf(
-                line + used, sizeof line - used, " %s%s element %lld", forward->unproven[i].tensor,
-                forward->unproven[i].second_word ? ".lo" : "", (long long)forward->unproven[i].at);
-        if (forward->declared > 0)
-            say(context, line);
+        tell_unproven(&v->forward, say, context);
+        tell_unproven(&v->solve, say, context);
+        tell_unproven(&v->layer, say, context);
     }
     int stated = 0, agreeing = 0;
     for (size_t i = 0; i < v->row_count; i++) {

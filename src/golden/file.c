@@ -132,6 +132,19 @@ static const char *proven_text(gka_oracle oracle) {
                                           : "256 bits, rounded once; no proof";
 }
 
+/* "h_final[3]", "u_final.lo[0]": the first elements that stand without a proof. */
+static json_t *unproven_json(const gka_oracle_report *report, bool *good) {
+    json_t *const names = json_array();
+    for (int i = 0; i < report->listed; i++) {
+        const gka_oracle_unproven *const one = &report->unproven[i];
+        char name[80];
+        (void)snprintf(name, sizeof name, "%s%s[%lld]", one->tensor, one->second_word ? ".lo" : "",
+                       (long long)one->at);
+        *good &= json_array_append_new(names, json_string(name)) == 0;
+    }
+    return names;
+}
+
 json_t *gka_golden_oracle_json(gka_oracle oracle, const gka_oracle_report *report, bool *good) {
     builder o = {json_object(), true};
     put(&o, "oracle", json_string(gka_oracle_name(oracle)));
@@ -144,6 +157,8 @@ json_t *gka_golden_oracle_json(gka_oracle oracle, const gka_oracle_report *repor
     (void)snprintf(but, sizeof but, "%s but for %lld declared ties", proven_text(oracle),
                    (long long)report->declared);
     put(&o, "forward", json_string(report->declared > 0 ? but : proven_text(oracle)));
+    if (report->listed > 0)
+        put(&o, "unproven", unproven_json(report, &o.good));
     *good &= o.good;
     return o.value;
 }

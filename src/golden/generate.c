@@ -166,6 +166,8 @@ static void add_report(gka_oracle_report *sum, const gka_oracle_report *one) {
     sum->elements += one->elements;
     sum->elements_mpfr += one->elements_mpfr;
     sum->elements_undecided += one->elements_undecided;
+    for (int i = 0; i < one->listed && sum->listed < GKA_ORACLE_LISTED; i++)
+        sum->unproven[sum->listed++] = one->unproven[i];
 }
 
 static gka_status make_exact(golden_job *j, gka_error *error) {

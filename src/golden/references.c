@@ -28,9 +28,8 @@ static void raise_to(unsigned wanted, const golden_error *errors, golden_error *
 }
 
 /* The errors of values rounded to their stored types, against the exact values. */
-static gka_status raise_by(golden_job *j, unsigned all, gka_outputs *values, golden_error *most,
-                           gka_error *error) {
-    golden_error errors[GKA_OUTPUTS];
+static gka_status raise_by(golden_job *j, unsigned all, gka_outputs *values, golden_error *errors,
+                           golden_error *most, gka_error *error) {
     gka_golden_store(&j->problem, all, values);
     const gka_status status =
         gka_golden_errors(&j->problem, j->wanted, values, &j->exact, errors, error);
@@ -39,8 +38,10 @@ static gka_status raise_by(golden_job *j, unsigned all, gka_outputs *values, gol
     return status;
 }
 
+/* alone: outputs that no kernel has made finite so far. */
 static gka_status raise_by_kernel(golden_job *j, const gka_right_kernel *right, unsigned all,
-                                  golden_error *most, gka_error *error) {
+                                  golden_error *most, unsigned *alone, gka_error *error) {
+    golden_error errors[GKA_OUTPUTS];
     gka_kernel kernel;
     gka_outputs values = {.of = {0}};
     gka_status status = gka_right_kernel_find(NULL, right, &j->problem, &kernel, error);
@@ -50,12 +51,16 @@ static gka_status raise_by_kernel(golden_job *j, const gka_right_kernel *right, 
     if (status == GKA_OK)
         status = gka_golden_run(&j->problem, &kernel, all, &values, error);
     if (status == GKA_OK)
-        status = raise_by(j, all, &values, most, error);
+        status = raise_by(j, all, &values, errors, most, error);
+    for (int i = 0; i < GKA_OUTPUTS && status == GKA_OK; i++)
+        if (golden_wants(j, i) && isfinite(errors[i].rel) && isfinite(errors[i].row))
+            *alone &= ~(1u << i);
     gka_golden_free(&values);
     return status;
 }
 
 static gka_status raise_by_rounding(golden_job *j, golden_error *most, gka_error *error) {
+    golden_error errors[GKA_OUTPUTS];
     gka_outputs values = {.of = {0}};
     gka_status status = gka_golden_allocate(&j->problem, j->wanted, &values, error);
     for (int i = 0; i < GKA_OUTPUTS && status == GKA_OK; i++)
@@ -63,7 +68,7 @@ static gka_status raise_by_rounding(golden_job *j, golden_error *most, gka_error
             memcpy(values.of[i], j->exact.of[i],
                    (size_t)gka_output_count(&j->problem, i) * sizeof(double));
     if (status == GKA_OK)
-        status = raise_by(j, j->wanted, &values, most, error);
+        status = raise_by(j, j->wanted, &values, errors, most, error);
     gka_golden_free(&values);
     return status;
 }
@@ -83,6 +88,7 @@ gka_status gka_golden_tolerances_of_exact(golden_job *j, unsigned all, gka_error
     const bool wide = j->problem.q.dtype == GKA_F32 || j->problem.q.dtype == GKA_F64;
     const gka_panel_kind kind = wide ? GKA_PANEL_CONVERGED32 : GKA_PANEL_CONVERGED;
     golden_error most[GKA_OUTPUTS] = {{0, 0}};
+    unsigned alone = j->wanted;
     if (j->is_long) {
         take_over(j);
         return GKA_OK;
@@ -90,12 +96,14 @@ gka_status gka_golden_tolerances_of_exact(golden_job *j, unsigned all, gka_error
     gka_status status = raise_by_rounding(j, most, error);
     for (size_t i = 0; i < gka_right_kernel_count && status == GKA_OK; i++)
         if (gka_right_kernels[i].takes[kind] == GKA_TAKES_ALL)
-            status = raise_by_kernel(j, &gka_right_kernels[i], all, most, error);
+            status = raise_by_kernel(j, &gka_right_kernels[i], all, most, &alone, error);
     for (int i = 0; i < GKA_OUTPUTS && status == GKA_OK; i++) {
         if (!golden_wants(j, i))
             continue;
-        j->by_exact[i] = gka_golden_tolerance_of(most[i], (golden_error){0, 0},
-                                                 gka_golden_least_tolerance(j, i));
+        /* Where every kernel overflows, nobody knows what a right one loses: it is not judged. */
+        j->by_exact[i] = alone >> i & 1 ? (golden_error){NAN, NAN}
+                                        : gka_golden_tolerance_of(most[i], (golden_error){0, 0},
+                                                                  gka_golden_least_tolerance(j, i));
     }
     return status;
 }

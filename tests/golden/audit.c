@@ -66,8 +66,11 @@ static void test_the_panels_are_told_apart(void **state) {
     for (size_t i = 0; i < audit.row_count; i++) {
         const gka_audit_row *const row = &audit.rows[i];
         if (row->applies && !row->good)
-            fail_msg("%s: %.3g of %s, margin %.3g", row->member.name, row->errors[row->by],
-                     audit.tensors[row->by].name, row->margin);
+            fail_msg("%s: %.3g of %s, slack %.3g, margin %.3g", row->member.name,
+                     row->errors[row->by], audit.tensors[row->by].name, row->slack, row->margin);
+        /* A right kernel has a slack, a mistake a margin. */
+        assert_true(!isnan(row->slack) == (row->by >= 0 && row->member.accept));
+        assert_true(!isnan(row->margin) == (row->by >= 0 && !row->member.accept));
         static const char *const unfit[] = {
             "h100-c16",   "points-c16",    "ieee32-c16",     /* the golden's own */
             "exact",      "cg-consistent", "cuda",           /* 4 iterations */

@@ -54,9 +54,9 @@ $ gka verify --against=golden --junit=junit.xml --json=out.json $DATA/h100/h0.sa
 >   first solve.dh0[0,0,0,0]: -1.22301483 (0xBF9C8BC0), 1.09649183 (0x3F8C59D8) was expected
 >   worst solve.dh0[0,0,34,118]: 37.4922752 (0x4215F817), -37.5049103 (0xC2160507) was expected
 >   distances in steps of F32:  32768 and more: 16384
-> note: missing: u_final o layer.dq layer.dk layer.dv layer.dalpha layer.dg
 > note: tensor 'g_cumsum' is not judged
 > 8 judged, 1 failed, 7 missing, 0 not judged
+> no verdict on: u_final, o, layer.dq, layer.dk, layer.dv, layer.dalpha, layer.dg; what is missing fails with --require=NAME,..|all
 = 1
 $ cat junit.xml
 > <?xml version="1.0" encoding="UTF-8"?>
@@ -122,10 +122,10 @@ $ gka verify --against=golden --map=out=o --map=y=o $DATA/h100/d64.safetensors
 ! gka verify: --map y=o: o is mapped twice
 = 2
 $ gka verify --against=golden --map=out=o $DATA/h100/d64.safetensors >table; tail -4 table
-> note: missing: out
 > note: tensor 'g_cumsum' is not judged
 > note: tensor 'o' is not judged
 > 13 judged, 0 failed, 1 missing, 0 not judged
+> no verdict on: out; what is missing fails with --require=NAME,..|all
 ! gka verify: --map out=o: no candidate has a tensor 'out'
 $ gka verify --against=golden --oracle=fp64 $DATA/h100/d64.safetensors
 ! gka verify: --oracle has no meaning with --against
@@ -162,12 +162,12 @@ $ gka verify --against=few --map=x.exact=x --map=fro.exact=fro few | grep -v dis
 >   first x[0,0,0,0]: -213.467851 (0xC06AAEF8A246557E), -30.0812806 (0xC03E14CECD8EBA93) was expected
 >   worst x[0,0,0,7]: -273.682653 (0xC0711AEC255CD94A), -38.5665787 (0xC0434885A6773C5E) was expected
 > note: as near as asked to the exact value, not to num_iter steps; a solver that converges: --reference=exact
-> note: missing: o
 > note: tensor 'x.steps' is not judged
 > note: tensor 'fro.steps' is not judged
 > note: tensor 'o.exact' is not judged
 > note: tensor 'o.steps' is not judged
 > 2 judged, 1 failed, 1 missing, 0 not judged
+> no verdict on: o; what is missing fails with --require=NAME,..|all
 $ gka verify --against=few --map=x.exact=x --map=fro.exact=fro --reference=exact few | head -5
 > few against few
 >

@@ -15,91 +15,91 @@ $ gka golden --audit=g
 > layer.dk   9.54e-07          2.61e-07  ieee32-two-term           3.29e-04  trace    1258
 > layer.dv   1.91e-06          6.80e-07  tokens-pairwise           2.22e-03  tf32     3269
 >
-> panel   member           tolerances   verdict  tensor       error  tolerance     margin
-> accept  steps            made         passes   u_final   2.54e-08   1.19e-07       4.69
-> accept  exact            -            -        -                -          -          -
-> accept  h100             -            -        -                -          -          -
-> accept  h100-c16         -            -        -                -          -          -
-> accept  h100-c32         -            -        -                -          -          -
-> accept  h100-c64         -            -        -                -          -          -
-> accept  h100-c128        -            -        -                -          -          -
-> accept  h100-c48         -            -        -                -          -          -
-> accept  h100-c80         -            -        -                -          -          -
-> accept  two-term         -            -        -                -          -          -
-> accept  h100-w1          -            -        -                -          -          -
-> accept  h100-w2          -            -        -                -          -          -
-> accept  h100-w8          -            -        -                -          -          -
-> accept  all-w1           -            -        -                -          -          -
-> accept  all-w8           -            -        -                -          -          -
-> accept  two-term-w8      -            -        -                -          -          -
-> accept  a100             -            -        -                -          -          -
-> accept  a100-two-term    -            -        -                -          -          -
-> accept  b200             -            -        -                -          -          -
-> accept  fp32-states      -            -        -                -          -          -
-> accept  cg-consistent    -            -        -                -          -          -
-> accept  fp32-norm        -            -        -                -          -          -
-> accept  split            -            -        -                -          -          -
-> accept  handoff-2        -            -        -                -          -          -
-> accept  low-states       -            -        -                -          -          -
-> accept  decode           -            -        -                -          -          -
-> accept  cuda             -            -        -                -          -          -
-> accept  points           -            -        -                -          -          -
-> accept  points-c16       -            -        -                -          -          -
-> accept  points-c32       -            -        -                -          -          -
-> accept  points-c64       -            -        -                -          -          -
-> accept  points-c128      -            -        -                -          -          -
-> accept  points-two-term  -            -        -                -          -          -
-> accept  tf32-weight      -            -        -                -          -          -
-> accept  ieee32           made         passes   o         7.90e-07   1.91e-06       2.41
-> accept  ieee32-c16       -            -        -                -          -          -
-> accept  ieee32-c32       independent  passes   o         7.90e-07   1.91e-06       2.41
-> accept  ieee32-c64       independent  passes   o         7.90e-07   1.91e-06       2.41
-> accept  ieee32-c128      independent  passes   o         7.90e-07   1.91e-06       2.41
-> accept  ieee32-c24       independent  passes   o         7.90e-07   1.91e-06       2.41
-> accept  ieee32-two-term  made         passes   solve.dq  1.54e-07   4.77e-07       3.10
-> accept  tokens           made         passes   fro       1.15e-07   2.38e-07       2.07
-> accept  tokens-fma       independent  passes   fro       1.15e-07   2.38e-07       2.07
-> accept  tokens-pairwise  independent  passes   x         2.28e-07   4.77e-07       2.09
-> accept  cg-mix           -            -        -                -          -          -
-> accept  cg-handoffs      -            -        -                -          -          -
-> accept  two-term-end     -            -        -                -          -          -
-> accept  points-end       -            -        -                -          -          -
-> accept  ieee32-end       -            -        -                -          -          -
-> accept  ieee32-two-end   -            -        -                -          -          -
-> accept  ieee32-cg        -            -        -                -          -          -
-> reject  exp2             -            -        -                -          -          -
-> reject  state_exp2       -            -        -                -          -          -
-> reject  exclusive_gate   -            -        -                -          -          -
-> reject  ungated_h        -            -        -                -          -          -
-> reject  late_gate        -            -        -                -          -          -
-> reject  omega0           -            caught   solve.dq  5.17e-01   4.77e-07    2363971
-> reject  r_minus_1        -            caught   solve.dq  4.91e-01   4.77e-07    2241784
-> reject  r_plus_1         -            caught   solve.dq  5.05e-01   4.77e-07    2306603
-> reject  stale_f          -            caught   fro       2.52e-01   2.38e-07    2184229
-> reject  stale_ridge      -            caught   solve.dq  4.11e-01   4.77e-07    1876044
-> reject  trace            -            caught   solve.dq  2.84e-01   4.77e-07    1296355
-> reject  chunk_state      -            -        -                -          -          -
-> reject  ragged_mask      -            caught   h_final   4.38e+00   1.19e-07  118692256
-> reject  leak             -            -        -                -          -          -
-> reject  h0_ignored       -            -        -                -          -          -
-> reject  head_map         -            -        -                -          -          -
-> reject  beta_once        -            -        -                -          -          -
-> reject  transposed       -            caught   u_final   1.48e+00   1.19e-07   36861492
-> reject  scale_twice      -            caught   layer.dk  7.50e-01   9.54e-07    2868395
-> reject  alpha_swapped    -            -        -                -          -          -
-> reject  alpha_twice      -            -        -                -          -          -
-> reject  bf16             -            caught   fro       1.65e-02   2.38e-07     143096
-> reject  fp16             -            -        -                -          -          -
-> reject  tf32             -            caught   layer.dv  2.22e-03   1.91e-06       3269
-> reject  ridge            -            caught   solve.dk  3.30e-01   1.91e-06     441849
-> reject  exclusive_dg     -            -        -                -          -          -
-> reject  direct_lost      -            -        -                -          -          -
-> reject  final_gradient   -            -        -                -          -          -
-> reject  chunk_gradient   -            -        -                -          -          -
-> reject  dh0_sign         -            -        -                -          -          -
-> reject  dk_zero          -            caught   layer.dk  1.00e+00   9.54e-07    3824527
-> reject  dk_half          -            caught   layer.dk  5.00e-01   9.54e-07    1912263
-> reject  dk_minus         -            caught   layer.dk  2.00e+00   9.54e-07    7649054
+> panel   member           tolerances   verdict  tensor       error  tolerance  slack     margin
+> accept  steps            made         passes   u_final   2.54e-08   1.19e-07   4.69          -
+> accept  exact            -            -        -                -          -      -          -
+> accept  h100             -            -        -                -          -      -          -
+> accept  h100-c16         -            -        -                -          -      -          -
+> accept  h100-c32         -            -        -                -          -      -          -
+> accept  h100-c64         -            -        -                -          -      -          -
+> accept  h100-c128        -            -        -                -          -      -          -
+> accept  h100-c48         -            -        -                -          -      -          -
+> accept  h100-c80         -            -        -                -          -      -          -
+> accept  two-term         -            -        -                -          -      -          -
+> accept  h100-w1          -            -        -                -          -      -          -
+> accept  h100-w2          -            -        -                -          -      -          -
+> accept  h100-w8          -            -        -                -          -      -          -
+> accept  all-w1           -            -        -                -          -      -          -
+> accept  all-w8           -            -        -                -          -      -          -
+> accept  two-term-w8      -            -        -                -          -      -          -
+> accept  a100             -            -        -                -          -      -          -
+> accept  a100-two-term    -            -        -                -          -      -          -
+> accept  b200             -            -        -                -          -      -          -
+> accept  fp32-states      -            -        -                -          -      -          -
+> accept  cg-consistent    -            -        -                -          -      -          -
+> accept  fp32-norm        -            -        -                -          -      -          -
+> accept  split            -            -        -                -          -      -          -
+> accept  handoff-2        -            -        -                -          -      -          -
+> accept  low-states       -            -        -                -          -      -          -
+> accept  decode           -            -        -                -          -      -          -
+> accept  cuda             -            -        -                -          -      -          -
+> accept  points           -            -        -                -          -      -          -
+> accept  points-c16       -            -        -                -          -      -          -
+> accept  points-c32       -            -        -                -          -      -          -
+> accept  points-c64       -            -        -                -          -      -          -
+> accept  points-c128      -            -        -                -          -      -          -
+> accept  points-two-term  -            -        -                -          -      -          -
+> accept  tf32-weight      -            -        -                -          -      -          -
+> accept  ieee32           made         passes   o         7.90e-07   1.91e-06   2.41          -
+> accept  ieee32-c16       -            -        -                -          -      -          -
+> accept  ieee32-c32       independent  passes   o         7.90e-07   1.91e-06   2.41          -
+> accept  ieee32-c64       independent  passes   o         7.90e-07   1.91e-06   2.41          -
+> accept  ieee32-c128      independent  passes   o         7.90e-07   1.91e-06   2.41          -
+> accept  ieee32-c24       independent  passes   o         7.90e-07   1.91e-06   2.41          -
+> accept  ieee32-two-term  made         passes   solve.dq  1.54e-07   4.77e-07   3.10          -
+> accept  tokens           made         passes   fro       1.15e-07   2.38e-07   2.07          -
+> accept  tokens-fma       independent  passes   fro       1.15e-07   2.38e-07   2.07          -
+> accept  tokens-pairwise  independent  passes   x         2.28e-07   4.77e-07   2.09          -
+> accept  cg-mix           -            -        -                -          -      -          -
+> accept  cg-handoffs      -            -        -                -          -      -          -
+> accept  two-term-end     -            -        -                -          -      -          -
+> accept  points-end       -            -        -                -          -      -          -
+> accept  ieee32-end       -            -        -                -          -      -          -
+> accept  ieee32-two-end   -            -        -                -          -      -          -
+> accept  ieee32-cg        -            -        -                -          -      -          -
+> reject  exp2             -            -        -                -          -      -          -
+> reject  state_exp2       -            -        -                -          -      -          -
+> reject  exclusive_gate   -            -        -                -          -      -          -
+> reject  ungated_h        -            -        -                -          -      -          -
+> reject  late_gate        -            -        -                -          -      -          -
+> reject  omega0           -            caught   solve.dq  5.17e-01   4.77e-07      -    2363971
+> reject  r_minus_1        -            caught   solve.dq  4.91e-01   4.77e-07      -    2241784
+> reject  r_plus_1         -            caught   solve.dq  5.05e-01   4.77e-07      -    2306603
+> reject  stale_f          -            caught   fro       2.52e-01   2.38e-07      -    2184229
+> reject  stale_ridge      -            caught   solve.dq  4.11e-01   4.77e-07      -    1876044
+> reject  trace            -            caught   solve.dq  2.84e-01   4.77e-07      -    1296355
+> reject  chunk_state      -            -        -                -          -      -          -
+> reject  ragged_mask      -            caught   h_final   4.38e+00   1.19e-07      -  118692256
+> reject  leak             -            -        -                -          -      -          -
+> reject  h0_ignored       -            -        -                -          -      -          -
+> reject  head_map         -            -        -                -          -      -          -
+> reject  beta_once        -            -        -                -          -      -          -
+> reject  transposed       -            caught   u_final   1.48e+00   1.19e-07      -   36861492
+> reject  scale_twice      -            caught   layer.dk  7.50e-01   9.54e-07      -    2868395
+> reject  alpha_swapped    -            -        -                -          -      -          -
+> reject  alpha_twice      -            -        -                -          -      -          -
+> reject  bf16             -            caught   fro       1.65e-02   2.38e-07      -     143096
+> reject  fp16             -            -        -                -          -      -          -
+> reject  tf32             -            caught   layer.dv  2.22e-03   1.91e-06      -       3269
+> reject  ridge            -            caught   solve.dk  3.30e-01   1.91e-06      -     441849
+> reject  exclusive_dg     -            -        -                -          -      -          -
+> reject  direct_lost      -            -        -                -          -      -          -
+> reject  final_gradient   -            -        -                -          -      -          -
+> reject  chunk_gradient   -            -        -                -          -      -          -
+> reject  dh0_sign         -            -        -                -          -      -          -
+> reject  dk_zero          -            caught   layer.dk  1.00e+00   9.54e-07      -    3824527
+> reject  dk_half          -            caught   layer.dk  5.00e-01   9.54e-07      -    1912263
+> reject  dk_minus         -            caught   layer.dk  2.00e+00   9.54e-07      -    7649054
 >
 > panel   member           note
 > accept  exact            2 steps leave 2.6e+00 of x, more than a rounding

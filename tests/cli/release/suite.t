@@ -26,6 +26,7 @@ $ gka verify --against=quick right
 > fp32             -       -        -  -                    -          -  missing
 >
 > 13 cases, 1 of them missing; 154 tensors judged, 0 failed, 13 missing, 0 not judged
+> no verdict on (in how many cases): h_chunk 11, solve.dk 1, layer.dk 1; what is missing fails with --require=NAME,..|all
 $ gka verify --against=quick --junit=junit.xml --json=out.json wrong
 > wrong against quick
 >
@@ -88,6 +89,7 @@ $ gka verify --against=quick --junit=junit.xml --json=out.json wrong
 >   distances in steps of F32:  2048..4095: 1  4096..8191: 1  16384..32767: 2  32768 and more: 146
 >
 > 13 cases, 2 of them missing; 141 tensors judged, 7 failed, 12 missing, 0 not judged
+> no verdict on (in how many cases): h_chunk 10, solve.dk 1, layer.dk 1; what is missing fails with --require=NAME,..|all
 = 1
 $ grep -A1 'strong' junit.xml; grep -c '<testsuite ' junit.xml; grep -A1 strong out.json; grep -c '"file"' out.json
 >   <testsuite name="wrong/strong.safetensors" tests="1" failures="0" skipped="1">
@@ -97,6 +99,12 @@ $ grep -A1 'strong' junit.xml; grep -c '<testsuite ' junit.xml; grep -A1 strong 
 >     "against": "quick/strong.safetensors",
 >     "absent": true
 > 13
+$ gka judge --require=x --junit=junit.xml right quick | tail -2; grep -c '<failure message="required, and missing"/>' junit.xml; gka judge --require=x --json=- right quick >/dev/null; gka show quick
+> 13 cases, 1 of them missing; 154 tensors judged, 0 failed, 13 missing, 0 not judged
+> no verdict on (in how many cases): h_chunk 11, solve.dk 1, layer.dk 1; what is missing fails with --require=NAME,..|all
+> 1
+! gka show: quick: a folder of 13 goldens; one of them was expected, such as quick/gated.safetensors
+= 2
 $ gka verify --against=quick --json=- right | grep -c '"file"'
 > 13
 $ mkdir empty; gka verify --against=quick empty

@@ -6,6 +6,7 @@ $ gka golden --show=golden
 > golden: format 2, stage all, inputs f35520eeea05...
 > ridge_ratio 0.02, num_iter 30, chunk_size 64, scale 0.5
 > spec {"B":1,"D":4,"G":1,"H":1,"T":5,"V":4,"alpha":true,"chunk":64,"dtype":"fp32","edit":"none","emulate":"none","final":false,"gate":"released","given":"none","h0":false,"iters":30,"lengths":"none","lo":false,"oracle":"certified","outputs":"forward,states,backward","pairs":0,"plain":false,"problem":"iid","ridge":0.02,"scale":0.5,"seed":1,"stage":"all"}
+> oracle {"empty_states":0,"exact_zeros":2,"forward":"correctly rounded, proven","gradient_bounds":{"layer.dalpha":4.8999999999999998e-27,"layer.dg":5.0999999999999999e-27,"layer.dk":6.1999999999999997e-27,"layer.dq":9.5999999999999997e-29,"layer.dv":1e-27,"solve.dg":8.7999999999999995e-27,"solve.dk":6.1999999999999997e-27,"solve.dq":6.7999999999999994e-29},"gradient_elements":115,"gradients":"correctly rounded, proven","gradients_in_mpfr":0,"gradients_undecided":0,"in_mpfr":0,"oracle":"certified","ties":0,"token_solves":15}
 >
 > tensor        shape      judged  tolerance     floor     panel       row  row floor  row panel
 > x             1,5,1,4    steps    9.54e-07  2.46e-08  4.67e-07  9.54e-07   2.98e-08   4.68e-07

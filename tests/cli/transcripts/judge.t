@@ -15,6 +15,33 @@ $ gka judge --map=g=fro $DATA/h100/d64.safetensors golden | head -5
 > fro           F32    1.07e+00  steps     3.91e-03  1.23e+00   1.56e-02  NO   1.07e+00         -
 $ gka judge --json=- $DATA/h100/d64.safetensors $DATA/h100/d64.safetensors golden | grep -c '"against"'
 > 30
+
+What has no verdict is named in the last line.
+
+$ gka golden --T=8 --D=4 --outputs=forward -o small; gka golden --T=8 --D=4 --outputs=forward,states -o more; gka audit --write=exact -o candidate small; gka judge candidate more >out; echo $?; tail -2 out
+> 0
+> 3 judged, 0 failed, 3 missing, 0 not judged
+> no verdict on: h_chunk, h_final, u_final; what is missing fails with --require=NAME,..|all
+$ gka judge --require=x candidate more | tail -2; gka judge --require=all candidate more | tail -2
+> 3 judged, 0 failed, 3 missing, 0 not judged
+> no verdict on: h_chunk, h_final, u_final; what is missing fails with --require=NAME,..|all
+> u_final: required, and missing
+> 3 judged, 3 failed, 3 missing, 0 not judged
+$ mkdir suite; mv golden suite/g.safetensors; gka show suite; mv suite/g.safetensors golden; rm -r suite
+! gka show: suite/index.json: cannot be opened: No such file or directory; a folder made by gka golden --suite was expected
+
+Where every right kernel overflows there is no tolerance, for those that converge neither.
+
+$ gka golden --edit=largest-key --outputs=forward --T=4 --D=4 -o big; grep -ao 'fro[^a-z]*exact[^}]*}' big
+> fro\":{\"exact\":{\"row\":null,\"value\":null}
+> fro.exact":{"dtype":"F64","shape":[1,4,1],"data_offsets":[440,472]}
+
+What stands without a proof is named: k v + e^-1e9 u0 = 1 + 2^-26 + 2^-27 + 2^-53 and a rest that nothing here sees.
+
+$ safetensors tie '{"q":{"dtype":"F64","shape":[1,1,1,1],"data_offsets":[0,8]},"k":{"dtype":"F64","shape":[1,1,1,1],"data_offsets":[8,16]},"v":{"dtype":"F64","shape":[1,1,1,1],"data_offsets":[16,24]},"g":{"dtype":"F64","shape":[1,1,1],"data_offsets":[24,32]},"u0":{"dtype":"F64","shape":[1,1,1,1],"data_offsets":[32,40]},"u_final":{"dtype":"F64","shape":[1,1,1,1],"data_offsets":[40,48]}}' 0; printf '\0\0\0\0\0\0\360\77\0\0\0\4\0\0\360\77\0\0\0\2\0\0\360\77\0\0\0\0\145\315\315\301\0\0\0\0\0\0\360\77\0\0\0\6\0\0\360\77' >>tie; gka verify tie | grep declared
+> note: certified but for 1 declared ties, halfway between two numbers as far as is known: u_final element 0
+$ gka golden --input=tie --lo -o tied; gka show tied | grep ^oracle
+> oracle {"empty_states":0,"exact_zeros":1,"forward":"correctly rounded, proven but for 1 declared ties","gradients":"correctly rounded, proven","in_mpfr":1,"oracle":"certified","ties":1,"token_solves":1,"unproven":["u_final[0]"]}
 $ gka judge golden
 ! gka judge: expected CANDIDATE... GOLDEN; `gka judge --help` says more
 = 2
@@ -97,7 +124,8 @@ $ gka judge --help
 > its first and worst element, in decimal and in hex.
 >
 > Where GOLDEN is a folder (gka golden --suite), CANDIDATE is a folder of candidates of the
-> same names, judged case by case; what it lacks is named.
+> same names, judged case by case; what it lacks is named. With --require a case without
+> a candidate fails, too.
 >
 > NAME.steps is num_iter Chebyshev steps: a solver that converges (CG, Cholesky) is judged
 > with --reference=exact, by NAME.exact in its place. A solve.dh0 that is symmetric is
@@ -107,6 +135,9 @@ $ gka judge --help
 > several a list of them. A tensor's `distances` are how many elements lie 0, 1, 2..3,
 > 4..7, ... steps of the stored format from the reference, the last two 2^15 and more, and
 > NaN. With --json=- no table is printed.
+>
+> An output without a verdict (the candidate lacks it, or the golden has no tolerance) is
+> named in the last line; --require=NAME,..|all makes a failure of it.
 >
 > Exit code: 0 nothing fails, 1 a tensor fails, 2 usage or bad input, 3 internal.
 $ gka show --help
@@ -134,9 +165,14 @@ $ gka audit --help
 > that are right (emulations that differ in their roundings and in the order of their sums)
 > and kernels with one mistake each, else exact.
 >
-> For each tensor it prints the largest error accepted, the smallest error rejected and
-> their ratio. What a golden cannot tell apart (a ratio below 3) is named. --write=MEMBER
-> writes the tensors of one member as a candidate, for `gka judge`.
+> For each tensor it prints the largest error accepted and the smallest error rejected.
+>
+>   slack   of a right kernel: tolerance / error, where that is smallest; below 1 it fails
+>   margin  of a mistake: error / the largest error of a right kernel, where that is largest;
+>           of a tensor: smallest rejected / largest accepted
+>
+> What a golden cannot tell apart (a margin below 3) is named. --write=MEMBER writes the
+> tensors of one member as a candidate, for `gka judge`.
 >
 > Exit code: 0 the panels are told apart; 1 a right kernel fails or, for a suite, no case
 > catches a mistake; 2 usage or bad input; 3 internal.

@@ -54,6 +54,34 @@ $ gka verify --tolerance=x=nan $DATA/h100/d64.safetensors
 $ gka verify --tolerance=x=1 --tolerance=o=1 --tolerance=x=.001 $DATA/h100/d64.safetensors
 ! gka verify: --tolerance x: given twice
 = 2
+$ gka verify --show-ref --oracle=fp64 --show-ref $DATA/h100/d64.safetensors; gka golden --T=4 --D=4 --T=8 -o golden; gka problem --T=4 --T=8 -o p
+! gka verify: --show-ref: given twice
+! gka golden: --T: given twice
+! gka problem: --T: given twice
+= 2
+$ gka judge --require=x a b --require=o; gka formats --help --json=- --json=-; gka solve --arith=fp64 --arith=fp64 --T=4 --T=4; ls
+> gka formats - number formats: precision, range, unit roundoff, overflow rule
+>
+> Usage: gka formats [OPTION...]
+>   -h, --help     print this text
+>
+> A finite value is m 2^(e-p+1), |m| < 2^p, emin <= e <= emax. The unit roundoff is
+> 2^-p; max is the largest finite value, and overflow what rounding to nearest does
+> beyond it.
+>
+> The numbers of a block share a scale: the smallest by which its largest number fits
+> (up), the nearest to that, or the power of two that makes the largest number's
+> exponent the element's (OCP). `gka solve --arith` takes BLOCKS-acc32, an emulation
+> /states=BLOCKS: h100/states=mxfp8-e4m3.
+! gka judge: --require: given twice
+! gka solve: --T: given twice
+$ for s in handoff=1 handoff=2; do set -- "$@" --set=$s; done; gka verify --emulate=h100 "$@" $DATA/h100/d64.safetensors; gka attribute "$@"
+! gka verify: --set handoff: given twice
+! gka attribute: --set handoff: given twice
+= 2
+$ gka verify --emulate=h100 --set=foo=1 $DATA/h100/d64.safetensors
+! gka verify: no rounding point or repair 'foo'
+= 2
 $ gka verify --tolerance=x=inf $DATA/h100/d64.safetensors
 ! gka verify: --tolerance x=inf: a finite number >= 0 was expected
 = 2
