@@ -153,7 +153,7 @@ static void solve_rows(const bench *b, int ridge, int64_t systems) {
 }
 
 static gka_status run_solves(lab *l, gka_error *error) {
-    const int64_t sequences = lab_pick(l, 2, 4, 64);
+    const int64_t sequences = lab_many(l, 2, 4, 64);
     bench b = {.l = l,
                .D = lab_D(lab_pick(l, 32, 128, 128)),
                .T = lab_T(lab_pick(l, 64, 512, 2048)),
@@ -571,7 +571,7 @@ done:
 }
 
 static gka_status run(lab *l, gka_error *error) {
-    const int64_t seeds = lab_pick(l, 2, 4, 4);
+    const int64_t seeds = lab_pick(l, 2, 4, lab_at_home() ? 4 : 1);
     l->units_total = (double)(RIDGES + seeds);
     const gka_status status = run_solves(l, error);
     return status == GKA_OK ? run_stacks(l, seeds, error) : status;

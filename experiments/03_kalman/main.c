@@ -314,7 +314,7 @@ static gka_status one_case(lab *l, const struct gate *gate, uint64_t seed, gka_e
 }
 
 static gka_status run(lab *l, gka_error *error) {
-    const int64_t seeds = lab_pick(l, 2, 3, 8);
+    const int64_t seeds = lab_many(l, 2, 3, 8);
     for (int g = 0; g < GATES; g++)
         l->units_total +=
             (double)(2 * seeds * lab_pick(l, gates[g].claim, gates[g].quick, gates[g].full));
@@ -478,7 +478,7 @@ static void judge_fast_gates(lab *l) {
     const int64_t D = lab_pick(l, 8, 16, 128), from = D < 40 ? D / 4 : 4,
                   to = D < 40 ? D - D / 4 : 36;
     double slow_wind = INFINITY, fast_wind = -INFINITY;
-    const int64_t seeds = lab_pick(l, 2, 3, 8);
+    const int64_t seeds = lab_many(l, 2, 3, 8);
     for (int64_t i = 0; i < seeds; i++) {
         const char *const where = "form=kalman-ud,format=fp64,gamma=1/2,seed=%llu,t=%lld";
         const unsigned long long seed = l->seed + (uint64_t)i;

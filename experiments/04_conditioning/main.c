@@ -405,7 +405,7 @@ static gka_status every_solver(lab *l, gka_keys keys, uint64_t seed, gka_error *
 
 static gka_status run(lab *l, gka_error *error) {
     const int64_t D = lab_D(128), T = lab_T(lab_pick(l, 256, 2048, 2048)),
-                  heads = lab_pick(l, 1, 3, 64), seeds = lab_pick(l, 1, 5, 20);
+                  heads = lab_many(l, 1, 3, 64), seeds = lab_many(l, 1, 5, 20);
     l->units_total = (double)(KINDS * PREPARATIONS + 1 + KINDS * seeds);
     gka_status status = GKA_OK;
     for (int i = 0; i < KINDS; i++)

@@ -583,7 +583,7 @@ static gka_status run(lab *l, gka_error *error) {
     if (list == NULL)
         return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory");
     const int configs = make_configs(l, list);
-    const int64_t seeds = lab_pick(l, 2, 5, 40), others = lab_pick(l, 1, 2, 10);
+    const int64_t seeds = lab_many(l, 2, 5, 40), others = lab_many(l, 1, 2, 10);
     const int kinds = l->size == LAB_CLAIM ? 1 : 4;
     gka_status status =
         configs <= CONFIGS ? GKA_OK : gka_fail(error, GKA_INTERNAL, "CONFIGS is %d", configs);

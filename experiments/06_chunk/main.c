@@ -185,7 +185,8 @@ enum { FILES = sizeof files / sizeof *files };
 
 static bool place(const lab *l, const struct file_of *f, char path[LAB_PATH]) {
     const bool small = is(f->set, "small");
-    return lab_h100_file(f->set, f->name, path) && (l->size == LAB_FULL || (small && f->quick));
+    return lab_h100_file(f->set, f->name, path) &&
+           ((l->size == LAB_FULL && lab_at_home()) || (small && f->quick));
 }
 
 static const char *const tensors[] = {"fro",      "x",        "o",        "solve.dq",    "solve.dk",
@@ -291,7 +292,17 @@ static gka_status stages(lab *l, const struct file_of *f, const char *path, gka_
 /* ---- all ----------------------------------------------------------------------------------- */
 
 static int64_t head_count(const lab *l) {
-    return lab_pick(l, 2, 4, 24);
+    return lab_many(l, 2, 4, 24);
+}
+
+/* The rows of a kind before this one that is the same problem. */
+static bool again(lab *l, int table, int i) {
+    for (int j = 0; j < i; j++)
+        if (lab_case_same(&lab_cases[lab_case_find(kinds[j])],
+                          &lab_cases[lab_case_find(kinds[i])]) &&
+            lab_again(l, table, kinds[i], "case=%s", kinds[j]))
+            return true;
+    return false;
 }
 
 static gka_status run_heads(lab *l, gka_error *error) {
@@ -300,15 +311,18 @@ static gka_status run_heads(lab *l, gka_error *error) {
         /* claim: one kind; quick: chunk sizes of two, roundings of three */
         const bool claim = l->size == LAB_CLAIM;
         if ((claim ? i == 0 : l->size == LAB_FULL || i < 2) && lab_unit(l, SIZE, "%s", kinds[i])) {
-            status = chunk_sizes(l, kinds[i], head_count(l), error);
-            if (status == GKA_OK)
+            const bool have = again(l, SIZE, i);
+            if (!have)
+                status = chunk_sizes(l, kinds[i], head_count(l), error);
+            if (status == GKA_OK && !have)
                 status = exact_sizes(l, kinds[i], error);
             if (status == GKA_OK)
                 status = lab_unit_end(l, error);
         }
         if (status == GKA_OK && (claim ? i == 0 : l->size == LAB_FULL || i < 3) &&
             lab_unit(l, WITHOUT, "%s", kinds[i])) {
-            status = one_without(l, kinds[i], head_count(l), error);
+            if (!again(l, WITHOUT, i))
+                status = one_without(l, kinds[i], head_count(l), error);
             if (status == GKA_OK)
                 status = lab_unit_end(l, error);
         }

@@ -491,7 +491,7 @@ static gka_status one_case(bench *b, int64_t systems, int ridge, int format, gka
 }
 
 static gka_status run(lab *l, gka_error *error) {
-    const int64_t sequences = lab_pick(l, 2, 4, 64);
+    const int64_t sequences = lab_many(l, 2, 4, 64);
     bench b = {.l = l,
                .D = lab_pick(l, 32, 128, 128),
                .T = lab_pick(l, 64, 512, 2048),

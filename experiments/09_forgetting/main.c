@@ -367,7 +367,7 @@ static gka_status run(lab *l, gka_error *error) {
     static const gka_keys kinds[] = {GKA_KEYS_IID, GKA_KEYS_POWERLAW};
     static const char *const gates[] = {"1", ".99", "released"};
     static const double loads[] = {.25, .5, 1, 2, 4};
-    const int64_t D = lab_D(lab_pick(l, 64, 128, 128)), heads = lab_pick(l, 2, 4, 32);
+    const int64_t D = lab_D(lab_pick(l, 64, 128, 128)), heads = lab_many(l, 2, 4, 32);
     const double *a;
     const int ratios = ratios_of(l, &a);
     gka_status status = GKA_OK;
@@ -446,7 +446,7 @@ static double lost_by(lab *l, int m, const char *side) {
 }
 
 static void judge_trade(lab *l) {
-    const long long heads = lab_pick(l, 2, 4, 32);
+    const long long heads = lab_many(l, 2, 4, 32);
     const lab_stats within = lost(l, "within"), beyond = lost(l, "beyond");
     lab_claim(
         l,
@@ -496,7 +496,7 @@ static void judge_trade(lab *l) {
 
 static gka_status judge(lab *l, gka_error *error) {
     (void)error;
-    const long long D = lab_pick(l, 64, 128, 128), heads = lab_pick(l, 2, 4, 32);
+    const long long D = lab_pick(l, 64, 128, 128), heads = lab_many(l, 2, 4, 32);
     const lab_stats flat = lab_stats_of(l, RECALL, "error", "method=exact,keys=iid,gate=1,load=1"),
                     linear = lab_stats_of(l, RECALL, "error",
                                           "method=linear attention,keys=iid,gate=1,load=4"),

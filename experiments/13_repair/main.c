@@ -165,8 +165,10 @@ static int steps_of(int i, const lab_case *c) {
     return repairs[i].fewer ? c->r / 3 : c->r;
 }
 
-/* Every repair of one case: a unit each. */
-static gka_status repairs_of(lab *l, const lab_case *c, int64_t heads, room *m, gka_error *error) {
+/* Every repair of one case: a unit each. same: a case before it that is the same problem, or NULL.
+ */
+static gka_status repairs_of(lab *l, const lab_case *c, const lab_case *same, int64_t heads,
+                             room *m, gka_error *error) {
     gka_status status = GKA_OK;
     for (int i = 0; status == GKA_OK && i < REPAIRS; i++) {
         gka_profile profile;
@@ -174,6 +176,11 @@ static gka_status repairs_of(lab *l, const lab_case *c, int64_t heads, room *m, 
         l->weight = (double)(heads * steps_of(i, c));
         if (!lab_unit(l, ERRORS, "%s-%s", c->name, repairs[i].name))
             continue;
+        if (same != NULL &&
+            lab_again(l, ERRORS, c->name, "case=%s,repair=%s", same->name, repairs[i].name)) {
+            status = lab_unit_end(l, error);
+            continue;
+        }
         status = open_room(c, heads, l->seed, m, error);
         if (status == GKA_OK)
             status = profile_of(repairs[i].kernel, steps_of(i, c), &profile, error);
@@ -230,6 +237,9 @@ static gka_status edge_of(lab *l, const lab_case *c, int64_t heads, gka_error *e
     l->weight = (double)heads;
     if (!lab_unit(l, EDGE, "%s", c->name))
         return GKA_OK;
+    for (const lab_case *before = edges; before < c; before++)
+        if (lab_case_same(before, c) && lab_again(l, EDGE, c->name, "case=%s", before->name))
+            return lab_unit_end(l, error);
     gka_status status = open_room(c, heads, l->seed, &m, error);
     for (int i = 0; status == GKA_OK && i < 3; i++) {
         gka_profile profile;
@@ -261,7 +271,7 @@ typedef struct grid {
 } grid;
 
 static grid grid_of(const lab *l) {
-    return (grid){.heads = lab_pick(l, 1, 2, 12),
+    return (grid){.heads = lab_many(l, 1, 2, 12),
                   .ratios = lab_pick(l, 1, 3, 3),
                   .keys = lab_pick(l, 1, 1, 2),
                   .ways = lab_pick(l, 2, 3, 4),
@@ -280,6 +290,12 @@ static gka_status pareto_of(lab *l, const lab_case *c, const grid *g, gka_form f
                             room *m, gka_error *error) {
     if (!lab_unit(l, PARETO, "%g %s %s %s", c->a, c->name, gka_form_name(form), way_names[way]))
         return GKA_OK;
+    const lab_case *const first = &lab_cases[lab_case_find(keys[0])];
+    const lab_case given = {first->name, first->keys, first->gate, c->a, c->r};
+    if (strcmp(c->name, given.name) != 0 && lab_case_same(&given, c) &&
+        lab_again(l, PARETO, c->name, "case=%s,a=%g,form=%s,way=%s", given.name, c->a,
+                  gka_form_name(form), way_names[way]))
+        return lab_unit_end(l, error);
     gka_status status = open_room(c, g->heads, l->seed, m, error);
     for (int64_t n = 0; status == GKA_OK && n < g->counts; n++) {
         gka_profile profile;
@@ -318,12 +334,20 @@ static const char *const order[LAB_CASES] = {
     "iid_gated", "repeat",      "strong", "powerlaw", "repeat_ungated_a005",
     "lowrank",   "iid_ungated", "slow",   "slow_a005"};
 
+static const lab_case *same_before(int64_t i) {
+    const lab_case *const c = &lab_cases[lab_case_find(order[i])];
+    for (int64_t j = 0; j < i; j++)
+        if (lab_case_same(&lab_cases[lab_case_find(order[j])], c))
+            return &lab_cases[lab_case_find(order[j])];
+    return NULL;
+}
+
 static int64_t cases_of(const lab *l) {
     return lab_pick(l, 2, 5, LAB_CASES);
 }
 
 static gka_status run(lab *l, gka_error *error) {
-    const int64_t heads = lab_pick(l, 1, 2, 24), cases = cases_of(l);
+    const int64_t heads = lab_many(l, 1, 2, 24), cases = cases_of(l);
     const grid g = grid_of(l);
     gka_status status = GKA_OK;
     for (int64_t i = 0; i < cases; i++) {
@@ -337,7 +361,7 @@ static gka_status run(lab *l, gka_error *error) {
     for (int64_t i = 0; status == GKA_OK && i < cases; i++) {
         const lab_case *const c = &lab_cases[lab_case_find(order[i])];
         room m = {0};
-        status = repairs_of(l, c, heads, &m, error);
+        status = repairs_of(l, c, same_before(i), heads, &m, error);
         if (status == GKA_OK)
             status = floor_of(l, c, heads, &m, error);
         close_room(&m);

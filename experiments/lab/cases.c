@@ -28,6 +28,11 @@ int lab_case_find(const char *name) {
     return i;
 }
 
+bool lab_case_same(const lab_case *a, const lab_case *b) {
+    return (lab_real() || lab_keys(a->keys) == lab_keys(b->keys)) &&
+           lab_gate(a->gate) == lab_gate(b->gate) && a->a == b->a && a->r == b->r;
+}
+
 gka_status lab_case_problem(const lab_case *c, int64_t heads, uint64_t seed, gka_problem *problem,
                             gka_error *error) {
     const gka_generator spec = {.keys = lab_keys(c->keys),

@@ -23,6 +23,9 @@ extern const lab_case lab_cases[LAB_CASES];
 /* The place of a case by its name, which must be one. */
 int lab_case_find(const char *name);
 
+/* Off home ground: the same keys, gates, ridge and iterations, and so the same problem. */
+bool lab_case_same(const lab_case *a, const lab_case *b);
+
 enum { LAB_CASE_T = 256, LAB_CASE_D = 128 };
 
 /* B = 1, T = 256, D = V = 128, C = 64, bf16, with alpha and cotangents; head h of a seed is the

@@ -259,6 +259,11 @@ bool lab_at_home(void) {
     return other_keys < 0 && other_gate < 0 && !lab_real();
 }
 
+int64_t lab_many(const lab *l, int64_t claim, int64_t quick, int64_t full) {
+    const int64_t quarter = full / 4 > quick ? full / 4 : quick;
+    return lab_pick(l, claim, quick, lab_at_home() ? full : quarter);
+}
+
 int64_t lab_D(int64_t home) {
     return lab_real() ? real.D : home;
 }
@@ -491,6 +496,28 @@ static bool row_matches(const char *heading, const char *row, const char *where)
             where++;
     }
     return true;
+}
+
+bool lab_again(lab *l, int table, const char *value, const char *where, ...) {
+    char condition[TEXT];
+    va_list arguments;
+    va_start(arguments, where);
+    (void)vsnprintf(condition, sizeof condition, where, arguments);
+    va_end(arguments);
+    const char *const heading = l->experiment->tables[table].heading,
+                      *row = l->state->table[table].bytes;
+    const int column = column_of(heading, condition, strcspn(condition, "="));
+    bool found = false;
+    for (; row != NULL && *row != '\0'; row = strchr(row, '\n') + 1) {
+        size_t length;
+        const char *const field = column < 0 ? NULL : field_of(row, column, &length);
+        if (field == NULL || !row_matches(heading, row, condition))
+            continue;
+        const char *const after = field + length;
+        lab_row(l, "%.*s%s%.*s", (int)(field - row), row, value, (int)strcspn(after, "\n"), after);
+        found = true;
+    }
+    return found;
 }
 
 static int by_value(const void *a, const void *b) {

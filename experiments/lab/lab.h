@@ -71,6 +71,10 @@ static inline int64_t lab_pick(const lab *l, int64_t claim, int64_t quick, int64
     return l->size == LAB_CLAIM ? claim : l->size == LAB_QUICK ? quick : full;
 }
 
+/* The same for a number of heads, sequences or seeds, over which a verdict takes its median: off
+ * home ground (section 5) the full size has a quarter of them, and no fewer than the quick one. */
+int64_t lab_many(const lab *l, int64_t claim, int64_t quick, int64_t full);
+
 /* ---- 2 tables ------------------------------------------------------------------------------ */
 
 /* Begins the unit `key` of table number `table`. True: compute it and lab_row its rows; false: an
@@ -85,6 +89,13 @@ uint64_t lab_hash(uint64_t hash, const char *key);
 
 /* One row of the unit, "%.9g" for numbers; the fields of the table's heading, comma separated. */
 void lab_row(lab *l, const char *row, ...) __attribute__((format(printf, 2, 3)));
+
+/* Off home ground two cases of an experiment may be one problem. Adds the rows of the table for
+ * which `where` holds (as lab_stats_of) to the unit, with `value` in the place of the first column
+ * that it names. False where the table has none (another process computes them), and adds nothing.
+ */
+bool lab_again(lab *l, int table, const char *value, const char *where, ...)
+    __attribute__((format(printf, 4, 5)));
 
 /* Keeps the unit (renamed into place as a whole) and reports progress. GKA_INTERRUPTED on Ctrl-C.
  */

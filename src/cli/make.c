@@ -98,6 +98,7 @@ int cli_make(cli *c) {
     cli_problem p;
     cli_problem_start(&p);
     p.as_it_is = true;
+    p.several = " (-o with a folder that exists takes several)";
     const cli_option options[] = {
         {"output", 'o', CLI_OUT, &m.out, .value = "OUT",
          .help = "the file that is written; a folder: a file there for each problem"},
@@ -108,6 +109,8 @@ int cli_make(cli *c) {
     if (m.out == NULL)
         return cli_fail(c, "-o OUT was expected");
     m.folder = c->operand_count > 0 && cli_is_folder(m.out);
+    if (!m.folder && m.out[0] != '\0' && m.out[strlen(m.out) - 1] == '/')
+        return cli_fail(c, "-o %.200s: a folder that exists was expected", m.out);
     if (c->operand_count > 1 && !m.folder)
         return cli_fail(c, "-o %.200s: a folder was expected, for several files", m.out);
     if (m.folder) {

@@ -366,7 +366,8 @@ int cli_problem_each(cli *c, cli_problem *p, const char *operand, cli_problem_vi
 static int keep_it(cli *c, cli_problem *p, void *context) {
     gka_problem *const kept = context;
     if (p->keep)
-        return cli_fail(c, "%s: that is a second problem; one was expected", p->label);
+        return cli_fail(c, "%s: that is a second problem; one was expected%s", p->label,
+                        p->several == NULL ? "" : p->several);
     *kept = p->problem;
     p->problem = (gka_problem){0};
     p->keep = true;

@@ -24,6 +24,7 @@ typedef struct cli_problem {
     char label[320];       /* FILE, FILE:NAME, or "made up" */
     gka_keys otherwise;    /* the keys of a made-up problem when none are named */
     bool as_it_is;         /* leave beta and normalise for later; set after cli_problem_start */
+    const char *several;   /* how the command takes several problems; NULL: it does not */
     /* private: what the options say; -1 or NaN: nothing */
     int keys, gate, dtype, layout, cast, normalise, conv;
     int64_t extents[6]; /* B T H G D V */

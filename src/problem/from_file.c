@@ -166,8 +166,10 @@ static gka_status need(const context *c, const char *name, const gka_view *view)
     if (view->data == NULL)
         return gka_fail(c->error, GKA_BAD_FILE, "%s: tensor '%s' is missing", c->path, name);
     if (view->rank != 4)
-        return gka_fail(c->error, GKA_BAD_FILE, "%s: tensor '%s': rank %d; 4 was expected", c->path,
-                        name, view->rank);
+        return gka_fail(
+            c->error, GKA_BAD_FILE, "%s: tensor '%s': rank %d; 4 was expected%s", c->path, name,
+            view->rank,
+            c->selection == NULL && view->rank > 1 ? " (gka problem --layout makes it so)" : "");
     return GKA_OK;
 }
 

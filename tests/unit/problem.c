@@ -513,7 +513,8 @@ static const struct {
 } bad_files[] = {
     {"{}", 0, "f: tensor 'q' is missing"},
     {"{" SHAPE4("q", "BF16", "[1,1,1,1]", "[0,2]") "}", 2, "f: tensor 'k' is missing"},
-    {"{" SHAPE4("q", "BF16", "[1,1,1]", "[0,2]") "}", 2, "f: tensor 'q': rank 3; 4 was expected"},
+    {"{" SHAPE4("q", "BF16", "[1,1,1]", "[0,2]") "}", 2,
+     "f: tensor 'q': rank 3; 4 was expected (gka problem --layout makes it so)"},
     {"{" SHAPE4("q", "BF16", "[1,1,1,1,1]", "[0,2]") "}", 2,
      "f: tensor 'q': rank 5; at most 4 was expected"},
     {"{" QK "," SHAPE4("v", "BF16", "[1]", "[4,6]") "}", 6,

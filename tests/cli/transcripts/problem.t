@@ -149,7 +149,10 @@ $ gka problem p.safetensors r.safetensors -o one.safetensors
 ! gka problem: -o one.safetensors: a folder was expected, for several files
 = 2
 $ gka problem p.safetensors:[qk] -o one.safetensors
-! gka problem: p.safetensors:k: that is a second problem; one was expected
+! gka problem: p.safetensors:k: that is a second problem; one was expected (-o with a folder that exists takes several)
+= 2
+$ gka problem p.safetensors:[qk] -o new/
+! gka problem: -o new/: a folder that exists was expected
 = 2
 $ gka problem p.safetensors ./p.safetensors -o folder
 > folder/p.safetensors: B 1, T 16, H 1, G 1, D 16, V 16, F32
