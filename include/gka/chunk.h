@@ -92,10 +92,10 @@ GKA_API int gka_operand_find(const char *name);            /* -1: none; not "sca
 
 /* The autotuned kernels: those whose num_warps a run of the released code chooses by timing. Every
  * value in the lists was run on an H200 (scripts/gpu/capture_kernels.py); num_stages and the tile
- * sizes change no bit, and num_warps changes the orders of sums in five kernels alone:
+ * sizes change no bit, and num_warps changes the orders of sums in six kernels alone:
  *   solve       H, f, x and the backward's p: 1, 2, 4, 8
  *   solve_dk    the suffix states of dk and dg (gated): 1, 2, 4, 8
- *   solve_dh    dk and dg where lambda is not differentiated through (not emulated: as with 4)
+ *   solve_dh    dg (gated) where lambda is not differentiated through: 1, 2, 4, 8
  *   states      chunk states, forward and back: changes nothing
  *   output      o: changes nothing
  *   output_bwd  gradients of the output stage: 2, 4

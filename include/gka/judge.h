@@ -218,7 +218,8 @@ typedef struct gka_configuration {
 } gka_configuration;
 
 /* Sets num_warps of *profile ("h100", anything else as it shall be) to the configuration that gives
- * the file's outputs, or the closest. Seconds on 1,024 rows of D = 128. */
+ * the file's outputs, or the closest, and its 16-bit type to that of q. Seconds on 1,024 rows of
+ * D = 128. */
 GKA_API gka_status gka_configuration_find(const gka_file *file, const gka_problem *problem,
                                           gka_profile *profile, gka_configuration *found,
                                           gka_error *error);

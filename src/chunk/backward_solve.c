@@ -69,19 +69,53 @@ static bool ridge_is_fixed(const backward *run) {
     return !run->bp_lambda && run->plan->hardware && run->plan->gated;
 }
 
+/* The warps of the kernel that has E and this chunk's scores. */
+static int64_t outer_warps(const backward *run) {
+    return ridge_is_fixed(run) ? run->plan->warps[GKA_LAUNCH_SOLVE_DH] : 4;
+}
+
+/* How many of them share a row there: all of them below 64 rows, and two a row of more than that.
+ */
+static int64_t outer_across(const backward *run, int64_t C) {
+    const int64_t warps = outer_warps(run);
+    return C < 64 || (warps == 2 && run->plan->D > C) ? warps : 1;
+}
+
+/* <a, b> over a row of D there: of eight warps with 64 rows (wgmma) each holds half of one. */
+static double outer_row(const backward *run, int64_t C, const double *a, const double *b) {
+    const chunk_plan *const plan = run->plan;
+    const int64_t D = plan->D, across = outer_across(run, C);
+    if (C >= 64 && outer_warps(run) == 8)
+        return gka_row_dot_pieces(plan->order, 2, D, a, b);
+    return gka_row_dot_shared(plan->order, across < D / 8 ? across : D / 8, D, a, b);
+}
+
+/* The scores of work->S and work->dS as that kernel's threads hold them. */
+static gka_triangle outer_scores(const backward *run, const backward_work *work) {
+    const int64_t C = work->base.tile.C, warps = outer_warps(run), across = outer_across(run, C);
+    return (gka_triangle){.n = C,
+                          .down = C < 64 || across > 1 ? 1
+                                  : warps < 4          ? warps
+                                                       : 4,
+                          .across = across < C / 8 ? across : C / 8,
+                          .a = work->S,
+                          .b = work->dS};
+}
+
 /* dG of the scores in work->CC, or, where there is no kernel, these by token, then key. */
 static void start_gates(const backward *run, backward_work *work) {
     const chunk_plan *const plan = run->plan;
     const int64_t C = work->base.tile.C;
     const bool f32 = plan->f32, fixed = ridge_is_fixed(run);
+    const gka_triangle scores = outer_scores(run, work);
     double *const by_token = work->base.score;
     zero(work->dG, C);
-    for (int64_t t = 0; t < C && (fixed || !plan->hardware); t++)
+    for (int64_t t = 0; t < C && !plan->hardware; t++)
         for (int64_t j = 0; j < C; j++)
             by_token[t * C + j] = work->CC[j * C + t];
     for (int64_t t = 0; t < C && fixed; t++)
-        work->dG[t] = w(f32, gka_row_sum(plan->order, C, C, by_token + t * C) -
-                                 gka_column_sum(plan->order, C, by_token + t, C));
+        work->dG[t] = w(f32, gka_triangle_row(plan->order, scores, t) -
+                                 gka_triangle_column(plan->order, scores, t));
     for (int64_t t = 0; t < C && plan->hardware && !fixed; t++)
         work->dG[t] = w(f32, gka_column_sum(plan->order, C, work->CC + t, C) -
                                  gka_row_sum(plan->order, C, C, work->CC + t * C));
@@ -144,25 +178,26 @@ static void through_outer(const backward *run, backward_work *work) {
     for (int64_t t = 0; t < C; t++) {
         for (int64_t i = t * D; i < (t + 1) * D; i++)
             y[i] = plan->gated ? w(f32, y[i] * tile->expG[t]) : y[i];
-        work->t2[t] = gka_row_dot(plan->order, C, D, y + t * D, work->x + t * D);
+        work->t2[t] = outer_row(run, C, y + t * D, work->x + t * D);
         dG[t] = kernel ? w(f32, dG[t] + work->t2[t]) : 0;
     }
     zero(y, C * D);
     chunk_product(plan, base, bf && chunk_has(plan, GKA_POINT_GRAD_STATE), C, D, D,
                   (gka_matrix){k2, D, 1}, (gka_matrix){work->E0, D, 1}, y, D);
     for (int64_t j = 0; j < C; j++) {
-        last[j] = gka_row_dot(plan->order, C, D, y + j * D, tile->k + j * D);
+        last[j] = outer_row(run, C, y + j * D, tile->k + j * D);
         dG[j] = kernel ? w(f32, dG[j] - last[j]) : 0;
     }
     const bool low_dot = chunk_has(plan, GKA_POINT_GRAD_DOT) && D >= 32 && plan->hardware;
-    const double EH = low_dot ? gka_dot_low(plan->profile.fp16, D, work->E0, base->H0)
-                              : gka_dot_state(plan->order, 4, D, work->E0, base->H0);
+    const int64_t warps = outer_warps(run);
+    const double EH = low_dot ? gka_dot_low(plan->profile.fp16, D, warps, work->E0, base->H0)
+                              : gka_dot_state(plan->order, warps, D, work->E0, base->H0);
     if (!kernel) {
         gka_backward_through_gates(plan, C, tile->n, base->score, work->t2, last,
                                    w(f32, tile->decay * EH), base->row2, dG);
         return;
     }
-    const double all = fma_w(f32, tile->decay, EH, gka_lane_sum(plan->order, 4, C, last));
+    const double all = fma_w(f32, tile->decay, EH, gka_lane_sum(plan->order, warps, C, last));
     const int64_t end = plan->hardware ? C - 1 : tile->n - 1;
     dG[end] = w(f32, dG[end] + all);
 }

@@ -179,7 +179,7 @@ static double lanes_low(bool fp16, int64_t width, double *lane) {
 /* A thread holds eight neighbouring columns of every 8th (D = 128, four warps) row: D / 8 threads
  * to a row. It adds in register order; then lanes 16, 8, 4, 2, 1 apart and warps .., 2, 1 apart are
  * added. */
-static double dot_low_by(bool fp16, int64_t warps, int64_t D, const double *A, const double *B) {
+double gka_dot_low(bool fp16, int64_t D, int64_t warps, const double *A, const double *B) {
     const int64_t across = D / 8 < 32 ? D / 8 : 32, down = 32 / across, step = warps * down;
     double warp[8], lane[32];
     for (int64_t j = 0; j < warps; j++) {
@@ -198,12 +198,8 @@ static double dot_low_by(bool fp16, int64_t warps, int64_t D, const double *A, c
     return lanes_low(fp16, warps, warp);
 }
 
-double gka_dot_low(bool fp16, int64_t D, const double *A, const double *B) {
-    return dot_low_by(fp16, 4, D, A, B);
-}
-
 double gka_norm_low(bool fp16, int64_t D, int warps, const double *H) {
-    return dot_low_by(fp16, warps, D, H, H);
+    return gka_dot_low(fp16, D, warps, H, H);
 }
 
 double gka_dot_state(sum_order order, int64_t warps, int64_t D, const double *A, const double *B) {
@@ -269,6 +265,54 @@ double gka_column_sum(sum_order order, int64_t n, const double *a, int64_t strid
         warp[j] = butterfly(f32, 8, lane);
     }
     return butterfly(f32, warps, warp);
+}
+
+/* Adds element (i, j) of A . B, which lies at a[j n + i]: a product that may lie above the diagonal
+ * is rounded, since it is selected; where the compiler, which does not know the warp, sees that it
+ * cannot, it is fused. It knows of rows and columns by eights. */
+static double add_selected(gka_triangle s, int64_t i, int64_t j, double sum) {
+    const int64_t least = i / 8 % 2 + i / (16 * s.down) * 2 * s.down; /* of i / 8 */
+    const int64_t most = j / 8 / s.across * s.across + s.across - 1;  /* of j / 8 */
+    const double a = s.a[j * s.n + i], b = s.b[j * s.n + i];
+    if (least > most)
+        return fma_w(true, a, b, sum);
+    return j <= i ? w(true, sum + w(true, a * b)) : sum;
+}
+
+double gka_triangle_row(sum_order order, gka_triangle s, int64_t i) {
+    double warp[8], quad[4], sum = 0;
+    for (int64_t j = 0; j <= i && order != SUM_WARP; j++)
+        sum = fma_w(order != SUM64, s.a[j * s.n + i], s.b[j * s.n + i], sum);
+    if (order != SUM_WARP)
+        return sum;
+    for (int64_t v = 0; v < s.across; v++) {
+        for (int64_t t = 0; t < 4; t++) {
+            const int64_t first = 8 * v + 2 * t; /* the next is rounded, this one fused with it */
+            quad[t] = add_selected(s, i, first, add_selected(s, i, first + 1, 0));
+            for (int64_t j = first + 8 * s.across; j < s.n; j += 8 * s.across)
+                quad[t] = add_selected(s, i, j + 1, add_selected(s, i, j, quad[t]));
+        }
+        warp[v] = butterfly(true, 4, quad);
+    }
+    return butterfly(true, s.across, warp);
+}
+
+double gka_triangle_column(sum_order order, gka_triangle s, int64_t j) {
+    double warp[8], lane[8], sum = 0;
+    for (int64_t i = j; i < s.n && order != SUM_WARP; i++)
+        sum = fma_w(order != SUM64, s.a[j * s.n + i], s.b[j * s.n + i], sum);
+    if (order != SUM_WARP)
+        return sum;
+    for (int64_t v = 0; v < s.down; v++) {
+        for (int64_t t = 0; t < 8; t++) {
+            lane[t] = 0;
+            for (int64_t block = 16 * v; block < s.n; block += 16 * s.down)
+                for (int64_t i = block + t; i < block + 16; i += 8)
+                    lane[t] = add_selected(s, i, j, lane[t]);
+        }
+        warp[v] = butterfly(true, 8, lane);
+    }
+    return butterfly(true, s.down, warp);
 }
 
 double gka_column_products(sum_order order, int64_t warps, int64_t n, const double *a,

@@ -71,6 +71,15 @@ double gka_norm_low(bool fp16, int64_t D, int warps, const double *H);
 /* sum_i a[i * stride], i < n rows of a tensor-core tile: within a warp each thread chains the rows
  * 8 apart it holds, lanes 4, 2, 1 rows apart are added, then warps. */
 double gka_column_sum(sum_order order, int64_t n, const double *a, int64_t stride);
+/* A . B of a tile [n,n] that is selected on and below its diagonal; its element (i, j) lies at
+ * a[j n + i]. `down` warps hold 16 of its rows each, or `across` warps 8 of its columns. */
+typedef struct gka_triangle {
+    int64_t n, down, across;
+    const double *a, *b;
+} gka_triangle;
+/* The sum of its row i and of its column j, where the compiler selects no more than it must. */
+double gka_triangle_row(sum_order order, gka_triangle s, int64_t i);
+double gka_triangle_column(sum_order order, gka_triangle s, int64_t j);
 /* sum_i a[i * stride] b[i * stride], the same, each thread's first product fused; of 64 rows and
  * more, 16 at a time lie in each of `warps` warps. */
 double gka_column_products(sum_order order, int64_t warps, int64_t n, const double *a,
@@ -82,8 +91,8 @@ double gka_tile_dot(sum_order order, int64_t warps, int64_t rows, int64_t column
  * threads lie along it and two rows are held by each warp at a time: 64 x 64 blocks of a state. */
 double gka_block_dot(sum_order order, int64_t warps, int64_t rows, int64_t columns, const double *A,
                      const double *B, int64_t ld);
-/* <A, B> of [D,D], taken as gka_norm_low takes <H, H> by four warps. */
-double gka_dot_low(bool fp16, int64_t D, const double *A, const double *B);
+/* <A, B> of [D,D], taken as gka_norm_low takes <H, H>. */
+double gka_dot_low(bool fp16, int64_t D, int64_t warps, const double *A, const double *B);
 /* The same order in binary32 with fused multiply-adds, by `warps` warps. */
 double gka_dot_state(sum_order order, int64_t warps, int64_t D, const double *A, const double *B);
 /* a^T b of n numbers of the 16-bit type, in it: eight neighbours to a thread, then lanes. */

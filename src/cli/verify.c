@@ -562,6 +562,8 @@ static gka_status find_configuration(request *r, const gka_file *file, const gka
         gka_problem_free(&problem);
     }
     char names[160] = "";
+    if (profile->fp16)
+        snprintf(names, sizeof names, " inputs=fp16");
     for (int i = 0; i < GKA_LAUNCHES; i++)
         if (profile->num_warps[i] != 0)
             snprintf(names + strlen(names), sizeof names - strlen(names), " %s.num_warps=%d",

@@ -196,6 +196,7 @@ gka_status gka_configuration_find(const gka_file *file, const gka_problem *probl
     search s = {.file = file, .problem = problem, .found = found};
     unsigned have = 0;
     *found = (gka_configuration){0};
+    profile->fp16 = problem->q.dtype == GKA_F16;
     for (int o = 0; o < GKA_OUTPUTS; o++) {
         const gka_tensor *const tensor = stored(&s, (gka_output_id)o);
         if (gka_output_table[o].judged && tensor && gka_dtype_is_float(tensor->dtype) &&

@@ -366,10 +366,9 @@ static int64_t differing(const serving_job *j, int from, int to, gka_configurati
 static gka_status best_warps(serving_job *j, gka_launch kernel, int count, const int *list,
                              int from, int to, gka_profile *best, int64_t *least,
                              gka_configuration *found, gka_error *error) {
-    const gka_problem first = gka_problem_tokens(&j->v->problem, 0, j->how.prefill);
     gka_problem problem = j->v->problem;
     if (to <= SERVED_DECODE_O && j->how.prefill < problem.T) { /* nothing of the tokens after it */
-        problem = first;
+        problem = gka_problem_tokens(&j->v->problem, 0, j->how.prefill);
         problem.h0 = j->v->problem.h0;
         problem.u0 = j->v->problem.u0;
     }
@@ -408,6 +407,7 @@ gka_status gka_configuration_find_served(const gka_file *file, const gka_file *i
     bool decoded = false, prefilled = false;
     *found = (gka_configuration){.known = 1};
     gka_status status = read_job(&j, inputs != NULL ? inputs : file, error);
+    profile->fp16 = v.problem.q.dtype == GKA_F16;
     for (size_t i = 0; i < v.row_count; i++) {
         decoded = decoded || j.outputs[i] >= SERVED_DECODE_O;
         prefilled = prefilled || j.outputs[i] < SERVED_DECODE_O;

@@ -287,10 +287,11 @@ static nb::tuple judge(nb::object candidate, const File &golden, nb::dict names,
 
 /* ---- the module ---------------------------------------------------------------------------- */
 
-static std::vector<std::string> names_of(const char *const *names) {
+static std::vector<std::string> names_of(std::initializer_list<const char *const *> lists) {
     std::vector<std::string> all;
-    for (; *names != nullptr; names++)
-        all.push_back(*names);
+    for (const char *const *names : lists)
+        for (; *names != nullptr; names++)
+            all.push_back(*names);
     return all;
 }
 
@@ -320,6 +321,6 @@ void bind_files(nb::module_ &m) {
     m.def("suite_check", &suite_check, nb::arg("folder"), nb::arg("name"));
     m.def("judge", &judge, nb::arg("candidate"), nb::arg("golden"), nb::arg("names"),
           nb::arg("require"), nb::arg("reference"), nb::arg("gradients"), nb::arg("heads_first"));
-    m.def("judged_names", [] { return names_of(gka_verify_names); });
-    m.def("input_names", [] { return names_of(gka_problem_names); });
+    m.def("judged_names", [] { return names_of({gka_verify_names, gka_serving_names}); });
+    m.def("input_names", [] { return names_of({gka_problem_names}); });
 }

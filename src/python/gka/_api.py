@@ -157,7 +157,7 @@ def _keys(given: Mapping[str, Any]) -> dict[str, str]:
         if isinstance(value, (list, tuple)):
             return ",".join(map(str, value)) or "none"
         return repr(float(value)) if isinstance(value, float) else str(value)
-    return {name: text(value) for name, value in given.items()}
+    return {name.replace("_", "-"): text(value) for name, value in given.items()}
 
 
 def problem(keys: str = "iid", **spec: Any) -> Problem:
@@ -402,8 +402,8 @@ def save(path: str | os.PathLike[str], tensors: Mapping[str, Any], metadata: Map
 def golden(path: str | os.PathLike[str], problem: Problem | None = None, *, suite: str | None = None, progress: Progress = None,
            **spec: Any) -> list[str]:
     """Makes the golden of a spec, of a problem, or a folder with a whole suite ("quick", "kernel", "edge"); what a suite has
-    already is kept. Returns the paths. spec: the keys of gka.problem, and outputs emulate lo oracle stage given lengths. The
-    same spec has the same bytes everywhere. gka.BadArgument, gka.FileError. Source: include/gka/golden.h."""
+    already is kept. Returns the paths. spec: the keys of gka.problem, and outputs emulate lo oracle stage given lengths, and
+    serving=True with prefill h_type u_type for a golden of a server. The same spec has the same bytes everywhere. gka.BadArgument, gka.FileError. Source: include/gka/golden.h."""
     path = os.fspath(path)
     if suite is not None:
         if problem is not None or spec:
@@ -468,10 +468,11 @@ def judge(candidate: Mapping[str, Any] | str | os.PathLike[str], golden: str | o
           names: Mapping[str, str] | None = None, layout: str = "bthd") -> Verdict:
     """A kernel's tensors by a golden: what `gka judge CANDIDATE GOLDEN` says.
 
-    candidate: arrays by name (x fro o h_chunk h_final u_final solve.* layer.*), or a safetensors file. require: outputs that
-    fail where they are missing or cannot be judged ("all", "x,o" or a list; one that the golden lacks is passed over).
-    reference: "steps", or "exact" for a solver that converges; gradients: "implicit", "through" (of the steps themselves, as
-    autograd gives them) or "auto". names: {the candidate's name: the golden's}; layout "bhtd": token tensors are [B,H,T,..].
+    candidate: arrays by name (x fro o h_chunk h_final u_final solve.* layer.*; of a server prefill.* decode.*), or a
+    safetensors file. require: outputs that fail where they are missing or cannot be judged ("all", "x,o" or a list; one that
+    the golden lacks is passed over). reference: "steps", or "exact" for a solver that converges; gradients: "implicit",
+    "through" (of the steps themselves, as autograd gives them) or "auto". names: {the candidate's name: the golden's}; layout
+    "bhtd": token tensors are [B,H,T,..].
 
     gka.BadArgument for an array that no output is called by, gka.BadFile for another shape, a file that is no golden or was
     changed after it was made. Source: include/gka/golden.h, section 2."""

@@ -188,3 +188,27 @@ def test_packed_and_folded():
     with pytest.raises(gka.Error, match="fold"):
         gka.exact(raw)
     assert gka.exact(raw.fold()).o.shape == (1, 9, 1, 8)
+
+
+SERVED = ["prefill.o", "prefill.h", "prefill.u", "decode.o", "decode.h", "decode.u"]
+
+
+def test_a_golden_of_a_server(command, tmp_path):
+    """The command's bytes; its references pass as a candidate's arrays and as a file, a state handed on from elsewhere fails."""
+    gka.golden(tmp_path / "ours", serving=True, T=20, prefill=18, D=64, H=2, G=1, iters=3, u_type="bf16")
+    command("golden", "--serving", "--T=20", "--prefill=18", "--D=64", "--H=2", "--G=1", "--iters=3", "--u-type=bf16",
+            "-o", tmp_path / "theirs")
+    assert (tmp_path / "ours").read_bytes() == (tmp_path / "theirs").read_bytes()
+    file = gka.load(tmp_path / "ours")
+    assert (file.metadata["prefill"], file.metadata["normalise"]) == ("18", "unit")
+    right = {name: file[name + ".steps"].astype(np.float32) for name in SERVED}
+    verdict = gka.judge(right, tmp_path / "ours", require="all")
+    assert verdict.ok and [row["name"] for row in verdict.rows] == SERVED and verdict.judged == 6
+    gka.save(tmp_path / "candidate", right)
+    assert gka.judge(tmp_path / "candidate", tmp_path / "ours").ok
+    wrong = gka.judge(right | {"decode.h": right["prefill.h"]}, tmp_path / "ours")
+    assert wrong.failed == 1 and wrong["decode.h"]["ok"] is False
+    with pytest.raises(gka.BadArgument, match="a golden of a server"):
+        gka.golden(tmp_path / "none", T=20, prefill=10)
+    with pytest.raises(gka.BadArgument, match="h-type is 'e4m3'"):
+        gka.golden(tmp_path / "none", serving=True, T=20, h_type="e4m3")
