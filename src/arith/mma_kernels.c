@@ -36,6 +36,9 @@ enum { LANES = 16 };
 #include <immintrin.h>
 enum { LANES = 8 };
 #else
+#if defined(__wasm_simd128__)
+#include <wasm_simd128.h>
+#endif
 enum { LANES = 4 };
 #endif
 enum { PARTS = MMA_BLOCK / LANES, HALVES = MMA_BLOCK / (2 * LANES), LANES64 = LANES / 2 };
@@ -94,9 +97,13 @@ MMA_INLINE vi bits_of(vf v) {
 }
 
 MMA_INLINE vi widened(const int16_t *at) {
+#if defined(__wasm_simd128__)
+    return (vi)wasm_i32x4_load16x4(at);
+#else
     vs_half v;
     memcpy(&v, at, sizeof v);
     return __builtin_convertvector(v, vi);
+#endif
 }
 
 MMA_INLINE vi select_i(vi mask, vi a, vi b) {
@@ -143,8 +150,14 @@ MMA_INLINE vs max_s(vs a, vs b) {
 MMA_INLINE vi max_i(vi a, vi b) {
     return select_i(a > b, a, b);
 }
+/* In WebAssembly a conversion that overflows would have to be kept from trapping, lane by lane;
+ * what it gives then is of no account (slow). */
 MMA_INLINE vi truncated(vf x) {
+#if defined(__wasm_simd128__)
+    return (vi)wasm_i32x4_trunc_sat_f32x4((v128_t)x);
+#else
     return __builtin_convertvector(x, vi);
+#endif
 }
 MMA_INLINE vf fused_f(vf a, vf b, vf c) {
     for (int l = 0; l < LANES; l++)
@@ -152,9 +165,13 @@ MMA_INLINE vf fused_f(vf a, vf b, vf c) {
     return c;
 }
 MMA_INLINE vd fused_d(vd a, vd b, vd c) {
+#if defined(__wasm_simd128__)
+    return gka_fma_two(a, b, c); /* browser/fma.h, which is included before every file */
+#else
     for (int l = 0; l < LANES64; l++)
         c[l] = fma(a[l], b[l], c[l]);
     return c;
+#endif
 }
 #endif
 

@@ -57,6 +57,38 @@ static inline float gka_fmaf(float x, float y, float z) {
     return (float)(fabs(sum) < INFINITY ? gka_fma_odd(sum, rest) : sum);
 }
 
+typedef double gka_fma_pair __attribute__((vector_size(16)));
+typedef int64_t gka_fma_bits __attribute__((vector_size(16)));
+
+static inline gka_fma_pair gka_fma_size(gka_fma_pair x) {
+    return (gka_fma_pair)((gka_fma_bits)x & INT64_MAX);
+}
+
+/* gka_fma in two lanes, the same steps; both lanes one by one where one of them is outside. */
+static inline gka_fma_pair gka_fma_two(gka_fma_pair x, gka_fma_pair y, gka_fma_pair z) {
+    const gka_fma_pair product = x * y, size = gka_fma_size(product), other = gka_fma_size(z);
+    const gka_fma_bits nothing = (x == 0) | (y == 0);
+    const gka_fma_bits inside =
+        nothing |
+        ((size > 0x1p-800) & (size < 0x1p900) & (gka_fma_size(x) < 0x1p900) &
+         (gka_fma_size(y) < 0x1p900) & (other < 0x1p900) & ((other > 0x1p-800) | (z == 0)));
+    if ((inside[0] & inside[1]) == 0)
+        return (gka_fma_pair){gka_fma(x[0], y[0], z[0]), gka_fma(x[1], y[1], z[1])};
+    const gka_fma_pair xc = 134217729.0 * x, xh = xc - (xc - x), xl = x - xh;
+    const gka_fma_pair yc = 134217729.0 * y, yh = yc - (yc - y), yl = y - yh;
+    const gka_fma_pair low = xl * yl - (((product - xh * yh) - xl * yh) - xh * yl);
+    const gka_fma_pair sum = z + low, c = sum - z, rest = (z - (sum - c)) + (low - c);
+    const gka_fma_pair large = product + sum, d = large - product;
+    const gka_fma_pair left = (product - (large - d)) + (sum - d);
+    const gka_fma_pair small = rest + left, e = small - rest;
+    const gka_fma_pair last = (rest - (small - e)) + (left - e);
+    const gka_fma_bits same = ~((small > 0) ^ (last > 0)); /* of one sign: -1 */
+    const gka_fma_bits even = ((gka_fma_bits)small & 1) - 1;
+    const gka_fma_bits odd = (gka_fma_bits)small + (((same & 2) - 1) & even & (last != 0));
+    const gka_fma_bits result = (gka_fma_bits)(large + (gka_fma_pair)odd);
+    return (gka_fma_pair)((nothing & (gka_fma_bits)(product + z)) | (~nothing & result));
+}
+
 #ifdef __wasm__
 #define fma  gka_fma
 #define fmaf gka_fmaf

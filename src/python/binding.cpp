@@ -48,6 +48,40 @@ gka_dtype dtype_named(const std::string &name) {
     fail(GKA_BAD_ARGUMENT, "no dtype '" + name + "'; F64, F32, BF16 or the like was expected");
 }
 
+static const char *text_of(nb::handle text) {
+    const char *const bytes = PyUnicode_AsUTF8AndSize(text.ptr(), nullptr);
+    if (bytes == nullptr)
+        nb::raise_python_error();
+    return bytes;
+}
+
+/* Name, dtype and shape of (name, dtype, shape, memory), read in place: a call makes nothing of
+ * them. */
+static gka_tensor tensor_of(nb::handle one) {
+    nb::handle parts[4];
+    gka_tensor tensor = {};
+    if (!PyTuple_Check(one.ptr()) || PyTuple_Size(one.ptr()) != 4)
+        throw nb::type_error("a tensor is (name, dtype, shape, memory)");
+    for (int i = 0; i < 4; i++)
+        parts[i] = PyTuple_GetItem(one.ptr(), i);
+    tensor.name = text_of(parts[0]);
+    tensor.dtype = dtype_named(text_of(parts[1]));
+    if (!PyTuple_Check(parts[2].ptr()))
+        throw nb::type_error("a shape is a tuple");
+    const Py_ssize_t rank = PyTuple_Size(parts[2].ptr());
+    if (rank > GKA_MAX_RANK)
+        fail(GKA_BAD_ARGUMENT, std::string(tensor.name) + ": " + std::to_string(rank) +
+                                   " axes; at most " + std::to_string(GKA_MAX_RANK) +
+                                   " were expected");
+    tensor.rank = static_cast<int>(rank);
+    for (int i = 0; i < tensor.rank; i++) {
+        tensor.shape[i] = PyLong_AsLongLong(PyTuple_GetItem(parts[2].ptr(), i));
+        if (tensor.shape[i] == -1 && PyErr_Occurred())
+            nb::raise_python_error();
+    }
+    return tensor;
+}
+
 Buffer::Buffer(nb::handle memory, const char *what, size_t size, bool writable) : held(false) {
     if (PyObject_GetBuffer(memory.ptr(), &view, writable ? PyBUF_WRITABLE : PyBUF_SIMPLE) != 0)
         nb::raise_python_error();
@@ -81,26 +115,18 @@ Tensors::Tensors(const char *where, nb::list given, nb::dict metadata) {
     const size_t count = nb::len(given);
     names.reserve(count);
     buffers.reserve(count);
+    tensors.reserve(count);
     for (nb::handle one : given) {
-        const auto [name, dtype, shape, memory] =
-            nb::cast<std::tuple<std::string, std::string, std::vector<int64_t>, nb::object>>(one);
-        gka_tensor tensor = {};
+        gka_tensor tensor = tensor_of(one);
         int64_t bytes;
-        names.push_back(name);
-        tensor.name = names.back().c_str();
-        tensor.dtype = dtype_named(dtype);
-        if (shape.size() > GKA_MAX_RANK)
-            fail(GKA_BAD_ARGUMENT, name + ": " + std::to_string(shape.size()) + " axes; at most " +
-                                       std::to_string(GKA_MAX_RANK) + " were expected");
-        tensor.rank = static_cast<int>(shape.size());
-        for (size_t i = 0; i < shape.size(); i++)
-            tensor.shape[i] = shape[i];
+        names.push_back(nb::borrow(PyTuple_GetItem(one.ptr(), 0)));
         int64_t factors[GKA_MAX_RANK + 1] = {static_cast<int64_t>(gka_dtype_size(tensor.dtype))};
         for (int i = 0; i < tensor.rank; i++)
             factors[i + 1] = tensor.shape[i];
         if (!gka_product(tensor.rank + 1, factors, INT64_MAX, &bytes))
-            fail(GKA_BAD_ARGUMENT, name + ": a shape that no memory has");
-        buffers.emplace_back(memory, name.c_str(), static_cast<size_t>(bytes));
+            fail(GKA_BAD_ARGUMENT, std::string(tensor.name) + ": a shape that no memory has");
+        buffers.emplace_back(PyTuple_GetItem(one.ptr(), 3), tensor.name,
+                             static_cast<size_t>(bytes));
         tensor.data = buffers.back().data();
         tensors.push_back(tensor);
     }
@@ -137,7 +163,7 @@ void *room_for(size_t count, size_t size) {
 }
 
 /* What numpy calls a type, or the unsigned integer that stands for it. */
-static const char *numpy_name(gka_dtype dtype) {
+static const char *numpy_letters(gka_dtype dtype) {
     switch (dtype) {
     case GKA_F64: return "f8";
     case GKA_F32: return "f4";
@@ -153,12 +179,20 @@ static const char *numpy_name(gka_dtype dtype) {
     }
 }
 
+/* numpy's own object for it; looked up once. */
+static nb::handle numpy_type(gka_dtype dtype) {
+    static nb::handle known[GKA_DTYPE_COUNT];
+    if (!known[dtype].is_valid())
+        known[dtype] = nb::module_::import_("numpy").attr("dtype")(numpy_letters(dtype)).release();
+    return known[dtype];
+}
+
 Array new_array(gka_dtype dtype, int rank, const int64_t *shape) {
     nb::object extents = nb::steal(PyTuple_New(rank));
     for (int i = 0; i < rank; i++)
         PyTuple_SetItem(extents.ptr(), i, PyLong_FromLongLong(shape[i]));
     static const nb::object &empty = *new nb::object(nb::module_::import_("numpy").attr("empty"));
-    Array array = {empty(extents, numpy_name(dtype)), nullptr};
+    Array array = {empty(extents, numpy_type(dtype)), nullptr};
     Py_buffer view;
     if (PyObject_GetBuffer(array.object.ptr(), &view, PyBUF_WRITABLE) != 0)
         nb::raise_python_error();

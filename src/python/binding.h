@@ -70,7 +70,7 @@ class Tensors {
     const std::vector<gka_tensor> &all() const { return tensors; }
 
   private:
-    std::vector<std::string> names;
+    std::vector<nb::object> names; /* a tensor's name is the text of one of these */
     std::vector<Buffer> buffers;
     std::vector<gka_tensor> tensors;
     gka_file *handle = nullptr;

@@ -24,17 +24,22 @@ static int output_named(const std::string &name) {
 }
 
 static nb::dict report_of(const gka_oracle_report &r) {
+    static const char *const names[] = {
+        "solves", "empty_states", "recomputed", "ties",          "declared",
+        "zeros",  "worst_bound",  "elements",   "elements_mpfr", "elements_undecided"};
+    const nb::object values[] = {nb::cast(r.solves),        nb::cast(r.empty_states),
+                                 nb::cast(r.recomputed),    nb::cast(r.ties),
+                                 nb::cast(r.declared),      nb::cast(r.zeros),
+                                 nb::cast(r.worst_bound),   nb::cast(r.elements),
+                                 nb::cast(r.elements_mpfr), nb::cast(r.elements_undecided)};
+    static nb::handle
+        keys[sizeof names / sizeof *names]; /* made once, for every call has a report */
     nb::dict d;
-    d["solves"] = r.solves;
-    d["empty_states"] = r.empty_states;
-    d["recomputed"] = r.recomputed;
-    d["ties"] = r.ties;
-    d["declared"] = r.declared;
-    d["zeros"] = r.zeros;
-    d["worst_bound"] = r.worst_bound;
-    d["elements"] = r.elements;
-    d["elements_mpfr"] = r.elements_mpfr;
-    d["elements_undecided"] = r.elements_undecided;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        if (!keys[i].is_valid())
+            keys[i] = nb::str(names[i]).release();
+        d[keys[i]] = values[i];
+    }
     return d;
 }
 
@@ -91,6 +96,7 @@ static nb::tuple run(const std::string &name, nb::list tensors, nb::dict metadat
     gka_outputs out = {}, at = {};
     std::vector<Owned> memory;
     std::vector<Result> results;
+    results.reserve(wanted.size());
     for (const std::string &one : wanted) {
         const int id = output_named(one);
         const char *const lacking = gka_output_lacks(&problem.value, id);

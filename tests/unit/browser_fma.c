@@ -21,6 +21,13 @@ static void assert_same(double is, double wanted, double x, double y, double z) 
 
 static void compare(double x, double y, double z) {
     assert_same(gka_fma(x, y, z), fma(x, y, z), x, y, z);
+    for (int lane = 0; lane < 2; lane++) { /* beside a lane that needs no care */
+        gka_fma_pair of[] = {{3, 3}, {5, 5}, {-7, -7}};
+        of[0][lane] = x, of[1][lane] = y, of[2][lane] = z;
+        const gka_fma_pair both = gka_fma_two(of[0], of[1], of[2]);
+        assert_same(both[lane], fma(x, y, z), x, y, z);
+        assert_same(both[1 - lane], 8, 3, 5, -7);
+    }
     const float a = (float)x, b = (float)y, c = (float)z;
     assert_same((double)gka_fmaf(a, b, c), (double)fmaf(a, b, c), (double)a, (double)b, (double)c);
 }

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy import ndarray
 
 Raw = tuple[str, str, tuple[int, ...], Any]
 
@@ -20,13 +21,15 @@ _BACK = {dtype: name for name, dtype in _NUMPY.items()}
 _HOST = (1, 3, 11)  # of DLPack: CPU, and memory of the host that CUDA or ROCm has pinned
 _DEVICES = {2: "CUDA device", 4: "OpenCL device", 7: "Vulkan device", 8: "Metal device", 10: "ROCm device", 13: "CUDA device",
             14: "oneAPI device"}
-_RAW = {"BF16": np.uint16, "F8_E4M3": np.uint8, "F8_E5M2": np.uint8}  # types that numpy itself lacks
+_RAW = {"BF16": np.dtype("u2"), "F8_E4M3": np.dtype("u1"), "F8_E5M2": np.dtype("u1")}  # types that numpy itself lacks
+
+
+_KINDS = {"torch": "torch", "jax": "jax", "jaxlib": "jax"}
 
 
 def kind_of(x: Any) -> str:
     """"torch", "jax" or "numpy": whose arrays a caller of x gets back."""
-    module = type(x).__module__.partition(".")[0]
-    return {"torch": "torch", "jax": "jax", "jaxlib": "jax"}.get(module, "numpy")
+    return "numpy" if type(x) is ndarray else _KINDS.get(type(x).__module__.partition(".")[0], "numpy")
 
 
 def _bad(name: str, what: str) -> TypeError:
@@ -55,7 +58,7 @@ _DTYPES: dict[Any, str] = {np.dtype(name): dtype for name, dtype in _NUMPY.items
 
 def take(name: str, x: Any) -> Raw:
     """One array for the library: (name, dtype, shape, memory). TypeError for what holds no numbers that it knows."""
-    if type(x) is np.ndarray and x.flags.c_contiguous:  # the short way, for these are most
+    if type(x) is ndarray and x.flags.c_contiguous:  # the short way, for these are most
         dtype = _DTYPES.get(x.dtype)
         if dtype is None and x.dtype.isnative and x.dtype.name in _NUMPY:
             dtype = _DTYPES[x.dtype] = _NUMPY[x.dtype.name]

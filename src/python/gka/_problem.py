@@ -113,7 +113,10 @@ class Problem:
         return iter(name for name, *_ in self._raw)
 
     def __contains__(self, name: object) -> bool:
-        return any(one[0] == name for one in self._raw)
+        for one in self._raw:
+            if one[0] == name:
+                return True
+        return False
 
     def __repr__(self) -> str:
         tensors = ", ".join(f"{name} {dtype} {list(shape)}" for name, dtype, shape, _ in self._raw)

@@ -8,11 +8,13 @@ The marker's keywords: require (outputs that must be there and be judged; by def
 reference ("exact" for a solver that converges), gradients ("through", "auto"), autograd (take gradients by PyTorch's), outputs
 (names of a tuple's tensors), device, kind ("torch", "numpy", "jax"), names, layout. Without a marker, or without its argument,
 the folder is --gka-goldens, or "goldens". check(layer) skips what the layer does not take, fails with the verdict's table and no
-dump of tensors, and lets what the layer raises through, for this golden alone. judge(out) is for tensors that a test has made
-itself. At the end of the run stands how many outputs were judged, and which were not.
+dump of tensors, and with the traceback of what the layer raises (--pdb stops there), for this golden alone. judge(out) is for
+tensors that a test has made itself. At the end of the run stands how many outputs were judged, and which were not.
 """
 from __future__ import annotations
 
+import os
+import traceback
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -27,11 +29,11 @@ _CALLING = ("autograd", "outputs", "device", "kind")
 class GoldenCase:
     """A golden in a test; `golden` is the gka.check.Golden."""
 
-    def __init__(self, path: str, how: dict[str, Any], properties: list[tuple[str, Any]]) -> None:
+    def __init__(self, path: str, how: dict[str, Any], properties: list[tuple[str, Any]], pdb: bool = False) -> None:
         from .check import Golden
         self.golden = Golden(path)
         self.path, self.name = self.golden.path, self.golden.name
-        self._how, self._properties = how, properties
+        self._how, self._properties, self._pdb = how, properties, pdb
 
     def __repr__(self) -> str:
         return repr(self.golden)
@@ -49,6 +51,10 @@ class GoldenCase:
             out = self.golden.call(layer, **{key: self._how[key] for key in _CALLING if key in self._how})
         except Skip as why:
             pytest.skip(str(why))
+        except Exception:  # pytest's own traceback would print the arguments, which are tensors
+            if self._pdb:
+                raise
+            pytest.fail(f"{self.path}\n\n{traceback.format_exc()}", pytrace=False)
         self.judge(out)
 
     def judge(self, out: dict[str, Any]) -> Verdict:
@@ -81,8 +87,8 @@ def _marked(node: Any, config: pytest.Config) -> tuple[str, dict[str, Any]]:
         return folder, {}
     unknown = set(mark.kwargs) - set(_JUDGING) - set(_CALLING)
     if unknown or len(mark.args) > 1:
-        raise pytest.UsageError(f"gka: {', '.join(sorted(unknown)) or 'two folders'}; one folder and any of "
-                                f"{' '.join(_JUDGING + _CALLING)} were expected")
+        raise pytest.Collector.CollectError(f"gka: {', '.join(sorted(unknown)) or 'two folders'}; one folder and any of "
+                                            f"{' '.join(_JUDGING + _CALLING)} were expected")
     return (str(mark.args[0]) if mark.args else folder), dict(mark.kwargs)
 
 
@@ -91,10 +97,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     from . import Error, goldens
     folder, _ = _marked(metafunc.definition, metafunc.config)
+    if not os.path.exists(folder):
+        raise pytest.Collector.CollectError(f"gka: {folder}: no such folder and no such golden (gka golden --suite quick -o {folder})")
     try:
         paths = goldens(folder)
     except Error as error:
-        raise pytest.UsageError(f"gka: {error}") from None
+        raise pytest.Collector.CollectError(f"gka: {error}") from None
     metafunc.parametrize("gka_golden", paths, indirect=True,
                          ids=[path.replace("\\", "/").rpartition("/")[2].removesuffix(".safetensors") for path in paths])
 
@@ -103,7 +111,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def gka_golden(request: pytest.FixtureRequest) -> GoldenCase:
     """One golden of the suite that the marker gka names."""
     _, how = _marked(request.node, request.config)
-    return GoldenCase(request.param, how, request.node.user_properties)
+    return GoldenCase(request.param, how, request.node.user_properties, bool(request.config.getoption("usepdb")))
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
