@@ -124,20 +124,20 @@ GKA_API gka_status gka_rival_exact(const gka_problem *problem, const gka_rival *
 /* name, what the Triton kernels of flash-linear-attention 0.4.1 do there according to their
  * sources; which layers have it: L linear, D delta, M mesa. */
 #define GKA_RIVAL_POINT_LIST(X)                                                                    \
-    X(ARITHMETIC, "arithmetic", "elementwise work in fp32 (L D M)")                                \
+    X(ARITHMETIC, "arithmetic", "elementwise work in fp32; of MesaNet q, k in fp16 (L D M)")       \
     X(TENSOR_CORE, "tensor_core", "products by the tensor core (L D M)")                           \
     X(EXP, "exp", "fp32 product with log2 e, then ex2.approx (L D M)")                             \
     X(OPERAND, "operand", "bf16(beta v) and bf16(beta exp(G) k) (L D)")                            \
     X(INVERSE, "inverse", "(I + A)^-1 stored in bf16 (D)")                                         \
     X(STORE_WU, "store_wu", "w and u stored in bf16 (D)")                                          \
     X(NEW_VALUE, "new_value", "u - w S_0 stored in bf16 (L D)")                                    \
-    X(SNAPSHOT, "snapshot", "products read bf16(S_0), bf16(H_0), bf16(U_0) (L D M)")               \
-    X(STATE_OPERAND, "state_operand", "bf16 of what is added to the state, decayed (L D M)")       \
-    X(SCORE, "score", "bf16((q K^T) M), of the iteration too (L D M)")                             \
-    X(OPERAND_X, "operand_x", "bf16(p) and bf16(p exp(G)) in the iteration's products (M)")        \
+    X(SNAPSHOT, "snapshot", "products read bf16(S_0); fp16(H_0), fp16(U_0) (L D M)")               \
+    X(STATE_OPERAND, "state_operand", "bf16, of M fp16, of what is added to a state (L D M)")      \
+    X(SCORE, "score", "bf16((q K^T) M), in the iteration fp16 (L D M)")                            \
+    X(OPERAND_X, "operand_x", "fp16(p) and fp16(p exp(G)) in the iteration's products (M)")        \
     X(GUARD, "guard", "1e-5 added to both denominators of a step (M)")                             \
-    X(READ_X, "read_x", "bf16(x) and bf16(x exp(G)) in the output (M)")                            \
-    X(STORE_O, "store_o", "o (and x) stored in bf16 (L D M)")
+    X(READ_X, "read_x", "fp16(x) and fp16(x exp(G)) in the output (M)")                            \
+    X(STORE_O, "store_o", "o stored in bf16, x in fp16 (L D M)")
 
 typedef enum gka_rival_point {
 #define GKA_RIVAL_POINT_ENUM(id, name, text) GKA_RIVAL_POINT_##id,
