@@ -44,8 +44,8 @@ typedef struct tile {
     const gka_rival_profile *profile;
     gka_rival_outputs *out;
     const gka_device *exact64, *working;
-    bool f32, fp16;         /* elementwise work in binary32; the 16-bit type is fp16 */
-    sum_order order;        /* of sums over a row */
+    bool f32, fp16;                     /* elementwise work in binary32; the 16-bit type is fp16 */
+    sum_order order;                    /* of sums over a row */
     int64_t n, h, D, V, C, first, rows; /* first token of the chunk in its sequence, tokens in it */
     gka_span span;
     double s;

@@ -138,7 +138,7 @@ gka_status gka_rival_check(const gka_rival *rival, const gka_problem *problem, g
                         "%s: layers are compared from an empty state, without h0 and u0",
                         rival->name);
     if (rival->recurrence == GKA_RIVAL_GKA)
-        return gka_problem_check_folded(problem, error);
+        return gka_problem_check_kalmanet(problem, error);
     if (problem->normalise != GKA_NORMALISE_NONE)
         return gka_fail(error, GKA_BAD_ARGUMENT, "%s: q and k are still to be normalised",
                         rival->name);
