@@ -473,7 +473,7 @@ gka_status gka_rival_chunk_check(const gka_problem *problem, const gka_rival *ri
     if (status != GKA_OK)
         return status;
     if (rival->recurrence == GKA_RIVAL_SOFTMAX || rival->recurrence == GKA_RIVAL_GKA ||
-        rival->gating == GKA_GATING_CHANNEL)
+        rival->recurrence == GKA_RIVAL_KALMAN || rival->gating == GKA_GATING_CHANNEL)
         return gka_fail(error, GKA_UNSUPPORTED, "%s has no chunk form here", rival->name);
     const bool rounds = profile->released & ~(1u << GKA_RIVAL_POINT_ARITHMETIC);
     const gka_view *const views[] = {&problem->q, &problem->k, &problem->v};
