@@ -329,7 +329,8 @@ GKA_API double gka_chunk_residual_factor(double e, double a, double margin, int 
 
 /* How a state is kept between two tokens. The authors' server knows the first three; e4m3 has one
  * scale in binary32 for a state (its largest element becomes 448), bf16-stochastic rounds at
- * random (16 bits of a stream), bf16-pair keeps bf16(S) and bf16(S - bf16(S)). */
+ * random (16 bits of a stream), bf16-pair keeps bf16(S) and bf16(S - bf16(S)); mxfp8-e4m3,
+ * mxfp6-e2m3 and mxfp4 are the formats of that name (gka_block_format), along the rows. */
 typedef enum gka_state_type {
     GKA_STATE_FP32,
     GKA_STATE_BF16,
@@ -337,6 +338,9 @@ typedef enum gka_state_type {
     GKA_STATE_E4M3,
     GKA_STATE_BF16_STOCHASTIC,
     GKA_STATE_BF16_PAIR,
+    GKA_STATE_MXFP8,
+    GKA_STATE_MXFP6,
+    GKA_STATE_MXFP4,
     GKA_STATE_TYPES
 } gka_state_type;
 GKA_API const char *gka_state_name(gka_state_type type); /* "fp32", .. */

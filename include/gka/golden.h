@@ -134,14 +134,17 @@ typedef struct gka_golden_spec {
     unsigned given;                 /* bits; 0: as the stage has it by default */
     bool serving;                   /* a golden of a server, see below */
     int64_t prefill;                /* of a server: tokens; -1: a file's metadata, or T/2 */
-    gka_state_type h_type, u_type;  /* ... in which it keeps its states: fp32, bf16 or fp16 */
+    gka_state_type h_type, u_type;  /* ... in which it keeps its states: fp32, bf16, fp16 or blocks
+                                       (mxfp8-e4m3, mxfp6-e2m3, mxfp4), stored as F32 */
 } gka_golden_spec;
 
 /* iid keys, released gates, B T H D = 1 256 1 128, bf16, all outputs, the certified oracle. */
 GKA_API void gka_golden_spec_start(gka_golden_spec *spec);
 /* Sets one key from text: problem gate B T H G D V pairs dtype chunk ridge iters scale seed h0
  * alpha plain final edit lengths outputs emulate lo oracle stage given serving prefill h-type
- * u-type. edit: "none" or names of
+ * u-type lambda operands. lambda above 0: a golden of MesaNet, whose ridge that is (x and o alone,
+ * without alpha). operands: q, k, v are numbers of that format of blocks (gka_block_format), with
+ * blocks along their rows, held in dtype. edit: "none" or names of
  * gka_edit, separated by commas; lengths: "none" or the lengths of packed sequences, "17,0,5".
  * GKA_BAD_ARGUMENT with key and allowed values. */
 GKA_API gka_status gka_golden_spec_set(gka_golden_spec *spec, const char *key, const char *text,

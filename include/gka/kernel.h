@@ -19,9 +19,12 @@
  *                                      device has a unit for it: h100/fp8/scales=powers/promote=64
  *     /decode                          one token by the one-token kernel
  *     /serving                         a server's prefill and decode (gka/judge.h, section 2)
- *   tokens/POLICY                      the recurrence token by token (gka/layer.h): tokens/fp32/fma
- *   cuda  cuda/three-term  cuda/decode the kernels of src/cuda, replayed (gka/replay.h); two-term
- *     /accurate                        two bf16 parts where the solve's result is used again
+ *     /mesa                            MesaNet's chunk kernels (gka/rivals.h): x and o of a problem
+ *                                      with a constant ridge; then /POINT=exact or =released
+ *   tokens/POLICY                      the recurrence token by token (gka/layer.h):
+ * tokens/fp32/fma; with a constant ridge MesaNet's, by conjugate gradients cuda  cuda/three-term
+ * cuda/decode the kernels of src/cuda, replayed (gka/replay.h); two-term /accurate two bf16 parts
+ * where the solve's result is used again
  */
 #ifndef GKA_KERNEL_H
 #define GKA_KERNEL_H
@@ -31,6 +34,7 @@
 #include "gka/layer.h"
 #include "gka/oracle.h"
 #include "gka/problem.h"
+#include "gka/rivals.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -50,8 +54,10 @@ enum { GKA_KERNEL_NAME = 192 };
 typedef struct gka_kernel {
     char name[GKA_KERNEL_NAME]; /* as it was asked for */
     gka_engine engine;
-    bool decode;         /* chunks, replay: by the kernel for one token */
-    bool serving;        /* chunks: a server's kernels; no output of the table is theirs */
+    bool decode;  /* chunks, replay: by the kernel for one token */
+    bool serving; /* chunks: a server's kernels; no output of the table is theirs */
+    bool mesa;    /* chunks: MesaNet's, with these rounding points (gka_rival_profile) */
+    uint32_t mesa_points;
     gka_oracle oracle;   /* oracle */
     int precision;       /* oracle mpfr: bits */
     gka_profile profile; /* chunks */

@@ -80,7 +80,8 @@ typedef struct gka_oracle_options {
     const gka_oracle_window *window; /* see there; NULL: all at once */
     bool leave_undecided;            /* certified gradients: not MPFR, see gka_oracle_gradient */
     /* Above 0: lambda_t is this constant (MesaNet's) and not a f_t. Forward, every oracle; without
-     * kappa, h0 and windows, and GKA_UNSUPPORTED where a state is empty. 0: a f_t. */
+     * kappa, h0 and windows, and GKA_UNSUPPORTED where a state is empty. 0: the problem's lambda,
+     * or where that is 0 a f_t. */
     double ridge;
 } gka_oracle_options;
 

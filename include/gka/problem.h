@@ -93,6 +93,7 @@ typedef struct gka_problem {
     int64_t N;                 /* sequences: B, or the number packed along T (then B = 1) */
     const int64_t *cu_seqlens; /* [N+1] bounds of packed sequences; NULL: N = B sequences of T */
     double ridge_ratio;        /* a >= 0; of 0 every H_t must be positive definite or 0 */
+    double lambda;             /* above 0: the ridge of every token, as MesaNet has it; 0: a f_t */
     double scale;              /* s */
     int num_iter;              /* r, 1 to GKA_MAX_ITERATIONS, products with H per solve */
     int64_t chunk_size;        /* C >= 1 */
@@ -158,7 +159,7 @@ typedef struct gka_defaults {
 
 /* Tensors q k [v] [alpha] [g] [beta] [h0] [u0] [do] [dx] [dh_final] [du_final] [cu_seqlens];
  * metadata ridge_ratio (.02), num_iter (30), chunk_size (64), scale (D^-1/2), numbers written as in
- * JSON, and normalise (none). The views point into the file, which must stay open. Calls
+ * JSON, lambda (0) and normalise (none). The views point into the file, which must stay open. Calls
  * gka_problem_check. defaults may be NULL. After a failure *problem is all zero; after success
  * gka_problem_free releases it. */
 GKA_API gka_status gka_problem_from_file(const gka_file *file, gka_problem *problem,
@@ -248,9 +249,11 @@ typedef struct gka_generator {
     gka_dtype dtype;    /* of q k v alpha do dx, any floating-point type; the others are F32 */
     double ridge_ratio; /* 0: .02, but */
     bool no_ridge;      /* 0 is meant */
-    int num_iter;       /* 0: 30 */
-    int64_t chunk_size; /* 0: 64 */
-    double scale;       /* 0: D^-1/2 */
+    double lambda;      /* the problem's */
+    const gka_block_format *operands; /* q, k, v are rounded to this first, row by row; NULL: not */
+    int num_iter;                     /* 0: 30 */
+    int64_t chunk_size;               /* 0: 64 */
+    double scale;                     /* 0: D^-1/2 */
     uint64_t seed;
     unsigned edits; /* bit i: gka_edit i; those of g want a gate */
 } gka_generator;

@@ -14,6 +14,8 @@
  *   mesa      H_t = gamma_t H_(t-1) + beta_t k_t k_t^T, U_t likewise with v_t^T
  *             (H_t + Lambda) x_t = q_t, Lambda diagonal and constant           o_t = s U_t^T x_t
  *   softmax   o_t = sum_(j <= t) p_tj v_j,  p_tj = exp(c <q_t, k_j>) / sum_i exp(c <q_t, k_i>)
+ *   kalman    l_t = l_(t-1)/c_t + beta_t k_t^2, c_t = gamma_t^2 + p l_(t-1), for each row; l_0 = 1
+ *             S_t = (gamma_t/c_t) S_(t-1) + beta_t k_t v_t^T                 o_t = s S_t^T (q_t/l_t)
  *   gka       NUMERICS 1
  *
  * Every sequence begins with an empty state.
@@ -36,7 +38,8 @@ typedef enum gka_recurrence {
     GKA_RIVAL_DELTA,
     GKA_RIVAL_MESA,
     GKA_RIVAL_SOFTMAX,
-    GKA_RIVAL_GKA
+    GKA_RIVAL_GKA,
+    GKA_RIVAL_KALMAN
 } gka_recurrence;
 
 /* Where gamma comes from. */
@@ -55,6 +58,7 @@ typedef struct gka_rival {
     bool writes;  /* reads beta, the strength of a write; else 1 */
     double ridge; /* mesa: Lambda = ridge I */
     int num_iter; /* mesa: products with H of a solve by conjugate gradients; 0: the problem's */
+    double noise; /* kla: p, the process noise */
     double guard; /* mesa: added to both denominators of a step; 0: none */
     double sharpness; /* softmax: c; 0: the problem's scale */
     /* What a gka_problem has no place for. */
@@ -62,8 +66,9 @@ typedef struct gka_rival {
     const double *diagonal; /* mesa: [H,D], Lambda of each head; NULL: ridge I */
 } gka_rival;
 
-/* "linear", "retnet", "mamba2", "gla", "deltanet", "gdn", "kda", "mesa", "softmax", "gka"; after
- * slashes ridge=X (> 0), guard=X (>= 0), num_iter=N of mesa and sharpness=X (> 0) of softmax.
+/* "linear", "retnet", "mamba2", "gla", "deltanet", "gdn", "kda", "mesa", "kla", "softmax", "gka";
+ * after slashes ridge=X (> 0), guard=X (>= 0), num_iter=N of mesa, noise=X (>= 0) of kla and
+ * sharpness=X (> 0) of softmax.
  * Mamba-2 is linear attention with k = B, q = C, v = x and beta = dt. GKA_BAD_ARGUMENT with a line
  * for any other name. */
 GKA_API gka_status gka_rival_find(const char *name, gka_rival *rival, gka_error *error);
@@ -88,6 +93,8 @@ typedef struct gka_rival_outputs {
     double *dv;   /* [B,T,G,V] */
     double *dbeta, *dg; /* [B,T,H]; 0 for a layer that does not read them */
     double *dgk;        /* [B,T,H,D]; 0 for a layer without gates by channel */
+    double *dlambda;    /* [B,T,H,D], by Lambda of mesa token by token (its gradient is their sum
+                           over tokens, and for one number over channels too); else 0 */
 } gka_rival_outputs;
 
 /* Fills o, x and norm. Every operation is one of gka/arith.h, rounded as the policy says; in fp64
@@ -124,20 +131,20 @@ GKA_API gka_status gka_rival_exact(const gka_problem *problem, const gka_rival *
 /* name, what the Triton kernels of flash-linear-attention 0.4.1 do there according to their
  * sources; which layers have it: L linear, D delta, M mesa. */
 #define GKA_RIVAL_POINT_LIST(X)                                                                    \
-    X(ARITHMETIC, "arithmetic", "elementwise work in fp32 (L D M)")                                \
+    X(ARITHMETIC, "arithmetic", "elementwise work in fp32; of MesaNet q, k in fp16 (L D M)")       \
     X(TENSOR_CORE, "tensor_core", "products by the tensor core (L D M)")                           \
     X(EXP, "exp", "fp32 product with log2 e, then ex2.approx (L D M)")                             \
     X(OPERAND, "operand", "bf16(beta v) and bf16(beta exp(G) k) (L D)")                            \
     X(INVERSE, "inverse", "(I + A)^-1 stored in bf16 (D)")                                         \
     X(STORE_WU, "store_wu", "w and u stored in bf16 (D)")                                          \
     X(NEW_VALUE, "new_value", "u - w S_0 stored in bf16 (L D)")                                    \
-    X(SNAPSHOT, "snapshot", "products read bf16(S_0), bf16(H_0), bf16(U_0) (L D M)")               \
-    X(STATE_OPERAND, "state_operand", "bf16 of what is added to the state, decayed (L D M)")       \
-    X(SCORE, "score", "bf16((q K^T) M), of the iteration too (L D M)")                             \
-    X(OPERAND_X, "operand_x", "bf16(p) and bf16(p exp(G)) in the iteration's products (M)")        \
+    X(SNAPSHOT, "snapshot", "products read bf16(S_0); fp16(H_0), fp16(U_0) (L D M)")               \
+    X(STATE_OPERAND, "state_operand", "bf16, of M fp16, of what is added to a state (L D M)")      \
+    X(SCORE, "score", "bf16((q K^T) M), in the iteration fp16 (L D M)")                            \
+    X(OPERAND_X, "operand_x", "fp16(p) and fp16(p exp(G)) in the iteration's products (M)")        \
     X(GUARD, "guard", "1e-5 added to both denominators of a step (M)")                             \
-    X(READ_X, "read_x", "bf16(x) and bf16(x exp(G)) in the output (M)")                            \
-    X(STORE_O, "store_o", "o (and x) stored in bf16 (L D M)")
+    X(READ_X, "read_x", "fp16(x) and fp16(x exp(G)) in the output (M)")                            \
+    X(STORE_O, "store_o", "o stored in bf16, x in fp16 (L D M)")
 
 typedef enum gka_rival_point {
 #define GKA_RIVAL_POINT_ENUM(id, name, text) GKA_RIVAL_POINT_##id,
@@ -159,7 +166,7 @@ typedef struct gka_rival_profile {
  * problem's size. Without a point the chunk form of the recurrence in binary64. With points q, k, v
  * must be bf16 numbers. The sums within a row, and which products are fused, are not those of the
  * compiled kernels: this has the roundings of the sources, and not the bits of a GPU.
- * GKA_UNSUPPORTED, with a line, for gates by channel, softmax and gka (whose chunk form is
+ * GKA_UNSUPPORTED, with a line, for gates by channel, kla, softmax and gka (whose chunk form is
  * gka/chunk.h). A gate of -inf gives NaN, as there. */
 GKA_API gka_status gka_rival_chunk_check(const gka_problem *problem, const gka_rival *rival,
                                          const gka_rival_profile *profile, gka_error *error);

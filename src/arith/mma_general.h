@@ -235,7 +235,7 @@ static void general_step(const gka_tensor_core *core, const float *a, const int1
                          const float *b, const int16_t *eb, lanes *l) {
     const float normal = core->result == GKA_RESULT_FP16 ? 0x1p-14F : 0x1p-126F;
     for (int j = 0; j < MMA_BLOCK && core->flush; j++)
-        l->c[j] = fabsf(l->c[j]) < normal ? 0 : l->c[j];
+        l->c[j] = gka_flushed_input(core, normal, l->c[j]);
     switch (core->sum) {
     case GKA_SUM_EXACT:
         if (core->group == 1)

@@ -548,7 +548,7 @@ static void as_the_unit(const gka_tensor_core *core, gka_mma_input input, int64_
     if (core->flush) {
         const float normal = ldexpf(1, gka_mma_input_format(input).emin);
         for (int64_t k = 0; k < n; k++)
-            x[k * step] = fabsf(x[k * step]) < normal ? 0 : x[k * step];
+            x[k * step] = gka_flushed_input(core, normal, x[k * step]);
     }
 }
 

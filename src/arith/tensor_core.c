@@ -226,9 +226,9 @@ static float nearest_fixed(fixed f, bool flush) {
     return (float)(negative ? -value : value); /* beyond binary32's range: infinite */
 }
 
-/* Subnormal numbers count as zeros: +0 when they come in, of their own sign as results. */
+/* Subnormal numbers count as zeros, as results of their own sign. */
 static float flushed_input(const gka_tensor_core *core, gka_term_format format, float x) {
-    return core->flush && fabsf(x) < ldexpf(1, format.emin) ? 0 : x;
+    return gka_flushed_input(core, ldexpf(1, format.emin), x);
 }
 
 static float flushed(const gka_tensor_core *core, float x) {

@@ -16,6 +16,13 @@ int64_t gka_k_at(gka_k_order order, int64_t at);
 /* K is padded with zeros to a multiple of this: whole groups, and whole blocks of the order. */
 int64_t gka_k_unit(const gka_tensor_core *core);
 
+/* A number as it comes in: a unit that flushes takes those below `normal` as zeros, x86's of their
+ * own sign (the AMX of a Xeon shows it), AMD's as +0. */
+static inline float gka_flushed_input(const gka_tensor_core *core, float normal, float x) {
+    const bool keeps_sign = core->sum == GKA_SUM_EXACT || core->sum == GKA_SUM_CHAINS;
+    return core->flush && (x < 0 ? -x : x) < normal ? (keeps_sign ? x * 0.0F : 0) : x;
+}
+
 /* c + sum of a[i] b[i stride], i < K, the products in the unit's order already; K is a multiple of
  * gka_k_unit (pad with zeros). a and b hold numbers of the input format. The judge of every faster
  * version. */

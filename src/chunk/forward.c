@@ -39,7 +39,7 @@ static gka_status check_eight_bits(const gka_profile *profile, gka_error *error)
 
 gka_status gka_chunk_check(const gka_problem *problem, const gka_profile *profile,
                            gka_error *error) {
-    const gka_status folded = gka_problem_check_folded(problem, error);
+    const gka_status folded = gka_problem_check_kalmanet(problem, error);
     if (folded != GKA_OK)
         return folded;
     if (problem->chunk_size < 1)

@@ -229,8 +229,8 @@ static const struct {
     const char *name;
     int bits;
 } types[GKA_STATE_TYPES] = {
-    {"fp32", 32},     {"bf16", 16}, {"fp16", 16}, {"e4m3", 8}, {"bf16-stochastic", 16},
-    {"bf16-pair", 32}};
+    {"fp32", 32},      {"bf16", 16},      {"fp16", 16},      {"e4m3", 8}, {"bf16-stochastic", 16},
+    {"bf16-pair", 32}, {"mxfp8-e4m3", 8}, {"mxfp6-e2m3", 6}, {"mxfp4", 4}};
 
 const char *gka_state_name(gka_state_type type) {
     return types[type].name;
@@ -283,6 +283,19 @@ static void keep_pair(int64_t n, float *S) {
     }
 }
 
+/* Blocks of 32: n is a multiple of that. */
+static void keep_blocks(gka_state_type type, int64_t n, float *S) {
+    const gka_block_format *const format = gka_block_format_find(types[type].name);
+    double block[32];
+    for (int64_t i = 0; i < n; i += 32) {
+        for (int j = 0; j < 32; j++)
+            block[j] = (double)S[i + j];
+        gka_block_round(format, 32, block, block, NULL);
+        for (int j = 0; j < 32; j++)
+            S[i + j] = (float)block[j];
+    }
+}
+
 /* The state as the next token finds it; at: where it stands in the stochastic stream. */
 static void keep(gka_state_type type, uint64_t seed, uint64_t at, int64_t n, float *S) {
     switch (type) {
@@ -297,6 +310,9 @@ static void keep(gka_state_type type, uint64_t seed, uint64_t at, int64_t n, flo
     case GKA_STATE_BF16_STOCHASTIC: keep_stochastic(seed, at, n, S); return;
     case GKA_STATE_E4M3: keep_scaled(n, S); return;
     case GKA_STATE_BF16_PAIR: keep_pair(n, S); return;
+    case GKA_STATE_MXFP8:
+    case GKA_STATE_MXFP6:
+    case GKA_STATE_MXFP4: keep_blocks(type, n, S); return;
     }
 }
 

@@ -73,7 +73,7 @@ static void spectrum_head(void *context, int64_t index, int worker) {
 
 gka_status gka_chunk_spectrum(const gka_problem *problem, double *lambda_max, double *fro,
                               gka_error *error) {
-    const gka_status status = gka_problem_check_folded(problem, error);
+    const gka_status status = gka_problem_check_kalmanet(problem, error);
     if (status != GKA_OK)
         return status;
     const int64_t each = problem->D * problem->D + 3 * problem->D;
@@ -211,7 +211,7 @@ static void conditioning_head(void *context, int64_t index, int worker) {
 
 gka_status gka_chunk_conditioning(const gka_problem *problem, int64_t count, const int64_t *tokens,
                                   gka_conditioning *out, gka_error *error) {
-    const gka_status status = gka_problem_check_folded(problem, error);
+    const gka_status status = gka_problem_check_kalmanet(problem, error);
     if (status != GKA_OK)
         return status;
     const int64_t D = problem->D, each = 2 * D * D + D * (D + 4) + 2 * D;

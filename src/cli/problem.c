@@ -55,6 +55,11 @@ static void start_preparing(cli_problem *p) {
     *o = (cli_option){.kind = CLI_END};
 }
 
+/* A number from 0 on. */
+static cli_option real(const char *name, double *value, const char *letter, const char *help) {
+    return (cli_option){name, 0, CLI_REAL, value, .value = letter, .help = help, .high = INFINITY};
+}
+
 void cli_problem_start(cli_problem *p) {
     *p = (cli_problem){.otherwise = GKA_KEYS_MEAN,
                        .keys = -1,
@@ -70,6 +75,7 @@ void cli_problem_start(cli_problem *p) {
                        .normalise = -1,
                        .conv = -1,
                        .ridge_ratio = NAN,
+                       .lambda = NAN,
                        .scale = NAN};
     cli_option *o = p->options;
     *o++ = (cli_option){
@@ -111,10 +117,8 @@ void cli_problem_start(cli_problem *p) {
     *o++ = (cli_option){"h0", 0, CLI_FLAG, &p->h0, .help = "initial states"};
     *o++ = (cli_option){
         "seed", 0, CLI_INT, &p->seed, .value = "N", .help = "which draws (1)", .high = 0x1p53};
-    *o++ = (cli_option){"ridge",         0,
-                        CLI_REAL,        &p->ridge_ratio,
-                        .value = "A",    .help = "a (0.02, or the file's)",
-                        .high = INFINITY};
+    *o++ = real("ridge", &p->ridge_ratio, "A", "a (0.02, or the file's)");
+    *o++ = real("lambda", &p->lambda, "X", "a constant ridge, as MesaNet's (0, or the file's)");
     *o++ = (cli_option){"iters",      0,
                         CLI_INT,      &p->num_iter,
                         .value = "R", .help = "iterations (30, or the file's)",
@@ -210,6 +214,8 @@ static int set_parameters(cli *c, cli_problem *p, const char *path) {
     gka_problem *const q = &p->problem;
     if (!isnan(p->ridge_ratio))
         q->ridge_ratio = p->ridge_ratio;
+    if (!isnan(p->lambda))
+        q->lambda = p->lambda;
     if (!isnan(p->scale))
         q->scale = p->scale;
     q->num_iter = (int)given(p->num_iter, q->num_iter);
@@ -391,7 +397,8 @@ bool cli_problem_given(const cli_problem *p) {
 }
 
 bool cli_problem_changed(const cli_problem *p) {
-    return !isnan(p->ridge_ratio) || !isnan(p->scale) || p->num_iter >= 0 || p->chunk_size >= 0;
+    return !isnan(p->ridge_ratio) || !isnan(p->lambda) || !isnan(p->scale) || p->num_iter >= 0 ||
+           p->chunk_size >= 0;
 }
 
 void cli_problem_close(cli_problem *p) {

@@ -16,7 +16,7 @@
 #include "gka/problem.h"
 
 typedef struct cli_problem {
-    cli_option options[20];
+    cli_option options[21];
     cli_option preparing[9];
     gka_file *file; /* NULL: made up */
     gka_problem problem;
@@ -29,7 +29,7 @@ typedef struct cli_problem {
     int keys, gate, dtype, layout, cast, normalise, conv;
     int64_t extents[6]; /* B T H G D V */
     int64_t pairs, seed, num_iter, chunk_size;
-    double ridge_ratio, scale;
+    double ridge_ratio, lambda, scale;
     bool plain, no_alpha, h0, beta, alpha, cotangents, fold, keep;
 } cli_problem;
 

@@ -45,7 +45,7 @@ static json_t *panel_json(const golden_job *j, int output) {
                      (long long)j->problem.chunk_size);
     for (const int64_t *C = gka_panel_chunks(&j->problem, chunks); *C != 0; C++)
         n += snprintf(text + n, sizeof text - (size_t)n, " %lld", (long long)*C);
-    for (size_t i = 0; i < gka_right_kernel_count; i++) {
+    for (size_t i = 0; i < gka_panel_row_count; i++) {
         const gka_right_kernel *const right = &gka_right_kernels[i];
         const gka_takes takes = gka_panel_takes(panel->kind, right, &j->problem);
         const bool said = right->takes[panel->kind] == GKA_TAKES_F ? output == GKA_OUT_FRO
@@ -418,8 +418,10 @@ static gka_status describe(golden_job *j, const list *l, char hash[65], gka_erro
     } parameters[] = {{"ridge_ratio", json_real(p->ridge_ratio)},
                       {"num_iter", json_integer(p->num_iter)},
                       {"chunk_size", json_integer(p->chunk_size)},
-                      {"scale", json_real(p->scale)}};
-    for (size_t i = 0; i < sizeof parameters / sizeof *parameters; i++)
+                      {"scale", json_real(p->scale)},
+                      {"lambda", p->lambda > 0 ? json_real(p->lambda) : NULL}};
+    const size_t count = sizeof parameters / sizeof *parameters - (p->lambda > 0 ? 0 : 1);
+    for (size_t i = 0; i < count; i++)
         if (status == GKA_OK)
             status = add_json(j, parameters[i].key, parameters[i].value, true, error);
         else

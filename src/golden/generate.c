@@ -34,8 +34,9 @@ static unsigned wanted_outputs(const gka_golden_spec *spec, unsigned given,
 
 /* How the values are made: what is long and has more than one window is streamed. */
 static void choose_way(golden_job *j, const gka_problem *problem) {
-    j->is_long = j->spec->stage == GKA_STAGE_ALL && !j->spec->lo && j->spec->sequences == 0 &&
-                 j->spec->oracle == GKA_ORACLE_CERTIFIED && gka_golden_streams(problem, j->limits);
+    j->is_long = j->spec->stage == GKA_STAGE_ALL && !j->spec->lo && problem->lambda == 0 &&
+                 j->spec->sequences == 0 && j->spec->oracle == GKA_ORACLE_CERTIFIED &&
+                 gka_golden_streams(problem, j->limits);
     j->way = j->is_long && problem->T > gka_golden_window(j->limits, problem->chunk_size)
                  ? &gka_golden_many_windows
                  : &gka_golden_one_window;
@@ -89,6 +90,7 @@ static gka_status make_problem(golden_job *j, const gka_file *inputs, const char
                                  .D = g.D,
                                  .V = g.V,
                                  .N = j->spec->sequences > 0 ? j->spec->sequences : g.B,
+                                 .lambda = g.lambda,
                                  .chunk_size = g.chunk_size};
     choose_way(j, &extents);
     status = check_memory(j, &extents, NULL, error);
@@ -113,9 +115,9 @@ static double profile_work(const golden_job *j) {
 
 /* The first panel, if the problem can run it. */
 static void start_meter(golden_job *j) {
-    const gka_panel_kind kind = gka_panels_of(j->problem.q.dtype)->kind;
+    const gka_panel_kind kind = gka_panels_of(&j->problem)->kind;
     int profiles = j->spec->emulate;
-    for (size_t i = 0; i < gka_right_kernel_count; i++) {
+    for (size_t i = 0; i < gka_panel_row_count; i++) {
         const gka_right_kernel *const right = &gka_right_kernels[i];
         profiles += gka_panel_takes(kind, right, &j->problem) == GKA_TAKES_ALL &&
                     right->takes[kind] != GKA_TAKES_TOKEN &&
@@ -277,7 +279,7 @@ static gka_status raise_by_kernel(golden_job *j, const gka_panel *panel,
 static gka_status raise_by_panel(golden_job *j, const gka_panel *panel, unsigned all,
                                  gka_error *error) {
     gka_status status = GKA_OK;
-    for (size_t i = 0; i < gka_right_kernel_count && status == GKA_OK; i++) {
+    for (size_t i = 0; i < gka_panel_row_count && status == GKA_OK; i++) {
         const gka_right_kernel *const right = &gka_right_kernels[i];
         const gka_takes takes = gka_panel_takes(panel->kind, right, &j->problem);
         if (takes == GKA_TAKES_ALL || takes == GKA_TAKES_F)
@@ -319,7 +321,7 @@ static gka_status make_stage(golden_job *j, unsigned all, gka_error *error) {
     const gka_dtype dtype = j->problem.q.dtype;
     gka_status status = GKA_OK;
     j->open = j->wanted;
-    for (const gka_panel *panel = gka_panels_of(dtype);
+    for (const gka_panel *panel = gka_panels_of(&j->problem);
          panel->kernel != NULL && j->open != 0 && status == GKA_OK; panel++) {
         gka_kernel kernel;
         status = gka_right_kernel_find(panel, NULL, &j->problem, &kernel, error);
@@ -402,6 +404,21 @@ static gka_status make_stage_references(golden_job *j, gka_error *error) {
 
 /* ---- all ----------------------------------------------------------------------------------- */
 
+/* A golden of MesaNet, whose ridge is constant: x and o. */
+static gka_status check_lambda(const golden_job *j, gka_error *error) {
+    const gka_golden_spec *const spec = j->spec;
+    const gka_problem *const p = &j->problem;
+    if (p->lambda == 0)
+        return GKA_OK;
+    if (spec->stage != GKA_STAGE_ALL || spec->emulate || !spec->forward)
+        return gka_fail(error, GKA_BAD_ARGUMENT,
+                        "lambda: a golden of MesaNet has x and o: no stage, no emulate and outputs "
+                        "with forward were expected");
+    gka_kernel kernel;
+    const gka_status status = gka_kernel_find("h100/mesa", &kernel, error);
+    return status == GKA_OK ? gka_kernel_check(&kernel, p, error) : status;
+}
+
 static gka_status check_emulation(const golden_job *j, gka_error *error) {
     if (j->spec->stage != GKA_STAGE_ALL)
         return gka_fail(error, GKA_BAD_ARGUMENT,
@@ -433,6 +450,8 @@ gka_status gka_golden_generate_within(const gka_golden_spec *spec, const gka_fil
     gka_status status = make_problem(&j, inputs, path, error);
     if (status == GKA_OK)
         status = gka_golden_stage_check(spec->stage, j.given_bits, &j.problem, error);
+    if (status == GKA_OK)
+        status = check_lambda(&j, error);
     if (status == GKA_OK && spec->emulate)
         status = check_emulation(&j, error);
     if (status == GKA_OK) {

@@ -86,7 +86,9 @@ static void take_over(golden_job *j) {
 
 gka_status gka_golden_tolerances_of_exact(golden_job *j, unsigned all, gka_error *error) {
     const bool wide = j->problem.q.dtype == GKA_F32 || j->problem.q.dtype == GKA_F64;
-    const gka_panel_kind kind = wide ? GKA_PANEL_CONVERGED32 : GKA_PANEL_CONVERGED;
+    const gka_panel_kind kind = j->problem.lambda > 0 ? GKA_PANEL_MESA_CONVERGED
+                                : wide                ? GKA_PANEL_CONVERGED32
+                                                      : GKA_PANEL_CONVERGED;
     golden_error most[GKA_OUTPUTS] = {{0, 0}};
     unsigned alone = j->wanted;
     if (j->is_long) {
@@ -94,7 +96,7 @@ gka_status gka_golden_tolerances_of_exact(golden_job *j, unsigned all, gka_error
         return GKA_OK;
     }
     gka_status status = raise_by_rounding(j, most, error);
-    for (size_t i = 0; i < gka_right_kernel_count && status == GKA_OK; i++)
+    for (size_t i = 0; i < gka_panel_row_count && status == GKA_OK; i++)
         if (gka_right_kernels[i].takes[kind] == GKA_TAKES_ALL)
             status = raise_by_kernel(j, &gka_right_kernels[i], all, most, &alone, error);
     for (int i = 0; i < GKA_OUTPUTS && status == GKA_OK; i++) {

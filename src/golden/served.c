@@ -62,6 +62,7 @@ static gka_status check_spec(const gka_golden_spec *spec, gka_error *error) {
                   {!g->alpha, "alpha"},
                   {g->edits != 0, "edit"},
                   {g->dtype != GKA_BF16, "dtype"},
+                  {g->lambda > 0, "lambda"},
                   {!spec->forward || !spec->states || !spec->backward, "outputs"}};
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
         if (others[i].given)
@@ -193,6 +194,19 @@ static gka_status run_steps(void *context, const gka_problem *problem, gka_outpu
     return status == GKA_OK ? gka_chunk_forward(problem, &exact64, out, NULL, NULL, error) : status;
 }
 
+/* own[output], rounded as the server keeps it. */
+static void store_own(served_job *j, int output, int64_t count) {
+    double *const own = j->own[output];
+    const gka_state_type type = output == SERVED_DECODE_H   ? j->how.h_type
+                                : output == SERVED_DECODE_U ? j->how.u_type
+                                                            : GKA_STATE_FP32;
+    const gka_block_format *const blocks = gka_block_format_find(gka_state_name(type));
+    if (blocks != NULL)
+        gka_block_round(blocks, (size_t)count, own, own, NULL);
+    gka_round_array(gka_format_of_dtype(stored(&j->how, output)), GKA_NEAREST_EVEN, 0, 0,
+                    (size_t)count, own, own);
+}
+
 /* own, rounded to the types that are stored, against a reference. */
 static void raise_by(served_job *j, int kind, golden_error most[SERVED]) {
     for (int output = 0; output < SERVED; output++) {
@@ -202,8 +216,7 @@ static void raise_by(served_job *j, int kind, golden_error most[SERVED]) {
         const int64_t count = shape_of(j, output, shape, &row);
         double *const own = j->own[output];
         const double *const ref = j->of[kind][output];
-        gka_round_array(gka_format_of_dtype(stored(&j->how, output)), GKA_NEAREST_EVEN, 0, 0,
-                        (size_t)count, own, own);
+        store_own(j, output, count);
         const golden_error e = gka_golden_error_in(
             count / row, row, own, ref, gka_golden_scale(gka_golden_most(count, ref, 0)), NULL);
         const bool worse = isnan(e.rel) || isnan(e.row);

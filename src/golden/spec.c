@@ -6,7 +6,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef enum kind { WORD, EXTENT, COUNT, REAL, FLAG, SEED, EDITS, LENGTHS, OUTPUTS, GIVEN } kind;
+typedef enum kind {
+    WORD,
+    EXTENT,
+    COUNT,
+    REAL,
+    FLAG,
+    SEED,
+    EDITS,
+    LENGTHS,
+    OUTPUTS,
+    GIVEN,
+    BLOCKS
+} kind;
 
 typedef struct word {
     const char *name;
@@ -37,8 +49,13 @@ static const word given_words[] = {{"x", GKA_GIVEN_X},
                                    {"h_chunk", GKA_GIVEN_H_CHUNK},
                                    {NULL, 0}};
 static const word emulate_words[] = {{"none", 0}, {"h100", 1}, {NULL, 0}};
-static const word state_words[] = {
-    {"fp32", GKA_STATE_FP32}, {"bf16", GKA_STATE_BF16}, {"fp16", GKA_STATE_FP16}, {NULL, 0}};
+static const word state_words[] = {{"fp32", GKA_STATE_FP32},
+                                   {"bf16", GKA_STATE_BF16},
+                                   {"fp16", GKA_STATE_FP16},
+                                   {"mxfp8-e4m3", GKA_STATE_MXFP8},
+                                   {"mxfp6-e2m3", GKA_STATE_MXFP6},
+                                   {"mxfp4", GKA_STATE_MXFP4},
+                                   {NULL, 0}};
 static const word flag_words[] = {{"false", 0}, {"true", 1}, {NULL, 0}};
 
 typedef struct key {
@@ -84,6 +101,8 @@ static const key keys[] = {
     {"prefill", EXTENT, AT(prefill), NULL, 0, LARGEST},
     {"h-type", WORD, AT(h_type), state_words, 0, 0},
     {"u-type", WORD, AT(u_type), state_words, 0, 0},
+    {"lambda", REAL, AT(generator.lambda), NULL, 0, 0},
+    {"operands", BLOCKS, AT(generator.operands), NULL, 0, 0},
 };
 
 enum { KEYS = sizeof keys / sizeof *keys };
@@ -191,7 +210,7 @@ static gka_status set_seed(const key *k, const char *text, uint64_t *value, gka_
 }
 
 static gka_status set_real(const key *k, const char *text, double *value, gka_error *error) {
-    const bool zero = strcmp(k->name, "ridge") == 0;
+    const bool zero = strcmp(k->name, "scale") != 0;
     char *end;
     *value = gka_parse_real(text, &end);
     if (end != text && *end == '\0' && isfinite(*value) && (*value > 0 || (zero && *value == 0)))
@@ -270,6 +289,17 @@ gka_status gka_given_read(const char *text, unsigned *given, gka_error *error) {
     }
 }
 
+/* "none", or a format of blocks */
+static gka_status set_operands(const char *text, const gka_block_format **operands,
+                               gka_error *error) {
+    *operands = gka_block_format_find(text);
+    if (*operands != NULL || strcmp(text, "none") == 0)
+        return GKA_OK;
+    return gka_fail(error, GKA_BAD_ARGUMENT,
+                    "operands is '%.60s': none or a format of blocks (gka formats) was expected",
+                    text);
+}
+
 /* "none", or integers separated by commas */
 static gka_status set_lengths(gka_golden_spec *spec, const char *text, gka_error *error) {
     spec->sequences = 0;
@@ -331,6 +361,7 @@ gka_status gka_golden_spec_set(gka_golden_spec *spec, const char *name, const ch
         status = set_integer(k, text, &integer, error);
         *(int *)member = (int)integer;
         return status;
+    case BLOCKS: return set_operands(text, &spec->generator.operands, error);
     case FLAG:
         status = set_word(k, text, &number, error);
         *(bool *)member = number != 0;
@@ -433,6 +464,7 @@ static json_t *json_of(const key *k, const gka_golden_spec *spec) {
         return json_boolean(*(const bool *)member);
     case EDITS: return edits_json(spec);
     case GIVEN: return given_json(spec);
+    case BLOCKS: return json_string(spec->generator.operands->name);
     case LENGTHS: return lengths_json(spec);
     case OUTPUTS:
         (void)snprintf(text, sizeof text, "%s%s%s", spec->forward ? ",forward" : "",
@@ -442,14 +474,24 @@ static json_t *json_of(const key *k, const gka_golden_spec *spec) {
     return NULL;
 }
 
+/* Keys of a server stand in its own goldens alone, those that came later where they say something:
+ * so the bytes of goldens without them stay. */
+static bool is_said(const key *k, const gka_golden_spec *spec, bool own_inputs) {
+    if (k->offset == AT(generator.lambda))
+        return !own_inputs && spec->generator.lambda > 0;
+    if (k->kind == BLOCKS)
+        return !own_inputs && spec->generator.operands != NULL;
+    return (!own_inputs || k->kind == OUTPUTS || k->offset >= AT(emulate)) &&
+           (spec->serving || k->offset < AT(serving));
+}
+
 static json_t *golden_spec_json(const gka_golden_spec *spec, bool own_inputs, bool *good) {
     gka_golden_spec resolved = *spec;
     resolved.generator = gka_golden_generator(spec);
     resolved.given = gka_golden_stage_given(spec->stage, spec->given);
     json_t *const object = json_object();
-    for (int i = 0; i < KEYS; i++) /* those of a server: in its own goldens alone */
-        if ((!own_inputs || keys[i].kind == OUTPUTS || keys[i].offset >= AT(emulate)) &&
-            (spec->serving || keys[i].offset < AT(serving)))
+    for (int i = 0; i < KEYS; i++)
+        if (is_said(&keys[i], spec, own_inputs))
             *good &= json_object_set_new(object, keys[i].name, json_of(&keys[i], &resolved)) == 0;
     return object;
 }

@@ -50,11 +50,11 @@ static gka_status exact(golden_job *j, gka_pass pass, const gka_progress *progre
 
 static gka_status steps(golden_job *j, unsigned all, const gka_progress *progress,
                         gka_error *error) {
-    gka_profile exact64;
-    const gka_status status = gka_profile_find("exact64", &exact64, error);
+    gka_kernel kernel;
+    const char *const name = j->problem.lambda > 0 ? "exact64/mesa" : "exact64";
+    const gka_status status = gka_kernel_find(name, &kernel, error);
     (void)progress;
-    return status == GKA_OK ? gka_golden_steps(&j->problem, &exact64, all, &j->steps, error)
-                            : status;
+    return status == GKA_OK ? gka_golden_run(&j->problem, &kernel, all, &j->steps, error) : status;
 }
 
 /* The outputs of a kernel; of none, the steps values. */

@@ -27,6 +27,8 @@
 bool gka_golden_possible(const gka_problem *problem, int output) {
     if (!gka_output_table[output].judged)
         return false;
+    if (problem->lambda > 0 && output != GKA_OUT_X && output != GKA_OUT_O) /* MesaNet's */
+        return false;
     if (output == GKA_OUT_SOLVE_DH0 && problem->h0.data == NULL)
         return false;
     if ((output == GKA_OUT_SOLVE_DG || output == GKA_OUT_LAYER_DG) && problem->g.data == NULL)

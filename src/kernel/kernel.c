@@ -60,8 +60,39 @@ static gka_status set_replay(gka_kernel *kernel, const char *part, gka_error *er
     return GKA_OK;
 }
 
+/* "mesa": as released on a device, only binary32 on ieee32, exact on exact64. */
+static gka_status set_mesa(gka_kernel *kernel, const char *part, gka_error *error) {
+    const char *const value = strchr(part, '=');
+    const bool exact = value != NULL && strcmp(value, "=exact") == 0;
+    if (!kernel->mesa) {
+        const gka_device *const device = kernel->profile.device;
+        kernel->mesa = true;
+        kernel->mesa_points = device->core[GKA_MMA_BF16].group > 0 ? GKA_RIVAL_RELEASED
+                              : device->binary32 ? 1u << GKA_RIVAL_POINT_ARITHMETIC
+                                                 : 0;
+        return GKA_OK;
+    }
+    for (int i = 0; i < GKA_RIVAL_POINT_COUNT && value != NULL; i++) {
+        const char *const name = gka_rival_point_name((gka_rival_point)i);
+        if (strlen(name) != (size_t)(value - part) || strncmp(name, part, strlen(name)) != 0)
+            continue;
+        if (!exact && strcmp(value, "=released") != 0)
+            break;
+        kernel->mesa_points &= ~(1u << i);
+        kernel->mesa_points |= exact ? 0 : 1u << i;
+        return GKA_OK;
+    }
+    return gka_fail(
+        error, GKA_BAD_ARGUMENT,
+        "mesa/%.60s: a rounding point of gka/rivals.h, NAME=exact or NAME=released, was "
+        "expected",
+        part);
+}
+
 static gka_status set_profile(gka_kernel *kernel, const char *part, gka_error *error) {
     const int form = gka_form_find(part);
+    if (kernel->mesa || strcmp(part, "mesa") == 0)
+        return set_mesa(kernel, part, error);
     if (strcmp(part, "decode") == 0)
         kernel->decode = true;
     else if (strcmp(part, "serving") == 0)
@@ -155,6 +186,46 @@ gka_status gka_kernel_find(const char *name, gka_kernel *kernel, gka_error *erro
     return status;
 }
 
+/* ---- MesaNet ------------------------------------------------------------------------------- */
+
+static gka_rival mesa_of(const gka_problem *problem) {
+    gka_rival rival;
+    (void)gka_rival_find("mesa", &rival, NULL);
+    rival.ridge = problem->lambda;
+    return rival;
+}
+
+static gka_status check_mesa(const gka_kernel *kernel, const gka_problem *problem,
+                             gka_error *error) {
+    const gka_rival rival = mesa_of(problem);
+    const gka_rival_profile profile = {kernel->profile.device, kernel->mesa_points};
+    if (!(problem->lambda > 0))
+        return gka_fail(error, GKA_BAD_ARGUMENT,
+                        "%s: a problem with a constant ridge, lambda, was expected", kernel->name);
+    if (problem->alpha.data != NULL)
+        return gka_fail(error, GKA_BAD_ARGUMENT, "%s: a problem without alpha was expected",
+                        kernel->name);
+    return kernel->mesa ? gka_rival_chunk_check(problem, &rival, &profile, error)
+                        : gka_rival_check(&rival, problem, error);
+}
+
+static gka_status run_mesa(const gka_kernel *kernel, const gka_problem *problem,
+                           gka_outputs *outputs, const gka_progress *progress, gka_error *error) {
+    gka_rival rival = mesa_of(problem);
+    const gka_rival_profile profile = {kernel->profile.device, kernel->mesa_points};
+    gka_rival_outputs out = {.x = outputs->x, .o = outputs->o};
+    const gka_status status = check_mesa(kernel, problem, error);
+    if (status != GKA_OK)
+        return status;
+    if (gka_outputs_set(outputs) & ~(GKA_BIT(X) | GKA_BIT(O)))
+        return gka_fail(error, GKA_UNSUPPORTED, "kernel %s, with a constant ridge: x and o alone",
+                        kernel->name);
+    if (!kernel->mesa)
+        return gka_rival_forward(problem, &rival, &kernel->policy, &out, progress, error);
+    rival.num_iter = kernel->profile.num_iter;
+    return gka_rival_chunk(problem, &rival, &profile, &out, progress, error);
+}
+
 /* ---- what it can --------------------------------------------------------------------------- */
 
 unsigned gka_kernel_outputs(const gka_kernel *kernel) {
@@ -168,9 +239,10 @@ unsigned gka_kernel_outputs(const gka_kernel *kernel) {
     case GKA_ENGINE_ORACLE: return (gka_forward_outputs() & ~GKA_BIT(G_CUMSUM)) | both;
     case GKA_ENGINE_TOKENS: return forward | GKA_BIT(LAMBDA) | (both & ~halves & ~zeros);
     case GKA_ENGINE_CHUNKS:
-        return kernel->serving  ? 0
-               : kernel->decode ? GKA_BIT(X) | GKA_BIT(FRO) | GKA_BIT(H_FINAL)
-                                : forward | GKA_BIT(H_CHUNK) | GKA_BIT(G_CUMSUM) |
+        return kernel->mesa      ? GKA_BIT(X) | GKA_BIT(O)
+               : kernel->serving ? 0
+               : kernel->decode  ? GKA_BIT(X) | GKA_BIT(FRO) | GKA_BIT(H_FINAL)
+                                 : forward | GKA_BIT(H_CHUNK) | GKA_BIT(G_CUMSUM) |
                                       (both & ~halves & ~(zeros & ~GKA_BIT(SOLVE_DU0)));
     case GKA_ENGINE_REPLAY:
         return kernel->decode
@@ -184,6 +256,12 @@ gka_status gka_kernel_check(const gka_kernel *kernel, const gka_problem *problem
                             gka_error *error) {
     gka_problem copy = *problem;
     gka_status status = gka_problem_check_numbers(problem, NULL, error);
+    if (status != GKA_OK)
+        return status;
+    if (kernel->mesa || (kernel->engine == GKA_ENGINE_TOKENS && problem->lambda > 0))
+        return check_mesa(kernel, problem, error);
+    if (kernel->engine == GKA_ENGINE_CHUNKS || kernel->engine == GKA_ENGINE_REPLAY)
+        status = gka_problem_check_kalmanet(problem, error);
     if (status != GKA_OK)
         return status;
     switch (kernel->engine) {
@@ -326,6 +404,8 @@ gka_status gka_kernel_run(const gka_kernel *kernel, const gka_problem *problem,
                             gka_output_table[i].name);
     if (given != NULL && kernel->engine != GKA_ENGINE_CHUNKS && kernel->engine != GKA_ENGINE_ORACLE)
         return gka_fail(error, GKA_UNSUPPORTED, "kernel %s takes no given tensors", kernel->name);
+    if (kernel->mesa || (kernel->engine == GKA_ENGINE_TOKENS && problem->lambda > 0))
+        return run_mesa(kernel, problem, outputs, progress, error);
     switch (kernel->engine) {
     case GKA_ENGINE_ORACLE:
         return run_oracle(kernel, problem, given, outputs, report != NULL ? report : &own, progress,

@@ -10,6 +10,7 @@
 #define H100(when)   [GKA_PANEL_H100] = GKA_TAKES_##when
 #define POINTS(when) [GKA_PANEL_POINTS] = GKA_TAKES_##when
 #define FP32(when)   [GKA_PANEL_BINARY32] = GKA_TAKES_##when
+#define MESA         [GKA_PANEL_MESA] = GKA_TAKES_ALL
 #define CONVERGED    [GKA_PANEL_CONVERGED] = GKA_TAKES_ALL
 #define CONVERGED32  [GKA_PANEL_CONVERGED32] = GKA_TAKES_ALL
 #define RIDGE        .steps = GKA_STEPS_RIDGE
@@ -105,9 +106,27 @@ const gka_right_kernel gka_right_kernels[] = {
      .what = "... with the two-term form"},
     {"ieee32-cg", "ieee32/cg", DIMENSION, TAKES(CONVERGED32),
      .what = "conjugate gradients to the end in binary32"},
+
+    /* Of a constant ridge. */
+    {"mesa", "h100/mesa", TAKES(MESA), .what = "MesaNet's kernels on an H100"},
+    {"mesa-c16", "h100/mesa", 16, TAKES(MESA), .what = "... in chunks of 16"},
+    {"mesa-c32", "h100/mesa", 32, TAKES(MESA), .what = "... in chunks of 32"},
+    {"mesa-c64", "h100/mesa", 64, TAKES(MESA), .what = "... in chunks of 64"},
+    {"mesa-c128", "h100/mesa", 128, TAKES(MESA), .what = "... in chunks of 128"},
+    {"mesa-b200", "b200/mesa", TAKES(MESA), .said = "a B200's",
+     .what = "... with the tensor core of a B200"},
+    {"mesa-ieee32", "ieee32/mesa", TAKES(MESA), .said = "binary32",
+     .what = "binary32 with nothing in 16 bits but q and k"},
+    {"mesa-end", "h100/mesa", DIMENSION, TAKES([GKA_PANEL_MESA_CONVERGED] = GKA_TAKES_ALL),
+     .what = "MesaNet's kernels with more steps than conjugate gradients need"},
+    {"mesa-ieee32-end", "ieee32/mesa", DIMENSION, TAKES([GKA_PANEL_MESA_CONVERGED] = GKA_TAKES_ALL),
+     .what = "... in binary32"},
 };
 
-const size_t gka_right_kernel_count = sizeof gka_right_kernels / sizeof *gka_right_kernels;
+enum { OF_MESANET = 9 };
+const size_t gka_panel_row_count = sizeof gka_right_kernels / sizeof *gka_right_kernels;
+const size_t gka_right_kernel_count =
+    sizeof gka_right_kernels / sizeof *gka_right_kernels - OF_MESANET;
 
 /* ---- panels -------------------------------------------------------------------------------- */
 
@@ -127,6 +146,9 @@ static const gka_panel fp16[] = {
 static const gka_panel fp32[] = {{"ieee32", GKA_PANEL_BINARY32, "ieee32", {NULL}},
                                  {NULL, GKA_PANEL_KINDS, NULL, {NULL}}};
 
+static const gka_panel mesa[] = {{"h100/mesa", GKA_PANEL_MESA, "h100/mesa", {NULL}},
+                                 {NULL, GKA_PANEL_KINDS, NULL, {NULL}}};
+
 /* In bf16: what overflows is fp16. */
 const gka_panel gka_panel_overflow[2] = {
     {"2^-3 of ieee32, all=released, grad_weight=exact; ieee32, grad_weight=released",
@@ -135,12 +157,15 @@ const gka_panel gka_panel_overflow[2] = {
      {"grad_weight=exact", "inputs=bf16"}},
     {"", GKA_PANEL_TF32, "ieee32/grad_weight=released", {"inputs=bf16"}}};
 
-const gka_panel *gka_panels_of(gka_dtype dtype) {
+const gka_panel *gka_panels_of(const gka_problem *problem) {
+    const gka_dtype dtype = problem->q.dtype;
+    if (problem->lambda > 0)
+        return mesa;
     return dtype == GKA_F16 ? fp16 : dtype == GKA_F32 || dtype == GKA_F64 ? fp32 : bf16;
 }
 
 const gka_panel *gka_panel_find(const char *panel_kernels) {
-    static const gka_panel *const all[] = {bf16, fp16, fp32};
+    static const gka_panel *const all[] = {bf16, fp16, fp32, mesa};
     const char *const end = strstr(panel_kernels, ", the worst of ");
     const size_t length = end == NULL ? 0 : (size_t)(end - panel_kernels);
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)

@@ -27,11 +27,13 @@
  * wrong. */
 typedef enum gka_panel_kind {
     GKA_PANEL_H100,
-    GKA_PANEL_POINTS,      /* binary32 with every rounding point */
-    GKA_PANEL_BINARY32,    /* ... with none */
-    GKA_PANEL_TF32,        /* of fp16 that overflows, beside the points: what tf32 rounds */
-    GKA_PANEL_CONVERGED,   /* against NAME.exact, of 16-bit inputs */
-    GKA_PANEL_CONVERGED32, /* ... of others */
+    GKA_PANEL_POINTS,         /* binary32 with every rounding point */
+    GKA_PANEL_BINARY32,       /* ... with none */
+    GKA_PANEL_TF32,           /* of fp16 that overflows, beside the points: what tf32 rounds */
+    GKA_PANEL_CONVERGED,      /* against NAME.exact, of 16-bit inputs */
+    GKA_PANEL_CONVERGED32,    /* ... of others */
+    GKA_PANEL_MESA,           /* of a constant ridge */
+    GKA_PANEL_MESA_CONVERGED, /* ... against NAME.exact */
     GKA_PANEL_KINDS
 } gka_panel_kind;
 
@@ -63,7 +65,8 @@ typedef struct gka_right_kernel {
 } gka_right_kernel;
 
 extern const gka_right_kernel gka_right_kernels[];
-extern const size_t gka_right_kernel_count;
+extern const size_t gka_right_kernel_count; /* of Gated KalmaNet */
+extern const size_t gka_panel_row_count;    /* all rows: behind those, MesaNet's */
 
 /* One panel: the rows that take part in its kind, each with `settings` more. */
 typedef struct gka_panel {
@@ -74,7 +77,7 @@ typedef struct gka_panel {
 
 /* What they come to is the error of the outputs that those before left open. Ends with kernel NULL.
  */
-const gka_panel *gka_panels_of(gka_dtype dtype);
+const gka_panel *gka_panels_of(const gka_problem *problem);
 /* Of fp16 that overflows: 2^-3 of the first's error, but the whole of the second's. */
 extern const gka_panel gka_panel_overflow[2];
 /* The panel whose `said` a golden's panel_kernels begins with; NULL: none. */

@@ -477,7 +477,7 @@ static void do_group(void *context, int64_t i, int worker) {
 
 static gka_status check(const gka_problem *P, const gka_layer_options *options, bool gradient,
                         gka_of of, gka_error *error) {
-    gka_status status = gka_problem_check_folded(P, error);
+    gka_status status = gka_problem_check_kalmanet(P, error);
     if (status == GKA_OK)
         status = gka_policy_check(&options->policy, error);
     if (status != GKA_OK)

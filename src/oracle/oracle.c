@@ -42,6 +42,8 @@ static gka_status prepare(request *r, const gka_problem *problem, const gka_orac
     *r = (request){.problem = *problem};
     if (options != NULL)
         r->options = *options;
+    if (r->options.ridge == 0)
+        r->options.ridge = problem->lambda;
     const gka_status arithmetic = gka_environment_check(error);
     if (arithmetic != GKA_OK)
         return arithmetic;

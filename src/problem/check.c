@@ -37,6 +37,8 @@ static gka_status bad(const context *c, const char *format, ...) {
 static gka_status check_parameters(const gka_problem *p, const context *c) {
     if (!(p->ridge_ratio >= 0 && p->ridge_ratio <= DBL_MAX))
         return bad(c, "ridge_ratio %g: a finite number >= 0 was expected", p->ridge_ratio);
+    if (!(p->lambda >= 0 && p->lambda <= DBL_MAX))
+        return bad(c, "lambda %g: a finite number >= 0 was expected", p->lambda);
     if (!(fabs(p->scale) <= DBL_MAX))
         return bad(c, "scale %g: a finite number was expected", p->scale);
     if (p->num_iter < 1 || p->num_iter > GKA_MAX_ITERATIONS)
@@ -325,6 +327,16 @@ int gka_normalise_find(const char *name) {
 
 bool gka_problem_is_folded(const gka_problem *problem) {
     return problem->beta.data == NULL && problem->normalise == GKA_NORMALISE_NONE;
+}
+
+gka_status gka_problem_check_kalmanet(const gka_problem *problem, gka_error *error) {
+    if (!(problem->lambda > 0))
+        return gka_problem_check_folded(problem, error);
+    return gka_fail(
+        error, GKA_UNSUPPORTED,
+        "the problem has a constant ridge, lambda = %g: a kernel of MesaNet (h100/mesa, "
+        "tokens/POLICY) or an oracle was expected",
+        problem->lambda);
 }
 
 gka_status gka_problem_check_folded(const gka_problem *problem, gka_error *error) {

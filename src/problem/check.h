@@ -15,4 +15,7 @@ gka_status gka_problem_check_file(gka_problem *problem, const char *where, const
 /* GKA_BAD_ARGUMENT with a line unless the problem is folded: what computes the layer asks. */
 gka_status gka_problem_check_folded(const gka_problem *problem, gka_error *error);
 
+/* That, and the ridge is a f_t: what computes Gated KalmaNet alone asks. */
+gka_status gka_problem_check_kalmanet(const gka_problem *problem, gka_error *error);
+
 #endif

@@ -88,6 +88,9 @@ static gka_status read_parameters(const context *c, gka_problem *problem, gka_de
     const double scale = problem->D > 0 ? 1 / sqrt((double)problem->D) : 1;
     gka_status status =
         read_real(c, "ridge_ratio", 0.02, &problem->ridge_ratio, &defaults->ridge_ratio);
+    bool no_lambda;
+    if (status == GKA_OK)
+        status = read_real(c, "lambda", 0, &problem->lambda, &no_lambda);
     if (status == GKA_OK)
         status = read_real(c, "scale", scale, &problem->scale, &defaults->scale);
     int64_t num_iter = 0;

@@ -37,7 +37,8 @@
  *   h0, u0     sums over j < 2D of y y^T and y w^T, y the normalised n(H0; n,j,h,.) and
  *              w_d = n(U0; n,j,h,d)
  *
- * Everything is rounded once, to nearest even, when it is stored; edit.c may change it then.
+ * Everything is rounded once, to nearest even, when it is stored (q, k, v before that to the blocks
+ * of `operands`); edit.c may change it then.
  */
 #include "gka/problem.h"
 
@@ -118,6 +119,13 @@ typedef struct maker {
 static void store(unsigned char *tensor, gka_dtype dtype, int64_t first, int64_t n,
                   const double *x) {
     gka_store_array(dtype, (size_t)n, x, tensor + (size_t)first * gka_dtype_size(dtype));
+}
+
+/* A row of q, k or v. */
+static void store_row(const maker *m, unsigned char *tensor, int64_t row, int64_t n, double *x) {
+    if (m->spec->operands != NULL)
+        gka_block_round(m->spec->operands, (size_t)n, x, x, NULL);
+    store(tensor, m->spec->dtype, row * n, n, x);
 }
 
 /* ---- vectors ------------------------------------------------------------------------------- */
@@ -321,13 +329,13 @@ static void make_keys_and_values(const maker *m, place at, double *x) {
         make_key(m, b, t, g, x);
         normalise(spec->D, x);
         vector_scale(spec->D, beta, x);
-        store(m->to.k, spec->dtype, row * spec->D, spec->D, x);
+        store_row(m, m->to.k, row, spec->D, x);
         if (m->to.v == NULL)
             continue;
         if (!make_stream(m, VALUES, b, t, g, x))
             normals(m, GKA_DRAW_V, b, t, g, spec->V, x);
         vector_scale(spec->V, beta, x);
-        store(m->to.v, spec->dtype, row * spec->V, spec->V, x);
+        store_row(m, m->to.v, row, spec->V, x);
     }
 }
 
@@ -342,7 +350,7 @@ static void make_token(void *context, int64_t i, int worker) {
         const int64_t row = i * spec->H + h;
         make_query(m, b, t, h, x);
         normalise(spec->D, x);
-        store(m->to.q, spec->dtype, row * spec->D, spec->D, x);
+        store_row(m, m->to.q, row, spec->D, x);
         if (m->to.alpha != NULL) {
             x[0] = gka_pinned_sigmoid(gka_draw_normal(spec->seed, GKA_DRAW_ALPHA, b, t, h, 0));
             store(m->to.alpha, spec->dtype, row, 1, x);
@@ -562,6 +570,7 @@ gka_status gka_problem_generate_tokens(const gka_generator *generator, int64_t b
         .V = s->V,
         .N = s->B,
         .ridge_ratio = s->ridge_ratio != 0 || s->no_ridge ? s->ridge_ratio : 0.02,
+        .lambda = s->lambda,
         .scale = s->scale != 0 ? s->scale
                  : s->D > 0    ? 1 / sqrt((double)s->D)
                                : 1,

@@ -30,7 +30,7 @@ size_t gka_problem_tensors(const gka_problem *problem, gka_tensor *tensors) {
 
 /* ---- parameters ---------------------------------------------------------------------------- */
 
-enum { NUMBER = 40, PARAMETERS = 5 };
+enum { NUMBER = 40, PARAMETERS = 6 };
 
 /* The shortest of 15, 16 or 17 digits that is read back as the same double; by Jansson, whose
  * numbers do not depend on the locale. */
@@ -71,13 +71,13 @@ gka_status gka_problem_write(const gka_problem *problem, const gka_text_pair *mo
                             "%s: a tensor of the problem is not contiguous", path);
     }
 
-    char ridge_ratio[NUMBER], num_iter[NUMBER], chunk_size[NUMBER], scale[NUMBER];
+    char ridge_ratio[NUMBER], lambda[NUMBER], num_iter[NUMBER], chunk_size[NUMBER], scale[NUMBER];
     gka_text_pair *const pairs = gka_alloc(more_count + PARAMETERS, sizeof *pairs);
     unsigned char *const bounds =
         problem->cu_seqlens != NULL ? bounds_as_bytes(problem) : gka_alloc(0, 1);
     gka_status status;
     if (pairs == NULL || bounds == NULL || !print_double(problem->ridge_ratio, ridge_ratio) ||
-        !print_double(problem->scale, scale)) {
+        !print_double(problem->lambda, lambda) || !print_double(problem->scale, scale)) {
         status = gka_fail(error, GKA_OUT_OF_MEMORY, "%s: out of memory writing it", path);
     } else {
         (void)snprintf(num_iter, sizeof num_iter, "%d", problem->num_iter);
@@ -87,6 +87,8 @@ gka_status gka_problem_write(const gka_problem *problem, const gka_text_pair *mo
         pairs[2] = (gka_text_pair){"chunk_size", chunk_size};
         pairs[3] = (gka_text_pair){"scale", scale};
         size_t parameters = 4;
+        if (problem->lambda > 0)
+            pairs[parameters++] = (gka_text_pair){"lambda", lambda};
         if (problem->normalise != GKA_NORMALISE_NONE)
             pairs[parameters++] =
                 (gka_text_pair){"normalise", gka_normalise_name(problem->normalise)};

@@ -266,7 +266,7 @@ gka_status gka_replay_check(const gka_problem *problem, gka_form form, bool accu
                         gka_form_name(form));
     const gka_view *const views[] = {&problem->q,     &problem->k,    &problem->v,
                                      &problem->alpha, &problem->dout, &problem->dx};
-    const gka_status folded = gka_problem_check_folded(problem, error);
+    const gka_status folded = gka_problem_check_kalmanet(problem, error);
     if (folded != GKA_OK)
         return folded;
     if ((problem->D != 64 && problem->D != 128) || (problem->V != 0 && problem->V != problem->D))

@@ -2,22 +2,24 @@
  * that the Triton sources of flash-linear-attention 0.4.1 write down (their casts), each a point.
  *
  * Within a chunk G_i = g_1 + .. + g_i, M_ij = exp(G_i - G_j) for j <= i, else 0; S_0, H_0, U_0 the
- * states before it, n its tokens, b(.) rounding to bf16:
+ * states before it, n its tokens, b(.) rounding to bf16, h(.) to fp16, the type in which MesaNet's
+ * kernels take q and k and keep H and U:
  *
  *   linear   y_j = b(beta_j v_j)
  *   delta    A_ij = beta_i M_ij <k_i, k_j> for j < i      T = (I + A)^-1, unit lower triangular
  *            u = b(b(T) b(beta v))      w = b(b(T) b(beta exp(G) k))      y = u - w b(S_0)
  *   both     o_i = s (exp(G_i) b(S_0)^T q_i + sum_j b(M_ij <q_i, k_j>) b(y_j))
  *            S <- exp(G_n) S + sum_j k_j b(exp(G_n - G_j) y_j)^T
- *   mesa     H y as NUMERICS 4 with M_ij beta_j, CG row by row; o likewise from x
- *            H <- exp(G_n) H + sum_j b(exp(G_n - G_j) beta_j k_j) k_j^T, U with v_j^T
+ *   mesa     H_i y = sum_j h(M_ij beta_j <h(y), k_j>) k_j + h(exp(G_i) y)^T h(H_0), CG row by row
+ *            o_i likewise from x, with b(M_ij beta_j <h(x), k_j>) v_j and h(U_0)
+ *            H <- exp(G_n) H + sum_j h(exp(G_n - G_j) beta_j k_j) k_j^T, U with h(v_j)^T
  *
- * What the sources leave to the compiler (which products are fused, the order of sums over a row)
- * is taken as it is written, sum by sum: these are the roundings of that machine and not its bits.
+ * Which products are fused and the order of sums over a row: of mesa as the compiled kernels have
+ * them (README.md); of the others as the sources are written, sum by sum.
  */
 #include "rivals/rival.h"
 
-#include "format/round.h"
+#include "chunk/tile.h"
 #include "problem/functions.h"
 
 #include <stdatomic.h>
@@ -42,7 +44,8 @@ typedef struct tile {
     const gka_rival_profile *profile;
     gka_rival_outputs *out;
     const gka_device *exact64, *working;
-    bool f32;
+    bool f32, fp16;                     /* elementwise work in binary32; the 16-bit type is fp16 */
+    sum_order order;                    /* of sums over a row */
     int64_t n, h, D, V, C, first, rows; /* first token of the chunk in its sequence, tokens in it */
     gka_span span;
     double s;
@@ -59,11 +62,11 @@ static bool has(const tile *W, gka_rival_point point) {
 
 /* x in the working precision */
 static double working(const tile *W, double x) {
-    return W->f32 ? (double)(float)x : x;
+    return w(W->f32, x);
 }
 
 static double low(const tile *W, gka_rival_point point, double x) {
-    return has(W, point) ? gka_round_core(&gka_bf16, GKA_NEAREST_EVEN, x, 0) : x;
+    return has(W, point) ? low_of(W->fp16, x) : x;
 }
 
 static void low_all(const tile *W, gka_rival_point point, int64_t n, const double *x, double *out) {
@@ -85,13 +88,24 @@ static gka_matrix turned(const double *M, int64_t m) {
     return (gka_matrix){M, 1, (ptrdiff_t)m};
 }
 
-/* c = a b; bf16: both operands are bf16 numbers */
-static void product(const tile *W, bool bf16, int64_t M, int64_t N, int64_t K, gka_matrix a,
+/* c += a b; both: the operands are numbers of the 16-bit type, fp16 or bf16 */
+static void add_product_of(const tile *W, bool both, bool fp16, int64_t M, int64_t N, int64_t K,
+                           gka_matrix a, gka_matrix b, double *c) {
+    const bool core = both && has(W, GKA_RIVAL_POINT_TENSOR_CORE);
+    const gka_mma_input input = !core ? GKA_MMA_WORKING : fp16 ? GKA_MMA_FP16 : GKA_MMA_BF16;
+    gka_mma(core ? W->profile->device : W->working, input, M, N, K, a, b, c, N, W->pack);
+}
+
+static void add_product(const tile *W, bool both, int64_t M, int64_t N, int64_t K, gka_matrix a,
+                        gka_matrix b, double *c) {
+    add_product_of(W, both, W->fp16, M, N, K, a, b, c);
+}
+
+/* c = a b */
+static void product(const tile *W, bool both, int64_t M, int64_t N, int64_t K, gka_matrix a,
                     gka_matrix b, double *c) {
-    const bool core = bf16 && has(W, GKA_RIVAL_POINT_TENSOR_CORE);
     zero(c, M * N);
-    gka_mma(core ? W->profile->device : W->working, core ? GKA_MMA_BF16 : GKA_MMA_WORKING, M, N, K,
-            a, b, c, N, W->pack);
+    add_product(W, both, M, N, K, a, b, c);
 }
 
 /* ---- gates and masks ----------------------------------------------------------------------- */
@@ -106,16 +120,22 @@ static double log_gate(const tile *W, int64_t t) {
 
 static void load(tile *W) {
     const int64_t b = W->span.b, D = W->D, n = W->rows;
-    double sum = 0;
+    const bool narrow = W->fp16 && has(W, GKA_RIVAL_POINT_ARITHMETIC);
     for (int64_t i = 0; i < n; i++) {
         const int64_t t = W->span.begin + W->first + i;
         gka_problem_q(W->problem, b, t, W->h, W->q + i * D);
         gka_problem_k(W->problem, b, t, W->h, W->k + i * D);
         gka_problem_v(W->problem, b, t, W->h, W->v + i * W->V);
         W->beta[i] = working(W, W->rival->writes ? gka_problem_beta(W->problem, b, t, W->h) : 1);
-        W->G[i] = sum = working(W, sum + working(W, log_gate(W, t)));
-        W->expG[i] = exp_of(W, sum);
+        W->G[i] = working(W, log_gate(W, t));
     }
+    for (int64_t i = 0; i < n * D && narrow; i++) {
+        W->q[i] = low_of(true, W->q[i]);
+        W->k[i] = low_of(true, W->k[i]);
+    }
+    gka_scan_sum(W->f32 ? SUM_WARP : SUM64, n, W->G, W->G);
+    for (int64_t i = 0; i < n; i++)
+        W->expG[i] = exp_of(W, W->G[i]);
     for (int64_t i = 0; i < n; i++)
         for (int64_t j = 0; j < n; j++)
             W->M[i * n + j] = j <= i ? exp_of(W, working(W, W->G[i] - W->G[j])) : 0;
@@ -128,22 +148,20 @@ static double tail(const tile *W, int64_t j) {
 }
 
 /* S = exp(G_n) S + left^T right; left [n,D], right [n,m] */
-static void carry(tile *W, bool bf16, int64_t m, double *S, const double *left,
+static void carry(tile *W, bool both, int64_t m, double *S, const double *left,
                   const double *right) {
     const int64_t D = W->D, n = W->rows;
     const double decay = W->expG[n - 1];
     for (int64_t i = 0; i < D * m; i++)
         S[i] = working(W, S[i] * decay);
-    const bool core = bf16 && has(W, GKA_RIVAL_POINT_TENSOR_CORE);
-    gka_mma(core ? W->profile->device : W->working, core ? GKA_MMA_BF16 : GKA_MMA_WORKING, D, m, n,
-            turned(left, D), plain(right, m), S, m, W->pack);
+    add_product(W, both, D, m, n, turned(left, D), plain(right, m), S);
 }
 
-/* out_i += sum_j b(M_ij <rows_i, k_j>) y_j, y [n,m]. bf16: rows are bf16 numbers, y_bf16: y too */
-static void add_scores(tile *W, bool bf16, int64_t m, const double *rows, const double *y,
-                       bool y_bf16, double *out) {
+/* out_i += sum_j b(M_ij <rows_i, k_j>) y_j, y [n,m]. y_bf16: y are bf16 numbers, as the rows are */
+static void add_scores(tile *W, int64_t m, const double *rows, const double *y, bool y_bf16,
+                       double *out) {
     const int64_t D = W->D, n = W->rows;
-    product(W, bf16, n, n, D, plain(rows, D), turned(W->k, D), W->score);
+    product(W, true, n, n, D, plain(rows, D), turned(W->k, D), W->score);
     for (int64_t i = 0; i < n * n; i++)
         W->score[i] = low(W, GKA_RIVAL_POINT_SCORE, working(W, W->score[i] * W->M[i]));
     product(W, y_bf16 && has(W, GKA_RIVAL_POINT_SCORE), n, m, n, plain(W->score, n), plain(y, m),
@@ -157,9 +175,10 @@ static void put_o(tile *W) {
     for (int64_t i = 0; i < n; i++) {
         const int64_t row =
             (W->span.b * W->problem->T + W->span.begin + W->first + i) * W->problem->H + W->h;
-        for (int64_t j = 0; j < V && W->out->o != NULL; j++)
-            W->out->o[row * V + j] =
-                low(W, GKA_RIVAL_POINT_STORE_O, working(W, W->s * W->o[i * V + j]));
+        for (int64_t j = 0; j < V && W->out->o != NULL; j++) {
+            const double o = working(W, W->s * W->o[i * V + j]);
+            W->out->o[row * V + j] = has(W, GKA_RIVAL_POINT_STORE_O) ? bf16(o) : o;
+        }
         for (int64_t j = 0; j < W->D && W->out->x != NULL && W->x != NULL; j++)
             W->out->x[row * W->D + j] = low(W, GKA_RIVAL_POINT_STORE_O, W->x[i * W->D + j]);
     }
@@ -225,7 +244,7 @@ static void chunk_of_state(tile *W) {
             W->o);
     for (int64_t i = 0; i < n * V; i++)
         W->o[i] = working(W, W->expG[i / V] * W->o[i]);
-    add_scores(W, true, V, W->q, W->yb, has(W, GKA_RIVAL_POINT_NEW_VALUE), W->o);
+    add_scores(W, V, W->q, W->yb, has(W, GKA_RIVAL_POINT_NEW_VALUE), W->o);
     for (int64_t i = 0; i < n; i++)
         for (int64_t j = 0; j < V; j++)
             W->yb[i * V + j] =
@@ -236,44 +255,71 @@ static void chunk_of_state(tile *W) {
 
 /* ---- MesaNet -------------------------------------------------------------------------------- */
 
-/* out = states after each token applied to the rows, (H or U); y [n,m] what k_j is paired with */
-static void apply(tile *W, gka_rival_point rounds, int64_t m, const double *S0, const double *rows,
+/* out = states after each token applied to the rows (H, or when they are read U); y [n,m] what k_j
+ * is paired with */
+static void apply(tile *W, bool read, int64_t m, const double *S0, const double *rows,
                   const double *y, double *out) {
     const int64_t n = W->rows, D = W->D;
+    const gka_rival_point rounds = read ? GKA_RIVAL_POINT_READ_X : GKA_RIVAL_POINT_OPERAND_X;
+    const bool rounded = has(W, GKA_RIVAL_POINT_SCORE);
     for (int64_t i = 0; i < n * D; i++) {
         W->a[i] = low(W, rounds, rows[i]);
         W->y[i] = low(W, rounds, working(W, rows[i] * W->expG[i / D]));
     }
-    product(W, has(W, rounds) && has(W, GKA_RIVAL_POINT_SNAPSHOT), n, m, D, plain(W->y, D),
-            plain(S0, m), out);
-    add_scores(W, has(W, rounds), m, W->a, y, true, out);
+    product(W, has(W, rounds), n, n, D, plain(W->a, D), turned(W->k, D), W->score);
+    for (int64_t i = 0; i < n * n; i++) {
+        const double score = working(W, W->score[i] * W->M[i]);
+        W->score[i] = rounded ? low_of(!read, score) : score;
+    }
+    zero(out, n * m);
+    add_product_of(W, rounded, !read, n, m, n, plain(W->score, n), plain(y, m), out);
+    add_product(W, has(W, rounds) && has(W, GKA_RIVAL_POINT_SNAPSHOT), n, m, D, plain(W->y, D),
+                plain(S0, m), out);
 }
 
-static double row_dot(const tile *W, const double *x, const double *y) {
-    double sum = 0;
-    for (int64_t d = 0; d < W->D; d++)
-        sum = working(W, sum + working(W, x[d] * y[d]));
-    return sum;
+/* <x, y> over a row of D <= 128, padded with zeros to a power of two. first: before the iteration
+ * the kernel holds eight neighbours in a thread, later two of every eight. */
+static double row_dot(const tile *W, bool first, const double *x, const double *y) {
+    if (W->order != SUM_WARP)
+        return gka_row_dot(W->order, 64, W->D, x, y);
+    double a[128] = {0}, b[128] = {0}, lane[16];
+    int64_t n = 16;
+    while (n < W->D)
+        n *= 2;
+    copy(a, x, W->D);
+    copy(b, y, W->D);
+    if (!first)
+        return gka_row_dot(SUM_WARP, 64, n, a, b);
+    for (int64_t i = 0; i < n / 8; i++)
+        lane[i] = gka_row_dot_thread(SUM_WARP, 8, a + 8 * i, b + 8 * i);
+    for (int64_t half = n / 16; half >= 1; half /= 2)
+        for (int64_t i = 0; i < half; i++)
+            lane[i] = working(W, lane[i] + lane[i + half]);
+    return lane[0];
+}
+
+static double quotient(const tile *W, double x, double y) {
+    return W->f32 ? gka_device_div(W->profile->device, x, y) : x / y;
 }
 
 /* One step for row i, w = (H + Lambda) p. Without a guard a row ends where its residual, of which
  * rho is the square, has fallen by the working precision. */
 static void step(tile *W, int64_t i, double guard, double end) {
     const int64_t D = W->D;
-    double *const p = W->p + i * D, *const r = W->r + i * D, *const x = W->x + i * D,
-                  *const w = W->w + i * D;
-    const double pw = row_dot(W, p, w), rho = W->rho[i];
+    double *const p = W->p + i * D, *const r = W->r + i * D, *const x = W->x + i * D;
+    const double *const Hp = W->w + i * D;
+    const double pw = row_dot(W, false, p, Hp), rho = W->rho[i];
     if (!(guard > 0) && (!(rho > end) || !(pw > 0)))
         return;
-    const double alpha = working(W, rho / working(W, pw + guard));
+    const double alpha = quotient(W, rho, working(W, pw + guard));
     for (int64_t d = 0; d < D; d++) {
-        x[d] = working(W, x[d] + working(W, alpha * p[d]));
-        r[d] = working(W, r[d] - working(W, alpha * w[d]));
+        x[d] = fma_w(W->f32, alpha, p[d], x[d]);
+        r[d] = fma_w(W->f32, -alpha, Hp[d], r[d]);
     }
-    W->rho[i] = row_dot(W, r, r);
-    const double turn = working(W, W->rho[i] / working(W, rho + guard));
+    W->rho[i] = row_dot(W, false, r, r);
+    const double turn = quotient(W, W->rho[i], working(W, rho + guard));
     for (int64_t d = 0; d < D; d++)
-        p[d] = working(W, r[d] + working(W, turn * p[d]));
+        p[d] = fma_w(W->f32, turn, p[d], r[d]);
 }
 
 static void chunk_of_mesa(tile *W) {
@@ -289,26 +335,27 @@ static void chunk_of_mesa(tile *W) {
     copy(W->r, W->q, n * D);
     copy(W->p, W->q, n * D);
     for (int64_t i = 0; i < n; i++)
-        W->T[i] = W->rho[i] = row_dot(W, W->q + i * D, W->q + i * D);
+        W->T[i] = W->rho[i] = row_dot(W, true, W->q + i * D, W->q + i * D);
     for (int it = 0; it < steps; it++) {
-        apply(W, GKA_RIVAL_POINT_OPERAND_X, D, W->H0, W->p, W->k, W->w);
+        apply(W, false, D, W->H0, W->p, W->k, W->w);
         for (int64_t i = 0; i < n * D; i++) {
             const double ridge =
                 rival->diagonal != NULL ? rival->diagonal[W->h * D + i % D] : rival->ridge;
-            W->w[i] = working(W, W->w[i] + working(W, working(W, ridge) * W->p[i]));
+            W->w[i] = fma_w(W->f32, working(W, ridge), W->p[i], W->w[i]);
         }
         for (int64_t i = 0; i < n; i++)
             step(W, i, guard, u * u * W->T[i]);
     }
-    apply(W, GKA_RIVAL_POINT_READ_X, V, W->S0, W->x, W->v, W->o);
+    apply(W, true, V, W->S0, W->x, W->v, W->o);
     for (int64_t i = 0; i < n; i++)
         for (int64_t d = 0; d < D; d++)
             W->a[i * D + d] =
                 low(W, GKA_RIVAL_POINT_STATE_OPERAND,
                     working(W, W->beta[i] * working(W, W->k[i * D + d] * tail(W, i))));
-    const bool bf16 = has(W, GKA_RIVAL_POINT_STATE_OPERAND);
-    carry(W, bf16, D, W->H, W->a, W->k);
-    carry(W, bf16, V, W->S, W->a, W->v);
+    const bool both = has(W, GKA_RIVAL_POINT_STATE_OPERAND);
+    low_all(W, GKA_RIVAL_POINT_STATE_OPERAND, n * V, W->v, W->b);
+    carry(W, both, D, W->H, W->a, W->k);
+    carry(W, both, V, W->S, W->a, W->b);
     put_o(W);
 }
 
@@ -353,10 +400,11 @@ static size_t layout(tile *W, unsigned char *base) {
     W->pack = base == NULL ? NULL : base + at;
     const gka_device *const devices[] = {W->exact64, W->profile->device};
     size_t pack = 0;
-    for (int i = 0; i < 2; i++) {
-        const gka_mma_input input = i == 0 ? GKA_MMA_WORKING : GKA_MMA_BF16;
-        const size_t left = gka_mma_left_size(devices[i], input, most, most),
-                     right = gka_mma_right_size(devices[i], input, most, most);
+    const gka_mma_input inputs[] = {GKA_MMA_WORKING, GKA_MMA_BF16, GKA_MMA_FP16};
+    for (int i = 0; i < 3; i++) {
+        const gka_device *const device = devices[i > 0];
+        const size_t left = gka_mma_left_size(device, inputs[i], most, most),
+                     right = gka_mma_right_size(device, inputs[i], most, most);
         pack = left + right + 128 > pack ? left + right + 128 : pack;
     }
     return at + (pack + 63) / 64 * 64;
@@ -425,7 +473,7 @@ gka_status gka_rival_chunk_check(const gka_problem *problem, const gka_rival *ri
     if (status != GKA_OK)
         return status;
     if (rival->recurrence == GKA_RIVAL_SOFTMAX || rival->recurrence == GKA_RIVAL_GKA ||
-        rival->gating == GKA_GATING_CHANNEL)
+        rival->recurrence == GKA_RIVAL_KALMAN || rival->gating == GKA_GATING_CHANNEL)
         return gka_fail(error, GKA_UNSUPPORTED, "%s has no chunk form here", rival->name);
     const bool rounds = profile->released & ~(1u << GKA_RIVAL_POINT_ARITHMETIC);
     const gka_view *const views[] = {&problem->q, &problem->k, &problem->v};
@@ -435,10 +483,12 @@ gka_status gka_rival_chunk_check(const gka_problem *problem, const gka_rival *ri
                             "%s by chunks on %s: q, k, v of BF16 were "
                             "expected, not %s",
                             rival->name, profile->device->name, gka_dtype_name(views[i]->dtype));
+    const bool mesa = rival->recurrence == GKA_RIVAL_MESA;
+    const gka_tensor_core *const core = profile->device->core;
     if ((profile->released >> GKA_RIVAL_POINT_TENSOR_CORE & 1u) != 0 &&
-        profile->device->core[GKA_MMA_BF16].group == 0)
-        return gka_fail(error, GKA_UNSUPPORTED, "%s has no matrix unit for bf16",
-                        profile->device->name);
+        (core[GKA_MMA_BF16].group == 0 || (mesa && core[GKA_MMA_FP16].group == 0)))
+        return gka_fail(error, GKA_UNSUPPORTED, "%s has no matrix unit for %s",
+                        profile->device->name, mesa ? "bf16 and fp16" : "bf16");
     return GKA_OK;
 }
 
@@ -459,6 +509,8 @@ gka_status gka_rival_chunk(const gka_problem *problem, const gka_rival *rival,
              .progress = progress};
     tile *const W = &J.pattern;
     W->f32 = profile->device->binary32 && has(W, GKA_RIVAL_POINT_ARITHMETIC);
+    W->fp16 = rival->recurrence == GKA_RIVAL_MESA;
+    W->order = !W->f32 ? SUM64 : W->D > 128 ? SUM32 : SUM_WARP;
     W->working = W->f32 ? gka_device_find("ieee32") : W->exact64;
     W->s = working(W, problem->scale);
     J.stride = layout(W, NULL);

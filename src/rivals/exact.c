@@ -176,6 +176,27 @@ static bool mesa(exact_head *W) {
     return true;
 }
 
+/* H[0 .. D) is the precision. */
+static bool kalman(exact_head *W) {
+    for (int64_t i = 0; i < W->D; i++) {
+        mpfr_t *const l = &W->H[i], *const c = &W->r[i], *const x = &W->x[i];
+        if (W->i == 0)
+            mpfr_set_ui(*l, 1, RN);
+        mpfr_sqr(*c, W->gamma[i], RN);
+        mpfr_mul_d(*x, *l, W->rival->noise, RN);
+        mpfr_add(*c, *c, *x, RN);
+        mpfr_div(*l, *l, *c, RN);
+        mpfr_sqr(*x, W->k[i], RN);
+        add_product(W, *l, *W->beta, *x);
+        mpfr_div(*x, W->q[i], *l, RN);
+        mpfr_div(W->gamma[i], W->gamma[i], *c, RN);
+    }
+    decay(W, W->V, W->S);
+    write(W, W->V, W->S, W->v);
+    answer(W, W->x);
+    return true;
+}
+
 /* The cache is S: row j is k_j, v_j. */
 static bool softmax(exact_head *W) {
     const int64_t D = W->D, V = W->V;
@@ -213,7 +234,7 @@ static size_t layout(exact_head *W, int64_t length, mpfr_t *block) {
     const int64_t states = W->rival->recurrence == GKA_RIVAL_SOFTMAX ? length * (D + V) : D * V;
     size_t used = 0;
     W->S = gka_mp_take(block, &used, states);
-    W->H = gka_mp_take(block, &used, mesa ? D * D : 0);
+    W->H = gka_mp_take(block, &used, mesa ? D * D : D);
     mpfr_t **const vectors[] = {&W->q, &W->k, &W->gamma, &W->x, &W->r,
                                 &W->p, &W->w, &W->v,     &W->o, &W->e};
     for (int i = 0; i < 10; i++)
@@ -234,7 +255,11 @@ typedef struct job {
 static gka_status run_head(job *J, int64_t item) {
     exact_head W = J->pattern;
     const gka_problem *const P = W.problem;
-    bool (*const steps[])(exact_head *) = {linear, delta, mesa, softmax};
+    bool (*const steps[])(exact_head *) = {[GKA_RIVAL_LINEAR] = linear,
+                                            [GKA_RIVAL_DELTA] = delta,
+                                            [GKA_RIVAL_MESA] = mesa,
+                                            [GKA_RIVAL_SOFTMAX] = softmax,
+                                            [GKA_RIVAL_KALMAN] = kalman};
     const int64_t widest = W.D > W.V ? W.D : W.V;
     W.n = item / P->H;
     W.h = item % P->H;

@@ -39,4 +39,4 @@ static void reverse(rival_head *W, const double *before) {
     gka_rival_reverse_decay(W, Z, before);
 }
 
-const rival_method gka_rival_linear = {false, size, size, advance, answer, reverse};
+const rival_method gka_rival_linear = {false, size, size, advance, answer, reverse, NULL};

@@ -7,6 +7,7 @@
  * Backward by implicit differentiation, A and E the cotangents of H and U:
  *
  *   E    += s x do^T      p = (H + Lambda)^-1 s U do      A -= p x^T      dq = p
+ *   dLambda = -p x, of every channel and token (of one number for all: their sum)
  *   dk   = beta ((A + A^T) k + E v)        dv = beta E^T k
  *   dbeta = <k, A k> + <k, E v>            dgamma = <A, H_(t-1)> + <E, U_(t-1)>
  *
@@ -78,6 +79,8 @@ static void reverse(rival_head *W, const double *before) {
     gka_arith_matvec(A_, D, V, U, W->dout, W->t1);
     scale(A_, D, W->s, W->t1, W->t1);
     solve(W, W->t1, p);
+    for (int64_t i = 0; i < D; i++)
+        W->dlambda[i] = -mul(A_, p[i], W->x[i]);
     gka_arith_rank1(A_, D, D, 1, A, -1, p, W->x);
     gka_arith_rank1(A_, D, V, 1, E, W->s, W->x, W->dout);
     gka_arith_matvec(A_, D, D, A, W->k, W->t1);
@@ -96,4 +99,4 @@ static void reverse(rival_head *W, const double *before) {
     scale(A_, D * (D + V), W->gamma[0], A, A);
 }
 
-const rival_method gka_rival_mesa = {false, size, normed, advance, answer, reverse};
+const rival_method gka_rival_mesa = {false, size, normed, advance, answer, reverse, NULL};

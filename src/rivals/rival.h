@@ -23,7 +23,7 @@ typedef struct rival_head {
     double *state, *cotangent;
     /* results of token i */
     double *o, *x, *dq, *dk, *dv, *dgamma; /* [V] [D] [D] [D] [V] [D] */
-    double dbeta;
+    double dbeta, *dlambda; /* [D]: of Lambda, this token's */
     double *t1, *t2, *t3; /* [max(D,V)] */
     void *solve;
     double *checkpoints, *segment;
@@ -39,9 +39,11 @@ typedef struct rival_method {
      * later tokens left: fills dq dk dv dbeta dgamma and leaves the cotangent of the state before
      */
     void (*reverse)(rival_head *W, const double *before);
+    void (*begin)(rival_head *W); /* what is not 0 in the state before the first token; NULL */
 } rival_method;
 
-extern const rival_method gka_rival_linear, gka_rival_delta, gka_rival_mesa, gka_rival_softmax;
+extern const rival_method gka_rival_linear, gka_rival_delta, gka_rival_mesa, gka_rival_softmax,
+    gka_rival_kla;
 
 static inline bool rival_by_channel(const rival_head *W) {
     return W->rival->gating == GKA_GATING_CHANNEL;

@@ -50,6 +50,12 @@ static const gka_rival rivals[] = {
      .gating = GKA_GATING_HEAD,
      .writes = true,
      .ridge = 1},
+    {.name = "kla",
+     .text = "a Kalman filter for each row of the memory (Kalman Linear Attention)",
+     .recurrence = GKA_RIVAL_KALMAN,
+     .gating = GKA_GATING_HEAD,
+     .writes = true,
+     .noise = .01},
     {.name = "softmax", .text = "softmax attention", .recurrence = GKA_RIVAL_SOFTMAX},
     {.name = "gka",
      .text = "ridge regression with a ridge that follows the state (Gated KalmaNet)",
@@ -68,6 +74,7 @@ static gka_status no_setting(const gka_rival *rival, const char *part, gka_error
         [GKA_RIVAL_DELTA] = "nothing more",
         [GKA_RIVAL_MESA] = "ridge=X above 0, guard=X of at least 0 or num_iter=N of at least 1",
         [GKA_RIVAL_SOFTMAX] = "sharpness=X above 0",
+        [GKA_RIVAL_KALMAN] = "noise=X of at least 0",
         [GKA_RIVAL_GKA] = "nothing more"};
     return gka_fail(error, GKA_BAD_ARGUMENT, "%s/%.60s: %s was expected", rival->name, part,
                     expected[rival->recurrence]);
@@ -95,6 +102,8 @@ static gka_status set(gka_rival *rival, const char *part, gka_error *error) {
         rival->num_iter = (int)x;
     else if (rival->recurrence == GKA_RIVAL_SOFTMAX && reads(part, "sharpness", &x) && x > 0)
         rival->sharpness = x;
+    else if (rival->recurrence == GKA_RIVAL_KALMAN && reads(part, "noise", &x) && x >= 0)
+        rival->noise = x;
     else
         return no_setting(rival, part, error);
     return GKA_OK;
@@ -109,7 +118,7 @@ gka_status gka_rival_find(const char *name, gka_rival *rival, gka_error *error) 
     if (i == RIVALS)
         return gka_fail(error, GKA_BAD_ARGUMENT,
                         "no layer '%.60s': linear, retnet, mamba2, gla, deltanet, gdn, kda, mesa, "
-                        "softmax or gka was expected",
+                        "kla, softmax or gka was expected",
                         name);
     *rival = rivals[i];
     gka_status status = GKA_OK;
@@ -138,7 +147,7 @@ gka_status gka_rival_check(const gka_rival *rival, const gka_problem *problem, g
                         "%s: layers are compared from an empty state, without h0 and u0",
                         rival->name);
     if (rival->recurrence == GKA_RIVAL_GKA)
-        return gka_problem_check_folded(problem, error);
+        return gka_problem_check_kalmanet(problem, error);
     if (problem->normalise != GKA_NORMALISE_NONE)
         return gka_fail(error, GKA_BAD_ARGUMENT, "%s: q and k are still to be normalised",
                         rival->name);
@@ -169,6 +178,9 @@ gka_rival_cost gka_rival_cost_of(const gka_rival *rival, const gka_problem *prob
         break;
     case GKA_RIVAL_MESA: /* decay and write both states, iterate, read */
         cost = (gka_rival_cost){2 * (DD + DV) + steps * DD + DV, DD + DV, 0};
+        break;
+    case GKA_RIVAL_KALMAN: /* decay, write, read */
+        cost = (gka_rival_cost){3 * DV, DV + D, 0};
         break;
     case GKA_RIVAL_GKA: /* ... and the norm */
         cost = (gka_rival_cost){2 * (DD + DV) + DD + steps * DD + DV, DD + DV, 0};
@@ -239,6 +251,7 @@ static const rival_method *method_of(const gka_rival *rival) {
     case GKA_RIVAL_DELTA: return &gka_rival_delta;
     case GKA_RIVAL_MESA: return &gka_rival_mesa;
     case GKA_RIVAL_SOFTMAX: return &gka_rival_softmax;
+    case GKA_RIVAL_KALMAN: return &gka_rival_kla;
     case GKA_RIVAL_GKA: break;
     }
     return NULL;
@@ -294,6 +307,8 @@ static void forward(rival_head *W, gka_rival_outputs *out, int64_t spacing) {
     const rival_method *const M = method_of(W->rival);
     const int64_t size = state_size(W);
     zero(W->state, size);
+    if (M->begin != NULL)
+        M->begin(W);
     for (int64_t i = 0; i < W->length && !gka_stopped(); i++) {
         if (spacing > 0 && i % spacing == 0)
             copy(W->checkpoints + i / spacing * size, W->state, size);
@@ -347,6 +362,7 @@ static void reverse_token(rival_head *W, gka_rival_outputs *out, int64_t i, cons
     read_query(W);
     gka_problem_dout(P, b, t, W->h, W->dout);
     gka_arith_store(&W->work, W->V, W->dout, W->dout);
+    zero(W->dlambda, W->D);
     method_of(W->rival)->reverse(W, before);
     put(out->dq, row, W->D, W->dq);
     put_sum(W, out->dk, key, W->D, W->dk);
@@ -354,6 +370,7 @@ static void reverse_token(rival_head *W, gka_rival_outputs *out, int64_t i, cons
     if (!W->rival->writes)
         W->dbeta = 0;
     put(out->dbeta, row, 1, &W->dbeta);
+    put(out->dlambda, row, W->D, W->dlambda);
     put_gates(W, out, row);
 }
 
@@ -414,6 +431,7 @@ static size_t layout(rival_head *W, bool gradient, unsigned char *base) {
                         {&W->dk, D},
                         {&W->dv, V},
                         {&W->dgamma, D},
+                        {&W->dlambda, D},
                         {&W->t1, widest},
                         {&W->t2, widest},
                         {&W->t3, widest}};
@@ -487,8 +505,10 @@ static gka_status run_gka(const gka_problem *P, const gka_policy *policy, bool g
     outputs.layer = (gka_gradients){.dq = out->dq, .dk = out->dk, .dv = out->dv, .dg = out->dg};
     if (out->dbeta != NULL)
         zero(out->dbeta, P->B * P->T * P->H);
-    if (out->dgk != NULL)
-        zero(out->dgk, P->B * P->T * P->H * P->D);
+    double *const by_channel[] = {out->dgk, out->dlambda};
+    for (int i = 0; i < 2; i++)
+        if (by_channel[i] != NULL)
+            zero(by_channel[i], P->B * P->T * P->H * P->D);
     return gka_layer_gradient(P, GKA_OF_O, &options, &outputs, NULL, error);
 }
 

@@ -92,4 +92,4 @@ static void reverse(rival_head *W, const double *before) {
     zero(W->dgamma, D);
 }
 
-const rival_method gka_rival_softmax = {true, size, size, advance, answer, reverse};
+const rival_method gka_rival_softmax = {true, size, size, advance, answer, reverse, NULL};

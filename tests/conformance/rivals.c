@@ -10,7 +10,7 @@ enum { T = 17, H = 4, G = 2, D = 6, V = 5 };
 
 typedef struct arrays {
     double o[T * H * V], x[T * H * D], norm[T * H], dq[T * H * D], dk[T * G * D], dv[T * G * V],
-        dbeta[T * H], dg[T * H], dgk[T * H * D];
+        dbeta[T * H], dg[T * H], dgk[T * H * D], dlambda[T * H * D];
 } arrays;
 
 static gka_rival_outputs outputs_of(arrays *a) {
@@ -22,7 +22,8 @@ static gka_rival_outputs outputs_of(arrays *a) {
                                .dv = a->dv,
                                .dbeta = a->dbeta,
                                .dg = a->dg,
-                               .dgk = a->dgk};
+                               .dgk = a->dgk,
+                               .dlambda = a->dlambda};
 }
 
 /* A problem whose tensors are ours to move, with a beta and with gates by channel; packed: an empty
@@ -115,6 +116,8 @@ static const char *const names[] = {"linear",
                                     "kda",
                                     "mesa",
                                     "mesa/ridge=.25",
+                                    "kla",
+                                    "kla/noise=.5",
                                     "softmax",
                                     "softmax/sharpness=4",
                                     "gka"};
@@ -453,6 +456,41 @@ static void test_gradients_are_derivatives_of_mpfr(void **state) {
     }
 }
 
+/* The same of Lambda, a number for each head and channel. */
+static void test_the_gradient_by_lambda(void **state) {
+    (void)state;
+    static arrays a;
+    const double step = 0x1p-12;
+    movable m;
+    start(&m, true, false);
+    double diagonal[H * D], of[2][H * D] = {{0}};
+    for (int i = 0; i < H * D; i++)
+        diagonal[i] = 0.5 + 0.125 * (i % 5);
+    gka_rival rival = rival_of(&m, "mesa");
+    rival.diagonal = diagonal;
+    run(&m, &rival, "fp64", true, &a);
+    for (int i = 0; i < T * H * D; i++)
+        of[0][i % (H * D)] += a.dlambda[i];
+    for (int i = 0; i < H * D; i += 5) {
+        double at[4];
+        for (int j = 0; j < 4; j++) {
+            const double moved = step * (double[]){1, -1, 2, -2}[j];
+            diagonal[i] += moved;
+            at[j] = loss(&m, &rival);
+            diagonal[i] -= moved;
+        }
+        of[1][i] = (4 * (at[0] - at[1]) / (2 * step) - (at[2] - at[3]) / (4 * step)) / 3;
+        assert_true(fabs(of[0][i]) > 0x1p-20);
+        if (!(fabs(of[0][i] - of[1][i]) <= 0x1p-32))
+            fail_msg("Lambda %d: %.12g, not %.12g", i, of[0][i], of[1][i]);
+    }
+    rival = rival_of(&m, "gdn");
+    run(&m, &rival, "fp64", true, &a);
+    for (int i = 0; i < T * H * D; i++)
+        assert_true(a.dlambda[i] == 0);
+    end(&m);
+}
+
 /* gka here is the room layer's: that it is asked with the right tensors. */
 static void test_gka_is_the_layer(void **state) {
     (void)state;
@@ -506,6 +544,8 @@ static void test_names(void **state) {
                                       "mesa/",
                                       "gk",
                                       "mesa/ridge=1x",
+                                      "kla/noise=-1",
+                                      "gdn/noise=1",
                                       "softmax/sharpness=nan",
                                       ("mesa/ridge=11111111111111111111111111111111111111111111111"
                                        "11111111111111111111111111111111111")};
@@ -587,6 +627,7 @@ int main(void) {
         cmocka_unit_test(test_rounding_points),
         cmocka_unit_test(test_chunk_refusals),
         cmocka_unit_test(test_gradients_are_derivatives_of_mpfr),
+        cmocka_unit_test(test_the_gradient_by_lambda),
         cmocka_unit_test(test_gka_is_the_layer),
         cmocka_unit_test(test_threads_and_stochastic_rounding),
         cmocka_unit_test(test_refusals),

@@ -62,8 +62,8 @@ static run serve(const gka_problem *p, const char *setting, gka_serving how) {
     return r;
 }
 
-/* How many tensors of the run the golden fails; frees the run. */
-static size_t failures(run r, gka_dtype u_type) {
+/* How many tensors of the run the golden fails; frees the run. *judged: how many have a verdict. */
+static size_t failures_of(run r, gka_dtype u_type, size_t *judged) {
     static const int64_t shapes[OUTPUTS][4] = {{1, P, H, D},     {1, H, D, D}, {1, H, D, D},
                                                {1, T - P, H, D}, {1, H, D, D}, {1, H, D, D}};
     gka_tensor tensors[OUTPUTS];
@@ -84,13 +84,20 @@ static size_t failures(run r, gka_dtype u_type) {
     if (gka_golden_judge(candidate, golden, NULL, &verdict, &error) != GKA_OK)
         fail_msg("%s", error.text);
     const size_t failed = verdict.failed;
-    assert_int_equal(verdict.judged, OUTPUTS);
+    *judged = verdict.judged;
     gka_golden_verdict_free(&verdict);
     gka_file_close(candidate);
     gka_file_close(golden);
     for (int i = 0; i < OUTPUTS; i++)
         free(bytes[i]);
     run_free(&r);
+    return failed;
+}
+
+static size_t failures(run r, gka_dtype u_type) {
+    size_t judged;
+    const size_t failed = failures_of(r, u_type, &judged);
+    assert_int_equal(judged, OUTPUTS);
     return failed;
 }
 
@@ -143,6 +150,25 @@ static void test_right_servers_pass(void **state) {
     generate(bf16, golden_path);
     open_problem(&file, &p);
     assert_int_equal(failures(serve(&p, NULL, kept), GKA_BF16), 0);
+    gka_problem_free(&p);
+    gka_file_close(file);
+}
+
+/* U kept in blocks: such a server passes, and one whose blocks are coarser does not. (What eight
+ * bits leave of o has no tolerance below 1/2.) */
+static void test_states_in_blocks(void **state) {
+    (void)state;
+    static const char *const blocks[] = {"u-type", "mxfp8-e4m3", NULL};
+    gka_file *file = NULL;
+    gka_problem p;
+    generate(blocks, golden_path);
+    open_problem(&file, &p);
+    const gka_serving right = {.prefill = P, .u_type = GKA_STATE_MXFP8},
+                      wrong = {.prefill = P, .u_type = GKA_STATE_MXFP4};
+    size_t judged;
+    assert_int_equal(failures_of(serve(&p, NULL, right), GKA_F32, &judged), 0);
+    assert_int_equal(judged, OUTPUTS - 1);
+    assert_int_equal(failures_of(serve(&p, NULL, wrong), GKA_F32, &judged), 1);
     gka_problem_free(&p);
     gka_file_close(file);
 }
@@ -249,9 +275,8 @@ static void test_what_is_refused(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_right_servers_pass),
-        cmocka_unit_test(test_mistakes_fail),
-        cmocka_unit_test(test_other_types_are_refused),
+        cmocka_unit_test(test_right_servers_pass), cmocka_unit_test(test_states_in_blocks),
+        cmocka_unit_test(test_mistakes_fail),      cmocka_unit_test(test_other_types_are_refused),
         cmocka_unit_test(test_what_is_refused),
     };
     return cmocka_run_group_tests_name("serving", tests, NULL, NULL);

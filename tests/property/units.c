@@ -329,11 +329,22 @@ static uint32_t step_floored(const row *R, const number *a, const number *b, num
     return bits;
 }
 
+static bool flushes(const row *R, number x) {
+    return R->flush && x.m >> x.f == 0 && !x.nan && !x.inf;
+}
+
+/* x86's units keep the sign. */
+static number zero_of(const row *R, number x) {
+    return (number){.f = x.f, .negative = x.negative && (R->rule == EXACT || R->rule == CHAINS)};
+}
+
 static uint32_t step(const row *R, const number *a, const number *b, uint32_t c_bits) {
     const encoding *const of_c = R->out == 11 ? &binary16 : &binary32;
     number c = read_number(of_c, c_bits);
-    if (R->flush && c.m >> c.f == 0 && !c.nan && !c.inf)
-        c = (number){.f = c.f}, c_bits = 0;
+    if (flushes(R, c)) {
+        c = zero_of(R, c);
+        c_bits = c.negative ? UINT32_C(1) << 31 : 0;
+    }
     double special;
     if (R->rule != PAIRS && R->rule != CHAINS && is_special(R, R->group, a, b, c, &special))
         return special_bits(R, special);
@@ -481,13 +492,10 @@ static void compare(const row *R, kind k, int K) {
     for (int i = 0; i < M * N; i++) {
         number x[MOST_K], y[MOST_K];
         for (int j = 0; j < K; j++) { /* flushed as they come in */
-            const number zero = {.f = in->fraction_bits};
             x[j] = a[i / N * K + j];
             y[j] = b[i % N * K + j];
-            if (R->flush && x[j].m >> x[j].f == 0 && !x[j].nan && !x[j].inf)
-                x[j] = zero;
-            if (R->flush && y[j].m >> y[j].f == 0 && !y[j].nan && !y[j].inf)
-                y[j] = zero;
+            x[j] = flushes(R, x[j]) ? zero_of(R, x[j]) : x[j];
+            y[j] = flushes(R, y[j]) ? zero_of(R, y[j]) : y[j];
         }
         const uint32_t want = twin(R, K, x, y, c_bits[i]);
         const double value = value_of(read_number(of_c, want));

@@ -51,7 +51,7 @@ $ gka golden --dtype=fp32 --emulate=h100 -o x
 ! gka golden: profile h100 wants q, k, v, alpha and the cotangents in BF16
 = 2
 $ echo '{"T": 3, "tokens": 4}' >spec; gka golden --spec=spec -o x
-! gka golden: spec: no key 'tokens': one of problem gate B T H G D V pairs dtype chunk ridge iters scale seed h0 alpha plain final edit lengths outputs emulate lo oracle stage given serving prefill h-type u-type was expected
+! gka golden: spec: no key 'tokens': one of problem gate B T H G D V pairs dtype chunk ridge iters scale seed h0 alpha plain final edit lengths outputs emulate lo oracle stage given serving prefill h-type u-type lambda operands was expected
 = 2
 $ echo '{"T": [3]}' >spec; gka golden --spec=spec -o x
 ! gka golden: spec: T: a string, a number, true or false was expected

@@ -147,6 +147,8 @@ $ gka verify --help
 >       --h0                                  initial states
 >       --seed=N                              which draws (1)
 >       --ridge=A                             a (0.02, or the file's)
+>       --lambda=X                            a constant ridge, as MesaNet's (0,
+>                                             or the file's)
 >       --iters=R                             iterations (30, or the file's)
 >       --chunk=C                             C (64, or the file's)
 >       --scale=S                             s (1/sqrt(D), or the file's)
