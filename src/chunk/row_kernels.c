@@ -97,6 +97,15 @@ static void add(bool f32, int64_t n, const double *restrict d, double *restrict 
             x[i] += d[i];
 }
 
+static void fused(bool f32, int64_t n, double a, const double *x, const double *y, double *out) {
+    if (f32)
+        for (int64_t i = 0; i < n; i++)
+            out[i] = (double)fmaf((float)a, (float)x[i], (float)y[i]);
+    else
+        for (int64_t i = 0; i < n; i++)
+            out[i] = a * x[i] + y[i];
+}
+
 GKA_INLINE void three_term_f32(bool r_fused, int64_t n, const chebyshev_row *c,
                                const double *restrict y, const double *restrict q,
                                double *restrict x, double *restrict x_prev) {
@@ -139,4 +148,4 @@ static void two_term(bool f32, int64_t n, double lambda, double keep, double gai
 }
 
 const row_kernels ROW_TABLE = {ROW_TABLE_NAME, round_rows, scale, multiply,
-                               three_term,     two_term,   add};
+                               three_term,     two_term,   add,   fused};

@@ -25,6 +25,8 @@ typedef struct row_kernels {
                      double *r, double *d);
     /* x += d */
     void (*add)(bool f32, int64_t n, const double *d, double *x);
+    /* out = a x + y, fused in binary32; out may be x or y */
+    void (*fused)(bool f32, int64_t n, double a, const double *x, const double *y, double *out);
 } row_kernels;
 
 extern const row_kernels gka_row_kernels_baseline;

@@ -722,22 +722,21 @@ static void cg_row(const chunk_plan *plan, int64_t C, double lambda, double leas
                    double *y, double *x, double *r, double *p) {
     const int64_t D = plan->D;
     const bool f32 = plan->f32;
-    for (int64_t i = 0; i < D; i++)
-        y[i] = fma_w(f32, lambda, p[i], y[i]);
+    plan->loops->fused(f32, D, lambda, p, y, y);
     const double py = gka_row_dot(plan->order, C, D, p, y);
     double next = 0;
     if (!(py <= 0)) {
         const double alpha = gka_chunk_div(plan, *rho, py);
-        for (int64_t i = 0; i < D; i++) {
-            x[i] = fma_w(f32, alpha, p[i], x[i]);
-            r[i] = fma_w(f32, -alpha, y[i], r[i]);
-        }
+        plan->loops->fused(f32, D, alpha, p, x, x);
+        plan->loops->fused(f32, D, -alpha, y, r, r);
         next = gka_row_dot(plan->order, C, D, r, r);
     }
     const bool ends = next <= least;
     const double beta = ends ? 0 : gka_chunk_div(plan, next, *rho);
-    for (int64_t i = 0; i < D; i++)
-        p[i] = ends ? 0 : fma_w(f32, beta, p[i], r[i]);
+    if (ends)
+        memset(p, 0, (size_t)D * sizeof *p);
+    else
+        plan->loops->fused(f32, D, beta, p, r, p);
     *rho = ends ? 0 : next;
 }
 
@@ -746,19 +745,18 @@ static void cg_row(const chunk_plan *plan, int64_t C, double lambda, double leas
  * element, and y = H p and p are multiplied by it again, which rounds nothing. */
 static void scale_rows(const chunk_plan *plan, int64_t C, double *p, double *scale) {
     const int64_t D = plan->D;
-    for (int64_t t = 0; t < C; t++) {
+    for (int64_t t = 0; plan->operand == CHUNK_FP16 && t < C; t++) {
         double most = 0;
         for (int64_t i = t * D; i < (t + 1) * D; i++)
             most = fmax(most, fabs(p[i]));
-        const bool narrow = plan->operand == CHUNK_FP16 && most > 0 && isfinite(most);
-        scale[t] = narrow ? ldexp(1, ilogb(most)) : 1;
+        scale[t] = most > 0 && isfinite(most) ? ldexp(1, ilogb(most)) : 1;
         for (int64_t i = t * D; i < (t + 1) * D; i++)
             p[i] /= scale[t];
     }
 }
 
 static void unscale_rows(const chunk_plan *plan, int64_t C, const double *scale, double *rows) {
-    for (int64_t i = 0; i < C * plan->D; i++)
+    for (int64_t i = 0; plan->operand == CHUNK_FP16 && i < C * plan->D; i++)
         rows[i] = w(plan->f32, rows[i] * scale[i / plan->D]);
 }
 

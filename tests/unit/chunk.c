@@ -1411,17 +1411,17 @@ static void assert_rows(const char *table, const char *what, int64_t n, const do
             fail_msg("%s, %s: element %lld is %a, not %a", table, what, (long long)i, y[i], x[i]);
 }
 
-enum { ROW = 3001 };
+enum { ROW = 3001, LOOPS = 8 };
 
 /* Each table's loops on the same rows: [loop][element]. */
-static void run_rows(const row_kernels *K, bool f32, double out[7][ROW]) {
+static void run_rows(const row_kernels *K, bool f32, double out[LOOPS][ROW]) {
     static double x[ROW], y[ROW], q[ROW];
     const chebyshev_row c = {.lambda = 0.25, .step = 0.75, .omega = 1.25};
     fill_rows(ROW, x);
     for (int64_t i = 0; i < ROW; i++) {
         y[i] = x[(i * 7 + 3) % ROW];
         q[i] = x[(i * 5 + 1) % ROW];
-        for (int loop = 0; loop < 7; loop++)
+        for (int loop = 0; loop < LOOPS; loop++)
             out[loop][i] = x[i];
     }
     K->scale(f32, ROW, 0.3, x, out[0]);
@@ -1429,6 +1429,7 @@ static void run_rows(const row_kernels *K, bool f32, double out[7][ROW]) {
     K->add(f32, ROW, y, out[2]);
     K->two_term(f32, ROW, 0.25, 0.5, 0.75, y, out[3], out[4]);
     K->three_term(f32, f32, ROW, &c, y, q, out[5], out[6]);
+    K->fused(f32, ROW, 0.3, x, y, out[7]);
 }
 
 /* Every table rounds as gka_round does, one number at a time, binary32 numbers in either
@@ -1437,7 +1438,7 @@ static void test_row_kernels(void **state) {
     (void)state;
     static const gka_format *const formats[] = {
         [CHUNK_BF16] = &gka_bf16, [CHUNK_FP16] = &gka_fp16, [CHUNK_TF32] = &gka_tf32};
-    static double x[ROW], rounded[ROW], expected[ROW], first[2][7][ROW], again[7][ROW];
+    static double x[ROW], rounded[ROW], expected[ROW], first[2][LOOPS][ROW], again[LOOPS][ROW];
     const row_kernels *tables[4];
     gka_row_kernels_all(tables);
     fill_rows(ROW, x);
@@ -1459,7 +1460,7 @@ static void test_row_kernels(void **state) {
                 assert_rows(tables[t]->name, "round", ROW, expected, rounded);
             }
             run_rows(tables[t], f32, t == 0 ? first[f32] : again);
-            for (int loop = 0; t > 0 && loop < 7; loop++)
+            for (int loop = 0; t > 0 && loop < LOOPS; loop++)
                 assert_rows(tables[t]->name, "loop", ROW, first[f32][loop], again[loop]);
         }
 }
