@@ -320,7 +320,9 @@ typedef struct gka_suite_report {
 
 /* Writes a suite into a folder, which is made if need be. A golden is kept where it is
  * GKA_SUITE_KEPT, else made anew: what was interrupted goes on. index.json is written after every
- * golden that is made, "complete" after the last. report may be NULL. */
+ * golden that is made, "complete" after the last. report may be NULL. Several processes may fill
+ * one folder, on one machine or on many that share its file system with POSIX locks: each case is
+ * made by whoever is free, and where a process ends, however it ends, another makes its case. */
 GKA_API gka_status gka_suite_generate(const char *suite, const char *folder,
                                       const gka_progress *progress, gka_suite_report *report,
                                       gka_error *error);

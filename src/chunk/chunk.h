@@ -43,6 +43,7 @@ typedef struct chunk_plan {
     chunk_kind cotangent; /* dq' and dx */
     const gka_device *exact;
     gka_device eight; /* the profile's, its FP8 unit promoted as the profile says */
+    const struct row_kernels *loops;
 } chunk_plan;
 
 /* One tile of tokens with its gates. */

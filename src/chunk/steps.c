@@ -2,7 +2,7 @@
  *
  * Symbols: see chunk.h. Rows of a tile are tokens; a product "A B" is the device's.
  */
-#include "chunk/chunk.h"
+#include "chunk/row_kernels.h"
 
 /* ---- plan and workspace -------------------------------------------------------------------- */
 
@@ -31,6 +31,28 @@ void gka_chunk_plan_piece(chunk_plan *plan, int64_t T) {
     plan->C_out = plan->hardware ? output_tile(T) : plan->C;
 }
 
+void gka_row_kernels_all(const row_kernels *tables[4]) {
+    int count = 0;
+    tables[count++] = &gka_row_kernels_baseline;
+#ifdef __x86_64__
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        tables[count++] = &gka_row_kernels_avx2;
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("fma"))
+        tables[count++] = &gka_row_kernels_avx512;
+#endif
+    tables[count] = NULL;
+}
+
+static const row_kernels *best_loops(void) {
+    const row_kernels *tables[4], *best = NULL;
+    gka_row_kernels_all(tables);
+    for (int i = 0; tables[i]; i++)
+        best = tables[i];
+    return best;
+}
+
 void gka_chunk_plan_init(chunk_plan *plan, const gka_problem *problem, const gka_profile *profile) {
     const bool hardware = profile->device->core[GKA_MMA_BF16].group > 0;
     *plan = (chunk_plan){.problem = problem,
@@ -40,6 +62,7 @@ void gka_chunk_plan_init(chunk_plan *plan, const gka_problem *problem, const gka
                          .C = gka_problem_chunk_size(problem),
                          .hardware = hardware,
                          .gated = problem->g.data != NULL,
+                         .loops = best_loops(),
                          .exact = gka_device_find("exact64")};
     gka_chunk_plan_piece(plan, problem->T);
     plan->f32 = profile->device->binary32 && chunk_has(plan, GKA_POINT_ARITHMETIC);
@@ -162,42 +185,13 @@ double gka_chunk_sqrt(const chunk_plan *plan, double x) {
     return w(plan->f32, sqrt(x));
 }
 
-static inline double split(double x) {
-    const double high = bf16(x);
-    return isfinite(high) ? high + bf16(x - high) : high;
-}
-
-static inline double round_of(chunk_kind kind, double x) {
-    switch (kind) {
-    case CHUNK_BF16: return bf16(x);
-    case CHUNK_SPLIT: return split(x);
-    case CHUNK_FP16: return gka_round_core(&gka_fp16, GKA_NEAREST_EVEN, x, 0);
-    case CHUNK_TF32: return gka_round_core(&gka_tf32, GKA_NEAREST_EVEN, x, 0);
-    case CHUNK_TF32_CUT: return gka_cut_tf32(x);
-    default: return x;
-    }
-}
-
 double gka_chunk_round(chunk_kind kind, double x) {
-    return round_of(kind, x);
-}
-
-static inline void round_rows_to(chunk_kind kind, int64_t n, const double *x, double *out) {
-    for (int64_t i = 0; i < n; i++)
-        out[i] = round_of(kind, x[i]);
+    gka_row_kernels_baseline.round(false, kind, 1, &x, &x);
+    return x;
 }
 
 void gka_chunk_round_rows(chunk_kind kind, int64_t n, const double *x, double *out) {
-    switch (kind) {
-    case CHUNK_BF16: round_rows_to(CHUNK_BF16, n, x, out); break;
-    case CHUNK_SPLIT: round_rows_to(CHUNK_SPLIT, n, x, out); break;
-    case CHUNK_FP16: round_rows_to(CHUNK_FP16, n, x, out); break;
-    case CHUNK_TF32: round_rows_to(CHUNK_TF32, n, x, out); break;
-    case CHUNK_TF32_CUT: round_rows_to(CHUNK_TF32_CUT, n, x, out); break;
-    default:
-        if (x != out)
-            memcpy(out, x, (size_t)n * sizeof *out);
-    }
+    best_loops()->round(false, kind, n, x, out);
 }
 
 /* Which device multiplies, and what its operands hold. A product of operands that keep more than
@@ -298,7 +292,9 @@ static gka_matrix part_of(unit u, chunk_kind kind, int part, int64_t M, int64_t 
         for (int64_t j = 0; j < N; j++) {
             const double value = a.data[i * a.row + j * a.column], high = bf16(value);
             const double low = isfinite(high) ? value - high : 0;
-            memory[i * N + j] = narrow ? round_of(CHUNK_FP16, value) : part == 0 ? high : low;
+            memory[i * N + j] = narrow      ? gka_chunk_round(CHUNK_FP16, value)
+                                : part == 0 ? high
+                                            : low;
         }
     return (gka_matrix){memory, N, 1};
 }
@@ -607,7 +603,8 @@ static void round_operand(const chunk_plan *plan, chunk_kind kind, int64_t count
         for (int64_t i = t * n; i < (t + 1) * n; i++)
             out[i] = ldexp(out[i], exponent);
     }
-    gka_chunk_round_rows(kind, count * n, plan->scaled && kind != CHUNK_WORKING ? out : x, out);
+    plan->loops->round(plan->f32, kind, count * n, plan->scaled && kind != CHUNK_WORKING ? out : x,
+                       out);
 }
 
 /* y = H_t x for the rows of a tile: (x . exp G) H_0 + ((x K^T) . M) K. `scaled` [C,D] and `rows`
@@ -621,13 +618,11 @@ static void apply(const chunk_plan *plan, const chunk_work *work, const double *
     multiply_packed(plan, work, plan->operand, plan->snapshot, C, D, D, scaled, &work->pack_H, y);
     if (scale_after)
         for (int64_t t = 0; t < C; t++)
-            for (int64_t i = 0; i < D; i++)
-                y[t * D + i] = w(plan->f32, y[t * D + i] * tile->expG[t]);
+            plan->loops->scale(plan->f32, D, tile->expG[t], y + t * D, y + t * D);
 
     memset(score, 0, (size_t)(C * C) * sizeof(double));
     multiply_packed(plan, work, plan->rows, plan->keys, C, C, D, rows, &work->pack_Kt, score);
-    for (int64_t i = 0; i < C * C; i++)
-        score[i] = w(plan->f32, score[i] * tile->M[i]);
+    plan->loops->multiply(plan->f32, C * C, tile->M, score);
     round_operand(plan, plan->score, C, C, score, score);
     place_terms(plan, C, C, score);
     multiply_packed(plan, work, plan->score, plan->keys, C, D, C, score, &work->pack_K, y);
@@ -650,8 +645,10 @@ static void round_operands(const chunk_plan *plan, const chunk_work *work, const
     const chunk_tile *const tile = &work->tile;
     const int64_t C = tile->C, D = plan->D;
     for (int64_t t = 0; t < C; t++)
-        for (int64_t i = t * D; i < (t + 1) * D; i++)
-            scaled[i] = plan->gated ? w(plan->f32, tile->expG[t] * x[i]) : x[i];
+        if (plan->gated)
+            plan->loops->scale(plan->f32, D, tile->expG[t], x + t * D, scaled + t * D);
+        else
+            memcpy(scaled + t * D, x + t * D, (size_t)D * sizeof *x);
     round_operand(plan, plan->operand, C, D, scaled, scaled);
     round_operand(plan, plan->rows, C, D, x, rows);
     place_terms(plan, C, D, rows);
@@ -676,8 +673,8 @@ static void three_term(const chunk_plan *plan, chunk_work *work, const double *r
         apply(plan, work, scaled, rows, false, y);
         for (int64_t t = 0; t < C; t++) {
             chebyshev_next(plan, &work->rows[t]);
-            chebyshev_row_step(plan->f32, r_fused, D, &work->rows[t], y + t * D, rhs + t * D,
-                               x + t * D, x_prev + t * D);
+            plan->loops->three_term(plan->f32, r_fused, D, &work->rows[t], y + t * D, rhs + t * D,
+                                    x + t * D, x_prev + t * D);
         }
     }
 }
@@ -710,13 +707,10 @@ static void two_term(const chunk_plan *plan, chunk_work *work, const double *rhs
             const double next = gka_chunk_div(plan, 1, fma_w(f32, 2, sigma[t], -tau[t]));
             const double keep = w(f32, next * tau[t]);
             const double gain = gka_chunk_div(plan, w(f32, 2 * next), delta[t]);
-            for (int64_t i = t * D; i < (t + 1) * D; i++) {
-                residual[i] = w(f32, residual[i] - fma_w(f32, lambda[t], d[i], y[i]));
-                d[i] = fma_w(f32, keep, d[i], w(f32, gain * residual[i]));
-            }
+            plan->loops->two_term(f32, D, lambda[t], keep, gain, y + t * D, residual + t * D,
+                                  d + t * D);
             round_operand(plan, plan->operand, 1, D, d + t * D, d + t * D);
-            for (int64_t i = t * D; i < (t + 1) * D; i++)
-                x[i] = w(f32, x[i] + d[i]);
+            plan->loops->add(f32, D, d + t * D, x + t * D);
             tau[t] = next;
         }
     }
@@ -728,22 +722,21 @@ static void cg_row(const chunk_plan *plan, int64_t C, double lambda, double leas
                    double *y, double *x, double *r, double *p) {
     const int64_t D = plan->D;
     const bool f32 = plan->f32;
-    for (int64_t i = 0; i < D; i++)
-        y[i] = fma_w(f32, lambda, p[i], y[i]);
+    plan->loops->fused(f32, D, lambda, p, y, y);
     const double py = gka_row_dot(plan->order, C, D, p, y);
     double next = 0;
     if (!(py <= 0)) {
         const double alpha = gka_chunk_div(plan, *rho, py);
-        for (int64_t i = 0; i < D; i++) {
-            x[i] = fma_w(f32, alpha, p[i], x[i]);
-            r[i] = fma_w(f32, -alpha, y[i], r[i]);
-        }
+        plan->loops->fused(f32, D, alpha, p, x, x);
+        plan->loops->fused(f32, D, -alpha, y, r, r);
         next = gka_row_dot(plan->order, C, D, r, r);
     }
     const bool ends = next <= least;
     const double beta = ends ? 0 : gka_chunk_div(plan, next, *rho);
-    for (int64_t i = 0; i < D; i++)
-        p[i] = ends ? 0 : fma_w(f32, beta, p[i], r[i]);
+    if (ends)
+        memset(p, 0, (size_t)D * sizeof *p);
+    else
+        plan->loops->fused(f32, D, beta, p, r, p);
     *rho = ends ? 0 : next;
 }
 
@@ -752,19 +745,18 @@ static void cg_row(const chunk_plan *plan, int64_t C, double lambda, double leas
  * element, and y = H p and p are multiplied by it again, which rounds nothing. */
 static void scale_rows(const chunk_plan *plan, int64_t C, double *p, double *scale) {
     const int64_t D = plan->D;
-    for (int64_t t = 0; t < C; t++) {
+    for (int64_t t = 0; plan->operand == CHUNK_FP16 && t < C; t++) {
         double most = 0;
         for (int64_t i = t * D; i < (t + 1) * D; i++)
             most = fmax(most, fabs(p[i]));
-        const bool narrow = plan->operand == CHUNK_FP16 && most > 0 && isfinite(most);
-        scale[t] = narrow ? ldexp(1, ilogb(most)) : 1;
+        scale[t] = most > 0 && isfinite(most) ? ldexp(1, ilogb(most)) : 1;
         for (int64_t i = t * D; i < (t + 1) * D; i++)
             p[i] /= scale[t];
     }
 }
 
 static void unscale_rows(const chunk_plan *plan, int64_t C, const double *scale, double *rows) {
-    for (int64_t i = 0; i < C * plan->D; i++)
+    for (int64_t i = 0; plan->operand == CHUNK_FP16 && i < C * plan->D; i++)
         rows[i] = w(plan->f32, rows[i] * scale[i / plan->D]);
 }
 

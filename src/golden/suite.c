@@ -3,10 +3,12 @@
 #include "golden/spec.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <sha2.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 /* FOLDER/FILE; gka_free'd by the caller, NULL: no memory */
@@ -38,6 +40,28 @@ static gka_status hash_of_file(const char *path, char text[SHA256_DIGEST_STRING_
     SHA256Final(digest, &context);
     gka_golden_digest_text(digest, text);
     return failed ? gka_fail(error, GKA_IO, "%s: cannot be read", path) : GKA_OK;
+}
+
+/* ---- several processes ---------------------------------------------------------------------- */
+
+/* Processes that fill one folder share FOLDER/.lock: byte 0 is held by who changes the index, byte
+ * i + 1 by who makes case i. The system lets go of the bytes of a process that ends, however it
+ * ends. Without locks (no such file system) each works as if it were alone. */
+enum { INDEX_BYTE = 0, CASE_BYTE = 1 };
+
+static bool try_lock(int file, off_t byte) {
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
+    return file < 0 || fcntl(file, F_SETLK, &lock) == 0 || (errno != EACCES && errno != EAGAIN);
+}
+
+static void unlock(int file, off_t byte) {
+    struct flock lock = {.l_type = F_UNLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
+    if (file >= 0)
+        (void)fcntl(file, F_SETLK, &lock);
+}
+
+static void doze(void) {
+    nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
 }
 
 /* ---- one case ------------------------------------------------------------------------------ */
@@ -189,26 +213,43 @@ typedef struct maker {
     json_t *entries;
     gka_suite_report *report;
     meter *meter; /* NULL: nothing is made, only looked at */
+    int lock;     /* FOLDER/.lock; -1: none */
 } maker;
 
-static gka_status make_golden(const maker *m, const gka_suite_case *one,
-                              const gka_golden_spec *spec, const char *text, const char *path,
-                              gka_error *error) {
-    const gka_progress progress = {.report = report_case, .context = m->meter};
-    gka_status status = gka_golden_generate(spec, NULL, path, &progress, error);
-    json_t *const entry = status == GKA_OK ? entry_json(one, path, text, error, &status) : NULL;
+/* What other processes have written since. */
+static gka_status read_again(maker *m, gka_error *error) {
+    json_decref(m->entries);
+    return old_entries(m->folder, &m->entries, error);
+}
+
+static gka_status add_entry(maker *m, const gka_suite_case *one, json_t *entry, gka_error *error) {
+    gka_status status = read_again(m, error);
     if (status != GKA_OK)
         return status;
     json_t *const old = entry_of(m->entries, one->name);
     const bool good = old != NULL
                           ? json_object_clear(old) == 0 && json_object_update(old, entry) == 0
                           : json_array_append(m->entries, entry) == 0;
-    json_decref(entry);
     return good ? write_index(m->suite, m->folder, m->entries, false, error)
                 : no_memory(m->folder, error);
 }
 
-static gka_status do_case(const maker *m, const gka_suite_case *one, gka_error *error) {
+static gka_status make_golden(maker *m, const gka_suite_case *one, const gka_golden_spec *spec,
+                              const char *text, const char *path, gka_error *error) {
+    const gka_progress progress = {.report = report_case, .context = m->meter};
+    gka_status status = gka_golden_generate(spec, NULL, path, &progress, error);
+    json_t *const entry = status == GKA_OK ? entry_json(one, path, text, error, &status) : NULL;
+    if (status != GKA_OK)
+        return status;
+    while (!try_lock(m->lock, INDEX_BYTE))
+        doze();
+    status = add_entry(m, one, entry, error);
+    unlock(m->lock, INDEX_BYTE);
+    json_decref(entry);
+    return status;
+}
+
+static gka_status do_case(maker *m, const gka_suite_case *one, gka_error *error) {
     gka_golden_spec spec;
     gka_suite_state state = GKA_SUITE_MISSING;
     char *text = NULL, *const path = path_in(m->folder, one->name, ".safetensors");
@@ -242,12 +283,70 @@ static gka_status no_suite(const char *suite, gka_error *error) {
                           "no suite '%.60s': quick, kernel or edge was expected", suite);
 }
 
-static gka_status each_case(const maker *m, gka_error *error) {
+static gka_status each_case(maker *m, gka_error *error) {
     const gka_suite_case *one;
     gka_status status = GKA_OK;
     m->report->made = m->report->kept = 0;
     for (size_t i = 0; (one = gka_suite_find(m->suite, i)) != NULL && status == GKA_OK; i++)
         status = do_case(m, one, error);
+    return status;
+}
+
+/* Case i, unless another process has it in hand (*left); `wait`: until that one has let go. */
+static gka_status share_case(maker *m, size_t i, bool wait, bool *left, gka_error *error) {
+    const off_t byte = CASE_BYTE + (off_t)i;
+    while ((*left = !try_lock(m->lock, byte)) && wait) {
+        doze();
+        if (!gka_progress_report(m->meter->progress, m->meter->done, m->meter->total))
+            return gka_fail(error, GKA_INTERRUPTED, "interrupted");
+    }
+    if (*left)
+        return GKA_OK;
+    gka_status status = read_again(m, error);
+    if (status == GKA_OK)
+        status = do_case(m, gka_suite_find(m->suite, i), error);
+    unlock(m->lock, byte);
+    return status;
+}
+
+/* First what nobody has in hand, then what others had: it is there by then, or they ended. */
+static gka_status share_cases(maker *m, gka_error *error) {
+    enum { MOST = 1024 };
+    bool left[MOST];
+    gka_status status = GKA_OK;
+    m->report->made = m->report->kept = 0;
+    for (int round = 0; round < 2; round++)
+        for (size_t i = 0; i < MOST && gka_suite_find(m->suite, i) != NULL && status == GKA_OK; i++)
+            if (round == 0 || left[i])
+                status = share_case(m, i, round == 1, &left[i], error);
+    return status;
+}
+
+/* The whole index, as it is once every case is there. */
+static gka_status complete_index(maker *m, gka_error *error) {
+    while (!try_lock(m->lock, INDEX_BYTE))
+        doze();
+    gka_status status = read_again(m, error);
+    if (status == GKA_OK)
+        status = write_index(m->suite, m->folder, m->entries, true, error);
+    unlock(m->lock, INDEX_BYTE);
+    return status;
+}
+
+/* All of a suite in a folder that is there. */
+static gka_status fill_folder(maker *m, gka_error *error) {
+    char *const path = path_in(m->folder, ".lock", "");
+    if (path == NULL)
+        return no_memory(m->folder, error);
+    m->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    gka_status status = share_cases(m, error);
+    if (status == GKA_OK)
+        status = complete_index(m, error);
+    if (status == GKA_OK)
+        (void)unlink(path); /* who still has it open goes on with it */
+    if (m->lock >= 0)
+        (void)close(m->lock);
+    gka_free(path);
     return status;
 }
 
@@ -267,11 +366,7 @@ gka_status gka_suite_generate(const char *suite, const char *folder, const gka_p
     if (status == GKA_OK && mkdir(folder, 0777) != 0 && errno != EEXIST)
         status = gka_fail(error, GKA_IO, "%s: cannot be made: %s", folder, strerror(errno));
     if (status == GKA_OK)
-        status = old_entries(folder, &m.entries, error);
-    if (status == GKA_OK)
-        status = each_case(&m, error);
-    if (status == GKA_OK)
-        status = write_index(suite, folder, m.entries, true, error);
+        status = fill_folder(&m, error);
     json_decref(m.entries);
     return status;
 }

@@ -190,7 +190,7 @@ static void next_h(space *w, double k_norm) {
                  UP +
              TINY;
     w->least *= gamma;
-    const dd f2 = K->update_h(w->n, w->gamma, w->k, k_norm, w->norm_h, head->H, &f2_error);
+    const dd f2 = K->update_h(w->n, w->gamma, w->k, k_norm, w->norm_h, head->H, head->H, &f2_error);
     w->N_H = K->norm(w->n, w->norm_h);
     w->empty = head->pattern.pairs == 0;
     if (w->empty) {
@@ -474,7 +474,7 @@ static gka_status token(space *w, int64_t t, gka_error *error) {
         put_o(w, t, out->o + at * w->V);
     } else if (w->V > 0) {
         next_u_bounds(w, k_norm);
-        K->update_u(w->n, w->m, w->gamma, w->k, k_norm, w->v, w->norm_u, w->U);
+        K->update_u(w->n, w->m, w->gamma, w->k, k_norm, w->v, w->norm_u, w->U, w->U);
     }
     put_enclosure(w, at);
     return out->kappa == NULL ? GKA_OK : put_kappa(w, t, out->kappa + at, error);

@@ -49,6 +49,7 @@ typedef struct space {
     vector dk, dv;             /* [T,n], [T,m]: sums over the heads of a group */
     double alpha;
     dd gamma;
+    dd gate;   /* A and E are yet to be multiplied by it: with the next token's own terms */
     dd f;      /* as given, or the state's own */
     dd excess; /* of dg, where f is given: gka/oracle.h */
     gka_group g;
@@ -351,11 +352,16 @@ static void next_state(space *w, double *before, const double *given, double *af
     const double k_norm = K->norm(w->n, w->k);
     gka_state_bound bound = *state_at(w, before).bound;
     double error;
-    if (w->gamma.hi == 0)
+    const int64_t matrices = 2 * w->n * (w->n + w->m);
+    gradient_state from = state_at(w, before);
+    if (w->gamma.hi == 0) {
         memset(after, 0, (size_t)w->size * sizeof *after);
-    else if (after != before)
-        memcpy(after, before, (size_t)w->size * sizeof *after);
+        from = s;
+    } else if (after != before) {
+        memcpy(after + matrices, before + matrices, (size_t)(w->size - matrices) * sizeof *after);
+    }
     if (w->gamma.hi != 0 && given != NULL) {
+        from.H = s.H;
         set_state(given, &s, w);
         find_least(&s, w);
         bound.H = s.bound->H;
@@ -363,7 +369,7 @@ static void next_state(space *w, double *before, const double *given, double *af
         bound.least = s.bound->least;
     }
     gka_bound_next(&w->b.precision, w->b.gamma, w->b.e_gamma, w->b.k, w->b.v, &bound);
-    const dd f = dd_sqrt(K->update_h(w->n, w->gamma, w->k, k_norm, s.norm_h, s.H, &error));
+    const dd f = dd_sqrt(K->update_h(w->n, w->gamma, w->k, k_norm, s.norm_h, from.H, s.H, &error));
     s.f[0] = f.hi;
     s.f[1] = f.lo;
     bound.e_f = 0;
@@ -373,7 +379,7 @@ static void next_state(space *w, double *before, const double *given, double *af
         bound.e_f = bound.e_f < INFINITY ? bound.e_f : INFINITY;
     }
     if (w->V > 0) {
-        K->update_u(w->n, w->m, w->gamma, w->k, k_norm, w->v, s.norm_u, s.U);
+        K->update_u(w->n, w->m, w->gamma, w->k, k_norm, w->v, s.norm_u, from.U, s.U);
         bound.U = bound.U > 0 ? K->norm(w->m, s.norm_u) * UP : 0;
     }
     *s.bound = bound;
@@ -519,14 +525,13 @@ static void cotangents(const gka_problem *problem, int64_t b, int64_t t, int64_t
         gka_bound_cotangent(s->bound, &w->b);
 }
 
-/* A = -p x^T - a <p,x>/f H + A,  E = s q' do^T + E */
+/* A = -p x^T - a <p,x>/f H + gate A,  E = s q' do^T + gate E */
 static void suffix(const gka_problem *problem, const gradient_state *s, space *w) {
     const gka_kernels *const K = w->kernels;
-    const dd one = {1, 0};
     w->b.ridge = w->b.y = w->b.e_y = 0;
     for (int64_t i = 0; i < w->D; i++)
         set(w->t, i, dd_neg(at(w->p, i)));
-    K->rank_one(w->n, w->n, one, w->t.hi, w->t.lo, w->x.hi, w->x.lo, w->A);
+    K->rank_one(w->n, w->n, w->gate, w->t.hi, w->t.lo, w->x.hi, w->x.lo, w->A);
     if (w->f.hi != 0) {
         const dd px = dd_mul_d(dot(w->D, w->p, w->x), -problem->ridge_ratio);
         const dd weight = dd_div(px, w->f), own = {s->f[0], s->f[1]};
@@ -541,7 +546,7 @@ static void suffix(const gka_problem *problem, const gradient_state *s, space *w
         gka_bound_mix(&w->b);
         for (int64_t i = 0; i < w->D; i++)
             set(w->t, i, dd_mul_d(at(w->y, i), problem->scale));
-        K->rank_one(w->n, w->m, one, w->t.hi, w->t.lo, w->dout, w->zero, w->E);
+        K->rank_one(w->n, w->m, w->gate, w->t.hi, w->t.lo, w->dout, w->zero, w->E);
     }
     gka_bound_suffix(s->bound, &w->b, &w->s);
     w->s.A = K->size(w->n, w->n, w->A);
@@ -564,7 +569,7 @@ static void keys_and_values(space *w, int64_t i) {
     add(w->V, w->u, w->dv.hi + i * w->m, w->dv.lo + i * w->m);
 }
 
-/* dg = gamma (<A, H_{t-1}> + <E, U_{t-1}>); A <- gamma A, E <- gamma E */
+/* dg = gamma (<A, H_{t-1}> + <E, U_{t-1}>); then A <- gamma A, E <- gamma E are due */
 static void gate(const gradient_state *before, int64_t t, const gka_results_bound *e, space *w) {
     const gka_kernels *const K = w->kernels;
     dd dg_h = dd_mul(w->gamma, K->inner(w->n, w->n, w->A, before->H));
@@ -574,8 +579,7 @@ static void gate(const gradient_state *before, int64_t t, const gka_results_boun
     put_number(w, GKA_GRADIENT_DG_H, t, dg_h, e->dg_h);
     put_number(w, GKA_GRADIENT_DG_U, t, dg_u, e->dg_u);
     put_number(w, GKA_GRADIENT_DG, t, dd_add(dg_h, dg_u), e->dg);
-    K->rank_one(w->n, w->n, w->gamma, w->zero, w->zero, w->zero, w->zero, w->A);
-    K->rank_one(w->n, w->m, w->gamma, w->zero, w->zero, w->zero, w->zero, w->E);
+    w->gate = w->gamma;
     gka_bound_gate(&w->b, &w->s);
 }
 
@@ -642,6 +646,7 @@ static void last_cotangents(const gka_problem *problem, int64_t n, int64_t h, sp
     for (int64_t i = 0; i < w->D * w->D; i++)
         w->A[gka_strip_at(w->n, i / w->D, i % w->D)] = row[i];
     w->s = (gka_suffix_bound){.A = w->kernels->size(w->n, w->n, w->A)};
+    w->gate = (dd){1, 0};
     if (w->V == 0)
         return;
     gka_problem_du_final(problem, n, h, row);
@@ -718,7 +723,11 @@ static gka_status reverse_tokens(gka_run *run, space *w, gka_error *error) {
     return GKA_OK;
 }
 
+/* The products with the first token's gate, which no other token takes along. */
 static void put_initial(space *w) {
+    const gka_kernels *const K = w->kernels;
+    K->rank_one(w->n, w->n, w->gate, w->zero, w->zero, w->zero, w->zero, w->A);
+    K->rank_one(w->n, w->m, w->gate, w->zero, w->zero, w->zero, w->zero, w->E);
     put_matrix(w, GKA_GRADIENT_DH0, w->A, w->D, w->s.e_A);
     if (w->V > 0)
         put_matrix(w, GKA_GRADIENT_DU0, w->E, w->V, w->s.e_E);

@@ -71,6 +71,19 @@ GKA_INLINE lanes_dd load_dd(const double *p) {
     return (lanes_dd){lanes_load(p), lanes_load(p + STRIP)};
 }
 
+GKA_INLINE void store_dd(double *p, lanes_dd x) {
+    lanes_store(p, x.hi);
+    lanes_store(p + STRIP, x.lo);
+}
+
+GKA_INLINE lanes_dd all_dd(double hi, double lo) {
+    return (lanes_dd){lanes_all(hi), lanes_all(lo)};
+}
+
+GKA_INLINE lanes_dd pair_dd(const double *hi, const double *lo) {
+    return (lanes_dd){lanes_load(hi), lanes_load(lo)};
+}
+
 static double norm(int64_t n, const double *x) {
     lanes sum[PARTS] = {0};
     for (int64_t i = 0; i < n; i += STRIP)
@@ -93,42 +106,126 @@ GKA_INLINE dd strip_dd_sum(const strip_dd *x) {
     return sum;
 }
 
-/* gamma m + a b; 13 u^2 |gamma m| + 3 u^2 |a b| */
-GKA_INLINE lanes_dd next(lanes gh, lanes gl, lanes_dd m, lanes a, lanes b) {
-    const lanes p = gh * m.hi, q = a * b;
-    const lanes p_lo = lanes_fma(gl, m.hi, lanes_fma(gh, m.lo, lanes_fma(gh, m.hi, -p)));
-    const lanes_dd s = lanes_two_sum(p, q);
-    return lanes_fast_two_sum(s.hi, (p_lo + lanes_fma(a, b, -q)) + s.lo);
+/* Values that go through one chain of operations side by side: a chain waits for its own results.
+ */
+enum { SIDE = 4, SIDE_ROWS = SIDE > PARTS ? SIDE / PARTS : 1, BESIDE = SIDE_ROWS * PARTS };
+
+/* m <- gamma m + a b, BESIDE times; 13 u^2 |gamma m| + 3 u^2 |a b| */
+GKA_INLINE void next(lanes gh, lanes gl, lanes_dd m[BESIDE], const lanes a[BESIDE],
+                     const lanes b[BESIDE]) {
+    lanes p[BESIDE], q[BESIDE], lo[BESIDE], s[BESIDE], t[BESIDE];
+    for (int i = 0; i < BESIDE; i++)
+        q[i] = a[i] * b[i];
+    for (int i = 0; i < BESIDE; i++)
+        p[i] = gh * m[i].hi;
+    for (int i = 0; i < BESIDE; i++)
+        lo[i] = lanes_fma(gh, m[i].hi, -p[i]);
+    for (int i = 0; i < BESIDE; i++)
+        s[i] = p[i] + q[i];
+    for (int i = 0; i < BESIDE; i++)
+        lo[i] = lanes_fma(gh, m[i].lo, lo[i]);
+    for (int i = 0; i < BESIDE; i++)
+        t[i] = s[i] - p[i];
+    for (int i = 0; i < BESIDE; i++)
+        lo[i] = lanes_fma(gl, m[i].hi, lo[i]);
+    for (int i = 0; i < BESIDE; i++)
+        p[i] = p[i] - (s[i] - t[i]);
+    for (int i = 0; i < BESIDE; i++)
+        lo[i] = lo[i] + lanes_fma(a[i], b[i], -q[i]);
+    for (int i = 0; i < BESIDE; i++)
+        p[i] = p[i] + (q[i] - t[i]);
+    for (int i = 0; i < BESIDE; i++)
+        lo[i] = lo[i] + p[i];
+    for (int i = 0; i < BESIDE; i++)
+        m[i] = lanes_fast_two_sum(s[i], lo[i]);
 }
 
 /* ---- H and its norm ------------------------------------------------------------------------ */
 
-static dd update_h(int64_t n, dd gamma, const double *k, double k_norm, double *norms, double *H,
-                   double *error) {
+/* Where value s of BESIDE, or of more rows, lies from the first. */
+GKA_INLINE int64_t beside(int s) {
+    return s / PARTS * (2 * STRIP) + s % PARTS * LANES;
+}
+
+/* SIDE_ROWS rows of a strip, from `from` to `to` and h, as `next` leaves them. */
+GKA_INLINE void rows_of_next(lanes gh, lanes gl, const double *a, const lanes b[PARTS],
+                             const double *from, double *to, lanes_dd h[BESIDE]) {
+    lanes left[BESIDE], right[BESIDE];
+    for (int i = 0; i < BESIDE; i++) {
+        h[i] = load_dd(from + beside(i));
+        left[i] = lanes_all(a[i / PARTS]);
+        right[i] = b[i % PARTS];
+    }
+    next(gh, gl, h, left, right);
+    for (int i = 0; i < BESIDE; i++)
+        store_dd(to + beside(i), h[i]);
+}
+
+/* Eight rows of H's strip from k's first row on, and their squares. */
+GKA_INLINE void rows_next(lanes gh, lanes gl, const double *k, const lanes kj[PARTS],
+                          const double *from, double *to, anchored sum[PARTS]) {
+    for (int64_t r = 0; r < STRIP; r += SIDE_ROWS) {
+        lanes_dd h[BESIDE];
+        rows_of_next(gh, gl, k + r, kj, from + r * (2 * STRIP), to + r * (2 * STRIP), h);
+        for (int i = 0; i < BESIDE; i++)
+            anchored_add_square(&sum[i % PARTS], h[i]);
+    }
+}
+
+/* The same eight rows where H is symmetric and `mirror` has been done: its eight rows are these
+ * columns. LANES rows of LANES columns at a time. */
+GKA_INLINE void rows_mirror(const double *mirror, double *row, anchored sum[PARTS]) {
+    for (int p = 0; p < PARTS; p++)
+        for (int part = 0; part < PARTS; part++) {
+            const double *const from = mirror + p * LANES * (2 * STRIP) + part * LANES;
+            double *const to = row + part * LANES * (2 * STRIP) + p * LANES;
+            lanes hi[LANES], lo[LANES];
+            for (int r = 0; r < LANES; r++) {
+                hi[r] = lanes_load(from + r * (2 * STRIP));
+                lo[r] = lanes_load(from + r * (2 * STRIP) + STRIP);
+            }
+            lanes_transpose(hi);
+            lanes_transpose(lo);
+            for (int r = 0; r < LANES; r++) {
+                lanes_store(to + r * (2 * STRIP), hi[r]);
+                lanes_store(to + r * (2 * STRIP) + STRIP, lo[r]);
+                anchored_add_square(&sum[p], (lanes_dd){hi[r], lo[r]});
+            }
+        }
+}
+
+static dd update_h(int64_t n, dd gamma, const double *k, double k_norm, double *norms,
+                   const double *before, double *H, double *error) {
     const lanes gh = lanes_all(gamma.hi), gl = lanes_all(gamma.lo);
     strip_dd total = {0};
     lanes bounds[PARTS] = {0};
-    for (int64_t j = 0; j < n; j += LANES) {
-        const int64_t part = j % STRIP / LANES;
-        const lanes kj = lanes_load(k + j);
-        const lanes column = gh * lanes_load(norms + j) + lanes_abs(kj) * k_norm;
-        const lanes v = column * column * UP + TINY_SUM;
-        double *row = strip(H, n, j);
-        anchored sum = anchored_at(v);
-        for (int64_t i = 0; i < n; i += STRIP) {
-            for (int64_t r = 0; r < STRIP; r++, row += 2 * STRIP) {
-                const lanes_dd h = next(gh, gl, load_dd(row), lanes_all(k[i + r]), kj);
-                lanes_store(row, h.hi);
-                lanes_store(row + STRIP, h.lo);
-                anchored_add_square(&sum, h);
-            }
-            anchored_fold(&sum);
+    for (int64_t j = 0; j < n; j += STRIP) {
+        lanes kj[PARTS], v[PARTS];
+        anchored sum[PARTS];
+        const double *const from = strip_const(before, n, j);
+        double *const to = strip(H, n, j);
+        for (int p = 0; p < PARTS; p++) {
+            const int64_t at_p = j + p * LANES;
+            kj[p] = lanes_load(k + at_p);
+            const lanes column = gh * lanes_load(norms + at_p) + lanes_abs(kj[p]) * k_norm;
+            v[p] = column * column * UP + TINY_SUM;
+            sum[p] = anchored_at(v[p]);
         }
-        const lanes_dd squares = anchored_value(&sum);
-        const lanes off = v * sum_error(n);
-        lanes_store(norms + j, lanes_sqrt(lanes_abs(squares.hi) * UP + off) * UP);
-        total.part[part] = lanes_dd_add(total.part[part], squares);
-        bounds[part] += off;
+        for (int64_t i = 0; i < n; i += STRIP) {
+            if (i < j)
+                rows_mirror(strip(H, n, i) + j * (2 * STRIP), to + i * (2 * STRIP), sum);
+            else
+                rows_next(gh, gl, k + i, kj, from + i * (2 * STRIP), to + i * (2 * STRIP), sum);
+            for (int p = 0; p < PARTS; p++)
+                anchored_fold(&sum[p]);
+        }
+        for (int p = 0; p < PARTS; p++) {
+            const lanes_dd squares = anchored_value(&sum[p]);
+            const lanes off = v[p] * sum_error(n);
+            lanes_store(norms + j + p * LANES, lanes_sqrt(lanes_abs(squares.hi) * UP + off) * UP);
+            total.part[p] = lanes_dd_add(total.part[p], squares);
+            bounds[p] += off;
+        }
     }
     const dd sum = strip_dd_sum(&total);
     *error = strip_sum(bounds) * UP + fabs(sum.hi) * (4 * GKA_U2) * (double)(n / STRIP + STRIP);
@@ -299,17 +396,20 @@ static void correct(int64_t n, const double *d, double *x, double *x_lo) {
     }
 }
 
-/* LANES columns of two strips or of one: sum += M^T x. */
+/* `count` strips: sum += M^T x. */
 GKA_INLINE void product(int count, int64_t n, const double *M, const double *x, const double *x_lo,
-                        anchored sum[]) {
+                        anchored sum[][PARTS]) {
     for (int64_t i = 0; i < n; i += STRIP) {
         for (int64_t r = i; r < i + STRIP; r++) {
             const lanes_dd xr = {lanes_all(x[r]), lanes_all(x_lo[r])};
             for (int c = 0; c < count; c++)
-                anchored_add(&sum[c], load_dd(M + (c * n + r) * (2 * STRIP)), xr);
+                for (int p = 0; p < PARTS; p++)
+                    anchored_add(&sum[c][p], load_dd(M + (c * n + r) * (2 * STRIP) + p * LANES),
+                                 xr);
         }
         for (int c = 0; c < count; c++)
-            anchored_fold(&sum[c]);
+            for (int p = 0; p < PARTS; p++)
+                anchored_fold(&sum[c][p]);
     }
 }
 
@@ -322,35 +422,37 @@ GKA_INLINE lanes assemble(lanes q, dd lambda, lanes_dd x, const anchored *Hx) {
     return c.hi + (((c.lo + a.lo) - p_lo) - Hx->rest);
 }
 
-GKA_INLINE lanes residual_panels(int count, int64_t n, int64_t j, const double *H,
-                                 const double *norms, dd lambda, const double *q, const double *x,
-                                 const double *x_lo, double x_norm, double *r) {
-    anchored sum[2];
-    lanes squares = lanes_all(0);
+/* `count` strips from column j on. */
+GKA_INLINE void residual_panels(int count, int64_t n, int64_t j, const double *H,
+                                const double *norms, dd lambda, const double *q, const double *x,
+                                const double *x_lo, double x_norm, double *r,
+                                lanes squares[PARTS]) {
+    anchored sum[TOGETHER][PARTS];
     for (int c = 0; c < count; c++)
-        sum[c] = anchored_at(lanes_load(norms + j + c * STRIP) * (x_norm * UP) + TINY_SUM);
+        for (int p = 0; p < PARTS; p++)
+            sum[c][p] = anchored_at(lanes_load(norms + j + c * STRIP + p * LANES) * (x_norm * UP) +
+                                    TINY_SUM);
     product(count, n, strip_const(H, n, j), x, x_lo, sum);
-    for (int c = 0; c < count; c++) {
-        const int64_t i = j + c * STRIP;
-        const lanes rj = assemble(lanes_load(q + i), lambda,
-                                  (lanes_dd){lanes_load(x + i), lanes_load(x_lo + i)}, &sum[c]);
-        lanes_store(r + i, rj);
-        squares = lanes_fma(rj, rj, squares);
-    }
-    return squares;
+    for (int c = 0; c < count; c++)
+        for (int p = 0; p < PARTS; p++) {
+            const int64_t i = j + c * STRIP + p * LANES;
+            const lanes rj =
+                assemble(lanes_load(q + i), lambda,
+                         (lanes_dd){lanes_load(x + i), lanes_load(x_lo + i)}, &sum[c][p]);
+            lanes_store(r + i, rj);
+            squares[p] = lanes_fma(rj, rj, squares[p]);
+        }
 }
 
 static double residual(int64_t n, const double *H, const double *norms, dd lambda, const double *q,
                        const double *x, const double *x_lo, double *r, double *x_norm) {
     lanes squares[PARTS] = {0};
+    int64_t j = 0;
     *x_norm = norm(n, x);
-    for (int p = 0; p < PARTS; p++) {
-        int64_t j = p * LANES;
-        for (; j + STRIP < n; j += 2 * STRIP)
-            squares[p] += residual_panels(2, n, j, H, norms, lambda, q, x, x_lo, *x_norm, r);
-        if (j < n)
-            squares[p] += residual_panels(1, n, j, H, norms, lambda, q, x, x_lo, *x_norm, r);
-    }
+    for (; j + (TOGETHER - 1) * STRIP < n; j += TOGETHER * STRIP)
+        residual_panels(TOGETHER, n, j, H, norms, lambda, q, x, x_lo, *x_norm, r, squares);
+    for (; j < n; j += STRIP)
+        residual_panels(1, n, j, H, norms, lambda, q, x, x_lo, *x_norm, r, squares);
     return sqrt(strip_sum(squares)) * UP + TINY_NORM;
 }
 
@@ -371,120 +473,196 @@ static void mix(int64_t n, double alpha, const double *q, const double *x, const
 }
 
 GKA_INLINE void update_u_any(bool apply, int64_t n, int64_t m, dd gamma, const double *k,
-                             double k_norm, const double *v, double *norms, double *U,
-                             const double *y, const double *y_lo, double y_norm, double scale,
-                             double *o, double *o_lo) {
+                             double k_norm, const double *v, double *norms, const double *before,
+                             double *U, const double *y, const double *y_lo, double y_norm,
+                             double scale, double *o, double *o_lo) {
     const lanes gh = lanes_all(gamma.hi), gl = lanes_all(gamma.lo);
-    for (int64_t j = 0; j < m; j += LANES) {
-        const lanes vj = lanes_load(v + j);
-        const lanes column = gh * lanes_load(norms + j) + lanes_abs(vj) * k_norm;
-        double *row = strip(U, n, j);
-        anchored sum = anchored_at(column * (y_norm * UP) + TINY_SUM);
-        lanes squares = lanes_all(0);
-        for (int64_t i = 0; i < n; i += STRIP) {
-            for (int64_t r = i; r < i + STRIP; r++, row += 2 * STRIP) {
-                const lanes_dd u = next(gh, gl, load_dd(row), lanes_all(k[r]), vj);
-                lanes_store(row, u.hi);
-                lanes_store(row + STRIP, u.lo);
-                squares = lanes_fma(u.hi, u.hi, squares);
-                if (apply)
-                    anchored_add(&sum, u, (lanes_dd){lanes_all(y[r]), lanes_all(y_lo[r])});
-            }
-            if (apply)
-                anchored_fold(&sum);
+    for (int64_t j = 0; j < m; j += STRIP) {
+        lanes vj[PARTS], squares[PARTS] = {0};
+        anchored sum[PARTS];
+        const double *const from = strip_const(before, n, j);
+        double *const to = strip(U, n, j);
+        for (int p = 0; p < PARTS; p++) {
+            vj[p] = lanes_load(v + j + p * LANES);
+            const lanes column = gh * lanes_load(norms + j + p * LANES) + lanes_abs(vj[p]) * k_norm;
+            sum[p] = anchored_at(column * (y_norm * UP) + TINY_SUM);
         }
-        lanes_store(norms + j, lanes_sqrt(squares) * UP + TINY_NORM);
-        if (apply) {
-            const lanes_dd uy = anchored_value(&sum), p = lanes_two_prod(uy.hi, lanes_all(scale));
-            const lanes_dd oj = lanes_fast_two_sum(p.hi, lanes_fma(uy.lo, lanes_all(scale), p.lo));
-            lanes_store(o + j, oj.hi);
-            lanes_store(o_lo + j, oj.lo);
+        for (int64_t i = 0; i < n; i += STRIP) {
+            for (int64_t r = i; r < i + STRIP; r += SIDE_ROWS) {
+                lanes_dd u[BESIDE];
+                rows_of_next(gh, gl, k + r, vj, from + r * (2 * STRIP), to + r * (2 * STRIP), u);
+                for (int s = 0; s < BESIDE; s++)
+                    squares[s % PARTS] = lanes_fma(u[s].hi, u[s].hi, squares[s % PARTS]);
+                for (int s = 0; s < BESIDE && apply; s++)
+                    anchored_add(&sum[s % PARTS], u[s],
+                                 all_dd(y[r + s / PARTS], y_lo[r + s / PARTS]));
+            }
+            for (int p = 0; p < PARTS && apply; p++)
+                anchored_fold(&sum[p]);
+        }
+        for (int p = 0; p < PARTS; p++) {
+            const int64_t column = j + p * LANES;
+            lanes_store(norms + column, lanes_sqrt(squares[p]) * UP + TINY_NORM);
+            if (apply) {
+                const lanes_dd uy = anchored_value(&sum[p]);
+                const lanes_dd s = lanes_two_prod(uy.hi, lanes_all(scale));
+                const lanes_dd o_j =
+                    lanes_fast_two_sum(s.hi, lanes_fma(uy.lo, lanes_all(scale), s.lo));
+                lanes_store(o + column, o_j.hi);
+                lanes_store(o_lo + column, o_j.lo);
+            }
         }
     }
 }
 
 static void update_u(int64_t n, int64_t m, dd gamma, const double *k, double k_norm,
-                     const double *v, double *norms, double *U) {
-    update_u_any(false, n, m, gamma, k, k_norm, v, norms, U, NULL, NULL, 0, 0, NULL, NULL);
+                     const double *v, double *norms, const double *before, double *U) {
+    update_u_any(false, n, m, gamma, k, k_norm, v, norms, before, U, NULL, NULL, 0, 0, NULL, NULL);
 }
 
 static void update_u_apply(int64_t n, int64_t m, dd gamma, const double *k, double k_norm,
                            const double *v, double *norms, double *U, const double *y,
                            const double *y_lo, double y_norm, double scale, double *o,
                            double *o_lo) {
-    update_u_any(true, n, m, gamma, k, k_norm, v, norms, U, y, y_lo, y_norm, scale, o, o_lo);
+    update_u_any(true, n, m, gamma, k, k_norm, v, norms, U, U, y, y_lo, y_norm, scale, o, o_lo);
 }
 
 /* ---- gradients ----------------------------------------------------------------------------- */
 
-GKA_INLINE void store_dd(double *p, lanes_dd x) {
-    lanes_store(p, x.hi);
-    lanes_store(p + STRIP, x.lo);
-}
-
-GKA_INLINE lanes_dd all_dd(double hi, double lo) {
-    return (lanes_dd){lanes_all(hi), lanes_all(lo)};
-}
-
-GKA_INLINE lanes_dd pair_dd(const double *hi, const double *lo) {
-    return (lanes_dd){lanes_load(hi), lanes_load(lo)};
+/* x <- x + y, BESIDE times: lanes_dd_add of each, step by step. */
+GKA_INLINE void sums_add(lanes_dd x[BESIDE], const lanes_dd y[BESIDE]) {
+    lanes_dd s[BESIDE], t[BESIDE];
+    for (int i = 0; i < BESIDE; i++)
+        s[i] = lanes_two_sum(x[i].hi, y[i].hi);
+    for (int i = 0; i < BESIDE; i++)
+        t[i] = lanes_two_sum(x[i].lo, y[i].lo);
+    for (int i = 0; i < BESIDE; i++)
+        s[i] = lanes_fast_two_sum(s[i].hi, s[i].lo + t[i].hi);
+    for (int i = 0; i < BESIDE; i++)
+        x[i] = lanes_fast_two_sum(s[i].hi, t[i].lo + s[i].lo);
 }
 
 static void rank_one(int64_t n, int64_t m, dd gamma, const double *a, const double *a_lo,
                      const double *b, const double *b_lo, double *M) {
     const lanes_dd g = all_dd(gamma.hi, gamma.lo);
-    for (int64_t j = 0; j < m; j += LANES) {
-        const lanes_dd bj = pair_dd(b + j, b_lo + j);
+    for (int64_t j = 0; j < m; j += STRIP) {
         double *row = strip(M, n, j);
-        for (int64_t i = 0; i < n; i++, row += 2 * STRIP)
-            store_dd(row, lanes_dd_add(lanes_dd_mul(g, load_dd(row)),
-                                       lanes_dd_mul(all_dd(a[i], a_lo[i]), bj)));
+        for (int64_t i = 0; i < n; i += SIDE_ROWS, row += SIDE_ROWS * (2 * STRIP)) {
+            lanes_dd x[BESIDE], y[BESIDE];
+            for (int s = 0; s < BESIDE; s++) {
+                const int64_t from = i + s / PARTS, to = j + s % PARTS * LANES;
+                x[s] = lanes_dd_mul(g, load_dd(row + beside(s)));
+                y[s] = lanes_dd_mul(all_dd(a[from], a_lo[from]), pair_dd(b + to, b_lo + to));
+            }
+            sums_add(x, y);
+            for (int s = 0; s < BESIDE; s++)
+                store_dd(row + beside(s), x[s]);
+        }
     }
 }
 
 static void add_scaled(int64_t n, int64_t m, dd c, const double *H, double *M) {
     const lanes_dd cc = all_dd(c.hi, c.lo);
-    for (int64_t i = 0; i < 2 * n * m; i += 2 * STRIP)
-        for (int64_t j = i; j < i + STRIP; j += LANES)
-            store_dd(M + j, lanes_dd_add(load_dd(M + j), lanes_dd_mul(cc, load_dd(H + j))));
+    for (int64_t i = 0; i < 2 * n * m; i += SIDE_ROWS * (2 * STRIP)) {
+        lanes_dd x[BESIDE], y[BESIDE];
+        for (int s = 0; s < BESIDE; s++) {
+            x[s] = load_dd(M + i + beside(s));
+            y[s] = lanes_dd_mul(cc, load_dd(H + i + beside(s)));
+        }
+        sums_add(x, y);
+        for (int s = 0; s < BESIDE; s++)
+            store_dd(M + i + beside(s), x[s]);
+    }
+}
+
+/* `count` values of columns, that is count / PARTS strips: sum += M^T x */
+GKA_INLINE void columns_of(int count, int64_t n, const double *M, const double *x,
+                           const double *x_lo, double *y, double *y_lo) {
+    lanes_dd sum[BESIDE] = {{{0}, {0}}}, product[BESIDE] = {{{0}, {0}}};
+    for (int64_t i = 0; i < n; i++) {
+        for (int s = 0; s < count; s++)
+            product[s] =
+                lanes_dd_mul(load_dd(M + (s / PARTS * n + i) * (2 * STRIP) + s % PARTS * LANES),
+                             all_dd(x[i], x_lo[i]));
+        sums_add(sum, product);
+    }
+    for (int s = 0; s < count; s++) {
+        lanes_store(y + s * LANES, sum[s].hi);
+        lanes_store(y_lo + s * LANES, sum[s].lo);
+    }
 }
 
 static void columns(int64_t n, int64_t m, const double *M, const double *x, const double *x_lo,
                     double *y, double *y_lo) {
-    for (int64_t j = 0; j < m; j += LANES) {
-        const double *row = strip_const(M, n, j);
-        lanes_dd sum = all_dd(0, 0);
-        for (int64_t i = 0; i < n; i++, row += 2 * STRIP)
-            sum = lanes_dd_add(sum, lanes_dd_mul(load_dd(row), all_dd(x[i], x_lo[i])));
-        lanes_store(y + j, sum.hi);
-        lanes_store(y_lo + j, sum.lo);
+    int64_t j = 0;
+    for (; j + BESIDE * LANES <= m; j += BESIDE * LANES)
+        columns_of(BESIDE, n, strip_const(M, n, j), x, x_lo, y + j, y_lo + j);
+    for (; j < m; j += STRIP)
+        columns_of(PARTS, n, strip_const(M, n, j), x, x_lo, y + j, y_lo + j);
+}
+
+/* The sums of M x over the columns of each lane, SIDE_ROWS rows of them. */
+GKA_INLINE void rows_of(int64_t n, int64_t m, const double *M, const double *x, const double *x_lo,
+                        lanes_dd sum[BESIDE]) {
+    for (int s = 0; s < BESIDE; s++)
+        sum[s] = all_dd(0, 0);
+    for (int64_t j = 0; j < m; j += STRIP, M += n * (2 * STRIP)) {
+        lanes_dd product[BESIDE];
+        for (int s = 0; s < BESIDE; s++) {
+            const int64_t column = j + s % PARTS * LANES;
+            product[s] = lanes_dd_mul(load_dd(M + beside(s)), pair_dd(x + column, x_lo + column));
+        }
+        sums_add(sum, product);
     }
 }
 
+/* LANES rows at a time: a lane is a column in the sums, and then a row. */
 static void rows(int64_t n, int64_t m, const double *M, const double *x, const double *x_lo,
                  double *y, double *y_lo) {
-    for (int64_t i = 0; i < n; i++) {
-        strip_dd sum = {0};
-        for (int64_t j = 0; j < m; j += STRIP)
-            for (int p = 0; p < PARTS; p++) {
-                const int64_t column = j + p * LANES;
-                const double *const row = strip_const(M, n, column) + i * (2 * STRIP);
-                sum.part[p] = lanes_dd_add(
-                    sum.part[p], lanes_dd_mul(load_dd(row), pair_dd(x + column, x_lo + column)));
+    enum { BLOCK = LANES > SIDE_ROWS ? LANES : SIDE_ROWS };
+    for (int64_t i = 0; i < n; i += BLOCK) {
+        lanes hi[PARTS][BLOCK], lo[PARTS][BLOCK];
+        for (int r = 0; r < BLOCK; r += SIDE_ROWS) {
+            lanes_dd sum[BESIDE];
+            rows_of(n, m, M + (i + r) * (2 * STRIP), x, x_lo, sum);
+            for (int s = 0; s < BESIDE; s++) {
+                hi[s % PARTS][r + s / PARTS] = sum[s].hi;
+                lo[s % PARTS][r + s / PARTS] = sum[s].lo;
             }
-        const dd total = strip_dd_sum(&sum);
-        y[i] = total.hi;
-        y_lo[i] = total.lo;
+        }
+        for (int r = 0; r < BLOCK; r += LANES) {
+            lanes_dd total = all_dd(0, 0);
+            for (int p = 0; p < PARTS; p++) {
+                lanes_transpose(hi[p] + r);
+                lanes_transpose(lo[p] + r);
+                for (int c = 0; c < LANES; c++) {
+                    const lanes_dd next_column = {hi[p][r + c], lo[p][r + c]};
+                    total = p + c == 0 ? next_column : lanes_dd_add(total, next_column);
+                }
+            }
+            lanes_store(y + i + r, total.hi);
+            lanes_store(y_lo + i + r, total.lo);
+        }
     }
 }
 
+/* Four rows of sums, whatever the instruction set: the result depends on their order. */
 static dd inner(int64_t n, int64_t m, const double *A, const double *B) {
-    strip_dd sum = {0};
-    for (int64_t i = 0; i < 2 * n * m; i += 2 * STRIP)
-        for (int p = 0; p < PARTS; p++)
-            sum.part[p] = lanes_dd_add(
-                sum.part[p], lanes_dd_mul(load_dd(A + i + p * LANES), load_dd(B + i + p * LANES)));
-    return strip_dd_sum(&sum);
+    enum { ROWS_OF_SUMS = 4, SUMS = ROWS_OF_SUMS * PARTS };
+    lanes_dd sum[SUMS] = {{{0}, {0}}};
+    for (int64_t i = 0; i < 2 * n * m; i += ROWS_OF_SUMS * (2 * STRIP))
+        for (int g = 0; g < SUMS; g += BESIDE) {
+            lanes_dd product[BESIDE];
+            for (int s = 0; s < BESIDE; s++)
+                product[s] =
+                    lanes_dd_mul(load_dd(A + i + beside(g + s)), load_dd(B + i + beside(g + s)));
+            sums_add(sum + g, product);
+        }
+    strip_dd total;
+    for (int p = 0; p < PARTS; p++)
+        total.part[p] = lanes_dd_add(lanes_dd_add(sum[p], sum[p + PARTS]),
+                                     lanes_dd_add(sum[p + 2 * PARTS], sum[p + 3 * PARTS]));
+    return strip_dd_sum(&total);
 }
 
 /* A sum of n m/8 squares a lane is off by at most (n m/8 + 8) 2^-53 of itself, its root by half; lo

@@ -50,11 +50,12 @@ static inline size_t gka_strip_at(int64_t n, int64_t i, int64_t j) {
 typedef struct gka_kernels {
     const char *name;
 
-    /* H <- gamma H + k k^T, [n,n]; returns the double-double ||H||_F^2.
+    /* H <- gamma `before` + k k^T, both symmetric [n,n], perhaps one; returns the double-double
+     * ||H||_F^2.
      * norm [n]: in, bounds of the column norms of H; out, the same of the new H. |k| <= k_norm.
      * *error: bound of |returned - ||H||_F^2|. */
-    dd (*update_h)(int64_t n, dd gamma, const double *k, double k_norm, double *norm, double *H,
-                   double *error);
+    dd (*update_h)(int64_t n, dd gamma, const double *k, double k_norm, double *norm,
+                   const double *before, double *H, double *error);
 
     /* R^T R = H.hi + lambda I in binary64, R upper triangular in binary64 strips [n,n]; inverse
      * [n]: 1/R_ii. False: a pivot is not positive. */
@@ -78,11 +79,11 @@ typedef struct gka_kernels {
     void (*mix)(int64_t n, double alpha, const double *q, const double *x, const double *x_lo,
                 double *y, double *y_lo);
 
-    /* U <- gamma U + k v^T, [n,m]; norm [m]: as in update_h, |k| <= k_norm. */
+    /* U <- gamma `before` + k v^T, [n,m]; norm [m]: as in update_h, |k| <= k_norm. */
     void (*update_u)(int64_t n, int64_t m, dd gamma, const double *k, double k_norm,
-                     const double *v, double *norm, double *U);
+                     const double *v, double *norm, const double *before, double *U);
 
-    /* The same, and then o = scale U^T y as double-doubles [m]; |y| <= y_norm. */
+    /* The same in place, and then o = scale U^T y as double-doubles [m]; |y| <= y_norm. */
     void (*update_u_apply)(int64_t n, int64_t m, dd gamma, const double *k, double k_norm,
                            const double *v, double *norm, double *U, const double *y,
                            const double *y_lo, double y_norm, double scale, double *o,

@@ -93,6 +93,40 @@ GKA_INLINE lanes lanes_sqrt(lanes x) {
 #endif
 }
 
+/* M[i][j] and M[j][i] change places. */
+GKA_INLINE void lanes_transpose(lanes M[LANES]) {
+#if defined(__AVX512F__)
+    __m512d pair[8], four[8];
+    for (int i = 0; i < 8; i += 2) {
+        pair[i] = _mm512_unpacklo_pd((__m512d)M[i], (__m512d)M[i + 1]);
+        pair[i + 1] = _mm512_unpackhi_pd((__m512d)M[i], (__m512d)M[i + 1]);
+    }
+    for (int i = 0; i < 8; i++) { /* rows 0-3 or 4-7; columns of one parity, halves 0 2 or 1 3 */
+        const int from = i / 4 * 4 + i % 2;
+        four[i] = i / 2 % 2 == 0 ? _mm512_shuffle_f64x2(pair[from], pair[from + 2], 0x88)
+                                 : _mm512_shuffle_f64x2(pair[from], pair[from + 2], 0xdd);
+    }
+    for (int i = 0; i < 8; i++) {
+        const int from = i % 2 + i / 2 % 2 * 2;
+        M[i] = i < 4 ? (lanes)_mm512_shuffle_f64x2(four[from], four[from + 4], 0x88)
+                     : (lanes)_mm512_shuffle_f64x2(four[from], four[from + 4], 0xdd);
+    }
+#elif defined(__FMA__)
+    const __m256d a = _mm256_unpacklo_pd((__m256d)M[0], (__m256d)M[1]),
+                  b = _mm256_unpackhi_pd((__m256d)M[0], (__m256d)M[1]),
+                  c = _mm256_unpacklo_pd((__m256d)M[2], (__m256d)M[3]),
+                  d = _mm256_unpackhi_pd((__m256d)M[2], (__m256d)M[3]);
+    M[0] = (lanes)_mm256_permute2f128_pd(a, c, 0x20);
+    M[1] = (lanes)_mm256_permute2f128_pd(b, d, 0x20);
+    M[2] = (lanes)_mm256_permute2f128_pd(a, c, 0x31);
+    M[3] = (lanes)_mm256_permute2f128_pd(b, d, 0x31);
+#else
+    const double x = M[0][1];
+    M[0][1] = M[1][0];
+    M[1][0] = x;
+#endif
+}
+
 /* The sum of a strip's eight in one fixed order: ((0+4)+(2+6)) + ((1+5)+(3+7)). */
 GKA_INLINE double strip_sum(const lanes part[PARTS]) {
     double x[STRIP];

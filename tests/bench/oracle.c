@@ -2,13 +2,17 @@
  *
  *   bench_oracle [D] [T] [ROUNDS]      128 256 11
  *
- * Each round runs fp64, PyTorch, certified and LAPACK alone (factor and solve of the same matrices)
- * one after the other on the same input; medians over the rounds are printed. MPFR runs once, on 8
- * tokens. PyTorch's answer is compared with ours, so that both are known to do the same work.
+ * Each round runs fp64, PyTorch, certified, its gradients of o, and LAPACK alone (factor and solve
+ * of the same matrices) one after the other on the same input; medians over the rounds are printed,
+ * in processor time. MPFR runs once, on 8 tokens. PyTorch's answer is compared with ours, so that
+ * both are known to do the same work.
+ *
+ * Then the certified oracle's kernels one by one: what a token cannot cost less than.
  */
 #include "gka/oracle.h"
 
 #include "oracle/fp64.h"
+#include "oracle/kernels.h"
 
 #include <lapacke.h>
 #include <math.h>
@@ -22,7 +26,7 @@
 
 static double now(void) {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
@@ -166,6 +170,29 @@ static double oracle_run(const gka_problem *problem, gka_oracle oracle, gka_outp
     return seconds;
 }
 
+/* The gradients of <v, o>, all of them. */
+static double gradient_run(const gka_problem *problem, gka_outputs *out) {
+    const gka_oracle_options options = {.oracle = GKA_ORACLE_CERTIFIED};
+    gka_problem with = *problem;
+    gka_error error = {0};
+    with.dout = problem->v;
+    const double start = now();
+    const gka_status status =
+        gka_oracle_gradient(&with, GKA_OF_O, &options, out, NULL, NULL, &error);
+    const double seconds = now() - start;
+    if (status == GKA_UNSUPPORTED)
+        return NAN;
+    need(status == GKA_OK, error.text);
+    return seconds;
+}
+
+static gka_outputs gradient_room(int64_t T, int64_t D) {
+    gka_outputs out = {0};
+    for (int i = GKA_GRADIENT_OUTPUT(GKA_OF_O, DQ); i <= GKA_GRADIENT_OUTPUT(GKA_OF_O, DU0); i++)
+        out.of[i] = room((T > D ? T : D) * D);
+    return out;
+}
+
 /* As many factorisations and solves as the forward pass has, of its last matrix; without the copy
  * into place, which is not LAPACK's. */
 static double lapack_run(const gka_problem *problem, const double *H, double lambda) {
@@ -207,16 +234,137 @@ static int64_t argument(int argc, char **argv, int i, int64_t otherwise) {
     return value;
 }
 
+/* ---- the kernels of the certified oracle ---------------------------------------------------- */
+
+/* What the kernels read and write at n = m, with a state of 3 n tokens. */
+typedef struct bench {
+    const gka_kernels *K;
+    int64_t n;
+    double *H, *U, *A, *R, *rows[12]; /* q k v x x_lo y y_lo r norm_h norm_u inverse zero */
+    dd gamma, lambda;
+} bench;
+
+enum { Q, KEY, VALUE, X, X_LO, Y, Y_LO, REST, NORM_H, NORM_U, INVERSE, ZERO };
+
+static void bench_new(bench *b, int64_t D) {
+    const int64_t n = gka_strip_size(D);
+    double f2_error;
+    dd f2 = {0, 0};
+    *b = (bench){.K = gka_kernels_best(), .n = n, .gamma = {0x1.f5c28f5c28f5cp-1, 0x1p-56}};
+    double **const squares[] = {&b->H, &b->U, &b->A};
+    for (int i = 0; i < 3; i++)
+        *squares[i] = room(2 * n * n);
+    b->R = room(n * n);
+    for (int i = 0; i < 12; i++)
+        b->rows[i] = room(n);
+    for (int64_t t = 0; t < 3 * n; t++) {
+        for (int64_t i = 0; i < n; i++)
+            for (int row = Q; row <= VALUE; row++)
+                b->rows[row][i] =
+                    (uniform(9, (uint64_t)((t * n + i) * 3 + row)) - 0.5) / sqrt((double)n);
+        f2 = b->K->update_h(n, b->gamma, b->rows[KEY], 1, b->rows[NORM_H], b->H, b->H, &f2_error);
+        b->K->update_u(n, n, b->gamma, b->rows[KEY], 1, b->rows[VALUE], b->rows[NORM_U], b->U,
+                       b->U);
+    }
+    b->lambda = dd_mul_d(dd_sqrt(f2), 0.02);
+}
+
+static void bench_free(bench *b) {
+    gka_free(b->H), gka_free(b->U), gka_free(b->A), gka_free(b->R);
+    for (int i = 0; i < 12; i++)
+        gka_free(b->rows[i]);
+}
+
+static void bench_call(bench *b, int kernel) {
+    const gka_kernels *const K = b->K;
+    const int64_t n = b->n;
+    double *const *const w = b->rows, unused;
+    switch (kernel) {
+    case 0: K->update_h(n, b->gamma, w[KEY], 1, w[NORM_H], b->H, b->H, &unused); break;
+    case 1:
+        K->update_u_apply(n, n, b->gamma, w[KEY], 1, w[VALUE], w[NORM_U], b->U, w[Q], w[ZERO], 1, 1,
+                          w[Y], w[Y_LO]);
+        break;
+    case 2: need(K->factor(n, b->H, b->lambda.hi, b->R, w[INVERSE]), "no factor"); break;
+    case 3: K->solve(n, b->R, w[INVERSE], w[Q], w[X]); break;
+    case 4:
+        K->residual(n, b->H, w[NORM_H], b->lambda, w[Q], w[X], w[X_LO], w[REST], &unused);
+        break;
+    case 5: K->rank_one(n, n, b->gamma, w[X], w[X_LO], w[Q], w[ZERO], b->A); break;
+    case 6: K->add_scaled(n, n, (dd){0x1p-20, 0}, b->H, b->A); break;
+    case 7: K->columns(n, n, b->H, w[X], w[X_LO], w[Y], w[Y_LO]); break;
+    case 8: K->rows(n, n, b->H, w[X], w[X_LO], w[Y], w[Y_LO]); break;
+    default: K->inner(n, n, b->A, b->H);
+    }
+}
+
+/* Best of several, so that what else the machine does counts least. `times`: how often a token of
+ * the forward pass, and of the gradients, calls it; 1 + 1 refinements and their solutions. */
+static void print_kernels(int64_t D) {
+    enum { KERNELS = 10, ROUNDS = 7 };
+    static const struct {
+        const char *name;
+        int forward, gradient; /* calls a token */
+        double flops;          /* a matrix entry's operations; of `factor`, D^3/6 products */
+        int bytes;             /* of memory that an entry moves */
+    } kernels[KERNELS] = {{"update_h", 1, 2, 14, 32},   {"update_u, o", 1, 2, 24, 32},
+                          {"factor", 1, 1, 0, 16},      {"solve", 2, 4, 1, 8},
+                          {"residual", 2, 4, 6, 16},    {"rank_one", 0, 2, 32, 32},
+                          {"add_scaled", 0, 1, 26, 48}, {"columns", 0, 4, 26, 16},
+                          {"rows", 0, 3, 26, 16},       {"inner", 0, 2, 26, 32}};
+    bench b;
+    double sum[2] = {0, 0}, factor[2] = {0, 0};
+    bench_new(&b, D);
+    printf("\nkernels (%s), each alone, the best of %d runs\n", b.K->name, ROUNDS);
+    printf("%-12s %10s %12s %12s %12s %12s\n", "", "us a call", "calls, o", "calls, grad",
+           "flops/entry", "bytes/entry");
+    for (int i = 0; i < KERNELS; i++) {
+        const int calls = (int)(1 + 4000000 / (D * D * D));
+        double best = INFINITY;
+        for (int round = 0; round < ROUNDS; round++) {
+            const double start = now();
+            for (int call = 0; call < calls; call++)
+                bench_call(&b, i);
+            best = fmin(best, (now() - start) / calls * 1e6);
+        }
+        printf("%-12s %10.2f %12d %12d %12.0f %12d\n", kernels[i].name, best, kernels[i].forward,
+               kernels[i].gradient, i == 2 ? (double)D / 3 : kernels[i].flops, kernels[i].bytes);
+        const int times[2] = {kernels[i].forward, kernels[i].gradient};
+        for (int pass = 0; pass < 2; pass++) {
+            sum[pass] += times[pass] * best;
+            factor[pass] += i == 2 ? times[pass] * best : 0;
+        }
+    }
+    printf(
+        "a token cannot cost less than its kernels: forward %.1f us, of which D^3 %.1f; gradients "
+        "%.1f, %.1f\n",
+        sum[0], factor[0], sum[1], factor[1]);
+    bench_free(&b);
+}
+
+static void print_racers(const double *medians, const char *const *labels, int racers, int torch,
+                         double tokens) {
+    for (int i = 0; i < racers; i++) {
+        if (isnan(medians[i]))
+            printf("%-18s %s\n", labels[i],
+                   i == torch ? "not run: python3 cannot import torch" : "not in this build");
+        else
+            printf("%-18s %9.1f us/token %9.0f tokens/s\n", labels[i], medians[i] / tokens * 1e6,
+                   tokens / medians[i]);
+    }
+}
+
 int main(int argc, char **argv) {
-    enum { FP64, TORCH, CERTIFIED, LAPACK, RACERS };
+    enum { FP64, TORCH, CERTIFIED, GRADIENT, LAPACK, RACERS };
     enum { MPFR_TOKENS = 8 };
     static const char *const labels[RACERS] = {"gka fp64", "PyTorch fp64 loop", "gka certified",
-                                               "LAPACK alone"};
+                                               "   its gradients", "LAPACK alone"};
     const int64_t D = argument(argc, argv, 1, 128), T = argument(argc, argv, 2, 256);
     const int rounds = (int)argument(argc, argv, 3, 11);
     input in;
     rival torch = {0};
-    double *const seconds[RACERS] = {room(rounds), room(rounds), room(rounds), room(rounds)};
+    double *const seconds[RACERS] = {room(rounds), room(rounds), room(rounds), room(rounds),
+                                     room(rounds)};
     double medians[RACERS];
 
     signal(SIGPIPE, SIG_IGN);
@@ -224,6 +372,7 @@ int main(int argc, char **argv) {
     make_input(&in, T, D);
     gka_outputs out = {.x = room(T * D), .fro = room(T), .lambda = room(T), .o = room(T * D)};
     gka_outputs proven = {.x = room(T * D), .fro = room(T), .lambda = room(T), .o = room(T * D)};
+    gka_outputs gradients = gradient_room(T, D);
     gka_oracle_report report = {0};
     gka_outputs last = {.h_final = room(D * D)};
     torch_start(&torch, &in);
@@ -233,6 +382,7 @@ int main(int argc, char **argv) {
         torch_run(&torch);
     for (int i = 0; i < rounds; i++) {
         seconds[CERTIFIED][i] = oracle_run(&in.problem, GKA_ORACLE_CERTIFIED, &proven, &report);
+        seconds[GRADIENT][i] = gradient_run(&in.problem, &gradients);
         seconds[FP64][i] = oracle_run(&in.problem, GKA_ORACLE_FP64, &out, NULL);
         seconds[TORCH][i] = torch.child == 0 ? NAN : torch_run(&torch);
         seconds[LAPACK][i] = lapack_run(&in.problem, last.h_final, out.lambda[T - 1]);
@@ -242,14 +392,7 @@ int main(int argc, char **argv) {
            (long long)D, (long long)T, rounds);
     for (int i = 0; i < RACERS; i++)
         medians[i] = median(seconds[i], rounds);
-    for (int i = 0; i < RACERS; i++) {
-        if (isnan(medians[i]))
-            printf("%-18s %s\n", labels[i],
-                   i == TORCH ? "not run: python3 cannot import torch" : "not in this build");
-        else
-            printf("%-18s %9.1f us/token %9.0f tokens/s\n", labels[i], medians[i] / (double)T * 1e6,
-                   (double)T / medians[i]);
-    }
+    print_racers(medians, labels, RACERS, TORCH, (double)T);
     gka_problem few = in.problem;
     few.T = T < MPFR_TOKENS ? T : MPFR_TOKENS;
     gka_view *const views[] = {&few.q, &few.k, &few.v, &few.alpha, &few.g};
@@ -280,6 +423,7 @@ int main(int argc, char **argv) {
         printf(" f %.1e", torch_rel_err(&torch, T, out.fro));
         printf(" o %.1e\n", torch_rel_err(&torch, T * D, out.o));
     }
+    print_kernels(D);
     fclose(torch.to);
     fclose(torch.from);
     wait(NULL);

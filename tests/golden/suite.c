@@ -1,12 +1,18 @@
-/* suite.c - suites: every case makes a golden, an interrupted suite goes on, the index holds. */
+/* suite.c - suites: every case makes a golden, an interrupted suite goes on, the index holds, and
+ * several processes make what one makes. */
 #include "test.h"
 
 #include "gka/golden.h"
 
+#include "gka/base.h"
+
 #include <dirent.h>
 #include <math.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define FOLDER "suite_folder"
@@ -27,14 +33,15 @@ static void clear(void) {
     assert_int_equal(rmdir(FOLDER), 0);
 }
 
+/* Without hidden ones: of what an interrupted suite leaves, its lock. */
 static int files(void) {
     int count = 0;
     DIR *const folder = opendir(FOLDER);
     assert_non_null(folder);
-    while (readdir(folder) != NULL)
-        count++;
+    for (const struct dirent *entry; (entry = readdir(folder)) != NULL;)
+        count += entry->d_name[0] != '.';
     (void)closedir(folder);
-    return count - 2;
+    return count;
 }
 
 static struct stat status_of(const char *path) {
@@ -133,6 +140,54 @@ static void flip_last_byte(const char *path) {
     (void)fclose(file);
 }
 
+/* index.json of three processes, one of which was killed. */
+static char index_of_several[16384];
+
+static size_t read_index(char text[sizeof index_of_several]) {
+    FILE *const file = fopen(FOLDER "/index.json", "rb");
+    assert_non_null(file);
+    const size_t length = fread(text, 1, sizeof index_of_several, file);
+    (void)fclose(file);
+    assert_in_range(length, 1000, sizeof index_of_several - 1);
+    return length;
+}
+
+/* Three processes fill the folder; the first is killed in its second case, and another makes that
+ * case. Each takes what nobody has in hand, so that together they make each golden about once. */
+static void several_processes(void) {
+    enum { PROCESSES = 3 };
+    pid_t child[PROCESSES];
+    int status, made = 0;
+    for (int i = 0; i < PROCESSES; i++) {
+        child[i] = fork();
+        assert_true(child[i] >= 0);
+        if (child[i] == 0) {
+            gka_suite_report report = {0};
+            gka_set_threads(1);
+            const gka_status done = gka_suite_generate("quick", FOLDER, NULL, &report, NULL);
+            _exit(done == GKA_OK ? (int)report.made : 255);
+        }
+    }
+    const struct timespec moment = {.tv_nsec = 100000000};
+    while (access(FOLDER "/gated.safetensors", F_OK) != 0)
+        nanosleep(&moment, NULL);
+    nanosleep(&moment, NULL);
+    assert_int_equal(kill(child[0], SIGKILL), 0);
+    for (int i = 0; i < PROCESSES; i++) {
+        assert_int_equal(waitpid(child[i], &status, 0), child[i]);
+        if (i == 0) {
+            assert_true(WIFSIGNALED(status));
+            continue;
+        }
+        assert_true(WIFEXITED(status) && WEXITSTATUS(status) != 255);
+        assert_true(WEXITSTATUS(status) > 0);
+        made += WEXITSTATUS(status);
+    }
+    print_message("the two that were left made %d of 13 goldens\n", made);
+    assert_in_range(made, 8, 13);
+    (void)read_index(index_of_several);
+}
+
 /* A damaged golden is named and made anew, and never gets a hash of its own in the index: only what
  * was made here has one. */
 static void test_damaged(void **state) {
@@ -142,11 +197,14 @@ static void test_damaged(void **state) {
     gka_error error = {0};
     gka_suite index;
     clear();
+    several_processes();
     if (gka_suite_generate("quick", FOLDER, NULL, &report, &error) != GKA_OK)
         fail_msg("%s", error.text);
-    const size_t cases = report.made;
+    const size_t cases = report.kept;
     const struct stat gated = status_of(FOLDER "/gated.safetensors");
-    assert_int_equal(t.count[GKA_SUITE_MISSING], cases);
+    assert_int_equal(t.count[GKA_SUITE_KEPT], cases);
+    assert_int_equal(report.made, 0);
+    assert_int_equal(files(), (int)cases + 1);
     flip_last_byte(FOLDER "/packed.safetensors");
     assert_int_equal(gka_suite_read(FOLDER, &index, &error), GKA_OK);
 
@@ -181,6 +239,8 @@ static void test_index(void **state) {
     assert_int_equal(gka_suite_read(FOLDER, &index, &error), GKA_OK);
     assert_int_equal(index.count, report.made + report.kept);
     assert_int_equal(files(), (int)index.count + 1);
+    char text[sizeof index_of_several];
+    assert_memory_equal(text, index_of_several, read_index(text));
     for (size_t i = 0; i < index.count; i++) {
         assert_string_equal(index.entries[i].name, gka_suite_find("quick", i)->name);
         assert_int_equal(gka_suite_check(FOLDER, &index.entries[i], &error), GKA_OK);

@@ -2,7 +2,7 @@
  * token by token; profiles and their switches; bf16; bad input; failing allocations. */
 #include "test.h"
 
-#include "chunk/chunk.h"
+#include "chunk/row_kernels.h"
 #include "gka/chunk.h"
 
 #include <math.h>
@@ -1386,6 +1386,85 @@ static void test_every_allocation_may_fail(void **state) {
     drop(&p);
 }
 
+/* ---- rows ---------------------------------------------------------------------------------- */
+
+/* binary32 numbers of every size, neighbours of ties to bf16 and fp16, and what is no number. */
+static void fill_rows(int64_t n, double *x) {
+    static const double special[] = {0,        -0.0,      0x1p-149,       -0x1p-126,
+                                     INFINITY, -INFINITY, 0x1.fffffep127, 0x1.fep127};
+    for (int64_t i = 0; i < n; i++) {
+        uint64_t bits[4];
+        gka_philox((const uint64_t[4]){(uint64_t)i, 9, 0, 0}, (const uint64_t[2]){42, 0}, bits);
+        const uint32_t ties = i % 3 == 0   ? UINT32_C(0xffff8000)
+                              : i % 3 == 1 ? UINT32_C(0xfffff000)
+                                           : UINT32_MAX;
+        x[i] = i < 8    ? special[i]
+               : i == 8 ? (double)NAN
+                        : (double)gka_float((uint32_t)bits[0] & ties);
+    }
+}
+
+static void assert_rows(const char *table, const char *what, int64_t n, const double *x,
+                        const double *y) {
+    for (int64_t i = 0; i < n; i++)
+        if (bits_of(x[i]) != bits_of(y[i]) && !(isnan(x[i]) && isnan(y[i])))
+            fail_msg("%s, %s: element %lld is %a, not %a", table, what, (long long)i, y[i], x[i]);
+}
+
+enum { ROW = 3001, LOOPS = 8 };
+
+/* Each table's loops on the same rows: [loop][element]. */
+static void run_rows(const row_kernels *K, bool f32, double out[LOOPS][ROW]) {
+    static double x[ROW], y[ROW], q[ROW];
+    const chebyshev_row c = {.lambda = 0.25, .step = 0.75, .omega = 1.25};
+    fill_rows(ROW, x);
+    for (int64_t i = 0; i < ROW; i++) {
+        y[i] = x[(i * 7 + 3) % ROW];
+        q[i] = x[(i * 5 + 1) % ROW];
+        for (int loop = 0; loop < LOOPS; loop++)
+            out[loop][i] = x[i];
+    }
+    K->scale(f32, ROW, 0.3, x, out[0]);
+    K->multiply(f32, ROW, y, out[1]);
+    K->add(f32, ROW, y, out[2]);
+    K->two_term(f32, ROW, 0.25, 0.5, 0.75, y, out[3], out[4]);
+    K->three_term(f32, f32, ROW, &c, y, q, out[5], out[6]);
+    K->fused(f32, ROW, 0.3, x, y, out[7]);
+}
+
+/* Every table rounds as gka_round does, one number at a time, binary32 numbers in either
+ * arithmetic; and computes what the first one does. */
+static void test_row_kernels(void **state) {
+    (void)state;
+    static const gka_format *const formats[] = {
+        [CHUNK_BF16] = &gka_bf16, [CHUNK_FP16] = &gka_fp16, [CHUNK_TF32] = &gka_tf32};
+    static double x[ROW], rounded[ROW], expected[ROW], first[2][LOOPS][ROW], again[LOOPS][ROW];
+    const row_kernels *tables[4];
+    gka_row_kernels_all(tables);
+    fill_rows(ROW, x);
+    for (int t = 0; tables[t] != NULL; t++)
+        for (int f32 = 0; f32 < 2; f32++) {
+            for (chunk_kind to = CHUNK_BF16; to <= CHUNK_WORKING; to++) {
+                tables[t]->round(f32, to, ROW, x, rounded);
+                for (int64_t i = 0; i < ROW; i++) {
+                    const double high = gka_round_core(&gka_bf16, GKA_NEAREST_EVEN, x[i], 0);
+                    expected[i] = to == CHUNK_WORKING    ? x[i]
+                                  : to == CHUNK_TF32_CUT ? gka_cut_tf32(x[i])
+                                  : to == CHUNK_SPLIT
+                                      ? isfinite(high)
+                                            ? high + gka_round_core(&gka_bf16, GKA_NEAREST_EVEN,
+                                                                    x[i] - high, 0)
+                                            : high
+                                      : gka_round_core(formats[to], GKA_NEAREST_EVEN, x[i], 0);
+                }
+                assert_rows(tables[t]->name, "round", ROW, expected, rounded);
+            }
+            run_rows(tables[t], f32, t == 0 ? first[f32] : again);
+            for (int loop = 0; t > 0 && loop < LOOPS; loop++)
+                assert_rows(tables[t]->name, "loop", ROW, first[f32][loop], again[loop]);
+        }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(prop_exact64_is_the_recurrence),
@@ -1399,6 +1478,7 @@ int main(void) {
         cmocka_unit_test(test_exact64_gradients_at_zero_gates),
         cmocka_unit_test(test_bf16),
         cmocka_unit_test(test_kinds),
+        cmocka_unit_test(test_row_kernels),
         cmocka_unit_test(prop_products_by_parts),
         cmocka_unit_test(test_multiply_adds_are_counted),
         cmocka_unit_test(test_two_parts_are_stored),

@@ -68,7 +68,7 @@ static const double alpha_ = 0.37, scale_ = 0.088;
 static void step(const gka_kernels *K, lab *w) {
     double *const s = w->scalars;
     const double k_norm = K->norm(w->n, w->k);
-    const dd f2 = K->update_h(w->n, gamma_, w->k, k_norm, w->norm_h, w->H, &s[0]);
+    const dd f2 = K->update_h(w->n, gamma_, w->k, k_norm, w->norm_h, w->H, w->H, &s[0]);
     const dd lambda = dd_mul_d(dd_sqrt(f2), 0.02);
     s[1] = f2.hi, s[2] = f2.lo;
     s[3] = K->factor(w->n, w->H, lambda.hi, w->R, w->inverse);
