@@ -1,13 +1,17 @@
 """bench_kernels.py - times of the kernels of src/cuda on this GPU, beside the machine's two ceilings.
 
-    python3 bench_kernels.py libgka_cuda.so [--released MODULE]
+    python3 bench_kernels.py libgka_cuda.so [--csv FILE] [--released MODULE [--pin]]
+    python3 bench_kernels.py --compile PART/PARTS --released MODULE
 
 CUDA events, medians of 20 after 3 warm-ups, T = 4096, H = 16, D = 128, gated, r = 30; B = 1 and 4. With --released, the authors' own
-package is timed in the same run: MODULE is the importable name of its module with latent_chebyshev and gka_chebyshev_gla
-(their gka_chebyshev_solve; flash-linear-attention must be importable too). Pin its autotuner to num_warps = 4 yourself if the first
-call takes too long. The ceilings are measured here: a device-to-device copy (bytes read and written) and a bf16 matrix product.
+package is timed in the same run, each row right after ours: MODULE is the importable name of its module with latent_chebyshev and
+gka_chebyshev_gla (their gka_chebyshev_solve; flash-linear-attention must be importable too), as their autotuner leaves it, or with
+--pin at num_warps 4 (dump_released.pin). Tuning takes minutes, nearly all of them compilation: --compile PART/PARTS only compiles its
+part of every list into Triton's cache, for this problem and for train.py's, so that several such processes beside each other
+shorten it. The ceilings are measured here: a device-to-device copy (bytes read and written) and a bf16 matrix product.
 """
 import argparse
+import csv
 import importlib
 import os
 import sys
@@ -15,6 +19,7 @@ import sys
 import torch
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import dump_released  # noqa: E402
 import gka_cuda  # noqa: E402
 
 
@@ -44,13 +49,61 @@ def problem(B, T=4096, H=16, D=128):
     return [t.bfloat16() for t in (q, k, v, alpha)] + [g]
 
 
+def of_released(module, problem, dout, r):
+    """The authors' four calls on a problem, by the rows' names."""
+    k, q, v, alpha, g = (problem[i] for i in (1, 0, 2, 3, 4))
+    leaves = [t.detach().clone().requires_grad_() for t in problem]
+    scale = q.shape[-1] ** -.5
+    x_out = module.latent_chebyshev(leaves[1], leaves[0], .02, r, "chebyshev", True, leaves[4], 64)[0]
+    o_out = module.gka_chebyshev_gla(*leaves, leaves[4], scale)[0]
+    return {"solve forward": lambda: module.latent_chebyshev(k, q, .02, r, "chebyshev", True, g, 64),
+            "layer forward": lambda: module.gka_chebyshev_gla(q, k, v, alpha, g, g, scale),
+            "solve backward": lambda: torch.autograd.grad(x_out, [leaves[i] for i in (0, 1, 4)], dout, retain_graph=True),
+            "layer backward": lambda: torch.autograd.grad(o_out, leaves, dout, retain_graph=True)}
+
+
+def compile_part(module, part, parts):
+    """Every autotuned kernel in its configurations part, part + parts, .. of its list."""
+    for tuner in dump_released.autotuners(module.__name__.split(".")[0]):
+        tuner.configs = tuner.configs[part::parts] or tuner.configs[:1]
+    for shape in (dict(B=1), dict(B=64, T=256, H=2, D=64)):
+        given = problem(**shape)
+        for call in of_released(module, given, torch.randn_like(given[0]), 30).values():
+            call()
+    torch.cuda.synchronize()
+
+
+def rows_of(lib, given, dout):
+    """(name, how, call) of our kernels."""
+    q, k, v, alpha, g = given
+    x, fro, *_ = lib.forward(q, k, None, None, g)
+    pair = lib.forward(q, k, None, None, g, accurate=True)[0]
+    hows = {"": {}, "three-term": {"form": "three-term"}, "accurate": {"accurate": True}, "r = 20": {"num_iter": 20}}
+    for name, back in (("solve forward", 0), ("layer forward", 0), ("solve backward", 1), ("layer backward", 1)):
+        tensors = (q, k, None, None, g) if name.startswith("solve") else given
+        for how, options in hows.items():
+            if back:
+                options = dict(options, x=pair if how == "accurate" else x, fro=fro, **{"dx" if name.startswith("solve") else "dout": dout})
+            yield name, how, lambda f=lib.backward if back else lib.forward, o=options: f(*tensors, **o)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("library")
+    parser.add_argument("library", nargs="?")
     parser.add_argument("--released", metavar="MODULE")
+    parser.add_argument("--pin", action="store_true")
+    parser.add_argument("--compile", metavar="PART/PARTS")
+    parser.add_argument("--csv", metavar="FILE")
     arguments = parser.parse_args()
-    lib = gka_cuda.Library(arguments.library)
     released = importlib.import_module(arguments.released) if arguments.released else None
+    if arguments.compile and released:
+        compile_part(released, *map(int, arguments.compile.split("/")))
+        return
+    if not arguments.library:
+        parser.error("a library was expected")
+    lib, configuration = gka_cuda.Library(arguments.library), "pinned" if arguments.pin else "autotuned"
+    if arguments.pin and released:
+        dump_released.pin(arguments.released.split(".")[0])
 
     a = torch.empty(1 << 30, dtype=torch.uint8, device="cuda")
     b = torch.empty_like(a)
@@ -60,44 +113,30 @@ def main():
     del a, b, m
     print(f"{torch.cuda.get_device_name()}: copy {bandwidth / 1e12:.2f} TB/s, bf16 product {rate / 1e12:.0f} T multiply-adds/s")
 
+    table = [["B", "row", "ours", "ms", "released", "released_ms", "ratio"]]
     for B in (1, 4):
-        q, k, v, alpha, g = problem(B)
-        T, H, D, r = q.shape[1], q.shape[2], q.shape[3], 30
-        dout = torch.randn_like(q)
-        x, fro, *_ = lib.forward(q, k, None, None, g)
-        pair = lib.forward(q, k, None, None, g, accurate=True)[0]
-        rows = [("solve forward", lambda: lib.forward(q, k, None, None, g)),
-                ("solve forward, three-term", lambda: lib.forward(q, k, None, None, g, form="three-term")),
-                ("solve forward, accurate", lambda: lib.forward(q, k, None, None, g, accurate=True)),
-                ("layer forward", lambda: lib.forward(q, k, v, alpha, g)),
-                ("layer forward, accurate", lambda: lib.forward(q, k, v, alpha, g, accurate=True)),
-                ("solve backward", lambda: lib.backward(q, k, None, None, g, x=x, fro=fro, dx=dout)),
-                ("solve backward, accurate", lambda: lib.backward(q, k, None, None, g, x=pair, fro=fro, dx=dout, accurate=True)),
-                ("layer backward", lambda: lib.backward(q, k, v, alpha, g, x=x, fro=fro, dout=dout)),
-                ("layer backward, accurate", lambda: lib.backward(q, k, v, alpha, g, x=pair, fro=fro, dout=dout, accurate=True))]
-        theirs = {}
-        if released is not None:
-            leaves = [t.detach().clone().requires_grad_() for t in (q, k, v, alpha, g)]
-            solve = lambda: released.latent_chebyshev(leaves[1], leaves[0], .02, r, "chebyshev", True, leaves[4], 64)[0]
-            layer = lambda: released.gka_chebyshev_gla(*leaves, leaves[4], D ** -.5)[0]
-            x_out, o_out = solve(), layer()
-            theirs = {"solve forward": lambda: released.latent_chebyshev(k, q, .02, r, "chebyshev", True, g, 64),
-                      "layer forward": lambda: released.gka_chebyshev_gla(q, k, v, alpha, g, g, D ** -.5),
-                      "solve backward": lambda: torch.autograd.grad(x_out, [leaves[i] for i in (0, 1, 4)], dout, retain_graph=True),
-                      "layer backward": lambda: torch.autograd.grad(o_out, leaves, dout, retain_graph=True)}
+        given = problem(B)
+        (_, T, H, D), r = given[0].shape, 30
+        dout = torch.randn_like(given[0])
+        theirs = of_released(released, given, dout, r) if released else {}
         # The solve's floor: (r + 1) products with H_0 (D D) and with K, K^T (2 C D) a token; q, k, x once and the snapshots twice.
         tokens = B * T * H
         products = tokens * (r + 1) * (D * D + 2 * 64 * D)
         moved = tokens * (3 * D * 2 + 2 * D * D * 2 / 64)
         print(f"B = {B}, T = {T}, H = {H}, D = {D}: the forward solve needs at least {products / rate * 1e3:.2f} ms of products, "
               f"{moved / bandwidth * 1e3:.3f} ms of bytes: products bind")
-        for name, call in rows:
+        for name, how, call in rows_of(lib, given, dout):
             ours = median_ms(call)
-            line = f"  {name:<27} {ours:7.3f} ms"
-            if name.split(",")[0] in theirs:
-                other = median_ms(theirs[name.split(",")[0]])
-                line += f"   released {other:7.3f} ms   ratio {ours / other:.2f}"
+            line, row = f"  {name + (', ' + how if how else ''):<27} {ours:7.3f} ms", [B, name, how or "fast", f"{ours:.4f}", "", "", ""]
+            if theirs:
+                other = median_ms(theirs[name])
+                line += f"   released ({configuration}) {other:7.3f} ms   ratio {ours / other:.2f}"
+                row[4:] = configuration, f"{other:.4f}", f"{ours / other:.3f}"
+            table.append(row)
             print(line, flush=True)
+    if arguments.csv:
+        with open(arguments.csv, "w", newline="", encoding="utf-8") as file:
+            csv.writer(file, lineterminator="\n").writerows(table)
 
 
 if __name__ == "__main__":

@@ -28,17 +28,25 @@ import gka
 from gka.check import Golden
 
 
-def pin(package):
-    """One configuration for every autotuned kernel that is loaded."""
+def autotuners(package):
+    """The autotuners of all kernels that are loaded, each once."""
     from triton.runtime.autotuner import Autotuner, Heuristics
+    found = {}
     for module in [m for name, m in sys.modules.items() if name.startswith((package, "fla."))]:
         for kernel in list(vars(module).values()):
             while isinstance(kernel, (Autotuner, Heuristics)):
                 if isinstance(kernel, Autotuner):
-                    four = [c for c in kernel.configs if c.num_warps == 4] or kernel.configs
-                    right = [c for c in four if c.num_stages == 2] or four
-                    kernel.configs = [max(right, key=lambda c: sum(v for v in c.kwargs.values() if isinstance(v, int)))]
+                    found[id(kernel)] = kernel
                 kernel = kernel.fn
+    return found.values()
+
+
+def pin(package):
+    """One configuration for every autotuned kernel that is loaded."""
+    for tuner in autotuners(package):
+        four = [c for c in tuner.configs if c.num_warps == 4] or tuner.configs
+        right = [c for c in four if c.num_stages == 2] or four
+        tuner.configs = [max(right, key=lambda c: sum(v for v in c.kwargs.values() if isinstance(v, int)))]
 
 
 def spans(given):

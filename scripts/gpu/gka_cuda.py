@@ -1,15 +1,22 @@
-"""gka_cuda.py - the kernels of src/cuda as PyTorch functions, by ctypes over gka/cuda.h.
+"""gka_cuda.py - the kernels of src/cuda for PyTorch: a custom operator with gradients, and the calls of gka/cuda.h by ctypes.
 
-    import gka_cuda
-    lib = gka_cuda.Library("libgka_cuda.so")
-    x, fro, o, h_final, u_final = lib.forward(q, k, v, alpha, g, ridge_ratio=.02, num_iter=30)
+    from gka_cuda import gka_chebyshev_gla          # libgka_cuda.so is found by the loader, or by GKA_CUDA_LIBRARY
+    q, k, v, alpha, g = layer_inputs()              # [B,T,H,D] bf16 three times, [B,T,H] bf16, [B,T,H] fp32 (natural log)
+    o, h_final, u_final = gka_chebyshev_gla(q, k, v, alpha, g, scale=128 ** -.5, ridge_strength=.02, num_iter=30)
+    o.backward(do)                                  # every gradient; accurate=True: right to one per cent (src/cuda/README.md)
+    fast = torch.compile(gka_chebyshev_gla)         # one operator, gka::layer: compiles, captures and casts as PyTorch's own
 
-Tensors: q [B,T,H,D] bf16, k v [B,T,G,D] bf16, alpha [B,T,H] bf16 or None, g [B,T,H] fp32 (natural log) or None,
-contiguous, on one device. Everything is queued on the current stream.
+Tensors: q [B,T,H,D], k [B,T,G,D], v [B,T,G,D], alpha [B,T,H] or None, all bf16; g [B,T,H] fp32 or None; states [B,H,D,D] fp32;
+contiguous, on one CUDA device. Anything else raises TypeError or ValueError. Everything is queued on the current stream; scratch
+memory comes from PyTorch's allocator, so that a call can be captured in a CUDA graph. Under autocast q, k, v, alpha become bf16.
 """
 import ctypes
+import functools
+import os
+from typing import Optional
 
 import torch
+from torch import Tensor
 
 
 class _Layer(ctypes.Structure):
@@ -33,6 +40,38 @@ class _Gradient(ctypes.Structure):
 FORMS = {"three-term": 0, "two-term": 1}  # gka_form of gka/problem.h
 
 
+def _check(what, **tensors):
+    """name=(tensor, dtype, shape); a tensor that is None is not there."""
+    device = None
+    for name, (t, dtype, shape) in tensors.items():
+        if t is None:
+            continue
+        if t.device.type != "cuda":
+            raise ValueError(f"gka_cuda: {what}: {name} is on {t.device}, expected a CUDA device")
+        device = device or t.device
+        if t.device != device:
+            raise ValueError(f"gka_cuda: {what}: {name} is on {t.device}, expected {device} as the others")
+        if t.dtype != dtype:
+            raise TypeError(f"gka_cuda: {what}: {name} is {t.dtype}, expected {dtype}")
+        if tuple(t.shape) != tuple(shape):
+            raise ValueError(f"gka_cuda: {what}: {name} is {list(t.shape)}, expected {list(shape)}")
+        if not t.is_contiguous():
+            raise ValueError(f"gka_cuda: {what}: {name} is not contiguous")
+
+
+def _shapes(q, k, v, alpha, g, h0, u0):
+    if q.dim() != 4 or k.dim() != 4 or q.shape[0] * q.shape[1] * q.shape[2] == 0:
+        raise ValueError(f"gka_cuda: q is {list(q.shape)}, k {list(k.shape)}, expected [B,T,H,D] and [B,T,G,D]")
+    B, T, H, D = q.shape
+    G, state, half = k.shape[2], (B, H, D, D), torch.bfloat16
+    return dict(q=(q, half, (B, T, H, D)), k=(k, half, (B, T, G, D)), v=(v, half, (B, T, G, D)), alpha=(alpha, half, (B, T, H)),
+                g=(g, torch.float32, (B, T, H)), h0=(h0, torch.float32, state), u0=(u0, torch.float32, state))
+
+
+def _place(t):
+    return None if t is None else t.data_ptr()
+
+
 class Library:
     def __init__(self, path="libgka_cuda.so"):
         self._lib = ctypes.CDLL(path)
@@ -45,19 +84,25 @@ class Library:
         self._lib.gka_cuda_backward.argtypes = [ctypes.POINTER(_Layer), ctypes.POINTER(_Gradient), ctypes.c_void_p,
                                                 ctypes.c_size_t, ctypes.c_void_p, ctypes.POINTER(_Error)]
         self._lib.gka_cuda_decode.argtypes = [ctypes.POINTER(_Layer), ctypes.c_void_p, ctypes.POINTER(_Error)]
-        self._workspace = None
 
-    def _scratch(self, size, device):
-        if self._workspace is None or self._workspace.numel() < size or self._workspace.device != device:
-            self._workspace = torch.empty(size, dtype=torch.uint8, device=device)
-        return self._workspace.data_ptr()
+    def _run(self, function, size, device, *structures):
+        """Queued on the current stream of the device, with `size` bytes of scratch memory."""
+        error = _Error()
+        with torch.cuda.device(device):
+            scratch = torch.empty(size, dtype=torch.uint8, device=device)
+            stream = torch.cuda.current_stream(device).cuda_stream
+            if function(*map(ctypes.byref, structures), scratch.data_ptr(), size, stream, ctypes.byref(error)):
+                raise RuntimeError(error.text.decode())
 
     def backward(self, q, k, v=None, alpha=None, g=None, h0=None, u0=None, *, x, fro, dout=None, dx=None, dh_final=None, du_final=None,
                  ridge_ratio=0.02, num_iter=30, scale=None, form="two-term", accurate=False):
         """dq dk dv dalpha dg dh0 du0 as a dictionary; accurate: x is the pair that forward gave."""
         x, x_low = x if accurate else (x, None)
         B, T, H, D = q.shape
-        G = k.shape[2]
+        state = (torch.float32, (B, H, D, D))
+        _check("backward", **_shapes(q, k, v, alpha, g, h0, u0), x=(x, q.dtype, q.shape), x_low=(x_low, q.dtype, q.shape),
+               fro=(fro, torch.float32, (B, T, H)), dout=(dout, q.dtype, q.shape), dx=(dx, q.dtype, q.shape),
+               dh_final=(dh_final, *state), du_final=(du_final, *state))
         new = lambda *shape, dtype: torch.empty(shape, dtype=dtype, device=q.device)
         out = dict(dq=torch.empty_like(q), dk=torch.empty_like(k),
                    dv=torch.empty_like(v) if dout is not None else None,
@@ -65,21 +110,17 @@ class Library:
                    dg=new(B, T, H, dtype=torch.float32) if g is not None else None,
                    dh0=new(B, H, D, D, dtype=torch.float32),
                    du0=new(B, H, D, D, dtype=torch.float32) if dout is not None else None)
-        place = lambda t: None if t is None else t.data_ptr()
-        layer = _Layer(B, T, H, G, D, ridge_ratio, D ** -0.5 if scale is None else scale, num_iter, FORMS[form], accurate,
-                       *map(place, (q, k, v, alpha, g, h0, u0, x, x_low, fro, None, None, None)))
-        gradient = _Gradient(place(dout), place(dx), *map(place, out.values()), place(dh_final), place(du_final))
+        layer = _Layer(B, T, H, k.shape[2], D, ridge_ratio, D ** -0.5 if scale is None else scale, num_iter, FORMS[form], accurate,
+                       *map(_place, (q, k, v, alpha, g, h0, u0, x, x_low, fro, None, None, None)))
+        gradient = _Gradient(_place(dout), _place(dx), *map(_place, out.values()), _place(dh_final), _place(du_final))
         size = self._lib.gka_cuda_gradient_workspace_size(ctypes.byref(layer), ctypes.byref(gradient))
-        error = _Error()
-        stream = torch.cuda.current_stream(q.device).cuda_stream
-        if self._lib.gka_cuda_backward(ctypes.byref(layer), ctypes.byref(gradient), self._scratch(size, q.device),
-                                       size, stream, ctypes.byref(error)):
-            raise RuntimeError(error.text.decode())
+        self._run(self._lib.gka_cuda_backward, size, q.device, layer, gradient)
         return out
 
     def forward(self, q, k, v=None, alpha=None, g=None, h0=None, u0=None, *, ridge_ratio=0.02, num_iter=30,
                 scale=None, form="two-term", accurate=False, states=True):
         """x, fro, o, h_final, u_final; accurate: x is the pair of its two bf16 parts."""
+        _check("forward", **_shapes(q, k, v, alpha, g, h0, u0))
         B, T, H, D = q.shape
         new = lambda *shape, dtype: torch.empty(shape, dtype=dtype, device=q.device)
         x, fro = torch.empty_like(q), new(B, T, H, dtype=torch.float32)
@@ -87,42 +128,120 @@ class Library:
         o = torch.empty_like(q) if v is not None else None
         h_final = new(B, H, D, D, dtype=torch.float32) if states else None
         u_final = new(B, H, D, D, dtype=torch.float32) if states and v is not None else None
-        place = lambda t: None if t is None else t.data_ptr()
         layer = _Layer(B, T, H, k.shape[2], D, ridge_ratio, D ** -0.5 if scale is None else scale, num_iter,
-                       FORMS[form], accurate,
-                       *map(place, (q, k, v, alpha, g, h0, u0, x, x_low, fro, o, h_final, u_final)))
-        size = self._lib.gka_cuda_workspace_size(ctypes.byref(layer))
-        error = _Error()
-        stream = torch.cuda.current_stream(q.device).cuda_stream
-        if self._lib.gka_cuda_forward(ctypes.byref(layer), self._scratch(size, q.device), size, stream,
-                                      ctypes.byref(error)):
-            raise RuntimeError(error.text.decode())
+                       FORMS[form], accurate, *map(_place, (q, k, v, alpha, g, h0, u0, x, x_low, fro, o, h_final, u_final)))
+        self._run(self._lib.gka_cuda_forward, self._lib.gka_cuda_workspace_size(ctypes.byref(layer)), q.device, layer)
         return (x, x_low) if accurate else x, fro, o, h_final, u_final
 
     def decode(self, q, k, v=None, alpha=None, g=None, h0=None, u0=None, *, ridge_ratio=0.02, num_iter=30, scale=None):
         """One token: x, fro, o, h_final, u_final."""
+        _check("decode", **_shapes(q, k, v, alpha, g, h0, u0))
         B, _, H, D = q.shape
         new = lambda *shape, dtype: torch.empty(shape, dtype=dtype, device=q.device)
         x, fro = torch.empty_like(q), new(B, 1, H, dtype=torch.float32)
         o = torch.empty_like(q) if v is not None else None
         h_final = new(B, H, D, D, dtype=torch.float32)
         u_final = new(B, H, D, D, dtype=torch.float32) if v is not None else None
-        place = lambda t: None if t is None else t.data_ptr()
         layer = _Layer(B, 1, H, k.shape[2], D, ridge_ratio, D ** -0.5 if scale is None else scale, num_iter, FORMS["two-term"],
-                       0, *map(place, (q, k, v, alpha, g, h0, u0, x, None, fro, o, h_final, u_final)))
+                       0, *map(_place, (q, k, v, alpha, g, h0, u0, x, None, fro, o, h_final, u_final)))
         error = _Error()
-        if self._lib.gka_cuda_decode(ctypes.byref(layer), torch.cuda.current_stream(q.device).cuda_stream,
-                                     ctypes.byref(error)):
-            raise RuntimeError(error.text.decode())
+        with torch.cuda.device(q.device):
+            if self._lib.gka_cuda_decode(ctypes.byref(layer), torch.cuda.current_stream(q.device).cuda_stream, ctypes.byref(error)):
+                raise RuntimeError(error.text.decode())
         return x, fro, o, h_final, u_final
 
+
+@functools.lru_cache(1)
+def library():
+    return Library(os.environ.get("GKA_CUDA_LIBRARY", "libgka_cuda.so"))
+
+
+# ---- the operator --------------------------------------------------------------------------------
+
+@torch.library.custom_op("gka::layer", mutates_args=(), device_types="cuda")
+def _layer(q: Tensor, k: Tensor, v: Tensor, alpha: Optional[Tensor], g: Optional[Tensor], h0: Optional[Tensor], u0: Optional[Tensor],
+           ridge_ratio: float, num_iter: int, scale: float, form: str,
+           accurate: bool) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """o, h_final, u_final, and what the backward needs: x, its low part ([0] where there is none) and fro."""
+    x, fro, o, h_final, u_final = library().forward(q, k, v, alpha, g, h0, u0, ridge_ratio=ridge_ratio, num_iter=num_iter, scale=scale,
+                                                    form=form, accurate=accurate)
+    x, x_low = x if accurate else (x, q.new_empty(0))
+    return o, h_final, u_final, x, x_low, fro
+
+
+@_layer.register_fake
+def _(q, k, v, alpha, g, h0, u0, ridge_ratio, num_iter, scale, form, accurate):
+    B, T, H, D = q.shape
+    state = lambda: q.new_empty((B, H, D, D), dtype=torch.float32)
+    return (torch.empty_like(q), state(), state(), torch.empty_like(q), torch.empty_like(q) if accurate else q.new_empty(0),
+            q.new_empty((B, T, H), dtype=torch.float32))
+
+
+GRADIENTS = ("dq", "dk", "dv", "dalpha", "dg", "dh0", "du0")
+
+
+@torch.library.custom_op("gka::layer_backward", mutates_args=(), device_types="cuda")
+def _layer_backward(q: Tensor, k: Tensor, v: Tensor, alpha: Optional[Tensor], g: Optional[Tensor], h0: Optional[Tensor],
+                    u0: Optional[Tensor], x: Tensor, x_low: Tensor, fro: Tensor, dout: Tensor, dh_final: Optional[Tensor],
+                    du_final: Optional[Tensor], ridge_ratio: float, num_iter: int, scale: float, form: str,
+                    accurate: bool) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """dq dk dv dalpha dg dh0 du0; dg is [0] without g."""
+    d = library().backward(q, k, v, alpha, g, h0, u0, x=(x, x_low) if accurate else x, fro=fro, dout=dout, dh_final=dh_final,
+                           du_final=du_final, ridge_ratio=ridge_ratio, num_iter=num_iter, scale=scale, form=form, accurate=accurate)
+    return tuple(q.new_empty(0, dtype=torch.float32) if d[n] is None else d[n] for n in GRADIENTS)
+
+
+@_layer_backward.register_fake
+def _(q, k, v, alpha, g, h0, u0, x, x_low, fro, dout, dh_final, du_final, ridge_ratio, num_iter, scale, form, accurate):
+    B, T, H, D = q.shape
+    single = lambda *shape: q.new_empty(shape, dtype=torch.float32)
+    return (torch.empty_like(q), torch.empty_like(k), torch.empty_like(v), q.new_empty((B, T, H)),
+            single(0) if g is None else single(B, T, H), single(B, H, D, D), single(B, H, D, D))
+
+
+def _remember(ctx, inputs, output):
+    _, _, _, x, x_low, fro = output
+    ctx.save_for_backward(*inputs[:7], x, x_low, fro)
+    ctx.how = inputs[7:]
+    ctx.set_materialize_grads(False)
+    ctx.mark_non_differentiable(x, x_low, fro)
+
+
+def _differentiate(ctx, do, dh_final, du_final, *_):
+    inputs, rest = ctx.saved_tensors[:7], ctx.saved_tensors[7:]
+    dense = lambda t: None if t is None else t.contiguous()
+    do = torch.zeros_like(inputs[0]) if do is None else do.contiguous()
+    grads = torch.ops.gka.layer_backward(*inputs, *rest, do, dense(dh_final), dense(du_final), *ctx.how)
+    return *(d if t is not None else None for t, d in zip(inputs, grads)), None, None, None, None, None
+
+
+_layer.register_autograd(_differentiate, setup_context=_remember)
+
+
+def gka_chebyshev_gla(q, k, v, alpha, g, gla_g=None, scale=None, ridge_strength=0.02, num_iter=30, h0=None, u0=None, *,
+                      form="two-term", accurate=False):
+    """o, h_final, u_final of the layer, differentiable in every tensor. The arguments are those of the released function of this
+    name; its second gate must be the first one or None. Grouped heads: k, v may have fewer heads than q."""
+    if gla_g is not None and gla_g is not g:
+        raise ValueError("gka_cuda: a second gate of its own is not computed; expected g or None")
+    if form not in FORMS:
+        raise ValueError(f"gka_cuda: form {form!r}, expected one of {', '.join(FORMS)}")
+    if torch.is_autocast_enabled("cuda"):
+        q, k, v = q.bfloat16(), k.bfloat16(), v.bfloat16()
+        alpha, g = None if alpha is None else alpha.bfloat16(), None if g is None else g.float()
+    scale = q.shape[-1] ** -.5 if scale is None else scale
+    o, h_final, u_final, *_ = torch.ops.gka.layer(q, k, v, alpha, g, h0, u0, ridge_strength, num_iter, scale, form, accurate)
+    return o, h_final, u_final
+
+
+# ---- goldens -------------------------------------------------------------------------------------
 
 def kernels(q, k, v=None, alpha=None, g=None, h0=None, u0=None, *, ridge_ratio, num_iter, chunk_size, scale, cotangents,
             cu_seqlens=None):
     """For gka.check: `python3 -m gka.check GOLDEN gka_cuda:kernels`, libgka_cuda.so found by the loader (LD_LIBRARY_PATH)."""
     if cu_seqlens is not None or q.dtype != torch.bfloat16 or q.shape[-1] not in (64, 128) or v is not None and v.shape[-1] != q.shape[-1]:
         raise NotImplementedError("bf16, D = V = 64 or 128, not packed")
-    lib, how = Library(), dict(ridge_ratio=ridge_ratio, num_iter=num_iter, scale=scale)
+    lib, how = library(), dict(ridge_ratio=ridge_ratio, num_iter=num_iter, scale=scale)
     x, fro, o, h_final, u_final = lib.forward(q, k, v, alpha, g, h0, u0, **how)
     out = {"x": x, "fro": fro, "o": o, "h_final": h_final, "u_final": u_final}
     if "dx" in cotangents:

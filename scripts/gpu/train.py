@@ -7,6 +7,10 @@ SOURCES is a folder with
     chebyshev/           training/.../gated_kalmanet/ops/chebyshev of github.com/awslabs/hybrid-model-factory, commit 04b6242
 Kernels:
     released    the authors' Triton kernels, num_warps 4, num_stages 2 (dump_released.pin)
+    autotuned   the same as their autotuner leaves them; not in a call with released or two-term, which are pinned
+    cuda, cuda/three-term, cuda/accurate
+                the kernels of src/cuda (gka_cuda.py; the library: GKA_CUDA_LIBRARY), fast two-term where nothing is said
+    emulated    the released kernels' arithmetic on the CPU (gka.torch.layer, kernel h100): slow
     two-term    the same with the loop of the solve replaced by the two-term form (NUMERICS 3), nothing else
     exact       the same bf16 inputs, all in fp32, the solve to convergence; gradients by implicit differentiation and autograd
     linear      no solve: linear attention, the released kernels with num_iter 0
@@ -40,11 +44,16 @@ import time
 
 import safetensors.torch
 import torch
-import triton
-import triton.language as tl
+
+try:
+    import triton
+    import triton.language as tl
+except ImportError:  # exact and emulated need none
+    triton = None
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import dump_released  # noqa: E402
+import gka_cuda  # noqa: E402
 
 CHUNK = 64
 
@@ -95,7 +104,11 @@ def two_term(sources):
     sys.path.insert(0, folder)
 
 
-def load(sources):
+def load(sources, kernels):
+    """The authors' modules by kernel, those that `kernels` asks for."""
+    tuned = "autotuned" in kernels
+    if not tuned and not {"released", "two-term", "linear", "decode"} & kernels:
+        return {}
     for name in ("fla", "chebyshev"):
         if not os.path.isdir(os.path.join(sources, name)):
             sys.exit(f"train: {sources}: no folder {name}; python3 train.py --help says what to fetch")
@@ -103,6 +116,8 @@ def load(sources):
     two_term(sources)
     modules = {name: importlib.import_module(f"{package}.gka_chebyshev_solve")
                for name, package in (("released", "chebyshev"), ("two-term", "chebyshev_two_term"))}
+    if tuned:
+        return {"autotuned": modules["released"]}
     for package in ("chebyshev", "chebyshev_two_term"):
         dump_released.pin(package)
     return modules
@@ -110,32 +125,33 @@ def load(sources):
 
 # ---- exact ---------------------------------------------------------------------------------------
 
-@triton.jit
-def solve_kernel(q_ptr, k_ptr, h_ptr, m_ptr, e_ptr, f_ptr, x_ptr, ridge: tl.constexpr, iterations: tl.constexpr,
-                 C: tl.constexpr, D: tl.constexpr, precision: tl.constexpr):
-    """Two-term Chebyshev steps in fp32, products in three tf32 parts: one program for a chunk of C tokens of a head."""
-    n = tl.program_id(0).to(tl.int64)
-    rows, columns = tl.arange(0, C), tl.arange(0, D)
-    tile = n * C * D + rows[:, None] * D + columns[None, :]
-    r, k = tl.load(q_ptr + tile), tl.load(k_ptr + tile)
-    h = tl.load(h_ptr + n * D * D + columns[:, None] * D + columns[None, :])
-    m = tl.load(m_ptr + n * C * C + rows[:, None] * C + rows[None, :])
-    e = tl.load(e_ptr + n * C + rows)[:, None]
-    f = tl.load(f_ptr + n * C + rows)[:, None]
-    delta = 0.5 * f
-    theta = ridge * f + delta
-    sigma, tau = theta / delta, delta / theta
-    d = r / theta
-    x = d
-    for _ in range(iterations):
-        s = tl.dot(d, tl.trans(k), input_precision=precision) * m
-        y = tl.dot(d, h, input_precision=precision) * e + tl.dot(s, k, input_precision=precision)
-        after = 1.0 / (2.0 * sigma - tau)
-        r = r - (ridge * f * d + y)
-        d = after * tau * d + (2.0 * after / delta) * r
-        x += d
-        tau = after
-    tl.store(x_ptr + tile, x)
+if triton is not None:
+    @triton.jit
+    def solve_kernel(q_ptr, k_ptr, h_ptr, m_ptr, e_ptr, f_ptr, x_ptr, ridge: tl.constexpr, iterations: tl.constexpr,
+                     C: tl.constexpr, D: tl.constexpr, precision: tl.constexpr):
+        """Two-term Chebyshev steps in fp32, products in three tf32 parts: one program for a chunk of C tokens of a head."""
+        n = tl.program_id(0).to(tl.int64)
+        rows, columns = tl.arange(0, C), tl.arange(0, D)
+        tile = n * C * D + rows[:, None] * D + columns[None, :]
+        r, k = tl.load(q_ptr + tile), tl.load(k_ptr + tile)
+        h = tl.load(h_ptr + n * D * D + columns[:, None] * D + columns[None, :])
+        m = tl.load(m_ptr + n * C * C + rows[:, None] * C + rows[None, :])
+        e = tl.load(e_ptr + n * C + rows)[:, None]
+        f = tl.load(f_ptr + n * C + rows)[:, None]
+        delta = 0.5 * f
+        theta = ridge * f + delta
+        sigma, tau = theta / delta, delta / theta
+        d = r / theta
+        x = d
+        for _ in range(iterations):
+            s = tl.dot(d, tl.trans(k), input_precision=precision) * m
+            y = tl.dot(d, h, input_precision=precision) * e + tl.dot(s, k, input_precision=precision)
+            after = 1.0 / (2.0 * sigma - tau)
+            r = r - (ridge * f * d + y)
+            d = after * tau * d + (2.0 * after / delta) * r
+            x += d
+            tau = after
+        tl.store(x_ptr + tile, x)
 
 
 def converged(ridge):
@@ -232,6 +248,9 @@ def exact(q, k, v, alpha, g, ridge, scale):
 
 # ---- kernels by name -----------------------------------------------------------------------------
 
+OURS = {"cuda": {}, "cuda/three-term": {"form": "three-term"}, "cuda/accurate": {"accurate": True}}
+
+
 class Kernels:
     def __init__(self, modules, ridge, iterations, D):
         self.modules, self.ridge, self.iterations, self.scale = modules, ridge, iterations, D ** -.5
@@ -244,6 +263,13 @@ class Kernels:
         g = g.contiguous()
         if name == "decode":
             return self.decode(q, k, v, alpha, g)
+        if name in OURS:
+            return gka_cuda.gka_chebyshev_gla(q, k, v, alpha, g, scale=self.scale, ridge_strength=self.ridge, num_iter=self.iterations,
+                                              **OURS[name])[0].float()
+        if name == "emulated":
+            import gka.torch
+            return gka.torch.layer(q, k, v, alpha, g, kernel="h100", ridge_ratio=self.ridge, num_iter=self.iterations,
+                                   scale=self.scale).float()
         module = self.modules["released" if name == "linear" else name]
         o, _, _ = module.gka_chebyshev_gla(q, k, v, alpha, g, g, self.scale, ridge_strength=self.ridge,
                                            num_iter=0 if name == "linear" else self.iterations, chunk_size=CHUNK)
@@ -373,6 +399,23 @@ def of_classes(out, target):
     return each.mean(1), (out.argmax(-1) == target).flatten(1).float().mean(1)
 
 
+class Copy:
+    """n random tokens of 256, a mark, the first n - 1 of them again: there each of the n is the next one. n = 128."""
+    discrete, inputs, outputs, T, n = True, 257, 256, 256, 128
+
+    def __init__(self, options):
+        pass
+
+    def batch(self, seeds, B, random, device):
+        tokens = torch.randint(256, (seeds, B, self.n), generator=random, device=device)
+        mark = torch.full_like(tokens[..., :1], 256)
+        return torch.cat((tokens, mark, tokens[..., :-1]), -1), tokens
+
+    def loss(self, out, target):
+        """per run: loss, accuracy"""
+        return of_classes(out[:, :, self.n:], target)
+
+
 class Regression:
     """x_1 y_1 x_2 y_2 .., y = w x + .1 noise, w and x ~ N(0, I) of 16 (w / 4): at each x its y is asked for."""
     discrete, inputs, outputs, T, dim, noise = False, 19, 1, 256, 16, .1
@@ -424,7 +467,7 @@ class Bytes:
         return of_classes(out, target)
 
 
-TASKS = {"recall": Recall, "regression": Regression, "bytes": Bytes}
+TASKS = {"recall": Recall, "copy": Copy, "regression": Regression, "bytes": Bytes}
 
 # ---- training ------------------------------------------------------------------------------------
 
@@ -452,7 +495,7 @@ class Study:
         self.v = {n: torch.zeros_like(t) for n, t in self.p.items()}
         self.rate = torch.tensor([r for _, r in self.trained for _ in range(self.S)], device=self.device)
         self.skipped = torch.zeros(self.R, device=self.device)
-        self.random = torch.Generator(self.device)
+        self.random = torch.Generator(options.data_from or self.device)
         self.name = f"{options.task}_a{options.ridge:g}" + options.suffix
         self.tables = {}
 
@@ -469,7 +512,8 @@ class Study:
 
     def batch(self, number):
         self.random.manual_seed(number + 10 ** 11 * self.o.first)
-        inputs, target = self.task.batch(self.S, self.o.batch, self.random, self.device)
+        drawn = self.task.batch(self.S, self.o.batch, self.random, self.random.device)
+        inputs, target = (t.to(self.device) for t in drawn)
         repeat = lambda t: t.repeat(len(self.trained), *[1] * (t.dim() - 1))
         return repeat(inputs), repeat(target)
 
@@ -505,7 +549,7 @@ class Study:
         return [(i, min(i + 8, self.R)) for i in range(0, self.R, 8)]
 
     def measure(self, step):
-        M, judged = self.o.minibatches, [n for n in ("released", "two-term", "linear") if n in self.o.judged.split(",")]
+        M, judged = self.o.minibatches, [n for n in self.o.judged.split(",") if n]
         groups = {}
         for n in self.p:
             groups.setdefault(GROUPS[n.split(".")[-1]], []).append(n)
@@ -694,10 +738,14 @@ def main():
     parser.add_argument("--deadline", type=float, default=540, help="seconds")
     parser.add_argument("--suffix", default="")
     parser.add_argument("--device", default="cuda")
+    parser.add_argument("--data-from", help="the device whose generator draws the data, so that runs on two devices see the same")
     options = parser.parse_args()
+    kernels = set(",".join((options.kernels, options.judged, options.served)).split(","))
+    if "autotuned" in kernels and {"released", "two-term", "linear", "decode"} & kernels:
+        parser.error("autotuned: not in a call with released, two-term, linear or decode (--kernels, --judged, --served)")
     os.makedirs(options.output, exist_ok=True)
     torch.backends.cuda.matmul.allow_tf32 = False
-    study = Study(options, load(options.sources))
+    study = Study(options, load(options.sources, kernels))
     if os.path.exists(os.path.join(options.output, study.name + ".final.csv")):
         print(f"{study.name}: done already")
         return

@@ -207,8 +207,8 @@ __device__ void norm(Shared<D> &m, Tile<D> state, Tile<D> tk, int row0, int col0
     for (int t = 0; t < 2; t++)
         for (int n = 0; n < 2; n++)
             for (int e = 0; e < 4; e++)
-                gram[(row0 + t * 16 + fragment_row(e)) * CHUNK + (warp & 3) * 16 + n * 8 +
-                     fragment_col(e)] = d[t][n][e];
+                gram[gram_at(row0 + t * 16 + fragment_row(e),
+                             (warp & 3) * 16 + n * 8 + fragment_col(e))] = d[t][n][e];
     sync_tiles();
 
     norm_rows(m, gram);

@@ -135,50 +135,71 @@ template <int D> struct Shared {
     float eg[CHUNK], z[CHUNK], fro[CHUNK], warp_sum[8];
 };
 
-/* RULE as in forward.cu, each thread for two of its 256: f of the 64 tokens. */
-template <int D>
-__device__ void norm(Shared<D> &m, Panels<D, D> state, Panels<CHUNK, D> tk, int warp) {
-    const int lane = threadIdx.x & 31, row0 = warp * 16;
-    constexpr int SHARE = D * D / 256, NT = D / 32;
-    for (int turn = 0; turn < 2; turn++) {
-        float sum = 0.0f;
-        for (int i = 0; i < SHARE; i += 2) {
+/* ||H_0||^2, each thread for two of forward.cu's 256. */
+template <int D> __device__ __forceinline__ void add_squares(Shared<D> &m, Panels<D, D> state) {
+    constexpr int SHARE = D * D / 256;
+    float sum[2] = {0.0f, 0.0f};
+#pragma unroll
+    for (int i = 0; i < SHARE; i += 8)
+#pragma unroll
+        for (int turn = 0; turn < 2; turn++) {
             const int at = (threadIdx.x + turn * THREADS) * SHARE + i;
-            const float2 h = __bfloat1622float2(*state.pair(at / D, at % D));
-            sum = fmaf(h.x, h.x, sum);
-            sum = fmaf(h.y, h.y, sum);
-        }
-        for (int offset = 1; offset < 32; offset *= 2)
-            sum = sum + __shfl_xor_sync(~0u, sum, offset);
-        if (lane == 0)
-            m.warp_sum[turn * 4 + warp] = sum;
-    }
-    for (int group = 0; group < 4; group++) {
-        float c[1][NT][4];
-        gka::clear(c);
-        multiply<1, NT, D, false, false>(c, tk, row0, state, group * (D / 4));
-        for (int half = 0; half < 2; half++) {
-            const int row = row0 + fragment_row(2 * half);
-            float p = 0.0f;
-            for (int n = 0; n < NT; n++) {
-                const float2 key =
-                    __bfloat1622float2(*tk.pair(row, group * (D / 4) + n * 8 + fragment_col(0)));
-                p = fmaf(c[0][n][2 * half], key.x, p);
-                p = fmaf(c[0][n][2 * half + 1], key.y, p);
+            const uint4 eight = *reinterpret_cast<const uint4 *>(state.at(at / D, at % D));
+            const uint32_t pairs[4] = {eight.x, eight.y, eight.z, eight.w};
+#pragma unroll
+            for (int n = 0; n < 4; n++) {
+                const float2 h = unpack(pairs[n]);
+                sum[turn] = fmaf(h.x, h.x, sum[turn]);
+                sum[turn] = fmaf(h.y, h.y, sum[turn]);
             }
-            p = p + __shfl_xor_sync(~0u, p, 1);
-            p = p + __shfl_xor_sync(~0u, p, 2);
-            if ((lane & 3) == 0)
-                m.partial[group][row] = p;
         }
+#pragma unroll
+    for (int turn = 0; turn < 2; turn++) {
+        for (int offset = 1; offset < 32; offset *= 2)
+            sum[turn] = sum[turn] + __shfl_xor_sync(~0u, sum[turn], offset);
+        if ((threadIdx.x & 31) == 0)
+            m.warp_sum[turn * 4 + (threadIdx.x >> 5)] = sum[turn];
     }
+}
+
+/* RULE as in forward.cu: f of the 64 tokens. */
+template <int D>
+__device__ void norm(Shared<D> &m, Panels<D, D> state, Panels<CHUNK, D> tk, Places at, int warp) {
+    constexpr int NT = D / 32; /* 8-column tiles of a column group */
+    const int lane = threadIdx.x & 31, matrix = lane >> 3, line = lane & 7, row0 = warp * 16;
+    add_squares<D>(m, state);
+    Left<D / 16> k;
+#pragma unroll
+    for (int i = 0; i < D / 16; i++)
+        ldmatrix(k.step[i], tk.at(row0 + (matrix & 1) * 8 + line, i * 16 + (matrix >> 1) * 8));
     float *const gram = reinterpret_cast<float *>(m.scratch);
-    float d[1][8][4];
-    gka::clear(d);
-    multiply<1, 8, D, false, true>(d, tk, row0, tk, 0);
+    float c[8][4];
+    clear(c);
+    add_scores<D>(c, k, at.k);
     for (int n = 0; n < 8; n++)
         for (int e = 0; e < 4; e++)
-            gram[(row0 + fragment_row(e)) * CHUNK + n * 8 + fragment_col(e)] = d[0][n][e];
+            gram[gram_at(row0 + fragment_row(e), n * 8 + fragment_col(e))] = c[n][e];
+#pragma unroll
+    for (int part = 0; part < D / 64; part++) {
+        clear(c);
+        add_product<D / 16, D>(c, k, at.state, part);
+#pragma unroll
+        for (int n = 0; n < 8; n += NT)
+#pragma unroll
+            for (int half = 0; half < 2; half++) {
+                float p = 0.0f;
+#pragma unroll
+                for (int i = n; i < n + NT; i++) {
+                    const float2 key = unpack(k.pair(part * 8 + i, half));
+                    p = fmaf(c[i][2 * half], key.x, p);
+                    p = fmaf(c[i][2 * half + 1], key.y, p);
+                }
+                p = p + __shfl_xor_sync(~0u, p, 1);
+                p = p + __shfl_xor_sync(~0u, p, 2);
+                if ((lane & 3) == 0)
+                    m.partial[(part * 8 + n) / NT][row0 + fragment_row(2 * half)] = p;
+            }
+    }
     __syncthreads();
 
     norm_rows(m, gram);
@@ -323,6 +344,9 @@ __device__ __forceinline__ void iterate(const Shared<D> &m, Places at, Rows &row
                                         Panels<CHUNK, D> q_tile, int row0, float (&r)[D / 8][4],
                                         float (&x)[D / 8][4], Left<D / 16> &y) {
     asm volatile("" : "+r"(at.state), "+r"(at.k)); /* offsets are added here, not kept */
+    int q_row = row0;
+    if (FORM == Form::ThreeTerm)
+        asm volatile("" : "+r"(q_row)); /* nor are the places of q */
     float c[8][4];
     Left<4> score;
     clear(c);
@@ -350,7 +374,7 @@ __device__ __forceinline__ void iterate(const Shared<D> &m, Places at, Rows &row
                 float2 q = make_float2(0.0f, 0.0f);
                 if (FORM == Form::ThreeTerm)
                     q = __bfloat1622float2(
-                        *q_tile.pair(row0 + fragment_row(2 * half), tile * 8 + fragment_col(0)));
+                        *q_tile.pair(q_row + fragment_row(2 * half), tile * 8 + fragment_col(0)));
                 const uint32_t out = step_pair<FORM>(
                     rows.lambda[half], steps[half], y.pair(tile, half), q, c[n][2 * half],
                     c[n][2 * half + 1], &r[tile][2 * half], &x[tile][2 * half]);
@@ -522,11 +546,23 @@ __global__ __launch_bounds__(THREADS, 2) void solve_kernel(Shape s, SolveArgumen
     tiles_loaded();
     publish();
     __syncthreads();
+    const Places at{place_of(m.state), place_of(m.k)};
     if (!a.load_fro)
-        norm<D>(m, state, tk, warp);
+        norm<D>(m, state, tk, at, warp);
     __syncthreads();
 
-    const Places at{place_of(m.state), place_of(m.k)};
+#ifdef GKA_STAGGER
+    {
+        unsigned slot;
+        asm volatile("mov.u32 %0, %%warpid;" : "=r"(slot));
+        if (slot & 4) {
+            const long long begin = clock64();
+            while (clock64() - begin < GKA_STAGGER) {
+            }
+        }
+        __syncthreads();
+    }
+#endif
     Rows scalars;
     start_rows<D, FORM>(m, row0, a.ridge_ratio, scalars);
     float r[D / 8][4], x[D / 8][4];

@@ -6,8 +6,12 @@
 
 namespace gka {
 
-/* m.warp_sum: ||H_0||^2 by eight warps; m.partial: k_t^T H_0 k_t by column group; gram: K K^T,
- * [C,C]. */
+/* Where K K^T [C,C] keeps an element: the rows of a column lie in different banks. */
+__device__ __forceinline__ int gram_at(int row, int col) {
+    return row * CHUNK + (col ^ row);
+}
+
+/* m.warp_sum: ||H_0||^2 by eight warps; m.partial: k_t^T H_0 k_t by column group; gram: K K^T. */
 template <class SHARED> __device__ __forceinline__ void norm_rows(SHARED &m, const float *gram) {
     const int row = threadIdx.x;
     if (row < CHUNK) {
@@ -15,10 +19,10 @@ template <class SHARED> __device__ __forceinline__ void norm_rows(SHARED &m, con
             ((m.partial[0][row] + m.partial[1][row]) + m.partial[2][row]) + m.partial[3][row];
         float w = m.eg[row] * khk;
         for (int j = 0; j < row; j++) {
-            const float score = gram[row * CHUNK + j];
+            const float score = gram[gram_at(row, j)];
             w = fmaf(m.mask[row * MASK + j], score * score, w);
         }
-        const float own = gram[row * CHUNK + row];
+        const float own = gram[gram_at(row, row)];
         m.z[row] = fmaf(2.0f, w, own * own);
     }
     __syncthreads();
