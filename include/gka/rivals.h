@@ -15,8 +15,8 @@
  *             (H_t + Lambda) x_t = q_t, Lambda diagonal and constant           o_t = s U_t^T x_t
  *   softmax   o_t = sum_(j <= t) p_tj v_j,  p_tj = exp(c <q_t, k_j>) / sum_i exp(c <q_t, k_i>)
  *   kalman    l_t = l_(t-1)/c_t + beta_t k_t^2, c_t = gamma_t^2 + p l_(t-1), for each row; l_0 = 1
- *             S_t = (gamma_t/c_t) S_(t-1) + beta_t k_t v_t^T                 o_t = s S_t^T (q_t/l_t)
- *   gka       NUMERICS 1
+ *             S_t = (gamma_t/c_t) S_(t-1) + beta_t k_t v_t^T                 o_t = s S_t^T
+ * (q_t/l_t) gka       NUMERICS 1
  *
  * Every sequence begins with an empty state.
  */

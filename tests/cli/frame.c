@@ -60,7 +60,7 @@ static void test_options_reach_their_targets(void **state) {
     (void)state;
     const int64_t live = gka_alloc_live();
     call t;
-    PARSE(&t, "try", "-f", "--text=a", "--text", "b", "a.st", "--also=1", "--also=2", "-n", "3",
+    PARSE(&t, "try", "-f", "--text", "b", "a.st", "--also=1", "--also=2", "-n", "3",
           "--any=-9223372036854775808", "--oracle=certified", "--real=.25", "--", "--b.st");
     assert_true(t.go_on && t.flag);
     assert_string_equal(t.text, "b");
