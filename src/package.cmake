@@ -5,13 +5,14 @@ set(CPACK_PACKAGE_NAME gka)
 set(CPACK_PACKAGE_CONTACT "The gka maintainers <gka@example.invalid>")
 set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "${PROJECT_DESCRIPTION}")
 set(CPACK_PACKAGE_DESCRIPTION
-    "Exact values and gradients of the layer with proven rounding, its solvers in emulated low
-precision, and the chunk algorithm bit for bit as GPUs compute it: the command gka, the
-C library and its headers.")
+    "Exact values and gradients of the layer with proven rounding, its solvers in
+emulated low precision, and the chunk algorithm bit for bit as GPUs compute
+it: the command gka, the C library and its headers.")
 set(CPACK_RESOURCE_FILE_LICENSE ${PROJECT_SOURCE_DIR}/LICENSE)
 set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
 set(CPACK_STRIP_FILES ON)
 set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
+set(CPACK_DEBIAN_PACKAGE_RELEASE 1)
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
 set(CPACK_DEBIAN_PACKAGE_SECTION science)
 set(CPACK_DEBIAN_PACKAGE_SUGGESTS

@@ -1,4 +1,4 @@
-"""dump_keys.py GKA - from a model to the per-head table, as README says: a two-layer model with random weights,
+"""dump_keys.py GKA - from a model to the per-head table, as src/docs/guides/keys.md says: a two-layer model with random weights,
 its q, k, v by scripts/gpu/dump_keys.py, what kernels would lose on them by gka. Skipped without transformers."""
 import json
 import pathlib
