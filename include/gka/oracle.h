@@ -90,8 +90,8 @@ typedef struct gka_oracle_options {
 /* Which members of gka_outputs (gka/problem.h) an oracle fills: all but g_cumsum. kappa comes of
  * fp64 eigenvalues whatever the oracle is; NaN for an empty state. */
 
-/* An element whose rounding stands without a proof: `at` counts the elements of the member called
- * `tensor`. */
+/* An element whose rounding stands without a proof: `at` counts the elements of the output called
+ * `tensor` ("h_final", "layer.dv"). */
 typedef struct gka_oracle_unproven {
     const char *tensor;
     bool second_word;

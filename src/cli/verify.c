@@ -268,8 +268,8 @@ static void tell_unproven(const gka_oracle_report *report,
                                           "two numbers as far as is known:",
                                           (long long)report->declared)
                                : snprintf(line, sizeof line,
-                                          "certified but for %lld gradients, rounded without a "
-                                          "proof:",
+                                          "certified but for %lld gradients, whose last bit "
+                                          "double-double does not decide",
                                           (long long)report->elements_undecided));
     for (int i = 0; i < report->listed && used < sizeof line; i++)
         used += (size_t)snprintf(

@@ -212,7 +212,9 @@ static void put(numbers *w, gka_gradient tensor, int64_t t, mpfr_t *x, double e)
         g->undecided += unproven[0] || unproven[1];
         for (int word = 0; word < 2; word++)
             if (unproven[word])
-                gka_run_unproven(g->run, gka_gradient_name(tensor), word == 1, base + to + i);
+                gka_run_unproven(g->run,
+                                 gka_output_table[gka_gradient_output(g->run->of, tensor)].name,
+                                 word == 1, base + to + i);
     }
     if (all || last) {
         *needs &= (uint16_t)~bit;

@@ -42,6 +42,10 @@ $ safetensors tie '{"q":{"dtype":"F64","shape":[1,1,1,1],"data_offsets":[0,8]},"
 > note: certified but for 1 declared ties, halfway between two numbers as far as is known: u_final element 0
 $ gka golden --input=tie --lo -o tied; gka show tied | grep ^oracle
 > oracle {"empty_states":0,"exact_zeros":1,"forward":"correctly rounded, proven but for 1 declared ties","gradients":"correctly rounded, proven","in_mpfr":1,"oracle":"certified","ties":1,"token_solves":1,"unproven":["u_final[0]"]}
+$ safetensors tie '{"__metadata__":{"scale":"1"},"q":{"dtype":"F64","shape":[1,2,1,1],"data_offsets":[0,16]},"k":{"dtype":"F64","shape":[1,2,1,1],"data_offsets":[16,32]},"v":{"dtype":"F64","shape":[1,2,1,1],"data_offsets":[32,48]},"do":{"dtype":"F64","shape":[1,2,1,1],"data_offsets":[48,64]},"alpha":{"dtype":"F64","shape":[1,2,1],"data_offsets":[64,80]},"g":{"dtype":"F64","shape":[1,2,1],"data_offsets":[80,96]},"layer.dv":{"dtype":"F64","shape":[1,2,1,1],"data_offsets":[96,112]}}' 0; printf '\0\0\0\0\0\0\360\77\0\0\0\0\0\0\360\77\0\0\0\4\0\0\360\77\0\0\0\0\0\0\360\77\0\0\0\0\0\0\360\77\0\0\0\0\0\0\360\77\0\0\0\2\0\0\360\77\0\0\0\0\0\0\360\77\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\145\315\315\301\0\0\0\0\0\0\360\77\0\0\0\0\0\0\360\77' >>tie; gka verify tie | grep 'but for'; gka golden --input=tie -o tied; gka show tied | grep -o 'but for.*undecided"\|unproven.*'
+> note: certified but for 1 gradients, whose last bit double-double does not decide
+> but for the undecided","gradients_in_mpfr":3,"gradients_undecided"
+> unproven":["layer.dq[0]","layer.dv[0]"]}
 $ gka judge golden
 ! gka judge: expected CANDIDATE... GOLDEN; `gka judge --help` says more
 = 2
