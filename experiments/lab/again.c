@@ -1,5 +1,5 @@
-/* again.c - a test: lab_again copies the rows that are asked for, with one field changed, and says when there are none.
- * An experiment of two units, whose claims are what must be in its table. */
+/* again.c - a test: lab_again copies the rows that are asked for, with one field changed, and says
+ * when there are none. An experiment of two units, whose claims are what must be in its table. */
 #include "lab/lab.h"
 
 enum { ROWS };
