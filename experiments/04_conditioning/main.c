@@ -474,7 +474,7 @@ static void judge_spectrum(lab *l) {
         kappa.max, bound, (long long)kappa.count, first.min, first.max, repeated.min, repeated.max,
         residual.max, lab_chebyshev_bound(ratio, ITERATIONS), mixed.max);
 
-    const long long T = lab_pick(l, 256, 2048, 2048);
+    const long long T = lab_T(lab_pick(l, 256, 2048, 2048));
     const lab_stats at256 = lab_stats_of(l, SPECTRUM, "kappa", "keys=iid,gate=plain,t=256"),
                     end = lab_stats_of(l, SPECTRUM, "kappa", "keys=iid,gate=plain,t=%lld", T);
     lab_claim(l,

@@ -456,7 +456,7 @@ static double worst_at_home(lab *l, const char *of, const char *column) {
     for (int64_t i = 0; i < cases_of(l); i++) {
         const lab_case *const c = &lab_cases[lab_case_find(order[i])];
         const lab_stats s = lab_stats_of(l, ERRORS, column, "case=%s,repair=%s", c->name, of);
-        if (c->a >= .02 || c->gate == GKA_GATE_NONE)
+        if (c->a >= .02 || lab_gate(c->gate) == GKA_GATE_NONE)
             worst = s.nonfinite > 0 ? (double)INFINITY : fmax(worst, s.max);
     }
     return worst;
