@@ -3,7 +3,7 @@
  * Stage by stage, since each stage's bits depend on few kernels: x, f, the solves' dq and dk on the
  * solver's num_warps; the gradients of the gates on those of gates, solve_dk and output_bwd too.
  */
-#include "gka/judge.h"
+#include "judge/outputs.h"
 
 #include "gka/format.h"
 #include "problem/view.h"
@@ -23,22 +23,6 @@ static const gka_tensor *stored(const search *s, gka_output_id o) {
     return gka_file_find(s->file, gka_output_table[o].name);
 }
 
-/* Elements of output o that differ, the first of them in *at. */
-static int64_t differing(const search *s, gka_output_id o, int64_t *at) {
-    const gka_tensor *const tensor = stored(s, o);
-    const gka_format *const format = gka_format_of_dtype(tensor->dtype);
-    const char *const data = tensor->data;
-    int64_t different = 0;
-    for (int64_t i = 0, n = gka_tensor_count(tensor); i < n; i++) {
-        float value;
-        gka_decode_array_f32(format, 1, data + (size_t)i * gka_dtype_size(tensor->dtype), &value);
-        const float mine = (float)s->out.of[o][i];
-        if (memcmp(&value, &mine, sizeof mine) != 0 && different++ == 0)
-            *at = i;
-    }
-    return different;
-}
-
 /* Runs the candidate and counts over the outputs of `wanted`. */
 static gka_status count(search *s, const gka_profile *profile, unsigned wanted,
                         const gka_outputs *given, int64_t *different, gka_error *error) {
@@ -55,7 +39,8 @@ static gka_status count(search *s, const gka_profile *profile, unsigned wanted,
     for (int o = 0; o < GKA_OUTPUTS && status == GKA_OK; o++)
         if (wanted >> o & 1u) {
             int64_t at = 0;
-            const int64_t here = differing(s, (gka_output_id)o, &at);
+            const int64_t here =
+                gka_judge_differing(stored(s, (gka_output_id)o), s->out.of[o], &at);
             if (*different == 0 && here > 0) {
                 s->found->name = gka_output_table[o].name;
                 s->found->at = at;

@@ -4,6 +4,7 @@
 #include "gka/format.h"
 #include "problem/view.h"
 
+#include <math.h>
 #include <string.h>
 
 const char *const gka_verify_names[] = {
@@ -84,4 +85,19 @@ gka_status gka_judge_check_tensor(const gka_problem *problem, const gka_file *fi
     return gka_fail(error, GKA_BAD_FILE, "%s: tensor '%s': shape %s; %s = %s was expected%s%s%s",
                     path, tensor->name, is, axes, want, fits ? " (layout " : "", fits ? other : "",
                     fits ? " would fit)" : "");
+}
+
+int64_t gka_judge_differing(const gka_tensor *tensor, const double *values, int64_t *at) {
+    const gka_format *const format = gka_format_of_dtype(tensor->dtype);
+    const char *const data = tensor->data;
+    int64_t different = 0;
+    for (int64_t i = 0, n = gka_tensor_count(tensor); i < n; i++) {
+        float value;
+        gka_decode_array_f32(format, 1, data + (size_t)i * gka_dtype_size(tensor->dtype), &value);
+        const float mine = (float)values[i];
+        const bool same = isnan(value) ? isnan(mine) != 0 : memcmp(&value, &mine, sizeof mine) == 0;
+        if (!same && different++ == 0)
+            *at = i;
+    }
+    return different;
 }

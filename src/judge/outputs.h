@@ -21,6 +21,9 @@ gka_status gka_judge_served(const gka_file *file, const gka_verify_options *opti
  * value is finite fail by themselves. */
 gka_verdict gka_judge_verdict(const gka_verify_options *options, const char *name,
                               const gka_comparison *comparison);
+/* Stored elements whose numbers are not those of values in binary32 (any NaN is any NaN; +0 and -0
+ * differ); the first of them in *at where there is one. */
+int64_t gka_judge_differing(const gka_tensor *tensor, const double *values, int64_t *at);
 /* Whether an output's second and third axes are tokens and heads. */
 bool gka_judge_has_tokens(int output);
 

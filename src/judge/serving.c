@@ -344,20 +344,15 @@ static int64_t differing(const serving_job *j, int from, int to, gka_configurati
     int64_t different = 0;
     for (size_t i = 0; i < j->v->row_count; i++) {
         const gka_tensor *const tensor = j->v->rows[i].tensor;
-        const gka_format *const format = gka_format_of_dtype(tensor->dtype);
-        const char *const data = tensor->data;
+        int64_t at;
         if (j->outputs[i] < from || j->outputs[i] >= to)
             continue;
-        for (int64_t k = 0, n = gka_tensor_count(tensor); k < n; k++) {
-            float value;
-            gka_decode_array_f32(format, 1, data + (size_t)k * gka_dtype_size(tensor->dtype),
-                                 &value);
-            const float mine = (float)j->emulated_of[j->outputs[i]][k];
-            if (memcmp(&value, &mine, sizeof mine) != 0 && different++ == 0) {
-                found->name = tensor->name;
-                found->at = k;
-            }
+        const int64_t here = gka_judge_differing(tensor, j->emulated_of[j->outputs[i]], &at);
+        if (different == 0 && here > 0) {
+            found->name = tensor->name;
+            found->at = at;
         }
+        different += here;
     }
     return different;
 }

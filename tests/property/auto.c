@@ -199,6 +199,31 @@ static void test_one_bit_of_another(void **state) {
     gka_problem_free(&problem);
 }
 
+/* A NaN is a NaN, whatever its sign: a GPU and a CPU give it another. */
+static void test_nan_is_nan(void **state) {
+    (void)state;
+    gka_problem problem;
+    gka_profile profile;
+    gka_error error = {0};
+    int64_t some = 0;
+    made(&problem);
+    ((uint16_t *)(uintptr_t)problem.q.data)[64] = 0x7fc0; /* token 1 */
+    assert_int_equal(gka_profile_find("h100", &profile, &error), GKA_OK);
+    run r = emulate(&problem, &profile);
+    uint16_t *const x = r.bytes[0];
+    for (int64_t i = 0; i < gka_tensor_count(&r.tensors[0]); i++)
+        if ((x[i] & 0x7fff) > 0x7f80) {
+            x[i] ^= 0x8000;
+            some++;
+        }
+    assert_true(some > 0);
+    assert_int_equal(find(&problem, &r, &profile).different, 0);
+    x[0] = 0x7fc0; /* and a number is none */
+    assert_int_equal(find(&problem, &r, &profile).different, 1);
+    run_free(&r);
+    gka_problem_free(&problem);
+}
+
 /* ---- servers ------------------------------------------------------------------------------- */
 
 enum { SERVED = 6, TENSORS = 24 };
@@ -382,6 +407,7 @@ int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(prop_mixed_configurations_are_found),
         cmocka_unit_test(test_one_bit_of_another),
+        cmocka_unit_test(test_nan_is_nan),
         cmocka_unit_test(prop_mixed_servers_are_found),
     };
     return cmocka_run_group_tests_name("auto", tests, NULL, NULL);

@@ -76,3 +76,8 @@ $ gka golden --serving --T=20 --D=64 --lo -o golden
 $ gka judge golden golden
 ! gka judge: golden: nothing to judge; a tensor 'prefill.o' or another output of a server was expected
 = 2
+
+Which configuration was it? An H200 wrote this file with one drawn for each kernel (its metadata `truth`).
+
+$ gka verify --oracle=fp64 --emulate=h100/auto $DATA/h200/serving/mixed.safetensors | tail -1
+> note: configuration: solve.num_warps=8 output.num_warps=4 decode.num_warps=2; every element; 7 runs for 1.79e+07 choices known, the rest of them indistinguishable
