@@ -14,11 +14,12 @@ def units():
     names = [f'{r["device"]} {r["input"]}' + (f', promoted every {r["apart"]:.0f}' if r["apart"] else "") for r in rows]
     figure, panel = plt.subplots(figsize=(6.4, 6))
     panel.barh(range(len(rows)), [max(abs(r["bias"]), 1e-10) for r in rows],
-               color=[style.RED if r["bias"] < 0 else style.GREY for r in rows])
+               color=[style.RED if r["bias"] < 0 else style.GREY for r in rows],
+               hatch=["///" if r["bias"] < 0 else "" for r in rows], edgecolor="white")
     panel.set_yticks(range(len(rows)), names)
     panel.invert_yaxis()
     panel.set_xscale("log")
-    panel.set_xlabel("|bias| of a sum of 4096 positive products (red: too small)")
+    panel.set_xlabel("|bias| of a sum of 4096 positive products (red, hatched: too small)")
     style.save(figure, "units.svg")
 
 

@@ -10,6 +10,7 @@ from style import plt  # noqa: E402
 DATA = os.path.join(os.path.dirname(os.path.abspath(__file__)), "data")
 TASKS = {"recall_a0.02": "recall, a = .02", "recall_a0.005_s8": "recall, a = .005", "regression_a0.02": "regression, a = .02",
          "bytes_a0.02_s8": "bytes, a = .02"}
+MARKERS = {"released": "o", "two-term": "s"}
 COLOURS = {"released": style.RED, "two-term": style.BLUE, "exact": style.BLACK, "linear": style.GREY}
 
 
@@ -22,7 +23,8 @@ def gradients():
             for judged in ("released", "two-term"):
                 chosen = style.select(rows, task=task, kernel=own, judged=judged)
                 steps = [r["step"] for r in chosen]
-                panel.plot(steps, [r["median"] for r in chosen], color=COLOURS[judged], marker="o", label=f"error of {judged}")
+                panel.plot(steps, [r["median"] for r in chosen], color=COLOURS[judged], marker=MARKERS[judged],
+                           label=f"error of {judged}")
                 panel.fill_between(steps, [r["least"] for r in chosen], [r["largest"] for r in chosen], color=COLOURS[judged], alpha=.15)
             panel.plot(steps, [r["noise"] for r in chosen], label="noise of 32 sequences", **style.THEORY)
             panel.set_yscale("log")
@@ -30,7 +32,7 @@ def gradients():
             panel.set_xlabel("step" if line else "")
     for panel in axes[:, 0]:
         panel.set_ylabel("over the gradient's norm")
-    axes[0][0].legend()
+    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="lower center", bbox_to_anchor=(.5, -.06), ncols=3)
     style.save(figure, "gradients.svg")
 
 

@@ -21,7 +21,7 @@ _BACK = {dtype: name for name, dtype in _NUMPY.items()}
 _HOST = (1, 3, 11)  # of DLPack: CPU, and memory of the host that CUDA or ROCm has pinned
 _DEVICES = {2: "CUDA device", 4: "OpenCL device", 7: "Vulkan device", 8: "Metal device", 10: "ROCm device", 13: "CUDA device",
             14: "oneAPI device"}
-_RAW = {"BF16": np.dtype("u2"), "F8_E4M3": np.dtype("u1"), "F8_E5M2": np.dtype("u1")}  # types that numpy itself lacks
+_RAW: dict[str, Any] = {"BF16": np.dtype("u2"), "F8_E4M3": np.dtype("u1"), "F8_E5M2": np.dtype("u1")}  # types that numpy itself lacks
 
 
 _KINDS = {"torch": "torch", "jax": "jax", "jaxlib": "jax"}
