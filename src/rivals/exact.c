@@ -256,10 +256,10 @@ static gka_status run_head(job *J, int64_t item) {
     exact_head W = J->pattern;
     const gka_problem *const P = W.problem;
     bool (*const steps[])(exact_head *) = {[GKA_RIVAL_LINEAR] = linear,
-                                            [GKA_RIVAL_DELTA] = delta,
-                                            [GKA_RIVAL_MESA] = mesa,
-                                            [GKA_RIVAL_SOFTMAX] = softmax,
-                                            [GKA_RIVAL_KALMAN] = kalman};
+                                           [GKA_RIVAL_DELTA] = delta,
+                                           [GKA_RIVAL_MESA] = mesa,
+                                           [GKA_RIVAL_SOFTMAX] = softmax,
+                                           [GKA_RIVAL_KALMAN] = kalman};
     const int64_t widest = W.D > W.V ? W.D : W.V;
     W.n = item / P->H;
     W.h = item % P->H;

@@ -13,9 +13,9 @@
  *   e_i   = <Z_i, S_i before>                   dc = -(z l / c + e a / c) / c   (l before)
  *   da    = e / c + 2 a dc                      z <- z / c + p dc               Z <- (a / c) Z
  *
- * In the paper a and p belong to each channel and do not change, and each channel of the value has a
- * precision of its own; here these are one number for a head and token (a, beta) or for all (p). The
- * state lies in memory as S [D,V], then l [D].
+ * In the paper a and p belong to each channel and do not change, and each channel of the value has
+ * a precision of its own; here these are one number for a head and token (a, beta) or for all (p).
+ * The state lies in memory as S [D,V], then l [D].
  */
 #include "rivals/rival.h"
 

@@ -23,8 +23,8 @@ typedef struct rival_head {
     double *state, *cotangent;
     /* results of token i */
     double *o, *x, *dq, *dk, *dv, *dgamma; /* [V] [D] [D] [D] [V] [D] */
-    double dbeta, *dlambda; /* [D]: of Lambda, this token's */
-    double *t1, *t2, *t3; /* [max(D,V)] */
+    double dbeta, *dlambda;                /* [D]: of Lambda, this token's */
+    double *t1, *t2, *t3;                  /* [max(D,V)] */
     void *solve;
     double *checkpoints, *segment;
 } rival_head;
