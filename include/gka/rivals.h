@@ -128,8 +128,8 @@ GKA_API gka_status gka_rival_exact(const gka_problem *problem, const gka_rival *
 
 /* ---- 5 by chunks --------------------------------------------------------------------------- */
 
-/* name, what the Triton kernels of flash-linear-attention 0.4.1 do there according to their
- * sources; which layers have it: L linear, D delta, M mesa. */
+/* name, what the Triton kernels of flash-linear-attention 0.4.1 do there; which layers have it: L
+ * linear, D delta, M mesa. */
 #define GKA_RIVAL_POINT_LIST(X)                                                                    \
     X(ARITHMETIC, "arithmetic", "elementwise work in fp32; of MesaNet q, k in fp16 (L D M)")       \
     X(TENSOR_CORE, "tensor_core", "products by the tensor core (L D M)")                           \
@@ -164,8 +164,8 @@ typedef struct gka_rival_profile {
 
 /* Fills o, x of mesa, and norm after the last token of each chunk (NaN elsewhere). Chunks of the
  * problem's size. Without a point the chunk form of the recurrence in binary64. With points q, k, v
- * must be bf16 numbers. The sums within a row, and which products are fused, are not those of the
- * compiled kernels: this has the roundings of the sources, and not the bits of a GPU.
+ * must be bf16 numbers. On the h100 these are the bits of flash-linear-attention's
+ * forward kernels as far as they were measured (conformance/rivals_gpu).
  * GKA_UNSUPPORTED, with a line, for gates by channel, kla, softmax and gka (whose chunk form is
  * gka/chunk.h). A gate of -inf gives NaN, as there. */
 GKA_API gka_status gka_rival_chunk_check(const gka_problem *problem, const gka_rival *rival,

@@ -28,6 +28,9 @@ $ gka compare --T=40 --D=32 --V=16 --H=2 --layers=all
 > mesa      fp64        6.55e-16     1.87e-15  4.55e+00          34304   1536  24576
 > mesa      bf16-acc32  1.30e-02     3.86e-02  4.55e+00          34304   1536   6144
 > mesa      h100        2.36e-03     3.32e-02  4.55e+00          34304   1536  12288
+> kla       fp64        4.80e-16     1.72e-15  1.44e+01           1536    544   8704
+> kla       bf16-acc32  8.97e-03     6.02e-02  1.44e+01           1536    544   2176
+> kla       h100               -            -         -           1536    544   4352
 > softmax   fp64        1.86e-16     4.87e-16  1.64e+01            984   1920   8256
 > softmax   bf16-acc32  4.60e-03     9.37e-03  1.64e+01            984   1920   2064
 > softmax   h100               -            -         -            984   1920   4128
@@ -58,7 +61,7 @@ $ cat rows.csv
 > gka,fp32/fma,0.000268981339,0.000426768654,0.882439017,576,32,256
 > gka,exact64,0.000268918535,0.000426775853,0.882438999,576,32,512
 $ gka compare --layers=gkda
-! gka compare: --layers: no layer 'gkda': linear, retnet, mamba2, gla, deltanet, gdn, kda, mesa, softmax or gka was expected (did you mean 'kda'?)
+! gka compare: --layers: no layer 'gkda': linear, retnet, mamba2, gla, deltanet, gdn, kda, mesa, kla, softmax or gka was expected (did you mean 'kda'?)
 = 2
 $ gka compare --layers=mesa/ridge=0
 ! gka compare: --layers: mesa/ridge=0: ridge=X above 0, guard=X of at least 0 or num_iter=N of at least 1 was expected
