@@ -356,7 +356,8 @@ MMA_INLINE void rows_core(const gka_tensor_core *core, const step_of *S, gka_mma
 
 /* ---- fused multiply-adds, k ascending ------------------------------------------------------ */
 
-enum { ROWS = 8 / PARTS > 0 ? 8 / PARTS : 1 }; /* that advance together */
+/* Rows that advance together: twelve sums, more than a multiply-add's latency asks for. */
+enum { ROWS = 12 / PARTS };
 
 /* Below, a number minus a zero vector is the number in every lane, the sign of zero kept. */
 

@@ -152,25 +152,6 @@ static gka_status largest(block *b, double *sigma, int *products, gka_error *err
     return GKA_OK;
 }
 
-/* kappa, products and typical, from unit. */
-static gka_status measure(block *b, gka_sensitivity *s, gka_error *error) {
-    enum { DRAWS = 8 };
-    double sigma, sum = 0;
-    gka_status status = largest(b, &sigma, &s->products, error);
-    for (uint64_t n = 1; status == GKA_OK && sigma > 0 && n <= DRAWS; n++) {
-        for (int64_t i = 0; i < b->columns; i++)
-            b->v[i] = s->unit * b->Z[i] * draw((uint64_t)i, n);
-        status = product(b, false, error);
-        const double size = norm(b->rows, b->w);
-        sum += size * size;
-    }
-    if (b->size > 0) {
-        s->kappa = sigma * norm(b->columns, b->Z) / b->size;
-        s->typical = sqrt(sum / DRAWS) / b->size;
-    }
-    return status;
-}
-
 /* ---- values -------------------------------------------------------------------------------- */
 
 typedef struct job {
@@ -180,7 +161,10 @@ typedef struct job {
     gka_outputs exact, candidate, floor;
     double *Z[GKA_INPUTS]; /* input values */
     double *v, *w;
-    double done, total; /* pairs of output and input */
+    double *change[GKA_CONDITION_ROWS];             /* of an output, along one draw */
+    bool drawn[2][GKA_INPUTS];                      /* by cotangent: */
+    double squares[GKA_CONDITION_ROWS][GKA_INPUTS]; /* sums over the draws of ||change||^2 */
+    double done, total;                             /* pairs of output and input */
 } job;
 
 static bool has(unsigned set, int output) {
@@ -298,6 +282,13 @@ static gka_status read_inputs(job *j, gka_error *error) {
             most_out = count > most_out ? count : most_out;
             j->total += inputs;
         }
+    for (int i = 0; i < GKA_CONDITION_ROWS; i++)
+        if (has(j->wanted, (int)rows_of[i].id)) {
+            const int64_t count = gka_output_count(j->problem, (int)rows_of[i].id);
+            j->change[i] = gka_alloc((size_t)count, sizeof(double));
+            if (j->change[i] == NULL)
+                return out_of_memory(error);
+        }
     j->v = gka_alloc((size_t)most_in, sizeof(double));
     j->w = gka_alloc((size_t)most_out, sizeof(double));
     return j->v == NULL || j->w == NULL ? out_of_memory(error) : GKA_OK;
@@ -326,6 +317,48 @@ static void judge(gka_condition_row *row) {
                                       : GKA_STABLE;
 }
 
+enum { DRAWS = 8 };
+
+/* How far roundings of an input move every wanted output of a cotangent: a product along one
+ * direction gives them all. */
+static gka_status draw_changes(job *j, gka_of of, int input, double unit, gka_error *error) {
+    gka_direction along = {0}, result = {0};
+    gka_status status = GKA_OK;
+    bool mine[GKA_CONDITION_ROWS];
+    *slot_of(&along, input) = j->v;
+    for (int i = 0; i < GKA_CONDITION_ROWS; i++) {
+        mine[i] = j->change[i] != NULL && cotangent_of(rows_of[i].id) == of;
+        if (mine[i])
+            *slot_of(&result, rows_of[i].slot) = j->change[i];
+    }
+    for (uint64_t n = 1; status == GKA_OK && n <= DRAWS; n++) {
+        for (int64_t i = 0; i < input_count(j->problem, input); i++)
+            j->v[i] = unit * j->Z[input][i] * draw((uint64_t)i, n);
+        status = gka_oracle_hessian(j->problem, of, NULL, &along, &result, error);
+        for (int i = 0; i < GKA_CONDITION_ROWS && status == GKA_OK; i++)
+            if (mine[i]) {
+                const double size =
+                    norm(gka_output_count(j->problem, (int)rows_of[i].id), j->change[i]);
+                j->squares[i][input] += size * size;
+            }
+    }
+    j->drawn[of][input] = true;
+    return status;
+}
+
+/* kappa, products and typical, from unit. */
+static gka_status measure(job *j, int number, block *b, gka_sensitivity *s, gka_error *error) {
+    double sigma;
+    gka_status status = largest(b, &sigma, &s->products, error);
+    if (status == GKA_OK && sigma > 0 && !j->drawn[b->cotangent][b->in])
+        status = draw_changes(j, b->cotangent, b->in, s->unit, error);
+    if (b->size > 0) {
+        s->kappa = sigma * norm(b->columns, b->Z) / b->size;
+        s->typical = sigma > 0 ? sqrt(j->squares[number][b->in] / DRAWS) / b->size : 0;
+    }
+    return status;
+}
+
 static gka_status fill(job *j, int number, gka_condition_row *row, gka_error *error) {
     const gka_problem *const problem = j->problem;
     const int id = (int)rows_of[number].id;
@@ -349,7 +382,7 @@ static gka_status fill(job *j, int number, gka_condition_row *row, gka_error *er
                    .Z = j->Z[i],
                    .size = norm(count, exact)};
         row->of[i].unit = gka_format_unit_roundoff(gka_format_of_dtype(view_of(problem, i)->dtype));
-        const gka_status status = measure(&b, &row->of[i], error);
+        const gka_status status = measure(j, number, &b, &row->of[i], error);
         if (status != GKA_OK)
             return status;
         if (!gka_progress_report(&j->options->progress, ++j->done, j->total))
@@ -380,6 +413,8 @@ gka_status gka_condition(const gka_problem *problem, const gka_condition_options
     gka_golden_free(&j.floor);
     for (int i = 0; i < GKA_INPUTS; i++)
         gka_free(j.Z[i]);
+    for (int i = 0; i < GKA_CONDITION_ROWS; i++)
+        gka_free(j.change[i]);
     gka_free(j.v);
     gka_free(j.w);
     return status;
