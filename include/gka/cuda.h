@@ -21,24 +21,36 @@ extern "C" {
 
 /* ---- 1 the layer --------------------------------------------------------------------------- */
 
-/* Device pointers, row-major, contiguous, 16-byte aligned. Letters as in gka/problem.h; V = D. */
+/* Device pointers, row-major, contiguous, 16-byte aligned. Letters as in gka/problem.h. Tensors of
+ * "half" numbers are bf16, or fp16 throughout. */
 typedef struct gka_cuda_layer {
     int64_t B, T, H, G, D;     /* D 64 or 128; H a multiple of G */
+    int64_t V;                 /* 64, 128 or 256; 0: D */
+    int64_t N;                 /* with cu_seqlens: sequences packed along T, up to 65535; B = 1 */
     double ridge_ratio, scale; /* used as binary32 */
     int num_iter;
     gka_form form; /* two-term (consistent rounding, NUMERICS 3), or three-term as released */
     int accurate;  /* 0; or 1: two bf16 parts where the solve's result is used again (two-term) */
-    const void *q; /* bf16 [B,T,H,D] */
-    const void *k, *v;    /* bf16 [B,T,G,D]; v NULL: the solve alone */
-    const void *alpha;    /* bf16 [B,T,H]; NULL: 1 */
-    const float *g;       /* [B,T,H], natural log, finite, <= 0; NULL: ungated */
-    const float *h0, *u0; /* [B,H,D,D]; NULL: 0 */
+    int fp16;      /* 0: half numbers are bf16; 1: fp16 */
+    const void *q; /* half [B,T,H,D] */
+    const void *k; /* half [B,T,G,D] */
+    const void *v; /* half [B,T,G,V]; NULL: the solve alone */
+    const void *alpha; /* half [B,T,H]; NULL: 1 */
+    const float *g;    /* [B,T,H], natural log, finite, <= 0; NULL: ungated */
+    /* States: one a sequence, so with cu_seqlens N of them in the place of B. */
+    const float *h0;           /* [B,H,D,D]; NULL: 0 */
+    const float *u0;           /* [B,H,D,V]; NULL: 0 */
+    const int64_t *cu_seqlens; /* [N+1], bounds that ascend from 0 to T (not checked); NULL: none */
+    /* decode: [B], which state of h0, u0, h_final and u_final a sequence has, negative: the
+     * sequence is left alone; NULL: its own number */
+    const int32_t *state_indices;
     /* outputs; NULL: not wanted, except x and fro */
-    void *x;                  /* bf16 [B,T,H,D] */
-    void *x_low;              /* bf16 [B,T,H,D]; accurate: what x leaves, needed by the backward */
-    float *fro;               /* [B,T,H] */
-    void *o;                  /* bf16 [B,T,H,D] */
-    float *h_final, *u_final; /* [B,H,D,D] */
+    void *x;        /* half [B,T,H,D] */
+    void *x_low;    /* half [B,T,H,D]; accurate: what x leaves, needed by the backward */
+    float *fro;     /* [B,T,H] */
+    void *o;        /* half [B,T,H,V] */
+    float *h_final; /* [B,H,D,D] */
+    float *u_final; /* [B,H,D,V] */
 } gka_cuda_layer;
 
 /* ---- 2 workspace --------------------------------------------------------------------------- */
@@ -58,15 +70,15 @@ GKA_API gka_status gka_cuda_forward(const gka_cuda_layer *layer, void *workspace
 /* Cotangent in, gradients out; NULL: not wanted, except dq and dk. Give dout (of o: the layer) or
  * dx (of x: the solve alone). */
 typedef struct gka_cuda_gradient {
-    const void *dout; /* bf16 [B,T,H,D] */
-    const void *dx;   /* bf16 [B,T,H,D] */
-    void *dq;         /* bf16 [B,T,H,D] */
-    void *dk;         /* bf16 [B,T,G,D] */
-    void *dv;         /* likewise; the layer only */
-    void *dalpha;     /* bf16 [B,T,H]; the layer only */
+    const void *dout; /* half [B,T,H,V] */
+    const void *dx;   /* half [B,T,H,D] */
+    void *dq;         /* half [B,T,H,D] */
+    void *dk;         /* half [B,T,G,D] */
+    void *dv;         /* half [B,T,G,V]; the layer only */
+    void *dalpha;     /* half [B,T,H]; the layer only */
     float *dg;        /* [B,T,H] */
-    float *dh0, *du0; /* [B,H,D,D] */
-    /* cotangents of the final states, [B,H,D,D]; NULL: 0. Of dh_final the symmetric part counts;
+    float *dh0, *du0; /* as h0 and u0 */
+    /* cotangents of the final states, as those; NULL: 0. Of dh_final the symmetric part counts;
      * du_final is the layer's only. */
     const float *dh_final, *du_final;
 } gka_cuda_gradient;

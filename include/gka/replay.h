@@ -18,9 +18,8 @@ extern "C" {
 
 /* ---- 1 problems ---------------------------------------------------------------------------- */
 
-/* BF16 inputs, V = D in {64, 128} (or no v), chunk_size 64, no packed sequences, no cotangents of
- * the final states; forms three-term and two-term, accurate two-term alone. GKA_UNSUPPORTED with a
- * line.
+/* BF16 or F16 inputs, D in {64, 128}, V in {64, 128, 256} (or no v), chunk_size 64; forms
+ * three-term and two-term, accurate two-term alone. GKA_UNSUPPORTED with a line.
  *
  * accurate: what the solve's result meets again is kept in two bf16 parts or in binary32, for a few
  * per cent more multiply-adds: x, p, q' and the weighted rows of N and E in two parts, the states

@@ -87,6 +87,17 @@ def rows_of(lib, given, dout):
             yield name, how, lambda f=lib.backward if back else lib.forward, o=options: f(*tensors, **o)
 
 
+def decode_row(lib, bandwidth, B=256, H=16, D=128):
+    """One token for B sequences, their states changed in place; the limit: both states read once and written once."""
+    q, k, v, alpha, g = problem(B, T=1, H=H, D=D)
+    states = [torch.randn(B, H, D, D, device="cuda") for _ in range(2)]
+    places = torch.randperm(B, device="cuda").int()
+    ms = median_ms(lambda: lib.decode(q, k, v, alpha, g, *states, state_indices=places))
+    limit = 4 * states[0].numel() * 4 / bandwidth * 1e3
+    print(f"decode, {B} sequences: {ms:.3f} ms, {ms / limit:.2f} of the {limit:.3f} ms that the bytes of the states need")
+    return [B, "decode", "fp32", f"{ms:.4f}", "bytes", f"{limit:.4f}", f"{ms / limit:.3f}"]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("library", nargs="?")
@@ -134,6 +145,7 @@ def main():
                 row[4:] = configuration, f"{other:.4f}", f"{ours / other:.3f}"
             table.append(row)
             print(line, flush=True)
+    table.append(decode_row(lib, bandwidth))
     if arguments.csv:
         with open(arguments.csv, "w", newline="", encoding="utf-8") as file:
             csv.writer(file, lineterminator="\n").writerows(table)

@@ -6,8 +6,9 @@
     o.backward(do)                                  # every gradient; accurate=True: right to one per cent (src/cuda/README.md)
     fast = torch.compile(gka_chebyshev_gla)         # one operator, gka::layer: compiles, captures and casts as PyTorch's own
 
-Tensors: q [B,T,H,D], k [B,T,G,D], v [B,T,G,D], alpha [B,T,H] or None, all bf16; g [B,T,H] fp32 or None; states [B,H,D,D] fp32;
-contiguous, on one CUDA device. Anything else raises TypeError or ValueError. Everything is queued on the current stream; scratch
+Tensors: q [B,T,H,D], k [B,T,G,D], v [B,T,G,V], alpha [B,T,H] or None, all bf16 or all fp16; g [B,T,H] fp32 or None; states h
+[B,H,D,D] and u [B,H,D,V] fp32; D 64 or 128, V 64, 128 or 256. Sequences packed along T (B = 1): cu_seqlens [N+1] int64, ascending
+from 0 to T (not checked); states then have N in the place of B. All contiguous, on one CUDA device. Anything else raises TypeError or ValueError. Everything is queued on the current stream; scratch
 memory comes from PyTorch's allocator, so that a call can be captured in a CUDA graph. Under autocast q, k, v, alpha become bf16.
 """
 import ctypes
@@ -21,10 +22,10 @@ from torch import Tensor
 
 class _Layer(ctypes.Structure):
     """gka_cuda_layer, field by field."""
-    _fields_ = ([(n, ctypes.c_int64) for n in ("B", "T", "H", "G", "D")]
+    _fields_ = ([(n, ctypes.c_int64) for n in ("B", "T", "H", "G", "D", "V", "N")]
                 + [("ridge_ratio", ctypes.c_double), ("scale", ctypes.c_double),
-                   ("num_iter", ctypes.c_int), ("form", ctypes.c_int), ("accurate", ctypes.c_int)]
-                + [(n, ctypes.c_void_p) for n in ("q", "k", "v", "alpha", "g", "h0", "u0",
+                   ("num_iter", ctypes.c_int), ("form", ctypes.c_int), ("accurate", ctypes.c_int), ("fp16", ctypes.c_int)]
+                + [(n, ctypes.c_void_p) for n in ("q", "k", "v", "alpha", "g", "h0", "u0", "cu_seqlens", "state_indices",
                                                   "x", "x_low", "fro", "o", "h_final", "u_final")])
 
 
@@ -59,17 +60,41 @@ def _check(what, **tensors):
             raise ValueError(f"gka_cuda: {what}: {name} is not contiguous")
 
 
-def _shapes(q, k, v, alpha, g, h0, u0):
-    if q.dim() != 4 or k.dim() != 4 or q.shape[0] * q.shape[1] * q.shape[2] == 0:
+def _half(q):
+    if q.dtype not in (torch.bfloat16, torch.float16):
+        raise TypeError(f"gka_cuda: q is {q.dtype}, expected torch.bfloat16 or torch.float16")
+    return q.dtype
+
+
+def _sizes(q, k, v, cu_seqlens):
+    """B T H G D V N"""
+    if q.dim() != 4 or k.dim() != 4 or q.shape[0] * q.shape[1] * q.shape[2] == 0 or v is not None and v.dim() != 4:
         raise ValueError(f"gka_cuda: q is {list(q.shape)}, k {list(k.shape)}, expected [B,T,H,D] and [B,T,G,D]")
     B, T, H, D = q.shape
-    G, state, half = k.shape[2], (B, H, D, D), torch.bfloat16
-    return dict(q=(q, half, (B, T, H, D)), k=(k, half, (B, T, G, D)), v=(v, half, (B, T, G, D)), alpha=(alpha, half, (B, T, H)),
-                g=(g, torch.float32, (B, T, H)), h0=(h0, torch.float32, state), u0=(u0, torch.float32, state))
+    return B, T, H, k.shape[2], D, D if v is None else v.shape[3], B if cu_seqlens is None else cu_seqlens.numel() - 1
+
+
+def _inputs(q, k, v, alpha, g, h0, u0, cu_seqlens=None, states=None):
+    """What _check takes; states: how many states there are, if not one a sequence."""
+    B, T, H, G, D, V, N = _sizes(q, k, v, cu_seqlens)
+    half, single, N = _half(q), torch.float32, N if states is None else states
+    return dict(q=(q, half, (B, T, H, D)), k=(k, half, (B, T, G, D)), v=(v, half, (B, T, G, V)), alpha=(alpha, half, (B, T, H)),
+                g=(g, single, (B, T, H)), h0=(h0, single, (N, H, D, D)), u0=(u0, single, (N, H, D, V)),
+                cu_seqlens=(cu_seqlens, torch.int64, (N + 1,)))
 
 
 def _place(t):
     return None if t is None else t.data_ptr()
+
+
+def _layer_of(q, k, v, numbers, tensors):
+    """The C structure. numbers: ridge_ratio num_iter scale form accurate; tensors: by name."""
+    cu_seqlens = tensors.get("cu_seqlens")
+    out = _Layer(*_sizes(q, k, v, cu_seqlens), numbers["ridge_ratio"], q.shape[3] ** -.5 if numbers["scale"] is None else numbers["scale"],
+                 numbers["num_iter"], FORMS[numbers["form"]], numbers["accurate"], q.dtype == torch.float16)
+    for name, t in dict(tensors, q=q, k=k, v=v).items():
+        setattr(out, name, _place(t))
+    return out
 
 
 class Library:
@@ -95,58 +120,57 @@ class Library:
                 raise RuntimeError(error.text.decode())
 
     def backward(self, q, k, v=None, alpha=None, g=None, h0=None, u0=None, *, x, fro, dout=None, dx=None, dh_final=None, du_final=None,
-                 ridge_ratio=0.02, num_iter=30, scale=None, form="two-term", accurate=False):
+                 cu_seqlens=None, ridge_ratio=0.02, num_iter=30, scale=None, form="two-term", accurate=False):
         """dq dk dv dalpha dg dh0 du0 as a dictionary; accurate: x is the pair that forward gave."""
         x, x_low = x if accurate else (x, None)
-        B, T, H, D = q.shape
-        state = (torch.float32, (B, H, D, D))
-        _check("backward", **_shapes(q, k, v, alpha, g, h0, u0), x=(x, q.dtype, q.shape), x_low=(x_low, q.dtype, q.shape),
-               fro=(fro, torch.float32, (B, T, H)), dout=(dout, q.dtype, q.shape), dx=(dx, q.dtype, q.shape),
-               dh_final=(dh_final, *state), du_final=(du_final, *state))
-        new = lambda *shape, dtype: torch.empty(shape, dtype=dtype, device=q.device)
-        out = dict(dq=torch.empty_like(q), dk=torch.empty_like(k),
-                   dv=torch.empty_like(v) if dout is not None else None,
-                   dalpha=new(B, T, H, dtype=q.dtype) if dout is not None else None,
-                   dg=new(B, T, H, dtype=torch.float32) if g is not None else None,
-                   dh0=new(B, H, D, D, dtype=torch.float32),
-                   du0=new(B, H, D, D, dtype=torch.float32) if dout is not None else None)
-        layer = _Layer(B, T, H, k.shape[2], D, ridge_ratio, D ** -0.5 if scale is None else scale, num_iter, FORMS[form], accurate,
-                       *map(_place, (q, k, v, alpha, g, h0, u0, x, x_low, fro, None, None, None)))
+        B, T, H, _, D, V, N = _sizes(q, k, v, cu_seqlens)
+        single, layer = torch.float32, dout is not None
+        _check("backward", **_inputs(q, k, v, alpha, g, h0, u0, cu_seqlens), x=(x, q.dtype, q.shape), x_low=(x_low, q.dtype, q.shape),
+               fro=(fro, single, (B, T, H)), dout=(dout, q.dtype, (B, T, H, V)), dx=(dx, q.dtype, q.shape),
+               dh_final=(dh_final, single, (N, H, D, D)), du_final=(du_final, single, (N, H, D, V)))
+        new = lambda *shape, dtype=single: torch.empty(shape, dtype=dtype, device=q.device)
+        out = dict(dq=torch.empty_like(q), dk=torch.empty_like(k), dv=torch.empty_like(v) if layer else None,
+                   dalpha=new(B, T, H, dtype=q.dtype) if layer else None, dg=new(B, T, H) if g is not None else None,
+                   dh0=new(N, H, D, D), du0=new(N, H, D, V) if layer else None)
+        c = _layer_of(q, k, v, dict(ridge_ratio=ridge_ratio, num_iter=num_iter, scale=scale, form=form, accurate=accurate),
+                      dict(alpha=alpha, g=g, h0=h0, u0=u0, cu_seqlens=cu_seqlens, x=x, x_low=x_low, fro=fro))
         gradient = _Gradient(_place(dout), _place(dx), *map(_place, out.values()), _place(dh_final), _place(du_final))
-        size = self._lib.gka_cuda_gradient_workspace_size(ctypes.byref(layer), ctypes.byref(gradient))
-        self._run(self._lib.gka_cuda_backward, size, q.device, layer, gradient)
+        size = self._lib.gka_cuda_gradient_workspace_size(ctypes.byref(c), ctypes.byref(gradient))
+        self._run(self._lib.gka_cuda_backward, size, q.device, c, gradient)
         return out
 
-    def forward(self, q, k, v=None, alpha=None, g=None, h0=None, u0=None, *, ridge_ratio=0.02, num_iter=30,
+    def forward(self, q, k, v=None, alpha=None, g=None, h0=None, u0=None, *, cu_seqlens=None, ridge_ratio=0.02, num_iter=30,
                 scale=None, form="two-term", accurate=False, states=True):
-        """x, fro, o, h_final, u_final; accurate: x is the pair of its two bf16 parts."""
-        _check("forward", **_shapes(q, k, v, alpha, g, h0, u0))
-        B, T, H, D = q.shape
-        new = lambda *shape, dtype: torch.empty(shape, dtype=dtype, device=q.device)
-        x, fro = torch.empty_like(q), new(B, T, H, dtype=torch.float32)
-        x_low = torch.empty_like(q) if accurate else None
-        o = torch.empty_like(q) if v is not None else None
-        h_final = new(B, H, D, D, dtype=torch.float32) if states else None
-        u_final = new(B, H, D, D, dtype=torch.float32) if states and v is not None else None
-        layer = _Layer(B, T, H, k.shape[2], D, ridge_ratio, D ** -0.5 if scale is None else scale, num_iter,
-                       FORMS[form], accurate, *map(_place, (q, k, v, alpha, g, h0, u0, x, x_low, fro, o, h_final, u_final)))
-        self._run(self._lib.gka_cuda_forward, self._lib.gka_cuda_workspace_size(ctypes.byref(layer)), q.device, layer)
+        """x, fro, o, h_final, u_final; accurate: x is the pair of its two parts."""
+        _check("forward", **_inputs(q, k, v, alpha, g, h0, u0, cu_seqlens))
+        B, T, H, _, D, V, N = _sizes(q, k, v, cu_seqlens)
+        new = lambda *shape, dtype=torch.float32: torch.empty(shape, dtype=dtype, device=q.device)
+        x, x_low, fro = torch.empty_like(q), torch.empty_like(q) if accurate else None, new(B, T, H)
+        o = new(B, T, H, V, dtype=q.dtype) if v is not None else None
+        h_final = new(N, H, D, D) if states else None
+        u_final = new(N, H, D, V) if states and v is not None else None
+        c = _layer_of(q, k, v, dict(ridge_ratio=ridge_ratio, num_iter=num_iter, scale=scale, form=form, accurate=accurate),
+                      dict(alpha=alpha, g=g, h0=h0, u0=u0, cu_seqlens=cu_seqlens, x=x, x_low=x_low, fro=fro, o=o, h_final=h_final,
+                           u_final=u_final))
+        self._run(self._lib.gka_cuda_forward, self._lib.gka_cuda_workspace_size(ctypes.byref(c)), q.device, c)
         return (x, x_low) if accurate else x, fro, o, h_final, u_final
 
-    def decode(self, q, k, v=None, alpha=None, g=None, h0=None, u0=None, *, ridge_ratio=0.02, num_iter=30, scale=None):
-        """One token: x, fro, o, h_final, u_final."""
-        _check("decode", **_shapes(q, k, v, alpha, g, h0, u0))
-        B, _, H, D = q.shape
-        new = lambda *shape, dtype: torch.empty(shape, dtype=dtype, device=q.device)
-        x, fro = torch.empty_like(q), new(B, 1, H, dtype=torch.float32)
-        o = torch.empty_like(q) if v is not None else None
-        h_final = new(B, H, D, D, dtype=torch.float32)
-        u_final = new(B, H, D, D, dtype=torch.float32) if v is not None else None
-        layer = _Layer(B, 1, H, k.shape[2], D, ridge_ratio, D ** -0.5 if scale is None else scale, num_iter, FORMS["two-term"],
-                       0, *map(_place, (q, k, v, alpha, g, h0, u0, x, None, fro, o, h_final, u_final)))
+    def decode(self, q, k, v=None, alpha=None, g=None, h0=None, u0=None, *, state_indices=None, ridge_ratio=0.02, num_iter=30, scale=None):
+        """One token: x, fro, o, h_final, u_final. With state_indices [B] int32 the states are those of h0 and u0 at these places, and
+        are changed there; a sequence whose place is negative is left alone."""
+        there = state_indices is not None
+        _check("decode", **_inputs(q, k, v, alpha, g, h0, u0, states=h0.shape[0] if there else None),
+               state_indices=(state_indices, torch.int32, (q.shape[0],)))
+        B, _, H, _, D, V, _ = _sizes(q, k, v, None)
+        new = lambda *shape, dtype=torch.float32: torch.empty(shape, dtype=dtype, device=q.device)
+        x, fro, o = torch.empty_like(q), new(B, 1, H), new(B, 1, H, V, dtype=q.dtype) if v is not None else None
+        h_final = h0 if there else new(B, H, D, D)
+        u_final = None if v is None else u0 if there else new(B, H, D, V)
+        c = _layer_of(q, k, v, dict(ridge_ratio=ridge_ratio, num_iter=num_iter, scale=scale, form="two-term", accurate=False),
+                      dict(alpha=alpha, g=g, h0=h0, u0=u0, state_indices=state_indices, x=x, fro=fro, o=o, h_final=h_final, u_final=u_final))
         error = _Error()
         with torch.cuda.device(q.device):
-            if self._lib.gka_cuda_decode(ctypes.byref(layer), torch.cuda.current_stream(q.device).cuda_stream, ctypes.byref(error)):
+            if self._lib.gka_cuda_decode(ctypes.byref(c), torch.cuda.current_stream(q.device).cuda_stream, ctypes.byref(error)):
                 raise RuntimeError(error.text.decode())
         return x, fro, o, h_final, u_final
 
@@ -160,21 +184,21 @@ def library():
 
 @torch.library.custom_op("gka::layer", mutates_args=(), device_types="cuda")
 def _layer(q: Tensor, k: Tensor, v: Tensor, alpha: Optional[Tensor], g: Optional[Tensor], h0: Optional[Tensor], u0: Optional[Tensor],
-           ridge_ratio: float, num_iter: int, scale: float, form: str,
+           cu_seqlens: Optional[Tensor], ridge_ratio: float, num_iter: int, scale: float, form: str,
            accurate: bool) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """o, h_final, u_final, and what the backward needs: x, its low part ([0] where there is none) and fro."""
-    x, fro, o, h_final, u_final = library().forward(q, k, v, alpha, g, h0, u0, ridge_ratio=ridge_ratio, num_iter=num_iter, scale=scale,
-                                                    form=form, accurate=accurate)
+    x, fro, o, h_final, u_final = library().forward(q, k, v, alpha, g, h0, u0, cu_seqlens=cu_seqlens, ridge_ratio=ridge_ratio,
+                                                    num_iter=num_iter, scale=scale, form=form, accurate=accurate)
     x, x_low = x if accurate else (x, q.new_empty(0))
     return o, h_final, u_final, x, x_low, fro
 
 
 @_layer.register_fake
-def _(q, k, v, alpha, g, h0, u0, ridge_ratio, num_iter, scale, form, accurate):
-    B, T, H, D = q.shape
-    state = lambda: q.new_empty((B, H, D, D), dtype=torch.float32)
-    return (torch.empty_like(q), state(), state(), torch.empty_like(q), torch.empty_like(q) if accurate else q.new_empty(0),
-            q.new_empty((B, T, H), dtype=torch.float32))
+def _(q, k, v, alpha, g, h0, u0, cu_seqlens, ridge_ratio, num_iter, scale, form, accurate):
+    B, T, H, _, D, V, N = _sizes(q, k, v, cu_seqlens)
+    single = lambda *shape: q.new_empty(shape, dtype=torch.float32)
+    return (q.new_empty((B, T, H, V)), single(N, H, D, D), single(N, H, D, V), torch.empty_like(q),
+            torch.empty_like(q) if accurate else q.new_empty(0), single(B, T, H))
 
 
 GRADIENTS = ("dq", "dk", "dv", "dalpha", "dg", "dh0", "du0")
@@ -182,44 +206,46 @@ GRADIENTS = ("dq", "dk", "dv", "dalpha", "dg", "dh0", "du0")
 
 @torch.library.custom_op("gka::layer_backward", mutates_args=(), device_types="cuda")
 def _layer_backward(q: Tensor, k: Tensor, v: Tensor, alpha: Optional[Tensor], g: Optional[Tensor], h0: Optional[Tensor],
-                    u0: Optional[Tensor], x: Tensor, x_low: Tensor, fro: Tensor, dout: Tensor, dh_final: Optional[Tensor],
+                    u0: Optional[Tensor], cu_seqlens: Optional[Tensor], x: Tensor, x_low: Tensor, fro: Tensor, dout: Tensor, dh_final: Optional[Tensor],
                     du_final: Optional[Tensor], ridge_ratio: float, num_iter: int, scale: float, form: str,
                     accurate: bool) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """dq dk dv dalpha dg dh0 du0; dg is [0] without g."""
     d = library().backward(q, k, v, alpha, g, h0, u0, x=(x, x_low) if accurate else x, fro=fro, dout=dout, dh_final=dh_final,
-                           du_final=du_final, ridge_ratio=ridge_ratio, num_iter=num_iter, scale=scale, form=form, accurate=accurate)
+                           du_final=du_final, cu_seqlens=cu_seqlens, ridge_ratio=ridge_ratio, num_iter=num_iter, scale=scale, form=form,
+                           accurate=accurate)
     return tuple(q.new_empty(0, dtype=torch.float32) if d[n] is None else d[n] for n in GRADIENTS)
 
 
 @_layer_backward.register_fake
-def _(q, k, v, alpha, g, h0, u0, x, x_low, fro, dout, dh_final, du_final, ridge_ratio, num_iter, scale, form, accurate):
-    B, T, H, D = q.shape
+def _(q, k, v, alpha, g, h0, u0, cu_seqlens, x, x_low, fro, dout, dh_final, du_final, ridge_ratio, num_iter, scale, form, accurate):
+    B, T, H, _, D, V, N = _sizes(q, k, v, cu_seqlens)
     single = lambda *shape: q.new_empty(shape, dtype=torch.float32)
     return (torch.empty_like(q), torch.empty_like(k), torch.empty_like(v), q.new_empty((B, T, H)),
-            single(0) if g is None else single(B, T, H), single(B, H, D, D), single(B, H, D, D))
+            single(0) if g is None else single(B, T, H), single(N, H, D, D), single(N, H, D, V))
 
 
 def _remember(ctx, inputs, output):
     _, _, _, x, x_low, fro = output
-    ctx.save_for_backward(*inputs[:7], x, x_low, fro)
-    ctx.how = inputs[7:]
+    ctx.save_for_backward(*inputs[:8], x, x_low, fro)
+    ctx.how = inputs[8:]
     ctx.set_materialize_grads(False)
     ctx.mark_non_differentiable(x, x_low, fro)
 
 
 def _differentiate(ctx, do, dh_final, du_final, *_):
-    inputs, rest = ctx.saved_tensors[:7], ctx.saved_tensors[7:]
+    inputs, rest = ctx.saved_tensors[:8], ctx.saved_tensors[8:]
     dense = lambda t: None if t is None else t.contiguous()
-    do = torch.zeros_like(inputs[0]) if do is None else do.contiguous()
+    q, v = inputs[0], inputs[2]
+    do = q.new_zeros((*q.shape[:3], v.shape[3])) if do is None else do.contiguous()
     grads = torch.ops.gka.layer_backward(*inputs, *rest, do, dense(dh_final), dense(du_final), *ctx.how)
-    return *(d if t is not None else None for t, d in zip(inputs, grads)), None, None, None, None, None
+    return *(d if t is not None else None for t, d in zip(inputs, grads)), *[None] * (1 + len(ctx.how))
 
 
 _layer.register_autograd(_differentiate, setup_context=_remember)
 
 
 def gka_chebyshev_gla(q, k, v, alpha, g, gla_g=None, scale=None, ridge_strength=0.02, num_iter=30, h0=None, u0=None, *,
-                      form="two-term", accurate=False):
+                      cu_seqlens=None, form="two-term", accurate=False):
     """o, h_final, u_final of the layer, differentiable in every tensor. The arguments are those of the released function of this
     name; its second gate must be the first one or None. Grouped heads: k, v may have fewer heads than q."""
     if gla_g is not None and gla_g is not g:
@@ -230,7 +256,7 @@ def gka_chebyshev_gla(q, k, v, alpha, g, gla_g=None, scale=None, ridge_strength=
         q, k, v = q.bfloat16(), k.bfloat16(), v.bfloat16()
         alpha, g = None if alpha is None else alpha.bfloat16(), None if g is None else g.float()
     scale = q.shape[-1] ** -.5 if scale is None else scale
-    o, h_final, u_final, *_ = torch.ops.gka.layer(q, k, v, alpha, g, h0, u0, ridge_strength, num_iter, scale, form, accurate)
+    o, h_final, u_final, *_ = torch.ops.gka.layer(q, k, v, alpha, g, h0, u0, cu_seqlens, ridge_strength, num_iter, scale, form, accurate)
     return o, h_final, u_final
 
 
@@ -239,9 +265,9 @@ def gka_chebyshev_gla(q, k, v, alpha, g, gla_g=None, scale=None, ridge_strength=
 def kernels(q, k, v=None, alpha=None, g=None, h0=None, u0=None, *, ridge_ratio, num_iter, chunk_size, scale, cotangents,
             cu_seqlens=None):
     """For gka.check: `python3 -m gka.check GOLDEN gka_cuda:kernels`, libgka_cuda.so found by the loader (LD_LIBRARY_PATH)."""
-    if cu_seqlens is not None or q.dtype != torch.bfloat16 or q.shape[-1] not in (64, 128) or v is not None and v.shape[-1] != q.shape[-1]:
-        raise NotImplementedError("bf16, D = V = 64 or 128, not packed")
-    lib, how = library(), dict(ridge_ratio=ridge_ratio, num_iter=num_iter, scale=scale)
+    if q.dtype not in (torch.bfloat16, torch.float16) or q.shape[-1] not in (64, 128) or v is not None and v.shape[-1] not in (64, 128, 256):
+        raise NotImplementedError("bf16 or fp16, D 64 or 128, V 64, 128 or 256")
+    lib, how = library(), dict(ridge_ratio=ridge_ratio, num_iter=num_iter, scale=scale, cu_seqlens=cu_seqlens)
     x, fro, o, h_final, u_final = lib.forward(q, k, v, alpha, g, h0, u0, **how)
     out = {"x": x, "fro": fro, "o": o, "h_final": h_final, "u_final": u_final}
     if "dx" in cotangents:

@@ -13,13 +13,13 @@ from gka_cuda import gka_chebyshev_gla  # noqa: E402
 HOW = (.02, 30, 64 ** -.5, "two-term", False)
 
 
-def draw(B=1, T=100, H=4, G=2, D=64, seed=0):
+def draw(B=1, T=100, H=4, G=2, D=64, V=None, half=torch.bfloat16, seed=0):
     """q k v alpha g of a layer, keys as the layer has them."""
     random = torch.Generator("cuda").manual_seed(seed)
     normal = lambda *shape: torch.randn(*shape, generator=random, device="cuda")
     unit = lambda t: t / (t.norm(dim=-1, keepdim=True) + 1e-6)
-    q, k, v = unit(normal(B, T, H, D)), unit(normal(B, T, G, D)), normal(B, T, G, D)
-    return [t.bfloat16() for t in (q, k, v, normal(B, T, H).sigmoid())] + [-normal(B, T, H).abs() * .05]
+    q, k, v = unit(normal(B, T, H, D)), unit(normal(B, T, G, D)), normal(B, T, G, V or D)
+    return [t.to(half) for t in (q, k, v, normal(B, T, H).sigmoid())] + [-normal(B, T, H).abs() * .05]
 
 
 def exact(q, k, v, alpha, g, ridge, scale):
@@ -27,7 +27,7 @@ def exact(q, k, v, alpha, g, ridge, scale):
     q, k, v, alpha, g = (t.double() for t in (q, k, v, alpha, g))
     B, T, H, D = q.shape
     k, v = (t.repeat_interleave(H // t.shape[2], 2) for t in (k, v))
-    h = u = torch.zeros(B, H, D, D, dtype=torch.float64, device=q.device)
+    h, u = (torch.zeros(B, H, D, n, dtype=torch.float64, device=q.device) for n in (D, v.shape[3]))
     out = []
     for t in range(T):
         keep = g[:, t].exp()[..., None, None]
@@ -41,10 +41,11 @@ def exact(q, k, v, alpha, g, ridge, scale):
 
 
 @pytest.mark.parametrize("accurate,bar", [(False, .12), (True, .03)])
-def test_gradients_are_those_of_the_exact_layer(accurate, bar):
-    given = draw()
+@pytest.mark.parametrize("V,half", [(64, torch.bfloat16), (128, torch.bfloat16), (64, torch.float16), (256, torch.float16)])
+def test_gradients_are_those_of_the_exact_layer(accurate, bar, V, half):
+    given = draw(V=V, half=half)
     ours, theirs = ([t.clone().requires_grad_() for t in given] for _ in range(2))
-    do = torch.randn(given[0].shape, generator=torch.Generator("cuda").manual_seed(1), device="cuda").bfloat16()
+    do = torch.randn((1, 100, 4, V), generator=torch.Generator("cuda").manual_seed(1), device="cuda").to(half)
     o, h_final, u_final = gka_chebyshev_gla(*ours, accurate=accurate)
     reference = exact(*theirs, .02, 64 ** -.5)
     distance = lambda a, b: float((a.double() - b.double()).norm() / b.double().norm())
@@ -64,9 +65,43 @@ def test_final_states_are_differentiable():
 
 
 @pytest.mark.parametrize("accurate", [False, True])
+def test_packed_sequences_are_each_on_its_own(accurate):
+    given = [t.requires_grad_() for t in draw(T=200, V=128)]
+    bounds = [0, 70, 70, 71, 135, 200]
+    packed = gka_chebyshev_gla(*given, cu_seqlens=torch.tensor(bounds, device="cuda"), accurate=accurate)
+    grads = torch.autograd.grad(packed[0].float().square().sum(), given)
+    for n, (a, b) in enumerate(zip(bounds, bounds[1:])):
+        if a == b:
+            assert not packed[1][n].any() and not packed[2][n].any()
+            continue
+        alone = [t.detach()[:, a:b].contiguous().requires_grad_() for t in given]
+        out = gka_chebyshev_gla(*alone, accurate=accurate)
+        assert torch.equal(out[0], packed[0][:, a:b]) and torch.equal(out[1][0], packed[1][n]) and torch.equal(out[2][0], packed[2][n])
+        for x, y in zip(grads, torch.autograd.grad(out[0].float().square().sum(), alone)):
+            assert torch.equal(x[:, a:b], y)
+
+
+def test_decode_by_state_indices():
+    lib = gka_cuda.library()
+    q, k, v, alpha, g = draw(B=3, T=1, D=128, V=64)
+    states = [torch.randn(7, 4, 128, n, device="cuda") for n in (128, 64)]
+    states[0] = states[0] + states[0].mT
+    pools = [t.clone() for t in states]
+    places = torch.tensor([5, -1, 2], dtype=torch.int32, device="cuda")
+    _, _, o, *_ = lib.decode(q, k, v, alpha, g, *pools, state_indices=places)
+    for n in (0, 2):
+        one = [t[n:n + 1].contiguous() for t in (q, k, v, alpha, g)]
+        at = int(places[n])
+        _, _, alone, h, u = lib.decode(*one, *(t[at:at + 1].contiguous() for t in states))
+        assert torch.equal(alone[0], o[n]) and torch.equal(h[0], pools[0][at]) and torch.equal(u[0], pools[1][at])
+    for at in (0, 1, 3, 4, 6):
+        assert all(torch.equal(a[at], b[at]) for a, b in zip(states, pools))
+
+
+@pytest.mark.parametrize("accurate", [False, True])
 def test_opcheck(accurate):
     given = [t.requires_grad_() for t in draw()]
-    torch.library.opcheck(torch.ops.gka.layer, (*given, None, None, *HOW[:-1], accurate),
+    torch.library.opcheck(torch.ops.gka.layer, (*given, None, None, None, *HOW[:-1], accurate),
                           test_utils=("test_schema", "test_autograd_registration", "test_faketensor", "test_aot_dispatch_static"))
 
 

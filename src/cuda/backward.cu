@@ -23,6 +23,7 @@
 #include "arith/pinned.h"
 
 namespace gka {
+namespace GKA_CUDA_ELEMENTS {
 
 constexpr int THREADS = 256;
 
@@ -71,15 +72,15 @@ __device__ __forceinline__ void masked_scores(Tile<D> left, Tile<D> right, const
 
 /* ---- dq', dalpha, dx ----------------------------------------------------------------------- */
 
-template <int D> struct OutputShared {
-    bf16 state[D * D], k[CHUNK * D], v[CHUNK * D], grad[CHUNK * D], score[CHUNK * CHUNK];
+template <int D, int W> struct OutputShared {
+    element state[D * W], k[CHUNK * D], v[CHUNK * W], grad[CHUNK * W], score[CHUNK * CHUNK];
     float mask[CHUNK * MASK], eg[CHUNK], dalpha[4][CHUNK], along[4][CHUNK];
 };
 
 /* What a thread's part of dq' / s gives: dx and what is left of dq, and its part of dalpha and of
  * <q', dq'>. */
-template <int D, bool ACCURATE>
-__device__ __forceinline__ void hand_on(Shape s, const GradArguments &a, OutputShared<D> &m,
+template <int D, int W, bool ACCURATE>
+__device__ __forceinline__ void hand_on(Shape s, const GradArguments &a, OutputShared<D, W> &m,
                                         int64_t first, int64_t h, int rows, int row0, int col0,
                                         int warp, const float (&c)[2][D / 32][4]) {
     constexpr int NT = D / 32;
@@ -88,24 +89,22 @@ __device__ __forceinline__ void hand_on(Shape s, const GradArguments &a, OutputS
             const int row = row0 + t * 16 + fragment_row(2 * half);
             const int64_t at = (first + row) * s.H + h;
             const bool inside = row < rows;
-            const float alpha =
-                !inside || a.alpha == nullptr ? 1.0f : __bfloat162float(a.alpha[at]);
+            const float alpha = !inside || a.alpha == nullptr ? 1.0f : to_float(a.alpha[at]);
             float dalpha = 0.0f, along = 0.0f;
             for (int n = 0; n < NT; n++) {
                 const int col = col0 + n * 8 + fragment_col(0);
                 float2 q = make_float2(0, 0), x = q;
                 if (inside) {
-                    q = __bfloat1622float2(
-                        *reinterpret_cast<const __nv_bfloat162 *>(a.q + at * D + col));
-                    x = ACCURATE ? join(a.x + at * D + col, a.x_low + at * D + col)
-                                 : __bfloat1622float2(*reinterpret_cast<const __nv_bfloat162 *>(
-                                       a.x + at * D + col));
+                    q = to_floats(*reinterpret_cast<const element2 *>(a.q + at * D + col));
+                    x = ACCURATE
+                            ? join(a.x + at * D + col, a.x_low + at * D + col)
+                            : to_floats(*reinterpret_cast<const element2 *>(a.x + at * D + col));
                 }
                 const float dq0 = a.scale * c[t][n][2 * half],
                             dq1 = a.scale * c[t][n][2 * half + 1];
                 const float m0 = fmaf(alpha, x.x - q.x, q.x), m1 = fmaf(alpha, x.y - q.y, q.y);
                 const float2 mixed = ACCURATE ? make_float2(two_parts(m0), two_parts(m1))
-                                              : __bfloat1622float2(__floats2bfloat162_rn(m0, m1));
+                                              : to_floats(to_elements(m0, m1));
                 dalpha = fmaf(dq0, x.x - q.x, dalpha);
                 dalpha = fmaf(dq1, x.y - q.y, dalpha);
                 along = fmaf(dq0, mixed.x, along);
@@ -116,10 +115,10 @@ __device__ __forceinline__ void hand_on(Shape s, const GradArguments &a, OutputS
                     *reinterpret_cast<float2 *>(a.rest_single + at * D + col) =
                         make_float2(fmaf(-alpha, dq0, dq0), fmaf(-alpha, dq1, dq1));
                 } else if (inside) {
-                    *reinterpret_cast<__nv_bfloat162 *>(a.dx + at * D + col) =
-                        __floats2bfloat162_rn(alpha * dq0, alpha * dq1);
-                    *reinterpret_cast<__nv_bfloat162 *>(a.rest + at * D + col) =
-                        __floats2bfloat162_rn(fmaf(-alpha, dq0, dq0), fmaf(-alpha, dq1, dq1));
+                    *reinterpret_cast<element2 *>(a.dx + at * D + col) =
+                        to_elements(alpha * dq0, alpha * dq1);
+                    *reinterpret_cast<element2 *>(a.rest + at * D + col) =
+                        to_elements(fmaf(-alpha, dq0, dq0), fmaf(-alpha, dq1, dq1));
                 }
             }
             row_partial(m.dalpha, warp, row, dalpha);
@@ -129,38 +128,48 @@ __device__ __forceinline__ void hand_on(Shape s, const GradArguments &a, OutputS
 
 /* RULE dq' = s (exp(G) (do U_0^T) + bf16((do V^T) . M) K), the second product added onto the first
  * by the tensor core; dalpha = bf16(<dq', x - q>); dx = bf16(alpha dq'); rest = bf16(fma(-alpha,
- * dq', dq')); along = <q', dq'> with q' = bf16(fma(alpha, x - q, q)). Accurately do U_0^T takes the
- * low part of U_0 first, x and q' are in two parts, dx and rest in binary32. */
-template <int D, bool ACCURATE>
+ * dq', dq')); along = <q', dq'> with q' = bf16(fma(alpha, x - q, q)). Columns of V ascend.
+ * Accurately do U_0^T takes of each W columns the low part of U_0 first, x and q' are in two parts,
+ * dx and rest in binary32. */
+template <int D, int W, bool ACCURATE>
 __global__ __launch_bounds__(THREADS) void grad_output_kernel(Shape s, GradArguments a) {
     extern __shared__ __align__(128) unsigned char memory[];
-    OutputShared<D> &m = *reinterpret_cast<OutputShared<D> *>(memory);
+    OutputShared<D, W> &m = *reinterpret_cast<OutputShared<D, W> *>(memory);
     constexpr int NT = D / 32;
-    const Tile<D> state{m.state}, tk{m.k}, tv{m.v}, grad{m.grad};
+    const Tile<W> state{m.state}, tv{m.v}, grad{m.grad};
+    const Tile<D> tk{m.k};
     const Tile<CHUNK> score{m.score};
-    const int64_t chunk = blockIdx.x, h = blockIdx.y, b = blockIdx.z, group = h / (s.H / s.Hkv);
+    const Chunk chunk = s.chunk(blockIdx.x, blockIdx.z);
+    if (chunk.rows == 0)
+        return;
+    const int64_t h = blockIdx.y, group = h / (s.H / s.Hkv), first = chunk.first;
     const int warp = threadIdx.x >> 5, row0 = (warp >> 2) * 32, col0 = (warp & 3) * (D / 4);
-    const int rows = (int)min((int64_t)CHUNK, s.T - chunk * CHUNK);
-    const int64_t first = b * s.T + chunk * CHUNK;
+    const int rows = chunk.rows;
 
-    const int64_t state_at = ((b * s.chunks() + chunk) * s.H + h) * D * D;
-    load_tile<D, D, THREADS>(state, (ACCURATE ? a.u_low : a.u_chunk) + state_at, D, D);
+    const int64_t state_at = (chunk.slot * s.H + h) * D * s.V;
     load_tile<CHUNK, D, THREADS>(tk, a.k + (first * s.Hkv + group) * D, s.Hkv * D, rows);
-    load_tile<CHUNK, D, THREADS>(tv, a.v + (first * s.Hkv + group) * D, s.Hkv * D, rows);
-    load_tile<CHUNK, D, THREADS>(grad, a.dout + (first * s.H + h) * D, s.H * D, rows);
     load_mask<THREADS>(s, a.cumulative, first, h, rows, false, m.mask, m.eg);
-    sync_tiles();
-
-    float c[2][NT][4];
-    masked_scores<D>(grad, tv, m.mask, score, row0, warp);
+    float c[2][NT][4], d[2][2][4];
     clear(c);
-    multiply<2, NT, D, false, true>(c, grad, row0, state, col0);
-    if (ACCURATE) {
+    clear(d);
+    for (int64_t col = 0; col < s.V; col += W) { /* W columns of V after another */
+        if (col > 0)
+            sync_tiles();
+        load_tile<D, W, THREADS>(state, (ACCURATE ? a.u_low : a.u_chunk) + state_at + col, s.V, D);
+        load_tile<CHUNK, W, THREADS>(tv, a.v + (first * s.Hkv + group) * s.V + col, s.Hkv * s.V,
+                                     rows);
+        load_tile<CHUNK, W, THREADS>(grad, a.dout + (first * s.H + h) * s.V + col, s.H * s.V, rows);
         sync_tiles();
-        load_tile<D, D, THREADS>(state, a.u_chunk + state_at, D, D);
-        sync_tiles();
-        multiply<2, NT, D, false, true>(c, grad, row0, state, col0);
+        multiply<2, 2, W, false, true>(d, grad, row0, tv, (warp & 3) * 16);
+        multiply<2, NT, W, false, true>(c, grad, row0, state, col0);
+        if (ACCURATE) {
+            sync_tiles();
+            load_tile<D, W, THREADS>(state, a.u_chunk + state_at + col, s.V, D);
+            sync_tiles();
+            multiply<2, NT, W, false, true>(c, grad, row0, state, col0);
+        }
     }
+    mask_scores(d, m.mask, score, row0, warp);
     for (int t = 0; t < 2; t++)
         for (int n = 0; n < NT; n++)
             for (int e = 0; e < 4; e++)
@@ -168,12 +177,12 @@ __global__ __launch_bounds__(THREADS) void grad_output_kernel(Shape s, GradArgum
     sync_tiles();
     multiply<2, NT, CHUNK, false, false>(c, score, row0, tk, col0);
 
-    hand_on<D, ACCURATE>(s, a, m, first, h, rows, row0, col0, warp, c);
+    hand_on<D, W, ACCURATE>(s, a, m, first, h, rows, row0, col0, warp, c);
     sync_tiles();
     if (threadIdx.x < rows) {
         const int64_t at = (first + threadIdx.x) * s.H + h;
         if (a.dalpha != nullptr)
-            a.dalpha[at] = __float2bfloat16_rn(row_total(m.dalpha, threadIdx.x));
+            a.dalpha[at] = to_element(row_total(m.dalpha, threadIdx.x));
         a.along[at] = row_total(m.along, threadIdx.x);
     }
 }
@@ -181,15 +190,16 @@ __global__ __launch_bounds__(THREADS) void grad_output_kernel(Shape s, GradArgum
 /* ---- w and its sums ------------------------------------------------------------------------ */
 
 /* Eight neighbours; low: the sum of their parts. */
-__device__ __forceinline__ void load_eight(const bf16 *high, const bf16 *low, float (&to)[8]) {
+__device__ __forceinline__ void load_eight(const element *high, const element *low,
+                                           float (&to)[8]) {
     const uint4 parts[2] = {*reinterpret_cast<const uint4 *>(high),
                             low != nullptr ? *reinterpret_cast<const uint4 *>(low)
                                            : make_uint4(0, 0, 0, 0)};
-    const __nv_bfloat162 *const h = reinterpret_cast<const __nv_bfloat162 *>(&parts[0]);
-    const __nv_bfloat162 *const l = reinterpret_cast<const __nv_bfloat162 *>(&parts[1]);
+    const element2 *const h = reinterpret_cast<const element2 *>(&parts[0]);
+    const element2 *const l = reinterpret_cast<const element2 *>(&parts[1]);
 #pragma unroll
     for (int i = 0; i < 4; i++) {
-        const float2 a = __bfloat1622float2(h[i]), b = __bfloat1622float2(l[i]);
+        const float2 a = to_floats(h[i]), b = to_floats(l[i]);
         to[2 * i] = low != nullptr ? a.x + b.x : a.x;
         to[2 * i + 1] = low != nullptr ? a.y + b.y : a.y;
     }
@@ -201,9 +211,11 @@ __device__ __forceinline__ void load_eight(const bf16 *high, const bf16 *low, fl
 template <int D, bool ACCURATE>
 __global__ __launch_bounds__(THREADS) void weight_kernel(Shape s, GradArguments a) {
     __shared__ float w[CHUNK], eg[CHUNK], gate[CHUNK];
-    const int64_t chunk = blockIdx.x, h = blockIdx.y, b = blockIdx.z;
-    const int rows = (int)min((int64_t)CHUNK, s.T - chunk * CHUNK);
-    const int64_t first = b * s.T + chunk * CHUNK;
+    const Chunk chunk = s.chunk(blockIdx.x, blockIdx.z);
+    if (chunk.rows == 0)
+        return;
+    const int64_t h = blockIdx.y, first = chunk.first;
+    const int rows = chunk.rows;
     const int row = threadIdx.x / 4, quarter = threadIdx.x % 4;
     float sum = 0.0f;
     const int64_t at = (first + row) * s.H + h;
@@ -239,7 +251,7 @@ __global__ __launch_bounds__(THREADS) void weight_kernel(Shape s, GradArguments 
         float beta = 0.0f;
         for (int t = 0; t < rows; t++)
             beta = fmaf(eg[t] * eg[t], 0.5f * w[t], beta);
-        a.beta[(b * s.chunks() + chunk) * s.H + h] = beta;
+        a.beta[chunk.slot * s.H + h] = beta;
     }
 }
 
@@ -248,8 +260,8 @@ __global__ __launch_bounds__(THREADS) void weight_kernel(Shape s, GradArguments 
 /* Eight neighbours of a row of both factors of a product: N: P and x exp(G), then K and k carry/2;
  * E: Q' and do exp(G). */
 template <int D, bool NORMAL>
-__device__ __forceinline__ void suffix_row(const GradArguments &a, int64_t query, int64_t key,
-                                           int pass, int row, int col, uint4 (&xs)[1],
+__device__ __forceinline__ void suffix_row(const GradArguments &a, int64_t V, int64_t query,
+                                           int64_t key, int pass, int row, int col, uint4 (&xs)[1],
                                            uint4 (&ys)[1]) {
     uint4 &x = xs[0], &y = ys[0];
     const float eg = a.cumulative == nullptr ? 1.0f : gka_pinned_expf(a.cumulative[query]);
@@ -263,17 +275,16 @@ __device__ __forceinline__ void suffix_row(const GradArguments &a, int64_t query
         y = *reinterpret_cast<const uint4 *>(a.k + key * D + col);
         weigh(y, 0.5f * a.carry[query]);
     } else {
-        const float alpha = a.alpha == nullptr ? 1.0f : __bfloat162float(a.alpha[query]);
+        const float alpha = a.alpha == nullptr ? 1.0f : to_float(a.alpha[query]);
         x = *reinterpret_cast<const uint4 *>(a.q + query * D + row);
         const uint4 solved = *reinterpret_cast<const uint4 *>(a.x + query * D + row);
-        __nv_bfloat162 *const q = reinterpret_cast<__nv_bfloat162 *>(&x);
-        const __nv_bfloat162 *const v = reinterpret_cast<const __nv_bfloat162 *>(&solved);
+        element2 *const q = reinterpret_cast<element2 *>(&x);
+        const element2 *const v = reinterpret_cast<const element2 *>(&solved);
         for (int i = 0; i < 4; i++) {
-            const float2 qf = __bfloat1622float2(q[i]), xf = __bfloat1622float2(v[i]);
-            q[i] = __floats2bfloat162_rn(fmaf(alpha, xf.x - qf.x, qf.x),
-                                         fmaf(alpha, xf.y - qf.y, qf.y));
+            const float2 qf = to_floats(q[i]), xf = to_floats(v[i]);
+            q[i] = to_elements(fmaf(alpha, xf.x - qf.x, qf.x), fmaf(alpha, xf.y - qf.y, qf.y));
         }
-        y = *reinterpret_cast<const uint4 *>(a.dout + query * D + col);
+        y = *reinterpret_cast<const uint4 *>(a.dout + query * V + col);
         if (a.cumulative != nullptr)
             weigh(y, eg);
     }
@@ -281,43 +292,44 @@ __device__ __forceinline__ void suffix_row(const GradArguments &a, int64_t query
 
 /* The same in two parts: high and low of x in x[0], x[1], of y in y[0], y[1]. */
 template <int D, bool NORMAL>
-__device__ __forceinline__ void suffix_row(const GradArguments &a, int64_t query, int64_t key,
-                                           int pass, int row, int col, uint4 (&x)[2],
+__device__ __forceinline__ void suffix_row(const GradArguments &a, int64_t V, int64_t query,
+                                           int64_t key, int pass, int row, int col, uint4 (&x)[2],
                                            uint4 (&y)[2]) {
     const bool gated = a.cumulative != nullptr, keys = NORMAL && pass == 1;
     const float weight = keys    ? 0.5f * a.carry[query]
                          : gated ? gka_pinned_expf(a.cumulative[query])
                                  : 1.0f;
-    const float alpha = a.alpha == nullptr ? 1.0f : __bfloat162float(a.alpha[query]);
-    const bf16 *const left = keys ? a.k + key * D + row : NORMAL ? a.p + query * D + row : nullptr;
-    const bf16 *const right = keys     ? a.k + key * D + col
-                              : NORMAL ? a.x + query * D + col
-                                       : a.dout + query * D + col;
+    const float alpha = a.alpha == nullptr ? 1.0f : to_float(a.alpha[query]);
+    const element *const left = keys     ? a.k + key * D + row
+                                : NORMAL ? a.p + query * D + row
+                                         : nullptr;
+    const element *const right = keys     ? a.k + key * D + col
+                                 : NORMAL ? a.x + query * D + col
+                                          : a.dout + query * V + col;
     for (int i = 0; i < 4; i++) {
-        __nv_bfloat162 *const x0 = reinterpret_cast<__nv_bfloat162 *>(&x[0]) + i,
-                              *const x1 = reinterpret_cast<__nv_bfloat162 *>(&x[1]) + i,
-                              *const y0 = reinterpret_cast<__nv_bfloat162 *>(&y[0]) + i,
-                              *const y1 = reinterpret_cast<__nv_bfloat162 *>(&y[1]) + i;
+        element2 *const x0 = reinterpret_cast<element2 *>(&x[0]) + i,
+                        *const x1 = reinterpret_cast<element2 *>(&x[1]) + i,
+                        *const y0 = reinterpret_cast<element2 *>(&y[0]) + i,
+                        *const y1 = reinterpret_cast<element2 *>(&y[1]) + i;
         if (NORMAL) {
-            *x0 = *reinterpret_cast<const __nv_bfloat162 *>(left + 2 * i);
+            *x0 = *reinterpret_cast<const element2 *>(left + 2 * i);
             if (!keys)
-                *x1 = *reinterpret_cast<const __nv_bfloat162 *>(a.p_low + query * D + row + 2 * i);
+                *x1 = *reinterpret_cast<const element2 *>(a.p_low + query * D + row + 2 * i);
         } else {
             const int64_t at = query * D + row + 2 * i;
-            const float2 q =
-                __bfloat1622float2(*reinterpret_cast<const __nv_bfloat162 *>(a.q + at));
+            const float2 q = to_floats(*reinterpret_cast<const element2 *>(a.q + at));
             const float2 solved = join(a.x + at, a.x_low + at);
             const float m0 = two_parts(fmaf(alpha, solved.x - q.x, q.x)),
                         m1 = two_parts(fmaf(alpha, solved.y - q.y, q.y));
-            *x0 = __floats2bfloat162_rn(m0, m1);
+            *x0 = to_elements(m0, m1);
             *x1 = low_pair(m0, m1);
         }
-        float2 v = __bfloat1622float2(*reinterpret_cast<const __nv_bfloat162 *>(right + 2 * i));
+        float2 v = to_floats(*reinterpret_cast<const element2 *>(right + 2 * i));
         if (NORMAL && !keys)
             v = join(right + 2 * i, a.x_low + query * D + col + 2 * i);
         if (keys || gated)
             v = make_float2(two_parts(v.x * weight), two_parts(v.y * weight));
-        *y0 = __floats2bfloat162_rn(v.x, v.y);
+        *y0 = to_elements(v.x, v.y);
         *y1 = low_pair(v.x, v.y);
     }
 }
@@ -334,8 +346,8 @@ __device__ __forceinline__ float add_and_weigh(float beta, const uint32_t (&stat
 #pragma unroll
         for (int e = 0; e < 4; e++) {
             const auto number = [&](const uint32_t(&pair)[8][2]) {
-                return __uint_as_float(e & 1 ? pair[n][e >> 1] & 0xffff0000u
-                                             : pair[n][e >> 1] << 16);
+                const float2 both = unpack(pair[n][e >> 1]);
+                return e & 1 ? both.y : both.x;
             };
             const float value = two_parts ? number(state) + number(low) : number(state);
             if (NORMAL)
@@ -345,17 +357,17 @@ __device__ __forceinline__ float add_and_weigh(float beta, const uint32_t (&stat
     return sum;
 }
 
-/* The pairs of a state that this thread's fragments of a 64 x 64 tile lie on. */
-template <int D>
-__device__ __forceinline__ void fetch_state(const bf16 *state, int64_t state_at, int row0, int col0,
-                                            uint32_t (&to)[8][2]) {
+/* The pairs of a state [D,width] that this thread's fragments of a 64 x 64 tile lie on. */
+__device__ __forceinline__ void fetch_state(const element *state, int64_t state_at, int64_t width,
+                                            int row0, int col0, uint32_t (&to)[8][2]) {
 #pragma unroll
     for (int n = 0; n < 8; n++)
 #pragma unroll
         for (int half = 0; half < 2; half++)
             to[n][half] = *reinterpret_cast<const uint32_t *>(
-                state + state_at + (row0 + (threadIdx.x >> 5) * 16 + fragment_row(2 * half)) * D +
-                col0 + n * 8 + fragment_col(0));
+                state + state_at +
+                (row0 + (threadIdx.x >> 5) * 16 + fragment_row(2 * half)) * width + col0 + n * 8 +
+                fragment_col(0));
 }
 
 /* A block's sum of one value a thread: the butterfly 1..16, then the four warps in order. */
@@ -372,21 +384,21 @@ __device__ __forceinline__ void store_sum(float sum, float *warp_sum, float *to)
 /* RULE what R starts from: N = -(dh_final + its transpose)/2, E = du_final/s; and <R, final state>
  * as in add_and_weigh. */
 template <int D, bool NORMAL>
-__device__ __forceinline__ void start_suffix(const GradArguments &a, int64_t head, int tile,
-                                             float *warp_sum, float (&c)[1][8][4]) {
-    constexpr int TILES = D / 64;
-    const int row0 = tile / TILES * 64 + (threadIdx.x >> 5) * 16, col0 = tile % TILES * 64;
-    const float *const cotangent = (NORMAL ? a.dh_final : a.du_final) + head * D * D;
-    const float *const end = (NORMAL ? a.h_end : a.u_end) + head * D * D;
+__device__ __forceinline__ void start_suffix(const GradArguments &a, int64_t width, int64_t head,
+                                             int tile, float *warp_sum, float (&c)[1][8][4]) {
+    const int across = (int)width / 64, row0 = tile / across * 64 + (threadIdx.x >> 5) * 16,
+              col0 = tile % across * 64;
+    const float *const cotangent = (NORMAL ? a.dh_final : a.du_final) + head * D * width;
+    const float *const end = (NORMAL ? a.h_end : a.u_end) + head * D * width;
     float sum = 0.0f;
     for (int n = 0; n < 8; n++)
         for (int e = 0; e < 4; e++) {
             const int row = row0 + fragment_row(e), col = col0 + n * 8 + fragment_col(e);
-            const float here = cotangent[row * D + col];
+            const float here = cotangent[row * width + col];
             c[0][n][e] = NORMAL ? -0.5f * (here + cotangent[col * D + row]) : here / a.scale;
-            sum = fmaf(c[0][n][e], end[row * D + col], sum);
+            sum = fmaf(c[0][n][e], end[row * width + col], sum);
         }
-    store_sum(sum, warp_sum, (NORMAL ? a.n_end : a.e_end) + head * TILES * TILES + tile);
+    store_sum(sum, warp_sum, (NORMAL ? a.n_end : a.e_end) + head * (D / 64) * across + tile);
 }
 
 /* RULE, chunks from the last to the first, R the 64 x 64 tile of a block:
@@ -396,36 +408,38 @@ __device__ __forceinline__ void start_suffix(const GradArguments &a, int64_t hea
  * <R, H_0> after it. Accurately P, Q', the weighted rows and the snapshots are in two parts: high
  * by low, low by high, high by high (K: high by low, high by high). */
 template <int D, bool NORMAL, bool ACCURATE>
-__device__ __forceinline__ void suffix(Shape s, const GradArguments &a, int tile, bf16 *memory,
+__device__ __forceinline__ void suffix(Shape s, const GradArguments &a, int tile, element *memory,
                                        float *warp_sum) {
-    constexpr int PARTS = ACCURATE ? 2 : 1, TILES = D / 64, PASSES = NORMAL ? 2 : 1;
+    constexpr int PARTS = ACCURATE ? 2 : 1, PASSES = NORMAL ? 2 : 1;
     constexpr bool LOW = ACCURATE && !NORMAL; /* U stands in two parts */
-    const bf16 *const state = NORMAL ? a.h_chunk : a.u_chunk;
-    bf16 *const snapshot = NORMAL ? a.n_chunk : a.e_chunk;
-    bf16 *const snapshot_low = !ACCURATE ? nullptr : NORMAL ? a.n_low : a.e_low;
+    const element *const state = NORMAL ? a.h_chunk : a.u_chunk;
+    element *const snapshot = NORMAL ? a.n_chunk : a.e_chunk;
+    element *const snapshot_low = !ACCURATE ? nullptr : NORMAL ? a.n_low : a.e_low;
     float *const inner = NORMAL ? a.n_inner : a.e_inner, *first_state = NORMAL ? a.dh0 : a.du0;
     const Tile<64> left{memory}, right{memory + CHUNK * 64},
         left_low{memory + (2 * PARTS - 2) * CHUNK * 64},
         right_low{memory + (2 * PARTS - 1) * CHUNK * 64};
-    const int row0 = tile / TILES * 64, col0 = tile % TILES * 64;
-    const int64_t h = blockIdx.y, b = blockIdx.z, group = h / (s.H / s.Hkv);
+    const int64_t width = NORMAL ? D : s.V;
+    const int across = (int)width / 64, row0 = tile / across * 64, col0 = tile % across * 64;
+    const int64_t h = blockIdx.y, group = h / (s.H / s.Hkv), head = blockIdx.z * s.H + h;
+    const Span span = s.span(blockIdx.z);
     const int warp = threadIdx.x >> 5, piece = threadIdx.x % 8, line = threadIdx.x / 8;
 
     float c[1][8][4];
     clear(c);
     if ((NORMAL ? a.dh_final : a.du_final) != nullptr)
-        start_suffix<D, NORMAL>(a, b * s.H + h, tile, warp_sum, c);
-    for (int64_t chunk = s.chunks() - 1; chunk >= 0; chunk--) {
-        const int64_t state_at = ((b * s.chunks() + chunk) * s.H + h) * D * D;
-        const int rows = (int)min((int64_t)CHUNK, s.T - chunk * CHUNK);
-        const int64_t first = b * s.T + chunk * CHUNK;
+        start_suffix<D, NORMAL>(a, width, head, tile, warp_sum, c);
+    for (int64_t chunk = span.chunks() - 1; chunk >= 0; chunk--) {
+        const int64_t at = (span.slot + chunk) * s.H + h, state_at = at * D * width;
+        const int rows = (int)min((int64_t)CHUNK, span.tokens - chunk * CHUNK);
+        const int64_t first = span.first + chunk * CHUNK;
         const float last =
             a.cumulative == nullptr ? 0.0f : a.cumulative[(first + rows - 1) * s.H + h];
         uint32_t at_start[8][2], low_at_start[8][2] = {};
-        fetch_state<D>(state, state_at, row0, col0, at_start);
+        fetch_state(state, state_at, width, row0, col0, at_start);
         if (LOW)
-            fetch_state<D>(a.u_low, state_at, row0, col0, low_at_start);
-        keep_state<D>(c, snapshot, snapshot_low, state_at, row0, col0);
+            fetch_state(a.u_low, state_at, width, row0, col0, low_at_start);
+        keep_state(c, snapshot, snapshot_low, state_at, width, row0, col0);
         const float decay = gka_pinned_expf(last);
         if (a.cumulative != nullptr)
             for (int n = 0; n < 8; n++)
@@ -441,8 +455,8 @@ __device__ __forceinline__ void suffix(Shape s, const GradArguments &a, int tile
                 for (int part = 0; part < PARTS; part++)
                     x[i][part] = y[i][part] = make_uint4(0, 0, 0, 0);
                 if (r < rows)
-                    suffix_row<D, NORMAL>(a, query, key, pass, row0 + piece * 8, col0 + piece * 8,
-                                          x[i], y[i]);
+                    suffix_row<D, NORMAL>(a, s.V, query, key, pass, row0 + piece * 8,
+                                          col0 + piece * 8, x[i], y[i]);
             }
             __syncthreads();
 #pragma unroll
@@ -462,23 +476,22 @@ __device__ __forceinline__ void suffix(Shape s, const GradArguments &a, int tile
                 multiply<1, 8, CHUNK, true, false>(c, left_low, warp * 16, right, 0);
             multiply<1, 8, CHUNK, true, false>(c, left, warp * 16, right, 0);
         }
-        store_sum(add_and_weigh<NORMAL>(NORMAL ? a.beta[(b * s.chunks() + chunk) * s.H + h] : 0.0f,
-                                        at_start, low_at_start, LOW, c),
-                  warp_sum, inner + ((b * s.chunks() + chunk) * s.H + h) * TILES * TILES + tile);
+        store_sum(add_and_weigh<NORMAL>(NORMAL ? a.beta[at] : 0.0f, at_start, low_at_start, LOW, c),
+                  warp_sum, inner + at * (D / 64) * across + tile);
     }
     if (first_state != nullptr)
         for (int n = 0; n < 8; n++)
             for (int e = 0; e < 4; e++) {
                 const float value = c[0][n][e];
-                first_state[(b * s.H + h) * D * D + (row0 + warp * 16 + fragment_row(e)) * D +
-                            col0 + n * 8 + fragment_col(e)] = NORMAL ? -value : a.scale * value;
+                first_state[head * D * width + (row0 + warp * 16 + fragment_row(e)) * width + col0 +
+                            n * 8 + fragment_col(e)] = NORMAL ? -value : a.scale * value;
             }
 }
 
 /* The tiles of N, then those of E: one walks beside the other. */
 template <int D, bool ACCURATE>
 __global__ __launch_bounds__(128, 4) void suffix_kernel(Shape s, GradArguments a) {
-    __shared__ __align__(16) bf16 memory[(ACCURATE ? 4 : 2) * CHUNK * 64];
+    __shared__ __align__(16) element memory[(ACCURATE ? 4 : 2) * CHUNK * 64];
     __shared__ float warp_sum[4];
     constexpr int TILES = (D / 64) * (D / 64);
     if (blockIdx.x < TILES)
@@ -489,8 +502,9 @@ __global__ __launch_bounds__(128, 4) void suffix_kernel(Shape s, GradArguments a
 
 /* ---- dk, dv, dg, dq ------------------------------------------------------------------------ */
 
+/* V never takes more of it than D does: it comes in columns of W <= D. */
 template <int D> struct GradShared {
-    bf16 state[D * D], k[CHUNK * D], left[CHUNK * D], right[CHUNK * D], score[CHUNK * CHUNK];
+    element state[D * D], k[CHUNK * D], left[CHUNK * D], right[CHUNK * D], score[CHUNK * CHUNK];
     float mask[CHUNK * MASK]; /* M^T: [j][t] */
     float eg[CHUNK], w[CHUNK], local[CHUNK], partial[4][CHUNK];
 };
@@ -540,8 +554,7 @@ __device__ __forceinline__ void ridge_scores(const GradShared<D> &m, Tile<D> tk,
         for (int n = 0; n < 2; n++)
 #pragma unroll
             for (int e = 0; e < 4; e++)
-                *score.at(j[t][e >> 1], i[n][e & 1]) =
-                    __float2bfloat16_rn(d[t][n][e] * weight[t][n][e]);
+                *score.at(j[t][e >> 1], i[n][e & 1]) = to_element(d[t][n][e] * weight[t][n][e]);
 }
 
 /* c = dk^H: minus what was added up and fma(exp(G_C - G_j), K N + K N^T); half of <dk^H, k> out of
@@ -556,8 +569,7 @@ close_keys(GradShared<D> &m, Tile<D> tk, int row0, int col0, int warp, const flo
             const int row = row0 + t * 16 + fragment_row(2 * half);
             float along = 0.0f;
             for (int n = 0; n < NT; n++) {
-                const float2 key =
-                    __bfloat1622float2(*tk.pair(row, col0 + n * 8 + fragment_col(0)));
+                const float2 key = to_floats(*tk.pair(row, col0 + n * 8 + fragment_col(0)));
                 for (int i = 0; i < 2; i++) {
                     const int e = 2 * half + i;
                     c[t][n][e] = -fmaf(decay[t][half], more[t][n][e], c[t][n][e]);
@@ -587,21 +599,21 @@ __device__ __forceinline__ void direct(Shape s, const GradArguments &a, GradShar
                 const int col = col0 + n * 8 + fragment_col(0);
                 if (row < rows) {
                     const float2 p = ACCURATE ? join(right.at(row, col), a.p_low + at * D + col)
-                                              : __bfloat1622float2(*right.pair(row, col));
-                    const float2 q = __bfloat1622float2(
-                        *reinterpret_cast<const __nv_bfloat162 *>(a.q + at * D + col));
+                                              : to_floats(*right.pair(row, col));
+                    const float2 q =
+                        to_floats(*reinterpret_cast<const element2 *>(a.q + at * D + col));
                     along = fmaf(p.x, q.x, along);
                     along = fmaf(p.y, q.y, along);
                     if (ACCURATE && a.rest_single != nullptr) {
                         const float2 r =
                             *reinterpret_cast<const float2 *>(a.rest_single + at * D + col);
-                        *reinterpret_cast<__nv_bfloat162 *>(a.dq + at * D + col) =
-                            __floats2bfloat162_rn(r.x + p.x, r.y + p.y);
+                        *reinterpret_cast<element2 *>(a.dq + at * D + col) =
+                            to_elements(r.x + p.x, r.y + p.y);
                     } else if (a.rest != nullptr) {
-                        const float2 r = __bfloat1622float2(
-                            *reinterpret_cast<const __nv_bfloat162 *>(a.rest + at * D + col));
-                        *reinterpret_cast<__nv_bfloat162 *>(a.dq + at * D + col) =
-                            __floats2bfloat162_rn(r.x + p.x, r.y + p.y);
+                        const float2 r =
+                            to_floats(*reinterpret_cast<const element2 *>(a.rest + at * D + col));
+                        *reinterpret_cast<element2 *>(a.dq + at * D + col) =
+                            to_elements(r.x + p.x, r.y + p.y);
                     }
                 }
             }
@@ -627,14 +639,13 @@ __device__ __forceinline__ void mix_tile(Shape s, const GradArguments &a, Tile<D
                                          Tile<D> out, int64_t first, int64_t h, int rows) {
     for (int i = threadIdx.x; i < CHUNK * D / 2; i += THREADS) {
         const int row = i / (D / 2), col = i % (D / 2) * 2;
-        __nv_bfloat162 mixed = __floats2bfloat162_rn(0.0f, 0.0f);
+        element2 mixed = to_elements(0.0f, 0.0f);
         if (row < rows) {
             const int64_t at = (first + row) * s.H + h;
-            const float alpha = a.alpha == nullptr ? 1.0f : __bfloat162float(a.alpha[at]);
-            const float2 q =
-                __bfloat1622float2(*reinterpret_cast<const __nv_bfloat162 *>(a.q + at * D + col));
-            const float2 x = __bfloat1622float2(*solved.pair(row, col));
-            mixed = __floats2bfloat162_rn(fmaf(alpha, x.x - q.x, q.x), fmaf(alpha, x.y - q.y, q.y));
+            const float alpha = a.alpha == nullptr ? 1.0f : to_float(a.alpha[at]);
+            const float2 q = to_floats(*reinterpret_cast<const element2 *>(a.q + at * D + col));
+            const float2 x = to_floats(*solved.pair(row, col));
+            mixed = to_elements(fmaf(alpha, x.x - q.x, q.x), fmaf(alpha, x.y - q.y, q.y));
         }
         *out.pair(row, col) = mixed;
     }
@@ -646,161 +657,188 @@ __device__ __forceinline__ void mix_part(Shape s, const GradArguments &a, Tile<D
                                          int64_t first, int64_t h, int rows) {
     for (int i = threadIdx.x; i < CHUNK * D / 2; i += THREADS) {
         const int row = i / (D / 2), col = i % (D / 2) * 2;
-        __nv_bfloat162 mixed = __floats2bfloat162_rn(0.0f, 0.0f);
+        element2 mixed = to_elements(0.0f, 0.0f);
         if (row < rows) {
             const int64_t at = (first + row) * s.H + h;
-            const float alpha = a.alpha == nullptr ? 1.0f : __bfloat162float(a.alpha[at]);
-            const float2 q =
-                __bfloat1622float2(*reinterpret_cast<const __nv_bfloat162 *>(a.q + at * D + col));
+            const float alpha = a.alpha == nullptr ? 1.0f : to_float(a.alpha[at]);
+            const float2 q = to_floats(*reinterpret_cast<const element2 *>(a.q + at * D + col));
             const float2 x = join(a.x + at * D + col, a.x_low + at * D + col);
             const float m0 = two_parts(fmaf(alpha, x.x - q.x, q.x)),
                         m1 = two_parts(fmaf(alpha, x.y - q.y, q.y));
-            mixed = LOW ? low_pair(m0, m1) : __floats2bfloat162_rn(m0, m1);
+            mixed = LOW ? low_pair(m0, m1) : to_elements(m0, m1);
         }
         *out.pair(row, col) = mixed;
     }
 }
 
-/* dv = s fma(exp(G_C - G_j), K E, dv), stored; <v, dv> out of dg's term of the token and <q', dq'>
- * into it. values: V. */
-template <int D>
+/* Columns col .. col + W - 1 of dv = s fma(exp(G_C - G_j), K E, dv), stored; <v, dv> of them out of
+ * dg's term of the token. values: V. */
+template <int D, int W>
 __device__ __forceinline__ void
-close_values(Shape s, const GradArguments &a, GradShared<D> &m, Tile<D> values, int64_t first,
-             int64_t h, int rows, int row0, int col0, int warp, const float (&decay)[2][2],
-             const float (&more)[2][D / 32][4], float (&dv)[2][D / 32][4]) {
-    constexpr int NT = D / 32;
+close_values(Shape s, const GradArguments &a, GradShared<D> &m, Tile<W> values, int64_t first,
+             int64_t h, int64_t col, int rows, int row0, int col0, int warp,
+             const float (&decay)[2][2], const float (&more)[2][W / 32][4],
+             float (&dv)[2][W / 32][4]) {
     for (int t = 0; t < 2; t++)
         for (int half = 0; half < 2; half++) {
             const int row = row0 + t * 16 + fragment_row(2 * half);
             float along = 0.0f;
-            for (int n = 0; n < NT; n++) {
-                const float2 value =
-                    __bfloat1622float2(*values.pair(row, col0 + n * 8 + fragment_col(0)));
+            for (int n = 0; n < W / 32; n++) {
+                const float2 value = to_floats(*values.pair(row, col0 + n * 8 + fragment_col(0)));
                 for (int i = 0; i < 2; i++) {
                     const int e = 2 * half + i;
                     dv[t][n][e] = a.scale * fmaf(decay[t][half], more[t][n][e], dv[t][n][e]);
                     along = fmaf(dv[t][n][e], i == 0 ? value.x : value.y, along);
                 }
                 if (row < rows)
-                    *reinterpret_cast<__nv_bfloat162 *>(a.dv + ((first + row) * s.H + h) * D +
-                                                        col0 + n * 8 + fragment_col(0)) =
-                        __floats2bfloat162_rn(dv[t][n][2 * half], dv[t][n][2 * half + 1]);
+                    *reinterpret_cast<element2 *>(a.dv + ((first + row) * s.H + h) * s.V + col +
+                                                  col0 + n * 8 + fragment_col(0)) =
+                        to_elements(dv[t][n][2 * half], dv[t][n][2 * half + 1]);
             }
             row_partial(m.partial, warp, row, along);
         }
     sync_tiles();
     if (threadIdx.x < rows)
-        m.local[threadIdx.x] = m.local[threadIdx.x] - row_total(m.partial, threadIdx.x) +
-                               a.along[(first + threadIdx.x) * s.H + h];
+        m.local[threadIdx.x] = m.local[threadIdx.x] - row_total(m.partial, threadIdx.x);
 }
 
-/* What later chunks and this one send back through U: dv, its terms of dg, and dk^U added to c. */
+/* bf16((K Q'^T) . M^T) into the score tile, Q' into right; fast, left holds X. Accurately the low
+ * part of Q' comes before its high one. */
 template <int D, bool ACCURATE>
-__device__ __forceinline__ void
-through_values(Shape s, const GradArguments &a, GradShared<D> &m, int64_t first, int64_t h,
-               int64_t group, int64_t state_at, int rows, const float (&decay)[2][2],
-               float (&c)[2][D / 32][4]) {
-    constexpr int NT = D / 32;
-    const Tile<D> state{m.state}, tk{m.k}, left{m.left}, right{m.right};
-    const Tile<CHUNK> score{m.score};
-    const int warp = threadIdx.x >> 5, row0 = (warp >> 2) * 32, col0 = (warp & 3) * (D / 4);
-    float more[2][NT][4];
-    /* left = do, right = Q', state = E; V replaces K for dk^U and comes back out for dv. Accurately
-     * the low part of Q' and of E stands there before the high one, each time. */
-    const auto load_part = [&](bool low) {
-        load_tile<D, D, THREADS>(state, (low ? a.e_low : a.e_chunk) + state_at, D, D);
-        if (low)
-            mix_part<D, true>(s, a, right, first, h, rows);
-        else
-            mix_part<D, false>(s, a, right, first, h, rows);
-    };
+__device__ __forceinline__ void value_scores(Shape s, const GradArguments &a, GradShared<D> &m,
+                                             int64_t first, int64_t h, int rows, int row0,
+                                             int warp) {
+    const Tile<D> tk{m.k}, left{m.left}, right{m.right};
     float d[2][2][4];
     clear(d);
-    clear(more);
     if (ACCURATE) {
-        load_part(true);
+        mix_part<D, true>(s, a, right, first, h, rows);
         sync_tiles();
         multiply<2, 2, D, false, true>(d, tk, row0, right, (warp & 3) * 16);
-        multiply<2, NT, D, false, false>(more, tk, row0, state, col0);
         sync_tiles();
-        load_part(false);
+        mix_part<D, false>(s, a, right, first, h, rows);
     } else {
-        load_tile<D, D, THREADS>(state, a.e_chunk + state_at, D, D);
         mix_tile<D>(s, a, left, right, first, h, rows);
-        sync_tiles();
     }
-    load_tile<CHUNK, D, THREADS>(left, a.dout + (first * s.H + h) * D, s.H * D, rows);
     sync_tiles();
-    /* dv */
     multiply<2, 2, D, false, true>(d, tk, row0, right, (warp & 3) * 16);
-    mask_scores(d, m.mask, score, row0, warp);
-    sync_tiles();
-    float dv[2][NT][4];
-    clear(dv);
-    multiply<2, NT, CHUNK, false, false>(dv, score, row0, left, col0);
-    multiply<2, NT, D, false, false>(more, tk, row0, state, col0);
-    sync_tiles();
-    load_tile<CHUNK, D, THREADS>(tk, a.v + (first * s.Hkv + group) * D, s.Hkv * D, rows);
-    if (ACCURATE)
-        load_part(true);
-    sync_tiles();
-    close_values<D>(s, a, m, tk, first, h, rows, row0, col0, warp, decay, more, dv);
-    /* dk^U, V in the place of K */
-    masked_scores<D>(tk, left, m.mask, score, row0, warp);
-    sync_tiles();
-    clear(dv);
-    multiply<2, NT, CHUNK, false, false>(dv, score, row0, right, col0);
-    clear(more);
-    multiply<2, NT, D, false, true>(more, tk, row0, state, col0);
-    if (ACCURATE) {
+    mask_scores(d, m.mask, Tile<CHUNK>{m.score}, row0, warp);
+}
+
+/* What later chunks and this one send back through U: dv, its terms of dg, and dk^U added to c. W
+ * columns of V after another; MANY: there may be several. */
+template <int D, int W, bool MANY, bool ACCURATE>
+__device__ __forceinline__ void
+through_values(Shape s, const GradArguments &a, GradShared<D> &m, const Chunk &chunk, int64_t h,
+               int64_t group, const float (&decay)[2][2], float (&c)[2][D / 32][4]) {
+    constexpr int NT = D / 32;
+    const Tile<D> tk{m.k}, right{m.right};
+    const Tile<W> state{m.state}, values{m.k}, grad{m.left};
+    const Tile<CHUNK> score{m.score};
+    const int64_t first = chunk.first, state_at = (chunk.slot * s.H + h) * D * s.V;
+    const int rows = chunk.rows, warp = threadIdx.x >> 5, row0 = (warp >> 2) * 32,
+              own0 = (warp & 3) * (D / 4), col0 = (warp & 3) * (W / 4);
+    const auto load_state = [&](bool low, int64_t col) {
+        load_tile<D, W, THREADS>(state, (low ? a.e_low : a.e_chunk) + state_at + col, s.V, D);
+    };
+    load_state(ACCURATE, 0);
+    value_scores<D, ACCURATE>(s, a, m, first, h, rows, row0, warp);
+    float d[2][2][4];
+    float back[2][NT][4]; /* V E^T */
+    clear(d);
+    clear(back);
+    for (int64_t col = 0; col == 0 || (MANY && col < s.V); col += W) {
+        /* dv: grad = do, state = E */
+        float dv[2][W / 32][4], more[2][W / 32][4];
+        clear(dv);
+        clear(more);
+        if (MANY && col > 0) {
+            load_tile<CHUNK, D, THREADS>(tk, a.k + (first * s.Hkv + group) * D, s.Hkv * D, rows);
+            load_state(ACCURATE, col);
+        }
+        load_tile<CHUNK, W, THREADS>(grad, a.dout + (first * s.H + h) * s.V + col, s.H * s.V, rows);
         sync_tiles();
-        load_part(false);
+        if (ACCURATE) {
+            multiply<2, W / 32, D, false, false>(more, tk, row0, state, col0);
+            sync_tiles();
+            load_state(false, col);
+            sync_tiles();
+        }
+        multiply<2, W / 32, CHUNK, false, false>(dv, score, row0, grad, col0);
+        multiply<2, W / 32, D, false, false>(more, tk, row0, state, col0);
         sync_tiles();
-        multiply<2, NT, CHUNK, false, false>(dv, score, row0, right, col0);
-        multiply<2, NT, D, false, true>(more, tk, row0, state, col0);
+        /* V in the place of K */
+        load_tile<CHUNK, W, THREADS>(values, a.v + (first * s.Hkv + group) * s.V + col, s.Hkv * s.V,
+                                     rows);
+        if (ACCURATE)
+            load_state(true, col);
+        sync_tiles();
+        close_values<D, W>(s, a, m, values, first, h, col, rows, row0, col0, warp, decay, more, dv);
+        multiply<2, 2, W, false, true>(d, values, row0, grad, (warp & 3) * 16);
+        multiply<2, NT, W, false, true>(back, values, row0, state, own0);
+        if (ACCURATE) {
+            sync_tiles();
+            load_state(false, col);
+            sync_tiles();
+            multiply<2, NT, W, false, true>(back, values, row0, state, own0);
+        }
+        sync_tiles();
     }
+    if (threadIdx.x < rows)
+        m.local[threadIdx.x] = m.local[threadIdx.x] + a.along[(first + threadIdx.x) * s.H + h];
+    /* dk^U */
+    mask_scores(d, m.mask, score, row0, warp);
+    float own[2][NT][4];
+    clear(own);
+    if (ACCURATE) {
+        mix_part<D, true>(s, a, right, first, h, rows);
+        sync_tiles();
+        multiply<2, NT, CHUNK, false, false>(own, score, row0, right, own0);
+        sync_tiles();
+        mix_part<D, false>(s, a, right, first, h, rows);
+    }
+    sync_tiles();
+    multiply<2, NT, CHUNK, false, false>(own, score, row0, right, own0);
     for (int t = 0; t < 2; t++)
         for (int n = 0; n < NT; n++)
             for (int e = 0; e < 4; e++)
                 c[t][n][e] =
-                    c[t][n][e] + a.scale * fmaf(decay[t][e >> 1], more[t][n][e], dv[t][n][e]);
+                    c[t][n][e] + a.scale * fmaf(decay[t][e >> 1], back[t][n][e], own[t][n][e]);
 }
 
 /* RULE dg, from the chunk's last token to its first: <., H> and <., U> of the next chunk or of the
  * final states (0 without their cotangents), tiles in order, then one term a token. */
 template <int D>
 __device__ __forceinline__ void gate_gradient(Shape s, const GradArguments &a, const float *local,
-                                              int64_t chunk, int64_t b, int64_t h, int64_t first,
-                                              int rows, bool layer) {
-    constexpr int TILES = (D / 64) * (D / 64);
-    const bool last = chunk + 1 == s.chunks();
-    const int64_t at = last ? b * s.H + h : (b * s.chunks() + chunk + 1) * s.H + h;
-    const float *const of_n = (last ? a.n_end : a.n_inner) + at * TILES;
-    const float *const of_e = (last ? a.e_end : a.e_inner) + at * TILES;
+                                              const Chunk &chunk, int64_t h, bool layer) {
+    const int64_t at = chunk.last ? chunk.sequence * s.H + h : (chunk.slot + 1) * s.H + h;
+    const int of_h = (D / 64) * (D / 64), of_u = (D / 64) * (int)(s.V / 64);
+    const float *const of_n = (chunk.last ? a.n_end : a.n_inner) + at * of_h;
+    const float *const of_e = (chunk.last ? a.e_end : a.e_inner) + at * of_u;
     float normal = 0.0f, linear = 0.0f;
-    for (int i = 0; i < TILES; i++) {
-        normal = normal + (last && a.dh_final == nullptr ? 0.0f : of_n[i]);
-        linear = linear + (!layer || (last && a.du_final == nullptr) ? 0.0f : of_e[i]);
-    }
+    for (int i = 0; i < of_h && !(chunk.last && a.dh_final == nullptr); i++)
+        normal = normal + of_n[i];
+    for (int i = 0; layer && i < of_u && !(chunk.last && a.du_final == nullptr); i++)
+        linear = linear + of_e[i];
     float sum = fmaf(a.scale, linear, -normal);
-    for (int t = rows - 1; t >= 0; t--) {
+    for (int t = chunk.rows - 1; t >= 0; t--) {
         sum = sum + local[t];
-        a.dg[(first + t) * s.H + h] = sum;
+        a.dg[(chunk.first + t) * s.H + h] = sum;
     }
 }
 
 /* Fragments into rows of [B,T,H,D], rounded. */
 template <int D>
-__device__ __forceinline__ void store_keys(Shape s, bf16 *to, int rows, int row0, int col0,
+__device__ __forceinline__ void store_keys(Shape s, element *to, int rows, int row0, int col0,
                                            const float (&c)[2][D / 32][4]) {
     for (int t = 0; t < 2; t++)
         for (int n = 0; n < D / 32; n++)
             for (int e = 0; e < 4; e += 2) {
                 const int row = row0 + t * 16 + fragment_row(e);
                 if (row < rows)
-                    *reinterpret_cast<__nv_bfloat162 *>(to + row * s.H * D + col0 + n * 8 +
-                                                        fragment_col(e)) =
-                        __floats2bfloat162_rn(c[t][n][e], c[t][n][e + 1]);
+                    *reinterpret_cast<element2 *>(to + row * s.H * D + col0 + n * 8 +
+                                                  fragment_col(e)) =
+                        to_elements(c[t][n][e], c[t][n][e + 1]);
             }
 }
 
@@ -813,7 +851,7 @@ __device__ __forceinline__ void pairs_accurate(const GradArguments &a, GradShare
     constexpr int NT = D / 32;
     const Tile<D> tk{m.k}, left{m.left}, right{m.right};
     const Tile<CHUNK> score{m.score};
-    const auto load = [&](Tile<D> tile, const bf16 *from) {
+    const auto load = [&](Tile<D> tile, const element *from) {
         sync_tiles();
         load_tile<CHUNK, D, THREADS>(tile, from + own, stride, rows);
     };
@@ -850,18 +888,20 @@ __device__ __forceinline__ void pairs_accurate(const GradArguments &a, GradShare
  * bf16(dk^H + dk^U) dv   = bf16(s fma(exp(G_C - G_j), K E, bf16((K Q'^T) . M^T) do))
  * Accurately X, P, Q', N and E stand in two parts, the low one before the high one in every product
  * (N: low, its transpose, high, its transpose). */
-template <int D, bool ACCURATE>
+template <int D, int W, bool MANY, bool ACCURATE>
 __global__ __launch_bounds__(THREADS, 2) void grad_kernel(Shape s, GradArguments a) {
     extern __shared__ __align__(128) unsigned char memory[];
     GradShared<D> &m = *reinterpret_cast<GradShared<D> *>(memory);
     constexpr int NT = D / 32;
     const Tile<D> state{m.state}, tk{m.k}, left{m.left}, right{m.right};
     const Tile<CHUNK> score{m.score};
-    const int64_t chunk = blockIdx.x, h = blockIdx.y, b = blockIdx.z, group = h / (s.H / s.Hkv);
-    const int warp = threadIdx.x >> 5, row0 = (warp >> 2) * 32, col0 = (warp & 3) * (D / 4);
-    const int rows = (int)min((int64_t)CHUNK, s.T - chunk * CHUNK);
-    const int64_t first = b * s.T + chunk * CHUNK;
-    const int64_t state_at = ((b * s.chunks() + chunk) * s.H + h) * D * D;
+    const Chunk chunk = s.chunk(blockIdx.x, blockIdx.z);
+    if (chunk.rows == 0)
+        return;
+    const int64_t h = blockIdx.y, group = h / (s.H / s.Hkv), first = chunk.first;
+    const int warp = threadIdx.x >> 5, row0 = (warp >> 2) * 32, col0 = (warp & 3) * (D / 4),
+              rows = chunk.rows;
+    const int64_t state_at = (chunk.slot * s.H + h) * D * D;
     const float last = a.cumulative == nullptr ? 0.0f : a.cumulative[(first + rows - 1) * s.H + h];
 
     load_tile<D, D, THREADS>(state, a.h_chunk + state_at, D, D);
@@ -922,31 +962,30 @@ __global__ __launch_bounds__(THREADS, 2) void grad_kernel(Shape s, GradArguments
     close_keys<D>(m, tk, row0, col0, warp, decay, more, c);
     direct<D, ACCURATE>(s, a, m, right, first, h, rows, row0, col0, warp);
 
-    const bool layer = a.dout != nullptr;
-    if (layer)
-        through_values<D, ACCURATE>(s, a, m, first, h, group, state_at, rows, decay, c);
+    if (a.dout != nullptr)
+        through_values<D, W, MANY, ACCURATE>(s, a, m, chunk, h, group, decay, c);
     store_keys<D>(s, a.dk + own, rows, row0, col0, c);
     sync_tiles();
     if (a.dg != nullptr && threadIdx.x == 0)
-        gate_gradient<D>(s, a, m.local, chunk, b, h, first, rows, layer);
+        gate_gradient<D>(s, a, m.local, chunk, h, a.dout != nullptr);
 }
 
 /* ---- grouped heads ------------------------------------------------------------------------- */
 
 /* RULE binary32 sum over the query heads of a group in order, rounded to bf16. */
-__global__ void group_kernel(Shape s, int D, const bf16 *by_head, bf16 *out) {
+__global__ void group_kernel(Shape s, int64_t D, const element *by_head, element *out) {
     const int64_t i = blockIdx.x * (int64_t)blockDim.x + threadIdx.x;
     if (i >= s.B * s.T * s.Hkv * D)
         return;
     const int64_t per = s.H / s.Hkv, d = i % D, group = i / D % s.Hkv, token = i / D / s.Hkv;
-    const bf16 *const from = by_head + (token * s.H + group * per) * D + d;
-    float sum = __bfloat162float(from[0]);
+    const element *const from = by_head + (token * s.H + group * per) * D + d;
+    float sum = to_float(from[0]);
     for (int64_t j = 1; j < per; j++)
-        sum = sum + __bfloat162float(from[j * D]);
-    out[i] = __float2bfloat16_rn(sum);
+        sum = sum + to_float(from[j * D]);
+    out[i] = to_element(sum);
 }
 
-void launch_group(Shape s, int D, const bf16 *by_head, bf16 *out, cudaStream_t stream) {
+void launch_group(Shape s, int64_t D, const element *by_head, element *out, cudaStream_t stream) {
     const int64_t n = s.B * s.T * s.Hkv * D;
     group_kernel<<<(unsigned)((n + 255) / 256), 256, 0, stream>>>(s, D, by_head, out);
 }
@@ -957,37 +996,49 @@ template <typename Kernel> static cudaError_t allow(Kernel kernel, size_t bytes)
     return cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes);
 }
 
-template <int D, bool ACCURATE>
-static cudaError_t launch_grad_output_as(Shape s, const GradArguments &a, cudaStream_t stream) {
-    const auto kernel = grad_output_kernel<D, ACCURATE>;
-    const cudaError_t error = allow(kernel, sizeof(OutputShared<D>));
+template <int D, int W, bool ACCURATE>
+static cudaError_t launch_grad_output_by(Shape s, const GradArguments &a, cudaStream_t stream) {
+    const auto kernel = grad_output_kernel<D, W, ACCURATE>;
+    const cudaError_t error = allow(kernel, sizeof(OutputShared<D, W>));
     if (error != cudaSuccess)
         return error;
-    const dim3 grid((unsigned)s.chunks(), (unsigned)s.H, (unsigned)s.B);
-    kernel<<<grid, THREADS, sizeof(OutputShared<D>), stream>>>(s, a);
+    const dim3 grid((unsigned)s.row_chunks(), (unsigned)s.H, (unsigned)s.B);
+    kernel<<<grid, THREADS, sizeof(OutputShared<D, W>), stream>>>(s, a);
     return cudaGetLastError();
 }
 
 template <int D>
 cudaError_t launch_grad_output(Shape s, bool accurate, const GradArguments &a,
                                cudaStream_t stream) {
-    return accurate ? launch_grad_output_as<D, true>(s, a, stream)
-                    : launch_grad_output_as<D, false>(s, a, stream);
+    if (s.V < D)
+        return accurate ? launch_grad_output_by<D, 64, true>(s, a, stream)
+                        : launch_grad_output_by<D, 64, false>(s, a, stream);
+    return accurate ? launch_grad_output_by<D, D, true>(s, a, stream)
+                    : launch_grad_output_by<D, D, false>(s, a, stream);
+}
+
+template <int D, int W, bool MANY, bool ACCURATE>
+static cudaError_t launch_grad_by(Shape s, const GradArguments &a, cudaStream_t stream) {
+    const auto kernel = grad_kernel<D, W, MANY, ACCURATE>;
+    const cudaError_t error = allow(kernel, sizeof(GradShared<D>));
+    if (error != cudaSuccess)
+        return error;
+    const dim3 grid((unsigned)s.row_chunks(), (unsigned)s.H, (unsigned)s.B);
+    kernel<<<grid, THREADS, sizeof(GradShared<D>), stream>>>(s, a);
+    return cudaGetLastError();
 }
 
 template <int D, bool ACCURATE>
 static cudaError_t launch_grads_as(Shape s, const GradArguments &a, cudaStream_t stream) {
-    const auto kernel = grad_kernel<D, ACCURATE>;
-    const cudaError_t error = allow(kernel, sizeof(GradShared<D>));
-    if (error != cudaSuccess)
-        return error;
-    const dim3 chunks((unsigned)s.chunks(), (unsigned)s.H, (unsigned)s.B);
-    const dim3 tiles((D / 64) * (D / 64) * (a.dout != nullptr ? 2 : 1), (unsigned)s.H,
-                     (unsigned)s.B);
+    const dim3 chunks((unsigned)s.row_chunks(), (unsigned)s.H, (unsigned)s.B);
+    const dim3 tiles((unsigned)((D / 64) * ((D + (a.dout != nullptr ? s.V : 0)) / 64)),
+                     (unsigned)s.H, (unsigned)s.N);
     weight_kernel<D, ACCURATE><<<chunks, THREADS, 0, stream>>>(s, a);
     suffix_kernel<D, ACCURATE><<<tiles, 128, 0, stream>>>(s, a);
-    kernel<<<chunks, THREADS, sizeof(GradShared<D>), stream>>>(s, a);
-    return cudaGetLastError();
+    if (a.dout == nullptr || s.V == D)
+        return launch_grad_by<D, D, false, ACCURATE>(s, a, stream);
+    return s.V < D ? launch_grad_by<D, 64, false, ACCURATE>(s, a, stream)
+                   : launch_grad_by<D, D, true, ACCURATE>(s, a, stream);
 }
 
 template <int D>
@@ -1001,4 +1052,5 @@ template cudaError_t launch_grad_output<128>(Shape, bool, const GradArguments &,
 template cudaError_t launch_grads<64>(Shape, bool, const GradArguments &, cudaStream_t);
 template cudaError_t launch_grads<128>(Shape, bool, const GradArguments &, cudaStream_t);
 
+} // namespace GKA_CUDA_ELEMENTS
 } // namespace gka

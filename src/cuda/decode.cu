@@ -10,6 +10,18 @@
 #include "arith/pinned.h"
 
 namespace gka {
+namespace GKA_CUDA_ELEMENTS {
+
+struct DecodeArguments {
+    int64_t H, Hkv, V;
+    const element *q, *k, *v, *alpha;
+    const float *g, *h0, *u0;
+    const int32_t *state_of; /* nullptr: that of the sequence's own number */
+    float *h_final, *u_final, *fro;
+    element *x, *o; /* o = nullptr: the solve alone */
+    float ridge_ratio, scale;
+    int num_iter;
+};
 
 /* RULE sum_i a_i b_i in four chains, i mod 4, each ascending; then (0 + 1) + (2 + 3). */
 template <int D> __device__ __forceinline__ float dot(const float (&a)[D], const float *b) {
@@ -35,21 +47,24 @@ template <int D> __global__ __launch_bounds__(D) void decode_kernel(DecodeArgume
     __shared__ float warp_sum[D / 32];
     const int64_t h = blockIdx.x % a.H, b = blockIdx.x / a.H, group = h / (a.H / a.Hkv);
     const int j = threadIdx.x;
-    const int64_t head = (b * a.H + h), kv = (b * a.Hkv + group) * D;
+    const int64_t head = b * a.H + h, kv = b * a.Hkv + group,
+                  own_state = a.state_of == nullptr ? b : a.state_of[b], at = own_state * a.H + h;
+    if (own_state < 0)
+        return;
     const float gamma = a.g == nullptr ? 1.0f : gka_pinned_expf(a.g[head]);
-    const float q = __bfloat162float(a.q[head * D + j]), own = __bfloat162float(a.k[kv + j]);
+    const float q = to_float(a.q[head * D + j]), own = to_float(a.k[kv * D + j]);
     key[j] = own;
     __syncthreads();
 
     float column[D];
-    const float *const h0 = a.h0 == nullptr ? nullptr : a.h0 + head * D * D;
+    const float *const h0 = a.h0 == nullptr ? nullptr : a.h0 + at * D * D;
 #pragma unroll
     for (int i = 0; i < D; i++)
         column[i] = fmaf(key[i], own, h0 == nullptr ? 0.0f : gamma * h0[i * D + j]);
     if (a.h_final != nullptr)
 #pragma unroll
         for (int i = 0; i < D; i++)
-            a.h_final[head * D * D + i * D + j] = column[i];
+            a.h_final[at * D * D + i * D + j] = column[i];
 
     float s[4] = {0.0f, 0.0f, 0.0f, 0.0f};
 #pragma unroll
@@ -85,32 +100,56 @@ template <int D> __global__ __launch_bounds__(D) void decode_kernel(DecodeArgume
             tau = next;
         }
     }
-    a.x[head * D + j] = __float2bfloat16_rn(x);
+    a.x[head * D + j] = to_element(x);
     if (a.o == nullptr)
         return;
-    const float alpha = a.alpha == nullptr ? 1.0f : __bfloat162float(a.alpha[head]);
+    const float alpha = a.alpha == nullptr ? 1.0f : to_float(a.alpha[head]);
     __syncthreads();
     vector[j] = fmaf(alpha, x - q, q);
     __syncthreads();
-    const float value = __bfloat162float(a.v[kv + j]);
-    const float *const u0 = a.u0 == nullptr ? nullptr : a.u0 + head * D * D;
-#pragma unroll
-    for (int i = 0; i < D; i++)
-        column[i] = fmaf(key[i], value, u0 == nullptr ? 0.0f : gamma * u0[i * D + j]);
-    if (a.u_final != nullptr)
+    const int64_t V = a.V;
+    const float *const u0 = a.u0 == nullptr ? nullptr : a.u0 + at * D * V;
+    for (int64_t col = j; col < V; col += D) {
+        const float value = to_float(a.v[kv * V + col]);
 #pragma unroll
         for (int i = 0; i < D; i++)
-            a.u_final[head * D * D + i * D + j] = column[i];
-    a.o[head * D + j] = __float2bfloat16_rn(a.scale * dot<D>(column, vector));
+            column[i] = fmaf(key[i], value, u0 == nullptr ? 0.0f : gamma * u0[i * V + col]);
+        if (a.u_final != nullptr)
+#pragma unroll
+            for (int i = 0; i < D; i++)
+                a.u_final[at * D * V + i * V + col] = column[i];
+        a.o[head * V + col] = to_element(a.scale * dot<D>(column, vector));
+    }
 }
 
-template <int D>
-cudaError_t launch_decode(const DecodeArguments &a, int64_t B, cudaStream_t stream) {
-    decode_kernel<D><<<(unsigned)(B * a.H), D, 0, stream>>>(a);
+cudaError_t decode(const gka_cuda_layer &l, cudaStream_t stream) {
+    DecodeArguments a = {};
+    a.H = l.H;
+    a.Hkv = l.G;
+    a.V = l.V;
+    a.q = static_cast<const element *>(l.q);
+    a.k = static_cast<const element *>(l.k);
+    a.v = static_cast<const element *>(l.v);
+    a.alpha = static_cast<const element *>(l.alpha);
+    a.g = l.g;
+    a.h0 = l.h0;
+    a.u0 = l.u0;
+    a.state_of = l.state_indices;
+    a.h_final = l.h_final;
+    a.u_final = l.u_final;
+    a.fro = l.fro;
+    a.x = static_cast<element *>(l.x);
+    a.o = static_cast<element *>(l.o);
+    a.ridge_ratio = (float)l.ridge_ratio;
+    a.scale = (float)l.scale;
+    a.num_iter = l.num_iter;
+    const unsigned blocks = (unsigned)(l.B * l.H);
+    if (l.D == 64)
+        decode_kernel<64><<<blocks, 64, 0, stream>>>(a);
+    else
+        decode_kernel<128><<<blocks, 128, 0, stream>>>(a);
     return cudaGetLastError();
 }
 
-template cudaError_t launch_decode<64>(const DecodeArguments &, int64_t, cudaStream_t);
-template cudaError_t launch_decode<128>(const DecodeArguments &, int64_t, cudaStream_t);
-
+} // namespace GKA_CUDA_ELEMENTS
 } // namespace gka

@@ -17,17 +17,19 @@
 #include "arith/pinned.h"
 
 namespace gka {
+namespace GKA_CUDA_ELEMENTS {
 
 /* ---- gates --------------------------------------------------------------------------------- */
 
 /* RULE G_t = G_{t-1} + g_t in binary32, from 0 at each chunk's start; 0 without gates. */
 __global__ void gate_kernel(Shape s, const float *g, float *cumulative) {
     const int64_t i = blockIdx.x * (int64_t)blockDim.x + threadIdx.x;
-    if (i >= s.B * s.chunks() * s.H)
+    if (i >= s.slots() * s.H)
         return;
-    const int64_t h = i % s.H, chunk = i / s.H % s.chunks(), b = i / s.H / s.chunks();
-    const int64_t first = (b * s.T + chunk * CHUNK) * s.H + h;
-    const int rows = (int)min((int64_t)CHUNK, s.T - chunk * CHUNK);
+    const int64_t h = i % s.H, place = i / s.H;
+    const Chunk chunk = s.chunk(place % s.row_chunks(), place / s.row_chunks());
+    const int64_t first = chunk.first * s.H + h;
+    const int rows = chunk.rows;
     float gate[CHUNK], sum = 0.0f;
 #pragma unroll
     for (int t = 0; t < CHUNK; t++) /* all under way at once */
@@ -41,7 +43,7 @@ __global__ void gate_kernel(Shape s, const float *g, float *cumulative) {
 }
 
 void launch_gates(Shape s, const float *g, float *cumulative, cudaStream_t stream) {
-    const int64_t n = s.B * s.chunks() * s.H;
+    const int64_t n = s.slots() * s.H;
     if (g != nullptr)
         gate_kernel<<<(unsigned)((n + 31) / 32), 32, 0, stream>>>(s, g, cumulative);
 }
@@ -51,36 +53,38 @@ void launch_gates(Shape s, const float *g, float *cumulative, cudaStream_t strea
 /* RULE S <- S exp(G_C), then S += K^T bf16(v_j exp(G_C - G_j)) by the tensor core; the snapshot
  * before a chunk is bf16(S). One block owns a 64 x 64 tile of S and walks over the chunks. */
 template <int D>
-__global__ __launch_bounds__(128) void state_kernel(Shape s, const bf16 *k, const float *cumulative,
-                                                    StateArguments h_of, StateArguments u_of) {
-    __shared__ __align__(16) bf16 k_data[CHUNK * 64], v_data[CHUNK * 64];
+__global__ __launch_bounds__(128) void state_kernel(Shape s, const element *k,
+                                                    const float *cumulative, StateArguments h_of,
+                                                    StateArguments u_of) {
+    __shared__ __align__(16) element k_data[CHUNK * 64], v_data[CHUNK * 64];
     const Tile<64> tk{k_data}, tv{v_data};
-    constexpr int TILES = D / 64;
-    const int tile = blockIdx.x % (TILES * TILES); /* the tiles of H, then those of U */
-    const StateArguments &of = blockIdx.x < TILES * TILES ? h_of : u_of;
-    const bf16 *const v = of.v;
+    constexpr int TILES = (D / 64) * (D / 64); /* of H; then those of U */
+    const StateArguments &of = blockIdx.x < TILES ? h_of : u_of;
+    const int tile = blockIdx.x < TILES ? blockIdx.x : blockIdx.x - TILES;
     const float *const initial = of.initial;
     float *const final_state = of.final_state;
-    const int row0 = tile / TILES * 64, col0 = tile % TILES * 64;
-    const int64_t h = blockIdx.y, b = blockIdx.z, group = h / (s.H / s.Hkv);
+    const int64_t width = of.width;
+    const int across = (int)width / 64, row0 = tile / across * 64, col0 = tile % across * 64;
+    const int64_t h = blockIdx.y, group = h / (s.H / s.Hkv);
+    const Span span = s.span(blockIdx.z);
     const int warp = threadIdx.x >> 5;
 
     float c[1][8][4];
     clear(c);
-    const int64_t state_at = (b * s.H + h) * D * D;
+    const int64_t state_at = (blockIdx.z * s.H + h) * D * width;
     if (initial != nullptr)
         for (int n = 0; n < 8; n++)
             for (int e = 0; e < 4; e++)
-                c[0][n][e] = initial[state_at + (row0 + warp * 16 + fragment_row(e)) * D + col0 +
-                                     n * 8 + fragment_col(e)];
+                c[0][n][e] = initial[state_at + (row0 + warp * 16 + fragment_row(e)) * width +
+                                     col0 + n * 8 + fragment_col(e)];
 
     /* Each thread carries four lines of both operands, fetched one chunk ahead. */
     const int piece = threadIdx.x % 8, line = threadIdx.x / 8;
     uint4 key[4], value[4];
     float gate[4], last = 0.0f;
     const auto fetch = [&](int64_t chunk) {
-        const int64_t first = b * s.T + chunk * CHUNK;
-        const int rows = (int)min((int64_t)CHUNK, s.T - chunk * CHUNK);
+        const int64_t first = span.first + chunk * CHUNK;
+        const int rows = (int)min((int64_t)CHUNK, span.tokens - chunk * CHUNK);
         last = cumulative == nullptr ? 0.0f : cumulative[(first + rows - 1) * s.H + h];
 #pragma unroll
         for (int i = 0; i < 4; i++) {
@@ -88,18 +92,19 @@ __global__ __launch_bounds__(128) void state_kernel(Shape s, const bf16 *k, cons
             key[i] = value[i] = make_uint4(0, 0, 0, 0);
             gate[i] = last;
             if (r < rows) {
-                const int64_t at = ((first + r) * s.Hkv + group) * D;
-                key[i] = *reinterpret_cast<const uint4 *>(k + at + row0 + piece * 8);
-                value[i] = *reinterpret_cast<const uint4 *>(v + at + col0 + piece * 8);
+                const int64_t at = (first + r) * s.Hkv + group;
+                key[i] = *reinterpret_cast<const uint4 *>(k + at * D + row0 + piece * 8);
+                value[i] = *reinterpret_cast<const uint4 *>(of.v + at * width + col0 + piece * 8);
                 if (cumulative != nullptr)
                     gate[i] = cumulative[(first + r) * s.H + h];
             }
         }
     };
-    fetch(0);
-    for (int64_t chunk = 0; chunk < s.chunks(); chunk++) {
-        keep_state<D>(c, of.snapshot, of.snapshot_low, ((b * s.chunks() + chunk) * s.H + h) * D * D,
-                      row0, col0);
+    if (span.tokens > 0)
+        fetch(0);
+    for (int64_t chunk = 0; chunk < span.chunks(); chunk++) {
+        keep_state(c, of.snapshot, of.snapshot_low, ((span.slot + chunk) * s.H + h) * D * width,
+                   width, row0, col0);
 
         const float end = last;
         __syncthreads();
@@ -112,7 +117,7 @@ __global__ __launch_bounds__(128) void state_kernel(Shape s, const bf16 *k, cons
             *reinterpret_cast<uint4 *>(tv.at(r, piece * 8)) = value[i];
         }
         __syncthreads();
-        if (chunk + 1 < s.chunks())
+        if (chunk + 1 < span.chunks())
             fetch(chunk + 1);
         if (cumulative != nullptr) {
             const float decay = gka_pinned_expf(end);
@@ -125,14 +130,15 @@ __global__ __launch_bounds__(128) void state_kernel(Shape s, const bf16 *k, cons
     if (final_state != nullptr)
         for (int n = 0; n < 8; n++)
             for (int e = 0; e < 4; e++)
-                final_state[state_at + (row0 + warp * 16 + fragment_row(e)) * D + col0 + n * 8 +
+                final_state[state_at + (row0 + warp * 16 + fragment_row(e)) * width + col0 + n * 8 +
                             fragment_col(e)] = c[0][n][e];
 }
 
 template <int D>
-void launch_states(Shape s, const bf16 *k, const float *cumulative, const StateArguments &h,
+void launch_states(Shape s, const element *k, const float *cumulative, const StateArguments &h,
                    const StateArguments *u, cudaStream_t stream) {
-    const dim3 grid((D / 64) * (D / 64) * (u != nullptr ? 2 : 1), (unsigned)s.H, (unsigned)s.B);
+    const dim3 grid((unsigned)((D / 64) * (D + (u != nullptr ? s.V : 0)) / 64), (unsigned)s.H,
+                    (unsigned)s.N);
     state_kernel<D><<<grid, 128, 0, stream>>>(s, k, cumulative, h, u != nullptr ? *u : h);
 }
 
@@ -142,14 +148,14 @@ constexpr int THREADS = 256; /* 8 warps: 2 groups of 32 rows, 4 groups of D/4 co
 
 /* Shared memory of one block. */
 template <int D> struct Shared {
-    bf16 state[D * D];         /* H_0, then U_0 */
-    bf16 k[CHUNK * D];         /* K */
-    bf16 operand[CHUNK * D];   /* d (or x), then q' */
-    bf16 score[CHUNK * CHUNK]; /* bf16(S . M) */
-    float mask[CHUNK * MASK];  /* M */
-    float partial[4][CHUNK];   /* k_t^T H_0 k_t by column group */
-    float eg[CHUNK];           /* exp(G_t) */
-    float z[CHUNK];            /* 2 w_j + S_jj^2 */
+    element state[D * D];         /* H_0, then U_0 */
+    element k[CHUNK * D];         /* K */
+    element operand[CHUNK * D];   /* d (or x), then q' */
+    element score[CHUNK * CHUNK]; /* bf16(S . M) */
+    float mask[CHUNK * MASK];     /* M */
+    float partial[4][CHUNK];      /* k_t^T H_0 k_t by column group */
+    float eg[CHUNK];              /* exp(G_t) */
+    float z[CHUNK];               /* 2 w_j + S_jj^2 */
     float fro[CHUNK];
     float warp_sum[THREADS / 32];
 };
@@ -169,7 +175,7 @@ __device__ void norm(Shared<D> &m, Tile<D> state, Tile<D> tk, int row0, int col0
     float sum = 0.0f;
     for (int i = 0; i < SHARE; i += 2) {
         const int at = threadIdx.x * SHARE + i;
-        const float2 h = __bfloat1622float2(*state.pair(at / D, at % D));
+        const float2 h = to_floats(*state.pair(at / D, at % D));
         sum = fmaf(h.x, h.x, sum);
         sum = fmaf(h.y, h.y, sum);
     }
@@ -188,8 +194,7 @@ __device__ void norm(Shared<D> &m, Tile<D> state, Tile<D> tk, int row0, int col0
             const int row = row0 + t * 16 + (lane >> 2) + half * 8;
             float p = 0.0f;
             for (int n = 0; n < NT; n++) {
-                const float2 key =
-                    __bfloat1622float2(*tk.pair(row, col0 + n * 8 + fragment_col(0)));
+                const float2 key = to_floats(*tk.pair(row, col0 + n * 8 + fragment_col(0)));
                 p = fmaf(c[t][n][2 * half], key.x, p);
                 p = fmaf(c[t][n][2 * half + 1], key.y, p);
             }
@@ -257,7 +262,7 @@ __device__ __forceinline__ void put(Tile<D> tile, int row0, int col0, const floa
 #pragma unroll
             for (int e = 0; e < 4; e += 2)
                 *tile.pair(row0 + t * 16 + fragment_row(e), col0 + n * 8 + fragment_col(e)) =
-                    __floats2bfloat162_rn(c[t][n][e], c[t][n][e + 1]);
+                    to_elements(c[t][n][e], c[t][n][e + 1]);
 }
 
 /* The low parts of fragments kept in two, into a tile. */
@@ -317,8 +322,8 @@ __device__ __forceinline__ void start_solve(const RowScalars &rows, Tile<D> oper
 #pragma unroll
             for (int e = 0; e < 4; e += 2) {
                 const int row = row0 + t * 16 + fragment_row(e), half = e >> 1;
-                __nv_bfloat162 *const place = operand.pair(row, col0 + n * 8 + fragment_col(e));
-                float2 q = __bfloat1622float2(*place);
+                element2 *const place = operand.pair(row, col0 + n * 8 + fragment_col(e));
+                float2 q = to_floats(*place);
                 if (rhs != nullptr)
                     q = row < inside ? *reinterpret_cast<const float2 *>(rhs + row * stride + col0 +
                                                                          n * 8 + fragment_col(e))
@@ -326,11 +331,11 @@ __device__ __forceinline__ void start_solve(const RowScalars &rows, Tile<D> oper
                 const bool empty = !(rows.lambda[t][half] > 0.0f);
                 if (FORM == Form::TwoTerm) {
                     const float tt = rows.theta[t][half];
-                    const __nv_bfloat162 d =
-                        __floats2bfloat162_rn(empty ? 0.0f : q.x / tt, empty ? 0.0f : q.y / tt);
+                    const element2 d =
+                        to_elements(empty ? 0.0f : q.x / tt, empty ? 0.0f : q.y / tt);
                     r[t][n][e] = empty ? 0.0f : q.x;
                     r[t][n][e + 1] = empty ? 0.0f : q.y;
-                    const float2 d2 = __bfloat1622float2(d);
+                    const float2 d2 = to_floats(d);
                     x[t][n][e] = d2.x;
                     x[t][n][e + 1] = d2.y;
                     *place = d;
@@ -338,7 +343,7 @@ __device__ __forceinline__ void start_solve(const RowScalars &rows, Tile<D> oper
                     r[t][n][e] = r[t][n][e + 1] = 0.0f;
                     x[t][n][e] = empty ? 0.0f : rows.theta[t][half] * q.x;
                     x[t][n][e + 1] = empty ? 0.0f : rows.theta[t][half] * q.y;
-                    *place = __floats2bfloat162_rn(x[t][n][e], x[t][n][e + 1]);
+                    *place = to_elements(x[t][n][e], x[t][n][e + 1]);
                 }
             }
 }
@@ -359,17 +364,16 @@ __device__ __forceinline__ void two_term_row(RowScalars &rows, int t, int half, 
     rows.weight[t][half] = next;
 #pragma unroll
     for (int n = 0; n < NT; n++) {
-        __nv_bfloat162 *const place = operand.pair(row, col0 + n * 8 + fragment_col(0));
-        const float2 d = __bfloat1622float2(*place);
+        element2 *const place = operand.pair(row, col0 + n * 8 + fragment_col(0));
+        const float2 d = to_floats(*place);
         float *const rr = &r[t][n][2 * half], *const xx = &x[t][n][2 * half];
         const float *const cc = &c[t][n][2 * half];
         rr[0] = rr[0] - fmaf(ridge, d.x, cc[0]);
         rr[1] = rr[1] - fmaf(ridge, d.y, cc[1]);
-        __nv_bfloat162 out =
-            __floats2bfloat162_rn(fmaf(keep, d.x, add * rr[0]), fmaf(keep, d.y, add * rr[1]));
+        element2 out = to_elements(fmaf(keep, d.x, add * rr[0]), fmaf(keep, d.y, add * rr[1]));
         if (empty)
-            out = __floats2bfloat162_rn(0.0f, 0.0f);
-        const float2 o = __bfloat1622float2(out);
+            out = to_elements(0.0f, 0.0f);
+        const float2 o = to_floats(out);
         xx[0] = xx[0] + o.x;
         xx[1] = xx[1] + o.y;
         c[t][n][2 * half] = o.x;
@@ -381,7 +385,7 @@ __device__ __forceinline__ void two_term_row(RowScalars &rows, int t, int half, 
  * 1) x_prev); x <- fma(omega, x, -grad). c: H x, then x. */
 template <int D, int NT>
 __device__ __forceinline__ void three_term_row(RowScalars &rows, int t, int half, int col0,
-                                               bool inside, const bf16 *q, float (&c)[2][NT][4],
+                                               bool inside, const element *q, float (&c)[2][NT][4],
                                                float (&r)[2][NT][4], float (&x)[2][NT][4]) {
     const float ridge = rows.lambda[t][half];
     const bool empty = !(ridge > 0.0f);
@@ -393,7 +397,7 @@ __device__ __forceinline__ void three_term_row(RowScalars &rows, int t, int half
 #pragma unroll
         for (int i = 0; i < 2; i++) {
             const int col = col0 + n * 8 + fragment_col(i), e = 2 * half + i;
-            const float target = inside ? __bfloat162float(q[col]) : 0.0f;
+            const float target = inside ? to_float(q[col]) : 0.0f;
             const float residual = fmaf(ridge, x[t][n][e], c[t][n][e]) - target;
             const float grad = fmaf(so, residual, back * r[t][n][e]);
             const float now = empty ? 0.0f : fmaf(omega, x[t][n][e], -grad);
@@ -403,120 +407,134 @@ __device__ __forceinline__ void three_term_row(RowScalars &rows, int t, int half
         }
 }
 
-/* o = bf16(s c) out through the operand tile. */
-template <int D>
-__device__ __forceinline__ void store_output(Shape s, const SolveArguments &a, Tile<D> operand,
-                                             int64_t first, int64_t h, int rows, int row0, int col0,
-                                             const float (&c)[2][D / 32][4]) {
-    for (int t = 0; t < 2; t++)
-        for (int n = 0; n < D / 32; n++)
-            for (int e = 0; e < 4; e += 2)
-                *operand.pair(row0 + t * 16 + fragment_row(e), col0 + n * 8 + fragment_col(e)) =
-                    __floats2bfloat162_rn(a.output_scale * c[t][n][e],
-                                          a.output_scale * c[t][n][e + 1]);
+/* Columns col .. col + W - 1 of o = bf16(s c), out through a tile. */
+template <int W>
+__device__ __forceinline__ void store_output(Shape s, const SolveArguments &a, Tile<W> tile,
+                                             const Chunk &chunk, int64_t h, int64_t col, int row0,
+                                             int col0, const float (&c)[2][W / 32][4]) {
     sync_tiles();
-    store_tile<CHUNK, D, THREADS>(operand, a.o + (first * s.H + h) * D, s.H * D, rows);
+    for (int t = 0; t < 2; t++)
+        for (int n = 0; n < W / 32; n++)
+            for (int e = 0; e < 4; e += 2)
+                *tile.pair(row0 + t * 16 + fragment_row(e), col0 + n * 8 + fragment_col(e)) =
+                    to_elements(a.output_scale * c[t][n][e], a.output_scale * c[t][n][e + 1]);
+    sync_tiles();
+    store_tile<CHUNK, W, THREADS>(tile, a.o + (chunk.first * s.H + h) * s.V + col, s.H * s.V,
+                                  chunk.rows);
 }
 
-/* The output stage, in the tiles of the solve: operand holds x as stored. */
-template <int D>
-__device__ __forceinline__ void
-output_rows(Shape s, const SolveArguments &a, Shared<D> &m, Tile<D> state, Tile<D> tk,
-            Tile<D> operand, int64_t first, int64_t h, int64_t group, int64_t state_at, int rows) {
-    constexpr int NT = D / 32;
-    const int warp = threadIdx.x >> 5, row0 = (warp >> 2) * 32, col0 = (warp & 3) * (D / 4);
+/* Row t times exp(G_t). */
+template <int D, int NT>
+__device__ __forceinline__ void decay_rows(const Shared<D> &m, int row0, float (&c)[2][NT][4]) {
+    for (int t = 0; t < 2; t++)
+        for (int e = 0; e < 4; e++)
+            for (int n = 0; n < NT; n++)
+                c[t][n][e] = c[t][n][e] * m.eg[row0 + t * 16 + fragment_row(e)];
+}
+
+/* The output stage, in the tiles of the solve, W columns of V after another: operand holds x as
+ * stored. */
+template <int D, int W>
+__device__ __forceinline__ void output_rows(Shape s, const SolveArguments &a, Shared<D> &m,
+                                            Tile<D> tk, Tile<D> operand, const Chunk &chunk,
+                                            int64_t h, int64_t group) {
+    const Tile<W> state{m.state}, values{m.k};
+    const int warp = threadIdx.x >> 5, row0 = (warp >> 2) * 32, col0 = (warp & 3) * (W / 4);
     /* RULE q' = bf16(fma(alpha, x - q, q)) with x as stored; o = bf16(s (exp(G) (q' U_0) + bf16((q'
      * K^T) . M) V)) */
     sync_tiles();
     for (int i = threadIdx.x; i < CHUNK * D / 2; i += THREADS) {
         const int row = i / (D / 2), col = i % (D / 2) * 2;
-        if (row < rows) {
-            const int64_t at = (first + row) * s.H + h;
-            const float alpha = a.alpha == nullptr ? 1.0f : __bfloat162float(a.alpha[at]);
-            const float2 q =
-                __bfloat1622float2(*reinterpret_cast<const __nv_bfloat162 *>(a.q + at * D + col));
-            const float2 v = __bfloat1622float2(*operand.pair(row, col));
+        if (row < chunk.rows) {
+            const int64_t at = (chunk.first + row) * s.H + h;
+            const float alpha = a.alpha == nullptr ? 1.0f : to_float(a.alpha[at]);
+            const float2 q = to_floats(*reinterpret_cast<const element2 *>(a.q + at * D + col));
+            const float2 v = to_floats(*operand.pair(row, col));
             *operand.pair(row, col) =
-                __floats2bfloat162_rn(fmaf(alpha, v.x - q.x, q.x), fmaf(alpha, v.y - q.y, q.y));
+                to_elements(fmaf(alpha, v.x - q.x, q.x), fmaf(alpha, v.y - q.y, q.y));
         }
     }
-    load_tile<D, D, THREADS>(state, a.u_chunk + state_at, D, D);
     sync_tiles();
-    float c[2][NT][4], d[2][2][4];
+    float c[2][W / 32][4], d[2][2][4];
     const Tile<CHUNK> score{m.score};
     clear(d);
     multiply<2, 2, D, false, true>(d, operand, row0, tk, (warp & 3) * 16);
     mask_scores(d, m.mask, score, row0, warp);
-    clear(c);
-    multiply<2, NT, D, false, false>(c, operand, row0, state, col0);
-    for (int t = 0; t < 2; t++)
-        for (int e = 0; e < 4; e++)
-            for (int n = 0; n < NT; n++)
-                c[t][n][e] = c[t][n][e] * m.eg[row0 + t * 16 + fragment_row(e)];
-    sync_tiles();
-    load_tile<CHUNK, D, THREADS>(tk, a.v + (first * s.Hkv + group) * D, s.Hkv * D, rows);
-    sync_tiles();
-    multiply<2, NT, CHUNK, false, false>(c, score, row0, tk, col0);
-    store_output<D>(s, a, operand, first, h, rows, row0, col0, c);
+    const int64_t state_at = (chunk.slot * s.H + h) * D * s.V;
+    for (int64_t col = 0; col < s.V; col += W) {
+        sync_tiles();
+        load_tile<D, W, THREADS>(state, a.u_chunk + state_at + col, s.V, D);
+        load_tile<CHUNK, W, THREADS>(values, a.v + (chunk.first * s.Hkv + group) * s.V + col,
+                                     s.Hkv * s.V, chunk.rows);
+        sync_tiles();
+        clear(c);
+        multiply<2, W / 32, D, false, false>(c, operand, row0, state, col0);
+        decay_rows(m, row0, c);
+        multiply<2, W / 32, CHUNK, false, false>(c, score, row0, values, col0);
+        store_output<W>(s, a, values, chunk, h, col, row0, col0, c);
+    }
 }
 
 /* The output stage, accurate: x comes in two parts, as fragments, and is overwritten by q'. */
-template <int D>
+template <int D, int W>
 __device__ __forceinline__ void
-output_rows_accurate(Shape s, const SolveArguments &a, Shared<D> &m, Tile<D> state, Tile<D> tk,
-                     Tile<D> operand, int64_t first, int64_t h, int64_t group, int64_t state_at,
-                     int rows, float (&x)[2][D / 32][4]) {
+output_rows_accurate(Shape s, const SolveArguments &a, Shared<D> &m, Tile<D> tk, Tile<D> operand,
+                     const Chunk &chunk, int64_t h, int64_t group, float (&x)[2][D / 32][4]) {
     constexpr int NT = D / 32;
-    const int warp = threadIdx.x >> 5, row0 = (warp >> 2) * 32, col0 = (warp & 3) * (D / 4);
+    const Tile<W> state{m.state}, values{m.k};
+    const int warp = threadIdx.x >> 5, row0 = (warp >> 2) * 32, own0 = (warp & 3) * (D / 4),
+              col0 = (warp & 3) * (W / 4);
     /* RULE q' = fma(alpha, x - q, q) in two parts; scores from its low, then its high part; q' U_0:
      * high by low, low by high, high by high. */
     for (int t = 0; t < 2; t++)
         for (int e = 0; e < 4; e += 2) {
             const int row = row0 + t * 16 + fragment_row(e);
-            const int64_t at = (first + row) * s.H + h;
+            const int64_t at = (chunk.first + row) * s.H + h;
             const float alpha =
-                row >= rows || a.alpha == nullptr ? 1.0f : __bfloat162float(a.alpha[at]);
+                row >= chunk.rows || a.alpha == nullptr ? 1.0f : to_float(a.alpha[at]);
             for (int n = 0; n < NT; n++) {
                 float2 q = make_float2(0.0f, 0.0f);
-                if (row < rows)
-                    q = __bfloat1622float2(*reinterpret_cast<const __nv_bfloat162 *>(
-                        a.q + at * D + col0 + n * 8 + fragment_col(e)));
+                if (row < chunk.rows)
+                    q = to_floats(*reinterpret_cast<const element2 *>(a.q + at * D + own0 + n * 8 +
+                                                                      fragment_col(e)));
                 x[t][n][e] = two_parts(fmaf(alpha, x[t][n][e] - q.x, q.x));
                 x[t][n][e + 1] = two_parts(fmaf(alpha, x[t][n][e + 1] - q.y, q.y));
             }
         }
-    float c[2][NT][4], d[2][2][4];
+    float c[2][W / 32][4], d[2][2][4];
     const Tile<CHUNK> score{m.score};
     sync_tiles();
-    put_low<D, NT>(operand, row0, col0, x);
-    load_tile<D, D, THREADS>(state, a.u_low + state_at, D, D);
+    put_low<D, NT>(operand, row0, own0, x);
     sync_tiles();
     clear(d);
     multiply<2, 2, D, false, true>(d, operand, row0, tk, (warp & 3) * 16);
     sync_tiles();
-    put<D, NT>(operand, row0, col0, x);
+    put<D, NT>(operand, row0, own0, x);
     sync_tiles();
     multiply<2, 2, D, false, true>(d, operand, row0, tk, (warp & 3) * 16);
     mask_scores(d, m.mask, score, row0, warp);
-    clear(c);
-    multiply<2, NT, D, false, false>(c, operand, row0, state, col0);
-    sync_tiles();
-    put_low<D, NT>(operand, row0, col0, x);
-    load_tile<D, D, THREADS>(state, a.u_chunk + state_at, D, D);
-    load_tile<CHUNK, D, THREADS>(tk, a.v + (first * s.Hkv + group) * D, s.Hkv * D, rows);
-    sync_tiles();
-    multiply<2, NT, D, false, false>(c, operand, row0, state, col0);
-    sync_tiles();
-    put<D, NT>(operand, row0, col0, x);
-    sync_tiles();
-    multiply<2, NT, D, false, false>(c, operand, row0, state, col0);
-    for (int t = 0; t < 2; t++)
-        for (int e = 0; e < 4; e++)
-            for (int n = 0; n < NT; n++)
-                c[t][n][e] = c[t][n][e] * m.eg[row0 + t * 16 + fragment_row(e)];
-    multiply<2, NT, CHUNK, false, false>(c, score, row0, tk, col0);
-    sync_tiles();
-    store_output<D>(s, a, operand, first, h, rows, row0, col0, c);
+    const int64_t state_at = (chunk.slot * s.H + h) * D * s.V;
+    for (int64_t col = 0; col < s.V; col += W) {
+        sync_tiles();
+        load_tile<D, W, THREADS>(state, a.u_low + state_at + col, s.V, D);
+        sync_tiles();
+        clear(c);
+        multiply<2, W / 32, D, false, false>(c, operand, row0, state, col0);
+        sync_tiles();
+        put_low<D, NT>(operand, row0, own0, x);
+        load_tile<D, W, THREADS>(state, a.u_chunk + state_at + col, s.V, D);
+        load_tile<CHUNK, W, THREADS>(values, a.v + (chunk.first * s.Hkv + group) * s.V + col,
+                                     s.Hkv * s.V, chunk.rows);
+        sync_tiles();
+        multiply<2, W / 32, D, false, false>(c, operand, row0, state, col0);
+        sync_tiles();
+        put<D, NT>(operand, row0, own0, x);
+        sync_tiles();
+        multiply<2, W / 32, D, false, false>(c, operand, row0, state, col0);
+        decay_rows(m, row0, c);
+        multiply<2, W / 32, CHUNK, false, false>(c, score, row0, values, col0);
+        store_output<W>(s, a, values, chunk, h, col, row0, col0, c);
+    }
 }
 
 /* x and f out, through the operand tile; accurately x is what is kept of it. */
@@ -543,17 +561,20 @@ __device__ __forceinline__ void store_solution(Shape s, const SolveArguments &a,
     }
 }
 
-template <int D, bool GATED, Form FORM, bool ACCURATE>
+/* W: columns of V at a time, of the output stage. */
+template <int D, int W, bool GATED, Form FORM, bool ACCURATE>
 __global__ __launch_bounds__(THREADS, 2) void solve_kernel(Shape s, SolveArguments a) {
     extern __shared__ __align__(128) unsigned char memory[];
     Shared<D> &m = *reinterpret_cast<Shared<D> *>(memory);
     constexpr int NT = D / 32;
     const Tile<D> state{m.state}, tk{m.k}, operand{m.operand};
-    const int64_t chunk = blockIdx.x, h = blockIdx.y, b = blockIdx.z, group = h / (s.H / s.Hkv);
+    const Chunk chunk = s.chunk(blockIdx.x, blockIdx.z);
+    if (chunk.rows == 0)
+        return;
+    const int64_t h = blockIdx.y, group = h / (s.H / s.Hkv), first = chunk.first;
     const int warp = threadIdx.x >> 5, row0 = (warp >> 2) * 32, col0 = (warp & 3) * (D / 4);
-    const int rows = (int)min((int64_t)CHUNK, s.T - chunk * CHUNK);
-    const int64_t first = b * s.T + chunk * CHUNK;
-    const int64_t state_at = ((b * s.chunks() + chunk) * s.H + h) * D * D;
+    const int rows = chunk.rows;
+    const int64_t state_at = (chunk.slot * s.H + h) * D * D;
 
     load_tile<D, D, THREADS>(state, a.h_chunk + state_at, D, D);
     load_tile<CHUNK, D, THREADS>(tk, a.k + (first * s.Hkv + group) * D, s.Hkv * D, rows);
@@ -610,22 +631,28 @@ __global__ __launch_bounds__(THREADS, 2) void solve_kernel(Shape s, SolveArgumen
 
     store_solution<D, ACCURATE>(s, a, m, operand, first, h, rows, row0, col0, x);
     if (ACCURATE && a.o != nullptr)
-        output_rows_accurate<D>(s, a, m, state, tk, operand, first, h, group, state_at, rows, x);
+        output_rows_accurate<D, W>(s, a, m, tk, operand, chunk, h, group, x);
     else if (a.o != nullptr)
-        output_rows<D>(s, a, m, state, tk, operand, first, h, group, state_at, rows);
+        output_rows<D, W>(s, a, m, tk, operand, chunk, h, group);
 }
 
-template <int D, bool GATED, Form FORM, bool ACCURATE>
-static cudaError_t launch_solve_as(Shape s, const SolveArguments &a, cudaStream_t stream) {
-    const auto kernel = solve_kernel<D, GATED, FORM, ACCURATE>;
+template <int D, int W, bool GATED, Form FORM, bool ACCURATE>
+static cudaError_t launch_solve_by(Shape s, const SolveArguments &a, cudaStream_t stream) {
+    const auto kernel = solve_kernel<D, W, GATED, FORM, ACCURATE>;
     const int bytes = sizeof(Shared<D>);
     const cudaError_t error =
         cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
     if (error != cudaSuccess)
         return error;
-    const dim3 grid((unsigned)s.chunks(), (unsigned)s.H, (unsigned)s.B);
+    const dim3 grid((unsigned)s.row_chunks(), (unsigned)s.H, (unsigned)s.B);
     kernel<<<grid, THREADS, bytes, stream>>>(s, a);
     return cudaGetLastError();
+}
+
+template <int D, bool GATED, Form FORM, bool ACCURATE>
+static cudaError_t launch_solve_as(Shape s, const SolveArguments &a, cudaStream_t stream) {
+    return s.V < D && a.o != nullptr ? launch_solve_by<D, 64, GATED, FORM, ACCURATE>(s, a, stream)
+                                     : launch_solve_by<D, D, GATED, FORM, ACCURATE>(s, a, stream);
 }
 
 #ifdef GKA_CUDA_HOPPER
@@ -656,11 +683,12 @@ cudaError_t launch_solve(Shape s, Form form, bool accurate, const SolveArguments
                  : launch_solve_as<D, false, Form::ThreeTerm, false>(s, a, stream);
 }
 
-template void launch_states<64>(Shape, const bf16 *, const float *, const StateArguments &,
+template void launch_states<64>(Shape, const element *, const float *, const StateArguments &,
                                 const StateArguments *, cudaStream_t);
-template void launch_states<128>(Shape, const bf16 *, const float *, const StateArguments &,
+template void launch_states<128>(Shape, const element *, const float *, const StateArguments &,
                                  const StateArguments *, cudaStream_t);
 template cudaError_t launch_solve<64>(Shape, Form, bool, const SolveArguments &, cudaStream_t);
 template cudaError_t launch_solve<128>(Shape, Form, bool, const SolveArguments &, cudaStream_t);
 
+} // namespace GKA_CUDA_ELEMENTS
 } // namespace gka

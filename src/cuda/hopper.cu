@@ -19,6 +19,7 @@
 #include "arith/pinned.h"
 
 namespace gka {
+namespace GKA_CUDA_ELEMENTS {
 
 namespace hopper {
 
@@ -31,7 +32,7 @@ constexpr int THREADS = 128; /* one warpgroup */
 /* Where a warpgroup's product finds B [16,64]: the 128-byte swizzle, 1024 bytes from one group of
  * eight rows to the next. The low half of that description for a tile, and the whole of it `offset`
  * bytes further on. */
-__device__ __forceinline__ uint32_t place_of(const bf16 *data) {
+__device__ __forceinline__ uint32_t place_of(const element *data) {
     const uint32_t address = static_cast<uint32_t>(__cvta_generic_to_shared(data));
     return __shfl_sync(~0u, (address & 0x3ffff) >> 4 | uint32_t{1} << 16, 0);
 }
@@ -55,7 +56,7 @@ __device__ __forceinline__ void publish() {
 /* c[64,64] += a[64,16] b[16,64]; TRANSPOSED: b's rows lie in memory along its 64 columns. */
 template <bool TRANSPOSED>
 __device__ __forceinline__ void product(float (&c)[8][4], const uint32_t (&a)[4], uint64_t b) {
-    asm volatile("wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 "
+    asm volatile("wgmma.mma_async.sync.aligned.m64n64k16.f32." GKA_CUDA_TYPE "." GKA_CUDA_TYPE " "
                  "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,"
                  "%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31}, "
                  "{%32,%33,%34,%35}, %36, 1, 1, 1, %37;"
@@ -82,11 +83,8 @@ template <int STEPS> struct Left {
 };
 
 __device__ __forceinline__ uint32_t pack(float x, float y) {
-    const __nv_bfloat162 both = __floats2bfloat162_rn(x, y);
+    const element2 both = to_elements(x, y);
     return *reinterpret_cast<const uint32_t *>(&both);
-}
-__device__ __forceinline__ float2 unpack(uint32_t both) {
-    return make_float2(__uint_as_float(both << 16), __uint_as_float(both & 0xffff0000u));
 }
 
 /* c += y K^T, all 64 keys. */
@@ -126,12 +124,13 @@ struct Places {
 /* ---- a chunk ------------------------------------------------------------------------------- */
 
 template <int D> struct Shared {
-    bf16 state[D * D];         /* H_0, then U_0 */
-    bf16 k[CHUNK * D];         /* K, then V */
-    bf16 q[CHUNK * D];         /* q; then x and o on their way out */
-    bf16 scratch[CHUNK * 128]; /* K K^T in binary32; with q's place, accurately, U_0's high part */
-    float mask[CHUNK * MASK];  /* M */
-    float partial[4][CHUNK];   /* k_t^T H_0 k_t by column group */
+    element state[D * D]; /* H_0, then U_0 */
+    element k[CHUNK * D]; /* K, then V */
+    element q[CHUNK * D]; /* q; then x and o on their way out */
+    element
+        scratch[CHUNK * 128]; /* K K^T in binary32; with q's place, accurately, U_0's high part */
+    float mask[CHUNK * MASK]; /* M */
+    float partial[4][CHUNK];  /* k_t^T H_0 k_t by column group */
     float eg[CHUNK], z[CHUNK], fro[CHUNK], warp_sum[8];
 };
 
@@ -262,7 +261,7 @@ start_solve(const Rows &rows, Panels<CHUNK, D> q_tile, const float *rhs, int64_t
                       e = 2 * half;
             float2 q = make_float2(0.0f, 0.0f);
             if (rhs == nullptr)
-                q = __bfloat1622float2(*q_tile.pair(row, col));
+                q = to_floats(*q_tile.pair(row, col));
             else if (row < inside)
                 q = *reinterpret_cast<const float2 *>(rhs + row * stride + col);
             if (!(rows.lambda[half] > 0.0f)) {
@@ -373,7 +372,7 @@ __device__ __forceinline__ void iterate(const Shared<D> &m, Places at, Rows &row
                 const int tile = part * 8 + n;
                 float2 q = make_float2(0.0f, 0.0f);
                 if (FORM == Form::ThreeTerm)
-                    q = __bfloat1622float2(
+                    q = to_floats(
                         *q_tile.pair(q_row + fragment_row(2 * half), tile * 8 + fragment_col(0)));
                 const uint32_t out = step_pair<FORM>(
                     rows.lambda[half], steps[half], y.pair(tile, half), q, c[n][2 * half],
@@ -399,7 +398,7 @@ __device__ __forceinline__ void iterate(const Shared<D> &m, Places at, Rows &row
 /* Rounded fragments out through the scratch tile; a barrier before and after. */
 template <int D>
 __device__ __forceinline__ void store_rows(Panels<CHUNK, D> tile, const Left<D / 16> &rounded,
-                                           int row0, bf16 *to, int64_t stride, int rows) {
+                                           int row0, element *to, int64_t stride, int rows) {
     __syncthreads();
 #pragma unroll
     for (int n = 0; n < D / 8; n++)
@@ -444,26 +443,23 @@ __device__ __forceinline__ void load_gates(Shape s, const SolveArguments &a, Sha
     }
 }
 
-/* RULE of output_rows and output_rows_accurate in forward.cu; x as stored, overwritten by q'. */
+/* q' from x, in its place; low: its low part, accurately. */
 template <int D, bool ACCURATE>
-__device__ __forceinline__ void
-output_rows(Shape s, const SolveArguments &a, Shared<D> &m, Places at, int64_t first, int64_t h,
-            int64_t group, int64_t state_at, int rows, int row0, float (&x)[D / 8][4]) {
-    const Panels<D, D> state{m.state}, more{m.q};
-    const Panels<CHUNK, D> tk{m.k}, tile{m.q};
-    Left<D / 16> high, low;
+__device__ __forceinline__ void mix_rows(Shape s, const SolveArguments &a, const Chunk &chunk,
+                                         int64_t h, int row0, float (&x)[D / 8][4],
+                                         Left<D / 16> &high, Left<D / 16> &low) {
 #pragma unroll
     for (int half = 0; half < 2; half++) {
         const int row = row0 + fragment_row(2 * half);
-        const int64_t token = (first + row) * s.H + h;
-        const bool inside = row < rows;
-        const float alpha = !inside || a.alpha == nullptr ? 1.0f : __bfloat162float(a.alpha[token]);
+        const int64_t token = (chunk.first + row) * s.H + h;
+        const bool inside = row < chunk.rows;
+        const float alpha = !inside || a.alpha == nullptr ? 1.0f : to_float(a.alpha[token]);
 #pragma unroll
         for (int n = 0; n < D / 8; n++) {
             float2 q = make_float2(0.0f, 0.0f);
             if (inside)
-                q = __bfloat1622float2(*reinterpret_cast<const __nv_bfloat162 *>(
-                    a.q + token * D + n * 8 + fragment_col(0)));
+                q = to_floats(
+                    *reinterpret_cast<const element2 *>(a.q + token * D + n * 8 + fragment_col(0)));
             float *const y = &x[n][2 * half];
             y[0] = fmaf(alpha, y[0] - q.x, q.x);
             y[1] = fmaf(alpha, y[1] - q.y, q.y);
@@ -476,24 +472,29 @@ output_rows(Shape s, const SolveArguments &a, Shared<D> &m, Places at, int64_t f
     round_rows<D>(x, false, high);
     if (ACCURATE)
         round_rows<D>(x, true, low);
-    float c[8][4];
-    Left<4> score;
-    clear(c);
+}
+
+/* Columns col .. col + W - 1 of o, from q' and the masked scores. */
+template <int D, int W, bool ACCURATE>
+__device__ __forceinline__ void output_columns(Shape s, const SolveArguments &a, Shared<D> &m,
+                                               Places at, const Chunk &chunk, int64_t h, int row0,
+                                               int64_t col, const Left<D / 16> &high,
+                                               const Left<D / 16> &low, const Left<4> &score) {
+    const Panels<D, W> state{m.state}, more{m.q};
+    const Panels<CHUNK, W> values{m.k}, tile{m.q};
+    const int64_t state_at = (chunk.slot * s.H + h) * D * s.V + col, group = h / (s.H / s.Hkv);
+    __syncthreads(); /* nobody reads what stood in the tiles any more */
+    load_tile<D, W, THREADS>(state, (ACCURATE ? a.u_low : a.u_chunk) + state_at, s.V, D);
     if (ACCURATE)
-        add_scores<D>(c, low, at.k);
-    add_scores<D>(c, high, at.k);
-    mask_scores<D>(m, c, row0, score);
-    __syncthreads(); /* nobody reads H_0, K and x on its way out any more */
-    load_tile<D, D, THREADS>(state, (ACCURATE ? a.u_low : a.u_chunk) + state_at, D, D);
-    if (ACCURATE)
-        load_tile<D, D, THREADS>(more, a.u_chunk + state_at, D, D);
-    load_tile<CHUNK, D, THREADS>(tk, a.v + (first * s.Hkv + group) * D, s.Hkv * D, rows);
+        load_tile<D, W, THREADS>(more, a.u_chunk + state_at, s.V, D);
+    load_tile<CHUNK, W, THREADS>(values, a.v + (chunk.first * s.Hkv + group) * s.V + col,
+                                 s.Hkv * s.V, chunk.rows);
     tiles_loaded();
     publish();
     __syncthreads();
-    float out[D / 64][8][4];
+    float out[W / 64][8][4];
 #pragma unroll
-    for (int part = 0; part < D / 64; part++) {
+    for (int part = 0; part < W / 64; part++) {
         clear(out[part]);
         add_product<D / 16, D>(out[part], high, at.state, part);
         if (ACCURATE) {
@@ -502,8 +503,9 @@ output_rows(Shape s, const SolveArguments &a, Shared<D> &m, Places at, int64_t f
         }
     }
     const float eg[2] = {m.eg[row0 + fragment_row(0)], m.eg[row0 + fragment_row(2)]};
+    Left<W / 16> rounded;
 #pragma unroll
-    for (int part = 0; part < D / 64; part++) {
+    for (int part = 0; part < W / 64; part++) {
 #pragma unroll
         for (int n = 0; n < 8; n++)
 #pragma unroll
@@ -514,10 +516,31 @@ output_rows(Shape s, const SolveArguments &a, Shared<D> &m, Places at, int64_t f
         for (int n = 0; n < 8; n++)
 #pragma unroll
             for (int half = 0; half < 2; half++)
-                high.pair(part * 8 + n, half) = pack(a.output_scale * out[part][n][2 * half],
-                                                     a.output_scale * out[part][n][2 * half + 1]);
+                rounded.pair(part * 8 + n, half) =
+                    pack(a.output_scale * out[part][n][2 * half],
+                         a.output_scale * out[part][n][2 * half + 1]);
     }
-    store_rows<D>(tile, high, row0, a.o + (first * s.H + h) * D, s.H * D, rows);
+    store_rows<W>(tile, rounded, row0, a.o + (chunk.first * s.H + h) * s.V + col, s.H * s.V,
+                  chunk.rows);
+}
+
+/* RULE of output_rows and output_rows_accurate in forward.cu; x as stored, overwritten by q'. */
+template <int D, int W, bool ACCURATE>
+__device__ __forceinline__ void output_rows(Shape s, const SolveArguments &a, Shared<D> &m,
+                                            Places at, const Chunk &chunk, int64_t h, int row0,
+                                            float (&x)[D / 8][4]) {
+    Left<D / 16> high, low;
+    mix_rows<D, ACCURATE>(s, a, chunk, h, row0, x, high, low);
+    float c[8][4];
+    Left<4> score;
+    clear(c);
+    if (ACCURATE)
+        add_scores<D>(c, low, at.k);
+    add_scores<D>(c, high, at.k);
+    mask_scores<D>(m, c, row0, score);
+#pragma unroll 1
+    for (int64_t col = 0; col < s.V; col += W)
+        output_columns<D, W, ACCURATE>(s, a, m, at, chunk, h, row0, col, high, low, score);
 }
 
 #endif
@@ -529,11 +552,13 @@ __global__ __launch_bounds__(THREADS, 2) void solve_kernel(Shape s, SolveArgumen
     Shared<D> &m = *reinterpret_cast<Shared<D> *>(memory);
     const Panels<D, D> state{m.state};
     const Panels<CHUNK, D> tk{m.k}, tile{m.q};
-    const int64_t chunk = blockIdx.x, h = blockIdx.y, b = blockIdx.z, group = h / (s.H / s.Hkv);
-    const int warp = threadIdx.x >> 5, row0 = warp * 16;
-    const int rows = (int)min((int64_t)CHUNK, s.T - chunk * CHUNK);
-    const int64_t first = b * s.T + chunk * CHUNK, own = (first * s.H + h) * D;
-    const int64_t state_at = ((b * s.chunks() + chunk) * s.H + h) * D * D;
+    const Chunk chunk = s.chunk(blockIdx.x, blockIdx.z);
+    if (chunk.rows == 0)
+        return;
+    const int64_t h = blockIdx.y, group = h / (s.H / s.Hkv);
+    const int warp = threadIdx.x >> 5, row0 = warp * 16, rows = chunk.rows;
+    const int64_t first = chunk.first, own = (first * s.H + h) * D;
+    const int64_t state_at = (chunk.slot * s.H + h) * D * D;
 
     load_tile<D, D, THREADS>(state, a.h_chunk + state_at, D, D);
     load_tile<CHUNK, D, THREADS>(tk, a.k + (first * s.Hkv + group) * D, s.Hkv * D, rows);
@@ -551,18 +576,6 @@ __global__ __launch_bounds__(THREADS, 2) void solve_kernel(Shape s, SolveArgumen
         norm<D>(m, state, tk, at, warp);
     __syncthreads();
 
-#ifdef GKA_STAGGER
-    {
-        unsigned slot;
-        asm volatile("mov.u32 %0, %%warpid;" : "=r"(slot));
-        if (slot & 4) {
-            const long long begin = clock64();
-            while (clock64() - begin < GKA_STAGGER) {
-            }
-        }
-        __syncthreads();
-    }
-#endif
     Rows scalars;
     start_rows<D, FORM>(m, row0, a.ridge_ratio, scalars);
     float r[D / 8][4], x[D / 8][4];
@@ -584,7 +597,7 @@ __global__ __launch_bounds__(THREADS, 2) void solve_kernel(Shape s, SolveArgumen
     store_rows<D>(tile, y, row0, a.x + own, s.H * D, rows);
     if (!a.load_fro && threadIdx.x < rows)
         a.fro[(first + threadIdx.x) * s.H + h] = m.fro[threadIdx.x];
-    if (ACCURATE || a.o == nullptr) /* accurately output_kernel goes on */
+    if (ACCURATE || a.o == nullptr) /* output_kernel goes on */
         return;
 #pragma unroll
     for (int n = 0; n < D / 8; n++)
@@ -594,22 +607,24 @@ __global__ __launch_bounds__(THREADS, 2) void solve_kernel(Shape s, SolveArgumen
             x[n][2 * half] = stored.x;
             x[n][2 * half + 1] = stored.y;
         }
-    output_rows<D, false>(s, a, m, at, first, h, group, state_at, rows, row0, x);
+    output_rows<D, D, false>(s, a, m, at, chunk, h, row0, x);
 #endif
 }
 
-/* The output stage of the accurate setting, from x as it was stored. A kernel of its own: in one
- * with the solve its code drove the iteration's out of the instruction cache. */
-template <int D, bool GATED>
+/* The output stage from x as it was stored, W columns of V after another: of the accurate setting,
+ * whose code in one kernel with the solve drove the iteration's out of the instruction cache, and
+ * where V is smaller than D. */
+template <int D, int W, bool GATED, bool ACCURATE>
 __global__ __launch_bounds__(THREADS, 2) void output_kernel(Shape s, SolveArguments a) {
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
     extern __shared__ __align__(1024) unsigned char memory[];
     Shared<D> &m = *reinterpret_cast<Shared<D> *>(memory);
     const Panels<CHUNK, D> tk{m.k};
-    const int64_t chunk = blockIdx.x, h = blockIdx.y, b = blockIdx.z, group = h / (s.H / s.Hkv);
-    const int row0 = (threadIdx.x >> 5) * 16;
-    const int rows = (int)min((int64_t)CHUNK, s.T - chunk * CHUNK);
-    const int64_t first = b * s.T + chunk * CHUNK;
+    const Chunk chunk = s.chunk(blockIdx.x, blockIdx.z);
+    if (chunk.rows == 0)
+        return;
+    const int64_t h = blockIdx.y, group = h / (s.H / s.Hkv), first = chunk.first;
+    const int row0 = (threadIdx.x >> 5) * 16, rows = chunk.rows;
     load_tile<CHUNK, D, THREADS>(tk, a.k + (first * s.Hkv + group) * D, s.Hkv * D, rows);
     load_gates<D, GATED>(s, a, m, first, h, rows);
     float x[D / 8][4];
@@ -621,7 +636,8 @@ __global__ __launch_bounds__(THREADS, 2) void output_kernel(Shape s, SolveArgume
             const int64_t place = ((first + row) * s.H + h) * D + n * 8 + fragment_col(0);
             float2 kept = make_float2(0.0f, 0.0f);
             if (row < rows)
-                kept = join(a.x + place, a.x_low + place);
+                kept = ACCURATE ? join(a.x + place, a.x_low + place)
+                                : to_floats(*reinterpret_cast<const element2 *>(a.x + place));
             x[n][2 * half] = kept.x;
             x[n][2 * half + 1] = kept.y;
         }
@@ -629,29 +645,38 @@ __global__ __launch_bounds__(THREADS, 2) void output_kernel(Shape s, SolveArgume
     publish();
     __syncthreads();
     const Places at{place_of(m.state), place_of(m.k)};
-    output_rows<D, true>(s, a, m, at, first, h, group, ((b * s.chunks() + chunk) * s.H + h) * D * D,
-                         rows, row0, x);
+    output_rows<D, W, ACCURATE>(s, a, m, at, chunk, h, row0, x);
 #endif
 }
 
-template <int D, bool GATED, Form FORM, bool ACCURATE>
-static cudaError_t launch_as(Shape s, const SolveArguments &a, cudaStream_t stream) {
-    const auto kernel = solve_kernel<D, GATED, FORM, ACCURATE>;
-    const auto output = output_kernel<D, GATED>;
-    /* Shared<D> without its code, which only one architecture has. */
-    constexpr int bytes = D * D * 2 + 2 * CHUNK * D * 2 + CHUNK * 128 * 2 + CHUNK * MASK * 4 +
-                          4 * CHUNK * 4 + 3 * CHUNK * 4 + 8 * 4;
-    cudaError_t error =
-        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
-    if (error == cudaSuccess && ACCURATE)
-        error = cudaFuncSetAttribute(output, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
+/* Shared<D> without its code, which only one architecture has. */
+template <int D>
+constexpr int SHARED = D *D * 2 + 2 * CHUNK *D * 2 + CHUNK * 128 * 2 + CHUNK *MASK * 4 +
+                       4 * CHUNK * 4 + 3 * CHUNK * 4 + 8 * 4;
+
+template <int D, class Kernel>
+static cudaError_t queue(Kernel kernel, Shape s, const SolveArguments &a, cudaStream_t stream) {
+    const cudaError_t error =
+        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, SHARED<D>);
     if (error != cudaSuccess)
         return error;
-    const dim3 grid((unsigned)s.chunks(), (unsigned)s.H, (unsigned)s.B);
-    kernel<<<grid, THREADS, bytes, stream>>>(s, a);
-    if (ACCURATE && a.o != nullptr)
-        output<<<grid, THREADS, bytes, stream>>>(s, a);
+    const dim3 grid((unsigned)s.row_chunks(), (unsigned)s.H, (unsigned)s.B);
+    kernel<<<grid, THREADS, SHARED<D>, stream>>>(s, a);
     return cudaGetLastError();
+}
+
+template <int D, bool GATED, Form FORM, bool ACCURATE>
+static cudaError_t launch_as(Shape s, SolveArguments a, cudaStream_t stream) {
+    const bool narrow = s.V < D, apart = a.o != nullptr && (ACCURATE || narrow);
+    SolveArguments solve = a;
+    if (apart)
+        solve.o = nullptr;
+    const cudaError_t error = queue<D>(solve_kernel<D, GATED, FORM, ACCURATE>, s, solve, stream);
+    if (error != cudaSuccess || !apart)
+        return error;
+    if (narrow)
+        return queue<D>(output_kernel<D, 64, GATED, ACCURATE>, s, a, stream);
+    return queue<D>(output_kernel<D, D, GATED, true>, s, a, stream);
 }
 
 } // namespace hopper
@@ -676,4 +701,5 @@ template cudaError_t launch_solve_hopper<64>(Shape, Form, bool, const SolveArgum
 template cudaError_t launch_solve_hopper<128>(Shape, Form, bool, const SolveArguments &,
                                               cudaStream_t);
 
+} // namespace GKA_CUDA_ELEMENTS
 } // namespace gka

@@ -5,6 +5,7 @@
 #include "cuda/kernels.cuh"
 
 namespace gka {
+namespace GKA_CUDA_ELEMENTS {
 
 /* Where K K^T [C,C] keeps an element: the rows of a column lie in different banks. */
 __device__ __forceinline__ int gram_at(int row, int col) {
@@ -39,4 +40,5 @@ template <class SHARED> __device__ __forceinline__ void norm_rows(SHARED &m, con
     }
 }
 
+} // namespace GKA_CUDA_ELEMENTS
 } // namespace gka

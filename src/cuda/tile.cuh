@@ -14,45 +14,43 @@
 #include "cuda/kernels.cuh"
 
 #include <cstdint>
-#include <cuda_bf16.h>
 
 namespace gka {
-
-using bf16 = __nv_bfloat16;
+namespace GKA_CUDA_ELEMENTS {
 
 template <int WIDTH> struct Tile {
-    bf16 *data;
+    element *data;
     /* Element (row, col). */
-    __device__ __forceinline__ bf16 *at(int row, int col) const {
+    __device__ __forceinline__ element *at(int row, int col) const {
         return data + row * WIDTH + ((((col >> 3) ^ (row & 7)) << 3) | (col & 7));
     }
     /* Two neighbours, col even. */
-    __device__ __forceinline__ __nv_bfloat162 *pair(int row, int col) const {
-        return reinterpret_cast<__nv_bfloat162 *>(at(row, col));
+    __device__ __forceinline__ element2 *pair(int row, int col) const {
+        return reinterpret_cast<element2 *>(at(row, col));
     }
 };
 
 /* The same in panels of 64 columns, each of ROWS rows of 128 bytes: as a warpgroup's matrix unit
  * reads a tile of shared memory with the 128-byte swizzle. data is aligned to 1024 bytes. */
 template <int ROWS, int WIDTH> struct Panels {
-    bf16 *data;
-    __device__ __forceinline__ bf16 *at(int row, int col) const {
+    element *data;
+    __device__ __forceinline__ element *at(int row, int col) const {
         return data + (col >> 6) * (ROWS * 64) + row * 64 + ((((col & 63) >> 3) ^ (row & 7)) << 3) +
                (col & 7);
     }
-    __device__ __forceinline__ __nv_bfloat162 *pair(int row, int col) const {
-        return reinterpret_cast<__nv_bfloat162 *>(at(row, col));
+    __device__ __forceinline__ element2 *pair(int row, int col) const {
+        return reinterpret_cast<element2 *>(at(row, col));
     }
 };
 
-__device__ __forceinline__ void ldmatrix(uint32_t (&r)[4], const bf16 *place) {
+__device__ __forceinline__ void ldmatrix(uint32_t (&r)[4], const element *place) {
     const uint32_t address = static_cast<uint32_t>(__cvta_generic_to_shared(place));
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
                  : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
                  : "r"(address));
 }
 
-__device__ __forceinline__ void ldmatrix_transposed(uint32_t (&r)[4], const bf16 *place) {
+__device__ __forceinline__ void ldmatrix_transposed(uint32_t (&r)[4], const element *place) {
     const uint32_t address = static_cast<uint32_t>(__cvta_generic_to_shared(place));
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
                  : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
@@ -61,7 +59,7 @@ __device__ __forceinline__ void ldmatrix_transposed(uint32_t (&r)[4], const bf16
 
 __device__ __forceinline__ void mma(float (&c)[4], const uint32_t (&a)[4], uint32_t b0,
                                     uint32_t b1) {
-    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32." GKA_CUDA_TYPE "." GKA_CUDA_TYPE ".f32 "
                  "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
                  : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
@@ -132,66 +130,67 @@ __device__ __forceinline__ void mask_scores(const float (&d)[2][2][4], const flo
                 const int row = row0 + t * 16 + fragment_row(e),
                           col = (warp & 3) * 16 + n * 8 + fragment_col(e);
                 const float2 m = *reinterpret_cast<const float2 *>(&mask[row * MASK + col]);
-                *score.pair(row, col) =
-                    __floats2bfloat162_rn(d[t][n][e] * m.x, d[t][n][e + 1] * m.y);
+                *score.pair(row, col) = to_elements(d[t][n][e] * m.x, d[t][n][e + 1] * m.y);
             }
 }
 
 /* RULE in two parts: v is kept as bf16(v) + bf16(v - bf16(v)), exact in binary32, and that sum is
  * split into its bf16 value and what is left. */
 __device__ __forceinline__ float two_parts(float v) {
-    const float high = __bfloat162float(__float2bfloat16_rn(v));
-    const float rest = high - high == 0.0f ? __bfloat162float(__float2bfloat16_rn(v - high)) : 0.0f;
+    const float high = to_float(to_element(v));
+    const float rest = high - high == 0.0f ? to_float(to_element(v - high)) : 0.0f;
     return high + rest;
 }
 __device__ __forceinline__ float low_part(float kept) {
-    return kept - __bfloat162float(__float2bfloat16_rn(kept));
+    const float high = to_float(to_element(kept));
+    return high - high == 0.0f ? kept - high : 0.0f; /* infinity leaves nothing */
 }
 /* The low parts of two neighbours. */
-__device__ __forceinline__ __nv_bfloat162 low_pair(float x, float y) {
-    return __floats2bfloat162_rn(low_part(x), low_part(y));
+__device__ __forceinline__ element2 low_pair(float x, float y) {
+    return to_elements(low_part(x), low_part(y));
 }
 /* Two neighbours from their parts. */
-__device__ __forceinline__ float2 join(const bf16 *high, const bf16 *low) {
-    const float2 h = __bfloat1622float2(*reinterpret_cast<const __nv_bfloat162 *>(high));
-    const float2 l = __bfloat1622float2(*reinterpret_cast<const __nv_bfloat162 *>(low));
+__device__ __forceinline__ float2 join(const element *high, const element *low) {
+    const float2 h = to_floats(*reinterpret_cast<const element2 *>(high));
+    const float2 l = to_floats(*reinterpret_cast<const element2 *>(low));
     return make_float2(h.x + l.x, h.y + l.y);
 }
 
 /* Eight neighbours, each times weight and rounded. */
 __device__ __forceinline__ void weigh(uint4 &eight, float weight) {
-    __nv_bfloat162 *const parts = reinterpret_cast<__nv_bfloat162 *>(&eight);
+    element2 *const parts = reinterpret_cast<element2 *>(&eight);
 #pragma unroll
     for (int i = 0; i < 4; i++) {
-        const float2 pair = __bfloat1622float2(parts[i]);
-        parts[i] = __floats2bfloat162_rn(pair.x * weight, pair.y * weight);
+        const float2 pair = to_floats(parts[i]);
+        parts[i] = to_elements(pair.x * weight, pair.y * weight);
     }
 }
 
-/* A block's 64 x 64 tile of a state, by four warps, into a snapshot [D,D] at `place`: in one part,
- * or in two where there is a place for the low one. */
-template <int D>
-__device__ __forceinline__ void keep_state(const float (&c)[1][8][4], bf16 *snapshot,
-                                           bf16 *snapshot_low, int64_t place, int row0, int col0) {
+/* A block's 64 x 64 tile of a state, by four warps, into a snapshot [D,width] at `place`: in one
+ * part, or in two where there is a place for the low one. */
+__device__ __forceinline__ void keep_state(const float (&c)[1][8][4], element *snapshot,
+                                           element *snapshot_low, int64_t place, int64_t width,
+                                           int row0, int col0) {
     const int warp = threadIdx.x >> 5;
     for (int n = 0; n < 8; n++)
         for (int e = 0; e < 4; e += 2) {
-            const int64_t at =
-                place + (row0 + warp * 16 + fragment_row(e)) * D + col0 + n * 8 + fragment_col(e);
+            const int64_t at = place + (row0 + warp * 16 + fragment_row(e)) * width + col0 + n * 8 +
+                               fragment_col(e);
             float x = c[0][n][e], y = c[0][n][e + 1];
             if (snapshot_low != nullptr) {
                 x = two_parts(x);
                 y = two_parts(y);
-                *reinterpret_cast<__nv_bfloat162 *>(snapshot_low + at) = low_pair(x, y);
+                *reinterpret_cast<element2 *>(snapshot_low + at) = low_pair(x, y);
             }
-            *reinterpret_cast<__nv_bfloat162 *>(snapshot + at) = __floats2bfloat162_rn(x, y);
+            *reinterpret_cast<element2 *>(snapshot + at) = to_elements(x, y);
         }
 }
 
 /* Rows [0, rows) of a [ROWS, WIDTH] tile from global memory, row stride in elements; the rest zero.
  * Copied asynchronously: there after tiles_loaded and a barrier, or after sync_tiles. */
 template <int ROWS, int WIDTH, int THREADS, class TILE>
-__device__ __forceinline__ void load_tile(TILE tile, const bf16 *from, int64_t stride, int rows) {
+__device__ __forceinline__ void load_tile(TILE tile, const element *from, int64_t stride,
+                                          int rows) {
     constexpr int PIECES = WIDTH / 8;
 #pragma unroll 4
     for (int i = threadIdx.x; i < ROWS * PIECES; i += THREADS) {
@@ -213,7 +212,7 @@ __device__ __forceinline__ void sync_tiles() {
 }
 
 template <int ROWS, int WIDTH, int THREADS, class TILE>
-__device__ __forceinline__ void store_tile(TILE tile, bf16 *to, int64_t stride, int rows) {
+__device__ __forceinline__ void store_tile(TILE tile, element *to, int64_t stride, int rows) {
     constexpr int PIECES = WIDTH / 8;
 #pragma unroll 4
     for (int i = threadIdx.x; i < ROWS * PIECES; i += THREADS) {
@@ -224,4 +223,5 @@ __device__ __forceinline__ void store_tile(TILE tile, bf16 *to, int64_t stride, 
     }
 }
 
+} // namespace GKA_CUDA_ELEMENTS
 } // namespace gka

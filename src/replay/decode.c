@@ -4,30 +4,32 @@
 
 #include "arith/pinned.h"
 
-/* sum_i column_i b_i, the column of a [D,D] matrix, in four chains i mod 4; then (0 + 1) + (2 + 3).
+/* sum_i column_i b_i, the column of a [D,width] matrix, in four chains i mod 4; then (0 + 1) + (2 +
+ * 3).
  */
-static float column_dot(int64_t D, const float *matrix, int64_t j, const float *b) {
+static float column_dot(int64_t D, int64_t width, const float *matrix, int64_t j, const float *b) {
     float s[4] = {0};
     for (int64_t i = 0; i < D; i++)
-        s[i % 4] = fmaf(matrix[i * D + j], b[i], s[i % 4]);
+        s[i % 4] = fmaf(matrix[i * width + j], b[i], s[i % 4]);
     return (s[0] + s[1]) + (s[2] + s[3]);
 }
 
 static void decode_head(const gka_problem *problem, int64_t b, int64_t h, float *S, double *scratch,
                         gka_outputs *out) {
-    const int64_t D = problem->D, head_at = b * problem->H + h;
+    const int64_t D = problem->D, V = problem->V, head_at = b * problem->H + h;
     const float gamma =
         problem->g.data != NULL ? gka_pinned_expf((float)gka_problem_g(problem, b, 0, h)) : 1.0f;
     const float a = (float)problem->ridge_ratio, alpha = (float)gka_problem_alpha(problem, b, 0, h);
-    float q[MAX_D], k[MAX_D], v[MAX_D], r[MAX_D], d[MAX_D], x[MAX_D];
-    gka_replay_read_rows(problem, gka_problem_q, b, h, D, q);
-    gka_replay_read_rows(problem, gka_problem_k, b, h, D, k);
+    const bool fp16 = problem->q.dtype == GKA_F16;
+    float q[MAX_D], k[MAX_D], v[MAX_V], r[MAX_D], d[MAX_D], x[MAX_D];
+    gka_replay_read_rows(problem, gka_problem_q, b, 0, 1, h, D, q);
+    gka_replay_read_rows(problem, gka_problem_k, b, 0, 1, h, D, k);
     gka_replay_read_state(problem, false, b, h, scratch, S);
     const bool before = problem->h0.data != NULL;
     for (int64_t i = 0; i < D; i++)
         for (int64_t j = 0; j < D; j++)
             S[i * D + j] = fmaf(k[i], k[j], before ? gamma * S[i * D + j] : 0.0f);
-    gka_replay_store_state(problem, b, h, 1, S, out->h_final);
+    gka_replay_store_state(problem, b, h, D * D, 1, S, out->h_final);
     float f2 = 0;
     for (int64_t warp = 0; warp < D / 32; warp++) {
         float lane[32];
@@ -35,7 +37,7 @@ static void decode_head(const gka_problem *problem, int64_t b, int64_t h, float 
             float column[MAX_D];
             for (int64_t i = 0; i < D; i++)
                 column[i] = S[i * D + warp * 32 + l];
-            lane[l] = column_dot(D, S, warp * 32 + l, column);
+            lane[l] = column_dot(D, D, S, warp * 32 + l, column);
         }
         const float part = butterfly(lane, 32);
         f2 = warp == 0 ? part : f2 + part;
@@ -56,7 +58,7 @@ static void decode_head(const gka_problem *problem, int64_t b, int64_t h, float 
             const float next = 1.0f / (sigma2 - tau), keep = next * tau,
                         add = (2.0f * next) * scale;
             for (int64_t j = 0; j < D; j++)
-                product_of[j] = column_dot(D, S, j, d);
+                product_of[j] = column_dot(D, D, S, j, d);
             for (int64_t j = 0; j < D; j++) {
                 r[j] = r[j] - fmaf(lambda, d[j], product_of[j]);
                 d[j] = fmaf(keep, d[j], add * r[j]);
@@ -66,27 +68,28 @@ static void decode_head(const gka_problem *problem, int64_t b, int64_t h, float 
         }
     }
     for (int64_t j = 0; out->x != NULL && j < D; j++)
-        out->x[head_at * D + j] = low(x[j]);
+        out->x[head_at * D + j] = low_of(fp16, x[j]);
     if (problem->V == 0 || (out->o == NULL && out->u_final == NULL))
         return;
-    gka_replay_read_rows(problem, gka_problem_v, b, h, D, v);
+    gka_replay_read_rows(problem, gka_problem_v, b, 0, 1, h, V, v);
     gka_replay_read_state(problem, true, b, h, scratch, S);
     const bool had = problem->u0.data != NULL;
     for (int64_t i = 0; i < D; i++) {
         d[i] = fmaf(alpha, x[i] - q[i], q[i]);
-        for (int64_t j = 0; j < D; j++)
-            S[i * D + j] = fmaf(k[i], v[j], had ? gamma * S[i * D + j] : 0.0f);
+        for (int64_t j = 0; j < V; j++)
+            S[i * V + j] = fmaf(k[i], v[j], had ? gamma * S[i * V + j] : 0.0f);
     }
-    gka_replay_store_state(problem, b, h, 1, S, out->u_final);
-    for (int64_t j = 0; out->o != NULL && j < D; j++)
-        out->o[head_at * D + j] = low((float)problem->scale * column_dot(D, S, j, d));
+    gka_replay_store_state(problem, b, h, D * V, 1, S, out->u_final);
+    for (int64_t j = 0; out->o != NULL && j < V; j++)
+        out->o[head_at * V + j] =
+            low_of(fp16, (double)((float)problem->scale * column_dot(D, V, S, j, d)));
 }
 
 gka_status gka_replay_decode_check(const gka_problem *problem, gka_error *error) {
     const gka_status status = gka_replay_check(problem, GKA_TWO_TERM, false, error);
-    if (status == GKA_OK && problem->T != 1)
-        return gka_fail(error, GKA_BAD_ARGUMENT, "T is %lld: a decode step has one token",
-                        (long long)problem->T);
+    if (status == GKA_OK && (problem->T != 1 || problem->cu_seqlens != NULL))
+        return gka_fail(error, GKA_BAD_ARGUMENT, "T is %lld%s: a decode step has one token",
+                        (long long)problem->T, problem->cu_seqlens != NULL ? ", packed" : "");
     return status;
 }
 
@@ -94,7 +97,8 @@ gka_status gka_replay_decode(const gka_problem *problem, gka_outputs *out, gka_e
     gka_status status = gka_replay_decode_check(problem, error);
     if (status != GKA_OK)
         return status;
-    const size_t square = (size_t)(problem->D * problem->D);
+    const size_t square =
+        (size_t)(problem->D * (problem->V > problem->D ? problem->V : problem->D));
     float *const S = gka_alloc(square, sizeof *S);
     double *const scratch = gka_alloc(square, sizeof *scratch);
     if (S == NULL || scratch == NULL)

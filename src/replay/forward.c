@@ -64,11 +64,11 @@ void gka_replay_solve(replay_head *w, const float *q, const float *S, const floa
         for (int64_t i = t * D; i < (t + 1) * D; i++) {
             if (two) {
                 w->r[i] = empty ? 0 : q[i];
-                w->y[i] = x[i] = empty ? 0 : low(q[i] / theta[t]);
+                w->y[i] = x[i] = empty ? 0 : low(w, q[i] / theta[t]);
             } else {
                 w->r[i] = 0;
                 x[i] = empty ? 0 : theta[t] * q[i];
-                w->y[i] = low(x[i]);
+                w->y[i] = low(w, x[i]);
             }
         }
     }
@@ -83,7 +83,7 @@ void gka_replay_solve(replay_head *w, const float *q, const float *S, const floa
                 weight[t] = next;
                 for (int64_t i = t * D; i < (t + 1) * D; i++) {
                     w->r[i] = w->r[i] - fmaf(lambda[t], w->y[i], w->c[i]);
-                    w->y[i] = empty ? 0 : low(fmaf(keep, w->y[i], add * w->r[i]));
+                    w->y[i] = empty ? 0 : low(w, fmaf(keep, w->y[i], add * w->r[i]));
                     x[i] = x[i] + w->y[i];
                 }
             } else {
@@ -96,46 +96,49 @@ void gka_replay_solve(replay_head *w, const float *q, const float *S, const floa
                     const float now = empty ? 0 : fmaf(omega, x[i], -grad);
                     w->r[i] = x[i];
                     x[i] = now;
-                    w->y[i] = low(now);
+                    w->y[i] = low(w, now);
                 }
             }
         }
     }
 }
 
-/* S <- S exp(G_C) + K^T bf16(v exp(G_C - G_j)); v as a tile. */
-static void advance(replay_head *w, int64_t chunk, const float *k, const float *v, float *S) {
+/* S <- S exp(G_C) + K^T bf16(v exp(G_C - G_j)); v as a tile [C,width]. */
+static void advance(replay_head *w, int64_t chunk, int64_t width, const float *k, const float *v,
+                    float *S) {
     const int64_t D = w->D, n = rows_of(w, chunk);
     const float last = w->G[n - 1], decay = gka_pinned_expf(last);
     for (int64_t j = 0; j < C; j++) {
         const float weight = w->gated && j < n ? gka_pinned_expf(last - w->G[j]) : 1.0f;
-        for (int64_t i = 0; i < D; i++)
-            w->more[j * D + i] = w->gated ? low(v[j * D + i] * weight) : v[j * D + i];
+        for (int64_t i = j * width; i < (j + 1) * width; i++)
+            w->more[i] = w->gated ? low(w, v[i] * weight) : v[i];
     }
     if (w->gated)
-        for (int64_t i = 0; i < D * D; i++)
+        for (int64_t i = 0; i < D * width; i++)
             S[i] = S[i] * decay;
-    gka_replay_product(w, D, D, C, by_columns(w, k), by_rows(w, w->more), S);
+    gka_replay_product(w, D, width, C, by_columns(w, k), (operand){w->more, width, 1, HIGH}, S);
 }
 
 /* All snapshots of a state, and its final value in w->state. */
 void gka_replay_walk(replay_head *w, const float *v, float *snapshots) {
+    const bool of_h = v == w->k;
+    const int64_t width = of_h ? w->D : w->V;
     for (int64_t chunk = 0; chunk < w->chunks && !gka_stopped(); chunk++) {
         gka_replay_gates(w, chunk);
-        gka_replay_snapshot(w, v == w->k, w->state, snapshots + chunk * w->D * w->D);
-        gka_replay_tile(w, w->k, chunk, w->t1);
-        gka_replay_tile(w, v, chunk, w->t2);
-        advance(w, chunk, w->t1, w->t2, w->state);
+        gka_replay_snapshot(w, of_h, w->state, snapshots + chunk * w->D * width);
+        gka_replay_tile(w, w->k, w->D, chunk, w->t1);
+        gka_replay_tile(w, v, width, chunk, w->t2);
+        advance(w, chunk, width, w->t1, w->t2, w->state);
     }
 }
 
 void gka_replay_forward_chunk(replay_head *w, int64_t chunk, bool output, float *o) {
-    const int64_t D = w->D, n = rows_of(w, chunk), first = chunk * C;
+    const int64_t D = w->D, V = w->V, n = rows_of(w, chunk), first = chunk * C;
     const float *const S = w->h_chunk + chunk * D * D;
     float fro[C];
     gka_replay_gates(w, chunk);
-    gka_replay_tile(w, w->k, chunk, w->t1);
-    gka_replay_tile(w, w->q, chunk, w->t2);
+    gka_replay_tile(w, w->k, D, chunk, w->t1);
+    gka_replay_tile(w, w->q, D, chunk, w->t2);
     norm(w, S, w->t1, fro);
     gka_replay_solve(w, w->t2, S, w->t1, fro, w->t3);
     memcpy(w->fro + first, fro, (size_t)n * sizeof *fro);
@@ -144,15 +147,15 @@ void gka_replay_forward_chunk(replay_head *w, int64_t chunk, bool output, float 
     if (!output)
         return;
     gka_replay_mix(w, chunk, w->y);
-    gka_replay_tile(w, w->v, chunk, w->t2);
+    gka_replay_tile(w, w->v, V, chunk, w->t2);
     zero(w->score, SQUARE);
     gka_replay_product_left(w, C, C, D, by_rows(w, w->y), by_columns(w, w->t1), w->score);
     gka_replay_mask(w, false);
-    zero(w->c, C * D);
-    gka_replay_product_both(w, C, D, D, by_rows(w, w->y), by_rows(w, w->u_chunk + chunk * D * D),
-                            w->c);
-    gka_replay_decay_rows(w, w->c);
-    gka_replay_product(w, C, D, C, by_scores(w), by_rows(w, w->t2), w->c);
-    for (int64_t i = 0; i < n * D; i++)
-        o[first * D + i] = low(w->s * w->c[i]);
+    zero(w->c, C * V);
+    gka_replay_product_both(w, C, V, D, by_rows(w, w->y),
+                            by_wide_rows(w, w->u_chunk + chunk * D * V), w->c);
+    gka_replay_decay_rows(w, V, w->c);
+    gka_replay_product(w, C, V, C, by_scores(w), by_wide_rows(w, w->t2), w->c);
+    for (int64_t i = 0; i < n * V; i++)
+        o[first * V + i] = low(w, w->s * w->c[i]);
 }

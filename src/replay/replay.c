@@ -27,8 +27,8 @@ typedef struct replay {
 
 /* The arrays of a head, cut from base; base = NULL only counts. Returns the bytes. */
 static size_t lay_out(replay_head *w, char *base) {
-    const int64_t D = w->D, T = w->T, DD = D * D, states = w->chunks * DD,
-                  tiles = (D / 64) * (D / 64);
+    const int64_t D = w->D, V = w->V, T = w->T, chunks = w->chunks, DD = D * D, DV = D * V;
+    const int64_t of_h = (D / 64) * (D / 64), of_u = (D / 64) * (V / 64), wide = D > V ? D : V;
     size_t used = 0;
     const struct {
         float **array;
@@ -36,12 +36,12 @@ static size_t lay_out(replay_head *w, char *base) {
     } arrays[] = {
         {&w->q, T * D},
         {&w->k, T * D},
-        {&w->v, T * D},
+        {&w->v, T * V},
         {&w->alpha, T},
         {&w->g, T},
         {&w->x, T * D},
         {&w->fro, T},
-        {&w->dout, T * D},
+        {&w->dout, T * V},
         {&w->dx, T * D},
         {&w->p, T * D},
         {&w->rest, T * D},
@@ -49,30 +49,30 @@ static size_t lay_out(replay_head *w, char *base) {
         {&w->w, T},
         {&w->carry, T},
         {&w->local, C},
-        {&w->h_chunk, states},
-        {&w->u_chunk, states},
-        {&w->n_chunk, states},
-        {&w->e_chunk, states},
-        {&w->beta, w->chunks},
-        {&w->n_inner, w->chunks * tiles},
-        {&w->e_inner, w->chunks * tiles},
-        {&w->state, DD},
+        {&w->h_chunk, chunks * DD},
+        {&w->u_chunk, chunks * DV},
+        {&w->n_chunk, chunks * DD},
+        {&w->e_chunk, chunks * DV},
+        {&w->beta, chunks},
+        {&w->n_inner, chunks * of_h},
+        {&w->e_inner, chunks * of_u},
+        {&w->state, D * wide},
         {&w->h_end, DD},
-        {&w->u_end, DD},
-        {&w->n_end, tiles},
-        {&w->e_end, tiles},
+        {&w->u_end, DV},
+        {&w->n_end, of_h},
+        {&w->e_end, of_u},
         {&w->G, C},
         {&w->eg, C},
         {&w->mask, SQUARE},
         {&w->score, SQUARE},
-        {&w->c, C * D},
-        {&w->more, C * D},
+        {&w->c, C * wide},
+        {&w->more, C * wide},
         {&w->r, C * D},
         {&w->y, C * D},
-        {&w->t1, C * D},
-        {&w->t2, C * D},
-        {&w->t3, C * D},
-        {&w->gradient, 4 * T * D},
+        {&w->t1, C * wide},
+        {&w->t2, C * wide},
+        {&w->t3, C * wide},
+        {&w->gradient, T * (wide + 2)},
     };
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) {
         if (base != NULL)
@@ -83,21 +83,26 @@ static size_t lay_out(replay_head *w, char *base) {
     for (int i = 0; i < 3; i++) {
         if (base != NULL)
             *doubles[i] = (double *)(void *)(base + used);
-        used += (size_t)DD * sizeof(double);
+        used += (size_t)(wide * wide) * sizeof(double);
     }
     if (base != NULL)
         w->packed = base + used;
-    const size_t left = gka_mma_left_size(w->device, GKA_MMA_BF16, D, D);
-    const size_t right = gka_mma_right_size(w->device, GKA_MMA_BF16, D, D);
+    const gka_mma_input input = w->fp16 ? GKA_MMA_FP16 : GKA_MMA_BF16;
+    const size_t left = gka_mma_left_size(w->device, input, wide, wide);
+    const size_t right = gka_mma_right_size(w->device, input, wide, wide);
     return used + (left + right + 63) / 64 * 64;
 }
 
-static replay_head head_of(const replay *run) {
+/* A head of `tokens` tokens from `first` on. */
+static replay_head head_of(const replay *run, int64_t first, int64_t tokens) {
     const gka_problem *const problem = run->problem;
     return (replay_head){.device = run->device,
                          .D = problem->D,
-                         .T = problem->T,
-                         .chunks = (problem->T + C - 1) / C,
+                         .V = problem->V > 0 ? problem->V : problem->D,
+                         .T = tokens,
+                         .chunks = (tokens + C - 1) / C,
+                         .first = first,
+                         .fp16 = problem->q.dtype == GKA_F16,
                          .gated = problem->g.data != NULL,
                          .a = (float)problem->ridge_ratio,
                          .s = (float)problem->scale,
@@ -106,143 +111,168 @@ static replay_head head_of(const replay *run) {
                          .accurate = run->accurate};
 }
 
-void gka_replay_read_rows(const gka_problem *problem, replay_reader *reader, int64_t b, int64_t h,
-                          int64_t width, float *to) {
-    double row[MAX_D];
-    for (int64_t t = 0; t < problem->T; t++) {
-        reader(problem, b, t, h, row);
+void gka_replay_read_rows(const gka_problem *problem, replay_reader *reader, int64_t b,
+                          int64_t first, int64_t T, int64_t h, int64_t width, float *to) {
+    double row[MAX_V];
+    for (int64_t t = 0; t < T; t++) {
+        reader(problem, b, first + t, h, row);
         for (int64_t i = 0; i < width; i++)
             to[t * width + i] = (float)row[i];
     }
 }
 
-void gka_replay_read_state(const gka_problem *problem, bool u, int64_t b, int64_t h,
+void gka_replay_read_state(const gka_problem *problem, bool u, int64_t n, int64_t h,
                            double *scratch, float *to) {
-    (u ? gka_problem_u0 : gka_problem_h0)(problem, b, h, scratch);
-    for (int64_t i = 0; i < problem->D * problem->D; i++)
+    (u ? gka_problem_u0 : gka_problem_h0)(problem, n, h, scratch);
+    for (int64_t i = 0; i < problem->D * (u ? problem->V : problem->D); i++)
         to[i] = (float)scratch[i];
 }
 
+/* Sequence n's part of a tensor of the problem. */
+static void read_rows(replay_head *w, const gka_problem *problem, replay_reader *reader, int64_t b,
+                      int64_t h, int64_t width, float *to) {
+    gka_replay_read_rows(problem, reader, b, w->first, w->T, h, width, to);
+}
+
 static void load_head(replay_head *w, const gka_problem *problem, int64_t b, int64_t h) {
-    gka_replay_read_rows(problem, gka_problem_q, b, h, w->D, w->q);
-    gka_replay_read_rows(problem, gka_problem_k, b, h, w->D, w->k);
+    read_rows(w, problem, gka_problem_q, b, h, w->D, w->q);
+    read_rows(w, problem, gka_problem_k, b, h, w->D, w->k);
     if (problem->V > 0)
-        gka_replay_read_rows(problem, gka_problem_v, b, h, w->D, w->v);
+        read_rows(w, problem, gka_problem_v, b, h, w->V, w->v);
     for (int64_t t = 0; t < w->T; t++) {
-        w->alpha[t] = (float)gka_problem_alpha(problem, b, t, h);
-        w->g[t] = (float)gka_problem_g(problem, b, t, h);
+        w->alpha[t] = (float)gka_problem_alpha(problem, b, w->first + t, h);
+        w->g[t] = (float)gka_problem_g(problem, b, w->first + t, h);
     }
 }
 
 /* The head's [T, width] array into a [B,T,H,width] tensor. */
-static void store(const gka_problem *problem, int64_t b, int64_t h, int64_t width,
-                  const float *from, double *to) {
-    for (int64_t t = 0; to != NULL && t < problem->T; t++)
+static void store(const replay_head *w, const gka_problem *problem, int64_t b, int64_t h,
+                  int64_t width, const float *from, double *to) {
+    for (int64_t t = 0; to != NULL && t < w->T; t++)
         for (int64_t i = 0; i < width; i++)
-            to[((b * problem->T + t) * problem->H + h) * width + i] = from[t * width + i];
+            to[((b * problem->T + w->first + t) * problem->H + h) * width + i] =
+                from[t * width + i];
 }
 
-void gka_replay_store_state(const gka_problem *problem, int64_t b, int64_t h, float factor,
-                            const float *from, double *to) {
-    const int64_t DD = problem->D * problem->D;
-    for (int64_t i = 0; to != NULL && i < DD; i++)
-        to[(b * problem->H + h) * DD + i] = factor * from[i];
+void gka_replay_store_state(const gka_problem *problem, int64_t n, int64_t h, int64_t count,
+                            float factor, const float *from, double *to) {
+    for (int64_t i = 0; to != NULL && i < count; i++)
+        to[(n * problem->H + h) * count + i] = factor * from[i];
 }
 
-static void forward_head(replay_head *w, const replay *run, int64_t b, int64_t h) {
+/* The chunks of the sequences before n. */
+static int64_t chunks_before(const gka_problem *problem, int64_t n) {
+    int64_t chunks = 0;
+    for (int64_t i = 0; i < n; i++)
+        chunks += gka_problem_span_chunks(problem, i);
+    return chunks;
+}
+
+static void forward_head(replay_head *w, const replay *run, int64_t n, int64_t b, int64_t h) {
     const gka_problem *const problem = run->problem;
     const int64_t DD = w->D * w->D;
     const bool output = problem->V > 0 && (run->out->o != NULL || run->out->u_final != NULL);
     float *const o = w->gradient;
-    gka_replay_read_state(problem, false, b, h, w->da, w->state);
+    gka_replay_read_state(problem, false, n, h, w->da, w->state);
     gka_replay_walk(w, w->k, w->h_chunk);
-    gka_replay_store_state(problem, b, h, 1, w->state, run->out->h_final);
-    for (int64_t i = 0; run->out->h_chunk != NULL && i < w->chunks * DD; i++)
-        run->out->h_chunk[((b * w->chunks + i / DD) * problem->H + h) * DD + i % DD] =
-            w->h_chunk[i];
+    gka_replay_store_state(problem, n, h, DD, 1, w->state, run->out->h_final);
+    if (run->out->h_chunk != NULL) {
+        const int64_t before = chunks_before(problem, n);
+        for (int64_t i = 0; i < w->chunks * DD; i++)
+            run->out->h_chunk[((before + i / DD) * problem->H + h) * DD + i % DD] = w->h_chunk[i];
+    }
     if (output) {
-        gka_replay_read_state(problem, true, b, h, w->da, w->state);
+        gka_replay_read_state(problem, true, n, h, w->da, w->state);
         gka_replay_walk(w, w->v, w->u_chunk);
-        gka_replay_store_state(problem, b, h, 1, w->state, run->out->u_final);
+        gka_replay_store_state(problem, n, h, w->D * w->V, 1, w->state, run->out->u_final);
     }
     for (int64_t chunk = 0; chunk < w->chunks && !gka_stopped(); chunk++)
         gka_replay_forward_chunk(w, chunk, output, o);
-    store(problem, b, h, w->D, w->x, run->out->x);
-    store(problem, b, h, 1, w->fro, run->out->fro);
+    store(w, problem, b, h, w->D, w->x, run->out->x);
+    store(w, problem, b, h, 1, w->fro, run->out->fro);
     if (output)
-        store(problem, b, h, w->D, o, run->out->o);
+        store(w, problem, b, h, w->V, o, run->out->o);
 }
 
-static void backward_head(replay_head *w, const replay *run, int64_t b, int64_t h) {
-    const gka_problem *const problem = run->problem;
-    const int64_t D = w->D, T = w->T, H = problem->H;
-    float *const dq = w->gradient, *const dalpha = dq + T * D, *const dg = dalpha + T;
-    float *const dk = run->head_dk + (b * H + h) * T * D, *const dv =
-                                                              run->head_dv + (b * H + h) * T * D;
-    for (int64_t t = 0; t < T; t++) {
-        w->fro[t] = (float)run->fro[(b * T + t) * H + h];
-        for (int64_t i = 0; i < D; i++)
-            w->x[t * D + i] = (float)run->x[((b * T + t) * H + h) * D + i];
-    }
-    gka_replay_read_state(problem, false, b, h, w->da, w->state);
-    gka_replay_walk(w, w->k, w->h_chunk);
-    memcpy(w->h_end, w->state, (size_t)(D * D) * sizeof *w->h_end);
-    if (run->of == GKA_OF_O) {
-        gka_replay_read_rows(problem, gka_problem_dout, b, h, D, w->dout);
-        gka_replay_read_state(problem, true, b, h, w->da, w->state);
-        gka_replay_walk(w, w->v, w->u_chunk);
-        memcpy(w->u_end, w->state, (size_t)(D * D) * sizeof *w->u_end);
-        for (int64_t chunk = 0; chunk < w->chunks && !gka_stopped(); chunk++)
-            gka_replay_output_gradient(w, chunk, dalpha);
-    } else {
-        gka_replay_read_rows(problem, gka_problem_dx, b, h, D, w->dx);
-    }
+/* p of every chunk, from dx, and what the ridge makes of it. */
+static void solve_back(replay_head *w) {
+    const int64_t D = w->D;
     for (int64_t chunk = 0; chunk < w->chunks && !gka_stopped(); chunk++) {
         float fro[C] = {0};
         const int64_t n = rows_of(w, chunk), first = chunk * C;
         gka_replay_gates(w, chunk);
-        gka_replay_tile(w, w->k, chunk, w->t1);
-        gka_replay_tile(w, w->dx, chunk, w->t2);
+        gka_replay_tile(w, w->k, D, chunk, w->t1);
+        gka_replay_tile(w, w->dx, D, chunk, w->t2);
         memcpy(fro, w->fro + first, (size_t)n * sizeof *fro);
         gka_replay_solve(w, w->t2, w->h_chunk + chunk * D * D, w->t1, fro, w->t3);
         for (int64_t i = 0; i < n * D; i++)
             w->p[first * D + i] = kept(w, w->t3[i]);
         gka_replay_weights(w, chunk);
     }
-    gka_replay_start_suffix(w, problem, true, b, h, w->da, w->h_end, w->n_end, w->state);
-    gka_replay_suffix(w, true, w->h_chunk, w->n_chunk, w->n_inner, w->state);
-    gka_replay_store_state(problem, b, h, -1, w->state, run->to->dh0);
+}
+
+static void backward_head(replay_head *w, const replay *run, int64_t n, int64_t b, int64_t h) {
+    const gka_problem *const problem = run->problem;
+    const int64_t D = w->D, V = w->V, T = w->T, H = problem->H;
+    float *const dq = w->gradient, *const dalpha = dq + T * D, *const dg = dalpha + T;
+    const int64_t own = (b * H + h) * problem->T + w->first;
+    float *const dk = run->head_dk + own * D, *const dv = run->head_dv + own * V;
+    for (int64_t t = 0; t < T; t++) {
+        const int64_t at = (b * problem->T + w->first + t) * H + h;
+        w->fro[t] = (float)run->fro[at];
+        for (int64_t i = 0; i < D; i++)
+            w->x[t * D + i] = (float)run->x[at * D + i];
+    }
+    gka_replay_read_state(problem, false, n, h, w->da, w->state);
+    gka_replay_walk(w, w->k, w->h_chunk);
+    memcpy(w->h_end, w->state, (size_t)(D * D) * sizeof *w->h_end);
     if (run->of == GKA_OF_O) {
-        gka_replay_start_suffix(w, problem, false, b, h, w->da, w->u_end, w->e_end, w->state);
+        read_rows(w, problem, gka_problem_dout, b, h, V, w->dout);
+        gka_replay_read_state(problem, true, n, h, w->da, w->state);
+        gka_replay_walk(w, w->v, w->u_chunk);
+        memcpy(w->u_end, w->state, (size_t)(D * V) * sizeof *w->u_end);
+        for (int64_t chunk = 0; chunk < w->chunks && !gka_stopped(); chunk++)
+            gka_replay_output_gradient(w, chunk, dalpha);
+    } else {
+        read_rows(w, problem, gka_problem_dx, b, h, D, w->dx);
+    }
+    solve_back(w);
+    gka_replay_start_suffix(w, problem, true, n, h, w->da, w->h_end, w->n_end, w->state);
+    gka_replay_suffix(w, true, w->h_chunk, w->n_chunk, w->n_inner, w->state);
+    gka_replay_store_state(problem, n, h, D * D, -1, w->state, run->to->dh0);
+    if (run->of == GKA_OF_O) {
+        gka_replay_start_suffix(w, problem, false, n, h, w->da, w->u_end, w->e_end, w->state);
         gka_replay_suffix(w, false, w->u_chunk, w->e_chunk, w->e_inner, w->state);
     }
     for (int64_t chunk = 0; chunk < w->chunks && !gka_stopped(); chunk++)
         gka_replay_gradients(w, chunk, run->of == GKA_OF_O, dq, dk, dv, dg);
-    store(problem, b, h, D, w->p, run->to->p);
+    store(w, problem, b, h, D, w->p, run->to->p);
     for (int64_t i = 0; run->of == GKA_OF_X && i < T * D; i++)
-        dq[i] = low(w->p[i]);
-    store(problem, b, h, D, dq, run->to->dq);
-    store(problem, b, h, 1, dg, run->to->dg);
+        dq[i] = low(w, w->p[i]);
+    store(w, problem, b, h, D, dq, run->to->dq);
+    store(w, problem, b, h, 1, dg, run->to->dg);
     if (run->of == GKA_OF_O)
-        store(problem, b, h, 1, dalpha, run->to->dalpha);
+        store(w, problem, b, h, 1, dalpha, run->to->dalpha);
 }
 
 static void run_head(void *context, int64_t index, int worker) {
     replay *const run = context;
-    const int64_t h = index % run->problem->H, b = index / run->problem->H;
-    replay_head w = head_of(run);
+    const int64_t h = index % run->problem->H, n = index / run->problem->H;
+    const gka_span span = gka_problem_span(run->problem, n);
+    replay_head w = head_of(run, span.begin, span.end - span.begin);
     (void)lay_out(&w, run->memory + (size_t)worker * run->each);
-    load_head(&w, run->problem, b, h);
+    load_head(&w, run->problem, span.b, h);
     if (run->to != NULL)
-        backward_head(&w, run, b, h);
+        backward_head(&w, run, n, span.b, h);
     else
-        forward_head(&w, run, b, h);
+        forward_head(&w, run, n, span.b, h);
 }
 
 /* RULE dk, dv of a key/value head: binary32 sum over its query heads in order, rounded to bf16; one
  * head: as is. */
-static void sum_groups(const gka_problem *problem, const float *by_head, double *out) {
-    const int64_t per = problem->H / problem->G, D = problem->D, T = problem->T;
+static void sum_groups(const gka_problem *problem, bool fp16, int64_t D, const float *by_head,
+                       double *out) {
+    const int64_t per = problem->H / problem->G, T = problem->T;
     for (int64_t b = 0; out != NULL && b < problem->B; b++)
         for (int64_t t = 0; t < T; t++)
             for (int64_t group = 0; group < problem->G; group++)
@@ -253,7 +283,8 @@ static void sum_groups(const gka_problem *problem, const float *by_head, double 
                             by_head[((b * problem->H + group * per + j) * T + t) * D + i];
                         sum = j == 0 ? part : sum + part;
                     }
-                    out[((b * T + t) * problem->G + group) * D + i] = per == 1 ? sum : low(sum);
+                    out[((b * T + t) * problem->G + group) * D + i] =
+                        per == 1 ? sum : (float)low_of(fp16, sum);
                 }
 }
 
@@ -269,19 +300,21 @@ gka_status gka_replay_check(const gka_problem *problem, gka_form form, bool accu
     const gka_status folded = gka_problem_check_kalmanet(problem, error);
     if (folded != GKA_OK)
         return folded;
-    if ((problem->D != 64 && problem->D != 128) || (problem->V != 0 && problem->V != problem->D))
-        return gka_fail(error, GKA_UNSUPPORTED,
-                        "D = %lld, V = %lld: profile gka-cuda wants V = D = 64 or 128",
-                        (long long)problem->D, (long long)problem->V);
+    const int64_t D = problem->D, V = problem->V;
+    if ((D != 64 && D != 128) || (V != 0 && V != 64 && V != 128 && V != 256))
+        return gka_fail(
+            error, GKA_UNSUPPORTED,
+            "D = %lld, V = %lld: profile gka-cuda wants D = 64 or 128, V = 64, 128 or 256",
+            (long long)D, (long long)V);
     if (problem->chunk_size != C)
         return gka_fail(error, GKA_UNSUPPORTED, "chunk_size is %lld: profile gka-cuda wants 64",
                         (long long)problem->chunk_size);
-    if (problem->cu_seqlens != NULL)
-        return gka_fail(error, GKA_UNSUPPORTED, "profile gka-cuda has no packed sequences");
     for (size_t i = 0; i < sizeof views / sizeof *views; i++)
-        if (views[i]->data != NULL && views[i]->dtype != GKA_BF16)
+        if (views[i]->data != NULL && (views[i]->dtype != problem->q.dtype ||
+                                       (views[i]->dtype != GKA_BF16 && views[i]->dtype != GKA_F16)))
             return gka_fail(error, GKA_UNSUPPORTED,
-                            "profile gka-cuda wants q, k, v, alpha and the cotangents in BF16");
+                            "profile gka-cuda wants q, k, v, alpha and the cotangents all in BF16 "
+                            "or all in F16");
     return GKA_OK;
 }
 
@@ -291,20 +324,20 @@ static gka_status run_all(replay *run, gka_error *error) {
         return status;
     const gka_problem *const problem = run->problem;
     run->device = gka_device_find("gka-cuda");
-    replay_head w = head_of(run);
+    replay_head w = head_of(run, 0, gka_problem_longest(problem));
     run->each = lay_out(&w, NULL);
-    const size_t tokens = (size_t)(problem->B * problem->T * problem->H * problem->D);
+    const size_t tokens = (size_t)(problem->B * problem->T * problem->H);
     run->memory = gka_alloc((size_t)gka_threads(), run->each);
-    run->head_dk = run->to != NULL ? gka_alloc(tokens, sizeof(float)) : NULL;
-    run->head_dv = run->to != NULL ? gka_alloc(tokens, sizeof(float)) : NULL;
+    run->head_dk = run->to != NULL ? gka_alloc(tokens * (size_t)w.D, sizeof(float)) : NULL;
+    run->head_dv = run->to != NULL ? gka_alloc(tokens * (size_t)w.V, sizeof(float)) : NULL;
     if (run->memory == NULL || (run->to != NULL && (run->head_dk == NULL || run->head_dv == NULL)))
         status = gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory: %zu bytes a thread", run->each);
-    else if (!gka_parallel(problem->B * problem->H, run_head, run))
+    else if (!gka_parallel(problem->N * problem->H, run_head, run))
         status = gka_fail(error, GKA_INTERRUPTED, "interrupted");
     if (status == GKA_OK && run->to != NULL) {
-        sum_groups(problem, run->head_dk, run->to->dk);
+        sum_groups(problem, w.fp16, w.D, run->head_dk, run->to->dk);
         if (run->of == GKA_OF_O)
-            sum_groups(problem, run->head_dv, run->to->dv);
+            sum_groups(problem, w.fp16, w.V, run->head_dv, run->to->dv);
     }
     gka_free(run->head_dv);
     gka_free(run->head_dk);

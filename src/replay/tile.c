@@ -8,22 +8,23 @@
 #include "arith/pinned.h"
 
 /* A part of an operand [rows, columns], dense. */
-static void unpack(int64_t rows, int64_t columns, operand x, double *to) {
+static void unpack(const replay_head *w, int64_t rows, int64_t columns, operand x, double *to) {
     for (int64_t i = 0; i < rows; i++)
         for (int64_t j = 0; j < columns; j++) {
-            const float v = x.at[i * x.row + j * x.column], high = low(v);
-            to[i * columns + j] = x.part == HIGH ? high : v - high;
+            const float v = x.at[i * x.row + j * x.column], high = low(w, v);
+            to[i * columns + j] = x.part == HIGH ? high : high - high == 0 ? v - high : 0;
         }
 }
 
 void gka_replay_product(replay_head *w, int64_t m, int64_t n, int64_t k, operand a, operand b,
                         float *c) {
-    unpack(m, k, a, w->da);
-    unpack(k, n, b, w->db);
+    const gka_mma_input input = w->fp16 ? GKA_MMA_FP16 : GKA_MMA_BF16;
+    unpack(w, m, k, a, w->da);
+    unpack(w, k, n, b, w->db);
     for (int64_t i = 0; i < m * n; i++)
         w->dc[i] = c[i];
-    gka_mma(w->device, GKA_MMA_BF16, m, n, k, (gka_matrix){w->da, k, 1}, (gka_matrix){w->db, n, 1},
-            w->dc, n, w->packed);
+    gka_mma(w->device, input, m, n, k, (gka_matrix){w->da, k, 1}, (gka_matrix){w->db, n, 1}, w->dc,
+            n, w->packed);
     for (int64_t i = 0; i < m * n; i++)
         c[i] = (float)w->dc[i];
 }
@@ -54,7 +55,6 @@ void gka_replay_product_both(replay_head *w, int64_t m, int64_t n, int64_t k, op
     gka_replay_product_left(w, m, n, k, a, b, c);
 }
 
-/* sum_i a_i b_i over a row of D in the order of a tile's threads, then column groups in order. */
 float gka_replay_row_dot(int64_t D, const float *a, const float *b) {
     float total = 0;
     for (int64_t group = 0; group < 4; group++) {
@@ -93,11 +93,11 @@ void gka_replay_gates(replay_head *w, int64_t chunk) {
         }
 }
 
-/* Rows [chunk C, chunk C + C) of a [T,D] tensor, zero beyond T. */
-void gka_replay_tile(const replay_head *w, const float *from, int64_t chunk, float *to) {
+void gka_replay_tile(const replay_head *w, const float *from, int64_t width, int64_t chunk,
+                     float *to) {
     const int64_t n = rows_of(w, chunk);
-    memcpy(to, from + chunk * C * w->D, (size_t)(n * w->D) * sizeof *to);
-    zero(to + n * w->D, (C - n) * w->D);
+    memcpy(to, from + chunk * C * width, (size_t)(n * width) * sizeof *to);
+    zero(to + n * width, (C - n) * width);
 }
 
 /* score = bf16(score . M), or . M^T. */
@@ -105,12 +105,14 @@ void gka_replay_mask(replay_head *w, bool transposed) {
     for (int64_t i = 0; i < C; i++)
         for (int64_t j = 0; j < C; j++)
             w->score[i * C + j] =
-                low(w->score[i * C + j] * w->mask[transposed ? j * C + i : i * C + j]);
+                low(w, w->score[i * C + j] * w->mask[transposed ? j * C + i : i * C + j]);
 }
 
-void gka_replay_scores(replay_head *w, const float *left, const float *right, bool transposed) {
+void gka_replay_scores(replay_head *w, int64_t width, const float *left, const float *right,
+                       bool transposed) {
     zero(w->score, SQUARE);
-    gka_replay_product(w, C, C, w->D, by_rows(w, left), by_columns(w, right), w->score);
+    gka_replay_product(w, C, C, width, (operand){left, width, 1, HIGH},
+                       (operand){right, 1, width, HIGH}, w->score);
     gka_replay_mask(w, transposed);
 }
 
@@ -118,17 +120,16 @@ void gka_replay_scores(replay_head *w, const float *left, const float *right, bo
 void gka_replay_apply(replay_head *w, const float *y, const float *S, const float *k,
                       const float *right) {
     const int64_t D = w->D;
-    gka_replay_scores(w, y, k, false);
+    gka_replay_scores(w, D, y, k, false);
     zero(w->c, C * D);
     gka_replay_product(w, C, D, D, by_rows(w, y), by_rows(w, S), w->c);
-    gka_replay_decay_rows(w, w->c);
+    gka_replay_decay_rows(w, D, w->c);
     gka_replay_product(w, C, D, C, by_scores(w), by_rows(w, right), w->c);
 }
 
-/* Row t times exp(G_t). */
-void gka_replay_decay_rows(const replay_head *w, float *c) {
-    for (int64_t i = 0; i < C * w->D; i++)
-        c[i] = c[i] * w->eg[i / w->D];
+void gka_replay_decay_rows(const replay_head *w, int64_t width, float *c) {
+    for (int64_t i = 0; i < C * width; i++)
+        c[i] = c[i] * w->eg[i / width];
 }
 
 /* q' = fma(alpha, x - q, q) of a chunk's tokens, kept. */
@@ -143,6 +144,6 @@ void gka_replay_mix(const replay_head *w, int64_t chunk, float *to) {
 }
 
 void gka_replay_snapshot(const replay_head *w, bool of_h, const float *S, float *to) {
-    for (int64_t i = 0; i < w->D * w->D; i++)
-        to[i] = of_h ? low(S[i]) : kept(w, S[i]);
+    for (int64_t i = 0; i < w->D * (of_h ? w->D : w->V); i++)
+        to[i] = of_h ? low(w, S[i]) : kept(w, S[i]);
 }

@@ -6,8 +6,9 @@
  *
  * Runs CASES cases (default 24) over all generators, gates, shapes, ragged ends, grouped heads and
  * both forms on the GPU and on the CPU, and as many with the accurate kernels, and counts differing
- * elements; from case 104 on with cotangents of the final states; prints one line per case and a
- * total for each. With FOLDER, keeps the inputs and the GPU's outputs of the small cases there as
+ * elements; from case 104 on with cotangents of the final states; from case 136 on (to 183) V other
+ * than D, fp16, packed sequences, and all of them at once; prints one line per case and a total for
+ * each. With FOLDER, keeps the inputs and the GPU's outputs of the small cases there as
  * safetensors, for the test that needs no GPU. Exit 1 on any difference.
  */
 #include "gka/replay.h"
@@ -127,9 +128,19 @@ static void *upload(const gka_view *view) {
     return device;
 }
 
+static const int64_t *upload_bounds(const gka_problem *p) {
+    if (p->cu_seqlens == NULL)
+        return NULL;
+    const size_t bytes = (size_t)(p->N + 1) * sizeof *p->cu_seqlens;
+    void *device = NULL;
+    cuda(cudaMalloc(&device, bytes), "bounds");
+    cuda(cudaMemcpy(device, p->cu_seqlens, bytes, cudaMemcpyHostToDevice), "bounds");
+    return device;
+}
+
 static void keep(const char *folder, int number, const gka_problem *problem, gka_form form,
                  bool accurate, outputs *o) {
-    gka_tensor tensors[13 + OUTPUTS];
+    gka_tensor tensors[GKA_PROBLEM_TENSORS + OUTPUTS];
     size_t n = gka_problem_tensors(problem, tensors);
     for (int i = 0; i < o->count; i++) {
         gka_tensor *const t = &tensors[n++];
@@ -165,9 +176,10 @@ typedef struct kernel_case {
     outputs o;
     gka_outputs replayed;
     double *x_low;
+    int64_t bounds[8];
 } kernel_case;
 
-static void draw(int number, bool accurate, kernel_case *c) {
+static void draw_first(int number, bool accurate, kernel_case *c) {
     static const struct {
         int64_t B, T, H, G, D;
         double a;
@@ -196,9 +208,51 @@ static void draw(int number, bool accurate, kernel_case *c) {
                                 .num_iter = shapes[shape].r,
                                 .chunk_size = 64,
                                 .seed = 1000 + (uint64_t)number}};
+}
+
+/* The cases from 136 on: what the first ones never have. By turns V other than D, fp16, packed
+ * sequences (one of them empty, one of a single token, one that ends with a chunk), and all. */
+static void draw_rest(int number, bool accurate, kernel_case *c) {
+    static const struct {
+        int64_t T, H, G, D, V;
+        double a;
+        int r;
+    } shapes[] = {{70, 2, 1, 64, 128, .02, 30},   {130, 2, 2, 128, 64, .02, 30},
+                  {200, 4, 2, 64, 256, .1, 15},   {333, 2, 1, 128, 256, .02, 30},
+                  {129, 2, 2, 128, 64, .005, 60}, {64, 2, 2, 64, 128, .02, 5}};
+    const int shape = number % 6, what = number / 6 % 4;
+    const bool wide = what == 0 || what == 3, fp16 = what == 1 || what == 3, packed = what >= 2;
+    draw_first(number, accurate, c);
+    gka_generator *const spec = &c->spec;
+    spec->B = packed ? 1 : 1 + number % 2;
+    spec->T = shapes[shape].T;
+    spec->H = shapes[shape].H;
+    spec->G = shapes[shape].G;
+    spec->D = shapes[shape].D;
+    spec->V = wide ? shapes[shape].V : spec->D;
+    spec->h0 = !packed && number % 4 < 2;
+    spec->dtype = fp16 ? GKA_F16 : GKA_BF16;
+    spec->ridge_ratio = shapes[shape].a;
+    spec->num_iter = shapes[shape].r;
+    spec->final = !packed && number % 3 != 0;
+    if (packed) {
+        const int64_t T = spec->T, bounds[] = {0, 1, 1, 1 + (T > 66 ? 64 : 5), T - 2, T};
+        memcpy(c->bounds, bounds, sizeof bounds);
+    }
+}
+
+static void draw(int number, bool accurate, kernel_case *c) {
     gka_error error = {0};
+    if (number < 136)
+        draw_first(number, accurate, c);
+    else
+        draw_rest(number, accurate, c);
     if (gka_problem_generate(&c->spec, &c->p, &error) != GKA_OK)
         die("generate", error.text);
+    if (c->bounds[1] != 0) {
+        c->p.N = 5;
+        c->p.cu_seqlens = c->bounds;
+    }
 }
 
 static void upload_inputs(kernel_case *c) {
@@ -208,18 +262,22 @@ static void upload_inputs(kernel_case *c) {
                                 .H = p->H,
                                 .G = p->G,
                                 .D = p->D,
+                                .V = p->V,
+                                .N = p->N,
                                 .ridge_ratio = p->ridge_ratio,
                                 .scale = p->scale,
                                 .num_iter = p->num_iter,
                                 .form = c->form,
                                 .accurate = c->accurate,
+                                .fp16 = p->q.dtype == GKA_F16,
                                 .q = upload(&p->q),
                                 .k = upload(&p->k),
                                 .v = upload(&p->v),
                                 .alpha = upload(&p->alpha),
                                 .g = upload(&p->g),
                                 .h0 = upload(&p->h0),
-                                .u0 = upload(&p->u0)};
+                                .u0 = upload(&p->u0),
+                                .cu_seqlens = upload_bounds(p)};
     c->of_x.dx = upload(&p->dx);
     c->of_o.dout = upload(&p->dout);
     c->of_x.dh_final = c->of_o.dh_final = upload(&p->dh_final);
@@ -235,27 +293,29 @@ static void upload_inputs(kernel_case *c) {
     } while (0)
 
 static void place_outputs(kernel_case *c) {
-    const int64_t B = c->p.B, T = c->p.T, H = c->p.H, G = c->p.G, D = c->p.D;
+    const int64_t B = c->p.B, T = c->p.T, H = c->p.H, G = c->p.G, D = c->p.D, V = c->p.V,
+                  N = c->p.N;
+    const gka_dtype half = c->p.q.dtype;
     const bool gated = c->p.g.data != NULL;
     gka_outputs *const r = &c->replayed;
-    BOTH(c->layer.x, r->x, "x", GKA_BF16, 4, B, T, H, D);
+    BOTH(c->layer.x, r->x, "x", half, 4, B, T, H, D);
     if (c->accurate)
-        BOTH(c->layer.x_low, c->x_low, "x_low", GKA_BF16, 4, B, T, H, D);
+        BOTH(c->layer.x_low, c->x_low, "x_low", half, 4, B, T, H, D);
     BOTH(c->layer.fro, r->fro, "fro", GKA_F32, 3, B, T, H, 1);
-    BOTH(c->layer.o, r->o, "o", GKA_BF16, 4, B, T, H, D);
-    BOTH(c->layer.h_final, r->h_final, "h_final", GKA_F32, 4, B, H, D, D);
-    BOTH(c->layer.u_final, r->u_final, "u_final", GKA_F32, 4, B, H, D, D);
-    BOTH(c->of_x.dq, r->solve.dq, "solve.dq", GKA_BF16, 4, B, T, H, D);
-    BOTH(c->of_x.dk, r->solve.dk, "solve.dk", GKA_BF16, 4, B, T, G, D);
+    BOTH(c->layer.o, r->o, "o", half, 4, B, T, H, V);
+    BOTH(c->layer.h_final, r->h_final, "h_final", GKA_F32, 4, N, H, D, D);
+    BOTH(c->layer.u_final, r->u_final, "u_final", GKA_F32, 4, N, H, D, V);
+    BOTH(c->of_x.dq, r->solve.dq, "solve.dq", half, 4, B, T, H, D);
+    BOTH(c->of_x.dk, r->solve.dk, "solve.dk", half, 4, B, T, G, D);
     if (gated)
         BOTH(c->of_x.dg, r->solve.dg, "solve.dg", GKA_F32, 3, B, T, H, 1);
     if (c->p.h0.data != NULL)
-        BOTH(c->of_x.dh0, r->solve.dh0, "solve.dh0", GKA_F32, 4, B, H, D, D);
-    BOTH(c->of_o.dq, r->layer.dq, "layer.dq", GKA_BF16, 4, B, T, H, D);
-    BOTH(c->of_o.dk, r->layer.dk, "layer.dk", GKA_BF16, 4, B, T, G, D);
-    BOTH(c->of_o.dv, r->layer.dv, "layer.dv", GKA_BF16, 4, B, T, G, D);
+        BOTH(c->of_x.dh0, r->solve.dh0, "solve.dh0", GKA_F32, 4, N, H, D, D);
+    BOTH(c->of_o.dq, r->layer.dq, "layer.dq", half, 4, B, T, H, D);
+    BOTH(c->of_o.dk, r->layer.dk, "layer.dk", half, 4, B, T, G, D);
+    BOTH(c->of_o.dv, r->layer.dv, "layer.dv", half, 4, B, T, G, V);
     if (c->p.alpha.data != NULL)
-        BOTH(c->of_o.dalpha, r->layer.dalpha, "layer.dalpha", GKA_BF16, 3, B, T, H, 1);
+        BOTH(c->of_o.dalpha, r->layer.dalpha, "layer.dalpha", half, 3, B, T, H, 1);
     if (gated)
         BOTH(c->of_o.dg, r->layer.dg, "layer.dg", GKA_F32, 3, B, T, H, 1);
 }
@@ -281,6 +341,12 @@ static void run_kernels(kernel_case *c) {
     cudaFree(workspace);
 }
 
+/* What a number leaves when it is rounded; infinity nothing. */
+static double left_of(gka_dtype dtype, double x) {
+    const double high = gka_round(gka_format_of_dtype(dtype), GKA_NEAREST_EVEN, x, 0);
+    return high - high == 0 ? x - high : 0;
+}
+
 static void run_replay(kernel_case *c) {
     gka_error error = {0};
     gka_outputs *const r = &c->replayed, forward = *r, dx = {.solve = r->solve},
@@ -300,8 +366,7 @@ static void run_replay(kernel_case *c) {
         die("replay", error.text);
     const int64_t count = c->p.B * c->p.T * c->p.H * c->p.D;
     for (int64_t i = 0; c->accurate && i < count; i++)
-        c->x_low[i] =
-            r->x[i] - gka_round(gka_format_of_dtype(GKA_BF16), GKA_NEAREST_EVEN, r->x[i], 0);
+        c->x_low[i] = left_of(c->p.q.dtype, r->x[i]);
 }
 
 static void drop(kernel_case *c) {
@@ -317,7 +382,8 @@ static void drop(kernel_case *c) {
                                   c->of_o.dout,
                                   c->of_x.dx,
                                   c->of_o.dh_final,
-                                  c->of_o.du_final};
+                                  c->of_o.du_final,
+                                  l->cu_seqlens};
     for (size_t i = 0; i < sizeof inputs / sizeof *inputs; i++)
         cudaFree((void *)(uintptr_t)inputs[i]);
     gka_problem_free(&c->p);
@@ -339,12 +405,14 @@ static int64_t run_cases(int from, int to, bool accurate, const char *folder) {
         int64_t count = 0;
         for (int i = 0; i < c.o.count; i++)
             count += c.o.item[i].count;
-        printf("%3d  %-8s %-8s %-10s B %lld T %-5lld H %lld G %lld D %-3lld a %-5g r %-2d  %9lld "
-               "elements, %lld differ\n",
-               number, gka_keys_name(c.spec.keys), gka_gate_name(c.spec.gate),
-               accurate ? "accurate" : gka_form_name(c.form), (long long)p->B, (long long)p->T,
-               (long long)p->H, (long long)p->G, (long long)p->D, p->ridge_ratio, p->num_iter,
-               (long long)count, (long long)here);
+        printf(
+            "%3d  %-8s %-8s %-10s %s B %lld N %lld T %-5lld H %lld G %lld D %-3lld V %-3lld a %-5g "
+            "r %-2d  %9lld elements, %lld differ\n",
+            number, gka_keys_name(c.spec.keys), gka_gate_name(c.spec.gate),
+            accurate ? "accurate" : gka_form_name(c.form), c.layer.fp16 ? "fp16" : "bf16",
+            (long long)p->B, (long long)p->N, (long long)p->T, (long long)p->H, (long long)p->G,
+            (long long)p->D, (long long)p->V, p->ridge_ratio, p->num_iter, (long long)count,
+            (long long)here);
         fflush(stdout);
         elements += count;
         differing += here;

@@ -105,7 +105,7 @@ $ gka condition $DATA/h100/d46.safetensors
 ! gka condition: $DATA/h100/d46.safetensors: No such file or directory (did you mean 'd64.safetensors'?)
 = 2
 $ gka condition --emulate=cuda --problem=repeat --T=16 --D=20
-! gka condition: D = 20, V = 20: profile gka-cuda wants V = D = 64 or 128
+! gka condition: D = 20, V = 20: profile gka-cuda wants D = 64 or 128, V = 64, 128 or 256
 = 2
 $ gka condition --emulate=tokens/fp32 --problem=repeat --T=16 --D=16 | grep emulated
 > made up: T 16, D 16; ridge_ratio 0.02; emulated: tokens/fp32
