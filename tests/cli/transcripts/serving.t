@@ -5,6 +5,7 @@ $ gka show golden
 > golden: format 2, stage serving, inputs 89f278f419bb...
 > ridge_ratio 0.02, num_iter 3, chunk_size 64, scale 0.125
 > spec {"B":1,"D":64,"G":1,"H":1,"T":20,"V":64,"alpha":true,"chunk":64,"dtype":"bf16","edit":"none","emulate":"none","final":false,"gate":"released","given":"none","h-type":"fp32","h0":false,"iters":3,"lengths":"none","lo":false,"oracle":"certified","outputs":"forward,states,backward","pairs":0,"plain":false,"prefill":18,"problem":"iid","ridge":0.02,"scale":0.125,"seed":1,"serving":true,"stage":"all","u-type":"bf16"}
+> oracle {"empty_states":0,"exact_zeros":0,"forward":"correctly rounded, proven","in_mpfr":0,"oracle":"certified","ties":0,"token_solves":20}
 >
 > tensor     shape      judged  tolerance     floor     panel       row  row floor  row panel
 > prefill.o  1,18,1,64  steps    3.12e-02  1.94e-03  1.50e-02  6.25e-02   2.08e-03   2.55e-02
@@ -44,7 +45,6 @@ $ gka judge --require=all $DATA/h200/serving/miscompiled.safetensors golden | gr
 > prefill.u  -             -  -         7.81e-03         -   7.81e-03  NO: missing         -      -
 > prefill.h: required, and missing
 > prefill.u: required, and missing
-> note: missing: prefill.h prefill.u
 > 1 judged, 3 failed, 2 missing, 0 not judged
 
 What makes no sense.
@@ -62,7 +62,7 @@ $ gka golden --serving --T=20 --D=16 -o golden
 ! gka golden: serving: D and V are 64, 128 or 256
 = 2
 $ gka golden --serving --T=20 --D=64 --h-type=e4m3 -o golden
-! gka golden: h-type is 'e4m3': fp32, bf16 or fp16 was expected
+! gka golden: h-type is 'e4m3': fp32, bf16, fp16, mxfp8-e4m3, mxfp6-e2m3 or mxfp4 was expected
 = 2
 $ gka golden --serving --T=20 --D=64 --outputs=x -o golden
 ! gka golden: outputs is 'x': some of forward, states and backward, separated by commas, was expected
