@@ -357,7 +357,7 @@ static gka_status points(lab *l, const rival_task *task, gka_error *error) {
         /* against the same chunk form without a rounding: what stays is not the number of steps */
         status = layer == GKA ? by_kernel(&t, "h100/all=exact", t.o[EXACT], error)
                               : by_chunks(&t, layer, 0, t.o[EXACT], error);
-        const int count = layer == GKA ? GKA_POINT_STORE_O + 1 : GKA_RIVAL_POINT_COUNT;
+        const int count = layer == GKA ? GKA_POINT_STORE_O + 1 : GKA_RIVAL_POINT_STORE_O + 1;
         for (int p = 0; p < count && status == GKA_OK; p++)
             status = point(l, &t, layer,
                            layer == GKA ? gka_point_name((gka_point)p)

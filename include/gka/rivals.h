@@ -129,7 +129,7 @@ GKA_API gka_status gka_rival_exact(const gka_problem *problem, const gka_rival *
 /* ---- 5 by chunks --------------------------------------------------------------------------- */
 
 /* name, what the Triton kernels of flash-linear-attention 0.4.1 do there; which layers have it: L
- * linear, D delta, M mesa. */
+ * linear, D delta, M mesa, C gates by channel (those of L or D too). */
 #define GKA_RIVAL_POINT_LIST(X)                                                                    \
     X(ARITHMETIC, "arithmetic", "elementwise work in fp32; of MesaNet q, k in fp16 (L D M)")       \
     X(TENSOR_CORE, "tensor_core", "products by the tensor core (L D M)")                           \
@@ -144,7 +144,9 @@ GKA_API gka_status gka_rival_exact(const gka_problem *problem, const gka_rival *
     X(OPERAND_X, "operand_x", "fp16(p) and fp16(p exp(G)) in the iteration's products (M)")        \
     X(GUARD, "guard", "1e-5 added to both denominators of a step (M)")                             \
     X(READ_X, "read_x", "fp16(x) and fp16(x exp(G)) in the output (M)")                            \
-    X(STORE_O, "store_o", "o stored in bf16, x in fp16 (L D M)")
+    X(STORE_O, "store_o", "o stored in bf16, x in fp16 (L D M)")                                   \
+    X(OPERAND_Q, "operand_q", "bf16(q exp(G)) where the state is read (C)")                        \
+    X(TF32, "tf32", "q and k times exp, cut to tf32, between blocks of 16 tokens (C)")
 
 typedef enum gka_rival_point {
 #define GKA_RIVAL_POINT_ENUM(id, name, text) GKA_RIVAL_POINT_##id,
@@ -166,8 +168,8 @@ typedef struct gka_rival_profile {
  * problem's size. Without a point the chunk form of the recurrence in binary64. With points q, k, v
  * must be bf16 numbers. On the h100 these are the bits of flash-linear-attention's
  * forward kernels as far as they were measured (conformance/rivals_gpu).
- * GKA_UNSUPPORTED, with a line, for gates by channel, kla, softmax and gka (whose chunk form is
- * gka/chunk.h). A gate of -inf gives NaN, as there. */
+ * GKA_UNSUPPORTED, with a line, for kla, softmax and gka (whose chunk form is gka/chunk.h). A gate
+ * of -inf gives NaN, as there. */
 GKA_API gka_status gka_rival_chunk_check(const gka_problem *problem, const gka_rival *rival,
                                          const gka_rival_profile *profile, gka_error *error);
 GKA_API gka_status gka_rival_chunk(const gka_problem *problem, const gka_rival *rival,

@@ -10,9 +10,18 @@
  *            u = b(b(T) b(beta v))      w = b(b(T) b(beta exp(G) k))      y = u - w b(S_0)
  *   both     o_i = s (exp(G_i) b(S_0)^T q_i + sum_j b(M_ij <q_i, k_j>) b(y_j))
  *            S <- exp(G_n) S + sum_j k_j b(exp(G_n - G_j) y_j)^T
+ *   by       G_i of every channel d; B_ij(x) = sum_d x_d k_jd exp(G_id - G_jd) for M_ij <x, k_j>
+ *   channel  o_i = s b(exp(G_i) q_i)^T b(S_0) + sum_j b(s B_ij(q_i)) b(y_j)
+ *            S <- exp(G_n) S + sum_j b(exp(G_n - G_j) k_j) b(y_j)^T; T, u, w, y as above
  *   mesa     H_i y = sum_j h(M_ij beta_j <h(y), k_j>) k_j + h(exp(G_i) y)^T h(H_0), CG row by row
  *            o_i likewise from x, with b(M_ij beta_j <h(x), k_j>) v_j and h(U_0)
  *            H <- exp(G_n) H + sum_j h(exp(G_n - G_j) beta_j k_j) k_j^T, U with h(v_j)^T
+ *
+ * Gates by channel cannot be taken out of the sum over d, and exp(-G_j) alone overflows. As in
+ * those kernels (and in binary64 too) a chunk is cut into blocks of 16 tokens: between two blocks
+ * exp(G_i
+ * - G_m) exp(G_m - G_j) is taken, m the first token of the later one, so that both factors are at
+ * most 1 and the sum is a matrix product; within a block exp(G_i - G_j) itself.
  *
  * Which products are fused and the order of sums over a row: of mesa as the compiled kernels have
  * them (README.md); of the others as the sources are written, sum by sum, which nothing has shown
@@ -46,6 +55,7 @@ typedef struct tile {
     gka_rival_outputs *out;
     const gka_device *exact64, *working;
     bool f32, fp16;                     /* elementwise work in binary32; the 16-bit type is fp16 */
+    bool delta, channel, base2;         /* the delta rule; gates by channel; their G times log2 e */
     sum_order order;                    /* of sums over a row */
     int64_t n, h, D, V, C, first, rows; /* first token of the chunk in its sequence, tokens in it */
     gka_span span;
@@ -54,6 +64,7 @@ typedef struct tile {
     double *S, *H, *S0, *H0;                 /* [D,V] [D,D], and what products read of them */
     double *T, *score, *y, *yb, *a, *b, *o;  /* [C,C] [C,C] and [C,max(D,V)] */
     double *x, *r, *p, *w, *rho;             /* of the solve: [C,D], [C] */
+    double *Gd, *expGd;                      /* [C,D]: G by channel */
     void *pack;
 } tile;
 
@@ -119,6 +130,41 @@ static double log_gate(const tile *W, int64_t t) {
     }
 }
 
+/* The log gates of token t by channel; as gka_rival_forward, g in each where no gk is given. */
+static void log_gates(const tile *W, int64_t t, double *out) {
+    const gka_view *const gk = &W->rival->gk;
+    if (gk->data != NULL)
+        gka_view_row(gk, W->span.b, t, W->h, W->D, out);
+    for (int64_t d = 0; d < W->D; d++)
+        out[d] =
+            working(W, gk->data != NULL ? out[d] : gka_problem_g(W->problem, W->span.b, t, W->h));
+}
+
+static double exp_by_channel(const tile *W, double x) {
+    return W->base2 ? gka_device_exp2(W->profile->device, working(W, x)) : exp_of(W, working(W, x));
+}
+
+/* G of every channel from its log gates, and exp(G). A warp of the kernel holds two tokens: the sum
+ * runs over pairs. */
+static void sum_channels(tile *W) {
+    const int64_t n = W->rows, D = W->D;
+    const double unit = !W->base2 ? 1 : W->f32 ? 0x1.715476p0 : 0x1.71547652b82fep0; /* log2 e */
+    for (int64_t d = 0; d < D; d++) {
+        for (int64_t i = 0; i < n; i++)
+            W->G[i] = W->Gd[i * D + d];
+        for (int64_t i = 0; i < n; i += 2) {
+            const double before = i > 0 ? W->G[i - 1] : 0;
+            if (i + 1 < n)
+                W->G[i + 1] = working(W, before + working(W, W->G[i] + W->G[i + 1]));
+            W->G[i] = working(W, before + W->G[i]);
+        }
+        for (int64_t i = 0; i < n; i++)
+            W->Gd[i * D + d] = working(W, unit * W->G[i]);
+    }
+    for (int64_t i = 0; i < n * D; i++)
+        W->expGd[i] = exp_by_channel(W, W->Gd[i]);
+}
+
 static void load(tile *W) {
     const int64_t b = W->span.b, D = W->D, n = W->rows;
     const bool narrow = W->fp16 && has(W, GKA_RIVAL_POINT_ARITHMETIC);
@@ -129,10 +175,17 @@ static void load(tile *W) {
         gka_problem_v(W->problem, b, t, W->h, W->v + i * W->V);
         W->beta[i] = working(W, W->rival->writes ? gka_problem_beta(W->problem, b, t, W->h) : 1);
         W->G[i] = working(W, log_gate(W, t));
+        if (W->channel)
+            log_gates(W, t, W->Gd + i * D);
     }
     for (int64_t i = 0; i < n * D && narrow; i++) {
         W->q[i] = low_of(true, W->q[i]);
         W->k[i] = low_of(true, W->k[i]);
+    }
+    low_all(W, GKA_RIVAL_POINT_SNAPSHOT, D * W->V, W->S, W->S0);
+    if (W->channel) {
+        sum_channels(W);
+        return;
     }
     gka_scan_sum(W->f32 ? SUM_WARP : SUM64, n, W->G, W->G);
     for (int64_t i = 0; i < n; i++)
@@ -140,7 +193,6 @@ static void load(tile *W) {
     for (int64_t i = 0; i < n; i++)
         for (int64_t j = 0; j < n; j++)
             W->M[i * n + j] = j <= i ? exp_of(W, working(W, W->G[i] - W->G[j])) : 0;
-    low_all(W, GKA_RIVAL_POINT_SNAPSHOT, D * W->V, W->S, W->S0);
 }
 
 /* exp(G_n - G_j) */
@@ -171,18 +223,134 @@ static void add_scores(tile *W, int64_t m, const double *rows, const double *y, 
         out[i] = working(W, out[i] + W->b[i]);
 }
 
-static void put_o(tile *W) {
+/* o = s o */
+static void put_o(tile *W, double s) {
     const int64_t n = W->rows, V = W->V;
     for (int64_t i = 0; i < n; i++) {
         const int64_t row =
             (W->span.b * W->problem->T + W->span.begin + W->first + i) * W->problem->H + W->h;
         for (int64_t j = 0; j < V && W->out->o != NULL; j++) {
-            const double o = working(W, W->s * W->o[i * V + j]);
+            const double o = working(W, s * W->o[i * V + j]);
             W->out->o[row * V + j] = has(W, GKA_RIVAL_POINT_STORE_O) ? bf16(o) : o;
         }
         for (int64_t j = 0; j < W->D && W->out->x != NULL && W->x != NULL; j++)
             W->out->x[row * W->D + j] = low(W, GKA_RIVAL_POINT_STORE_O, W->x[i * W->D + j]);
     }
+}
+
+/* <x, y> over a row of D <= 128, padded with zeros to a power of two. first: before the iteration
+ * the kernel holds eight neighbours in a thread, later two of every eight. */
+static double row_dot(const tile *W, bool first, const double *x, const double *y) {
+    if (W->order != SUM_WARP)
+        return gka_row_dot(W->order, 64, W->D, x, y);
+    double a[128] = {0}, b[128] = {0}, lane[16];
+    int64_t n = 16;
+    while (n < W->D)
+        n *= 2;
+    copy(a, x, W->D);
+    copy(b, y, W->D);
+    if (!first)
+        return gka_row_dot(SUM_WARP, 64, n, a, b);
+    for (int64_t i = 0; i < n / 8; i++)
+        lane[i] = gka_row_dot_thread(SUM_WARP, 8, a + 8 * i, b + 8 * i);
+    for (int64_t half = n / 16; half >= 1; half /= 2)
+        for (int64_t i = 0; i < half; i++)
+            lane[i] = working(W, lane[i] + lane[i + half]);
+    return lane[0];
+}
+
+/* ---- gates by channel ----------------------------------------------------------------------- */
+
+enum { BLOCK = 16 }; /* tokens */
+
+/* x cut to a tf32 operand, where the device has such products and the point is on */
+static double operand_of(const tile *W, double x) {
+    return has(W, GKA_RIVAL_POINT_TF32) && W->profile->device->core[GKA_MMA_TF32].group > 0
+               ? gka_cut_tf32(x)
+               : x;
+}
+
+/* out [m,first] += sum_d x_id exp(G_id - G_(first)d) right_jd, for the m tokens i from `first` on.
+ * The delta rule's kernel scales sums, linear attention's the operand. */
+static void across(tile *W, int64_t first, int64_t m, const double *x, double s, double *out) {
+    const int64_t D = W->D;
+    const bool core = has(W, GKA_RIVAL_POINT_TENSOR_CORE) && has(W, GKA_RIVAL_POINT_TF32) &&
+                      W->profile->device->core[GKA_MMA_TF32].group > 0;
+    for (int64_t i = 0; i < m; i++)
+        for (int64_t d = 0; d < D; d++) {
+            const int64_t at = (first + i) * D + d;
+            const double gate = exp_by_channel(W, W->Gd[at] - W->Gd[first * D + d]);
+            W->a[i * D + d] = operand_of(W, working(W, s * working(W, x[at] * gate)));
+        }
+    gka_mma(core ? W->profile->device : W->working, core ? GKA_MMA_TF32 : GKA_MMA_WORKING, m, first,
+            D, plain(W->a, D), turned(W->w, D), out, W->rows, W->pack);
+}
+
+/* M_ij and score_ij of two tokens of one block, each sum rounded as its kernel writes it */
+static void within(tile *W, int64_t i, int64_t j) {
+    const int64_t n = W->rows, D = W->D;
+    const double *const q = W->q + i * D, *const k = W->k + i * D, *const key = W->k + j * D;
+    double *const left = W->r, *const right = W->p, *const gated = W->a;
+    for (int64_t d = 0; d < D; d++) {
+        const double gate = exp_by_channel(W, W->Gd[i * D + d] - W->Gd[j * D + d]);
+        gated[d] = working(W, key[d] * gate);
+        left[d] = W->delta ? q[d] : working(W, q[d] * key[d]);
+        right[d] = W->delta ? gated[d] : gate;
+    }
+    W->M[i * n + j] = working(W, W->s * row_dot(W, true, left, right));
+    for (int64_t d = 0; d < D && W->delta; d++)
+        left[d] = working(W, W->beta[i] * k[d]);
+    W->score[i * n + j] = W->delta && j < i ? row_dot(W, true, left, gated) : 0;
+}
+
+/* M_ij = b(s B_ij(q_i)) for j <= i; of the delta rule A_ij = beta_i B_ij(k_i) for j < i in `score`.
+ */
+static void scores_by_channel(tile *W) {
+    const int64_t n = W->rows, D = W->D;
+    zero(W->M, n * n);
+    zero(W->score, n * n);
+    for (int64_t first = 0; first < n; first += BLOCK) {
+        const int64_t m = n - first < BLOCK ? n - first : BLOCK;
+        for (int64_t i = 0; i < first * D; i++)
+            W->w[i] = operand_of(
+                W, working(W, W->k[i] * exp_by_channel(W, W->Gd[first * D + i % D] - W->Gd[i])));
+        across(W, first, m, W->q, W->delta ? 1 : W->s, W->M + first * n);
+        if (W->delta)
+            across(W, first, m, W->k, 1, W->score + first * n);
+        for (int64_t i = first; i < first + m; i++) {
+            for (int64_t j = 0; j < first; j++) {
+                W->M[i * n + j] = working(W, (W->delta ? W->s : 1) * W->M[i * n + j]);
+                W->score[i * n + j] = working(W, W->beta[i] * W->score[i * n + j]);
+            }
+            for (int64_t j = first; j <= i; j++)
+                within(W, i, j);
+        }
+    }
+    low_all(W, GKA_RIVAL_POINT_SCORE, n * n, W->M, W->M);
+}
+
+/* o = s b(exp(G) q) b(S_0) + M b(y), and the state after the chunk; y as new_values leaves them */
+static void chunk_by_channel(tile *W) {
+    const int64_t n = W->rows, D = W->D, V = W->V;
+    const bool value = has(W, GKA_RIVAL_POINT_NEW_VALUE);
+    double *const last = W->expGd + (n - 1) * D;
+    for (int64_t i = 0; i < n * D; i++)
+        W->r[i] = low(W, GKA_RIVAL_POINT_OPERAND_Q, working(W, W->q[i] * W->expGd[i]));
+    product(W, has(W, GKA_RIVAL_POINT_OPERAND_Q) && has(W, GKA_RIVAL_POINT_SNAPSHOT), n, V, D,
+            plain(W->r, D), plain(W->S0, V), W->o);
+    for (int64_t i = 0; i < n * V; i++)
+        W->o[i] = working(W, W->s * W->o[i]);
+    add_product(W, value && has(W, GKA_RIVAL_POINT_SCORE), n, V, n, plain(W->M, n), plain(W->yb, V),
+                W->o);
+    for (int64_t i = 0; i < n * D; i++)
+        W->r[i] =
+            low(W, GKA_RIVAL_POINT_STATE_OPERAND,
+                working(W, W->k[i] * exp_by_channel(W, W->Gd[(n - 1) * D + i % D] - W->Gd[i])));
+    for (int64_t i = 0; i < D * V; i++)
+        W->S[i] = working(W, W->S[i] * last[i / V]);
+    add_product(W, value && has(W, GKA_RIVAL_POINT_STATE_OPERAND), D, V, n, turned(W->r, D),
+                plain(W->yb, V), W->S);
+    put_o(W, 1);
 }
 
 /* ---- the delta rule and linear attention ---------------------------------------------------- */
@@ -202,16 +370,23 @@ static void invert(tile *W) {
     low_all(W, GKA_RIVAL_POINT_INVERSE, n * n, T, T);
 }
 
-/* y = u - w S_0 */
-static void new_values(tile *W) {
-    const int64_t n = W->rows, D = W->D, V = W->V;
-    const bool both = has(W, GKA_RIVAL_POINT_INVERSE) && has(W, GKA_RIVAL_POINT_OPERAND);
+/* A in `score` */
+static void scores_of_keys(tile *W) {
+    const int64_t n = W->rows, D = W->D;
     product(W, true, n, n, D, plain(W->k, D), turned(W->k, D), W->score);
     for (int64_t i = 0; i < n; i++)
         for (int64_t j = 0; j < n; j++)
             W->score[i * n + j] =
                 j < i ? working(W, W->beta[i] * working(W, W->score[i * n + j] * W->M[i * n + j]))
                       : 0;
+}
+
+/* y = u - w S_0 */
+static void new_values(tile *W) {
+    const int64_t n = W->rows, D = W->D, V = W->V;
+    const bool both = has(W, GKA_RIVAL_POINT_INVERSE) && has(W, GKA_RIVAL_POINT_OPERAND);
+    if (!W->channel)
+        scores_of_keys(W);
     invert(W);
     for (int64_t i = 0; i < n; i++)
         for (int64_t j = 0; j < V; j++)
@@ -221,9 +396,9 @@ static void new_values(tile *W) {
     low_all(W, GKA_RIVAL_POINT_STORE_WU, n * V, W->y, W->y);
     for (int64_t i = 0; i < n; i++)
         for (int64_t j = 0; j < D; j++)
-            W->a[i * D + j] =
-                low(W, GKA_RIVAL_POINT_OPERAND,
-                    working(W, W->expG[i] * working(W, W->beta[i] * W->k[i * D + j])));
+            W->a[i * D + j] = low(W, GKA_RIVAL_POINT_OPERAND,
+                                  working(W, (W->channel ? W->expGd[i * D + j] : W->expG[i]) *
+                                                 working(W, W->beta[i] * W->k[i * D + j])));
     product(W, both, n, D, n, plain(W->T, n), plain(W->a, D), W->b);
     low_all(W, GKA_RIVAL_POINT_STORE_WU, n * D, W->b, W->b);
     product(W, has(W, GKA_RIVAL_POINT_STORE_WU) && has(W, GKA_RIVAL_POINT_SNAPSHOT), n, V, D,
@@ -234,13 +409,19 @@ static void new_values(tile *W) {
 
 static void chunk_of_state(tile *W) {
     const int64_t n = W->rows, V = W->V;
-    if (W->rival->recurrence == GKA_RIVAL_DELTA) {
+    if (W->channel)
+        scores_by_channel(W);
+    if (W->delta) {
         new_values(W);
     } else {
         for (int64_t i = 0; i < n * V; i++)
             W->y[i] = low(W, GKA_RIVAL_POINT_OPERAND, working(W, W->beta[i / V] * W->v[i]));
     }
     low_all(W, GKA_RIVAL_POINT_NEW_VALUE, n * V, W->y, W->yb);
+    if (W->channel) {
+        chunk_by_channel(W);
+        return;
+    }
     product(W, has(W, GKA_RIVAL_POINT_SNAPSHOT), n, V, W->D, plain(W->q, W->D), plain(W->S0, V),
             W->o);
     for (int64_t i = 0; i < n * V; i++)
@@ -251,7 +432,7 @@ static void chunk_of_state(tile *W) {
             W->yb[i * V + j] =
                 low(W, GKA_RIVAL_POINT_STATE_OPERAND, working(W, W->y[i * V + j] * tail(W, i)));
     carry(W, has(W, GKA_RIVAL_POINT_STATE_OPERAND), V, W->S, W->k, W->yb);
-    put_o(W);
+    put_o(W, W->s);
 }
 
 /* ---- MesaNet -------------------------------------------------------------------------------- */
@@ -276,27 +457,6 @@ static void apply(tile *W, bool read, int64_t m, const double *S0, const double 
     add_product_of(W, rounded, !read, n, m, n, plain(W->score, n), plain(y, m), out);
     add_product(W, has(W, rounds) && has(W, GKA_RIVAL_POINT_SNAPSHOT), n, m, D, plain(W->y, D),
                 plain(S0, m), out);
-}
-
-/* <x, y> over a row of D <= 128, padded with zeros to a power of two. first: before the iteration
- * the kernel holds eight neighbours in a thread, later two of every eight. */
-static double row_dot(const tile *W, bool first, const double *x, const double *y) {
-    if (W->order != SUM_WARP)
-        return gka_row_dot(W->order, 64, W->D, x, y);
-    double a[128] = {0}, b[128] = {0}, lane[16];
-    int64_t n = 16;
-    while (n < W->D)
-        n *= 2;
-    copy(a, x, W->D);
-    copy(b, y, W->D);
-    if (!first)
-        return gka_row_dot(SUM_WARP, 64, n, a, b);
-    for (int64_t i = 0; i < n / 8; i++)
-        lane[i] = gka_row_dot_thread(SUM_WARP, 8, a + 8 * i, b + 8 * i);
-    for (int64_t half = n / 16; half >= 1; half /= 2)
-        for (int64_t i = 0; i < half; i++)
-            lane[i] = working(W, lane[i] + lane[i + half]);
-    return lane[0];
 }
 
 static double quotient(const tile *W, double x, double y) {
@@ -357,7 +517,7 @@ static void chunk_of_mesa(tile *W) {
     low_all(W, GKA_RIVAL_POINT_STATE_OPERAND, n * V, W->v, W->b);
     carry(W, both, D, W->H, W->a, W->k);
     carry(W, both, V, W->S, W->a, W->b);
-    put_o(W);
+    put_o(W, W->s);
 }
 
 /* ---- all heads ----------------------------------------------------------------------------- */
@@ -391,7 +551,9 @@ static size_t layout(tile *W, unsigned char *base) {
                         {&W->r, C * D},
                         {&W->p, C * D},
                         {&W->w, C * D},
-                        {&W->rho, C}};
+                        {&W->rho, C},
+                        {&W->Gd, W->channel ? C * D : 0},
+                        {&W->expGd, W->channel ? C * D : 0}};
     size_t at = 0;
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) {
         if (base != NULL)
@@ -401,8 +563,8 @@ static size_t layout(tile *W, unsigned char *base) {
     W->pack = base == NULL ? NULL : base + at;
     const gka_device *const devices[] = {W->exact64, W->profile->device};
     size_t pack = 0;
-    const gka_mma_input inputs[] = {GKA_MMA_WORKING, GKA_MMA_BF16, GKA_MMA_FP16};
-    for (int i = 0; i < 3; i++) {
+    const gka_mma_input inputs[] = {GKA_MMA_WORKING, GKA_MMA_BF16, GKA_MMA_FP16, GKA_MMA_TF32};
+    for (int i = 0; i < 4; i++) {
         const gka_device *const device = devices[i > 0];
         const size_t left = gka_mma_left_size(device, inputs[i], most, most),
                      right = gka_mma_right_size(device, inputs[i], most, most);
@@ -474,7 +636,7 @@ gka_status gka_rival_chunk_check(const gka_problem *problem, const gka_rival *ri
     if (status != GKA_OK)
         return status;
     if (rival->recurrence == GKA_RIVAL_SOFTMAX || rival->recurrence == GKA_RIVAL_GKA ||
-        rival->recurrence == GKA_RIVAL_KALMAN || rival->gating == GKA_GATING_CHANNEL)
+        rival->recurrence == GKA_RIVAL_KALMAN)
         return gka_fail(error, GKA_UNSUPPORTED, "%s has no chunk form here", rival->name);
     const bool rounds = profile->released & ~(1u << GKA_RIVAL_POINT_ARITHMETIC);
     const gka_view *const views[] = {&problem->q, &problem->k, &problem->v};
@@ -511,6 +673,9 @@ gka_status gka_rival_chunk(const gka_problem *problem, const gka_rival *rival,
     tile *const W = &J.pattern;
     W->f32 = profile->device->binary32 && has(W, GKA_RIVAL_POINT_ARITHMETIC);
     W->fp16 = rival->recurrence == GKA_RIVAL_MESA;
+    W->delta = rival->recurrence == GKA_RIVAL_DELTA;
+    W->channel = rival->gating == GKA_GATING_CHANNEL;
+    W->base2 = W->channel && W->delta && has(W, GKA_RIVAL_POINT_EXP);
     W->order = !W->f32 ? SUM64 : W->D > 128 ? SUM32 : SUM_WARP;
     W->working = W->f32 ? gka_device_find("ieee32") : W->exact64;
     W->s = working(W, problem->scale);
