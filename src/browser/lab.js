@@ -136,7 +136,7 @@ const PAGES = [
     text: "The chunk algorithm as an H100 computes it, and the same with one of its roundings made exact. What does the " +
       "output x notice of it, and what the gradients?",
     controls: [POINT, RATIO, KEYS, GATE],
-    command: v => ["verify", `--emulate=h100,h100/${v.point}=exact`, ...made(v), "--D=32", "--T=32", "--chunk=32", "--ridge=" + v.ridge],
+    command: v => ["verify", `--emulate=h100,h100/${v.point}=exact`, ...made(v), "--D=32", "--T=16", "--chunk=16", "--ridge=" + v.ridge],
     read: r => barred(r, ["as released", "without that rounding"]),
     draw: (d, v) => bars(d, "made exact: " + ROUNDINGS[v.point]),
   },
