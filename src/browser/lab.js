@@ -136,7 +136,7 @@ const PAGES = [
     text: "The chunk algorithm as an H100 computes it, and the same with one of its roundings made exact. What does the " +
       "output x notice of it, and what the gradients?",
     controls: [POINT, RATIO, KEYS, GATE],
-    command: v => ["verify", `--emulate=h100,h100/${v.point}=exact`, ...made(v), "--D=32", "--T=32", "--chunk=32", "--ridge=" + v.ridge],
+    command: v => ["verify", `--emulate=h100,h100/${v.point}=exact`, ...made(v), "--D=32", "--T=16", "--chunk=16", "--ridge=" + v.ridge],
     read: r => barred(r, ["as released", "without that rounding"]),
     draw: (d, v) => bars(d, "made exact: " + ROUNDINGS[v.point]),
   },
@@ -329,7 +329,9 @@ function control(page, c, changed) {
 
 function show(page, place) {
   const picture = html("div", { class: "picture" }), figure = html("p", { class: "number", "aria-live": "polite" });
-  const hint = html("p", { class: "hint", "aria-live": "polite" }), command = html("code", { tabindex: 0 }), printed = html("pre", { tabindex: 0 });
+  const hint = html("p", { class: "hint", "aria-live": "polite" });
+  const command = html("code", { tabindex: 0, role: "group", "aria-label": "the command" });
+  const printed = html("pre", { tabindex: 0, role: "group", "aria-label": "what the command prints" });
   const copy = html("button", { type: "button" }, "Copy the command");
   copy.addEventListener("click", () => navigator.clipboard && navigator.clipboard.writeText(command.textContent));
   const update = c => {
@@ -355,6 +357,7 @@ function show(page, place) {
       place.dataset.ms = ms.toFixed(1);
       place.dataset.run = r.ms.toFixed(1);
       place.dataset.command = command.textContent;
+      place.dataset.asked = JSON.stringify([...args, ...more]);
       place.dataset.state = "done";
     });
   };

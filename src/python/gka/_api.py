@@ -291,7 +291,7 @@ def kalman(k: Any, q: Any, *, lam: float, gates: Any = None, form: str = "kalman
     form: a name of gka.filters; arithmetic, seed as in gka.solve. gka.BadArgument for other shapes, names, lam <= 0. Source:
     include/gka/solve.h; NUMERICS.md 7."""
     keys = take("k", k)
-    weights = take("gates", np.ones(np.shape(k)[0]) if gates is None else gates)
+    weights = take("gates", np.ones(keys[2][:1]) if gates is None else gates)
     x = _gka.kalman(keys, take("q", q), weights, form, arithmetic, lam, seed)
     return give(kind_of(q), "F64", x, q if kind_of(q) == "torch" else None)
 
