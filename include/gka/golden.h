@@ -322,7 +322,9 @@ typedef struct gka_suite_report {
  * GKA_SUITE_KEPT, else made anew: what was interrupted goes on. index.json is written after every
  * golden that is made, "complete" after the last. report may be NULL. Several processes may fill
  * one folder, on one machine or on many that share its file system with POSIX locks: each case is
- * made by whoever is free, and where a process ends, however it ends, another makes its case. */
+ * made by whoever is free, and where a process ends, however it ends, another makes its case. The
+ * hidden file .lock stays in the folder. GKA_BAD_FILE: the folder's index is another suite's, or it
+ * was changed meanwhile and lacks a case. */
 GKA_API gka_status gka_suite_generate(const char *suite, const char *folder,
                                       const gka_progress *progress, gka_suite_report *report,
                                       gka_error *error);

@@ -386,6 +386,8 @@ static void add_json_absent(request *r, const char *path, const char *golden) {
     cli_put(&o, "file", cli_json_text(path));
     cli_put(&o, "against", cli_json_text(golden));
     cli_put(&o, "absent", json_true());
+    cli_put(&o, "required", json_boolean(r->options->require != NULL));
+    cli_put(&o, "failed", json_integer(r->options->require != NULL));
     r->good = r->good && o.good;
     r->good &= json_array_append_new(r->list, o.value) == 0;
 }

@@ -130,9 +130,12 @@ static int read_text(cli *c, const char *path, char **text) {
     if (*text == NULL)
         return cli_out_of_memory(c);
     (*text)[size] = '\0';
+    const size_t length = strlen(*text);
     return failed   ? cli_fail(c, "%s: cannot be read", path)
            : !whole ? cli_fail(c, "%s: more than %d bytes; a JSON object was expected", path, MOST)
-                    : CLI_GOOD;
+           : length < size
+               ? cli_fail(c, "%s: byte %zu is NUL; a JSON object was expected", path, length)
+               : CLI_GOOD;
 }
 
 static int read_spec(cli *c, const char *path, gka_golden_spec *spec) {

@@ -46,7 +46,8 @@ static gka_status hash_of_file(const char *path, char text[SHA256_DIGEST_STRING_
 
 /* Processes that fill one folder share FOLDER/.lock: byte 0 is held by who changes the index, byte
  * i + 1 by who makes case i. The system lets go of the bytes of a process that ends, however it
- * ends. Without locks (no such file system) each works as if it were alone. */
+ * ends. Without locks (no such file system) each works as if it were alone. The file stays, for
+ * who made a new one would not see the locks of those who still have the old one open. */
 enum { INDEX_BYTE = 0, CASE_BYTE = 1 };
 
 static bool try_lock(int file, off_t byte) {
@@ -176,17 +177,27 @@ static gka_status write_index(const char *suite, const char *folder, const json_
 }
 
 /* The entries that stand in a folder; an empty list where there is no index, or none that can be
- * read: then nothing is known of what lies there. */
-static gka_status old_entries(const char *folder, json_t **entries, gka_error *error) {
+ * read: then nothing is known of what lies there. NULL where the index is another suite's. */
+static gka_status old_entries(const char *suite, const char *folder, json_t **entries,
+                              gka_error *error) {
+    *entries = NULL;
     char *const path = path_in(folder, "index.json", "");
     if (path == NULL)
         return no_memory(folder, error);
     json_t *const root = json_load_file(path, JSON_REJECT_DUPLICATES, NULL);
     json_t *const cases = json_object_get(root, "cases");
-    *entries = json_is_array(cases) ? json_incref(cases) : json_array();
+    const char *const is = json_string_value(json_object_get(root, "suite"));
+    gka_status status = GKA_OK;
+    if (is != NULL && strcmp(is, suite) != 0)
+        status = gka_fail(error, GKA_BAD_FILE,
+                          "%s: the index of suite '%.60s'; a folder of suite '%s', or a new one, "
+                          "was expected",
+                          path, is, suite);
+    else if ((*entries = json_is_array(cases) ? json_incref(cases) : json_array()) == NULL)
+        status = no_memory(folder, error);
     json_decref(root);
     gka_free(path);
-    return *entries == NULL ? no_memory(folder, error) : GKA_OK;
+    return status;
 }
 
 /* ---- a suite ------------------------------------------------------------------------------- */
@@ -219,7 +230,7 @@ typedef struct maker {
 /* What other processes have written since. */
 static gka_status read_again(maker *m, gka_error *error) {
     json_decref(m->entries);
-    return old_entries(m->folder, &m->entries, error);
+    return old_entries(m->suite, m->folder, &m->entries, error);
 }
 
 static gka_status add_entry(maker *m, const gka_suite_case *one, json_t *entry, gka_error *error) {
@@ -322,11 +333,19 @@ static gka_status share_cases(maker *m, gka_error *error) {
     return status;
 }
 
-/* The whole index, as it is once every case is there. */
+/* The whole index, as it is once every case is there: none where somebody changed it meanwhile. */
 static gka_status complete_index(maker *m, gka_error *error) {
+    const gka_suite_case *one;
     while (!try_lock(m->lock, INDEX_BYTE))
         doze();
     gka_status status = read_again(m, error);
+    for (size_t i = 0; (one = gka_suite_find(m->suite, i)) != NULL && status == GKA_OK; i++)
+        if (entry_of(m->entries, one->name) == NULL)
+            status =
+                gka_fail(error, GKA_BAD_FILE,
+                         "%s/index.json: was changed meanwhile and lacks case '%s'; gka golden "
+                         "--suite=%s goes on with it",
+                         m->folder, one->name, m->suite);
     if (status == GKA_OK)
         status = write_index(m->suite, m->folder, m->entries, true, error);
     unlock(m->lock, INDEX_BYTE);
@@ -342,8 +361,6 @@ static gka_status fill_folder(maker *m, gka_error *error) {
     gka_status status = share_cases(m, error);
     if (status == GKA_OK)
         status = complete_index(m, error);
-    if (status == GKA_OK)
-        (void)unlink(path); /* who still has it open goes on with it */
     if (m->lock >= 0)
         (void)close(m->lock);
     gka_free(path);
@@ -376,7 +393,7 @@ gka_status gka_suite_examine(const char *suite, const char *folder, gka_suite_re
     maker m = {.suite = suite, .folder = folder, .report = report};
     gka_status status = no_suite(suite, error);
     if (status == GKA_OK)
-        status = old_entries(folder, &m.entries, error);
+        status = old_entries(suite, folder, &m.entries, error);
     if (status == GKA_OK)
         status = each_case(&m, error);
     json_decref(m.entries);

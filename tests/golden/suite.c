@@ -169,8 +169,10 @@ static void several_processes(void) {
         }
     }
     const struct timespec moment = {.tv_nsec = 100000000};
-    while (access(FOLDER "/gated.safetensors", F_OK) != 0)
+    for (int i = 0; access(FOLDER "/gated.safetensors", F_OK) != 0; i++) {
+        assert_true(i < 3000); /* five minutes: a child that failed makes none */
         nanosleep(&moment, NULL);
+    }
     nanosleep(&moment, NULL);
     assert_int_equal(kill(child[0], SIGKILL), 0);
     for (int i = 0; i < PROCESSES; i++) {
@@ -224,6 +226,38 @@ static void test_damaged(void **state) {
         assert_int_equal(gka_suite_check(FOLDER, &index.entries[i], &error), GKA_OK);
     assert_int_equal(status_of(FOLDER "/gated.safetensors").st_ino, gated.st_ino);
     gka_suite_free(&index);
+}
+
+static void lose_index(void *context, const char *name, gka_suite_state state) {
+    (void)name;
+    (void)state;
+    if (--*(int *)context == 0)
+        assert_int_equal(unlink(FOLDER "/index.json"), 0);
+}
+
+/* The folder is one suite's; and no index is called complete that lacks a case. */
+static void test_changed_index(void **state) {
+    (void)state;
+    gka_suite_report report = {0};
+    gka_error error = {0};
+    char before[sizeof index_of_several], after[sizeof before];
+    const size_t length = read_index(before);
+    assert_int_equal(gka_suite_generate("edge", FOLDER, NULL, &report, &error), GKA_BAD_FILE);
+    assert_string_equal(error.text, FOLDER "/index.json: the index of suite 'quick'; a folder of "
+                                           "suite 'edge', or a new one, was expected");
+    assert_int_equal(gka_suite_examine("edge", FOLDER, &report, &error), GKA_BAD_FILE);
+    assert_int_equal(read_index(after), length);
+    assert_memory_equal(after, before, length);
+
+    int left = 0;
+    while (gka_suite_find("quick", (size_t)left) != NULL)
+        left++;
+    report.tell = lose_index;
+    report.context = &left;
+    assert_int_equal(gka_suite_generate("quick", FOLDER, NULL, &report, &error), GKA_BAD_FILE);
+    assert_non_null(strstr(error.text, "lacks case 'gated'"));
+    assert_int_equal(access(FOLDER "/index.json", F_OK), -1);
+    assert_int_equal(access(FOLDER "/.lock", F_OK), 0);
     clear();
 }
 
@@ -290,9 +324,13 @@ static void test_no_such_suite(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_spec_reads), cmocka_unit_test(test_goes_on),
-        cmocka_unit_test(test_damaged),          cmocka_unit_test(test_index),
-        cmocka_unit_test(test_bad_index),        cmocka_unit_test(test_no_such_suite),
+        cmocka_unit_test(test_every_spec_reads),
+        cmocka_unit_test(test_goes_on),
+        cmocka_unit_test(test_damaged),
+        cmocka_unit_test(test_changed_index),
+        cmocka_unit_test(test_index),
+        cmocka_unit_test(test_bad_index),
+        cmocka_unit_test(test_no_such_suite),
     };
     return cmocka_run_group_tests_name("suite", tests, NULL, NULL);
 }

@@ -4,6 +4,9 @@ $ gka golden --suite=quick -o quick
 > quick: 13 goldens made, 0 kept
 $ gka golden --suite=quick -o quick
 > quick: 0 goldens made, 13 kept
+$ gka golden --suite=kernel -o quick
+! gka golden: quick/index.json: the index of suite 'quick'; a folder of suite 'kernel', or a new one, was expected
+= 2
 $ mkdir right wrong; for f in quick/*.safetensors; do gka golden --audit=$f --write=h100-c64 -o right/${f#quick/} 2>/dev/null || gka golden --audit=$f --write=exact -o right/${f#quick/}; done
 ! gka golden: exact does not apply to quick/fp32.safetensors: 30 steps leave 3.2e-04 of x, more than a rounding
 $ cp right/* wrong; rm wrong/strong.safetensors; gka golden --audit=quick/ragged.safetensors --write=ragged_mask -o wrong/ragged.safetensors
@@ -91,18 +94,24 @@ $ gka verify --against=quick --junit=junit.xml --json=out.json wrong
 > 13 cases, 2 of them missing; 141 tensors judged, 7 failed, 12 missing, 0 not judged
 > no verdict on (in how many cases): h_chunk 10, solve.dk 1, layer.dk 1; what is missing fails with --require=NAME,..|all
 = 1
-$ grep -A1 'strong' junit.xml; grep -c '<testsuite ' junit.xml; grep -A1 strong out.json; grep -c '"file"' out.json
+$ grep -A1 'strong' junit.xml; grep -c '<testsuite ' junit.xml; grep -A3 strong out.json; grep -c '"file"' out.json
 >   <testsuite name="wrong/strong.safetensors" tests="1" failures="0" skipped="1">
 >     <testcase classname="gka" name="file"><skipped message="missing"/></testcase>
 > 13
 >     "file": "wrong/strong.safetensors",
 >     "against": "quick/strong.safetensors",
->     "absent": true
+>     "absent": true,
+>     "required": false,
+>     "failed": 0
 > 13
-$ gka judge --require=x --junit=junit.xml right quick | tail -2; grep -c '<failure message="required, and missing"/>' junit.xml; gka judge --require=x --json=- right quick >/dev/null; gka show quick
+$ gka judge --require=x --junit=junit.xml right quick | tail -2; grep -c '<failure message="required, and missing"/>' junit.xml; gka judge --require=x --json=- right quick | grep -A3 absent; gka show quick
 > 13 cases, 1 of them missing; 154 tensors judged, 0 failed, 13 missing, 0 not judged
 > no verdict on (in how many cases): h_chunk 11, solve.dk 1, layer.dk 1; what is missing fails with --require=NAME,..|all
 > 1
+>     "absent": true,
+>     "required": true,
+>     "failed": 1
+>   }
 ! gka show: quick: a folder of 13 goldens; one of them was expected, such as quick/gated.safetensors
 = 2
 $ gka verify --against=quick --json=- right | grep -c '"file"'

@@ -56,6 +56,9 @@ $ echo '{"T": 3, "tokens": 4}' >spec; gka golden --spec=spec -o x
 $ echo '{"T": [3]}' >spec; gka golden --spec=spec -o x
 ! gka golden: spec: T: a string, a number, true or false was expected
 = 2
+$ printf '{"T": 3}\0{"T": 4}' >spec; gka golden --spec=spec -o x
+! gka golden: spec: byte 8 is NUL; a JSON object was expected
+= 2
 $ echo '{"T": 3' >spec; gka golden --spec=spec -o x
 ! gka golden: spec: line 2: '}' expected near end of file; a JSON object was expected
 = 2
