@@ -20,11 +20,13 @@
  *     /decode                          one token by the one-token kernel
  *     /serving                         a server's prefill and decode (gka/judge.h, section 2)
  *     /mesa                            MesaNet's chunk kernels (gka/rivals.h): x and o of a problem
- *                                      with a constant ridge; then /POINT=exact or =released
- *   tokens/POLICY                      the recurrence token by token (gka/layer.h):
- * tokens/fp32/fma; with a constant ridge MesaNet's, by conjugate gradients cuda  cuda/three-term
- * cuda/decode the kernels of src/cuda, replayed (gka/replay.h); two-term /accurate two bf16 parts
- * where the solve's result is used again
+ *                                      with a constant ridge; before it /num_iter=N alone, after
+ *                                      it /POINT=exact or =released
+ *   tokens/POLICY                      the recurrence token by token (gka/layer.h), as
+ *                                      tokens/fp32/fma; with a constant ridge MesaNet's, by
+ *                                      conjugate gradients
+ *   cuda  cuda/three-term  cuda/decode the kernels of src/cuda, replayed (gka/replay.h); two-term
+ *     /accurate                        two bf16 parts where the solve's result is used again
  */
 #ifndef GKA_KERNEL_H
 #define GKA_KERNEL_H
@@ -68,7 +70,7 @@ typedef struct gka_kernel {
 
 /* GKA_BAD_ARGUMENT with a line that lists what is expected. */
 GKA_API gka_status gka_kernel_find(const char *name, gka_kernel *kernel, gka_error *error);
-/* One part more: what may stand between slashes. */
+/* One part more: what may stand between slashes. A part that the name has is refused. */
 GKA_API gka_status gka_kernel_set(gka_kernel *kernel, const char *part, gka_error *error);
 /* The device whose products are emulated by a rule that nothing outside this project has been
  * compared with (gka_device.checked), or NULL. */

@@ -202,7 +202,8 @@ typedef struct gka_direction {
  * Cotangents of the final states belong to S (of y = x: dh_final alone). They and the initial
  * states are constants; a gate of -inf stays one; an absent alpha or g is the number 1 or 0 that it
  * stands for. Costs about two gradients; memory as gka_oracle_gradient's, twice. Of the options
- * only `progress` counts, of the failures of the forward oracle those of fp64. For y = x the slots
+ * only `progress` counts, of the failures of the forward oracle those of fp64; GKA_UNSUPPORTED for
+ * a constant ridge. For y = x the slots
  * v and alpha of the product are zero. */
 GKA_API gka_status gka_oracle_hessian(const gka_problem *problem, gka_of cotangent,
                                       const gka_oracle_options *options,

@@ -15,8 +15,9 @@
  *             (H_t + Lambda) x_t = q_t, Lambda diagonal and constant           o_t = s U_t^T x_t
  *   softmax   o_t = sum_(j <= t) p_tj v_j,  p_tj = exp(c <q_t, k_j>) / sum_i exp(c <q_t, k_i>)
  *   kalman    l_t = l_(t-1)/c_t + beta_t k_t^2, c_t = gamma_t^2 + p l_(t-1), for each row; l_0 = 1
- *             S_t = (gamma_t/c_t) S_(t-1) + beta_t k_t v_t^T                 o_t = s S_t^T
- * (q_t/l_t) gka       NUMERICS 1
+ *             S_t = (gamma_t/c_t) S_(t-1) + beta_t k_t v_t^T
+ *             o_t = s S_t^T (q_t/l_t)
+ *   gka       NUMERICS 1
  *
  * Every sequence begins with an empty state.
  */
@@ -58,7 +59,7 @@ typedef struct gka_rival {
     bool writes;  /* reads beta, the strength of a write; else 1 */
     double ridge; /* mesa: Lambda = ridge I */
     int num_iter; /* mesa: products with H of a solve by conjugate gradients; 0: the problem's */
-    double noise; /* kla: p, the process noise */
+    double noise; /* kla: p > 0, the process noise */
     double guard; /* mesa: added to both denominators of a step; 0: none */
     double sharpness; /* softmax: c; 0: the problem's scale */
     /* What a gka_problem has no place for. */
@@ -67,7 +68,7 @@ typedef struct gka_rival {
 } gka_rival;
 
 /* "linear", "retnet", "mamba2", "gla", "deltanet", "gdn", "kda", "mesa", "kla", "softmax", "gka";
- * after slashes ridge=X (> 0), guard=X (>= 0), num_iter=N of mesa, noise=X (>= 0) of kla and
+ * after slashes ridge=X (> 0), guard=X (>= 0), num_iter=N of mesa, noise=X (> 0) of kla and
  * sharpness=X (> 0) of softmax.
  * Mamba-2 is linear attention with k = B, q = C, v = x and beta = dt. GKA_BAD_ARGUMENT with a line
  * for any other name. */

@@ -51,6 +51,11 @@ static gka_status open_case(job *j, const gka_file *golden, gka_error *error) {
             gka_fail(error, GKA_BAD_FILE, "%s: of one stage; a golden of all of them was expected",
                      gka_file_path(golden));
     const gka_problem *const problem = &j->golden.problem;
+    if (status == GKA_OK && problem->lambda > 0)
+        status = gka_fail(error, GKA_UNSUPPORTED,
+                          "%s: a golden of MesaNet (lambda = %g): the members of an audit are "
+                          "Gated KalmaNet's",
+                          gka_file_path(golden), problem->lambda);
     unsigned wanted = j->golden.wanted | 1u << GKA_OUT_X | 1u << GKA_OUT_FRO;
     for (int i = 0; i < GKA_OUTPUTS && status == GKA_OK; i++) {
         const unsigned upstream = gka_output_table[i].upstream;

@@ -318,9 +318,12 @@ static int predict_one(cli *c, cli_problem *problem, void *context) {
                 values[(n * OUTPUTS + i) * kernels + k] =
                     distance[(n * kernels + k) * OUTPUTS + i] / size[n * OUTPUTS + i];
     char text[1024];
-    int at = snprintf(text, sizeof text, "B %lld, T %lld, H %lld, D %lld; ridge_ratio %g;",
+    char lambda[40] = "";
+    if (q->lambda > 0)
+        (void)snprintf(lambda, sizeof lambda, ", lambda %g", q->lambda);
+    int at = snprintf(text, sizeof text, "B %lld, T %lld, H %lld, D %lld; ridge_ratio %g%s;",
                       (long long)q->B, (long long)q->T, (long long)q->H, (long long)q->D,
-                      q->ridge_ratio);
+                      q->ridge_ratio, lambda);
     for (size_t k = 0; k < kernels && at > 0 && at < (int)sizeof text; k++) {
         const char *const others = gka_kernel_borrows(&p->kernels.kernel[k])
                                        ? " (exp, division and root as another device's)"

@@ -105,6 +105,8 @@ static int show(cli *c, const gka_file *file) {
         cli_say(c->out, "ridge_ratio %s, num_iter %s, chunk_size %s, scale %s\n",
                 said(file, "ridge_ratio"), said(file, "num_iter"), said(file, "chunk_size"),
                 said(file, "scale"));
+        if (gka_file_metadata(file, "lambda") != NULL)
+            cli_say(c->out, "lambda %s\n", said(file, "lambda"));
         cli_say(c->out, "spec %s\n", said(file, "spec"));
         cli_say(c->out, "oracle %s\n", said(file, "oracle"));
         fputc('\n', c->out);

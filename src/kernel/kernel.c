@@ -60,11 +60,24 @@ static gka_status set_replay(gka_kernel *kernel, const char *part, gka_error *er
     return GKA_OK;
 }
 
+/* Points of the other layers' chunk forms (GKA_RIVAL_POINT_LIST). */
+enum {
+    NOT_MESA = 1 << GKA_RIVAL_POINT_OPERAND | 1 << GKA_RIVAL_POINT_INVERSE |
+               1 << GKA_RIVAL_POINT_STORE_WU | 1 << GKA_RIVAL_POINT_NEW_VALUE |
+               1 << GKA_RIVAL_POINT_OPERAND_Q | 1 << GKA_RIVAL_POINT_TF32
+};
+
 /* "mesa": as released on a device, only binary32 on ieee32, exact on exact64. */
 static gka_status set_mesa(gka_kernel *kernel, const char *part, gka_error *error) {
     const char *const value = strchr(part, '=');
     const bool exact = value != NULL && strcmp(value, "=exact") == 0;
     if (!kernel->mesa) {
+        const char *const before = strchr(kernel->name, '/');
+        if (before != NULL && (strncmp(before, "/num_iter=", 10) != 0 || strchr(before + 1, '/')))
+            return gka_fail(error, GKA_BAD_ARGUMENT,
+                            "%.80s/mesa: before mesa the device alone, or DEVICE/num_iter=N, was "
+                            "expected",
+                            kernel->name);
         const gka_device *const device = kernel->profile.device;
         kernel->mesa = true;
         kernel->mesa_points = device->core[GKA_MMA_BF16].group > 0 ? GKA_RIVAL_RELEASED
@@ -76,6 +89,8 @@ static gka_status set_mesa(gka_kernel *kernel, const char *part, gka_error *erro
         const char *const name = gka_rival_point_name((gka_rival_point)i);
         if (strlen(name) != (size_t)(value - part) || strncmp(name, part, strlen(name)) != 0)
             continue;
+        if ((NOT_MESA >> i & 1) != 0)
+            return gka_fail(error, GKA_BAD_ARGUMENT, "mesa/%.60s: MesaNet has no such point", part);
         if (!exact && strcmp(value, "=released") != 0)
             break;
         kernel->mesa_points &= ~(1u << i);
@@ -104,10 +119,24 @@ static gka_status set_profile(gka_kernel *kernel, const char *part, gka_error *e
     return GKA_OK;
 }
 
+/* Whether the name has that part already, whatever stands after its "=". */
+static bool has_part(const gka_kernel *kernel, const char *part) {
+    const size_t length = strcspn(part, "=");
+    for (const char *at = strchr(kernel->name, '/'); at != NULL; at = strchr(at, '/')) {
+        at++;
+        if (strcspn(at, "=/") == length && strncmp(at, part, length) == 0)
+            return true;
+    }
+    return false;
+}
+
 gka_status gka_kernel_set(gka_kernel *kernel, const char *part, gka_error *error) {
     gka_kernel changed = *kernel;
     gka_status status;
-    if (kernel->engine == GKA_ENGINE_CHUNKS)
+    if (has_part(kernel, part))
+        status = gka_fail(error, GKA_BAD_ARGUMENT, "%.100s: %.*s given twice", kernel->name,
+                          (int)strcspn(part, "="), part);
+    else if (kernel->engine == GKA_ENGINE_CHUNKS)
         status = set_profile(&changed, part, error);
     else if (kernel->engine == GKA_ENGINE_REPLAY)
         status = set_replay(&changed, part, error);

@@ -195,6 +195,11 @@ gka_status gka_oracle_hessian(const gka_problem *problem, gka_of cotangent,
     const gka_status status = prepare(&r, problem, options, error);
     if (status != GKA_OK)
         return status;
+    if (r.options.ridge > 0)
+        return gka_fail(error, GKA_UNSUPPORTED,
+                        "oracle: a constant ridge, %g, is for forward results, not for second "
+                        "derivatives",
+                        r.options.ridge);
     const int64_t tokens = r.problem.B * r.problem.T;
     double *const constant[] = {product->v, product->alpha};
     const int64_t counts[] = {tokens * r.problem.G * r.problem.V, tokens * r.problem.H};

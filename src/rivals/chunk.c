@@ -648,10 +648,12 @@ gka_status gka_rival_chunk_check(const gka_problem *problem, const gka_rival *ri
                             rival->name, profile->device->name, gka_dtype_name(views[i]->dtype));
     const bool mesa = rival->recurrence == GKA_RIVAL_MESA;
     const gka_tensor_core *const core = profile->device->core;
-    if ((profile->released >> GKA_RIVAL_POINT_TENSOR_CORE & 1u) != 0 &&
-        (core[GKA_MMA_BF16].group == 0 || (mesa && core[GKA_MMA_FP16].group == 0)))
-        return gka_fail(error, GKA_UNSUPPORTED, "%s has no matrix unit for %s",
-                        profile->device->name, mesa ? "bf16 and fp16" : "bf16");
+    const bool no_bf16 = core[GKA_MMA_BF16].group == 0,
+               no_fp16 = mesa && core[GKA_MMA_FP16].group == 0;
+    if ((profile->released >> GKA_RIVAL_POINT_TENSOR_CORE & 1u) != 0 && (no_bf16 || no_fp16))
+        return gka_fail(error, GKA_UNSUPPORTED, "%s has no matrix unit for %s%s%s",
+                        profile->device->name, no_bf16 ? "bf16" : "",
+                        no_bf16 && no_fp16 ? " and " : "", no_fp16 ? "fp16" : "");
     return GKA_OK;
 }
 

@@ -74,7 +74,7 @@ static gka_status no_setting(const gka_rival *rival, const char *part, gka_error
         [GKA_RIVAL_DELTA] = "nothing more",
         [GKA_RIVAL_MESA] = "ridge=X above 0, guard=X of at least 0 or num_iter=N of at least 1",
         [GKA_RIVAL_SOFTMAX] = "sharpness=X above 0",
-        [GKA_RIVAL_KALMAN] = "noise=X of at least 0",
+        [GKA_RIVAL_KALMAN] = "noise=X above 0",
         [GKA_RIVAL_GKA] = "nothing more"};
     return gka_fail(error, GKA_BAD_ARGUMENT, "%s/%.60s: %s was expected", rival->name, part,
                     expected[rival->recurrence]);
@@ -102,7 +102,7 @@ static gka_status set(gka_rival *rival, const char *part, gka_error *error) {
         rival->num_iter = (int)x;
     else if (rival->recurrence == GKA_RIVAL_SOFTMAX && reads(part, "sharpness", &x) && x > 0)
         rival->sharpness = x;
-    else if (rival->recurrence == GKA_RIVAL_KALMAN && reads(part, "noise", &x) && x >= 0)
+    else if (rival->recurrence == GKA_RIVAL_KALMAN && reads(part, "noise", &x) && x > 0)
         rival->noise = x;
     else
         return no_setting(rival, part, error);

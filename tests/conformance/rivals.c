@@ -553,6 +553,7 @@ static void test_names(void **state) {
                                       "gk",
                                       "mesa/ridge=1x",
                                       "kla/noise=-1",
+                                      "kla/noise=0",
                                       "gdn/noise=1",
                                       "softmax/sharpness=nan",
                                       ("mesa/ridge=11111111111111111111111111111111111111111111111"

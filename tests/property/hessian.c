@@ -290,6 +290,23 @@ static void test_parts(void **state) {
     lab_free(&lab);
 }
 
+/* Of the problem or of the options: refused, for the product is that of the ridge a f. */
+static void test_constant_ridge(void **state) {
+    (void)state;
+    lab_case lab;
+    lab_new(&lab, &shapes[1]);
+    const gka_oracle_options options[] = {{0}, {.ridge = 0.5}};
+    for (int i = 0; i < 3; i++) {
+        gka_direction none = {0};
+        gka_error error = {0};
+        lab.problem.lambda = i == 2 ? 0.5 : 0;
+        assert_int_equal(
+            gka_oracle_hessian(&lab.problem, GKA_OF_O, &options[i % 2], &none, &none, &error),
+            i == 0 ? GKA_OK : GKA_UNSUPPORTED);
+    }
+    lab_free(&lab);
+}
+
 typedef struct multiplying {
     const gka_problem *problem;
     gka_direction along, product;
@@ -318,6 +335,7 @@ int main(void) {
         cmocka_unit_test(prop_hessian_is_the_derivative),
         cmocka_unit_test(prop_symmetric),
         cmocka_unit_test(test_parts),
+        cmocka_unit_test(test_constant_ridge),
         cmocka_unit_test(test_failing_allocations),
     };
     return cmocka_run_group_tests_name("hessian", tests, NULL, NULL);

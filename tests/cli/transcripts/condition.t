@@ -177,3 +177,9 @@ $ gka condition a.safetensors b.safetensors
 $ gka condition --emulate=h100 --per-head --iterations --T=16 --D=16
 ! gka condition: --emulate has no meaning with --iterations, which run in binary64
 = 2
+
+A constant ridge is MesaNet's, and has no second derivatives here.
+
+$ gka condition --emulate=h100/mesa --lambda=0.5 --no-alpha --T=16 --D=16
+! gka condition: oracle: a constant ridge, 0.5, is for forward results, not for second derivatives
+= 2

@@ -180,3 +180,17 @@ $ gka audit --help
 >
 > Exit code: 0 the panels are told apart; 1 a right kernel fails or, for a suite, no case
 > catches a mistake; 2 usage or bad input; 3 internal.
+
+A golden of MesaNet: its ridge is printed, and the audit, whose members are Gated KalmaNet's, refuses it.
+
+$ gka golden --lambda=0.5 --no-alpha --T=8 --D=16 -o mesa.safetensors
+$ gka show mesa.safetensors | grep lambda | head -1
+> lambda 0.5
+$ gka audit mesa.safetensors
+! gka audit: mesa.safetensors: a golden of MesaNet (lambda = 0.5): the members of an audit are Gated KalmaNet's
+= 2
+$ gka verify --emulate=h100/mesa mesa.safetensors | head -1
+> mesa.safetensors: B 1, T 8, H 1, D 16; ridge_ratio 0.02, lambda 0.5; emulated: h100/mesa
+$ gka verify --emulate=amx/mesa mesa.safetensors
+! gka verify: mesa.safetensors: amx has no matrix unit for fp16
+= 2
