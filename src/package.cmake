@@ -19,7 +19,8 @@ set(CPACK_DEBIAN_PACKAGE_SUGGESTS
     "libopenblas-dev, liblapacke-dev, libmpfr-dev, libjansson-dev, libmd-dev, pkg-config")
 set(CPACK_DEBIAN_PACKAGE_CONTROL_STRICT_PERMISSION ON)
 set(CPACK_PRE_BUILD_SCRIPTS ${CMAKE_CURRENT_LIST_DIR}/package/debian.cmake)
-install(FILES ${CMAKE_CURRENT_LIST_DIR}/package/copyright DESTINATION ${CMAKE_INSTALL_DOCDIR})
+# The licence's text goes everywhere but into Debian's package, where `copyright` names the system's copy of it.
+install(FILES ${CMAKE_CURRENT_LIST_DIR}/package/copyright ${PROJECT_SOURCE_DIR}/LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(FILES ${PROJECT_SOURCE_DIR}/CHANGELOG.md RENAME changelog DESTINATION ${CMAKE_INSTALL_DOCDIR})
 set(CPACK_SOURCE_GENERATOR TXZ)
 set(CPACK_SOURCE_IGNORE_FILES "/\\\\.git/;/build/;/out/;__pycache__")

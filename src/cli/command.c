@@ -139,10 +139,14 @@ static const command *find(const char *word) {
     return NULL;
 }
 
-/* gka help COMMAND is gka COMMAND --help. */
+/* gka help COMMAND is gka COMMAND --help; gka help help is gka help. */
 static int help_on(cli *c, int argc, const char *const *argv) {
     if (argc > 3)
         return cli_fail(c, "'%.80s' is one word too many after help", argv[3]);
+    if (strcmp(argv[2], "help") == 0) {
+        print_help(c->out);
+        return CLI_GOOD;
+    }
     const command *const what = find(argv[2]);
     const char *const help[] = {argv[2], "--help"};
     return what == NULL ? no_such_command(c, argv[2]) : run(what, c, 2, help);

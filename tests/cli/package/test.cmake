@@ -27,6 +27,11 @@ foreach(header ${headers})
     endif()
 endforeach()
 
+file(GLOB licence ${prefix}/share/doc/*/LICENSE)
+if(licence STREQUAL "")
+    message(FATAL_ERROR "LICENSE is not installed")
+endif()
+
 # The command and its manual.
 run(${prefix}/bin/gka --version)
 expect("gka ${VERSION}\n")

@@ -29,6 +29,8 @@ $ gka --help
 > 2 usage or bad input, with one line on stderr; 3 internal error or out of memory.
 $ gka -h | head -1
 > gka 0.9.0 - reference and numerics lab for Gated KalmaNet kernels
+$ gka help help | head -1
+> gka 0.9.0 - reference and numerics lab for Gated KalmaNet kernels
 $ gka formats
 > format     bits   p   emin  emax  roundoff               max    min normal  min subnormal  overflow
 > bf16         16   8   -126   127      2^-8   3.389531389e+38   1.17549e-38    9.18355e-41  to Inf
