@@ -4,6 +4,7 @@
 
 #include "test.h"
 
+#include "gka/format.h"
 #include "gka/io.h"
 
 #include <stdlib.h>
@@ -39,6 +40,16 @@ static inline uint32_t encoding_at(const gka_tensor *tensor, int64_t i) {
     for (size_t b = gka_dtype_size(tensor->dtype); b-- > 0;)
         bits = bits << 8 | at[b];
     return bits;
+}
+
+/* The numbers that a tensor's encodings are in a format; the caller frees them. */
+static inline double *numbers_in(const gka_tensor *tensor, const gka_format *format) {
+    const int64_t count = gka_tensor_count(tensor);
+    double *const out = gka_alloc((size_t)count, sizeof *out);
+    assert_non_null(out);
+    for (int64_t i = 0; i < count; i++)
+        out[i] = gka_decode(format, encoding_at(tensor, i));
+    return out;
 }
 
 static inline float f32_of(uint32_t bits) {

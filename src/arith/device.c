@@ -2,6 +2,7 @@
 #include "arith/devices.h"
 #include "arith/mma_kernels.h"
 #include "arith/tensor_core.h"
+#include "format/processor.h"
 
 #include <string.h>
 
@@ -158,11 +159,9 @@ size_t gka_mma_right_size(const gka_device *device, gka_mma_input input, int64_t
 void gka_mma_kernels_all(const mma_kernels *tables[4]) {
     int n = 0;
 #ifdef __x86_64__
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("fma"))
+    if (gka_has_avx512())
         tables[n++] = &gka_mma_kernels_avx512;
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+    if (gka_has_avx2())
         tables[n++] = &gka_mma_kernels_avx2;
 #endif
     tables[n++] = &gka_mma_kernels_baseline;

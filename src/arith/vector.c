@@ -4,16 +4,15 @@
 #include "arith/kernels.h"
 #include "arith/lanes.h"
 #include "arith/scalar.h"
+#include "format/processor.h"
 
 #include <assert.h>
 
 const arith_kernels *gka_arith_kernels_best(void) {
 #ifdef __x86_64__
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("fma"))
+    if (gka_has_avx512())
         return &gka_arith_kernels_avx512;
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+    if (gka_has_avx2())
         return &gka_arith_kernels_avx2;
 #endif
     return &gka_arith_kernels_baseline;

@@ -15,6 +15,7 @@
  */
 #include "chunk/chunk.h"
 #include "chunk/serving_kernels.h"
+#include "format/processor.h"
 
 #include "problem/check.h"
 
@@ -22,11 +23,9 @@ void gka_serve_kernels_all(const serve_kernels *tables[4]) {
     int count = 0;
     tables[count++] = &gka_serve_kernels_baseline;
 #ifdef __x86_64__
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+    if (gka_has_avx2())
         tables[count++] = &gka_serve_kernels_avx2;
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("fma"))
+    if (gka_has_avx512())
         tables[count++] = &gka_serve_kernels_avx512;
 #endif
     tables[count] = NULL;

@@ -3,6 +3,7 @@
  * Symbols: see chunk.h. Rows of a tile are tokens; a product "A B" is the device's.
  */
 #include "chunk/row_kernels.h"
+#include "format/processor.h"
 
 /* ---- plan and workspace -------------------------------------------------------------------- */
 
@@ -35,11 +36,9 @@ void gka_row_kernels_all(const row_kernels *tables[4]) {
     int count = 0;
     tables[count++] = &gka_row_kernels_baseline;
 #ifdef __x86_64__
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+    if (gka_has_avx2())
         tables[count++] = &gka_row_kernels_avx2;
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("fma"))
+    if (gka_has_avx512())
         tables[count++] = &gka_row_kernels_avx512;
 #endif
     tables[count] = NULL;

@@ -39,13 +39,7 @@ static double *numbers(const gka_tensor *tensor, const char *input) {
     const gka_format *const own = gka_format_of_dtype(tensor->dtype);
     const bool bare =
         tensor->dtype == GKA_U16 || tensor->dtype == GKA_U32 || tensor->dtype == GKA_F32;
-    const gka_format *const format = bare ? gka_format_find(input) : own;
-    const int64_t count = gka_tensor_count(tensor);
-    double *const out = gka_alloc((size_t)count, sizeof *out);
-    assert_non_null(out);
-    for (int64_t i = 0; i < count; i++)
-        out[i] = gka_decode(format, encoding_at(tensor, i));
-    return out;
+    return numbers_in(tensor, bare ? gka_format_find(input) : own);
 }
 
 /* Whether x is the result that `tensor` holds at i. The one NaN that a GPU has is of all bits but

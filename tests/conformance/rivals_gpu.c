@@ -13,13 +13,7 @@
 #include <stdlib.h>
 
 static double *numbers(const gka_tensor *tensor) {
-    const gka_format *const format = gka_format_of_dtype(tensor->dtype);
-    const int64_t count = gka_tensor_count(tensor);
-    double *const out = gka_alloc((size_t)count, sizeof *out);
-    assert_non_null(out);
-    for (int64_t i = 0; i < count; i++)
-        out[i] = gka_decode(format, encoding_at(tensor, i));
-    return out;
+    return numbers_in(tensor, gka_format_of_dtype(tensor->dtype));
 }
 
 /* How many of the tensor's numbers are others than ours, rounded to its type; *distance relative.
