@@ -83,7 +83,9 @@ extern "C" {
  * Other references have tolerances {value, row} of their own. `exact` is for solvers that converge,
  * which are judged by NAME.exact; its panel is NAME.exact rounded once and kernels that solve to
  * the end (the converged ones of the same table). `through`, beside NAME.through, is at least
- * value, and covers what the derivative of the iterations comes to in binary32. */
+ * value, and covers what the derivative of the iterations comes to in binary32. A golden does not
+ * have it for dq, which is the same number by both; where dq of a binary32 golden misses `value`,
+ * the judge makes it by the same rule (src/NUMERICS.md, 3, says what autograd loses there). */
 enum { GKA_GOLDEN_SEQUENCES = 32 };
 
 /* A golden of one stage tests a kernel of that stage without those before it. What the stage is

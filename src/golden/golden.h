@@ -56,6 +56,12 @@ golden_error gka_golden_tolerance_of(golden_error floor, golden_error panel, dou
 /* ... where both are known the larger of each, where one is NaN no tolerance. */
 golden_error gka_golden_tolerance_at_least(golden_error one, golden_error other);
 
+/* What kernels that differentiate their steps come to against `through`, the derivative of the
+ * steps (all of `wanted`): rounded once and, where inputs are binary32, token by token in that. */
+gka_status gka_golden_through_errors(const gka_problem *problem, unsigned wanted,
+                                     const gka_outputs *through, golden_error most[GKA_OUTPUTS],
+                                     gka_error *error);
+
 /* What a golden says. */
 typedef struct golden_reference {
     const gka_file *file; /* the problem's views point into it */

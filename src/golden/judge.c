@@ -1,6 +1,7 @@
 /* judge.c - a candidate's tensors judged by a golden (gka/golden.h, section 2). */
 #include "golden/served.h"
 #include "golden/stage.h"
+#include "golden/stream.h"
 
 #include "gka/format.h"
 #include "io/bytes.h"
@@ -268,25 +269,23 @@ static void find_row_error(const golden_subject *o, const double *ref, gka_golde
 /* What the rule of tolerances (gka/golden.h) gives for the type in which the candidate stores the
  * output, where that is narrower than the golden's: the floor is what the reference rounded to it
  * comes to. */
-static gka_status know_stored_type(const golden_subject *o, gka_golden_row *row, const double *ref,
-                                   gka_error *error) {
-    const gka_format *const theirs = gka_format_of_dtype(row->tensor->dtype);
+static gka_status know_stored_type(const golden_subject *o, gka_dtype dtype, const double *ref,
+                                   golden_error *allowed, gka_error *error) {
+    const gka_format *const theirs = gka_format_of_dtype(dtype);
     const gka_format *const ours = gka_format_of_dtype(o->dtype);
-    if (isnan(row->tolerance) || gka_format_unit_roundoff(theirs) <= gka_format_unit_roundoff(ours))
+    if (isnan(allowed->rel) || gka_format_unit_roundoff(theirs) <= gka_format_unit_roundoff(ours))
         return GKA_OK;
     const size_t count = (size_t)o->count;
     if (!(gka_golden_most(o->count, ref, 0) > 0)) /* zero is zero in every type */
         return GKA_OK;
     double *const rounded = gka_alloc(count, sizeof *rounded);
     if (rounded == NULL)
-        return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory judging '%s'", row->name);
+        return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory judging '%s'", o->name);
     gka_round_array(theirs, GKA_NEAREST_EVEN, 0, 0, count, ref, rounded);
     const golden_error floor = error_of(o, rounded, ref, NULL);
-    const golden_error allowed = gka_golden_tolerance_at_least(
-        (golden_error){row->tolerance, row->row_tolerance},
+    *allowed = gka_golden_tolerance_at_least(
+        *allowed,
         gka_golden_tolerance_of(floor, (golden_error){0, 0}, gka_format_unit_roundoff(theirs)));
-    row->tolerance = allowed.rel;
-    row->row_tolerance = allowed.row;
     gka_free(rounded);
     return GKA_OK;
 }
@@ -322,9 +321,11 @@ static gka_status try_turned(const gka_golden_options *options, const golden_sub
 }
 
 /* The derivative of the steps in place of the implicit gradient, where it is asked for or, by
- * AUTO, where it alone would pass; else whether it would. good: what the implicit one comes to. */
+ * AUTO, where it alone would pass; else whether it would. allowed: the tolerance against it; good:
+ * what the implicit one comes to. */
 static bool try_through(const gka_golden_options *options, const golden_subject *o,
-                        const gka_tensor *tensor, gka_golden_row *row, bool good) {
+                        const gka_tensor *tensor, golden_error allowed, gka_golden_row *row,
+                        bool good) {
     const double *const through = o->through;
     const gka_gradient_kind kind = options->gradients;
     if (through == NULL || options->by_exact || options->given != 0)
@@ -332,7 +333,6 @@ static bool try_through(const gka_golden_options *options, const golden_subject 
     gka_comparison c;
     gka_compare(tensor, through, o->row_rank, &c);
     gka_golden_row by = *row;
-    const golden_error allowed = o->by_through;
     find_row_error(o, through, &by);
     const bool passes = is_near(c.rel_err, by.row_error, allowed) && c.non_finite == 0;
     row->through = c.rel_err;
@@ -372,7 +372,12 @@ gka_status gka_golden_judge_row(const gka_golden_options *options, const golden_
     const double *const ref = options->by_exact ? o->exact : o->steps, *const local = o->local;
     gka_tensor tensor;
     unsigned char *bytes;
-    gka_status status = know_stored_type(o, row, ref, error);
+    golden_error allowed = {row->tolerance, row->row_tolerance}, by_through = o->by_through;
+    gka_status status = know_stored_type(o, row->tensor->dtype, ref, &allowed, error);
+    if (status == GKA_OK && o->through != NULL)
+        status = know_stored_type(o, row->tensor->dtype, o->through, &by_through, error);
+    row->tolerance = allowed.rel;
+    row->row_tolerance = allowed.row;
     if (status == GKA_OK)
         status = as_tensor(o, row->tensor->dtype, &bytes, &tensor, error);
     if (status != GKA_OK)
@@ -396,9 +401,8 @@ gka_status gka_golden_judge_row(const gka_golden_options *options, const golden_
             row->judged = c;
     }
     find_row_error(o, row->local ? local : ref, row);
-    const golden_error allowed = {row->tolerance, row->row_tolerance};
     const bool good = is_near(row->judged.rel_err, row->row_error, allowed) && row->non_finite == 0;
-    decide(verdict, row, try_through(options, o, &tensor, row, good));
+    decide(verdict, row, try_through(options, o, &tensor, by_through, row, good));
     look_at_elements(row, &tensor, o->count, o->out,
                      row->by_through ? o->through
                      : row->local    ? local
@@ -406,6 +410,29 @@ gka_status gka_golden_judge_row(const gka_golden_options *options, const golden_
     other_words(row, tensor.dtype, o->count, o->out, ref, whole);
     gka_free(bytes);
     return row->judged.ok == GKA_FAIL ? try_turned(options, o, ref, row, error) : GKA_OK;
+}
+
+/* dq that misses its tolerance: the derivative of the steps is the same number, but differentiating
+ * them rounds more (NUMERICS 3), and the tolerance that covers it is made here (references.c). */
+static gka_status differentiate_steps(const job *j, int output, golden_subject *o,
+                                      gka_error *error) {
+    const gka_problem *const problem = &j->verdict->problem;
+    const golden_error known = j->golden.tolerance[output];
+    const bool differs = output == GKA_OUT_SOLVE_DQ || output == GKA_OUT_LAYER_DQ;
+    golden_error most[GKA_OUTPUTS];
+    if (!differs || problem->q.dtype != GKA_F32 || j->golden.stage || j->options->by_exact ||
+        j->options->given != 0 || gka_golden_streams(problem, &gka_golden_limits_default))
+        return GKA_OK;
+    const golden_error e = error_of(o, o->out, o->steps, NULL);
+    if (is_near(e.rel, e.row, known))
+        return GKA_OK;
+    const gka_outputs through = j->golden.steps;
+    const gka_status status =
+        gka_golden_through_errors(problem, 1u << output, &through, most, error);
+    o->through = o->steps;
+    o->by_through = gka_golden_tolerance_at_least(
+        known, gka_golden_tolerance_of(most[output], (golden_error){0, 0}, known.rel));
+    return status;
 }
 
 static gka_status judge(job *j, int output, gka_golden_row *row, gka_error *error) {
@@ -429,7 +456,8 @@ static gka_status judge(job *j, int output, gka_golden_row *row, gka_error *erro
         if (table->upstream >> u & 1 && !given)
             row->lacking = gka_output_table[u].name;
     }
-    return gka_golden_judge_row(j->options, &o, j->verdict, row, error);
+    const gka_status status = differentiate_steps(j, output, &o, error);
+    return status == GKA_OK ? gka_golden_judge_row(j->options, &o, j->verdict, row, error) : status;
 }
 
 /* ---- all ----------------------------------------------------------------------------------- */

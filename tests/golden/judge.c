@@ -2,6 +2,8 @@
 #include "test.h"
 
 #include "gka/golden.h"
+#include "gka/kernel.h"
+#include "gka/layer.h"
 #include "golden/golden.h"
 #include "io/bytes.h"
 
@@ -450,6 +452,84 @@ static void test_by_exact(void **state) {
 }
 
 /* Cutting off is within the tolerance, and shows in the share of elements nearer to zero. */
+/* layer.dq of binary32 as differentiating the steps gives it, by a kernel whose steps PyTorch's
+ * autograd would differentiate too; times `factor`. */
+static void put_autograd(const gka_problem *problem, double factor, float *dq) {
+    gka_kernel kernel;
+    gka_outputs values = {.of = {0}};
+    const int64_t count = gka_output_count(problem, GKA_OUT_LAYER_DQ);
+    assert_int_equal(gka_kernel_find("tokens/fp32", &kernel, NULL), GKA_OK);
+    gka_layer_options options = gka_kernel_layer_options(&kernel, problem);
+    options.through = true;
+    assert_int_equal(gka_golden_allocate(problem, GKA_BIT(LAYER_DQ), &values, NULL), GKA_OK);
+    assert_int_equal(gka_layer_gradient(problem, GKA_OF_O, &options, &values, NULL, NULL), GKA_OK);
+    for (int64_t i = 0; i < count; i++)
+        dq[i] = (float)(factor * values.of[GKA_OUT_LAYER_DQ][i]);
+    gka_golden_free(&values);
+}
+
+/* The row of layer.dq, judged by the golden `by`. */
+static gka_golden_row judge_dq(const gka_file *by, gka_gradient_kind gradients, double factor) {
+    enum { COUNT = 12 * 16 };
+    float dq[COUNT];
+    gka_golden_verdict v;
+    gka_file *file;
+    gka_error error = {0};
+    golden_reference reference;
+    assert_int_equal(gka_golden_read(by, &reference, &error), GKA_OK);
+    assert_int_equal(gka_output_count(&reference.problem, GKA_OUT_LAYER_DQ), COUNT);
+    put_autograd(&reference.problem, factor, dq);
+    const gka_tensor tensor = {"layer.dq", GKA_F32, 4, {1, 12, 1, 16}, dq};
+    assert_int_equal(gka_file_write(CANDIDATE, &tensor, 1, NULL, 0, &error), GKA_OK);
+    assert_int_equal(gka_file_open(CANDIDATE, &file, &error), GKA_OK);
+    const gka_golden_options options = {.gradients = gradients};
+    assert_int_equal(gka_golden_judge(file, by, &options, &v, &error), GKA_OK);
+    gka_golden_row row = {0};
+    for (size_t i = 0; i < v.row_count; i++)
+        if (v.rows[i].tensor != NULL)
+            row = v.rows[i];
+    assert_string_equal(row.name, "layer.dq");
+    assert_int_equal(v.failed, row.judged.ok == GKA_FAIL);
+    gka_golden_verdict_free(&v);
+    gka_golden_reference_free(&reference);
+    gka_file_close(file);
+    assert_int_equal(unlink(CANDIDATE), 0);
+    return row;
+}
+
+/* dq of the steps is that of the implicit gradient in real numbers; in binary32 the token whose
+ * cotangent lies along its own key loses more (NUMERICS 3). Neither a mistake of 2^-10 nor NaN
+ * passes by that. */
+static void test_dq_by_autograd(void **state) {
+    (void)state;
+    gka_golden_spec spec;
+    gka_error error = {0};
+    gka_file *by;
+    gka_golden_spec_start(&spec);
+    assert_int_equal(gka_golden_spec_read(&spec,
+                                          "{\"T\": 12, \"D\": 16, \"V\": 16, \"chunk\": 16, "
+                                          "\"dtype\": \"fp32\", \"gate\": \"slow\"}",
+                                          &error),
+                     GKA_OK);
+    assert_int_equal(gka_golden_generate(&spec, NULL, "golden_dq.safetensors", NULL, &error),
+                     GKA_OK);
+    assert_int_equal(gka_file_open("golden_dq.safetensors", &by, &error), GKA_OK);
+    gka_golden_row row = judge_dq(by, GKA_GRADIENTS_IMPLICIT, 1);
+    assert_true(row.judged.ok == GKA_FAIL && row.row_error > row.row_tolerance);
+    assert_true(row.other_passes && !row.by_through);
+    const double allowed = row.row_tolerance;
+    row = judge_dq(by, GKA_GRADIENTS_THROUGH, 1);
+    assert_true(row.judged.ok == GKA_PASS && row.by_through && row.row_tolerance > allowed);
+    row = judge_dq(by, GKA_GRADIENTS_AUTO, 1);
+    assert_true(row.judged.ok == GKA_PASS && row.by_through);
+    row = judge_dq(by, GKA_GRADIENTS_THROUGH, 1 + 0x1p-10);
+    assert_true(row.judged.ok == GKA_FAIL && !row.other_passes);
+    row = judge_dq(by, GKA_GRADIENTS_THROUGH, NAN);
+    assert_true(row.judged.ok == GKA_FAIL && row.non_finite > 0);
+    gka_file_close(by);
+    assert_int_equal(unlink("golden_dq.safetensors"), 0);
+}
+
 static void test_cut_off_not_rounded(void **state) {
     (void)state;
     candidate c;
@@ -590,6 +670,7 @@ int main(void) {
         cmocka_unit_test(test_required),
         cmocka_unit_test(test_narrower_stored_type),
         cmocka_unit_test(test_by_exact),
+        cmocka_unit_test(test_dq_by_autograd),
         cmocka_unit_test(test_cut_off_not_rounded),
         cmocka_unit_test(test_a_symmetric_dh0),
         cmocka_unit_test(test_one_row),
