@@ -80,6 +80,9 @@ GKA_API const gka_device *gka_kernel_unchecked(const gka_kernel *kernel);
 GKA_API bool gka_kernel_borrows(const gka_kernel *kernel);
 /* First words of names, for lists and for the nearest one; NULL past the last. */
 GKA_API const char *gka_kernel_word(size_t i);
+/* What gka_kernel_set takes of kernels that work in chunks, up to its "=": forms, rounding points
+ * and the rest; NULL past the last. */
+GKA_API const char *gka_kernel_setting(size_t i);
 /* What tokens/POLICY asks of gka/layer.h: num_iter Chebyshev steps in that arithmetic. */
 GKA_API gka_layer_options gka_kernel_layer_options(const gka_kernel *kernel,
                                                    const gka_problem *problem);

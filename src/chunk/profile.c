@@ -240,7 +240,8 @@ gka_status gka_profile_set(gka_profile *profile, const char *setting, gka_error 
     const char *const equals = strchr(setting, '=');
     char name[32] = {0};
     if (!equals || (size_t)(equals - setting) >= sizeof name)
-        return gka_fail(error, GKA_BAD_ARGUMENT, "'%s': expected POINT=exact or POINT=released",
+        return gka_fail(error, GKA_BAD_ARGUMENT,
+                        "'%s': expected POINT=exact or POINT=released, or a form as two-term",
                         setting);
     memcpy(name, setting, (size_t)(equals - setting));
     gka_profile changed = *profile;

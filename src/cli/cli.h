@@ -207,6 +207,8 @@ typedef struct cli_progress {
 gka_progress cli_progress_start(cli_progress *progress, cli *c, const char *label);
 /* Wipes the bar. */
 void cli_progress_end(cli_progress *progress);
+/* What a signal that ends the process says: what is kept of the work under way. NULL: nothing. */
+extern const char *volatile cli_last_words;
 
 /* ---- 7 input files ------------------------------------------------------------------------- */
 

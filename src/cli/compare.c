@@ -116,9 +116,12 @@ static int read_arithmetics(request *r, char *text) {
         if (!gka_policy_find(r->arithmetics[i], &policy) && device_of(r->arithmetics[i]) == NULL)
             return cli_fail(
                 r->c,
-                "--arith: '%.60s': an arithmetic as fp64, bf16-acc32 or fp32/fma, or h100, "
-                "a100 or exact64 was expected",
-                r->arithmetics[i]);
+                "--arith: '%.60s': %san arithmetic as fp64, bf16-acc32 or fp32/fma, or h100 or "
+                "exact64 was expected",
+                r->arithmetics[i],
+                gka_device_find(r->arithmetics[i]) != NULL
+                    ? "a device whose products or functions were not measured; "
+                    : "");
     return code;
 }
 

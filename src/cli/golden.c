@@ -214,11 +214,19 @@ static int generate(cli *c, const request *r, const gka_golden_spec *spec) {
 }
 
 /* Says of a case whatever is not as the index has it; that a new one is missing goes without
- * saying.
+ * saying where a bar is shown.
  */
 static void tell_state(void *context, const char *name, gka_suite_state state) {
     if (state != GKA_SUITE_KEPT && state != GKA_SUITE_MISSING)
         fprintf(((cli *)context)->out, "%s: %s: made anew\n", name, gka_suite_state_text(state));
+}
+
+static void tell_each(void *context, const char *name, gka_suite_state state) {
+    FILE *const out = ((cli *)context)->out;
+    tell_state(context, name, state);
+    if (state == GKA_SUITE_MISSING)
+        fprintf(out, "%s: being made\n", name);
+    (void)fflush(out);
 }
 
 static void tell_examined(void *context, const char *name, gka_suite_state state) {
@@ -255,13 +263,21 @@ static const char *says(const request *r) {
 static int make_suite(cli *c, const request *r) {
     if (says(r) != NULL)
         return cli_fail(c, "--%s has no meaning with --suite", says(r));
-    gka_suite_report report = {.tell = tell_state, .context = c};
+    gka_suite_report report = {.context = c};
     gka_error error = {0};
     if (r->check)
         return check_suite(c, r, &report);
     cli_progress bar;
     const gka_progress progress = cli_progress_start(&bar, c, r->output);
+    report.tell = progress.report == NULL ? tell_each : tell_state;
+    static char words[400];
+    (void)snprintf(words, sizeof words,
+                   "gka golden: interrupted; what %.200s/index.json has is kept, and the same "
+                   "command goes on\n",
+                   r->output);
+    cli_last_words = words;
     const gka_status status = gka_suite_generate(r->suite, r->output, &progress, &report, &error);
+    cli_last_words = NULL;
     cli_progress_end(&bar);
     const int code = cli_outcome(c, status, &error);
     if (code == CLI_GOOD)

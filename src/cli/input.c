@@ -141,6 +141,28 @@ int cli_open(cli *c, const char *path, gka_file **file) {
     return cli_fail(c, "%s%s", error.text, cli_nearest_hint(&nearest, hint));
 }
 
+/* The first part of a kernel's name, or the one setting, that is not known: what was meant. */
+static const char *setting_hint(const char *name, bool is_name, char hint[96]) {
+    char word[GKA_KERNEL_NAME] = "";
+    gka_kernel kernel;
+    const char *part = name;
+    for (const char *end = name + strcspn(name, "/"); is_name && *end == '/';) {
+        part = end + 1;
+        end = part + strcspn(part, "/");
+        if ((size_t)(end - name) >= sizeof word)
+            break;
+        (void)snprintf(word, sizeof word, "%.*s", (int)(end - name), name);
+        if (gka_kernel_find(word, &kernel, NULL) != GKA_OK)
+            break;
+    }
+    (void)snprintf(word, sizeof word, "%.*s", (int)strcspn(part, "=/"), part);
+    cli_nearest nearest = cli_nearest_to(word);
+    for (size_t i = 0; gka_kernel_setting(i) != NULL; i++)
+        cli_nearest_try(&nearest, gka_kernel_setting(i));
+    hint[0] = '\0'; /* a name that is there wants another value */
+    return strcmp(nearest.name, word) == 0 ? hint : cli_nearest_hint(&nearest, hint);
+}
+
 int cli_kernel(cli *c, const char *name, int form, const cli_texts *settings, gka_kernel *kernel) {
     gka_error error = {0};
     char hint[96];
@@ -151,7 +173,9 @@ int cli_kernel(cli *c, const char *name, int form, const cli_texts *settings, gk
             cli_nearest_try(&nearest, gka_kernel_word(i));
         return cli_fail(c, "%s%s", error.text, cli_nearest_hint(&nearest, hint));
     }
-    if (status == GKA_OK && form >= 0)
+    if (status != GKA_OK)
+        return cli_fail(c, "%s%s", error.text, setting_hint(name, true, hint));
+    if (form >= 0)
         status = gka_kernel_set(kernel, gka_form_name((gka_form)form), &error);
     for (size_t i = 0; i < settings->count && status == GKA_OK; i++) {
         const char *const text = settings->text[i];
@@ -161,6 +185,8 @@ int cli_kernel(cli *c, const char *name, int form, const cli_texts *settings, gk
                 strcspn(settings->text[j], "=") == length)
                 return cli_fail(c, "--set %.*s: given twice", (int)length, text);
         status = gka_kernel_set(kernel, text, &error);
+        if (status != GKA_OK)
+            return cli_fail(c, "%s%s", error.text, setting_hint(text, false, hint));
     }
     return status == GKA_OK ? CLI_GOOD : cli_report(c, &error);
 }

@@ -13,18 +13,20 @@ static const int signals[] = {SIGINT,  SIGTERM, SIGHUP,  SIGQUIT, SIGPIPE, SIGAL
                               SIGUSR1, SIGUSR2, SIGSEGV, SIGFPE,  SIGILL,  SIGABRT, SIGSYS};
 enum { SIGNALS = sizeof signals / sizeof *signals };
 
+static void say(const char *text) {
+    (void)!write(STDERR_FILENO, text, strlen(text));
+}
+
 /* Removes half-written files, then dies of the signal, so that a shell sees 128 + its number. Only
  * then: signals come in pairs (timeout sends one to the process and one to its group), the second
  * may reach another thread, and by the default action it would end the process before the first
  * handler is through. */
 static void stop(int number) {
     gka_output_abandon_all();
+    if (cli_last_words != NULL && number != SIGPIPE)
+        say(cli_last_words);
     (void)signal(number, SIG_DFL);
     (void)raise(number);
-}
-
-static void say(const char *text) {
-    (void)!write(STDERR_FILENO, text, strlen(text));
 }
 
 /* A mapped file has lost the page that is read: somebody has cut it short. */

@@ -8,6 +8,8 @@
 enum { BAR = 30 };
 static const double quiet_s = 0.5, every_s = 0.1;
 
+const char *volatile cli_last_words;
+
 static double now_s(void) {
     struct timespec t = {0};
     (void)clock_gettime(CLOCK_MONOTONIC, &t);

@@ -4,9 +4,11 @@
 #include "cli/problem.h"
 #include "gka/oracle.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* ---- the command line ---------------------------------------------------------------------- */
 
@@ -114,8 +116,12 @@ static int parse_list(cli *c, const char *option, char *text, bool known(const c
             cli_nearest nearest = cli_nearest_to(at);
             for (int i = 0; every(i) != NULL; i++)
                 cli_nearest_try(&nearest, every(i));
-            return cli_fail(c, "--%s: nothing is named '%.80s'%s", option, at,
-                            cli_nearest_hint(&nearest, hint));
+            return nearest.name[0] != '\0'
+                       ? cli_fail(c, "--%s: nothing is named '%.80s'%s", option, at,
+                                  cli_nearest_hint(&nearest, hint))
+                       : cli_fail(c,
+                                  "--%s: nothing is named '%.80s'; `gka solve --help` lists names",
+                                  option, at);
         }
         if (list->count == MOST)
             return cli_fail(c, "--%s: more than %d names", option, MOST);
@@ -156,6 +162,20 @@ static void cut(gka_problem *p, int64_t head, int64_t T) {
     *p = one;
 }
 
+/* What is neither a generator nor there as a file. */
+static int no_problem(cli *c, const char *name) {
+    char hint[96], all[160] = "";
+    cli_nearest nearest = cli_nearest_to(name);
+    for (int i = 0; i < GKA_KEYS_COUNT; i++) {
+        const char *const one = gka_keys_name((gka_keys)i);
+        cli_nearest_try(&nearest, one);
+        (void)snprintf(all + strlen(all), sizeof all - strlen(all), "%s, ", one);
+    }
+    return cli_fail(c,
+                    "--problem=%.80s: no such file, and no generator; %sor a file was expected%s",
+                    name, all, cli_nearest_hint(&nearest, hint));
+}
+
 static int take_problem(board *b) {
     request *const r = b->r;
     cli *const c = r->c;
@@ -185,6 +205,8 @@ static int take_problem(board *b) {
         return cli_outcome(c, gka_problem_generate(&generator, &b->problem, &error), &error);
     }
     static const char *const made_up[] = {"plain", "D", NULL};
+    if (strpbrk(r->problem, "/:.*?[,") == NULL && access(r->problem, F_OK) != 0 && errno == ENOENT)
+        return no_problem(c, r->problem);
     int code = cli_refuse(c, "for a problem from a file", made_up);
     if (code == CLI_GOOD)
         code = cli_problem_open(c, &r->prepared, r->problem);

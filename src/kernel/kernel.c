@@ -18,6 +18,20 @@ const char *gka_kernel_word(size_t i) {
     return i < sizeof words / sizeof *words ? words[i] : NULL;
 }
 
+const char *gka_kernel_setting(size_t i) {
+    static const char *const others[] = {
+        "all",      "decode",    "fp8",     "form",    "handoff", "inputs",  "margin", "mesa",
+        "num_iter", "num_warps", "operand", "promote", "scales",  "serving", "states", "store"};
+    enum { OTHERS = sizeof others / sizeof *others };
+    if (i < GKA_FORM_COUNT)
+        return gka_form_name((gka_form)i);
+    i -= GKA_FORM_COUNT;
+    if (i < GKA_POINT_COUNT)
+        return gka_point_name((gka_point)i);
+    i -= GKA_POINT_COUNT;
+    return i < OTHERS ? others[i] : NULL;
+}
+
 static gka_status no_kernel(const char *word, gka_error *error) {
     return gka_fail(error, GKA_BAD_ARGUMENT,
                     "no kernel '%s': certified, fp64, mpfr/BITS, steps, exact64, ieee32, h100, "

@@ -58,6 +58,18 @@ static void test_names(void **state) {
         assert_true(gka_kernel_find(gka_kernel_word(i), &kernel, NULL) == GKA_OK ||
                     strcmp(gka_kernel_word(i), "tokens") == 0);
     }
+    for (size_t i = 0; gka_kernel_setting(i) != NULL; i++) { /* each is known, if not by itself */
+        gka_kernel kernel;
+        gka_error error = {0};
+        char with_value[64];
+        (void)snprintf(with_value, sizeof with_value, "%s=?", gka_kernel_setting(i));
+        assert_int_equal(gka_kernel_find("h100", &kernel, NULL), GKA_OK);
+        if (gka_kernel_set(&kernel, gka_kernel_setting(i), NULL) == GKA_OK)
+            continue;
+        assert_int_equal(gka_kernel_find("h100/fp8", &kernel, NULL), GKA_OK);
+        assert_int_equal(gka_kernel_set(&kernel, with_value, &error), GKA_BAD_ARGUMENT);
+        assert_null(strstr(error.text, "no rounding point or repair"));
+    }
 }
 
 static void test_parts(void **state) {

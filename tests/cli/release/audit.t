@@ -162,7 +162,7 @@ $ gka golden --audit=g
 > reject  chunk_gradient   no sequence is longer than a chunk
 > reject  dh0_sign         no such tensor
 > 10 of 10 right kernels pass (6 of 6 took no part in making the tolerances), 15 of 15 mistakes are caught
-$ gka golden --suite=quick -o quick
+$ gka golden --suite=quick -o quick | tail -n 1
 > quick: 13 goldens made, 0 kept
 $ gka golden --audit=quick --json=out.json | tail -1; grep -c '"file"' out.json; grep -A4 '"name": "leak"' out.json | tail -3
 > 13 cases: 540 of 540 right kernels pass (387 of 387 took no part in making the tolerances), 33 of 33 mistakes are caught

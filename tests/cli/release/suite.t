@@ -1,6 +1,19 @@
 A suite, candidates in a folder, and one of them missing.
 
 $ gka golden --suite=quick -o quick
+> gated: being made
+> ungated: being made
+> ragged: being made
+> strong: being made
+> initial: being made
+> final: being made
+> grouped: being made
+> packed: being made
+> iterations: being made
+> values: being made
+> repeat: being made
+> fp16: being made
+> fp32: being made
 > quick: 13 goldens made, 0 kept
 $ gka golden --suite=quick -o quick
 > quick: 0 goldens made, 13 kept

@@ -67,7 +67,7 @@ $ gka compare --layers=mesa/ridge=0
 ! gka compare: --layers: mesa/ridge=0: ridge=X above 0, guard=X of at least 0 or num_iter=N of at least 1 was expected
 = 2
 $ gka compare --arith=b200
-! gka compare: --arith: 'b200': an arithmetic as fp64, bf16-acc32 or fp32/fma, or h100, a100 or exact64 was expected
+! gka compare: --arith: 'b200': a device whose products or functions were not measured; an arithmetic as fp64, bf16-acc32 or fp32/fma, or h100 or exact64 was expected
 = 2
 $ gka compare --h0 --T=4 --D=4
 ! gka compare: made up: linear: layers are compared from an empty state, without h0 and u0

@@ -162,3 +162,19 @@ $ gka golden --T=2 --D=2 -o ''; gka problem -o ''
 ! gka golden: '': the path of a file to write was expected
 ! gka problem: '': the path of a file to write was expected
 = 2
+
+A name that is nearly one is met with that one, and a list says where it stands.
+
+$ for k in h100/twoterm h100/two-term/stor_x=exact cuda/twoterm; do gka verify --emulate=$k $DATA/h100/d64.safetensors; done; gka attribute --set=store_y
+! gka verify: 'twoterm': expected POINT=exact or POINT=released, or a form as two-term (did you mean 'two-term'?)
+! gka verify: no rounding point or repair 'stor_x' (did you mean 'store_x'?)
+! gka verify: cuda/twoterm: three-term, two-term, accurate or decode was expected (did you mean 'two-term'?)
+! gka attribute: 'store_y': expected POINT=exact or POINT=released, or a form as two-term (did you mean 'store_x'?)
+= 2
+$ gka solve --problem=men; gka solve --solver=foo; gka solve --solver=chebyshv; gka compare --arith=a100 --problem=mean; gka compare --arith=foo --problem=mean
+! gka solve: --problem=men: no such file, and no generator; iid, powerlaw, lowrank, repeat, recall, mean, convsilu, aligned, or a file was expected (did you mean 'mean'?)
+! gka solve: --solver: nothing is named 'foo'; `gka solve --help` lists names
+! gka solve: --solver: nothing is named 'chebyshv' (did you mean 'chebyshev'?)
+! gka compare: --arith: 'a100': a device whose products or functions were not measured; an arithmetic as fp64, bf16-acc32 or fp32/fma, or h100 or exact64 was expected
+! gka compare: --arith: 'foo': an arithmetic as fp64, bf16-acc32 or fp32/fma, or h100 or exact64 was expected
+= 2

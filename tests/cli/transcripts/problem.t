@@ -118,7 +118,7 @@ $ gka verify --emulate=h100,h300 raw.safetensors
 ! gka verify: no kernel 'h300': certified, fp64, mpfr/BITS, steps, exact64, ieee32, h100, another device that multiplies bf16 (gka devices), cuda or tokens/POLICY was expected (did you mean 'h100'?)
 = 2
 $ gka verify --emulate=h100/three-terms folded.safetensors
-! gka verify: 'three-terms': expected POINT=exact or POINT=released
+! gka verify: 'three-terms': expected POINT=exact or POINT=released, or a form as two-term (did you mean 'three-term'?)
 = 2
 $ gka verify --emulate=h100 --tolerance=o=.1 folded.safetensors
 ! gka verify: --tolerance: outputs to judge were expected with it
