@@ -420,6 +420,7 @@ int main(int argc, char **argv) {
                    {"floors.csv", "lambda,format,solver,sequences,worst,least,late,own"},
                    {"theory.csv", "lambda,solver,iteration,bound"}},
         .run = run,
-        .judge = judge};
+        .judge = judge,
+        .refuses = LAB_NO_GATE};
     return lab_main(argc, argv, &experiment);
 }

@@ -745,6 +745,7 @@ int main(int argc, char **argv) {
                     "difference"}},
         .run = run,
         .judge = judge,
+        .refuses = LAB_NO_GATE,
         .file = LAB_FILE_IS_KEYS};
     return lab_main(argc, argv, &experiment);
 }

@@ -533,6 +533,7 @@ int main(int argc, char **argv) {
                    {"failures.csv", "form,format,gamma,seed,T,stride,failure,indefinite,law,slope,"
                                     "worst,over"}},
         .run = run,
-        .judge = judge};
+        .judge = judge,
+        .refuses = LAB_NO_GATE};
     return lab_main(argc, argv, &experiment);
 }

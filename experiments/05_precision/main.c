@@ -839,6 +839,7 @@ int main(int argc, char **argv) {
                    {"condition.csv", "state,a,p,u,most,side,residual"}},
         .run = run,
         .judge = judge,
+        .refuses = LAB_NO_GATE,
         .file = LAB_FILE_IS_KEYS};
     return lab_main(argc, argv, &experiment);
 }

@@ -389,6 +389,7 @@ int main(int argc, char **argv) {
                                      "rel_diff,error,predicted"},
                    {"distances.csv", "set,file,tensor,emulation,steps,count"}},
         .run = run,
-        .judge = judge};
+        .judge = judge,
+        .refuses = LAB_NO_KEYS | LAB_NO_GATE | LAB_NO_SEED};
     return lab_main(argc, argv, &experiment);
 }

@@ -742,6 +742,7 @@ int main(int argc, char **argv) {
                    {"gradient.csv", "lambda,format,solver,sequence,token,stored_dq,reversed_dq,"
                                     "stored_dH,reversed_dH,ratio_dq,ratio_dH"}},
         .run = run,
-        .judge = judge};
+        .judge = judge,
+        .refuses = LAB_NO_GATE};
     return lab_main(argc, argv, &experiment);
 }

@@ -574,6 +574,7 @@ int main(int argc, char **argv) {
         .tables = {{"recall.csv", HEADING}, {"trade.csv", HEADING}},
         .run = run,
         .judge = judge,
+        .refuses = LAB_NO_GATE,
         .file = LAB_FILE_IS_KEYS};
     return lab_main(argc, argv, &experiment);
 }

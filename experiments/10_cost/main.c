@@ -331,6 +331,7 @@ int main(int argc, char **argv) {
         .tables = {{"time.csv", "axis,profile,form,T,r,C,D,seconds,counted,over,workspace,limit"},
                    {"model.csv", "T,chunks,tokens,no_solve,attention"}},
         .run = run,
-        .judge = judge};
+        .judge = judge,
+        .refuses = LAB_NO_KEYS | LAB_NO_GATE};
     return lab_main(argc, argv, &experiment);
 }

@@ -528,6 +528,7 @@ int main(int argc, char **argv) {
                    {"core.csv", "gate,core,head,t,error,bias"}},
         .run = run,
         .judge = judge,
+        .refuses = LAB_NO_GATE,
         .file = LAB_FILE_IS_KEYS};
     return lab_main(argc, argv, &experiment);
 }

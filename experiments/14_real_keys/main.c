@@ -147,6 +147,7 @@ int main(int argc, char **argv) {
                    {NULL, NULL}},
         .run = run,
         .judge = judge,
+        .refuses = LAB_NO_KEYS | LAB_NO_GATE,
         .file = LAB_FILE_IS_OWN};
     return lab_main(argc, argv, &experiment);
 }

@@ -392,6 +392,7 @@ int main(int argc, char **argv) {
                    {NULL, NULL}},
         .run = run,
         .judge = judge,
+        .refuses = LAB_NO_KEYS,
         .file = LAB_FILE_IS_OWN};
     return lab_main(argc, argv, &experiment);
 }

@@ -601,6 +601,7 @@ int main(int argc, char **argv) {
                    {"trained.csv", "file,kernel,output,measured,predicted,same"},
                    {NULL, NULL}},
         .run = run,
-        .judge = judge};
+        .judge = judge,
+        .refuses = LAB_NO_KEYS | LAB_NO_GATE | LAB_NO_SEED};
     return lab_main(argc, argv, &experiment);
 }

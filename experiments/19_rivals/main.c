@@ -527,6 +527,7 @@ int main(int argc, char **argv) {
                    {"points.csv", "layer,keys,point,head,loss"}},
         .run = run,
         .judge = judge,
+        .refuses = LAB_NO_GATE,
         .file = LAB_FILE_IS_KEYS};
     return lab_main(argc, argv, &experiment);
 }

@@ -710,76 +710,116 @@ static gka_status run(lab *l, gka_status status, gka_error *error) {
     return status;
 }
 
+/* The words of the command line; text is popt's memory. */
+enum { SIZE = 1, SEED, DATA, KEYS, GATE, OUT, OPTIONS };
+typedef struct words {
+    char *text[OPTIONS];
+    long long seed;
+    bool given[OPTIONS];
+    lab_size size;
+} words;
+
+static const char *const option_names[] = {"", "size", "seed", "file", "keys", "gate", "out"};
+
+/* Each option once. */
+static bool take_words(poptContext context, const lab_experiment *e, words *w) {
+    int code;
+    while ((code = poptGetNextOpt(context)) > 0) {
+        char *const value = poptGetOptArg(context);
+        if (w->given[code]) {
+            free(value);
+            complain(e, "--%s: given twice", option_names[code]);
+            return false;
+        }
+        w->given[code] = true;
+        w->text[code] = value;
+    }
+    if (code < -1) {
+        complain(e, "%s: %s", poptBadOption(context, POPT_BADOPTION_NOALIAS), poptStrerror(code));
+        return false;
+    }
+    const char *const extra = poptGetArg(context);
+    if (extra != NULL)
+        complain(e, "'%s': no operands are expected", extra);
+    return extra == NULL;
+}
+
+/* What has no effect for this experiment is refused. */
+static bool has_effect(const lab_experiment *e, const words *w) {
+    const bool refused[OPTIONS] = {[SEED] = (e->refuses & LAB_NO_SEED) != 0,
+                                   [DATA] = e->file == LAB_NO_FILE,
+                                   [KEYS] = (e->refuses & LAB_NO_KEYS) != 0 &&
+                                            !(keys_are_real && e->file >= LAB_FILE_IS_KEYS),
+                                   [GATE] = (e->refuses & LAB_NO_GATE) != 0};
+    for (int i = 1; i < OPTIONS; i++)
+        if (w->given[i] && refused[i]) {
+            complain(e, "--%s has no meaning for this experiment", option_names[i]);
+            return false;
+        }
+    if (keys_are_real && e->file < LAB_FILE_IS_KEYS) {
+        complain(e, "--keys real has no meaning for this experiment");
+        return false;
+    }
+    if (w->given[DATA] && e->file == LAB_FILE_IS_KEYS && w->given[KEYS]) {
+        complain(e, "--keys has no meaning with --file, whose keys are taken");
+        return false;
+    }
+    return true;
+}
+
+static bool read_words(const lab_experiment *e, words *w) {
+    const char *const size = w->text[SIZE], *const keys = w->text[KEYS];
+    int number = 0;
+    while (number < 3 && size != NULL && strcmp(size, size_names[number]) != 0)
+        number++;
+    w->size = size == NULL ? LAB_QUICK : (lab_size)number;
+    char *end = NULL;
+    errno = 0;
+    w->seed = w->given[SEED] ? strtoll(w->text[SEED], &end, 10) : 1;
+    keys_are_real = keys != NULL && strcmp(keys, "real") == 0;
+    if (w->given[OUT] && w->text[OUT][0] == '\0')
+        complain(e, "--out: a folder was expected");
+    else if (number == 3)
+        complain(e, "--size %s: expected claim, quick or full", size);
+    else if (w->given[SEED] && (errno != 0 || end == w->text[SEED] || *end != '\0' || w->seed < 0))
+        complain(e, "--seed %s: a whole number from 0 on was expected", w->text[SEED]);
+    else if (keys != NULL && !keys_are_real && (other_keys = gka_keys_find(keys)) < 0)
+        complain(e, "--keys %s: expected iid, powerlaw, lowrank, repeat, mean ...", keys);
+    else if (w->given[GATE] && (other_gate = gka_gate_find(w->text[GATE])) < 0)
+        complain(e, "--gate %s: expected none, slow, released, strong or init", w->text[GATE]);
+    else
+        return has_effect(e, w);
+    return false;
+}
+
 int lab_main(int argc, char **argv, const lab_experiment *experiment) {
-    char *size = NULL, *out = NULL, *data = NULL, *keys = NULL, *gate = NULL; /* popt's memory */
     char folder[TEXT];
-    long long seed = 1;
     const struct poptOption options[] = {
-        {"size", 0, POPT_ARG_STRING, &size, 0, "claim, quick or full (default quick)", "SIZE"},
-        {"seed", 0, POPT_ARG_LONGLONG, &seed, 0, "the first seed (default 1)", "N"},
-        {"file", 0, POPT_ARG_STRING, &data, 0, "a safetensors file to look at too", "FILE"},
-        {"keys", 0, POPT_ARG_STRING, &keys, 0, "off home ground: every key of this kind", "KIND"},
-        {"gate", 0, POPT_ARG_STRING, &gate, 0, "off home ground: every gate of this kind", "KIND"},
-        {"out", 0, POPT_ARG_STRING, &out, 0, "folder for tables and verdict", "DIR"},
+        {"size", 0, POPT_ARG_STRING, NULL, SIZE, "claim, quick or full (default quick)", "SIZE"},
+        {"seed", 0, POPT_ARG_STRING, NULL, SEED, "the first seed (default 1)", "N"},
+        {"file", 0, POPT_ARG_STRING, NULL, DATA, "a safetensors file to look at too", "FILE"},
+        {"keys", 0, POPT_ARG_STRING, NULL, KEYS, "off home ground: every key of this kind", "KIND"},
+        {"gate", 0, POPT_ARG_STRING, NULL, GATE, "off home ground: every gate of this kind",
+         "KIND"},
+        {"out", 0, POPT_ARG_STRING, NULL, OUT, "folder for tables and verdict", "DIR"},
         POPT_AUTOHELP POPT_TABLEEND};
     /* popt hands out what it was given; it does not write to argv. */
-    const char **const words = (const char **)(void *)argv;
-    poptContext context = poptGetContext(experiment->name, argc, words, options, 0);
+    const char **const given = (const char **)(void *)argv;
+    poptContext context = poptGetContext(experiment->name, argc, given, options, 0);
     if (!gka_streams_hold())
         return 3;
     lab_ranks_start();
-    const int code = poptGetNextOpt(context);
-    const char *const extra = poptGetArg(context);
     int result = 2;
-    lab l = {.experiment = experiment, .size = LAB_QUICK, .weight = 1};
+    words w = {.text = {NULL}};
+    lab l = {.experiment = experiment, .weight = 1};
     struct lab_state state = {0};
     gka_error error = {0};
     l.state = &state;
-
-    int size_number = 0;
-    while (size_number < 3 && size != NULL && strcmp(size, size_names[size_number]) != 0)
-        size_number++;
-    if (code < -1) {
-        complain(experiment, "%s: %s", poptBadOption(context, POPT_BADOPTION_NOALIAS),
-                 poptStrerror(code));
+    if (!take_words(context, experiment, &w) || !read_words(experiment, &w))
         goto done;
-    }
-    if (extra != NULL) {
-        complain(experiment, "'%s': no operands are expected", extra);
-        goto done;
-    }
-    if (out != NULL && out[0] == '\0') {
-        complain(experiment, "--out: a folder was expected");
-        goto done;
-    }
-    if (size_number == 3) {
-        complain(experiment, "--size %s: expected claim, quick or full", size);
-        goto done;
-    }
-    keys_are_real = keys != NULL && strcmp(keys, "real") == 0;
-    if (keys != NULL && !keys_are_real && (other_keys = gka_keys_find(keys)) < 0) {
-        complain(experiment, "--keys %s: expected iid, powerlaw, lowrank, repeat, mean ...", keys);
-        goto done;
-    }
-    if (keys_are_real && experiment->file < LAB_FILE_IS_KEYS) {
-        complain(experiment, "--keys real has no meaning for this experiment");
-        goto done;
-    }
-    if (gate != NULL && (other_gate = gka_gate_find(gate)) < 0) {
-        complain(experiment, "--gate %s: expected none, slow, released, strong or init", gate);
-        goto done;
-    }
-    if (data != NULL && experiment->file == LAB_FILE_IS_KEYS && keys != NULL) {
-        complain(experiment, "--keys has no meaning with --file, whose keys are taken");
-        goto done;
-    }
-    if (data != NULL && experiment->file == LAB_NO_FILE) {
-        complain(experiment, "--file has no meaning for this experiment");
-        goto done;
-    }
-    if (size != NULL)
-        l.size = (lab_size)size_number;
-    l.seed = (uint64_t)seed;
+    const char *const data = w.text[DATA], *const out = w.text[OUT];
+    l.size = w.size;
+    l.seed = (uint64_t)w.seed;
     l.file = data;
     l.out = out;
     if (out == NULL) {
@@ -814,10 +854,7 @@ done:
     text_free(&state.unit);
     text_free(&state.claims);
     poptFreeContext(context);
-    free(size);
-    free(out);
-    free(data);
-    free(keys);
-    free(gate);
+    for (int i = 0; i < OPTIONS; i++)
+        free(w.text[i]);
     return result;
 }

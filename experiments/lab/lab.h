@@ -28,6 +28,8 @@ enum { LAB_TABLES = 8 };
 
 typedef struct lab lab;
 
+enum { LAB_NO_KEYS = 1, LAB_NO_GATE = 2, LAB_NO_SEED = 4 };
+
 typedef struct lab_experiment {
     const char *name;     /* "03_kalman": the folder */
     const char *program;  /* what its lines on stderr begin with; NULL: "exp_NAME" */
@@ -44,6 +46,7 @@ typedef struct lab_experiment {
         LAB_FILE_IS_KEYS, /* see section 5 */
         LAB_FILE_IS_BOTH  /* --file as the first, --keys real as the second */
     } file;
+    unsigned refuses; /* options without effect here: LAB_NO_KEYS ... */
 } lab_experiment;
 
 /* The main function of every experiment:

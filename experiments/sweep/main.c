@@ -309,6 +309,8 @@ int main(int argc, char **argv) {
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
             fputs(help, stdout);
             return 0;
+        } else if (folder != NULL && strncmp(argv[i], out, 5) == 0) {
+            return refuse("--out: given twice", "");
         } else if (strcmp(argv[i], out) == 0 && i + 1 < argc) {
             folder = argv[++i];
         } else if (strncmp(argv[i], "--out=", 6) == 0) {
