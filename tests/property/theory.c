@@ -17,7 +17,7 @@ static const double ratios[] = {.1, .02, .005, .001};
 static const double places[] = {0, 1e-3, .28, .3, .5, .75, .99, 1};
 static const int steps[] = {1, 2, 7, 30, 61};
 static const double PI = 3.14159265358979323846;
-enum { RATIOS = 4, PLACES = 8, STEPS = 5 };
+enum { RATIOS = 4, PLACES = 8, STEPS = 5, MAX_R = 120 };
 
 /* ---- a calculator: every result is a new number of a pool --------------------------------------
  */
@@ -264,9 +264,42 @@ static void test_condition_on_u_is_sharp(void **state) {
     }
 }
 
+/* E_i >= T_(i+1) |x - x_i| by E_r = |x| + u sum (r - i + 1) (exp(theta) E_(i-1) + E_i), E_i in
+ * E[i + 1]; returned: what the roundings of d leave in x_r at most, (E_r - |x|)/T_(r+1). */
+static double roundings_of_d(double a, int r, double u, double x, double *E) {
+    const double theta = acosh(1 + 2 * a);
+    E[0] = x;
+    for (int n = 0; n <= r; n++) {
+        double sum = x;
+        for (int i = 0; i <= n; i++)
+            sum += u * (n - i + 1) * (exp(theta) * E[i] + (i < n ? E[i + 1] : 0));
+        E[n + 1] = sum / (1 - u);
+    }
+    return (E[r + 1] - x) / cosh((r + 1) * theta);
+}
+
+/* At h = f the d_i alternate, and rounding every one up is the worst there is: it comes to .80 to
+ * .99 of the bound and never beyond it. */
+static void prop_roundings_of_d_reach_their_bound(void **state) {
+    (void)state;
+    for (int i = 0; i < RATIOS; i++)
+        for (int n = 0; n < STEPS; n++)
+            for (double part = .5; part > 1e-6; part /= 8) {
+                const int r = steps[n];
+                const double a = ratios[i], u = part * condition(a);
+                double E[MAX_R + 2];
+                const double bound = roundings_of_d(a, r, u, 1 / (1 + a), E);
+                const scalar c = at(a, 1);
+                const double off = fabs(value(
+                    sub(two_term(&c, r, 1, -1, -1, 1 / (1 - u)), two_term(&c, r, 1, -1, -1, 1))));
+                if (!(off <= bound && off >= .75 * bound))
+                    fail_msg("a = %g, r = %d, u = %g: off by %g, bound %g", a, r, u, off, bound);
+            }
+}
+
 /* ---- dense systems --------------------------------------------------------------------------- */
 
-enum { MAX_D = 64, MAX_R = 120 };
+enum { MAX_D = 64 };
 typedef enum spectrum { IID, RANK_ONE, ALIGNED, CLUSTERED, COMMON, KINDS } spectrum;
 
 static uint64_t drawn;
@@ -359,25 +392,19 @@ static double bound_three(double a, int r, int D, double u, double X, double siz
     return (u * X + fine(D, X, size)) / a + iterates * fine(D, X, size);
 }
 
-/* Theorem B: E_i >= T_(i+1) |x - x_i| by E_r = |x| + u sum (r-i+1)(exp(theta) E_(i-1) + E_i);
- * the roundings of d leave (E_r - |x|)/T_(r+1); those of the products (of size fine |d_i|) at most
- * 1/a times (1 + (T_(i+1) (n+1) + T_i n)/T_(r+1)); the sum x itself r roundings. */
+/* Theorem B: what the roundings of d leave and the products (of size fine |d_i|), these at most 1/a
+ * times (1 + (T_(i+1) (n+1) + T_i n)/T_(r+1)); the sum x itself r roundings. */
 static double bound_two(double a, int r, int D, double u, double x, double X, double size) {
-    const double theta = acosh(1 + 2 * a), relative = u + 64 * 0x1p-24,
-                 last = cosh((r + 1) * theta);
+    const double theta = acosh(1 + 2 * a), last = cosh((r + 1) * theta);
     double E[MAX_R + 2], products = 0;
-    E[0] = x; /* E[i + 1] is E_i */
+    const double rounded = roundings_of_d(a, r, u + 64 * 0x1p-24, x, E);
     for (int n = 0; n <= r; n++) {
-        double sum = x;
-        for (int i = 0; i <= n; i++)
-            sum += relative * (n - i + 1) * (exp(theta) * E[i] + (i < n ? E[i + 1] : 0));
-        E[n + 1] = sum / (1 - relative);
         const double d = E[n] / cosh(n * theta) + E[n + 1] / cosh((n + 1) * theta);
         const double left =
             (cosh((n + 1) * theta) * (r - n + 1) + cosh(n * theta) * (r - n)) / last;
         products += fine(D, d, d) * (1 + left) / a;
     }
-    return (E[r + 1] - x) / last + products + r * fine(1, X, size);
+    return rounded + products + r * fine(1, X, size);
 }
 
 static void prop_bounds_hold(void **state) {
@@ -497,10 +524,15 @@ int main(void) {
     for (int i = 0; i < POOL; i++)
         mpfr_init2(pool[i], BITS);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(prop_gain_of_three_terms),        cmocka_unit_test(prop_closed_forms),
-        cmocka_unit_test(prop_displacements_of_two_terms), cmocka_unit_test(test_length_of_the_way),
-        cmocka_unit_test(test_condition_on_u_is_sharp),    cmocka_unit_test(prop_bounds_hold),
-        cmocka_unit_test(prop_growth_beyond_the_interval), cmocka_unit_test(prop_norm_in_bf16),
+        cmocka_unit_test(prop_gain_of_three_terms),
+        cmocka_unit_test(prop_closed_forms),
+        cmocka_unit_test(prop_displacements_of_two_terms),
+        cmocka_unit_test(test_length_of_the_way),
+        cmocka_unit_test(test_condition_on_u_is_sharp),
+        cmocka_unit_test(prop_roundings_of_d_reach_their_bound),
+        cmocka_unit_test(prop_bounds_hold),
+        cmocka_unit_test(prop_growth_beyond_the_interval),
+        cmocka_unit_test(prop_norm_in_bf16),
         cmocka_unit_test(prop_errors_of_a_reversal),
     };
     return cmocka_run_group_tests_name("theory", tests, NULL, NULL);
