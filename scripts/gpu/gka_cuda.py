@@ -294,19 +294,38 @@ def gka_chebyshev_gla(q, k, v, alpha, g, gla_g=None, scale=None, ridge_strength=
 
 # ---- goldens -------------------------------------------------------------------------------------
 
-def kernels(q, k, v=None, alpha=None, g=None, h0=None, u0=None, *, ridge_ratio, num_iter, chunk_size, scale, cotangents,
-            cu_seqlens=None):
-    """For gka.check: `python3 -m gka.check GOLDEN gka_cuda:kernels`, libgka_cuda.so found by the loader (LD_LIBRARY_PATH)."""
-    if q.dtype not in (torch.bfloat16, torch.float16) or q.shape[-1] not in (64, 128) or v is not None and v.shape[-1] not in (64, 128, 256):
-        raise NotImplementedError("bf16 or fp16, D 64 or 128, V 64, 128 or 256")
+# The last axes of tensors by their sizes' letters.
+AXES = dict(q="D", k="D", v="V", dx="D", do="V", h0="DD", u0="DV", dh_final="DD", du_final="DV", x="D", o="V", h_final="DD", u_final="DV",
+            dq="D", dk="D", dv="V", dh0="DD", du0="DV")
+
+
+def _resized(name, t, sizes):
+    """The tensor with its last axes of these sizes: zeros added behind, or what is behind cut off."""
+    letters = AXES.get(name.split(".")[-1], "")
+    if t is None or not letters:
+        return t
+    here = t.shape[-len(letters):]
+    return torch.nn.functional.pad(t, [n for size, letter in reversed(list(zip(here, letters))) for n in (0, sizes[letter] - size)]).contiguous()
+
+
+def kernels(*, ridge_ratio, num_iter, chunk_size, scale, cotangents, cu_seqlens=None, **given):
+    """For gka.check: `python3 -m gka.check GOLDEN gka_cuda:kernels`, libgka_cuda.so found by the loader (LD_LIBRARY_PATH). given: q k
+    [v alpha g h0 u0]. Zeros behind a row of q, k or v change nothing of what comes before them, so smaller D and V are run as the next
+    ones that there are."""
+    own = {"D": given["q"].shape[-1], "V": 64 if given.get("v") is None else given["v"].shape[-1]}
+    sizes = {letter: next((n for n in (64, 128, 256)[:most] if n >= own[letter]), None) for letter, most in (("D", 2), ("V", 3))}
+    if given["q"].dtype not in (torch.bfloat16, torch.float16) or None in sizes.values():
+        raise NotImplementedError("bf16 or fp16, D up to 128, V up to 256")
+    tensors = {n: _resized(n, t, sizes) for n, t in given.items()}
+    cotangents = {n: _resized(n, t, sizes) for n, t in cotangents.items()}
     lib, how = library(), dict(ridge_ratio=ridge_ratio, num_iter=num_iter, scale=scale, cu_seqlens=cu_seqlens)
-    x, fro, o, h_final, u_final = lib.forward(q, k, v, alpha, g, h0, u0, **how)
+    x, fro, o, h_final, u_final = lib.forward(**tensors, **how)
     out = {"x": x, "fro": fro, "o": o, "h_final": h_final, "u_final": u_final}
+    finals = {n: cotangents[n] for n in ("dh_final", "du_final") if n in cotangents}
     if "dx" in cotangents:
-        grads = lib.backward(q, k, v, alpha, g, h0, u0, x=x, fro=fro, dx=cotangents["dx"], dh_final=cotangents.get("dh_final"), **how)
-        out.update({f"solve.{n}": grads[n] for n in ("dq", "dk", "dg", "dh0") if n != "dh0" or h0 is not None})
+        grads = lib.backward(**tensors, x=x, fro=fro, dx=cotangents["dx"], dh_final=finals.get("dh_final"), **how)
+        out.update({f"solve.{n}": grads[n] for n in ("dq", "dk", "dg", "dh0") if n != "dh0" or given.get("h0") is not None})
     if "do" in cotangents:
-        grads = lib.backward(q, k, v, alpha, g, h0, u0, x=x, fro=fro, dout=cotangents["do"], dh_final=cotangents.get("dh_final"),
-                             du_final=cotangents.get("du_final"), **how)
-        out.update({f"layer.{n}": grads[n] for n in ("dq", "dk", "dv", "dalpha", "dg") if n != "dalpha" or alpha is not None})
-    return {name: t for name, t in out.items() if t is not None}
+        grads = lib.backward(**tensors, x=x, fro=fro, dout=cotangents["do"], **finals, **how)
+        out.update({f"layer.{n}": grads[n] for n in ("dq", "dk", "dv", "dalpha", "dg") if n != "dalpha" or given.get("alpha") is not None})
+    return {name: _resized(name, t, own) for name, t in out.items() if t is not None}
