@@ -42,7 +42,8 @@ GKA_API gka_status gka_replay_backward(const gka_problem *problem, gka_form form
 
 /* ---- 4 decode ------------------------------------------------------------------------------ */
 
-/* One token in binary32 (T = 1): x fro o h_final u_final. */
+/* One token in binary32 (T = 1): x fro o h_final u_final. Where h0 or u0 has the type of q, as with
+ * gka_cuda_layer.half_states, h_final and u_final are rounded to it. */
 GKA_API gka_status gka_replay_decode_check(const gka_problem *problem, gka_error *error);
 GKA_API gka_status gka_replay_decode(const gka_problem *problem, gka_outputs *out,
                                      gka_error *error);

@@ -1,6 +1,6 @@
 """bench_kernels.py - times of the kernels of src/cuda on this GPU, beside the machine's two ceilings.
 
-    python3 bench_kernels.py libgka_cuda.so [--csv FILE] [--released MODULE [--pin]]
+    python3 bench_kernels.py libgka_cuda.so [--csv FILE] [--released MODULE [--pin]] [--serving SOURCES]
     python3 bench_kernels.py --compile PART/PARTS --released MODULE
 
 CUDA events, medians of 20 after 3 warm-ups, T = 4096, H = 16, D = 128, gated, r = 30; B = 1 and 4. With --released, the authors' own
@@ -8,7 +8,8 @@ package is timed in the same run, each row right after ours: MODULE is the impor
 gka_chebyshev_gla (their gka_chebyshev_solve; flash-linear-attention must be importable too), as their autotuner leaves it, or with
 --pin at num_warps 4 (dump_released.pin). Tuning takes minutes, nearly all of them compilation: --compile PART/PARTS only compiles its
 part of every list into Triton's cache, for this problem and for train.py's, so that several such processes beside each other
-shorten it. The ceilings are measured here: a device-to-device copy (bytes read and written) and a bf16 matrix product.
+shorten it. --serving: the authors' serving function for one token beside ours, SOURCES as in capture_kernels.py; both are captured
+in a CUDA graph and replayed, as a server does, from states in fp32 and in bf16. The ceilings are measured here: a device-to-device copy (bytes read and written) and a bf16 matrix product.
 """
 import argparse
 import csv
@@ -19,6 +20,7 @@ import sys
 import torch
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import capture_kernels  # noqa: E402
 import dump_released  # noqa: E402
 import gka_cuda  # noqa: E402
 
@@ -87,15 +89,49 @@ def rows_of(lib, given, dout):
             yield name, how, lambda f=lib.backward if back else lib.forward, o=options: f(*tensors, **o)
 
 
-def decode_row(lib, bandwidth, B=256, H=16, D=128):
+def graphed(call):
+    """The call as a CUDA graph's replay."""
+    side = torch.cuda.Stream()
+    with torch.cuda.stream(side):
+        for _ in range(3):
+            call()
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        call()
+    return graph.replay
+
+
+def decode_rows(lib, bandwidth, serving, B=256, H=16, D=128):
     """One token for B sequences, their states changed in place; the limit: both states read once and written once."""
     q, k, v, alpha, g = problem(B, T=1, H=H, D=D)
-    states = [torch.randn(B, H, D, D, device="cuda") for _ in range(2)]
-    places = torch.randperm(B, device="cuda").int()
-    ms = median_ms(lambda: lib.decode(q, k, v, alpha, g, *states, state_indices=places))
-    limit = 4 * states[0].numel() * 4 / bandwidth * 1e3
-    print(f"decode, {B} sequences: {ms:.3f} ms, {ms / limit:.2f} of the {limit:.3f} ms that the bytes of the states need")
-    return [B, "decode", "fp32", f"{ms:.4f}", "bytes", f"{limit:.4f}", f"{ms / limit:.3f}"]
+    random = torch.randn(B, H, D, D, device="cuda") * .1
+    singles = [random @ random.mT, torch.randn(B, H, D, D, device="cuda")]
+    places = torch.randperm(B, device="cuda")
+    bounds = torch.arange(B + 1, device="cuda")
+    for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+        states, slots = [t.to(dtype) for t in singles], places.int()
+        ours = median_ms(graphed(lambda: lib.decode(q, k, v, alpha, g, *states, state_indices=slots)))
+        limit = 4 * states[0].numel() * states[0].element_size() / bandwidth * 1e3
+        line = f"decode, {B} sequences, states in {name}: {ours:.3f} ms, {ours / limit:.2f} of the {limit:.3f} ms that their bytes need"
+        yield [B, "decode", name, f"{ours:.4f}", "bytes", f"{limit:.4f}", f"{ours / limit:.3f}"]
+        if serving is not None:
+            states = [t.to(dtype) for t in singles]
+            line_of = lambda t: t.transpose(0, 1).contiguous()  # [1,B,..]: one token of each sequence, packed
+            packed = dict(q=line_of(q), k=line_of(k), v=line_of(v), alpha=line_of(alpha), g=line_of(g))
+            theirs = median_ms(graphed(lambda: serving.gka_chebyshev_gla_decode(
+                **packed, gk=packed["g"], beta=None, gla_scale=D ** -.5, ridge_ratio=.02, num_iter=30, h_kk=states[0], h_kv=states[1],
+                cu_seqlens=bounds, ssm_state_indices=places)))
+            line += f"; the authors' {theirs:.3f} ms, ratio {ours / theirs:.2f}"
+            yield [B, "decode", name, f"{ours:.4f}", "serving", f"{theirs:.4f}", f"{ours / theirs:.3f}"]
+        print(line, flush=True)
+
+
+def load_serving(sources):
+    """Their package is called gka, as ours is: ours, whose users here have it already, makes room."""
+    for name in [m for m in sys.modules if m.split(".")[0] == "gka"]:
+        del sys.modules[name]
+    return capture_kernels.load(sources)[1]
 
 
 def main():
@@ -105,6 +141,8 @@ def main():
     parser.add_argument("--pin", action="store_true")
     parser.add_argument("--compile", metavar="PART/PARTS")
     parser.add_argument("--csv", metavar="FILE")
+    parser.add_argument("--serving", metavar="SOURCES")
+    parser.add_argument("--decode", action="store_true", help="the rows of one token alone")
     arguments = parser.parse_args()
     released = importlib.import_module(arguments.released) if arguments.released else None
     if arguments.compile and released:
@@ -125,7 +163,7 @@ def main():
     print(f"{torch.cuda.get_device_name()}: copy {bandwidth / 1e12:.2f} TB/s, bf16 product {rate / 1e12:.0f} T multiply-adds/s")
 
     table = [["B", "row", "ours", "ms", "released", "released_ms", "ratio"]]
-    for B in (1, 4):
+    for B in () if arguments.decode else (1, 4):
         given = problem(B)
         (_, T, H, D), r = given[0].shape, 30
         dout = torch.randn_like(given[0])
@@ -145,7 +183,8 @@ def main():
                 row[4:] = configuration, f"{other:.4f}", f"{ours / other:.3f}"
             table.append(row)
             print(line, flush=True)
-    table.append(decode_row(lib, bandwidth))
+    serving = load_serving(arguments.serving) if arguments.serving else None
+    table += decode_rows(lib, bandwidth, serving)
     if arguments.csv:
         with open(arguments.csv, "w", newline="", encoding="utf-8") as file:
             csv.writer(file, lineterminator="\n").writerows(table)

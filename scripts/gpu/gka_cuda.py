@@ -24,7 +24,8 @@ class _Layer(ctypes.Structure):
     """gka_cuda_layer, field by field."""
     _fields_ = ([(n, ctypes.c_int64) for n in ("B", "T", "H", "G", "D", "V", "N")]
                 + [("ridge_ratio", ctypes.c_double), ("scale", ctypes.c_double),
-                   ("num_iter", ctypes.c_int), ("form", ctypes.c_int), ("accurate", ctypes.c_int), ("fp16", ctypes.c_int)]
+                   ("num_iter", ctypes.c_int), ("form", ctypes.c_int), ("accurate", ctypes.c_int), ("fp16", ctypes.c_int),
+                   ("half_states", ctypes.c_int)]
                 + [(n, ctypes.c_void_p) for n in ("q", "k", "v", "alpha", "g", "h0", "u0", "cu_seqlens", "state_indices",
                                                   "x", "x_low", "fro", "o", "h_final", "u_final")])
 
@@ -35,10 +36,12 @@ class _Error(ctypes.Structure):
 
 class _Gradient(ctypes.Structure):
     """gka_cuda_gradient, field by field."""
-    _fields_ = [(n, ctypes.c_void_p) for n in ("dout", "dx", "dq", "dk", "dv", "dalpha", "dg", "dh0", "du0", "dh_final", "du_final")]
+    _fields_ = ([(n, ctypes.c_void_p) for n in ("dout", "dx", "dq", "dk", "dv", "dalpha", "dg", "dh0", "du0", "dh_final", "du_final")]
+                + [(n, ctypes.c_int) for n in ("to_previous", "from_next", "part")])
 
 
 FORMS = {"three-term": 0, "two-term": 1}  # gka_form of gka/problem.h
+ALL, SOLVE, SUFFIX, REST = range(4)       # gka_cuda_part
 
 
 def _check(what, **tensors):
@@ -74,12 +77,12 @@ def _sizes(q, k, v, cu_seqlens):
     return B, T, H, k.shape[2], D, D if v is None else v.shape[3], B if cu_seqlens is None else cu_seqlens.numel() - 1
 
 
-def _inputs(q, k, v, alpha, g, h0, u0, cu_seqlens=None, states=None):
-    """What _check takes; states: how many states there are, if not one a sequence."""
+def _inputs(q, k, v, alpha, g, h0, u0, cu_seqlens=None, states=None, of_states=torch.float32):
+    """What _check takes; states: how many states there are, if not one a sequence; of_states: their type."""
     B, T, H, G, D, V, N = _sizes(q, k, v, cu_seqlens)
     half, single, N = _half(q), torch.float32, N if states is None else states
     return dict(q=(q, half, (B, T, H, D)), k=(k, half, (B, T, G, D)), v=(v, half, (B, T, G, V)), alpha=(alpha, half, (B, T, H)),
-                g=(g, single, (B, T, H)), h0=(h0, single, (N, H, D, D)), u0=(u0, single, (N, H, D, V)),
+                g=(g, single, (B, T, H)), h0=(h0, of_states, (N, H, D, D)), u0=(u0, of_states, (N, H, D, V)),
                 cu_seqlens=(cu_seqlens, torch.int64, (N + 1,)))
 
 
@@ -91,7 +94,7 @@ def _layer_of(q, k, v, numbers, tensors):
     """The C structure. numbers: ridge_ratio num_iter scale form accurate; tensors: by name."""
     cu_seqlens = tensors.get("cu_seqlens")
     out = _Layer(*_sizes(q, k, v, cu_seqlens), numbers["ridge_ratio"], q.shape[3] ** -.5 if numbers["scale"] is None else numbers["scale"],
-                 numbers["num_iter"], FORMS[numbers["form"]], numbers["accurate"], q.dtype == torch.float16)
+                 numbers["num_iter"], FORMS[numbers["form"]], numbers["accurate"], q.dtype == torch.float16, numbers.get("half_states", False))
     for name, t in dict(tensors, q=q, k=k, v=v).items():
         setattr(out, name, _place(t))
     return out
@@ -110,18 +113,29 @@ class Library:
                                                 ctypes.c_size_t, ctypes.c_void_p, ctypes.POINTER(_Error)]
         self._lib.gka_cuda_decode.argtypes = [ctypes.POINTER(_Layer), ctypes.c_void_p, ctypes.POINTER(_Error)]
 
-    def _run(self, function, size, device, *structures):
-        """Queued on the current stream of the device, with `size` bytes of scratch memory."""
+    def _scratch(self, layer, like):
+        return torch.empty(self._lib.gka_cuda_workspace_size(ctypes.byref(layer)), dtype=torch.uint8, device=like.device)
+
+    def _run(self, function, scratch, *structures, held=()):
+        """Queued on the current stream of the device. held: tensors that the structures point to and that must live until here."""
         error = _Error()
-        with torch.cuda.device(device):
-            scratch = torch.empty(size, dtype=torch.uint8, device=device)
-            stream = torch.cuda.current_stream(device).cuda_stream
-            if function(*map(ctypes.byref, structures), scratch.data_ptr(), size, stream, ctypes.byref(error)):
+        with torch.cuda.device(scratch.device):
+            stream = torch.cuda.current_stream(scratch.device).cuda_stream
+            if function(*map(ctypes.byref, structures), scratch.data_ptr(), scratch.numel(), stream, ctypes.byref(error)):
                 raise RuntimeError(error.text.decode())
 
-    def backward(self, q, k, v=None, alpha=None, g=None, h0=None, u0=None, *, x, fro, dout=None, dx=None, dh_final=None, du_final=None,
-                 cu_seqlens=None, ridge_ratio=0.02, num_iter=30, scale=None, form="two-term", accurate=False):
-        """dq dk dv dalpha dg dh0 du0 as a dictionary; accurate: x is the pair that forward gave."""
+    def backward(self, *tensors, **named):
+        """dq dk dv dalpha dg dh0 du0 as a dictionary; the arguments are those of backward_in_parts."""
+        out, run = self.backward_in_parts(*tensors, **named)
+        run(ALL)
+        return out
+
+    def backward_in_parts(self, q, k, v=None, alpha=None, g=None, h0=None, u0=None, *, x, fro, dout=None, dx=None, dh_final=None,
+                          du_final=None, cu_seqlens=None, ridge_ratio=0.02, num_iter=30, scale=None, form="two-term", accurate=False,
+                          to_previous=False, from_next=False):
+        """The dictionary of backward, not filled yet, and run(part), which queues a part of the work: ALL; or SOLVE, SUFFIX and REST in
+        this order (gka/cuda.h). accurate: x is the pair that forward gave. to_previous, from_next: tokens of a longer sequence, whose
+        dh0 and du0 are the dh_final and du_final of the tokens before."""
         x, x_low = x if accurate else (x, None)
         B, T, H, _, D, V, N = _sizes(q, k, v, cu_seqlens)
         single, layer = torch.float32, dout is not None
@@ -134,10 +148,25 @@ class Library:
                    dh0=new(N, H, D, D), du0=new(N, H, D, V) if layer else None)
         c = _layer_of(q, k, v, dict(ridge_ratio=ridge_ratio, num_iter=num_iter, scale=scale, form=form, accurate=accurate),
                       dict(alpha=alpha, g=g, h0=h0, u0=u0, cu_seqlens=cu_seqlens, x=x, x_low=x_low, fro=fro))
-        gradient = _Gradient(_place(dout), _place(dx), *map(_place, out.values()), _place(dh_final), _place(du_final))
-        size = self._lib.gka_cuda_gradient_workspace_size(ctypes.byref(c), ctypes.byref(gradient))
-        self._run(self._lib.gka_cuda_backward, size, q.device, c, gradient)
-        return out
+        gradient = _Gradient(_place(dout), _place(dx), *map(_place, out.values()), _place(dh_final), _place(du_final), to_previous, from_next)
+        scratch = torch.empty(self._lib.gka_cuda_gradient_workspace_size(ctypes.byref(c), ctypes.byref(gradient)), dtype=torch.uint8,
+                              device=q.device)
+        held = (q, k, v, alpha, g, h0, u0, cu_seqlens, x, x_low, fro, dout, dx, dh_final, du_final)
+
+        def run(part):
+            gradient.part = part
+            self._run(self._lib.gka_cuda_backward, scratch, c, gradient, held=held)
+        return out, run
+
+    def final_states(self, q, k, v, g=None, h0=None, u0=None, scale=None):
+        """h_final and u_final alone, for a few per cent of forward's time."""
+        _check("final_states", **_inputs(q, k, v, None, g, h0, u0))
+        B, _, H, _, D, V, N = _sizes(q, k, v, None)
+        states = [torch.empty((N, H, D, n), dtype=torch.float32, device=q.device) for n in (D, V)]
+        c = _layer_of(q, k, v, dict(ridge_ratio=1, num_iter=1, scale=scale, form="two-term", accurate=False),
+                      dict(g=g, h0=h0, u0=u0, h_final=states[0], u_final=states[1]))
+        self._run(self._lib.gka_cuda_forward, self._scratch(c, q), c)
+        return states
 
     def forward(self, q, k, v=None, alpha=None, g=None, h0=None, u0=None, *, cu_seqlens=None, ridge_ratio=0.02, num_iter=30,
                 scale=None, form="two-term", accurate=False, states=True):
@@ -152,21 +181,24 @@ class Library:
         c = _layer_of(q, k, v, dict(ridge_ratio=ridge_ratio, num_iter=num_iter, scale=scale, form=form, accurate=accurate),
                       dict(alpha=alpha, g=g, h0=h0, u0=u0, cu_seqlens=cu_seqlens, x=x, x_low=x_low, fro=fro, o=o, h_final=h_final,
                            u_final=u_final))
-        self._run(self._lib.gka_cuda_forward, self._lib.gka_cuda_workspace_size(ctypes.byref(c)), q.device, c)
+        self._run(self._lib.gka_cuda_forward, self._scratch(c, q), c)
         return (x, x_low) if accurate else x, fro, o, h_final, u_final
 
     def decode(self, q, k, v=None, alpha=None, g=None, h0=None, u0=None, *, state_indices=None, ridge_ratio=0.02, num_iter=30, scale=None):
         """One token: x, fro, o, h_final, u_final. With state_indices [B] int32 the states are those of h0 and u0 at these places, and
-        are changed there; a sequence whose place is negative is left alone."""
-        there = state_indices is not None
-        _check("decode", **_inputs(q, k, v, alpha, g, h0, u0, states=h0.shape[0] if there else None),
+        are changed there; a sequence whose place is negative is left alone. The states are fp32, or all of q's type if h0 is."""
+        there, of_states = state_indices is not None, torch.float32 if h0 is None else h0.dtype
+        if of_states not in (torch.float32, q.dtype):
+            raise TypeError(f"gka_cuda: decode: h0 is {of_states}, expected torch.float32 or {q.dtype}")
+        _check("decode", **_inputs(q, k, v, alpha, g, h0, u0, states=h0.shape[0] if there else None, of_states=of_states),
                state_indices=(state_indices, torch.int32, (q.shape[0],)))
         B, _, H, _, D, V, _ = _sizes(q, k, v, None)
         new = lambda *shape, dtype=torch.float32: torch.empty(shape, dtype=dtype, device=q.device)
         x, fro, o = torch.empty_like(q), new(B, 1, H), new(B, 1, H, V, dtype=q.dtype) if v is not None else None
-        h_final = h0 if there else new(B, H, D, D)
-        u_final = None if v is None else u0 if there else new(B, H, D, V)
-        c = _layer_of(q, k, v, dict(ridge_ratio=ridge_ratio, num_iter=num_iter, scale=scale, form="two-term", accurate=False),
+        h_final = h0 if there else new(B, H, D, D, dtype=of_states)
+        u_final = None if v is None else u0 if there else new(B, H, D, V, dtype=of_states)
+        c = _layer_of(q, k, v, dict(ridge_ratio=ridge_ratio, num_iter=num_iter, scale=scale, form="two-term", accurate=False,
+                                    half_states=of_states != torch.float32),
                       dict(alpha=alpha, g=g, h0=h0, u0=u0, state_indices=state_indices, x=x, fro=fro, o=o, h_final=h_final, u_final=u_final))
         error = _Error()
         with torch.cuda.device(q.device):
@@ -262,19 +294,38 @@ def gka_chebyshev_gla(q, k, v, alpha, g, gla_g=None, scale=None, ridge_strength=
 
 # ---- goldens -------------------------------------------------------------------------------------
 
-def kernels(q, k, v=None, alpha=None, g=None, h0=None, u0=None, *, ridge_ratio, num_iter, chunk_size, scale, cotangents,
-            cu_seqlens=None):
-    """For gka.check: `python3 -m gka.check GOLDEN gka_cuda:kernels`, libgka_cuda.so found by the loader (LD_LIBRARY_PATH)."""
-    if q.dtype not in (torch.bfloat16, torch.float16) or q.shape[-1] not in (64, 128) or v is not None and v.shape[-1] not in (64, 128, 256):
-        raise NotImplementedError("bf16 or fp16, D 64 or 128, V 64, 128 or 256")
+# The last axes of tensors by their sizes' letters.
+AXES = dict(q="D", k="D", v="V", dx="D", do="V", h0="DD", u0="DV", dh_final="DD", du_final="DV", x="D", o="V", h_final="DD", u_final="DV",
+            dq="D", dk="D", dv="V", dh0="DD", du0="DV")
+
+
+def _resized(name, t, sizes):
+    """The tensor with its last axes of these sizes: zeros added behind, or what is behind cut off."""
+    letters = AXES.get(name.split(".")[-1], "")
+    if t is None or not letters:
+        return t
+    here = t.shape[-len(letters):]
+    return torch.nn.functional.pad(t, [n for size, letter in reversed(list(zip(here, letters))) for n in (0, sizes[letter] - size)]).contiguous()
+
+
+def kernels(*, ridge_ratio, num_iter, chunk_size, scale, cotangents, cu_seqlens=None, **given):
+    """For gka.check: `python3 -m gka.check GOLDEN gka_cuda:kernels`, libgka_cuda.so found by the loader (LD_LIBRARY_PATH). given: q k
+    [v alpha g h0 u0]. Zeros behind a row of q, k or v change nothing of what comes before them, so smaller D and V are run as the next
+    ones that there are."""
+    own = {"D": given["q"].shape[-1], "V": 64 if given.get("v") is None else given["v"].shape[-1]}
+    sizes = {letter: next((n for n in (64, 128, 256)[:most] if n >= own[letter]), None) for letter, most in (("D", 2), ("V", 3))}
+    if given["q"].dtype not in (torch.bfloat16, torch.float16) or None in sizes.values():
+        raise NotImplementedError("bf16 or fp16, D up to 128, V up to 256")
+    tensors = {n: _resized(n, t, sizes) for n, t in given.items()}
+    cotangents = {n: _resized(n, t, sizes) for n, t in cotangents.items()}
     lib, how = library(), dict(ridge_ratio=ridge_ratio, num_iter=num_iter, scale=scale, cu_seqlens=cu_seqlens)
-    x, fro, o, h_final, u_final = lib.forward(q, k, v, alpha, g, h0, u0, **how)
+    x, fro, o, h_final, u_final = lib.forward(**tensors, **how)
     out = {"x": x, "fro": fro, "o": o, "h_final": h_final, "u_final": u_final}
+    finals = {n: cotangents[n] for n in ("dh_final", "du_final") if n in cotangents}
     if "dx" in cotangents:
-        grads = lib.backward(q, k, v, alpha, g, h0, u0, x=x, fro=fro, dx=cotangents["dx"], dh_final=cotangents.get("dh_final"), **how)
-        out.update({f"solve.{n}": grads[n] for n in ("dq", "dk", "dg", "dh0") if n != "dh0" or h0 is not None})
+        grads = lib.backward(**tensors, x=x, fro=fro, dx=cotangents["dx"], dh_final=finals.get("dh_final"), **how)
+        out.update({f"solve.{n}": grads[n] for n in ("dq", "dk", "dg", "dh0") if n != "dh0" or given.get("h0") is not None})
     if "do" in cotangents:
-        grads = lib.backward(q, k, v, alpha, g, h0, u0, x=x, fro=fro, dout=cotangents["do"], dh_final=cotangents.get("dh_final"),
-                             du_final=cotangents.get("du_final"), **how)
-        out.update({f"layer.{n}": grads[n] for n in ("dq", "dk", "dv", "dalpha", "dg") if n != "dalpha" or alpha is not None})
-    return {name: t for name, t in out.items() if t is not None}
+        grads = lib.backward(**tensors, x=x, fro=fro, dout=cotangents["do"], **finals, **how)
+        out.update({f"layer.{n}": grads[n] for n in ("dq", "dk", "dv", "dalpha", "dg") if n != "dalpha" or given.get("alpha") is not None})
+    return {name: _resized(name, t, own) for name, t in out.items() if t is not None}

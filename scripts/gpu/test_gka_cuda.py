@@ -98,6 +98,46 @@ def test_decode_by_state_indices():
         assert all(torch.equal(a[at], b[at]) for a, b in zip(states, pools))
 
 
+@pytest.mark.parametrize("half", [torch.bfloat16, torch.float16])
+def test_decode_keeps_half_states(half):
+    lib = gka_cuda.library()
+    given = draw(B=2, T=1, V=128, half=half)
+    states = [torch.randn(2, 4, 64, n, device="cuda").to(half) for n in (64, 128)]
+    x, fro, o, h, u = lib.decode(*given, *states)
+    wide = lib.decode(*given, *(t.float() for t in states))
+    for a, b in zip((x, fro, o, h, u), wide):
+        assert torch.equal(a, b.to(a.dtype)) and a.dtype == (torch.float32 if a is fro else half)
+    with pytest.raises(TypeError, match="h0 is torch.float64"):
+        lib.decode(*given, *(t.double() for t in states))
+
+
+@pytest.mark.parametrize("accurate", [False, True])
+@pytest.mark.parametrize("D", [64, 128])
+def test_a_cut_sequence_has_the_bits_of_the_whole(accurate, D):
+    lib, how = gka_cuda.library(), dict(accurate=accurate)
+    given, do = draw(T=300, D=D), torch.randn(1, 300, 4, D, device="cuda").bfloat16()
+    x, fro, o, h_final, u_final = lib.forward(*given, **how)
+    whole = dict(lib.backward(*given, x=x, fro=fro, dout=do, **how), o=o)
+    bounds, states, kept, later = [0, 64, 256, 300], [None, None], [], {}
+    spans = list(zip(bounds, bounds[1:]))
+    for a, b in spans:
+        part = [t[:, a:b].contiguous() for t in given]
+        ends = lib.final_states(*part[:3], part[4], *states)
+        px, pfro, po, *own = lib.forward(*part, *states, **how)
+        assert all(torch.equal(m, n) for m, n in zip(ends, own)) and torch.equal(po, o[:, a:b])
+        kept.append((part, states, px, pfro))
+        states = own
+    assert torch.equal(states[0], h_final) and torch.equal(states[1], u_final)
+    for (a, b), (part, states, px, pfro) in reversed(list(zip(spans, kept))):
+        d, run = lib.backward_in_parts(*part, *states, x=px, fro=pfro, dout=do[:, a:b].contiguous(), to_previous=a > 0, **how, **later)
+        for piece in (gka_cuda.SOLVE, gka_cuda.SUFFIX, gka_cuda.REST):
+            run(piece)
+        for name in ("dq", "dk", "dv", "dalpha", "dg"):
+            assert torch.equal(d[name], whole[name][:, a:b]), (name, a)
+        later = dict(dh_final=d["dh0"], du_final=d["du0"], from_next=True)
+    assert torch.equal(d["dh0"], whole["dh0"]) and torch.equal(d["du0"], whole["du0"])
+
+
 @pytest.mark.parametrize("accurate", [False, True])
 def test_opcheck(accurate):
     given = [t.requires_grad_() for t in draw()]

@@ -27,8 +27,10 @@ gka_cuda_layer completed(const gka_cuda_layer &layer) {
     return out;
 }
 
-gka_status check(const gka_cuda_layer *l, gka_error *error) {
+/* states_alone: x and fro may be missing where the call computes no more than the final states. */
+gka_status check(const gka_cuda_layer *l, bool states_alone, gka_error *error) {
     const bool output = l->o != nullptr || l->u_final != nullptr;
+    const bool solves = !states_alone || l->x != nullptr || l->fro != nullptr || l->o != nullptr;
     if (l->D != 64 && l->D != 128)
         return gka_fail(error, GKA_BAD_ARGUMENT, "gka_cuda: D = %lld, expected 64 or 128",
                         (long long)l->D);
@@ -56,10 +58,10 @@ gka_status check(const gka_cuda_layer *l, gka_error *error) {
     if (l->form != GKA_THREE_TERM && l->form != GKA_TWO_TERM)
         return gka_fail(error, GKA_BAD_ARGUMENT,
                         "gka_cuda: form %d, expected GKA_THREE_TERM or GKA_TWO_TERM", (int)l->form);
-    if (l->accurate && (l->form != GKA_TWO_TERM || l->x_low == nullptr))
+    if (l->accurate && (l->form != GKA_TWO_TERM || (solves && l->x_low == nullptr)))
         return gka_fail(error, GKA_BAD_ARGUMENT,
                         "gka_cuda: accurate, expected form GKA_TWO_TERM and a place for x_low");
-    if (l->q == nullptr || l->k == nullptr || l->x == nullptr || l->fro == nullptr ||
+    if (l->q == nullptr || l->k == nullptr || (solves && (l->x == nullptr || l->fro == nullptr)) ||
         (output && l->v == nullptr))
         return gka_fail(error, GKA_BAD_ARGUMENT,
                         "gka_cuda: q, k, x and fro are needed, and v where o or u_final is wanted");
@@ -81,9 +83,12 @@ size_t gka_cuda_workspace_size(const gka_cuda_layer *layer) {
 gka_status gka_cuda_forward(const gka_cuda_layer *layer, void *workspace, size_t workspace_size,
                             void *stream, gka_error *error) {
     const gka_cuda_layer l = completed(*layer);
-    const gka_status status = check(&l, error);
+    const gka_status status = check(&l, true, error);
     if (status != GKA_OK)
         return status;
+    if (l.half_states)
+        return gka_fail(error, GKA_BAD_ARGUMENT,
+                        "gka_cuda: half_states, which only gka_cuda_decode takes");
     const size_t size = gka::of_bf16::workspace_size(l);
     if (workspace == nullptr || workspace_size < size)
         return gka_fail(error, GKA_BAD_ARGUMENT, "gka_cuda: a workspace of %zu bytes, expected %zu",
@@ -103,7 +108,7 @@ gka_status gka_cuda_backward(const gka_cuda_layer *layer, const gka_cuda_gradien
                              void *workspace, size_t workspace_size, void *stream,
                              gka_error *error) {
     const gka_cuda_layer l = completed(*layer);
-    const gka_status status = check(&l, error);
+    const gka_status status = check(&l, false, error);
     if (status != GKA_OK)
         return status;
     const bool both = (gradient->dout != nullptr) == (gradient->dx != nullptr);
@@ -115,6 +120,14 @@ gka_status gka_cuda_backward(const gka_cuda_layer *layer, const gka_cuda_gradien
     if (gradient->dout == nullptr && gradient->du_final != nullptr)
         return gka_fail(error, GKA_BAD_ARGUMENT,
                         "gka_cuda: du_final is the layer's, expected dout beside it");
+    if (l.half_states || (unsigned)gradient->part > GKA_CUDA_REST)
+        return gka_fail(error, GKA_BAD_ARGUMENT,
+                        "gka_cuda: half_states %d and part %d, expected 0 and a gka_cuda_part",
+                        l.half_states, (int)gradient->part);
+    if (gradient->from_next && (gradient->dh_final == nullptr ||
+                                (gradient->dout != nullptr && gradient->du_final == nullptr)))
+        return gka_fail(error, GKA_BAD_ARGUMENT,
+                        "gka_cuda: from_next, expected dh_final (and du_final with dout)");
     const size_t size = gka::of_bf16::workspace_size(l, *gradient);
     if (workspace == nullptr || workspace_size < size)
         return gka_fail(error, GKA_BAD_ARGUMENT, "gka_cuda: a workspace of %zu bytes, expected %zu",
@@ -127,7 +140,7 @@ gka_status gka_cuda_backward(const gka_cuda_layer *layer, const gka_cuda_gradien
 
 gka_status gka_cuda_decode(const gka_cuda_layer *layer, void *stream, gka_error *error) {
     const gka_cuda_layer l = completed(*layer);
-    const gka_status status = check(&l, error);
+    const gka_status status = check(&l, false, error);
     if (status != GKA_OK)
         return status;
     if (l.T != 1 || l.cu_seqlens != nullptr)

@@ -290,6 +290,22 @@ __device__ __forceinline__ void suffix_row(const GradArguments &a, int64_t V, in
     }
 }
 
+/* Eight neighbours, and two of them. */
+__device__ __forceinline__ uint4 eight(const element *from) {
+    return *reinterpret_cast<const uint4 *>(from);
+}
+__device__ __forceinline__ element2 &pair_of(uint4 &numbers, int i) {
+    return reinterpret_cast<element2 *>(&numbers)[i];
+}
+
+/* Two neighbours of q', kept in two parts; x in its parts. */
+__device__ __forceinline__ float2 mixed_pair(float alpha, element2 query, element2 high,
+                                             element2 low) {
+    const float2 q = to_floats(query), h = to_floats(high), l = to_floats(low);
+    return make_float2(two_parts(fmaf(alpha, (h.x + l.x) - q.x, q.x)),
+                       two_parts(fmaf(alpha, (h.y + l.y) - q.y, q.y)));
+}
+
 /* The same in two parts: high and low of x in x[0], x[1], of y in y[0], y[1]. */
 template <int D, bool NORMAL>
 __device__ __forceinline__ void suffix_row(const GradArguments &a, int64_t V, int64_t query,
@@ -300,37 +316,39 @@ __device__ __forceinline__ void suffix_row(const GradArguments &a, int64_t V, in
                          : gated ? gka_pinned_expf(a.cumulative[query])
                                  : 1.0f;
     const float alpha = a.alpha == nullptr ? 1.0f : to_float(a.alpha[query]);
-    const element *const left = keys     ? a.k + key * D + row
-                                : NORMAL ? a.p + query * D + row
-                                         : nullptr;
-    const element *const right = keys     ? a.k + key * D + col
-                                 : NORMAL ? a.x + query * D + col
-                                          : a.dout + query * V + col;
+    const int64_t own_row = query * D + row, own_col = query * D + col;
+    uint4 solved_low, other = make_uint4(0, 0, 0, 0), other_low = other; /* y before its weight */
+    if (keys) {
+        x[0] = eight(a.k + key * D + row);
+        other = eight(a.k + key * D + col);
+    } else if (NORMAL) {
+        x[0] = eight(a.p + own_row);
+        x[1] = eight(a.p_low + own_row);
+        other = eight(a.x + own_col);
+        other_low = eight(a.x_low + own_col);
+    } else {
+        x[0] = eight(a.q + own_row);
+        x[1] = eight(a.x + own_row);
+        solved_low = eight(a.x_low + own_row);
+        other = eight(a.dout + query * V + col);
+    }
+#pragma unroll
     for (int i = 0; i < 4; i++) {
-        element2 *const x0 = reinterpret_cast<element2 *>(&x[0]) + i,
-                        *const x1 = reinterpret_cast<element2 *>(&x[1]) + i,
-                        *const y0 = reinterpret_cast<element2 *>(&y[0]) + i,
-                        *const y1 = reinterpret_cast<element2 *>(&y[1]) + i;
-        if (NORMAL) {
-            *x0 = *reinterpret_cast<const element2 *>(left + 2 * i);
-            if (!keys)
-                *x1 = *reinterpret_cast<const element2 *>(a.p_low + query * D + row + 2 * i);
-        } else {
-            const int64_t at = query * D + row + 2 * i;
-            const float2 q = to_floats(*reinterpret_cast<const element2 *>(a.q + at));
-            const float2 solved = join(a.x + at, a.x_low + at);
-            const float m0 = two_parts(fmaf(alpha, solved.x - q.x, q.x)),
-                        m1 = two_parts(fmaf(alpha, solved.y - q.y, q.y));
-            *x0 = to_elements(m0, m1);
-            *x1 = low_pair(m0, m1);
+        if (!NORMAL) {
+            const float2 m =
+                mixed_pair(alpha, pair_of(x[0], i), pair_of(x[1], i), pair_of(solved_low, i));
+            pair_of(x[0], i) = to_elements(m.x, m.y);
+            pair_of(x[1], i) = low_pair(m.x, m.y);
         }
-        float2 v = to_floats(*reinterpret_cast<const element2 *>(right + 2 * i));
-        if (NORMAL && !keys)
-            v = join(right + 2 * i, a.x_low + query * D + col + 2 * i);
+        float2 v = to_floats(pair_of(other, i));
+        if (NORMAL && !keys) {
+            const float2 low = to_floats(pair_of(other_low, i));
+            v = make_float2(v.x + low.x, v.y + low.y);
+        }
         if (keys || gated)
             v = make_float2(two_parts(v.x * weight), two_parts(v.y * weight));
-        *y0 = to_elements(v.x, v.y);
-        *y1 = low_pair(v.x, v.y);
+        pair_of(y[0], i) = to_elements(v.x, v.y);
+        pair_of(y[1], i) = low_pair(v.x, v.y);
     }
 }
 
@@ -382,8 +400,9 @@ __device__ __forceinline__ void store_sum(float sum, float *warp_sum, float *to)
 }
 
 /* RULE what R starts from: N = -(dh_final + its transpose)/2, E = du_final/s; and <R, final state>
- * as in add_and_weigh. */
-template <int D, bool NORMAL>
+ * as in add_and_weigh. Of a segment that goes on: R as the next one left it, and its final state as
+ * the next one's first snapshot, so that the cut is not seen. */
+template <int D, bool NORMAL, bool ACCURATE>
 __device__ __forceinline__ void start_suffix(const GradArguments &a, int64_t width, int64_t head,
                                              int tile, float *warp_sum, float (&c)[1][8][4]) {
     const int across = (int)width / 64, row0 = tile / across * 64 + (threadIdx.x >> 5) * 16,
@@ -395,8 +414,14 @@ __device__ __forceinline__ void start_suffix(const GradArguments &a, int64_t wid
         for (int e = 0; e < 4; e++) {
             const int row = row0 + fragment_row(e), col = col0 + n * 8 + fragment_col(e);
             const float here = cotangent[row * width + col];
-            c[0][n][e] = NORMAL ? -0.5f * (here + cotangent[col * D + row]) : here / a.scale;
-            sum = fmaf(c[0][n][e], end[row * width + col], sum);
+            float state = end[row * width + col];
+            if (a.from_next) {
+                c[0][n][e] = NORMAL ? -here : here;
+                state = ACCURATE && !NORMAL ? two_parts(state) : to_float(to_element(state));
+            } else {
+                c[0][n][e] = NORMAL ? -0.5f * (here + cotangent[col * D + row]) : here / a.scale;
+            }
+            sum = fmaf(c[0][n][e], state, sum);
         }
     store_sum(sum, warp_sum, (NORMAL ? a.n_end : a.e_end) + head * (D / 64) * across + tile);
 }
@@ -428,7 +453,7 @@ __device__ __forceinline__ void suffix(Shape s, const GradArguments &a, int tile
     float c[1][8][4];
     clear(c);
     if ((NORMAL ? a.dh_final : a.du_final) != nullptr)
-        start_suffix<D, NORMAL>(a, width, head, tile, warp_sum, c);
+        start_suffix<D, NORMAL, ACCURATE>(a, width, head, tile, warp_sum, c);
     for (int64_t chunk = span.chunks() - 1; chunk >= 0; chunk--) {
         const int64_t at = (span.slot + chunk) * s.H + h, state_at = at * D * width;
         const int rows = (int)min((int64_t)CHUNK, span.tokens - chunk * CHUNK);
@@ -479,13 +504,12 @@ __device__ __forceinline__ void suffix(Shape s, const GradArguments &a, int tile
         store_sum(add_and_weigh<NORMAL>(NORMAL ? a.beta[at] : 0.0f, at_start, low_at_start, LOW, c),
                   warp_sum, inner + at * (D / 64) * across + tile);
     }
+    const float factor = NORMAL ? -1.0f : a.to_previous ? 1.0f : a.scale;
     if (first_state != nullptr)
         for (int n = 0; n < 8; n++)
-            for (int e = 0; e < 4; e++) {
-                const float value = c[0][n][e];
+            for (int e = 0; e < 4; e++)
                 first_state[head * D * width + (row0 + warp * 16 + fragment_row(e)) * width + col0 +
-                            n * 8 + fragment_col(e)] = NORMAL ? -value : a.scale * value;
-            }
+                            n * 8 + fragment_col(e)] = factor * c[0][n][e];
 }
 
 /* The tiles of N, then those of E: one walks beside the other. */
@@ -637,17 +661,21 @@ __device__ __forceinline__ void direct(Shape s, const GradArguments &a, GradShar
 template <int D>
 __device__ __forceinline__ void mix_tile(Shape s, const GradArguments &a, Tile<D> solved,
                                          Tile<D> out, int64_t first, int64_t h, int rows) {
-    for (int i = threadIdx.x; i < CHUNK * D / 2; i += THREADS) {
-        const int row = i / (D / 2), col = i % (D / 2) * 2;
-        element2 mixed = to_elements(0.0f, 0.0f);
+    for (int i = threadIdx.x; i < CHUNK * D / 8; i += THREADS) {
+        const int row = i / (D / 8), col = i % (D / 8) * 8;
+        uint4 mixed = make_uint4(0, 0, 0, 0);
         if (row < rows) {
             const int64_t at = (first + row) * s.H + h;
             const float alpha = a.alpha == nullptr ? 1.0f : to_float(a.alpha[at]);
-            const float2 q = to_floats(*reinterpret_cast<const element2 *>(a.q + at * D + col));
-            const float2 x = to_floats(*solved.pair(row, col));
-            mixed = to_elements(fmaf(alpha, x.x - q.x, q.x), fmaf(alpha, x.y - q.y, q.y));
+            uint4 q8 = eight(a.q + at * D + col), x8 = eight(solved.at(row, col));
+#pragma unroll
+            for (int n = 0; n < 4; n++) {
+                const float2 q = to_floats(pair_of(q8, n)), x = to_floats(pair_of(x8, n));
+                pair_of(mixed, n) =
+                    to_elements(fmaf(alpha, x.x - q.x, q.x), fmaf(alpha, x.y - q.y, q.y));
+            }
         }
-        *out.pair(row, col) = mixed;
+        *reinterpret_cast<uint4 *>(out.at(row, col)) = mixed;
     }
 }
 
@@ -655,19 +683,22 @@ __device__ __forceinline__ void mix_tile(Shape s, const GradArguments &a, Tile<D
 template <int D, bool LOW>
 __device__ __forceinline__ void mix_part(Shape s, const GradArguments &a, Tile<D> out,
                                          int64_t first, int64_t h, int rows) {
-    for (int i = threadIdx.x; i < CHUNK * D / 2; i += THREADS) {
-        const int row = i / (D / 2), col = i % (D / 2) * 2;
-        element2 mixed = to_elements(0.0f, 0.0f);
+    for (int i = threadIdx.x; i < CHUNK * D / 8; i += THREADS) {
+        const int row = i / (D / 8), col = i % (D / 8) * 8;
+        uint4 mixed = make_uint4(0, 0, 0, 0);
         if (row < rows) {
             const int64_t at = (first + row) * s.H + h;
             const float alpha = a.alpha == nullptr ? 1.0f : to_float(a.alpha[at]);
-            const float2 q = to_floats(*reinterpret_cast<const element2 *>(a.q + at * D + col));
-            const float2 x = join(a.x + at * D + col, a.x_low + at * D + col);
-            const float m0 = two_parts(fmaf(alpha, x.x - q.x, q.x)),
-                        m1 = two_parts(fmaf(alpha, x.y - q.y, q.y));
-            mixed = LOW ? low_pair(m0, m1) : to_elements(m0, m1);
+            uint4 q8 = eight(a.q + at * D + col), high = eight(a.x + at * D + col),
+                  low = eight(a.x_low + at * D + col);
+#pragma unroll
+            for (int n = 0; n < 4; n++) {
+                const float2 m =
+                    mixed_pair(alpha, pair_of(q8, n), pair_of(high, n), pair_of(low, n));
+                pair_of(mixed, n) = LOW ? low_pair(m.x, m.y) : to_elements(m.x, m.y);
+            }
         }
-        *out.pair(row, col) = mixed;
+        *reinterpret_cast<uint4 *>(out.at(row, col)) = mixed;
     }
 }
 
@@ -1028,13 +1059,23 @@ static cudaError_t launch_grad_by(Shape s, const GradArguments &a, cudaStream_t 
     return cudaGetLastError();
 }
 
-template <int D, bool ACCURATE>
-static cudaError_t launch_grads_as(Shape s, const GradArguments &a, cudaStream_t stream) {
+template <int D>
+void launch_weights(Shape s, bool accurate, const GradArguments &a, cudaStream_t stream) {
+    const auto kernel = accurate ? weight_kernel<D, true> : weight_kernel<D, false>;
     const dim3 chunks((unsigned)s.row_chunks(), (unsigned)s.H, (unsigned)s.B);
+    kernel<<<chunks, THREADS, 0, stream>>>(s, a);
+}
+
+template <int D>
+void launch_suffix(Shape s, bool accurate, const GradArguments &a, cudaStream_t stream) {
+    const auto kernel = accurate ? suffix_kernel<D, true> : suffix_kernel<D, false>;
     const dim3 tiles((unsigned)((D / 64) * ((D + (a.dout != nullptr ? s.V : 0)) / 64)),
                      (unsigned)s.H, (unsigned)s.N);
-    weight_kernel<D, ACCURATE><<<chunks, THREADS, 0, stream>>>(s, a);
-    suffix_kernel<D, ACCURATE><<<tiles, 128, 0, stream>>>(s, a);
+    kernel<<<tiles, 128, 0, stream>>>(s, a);
+}
+
+template <int D, bool ACCURATE>
+static cudaError_t launch_grads_as(Shape s, const GradArguments &a, cudaStream_t stream) {
     if (a.dout == nullptr || s.V == D)
         return launch_grad_by<D, D, false, ACCURATE>(s, a, stream);
     return s.V < D ? launch_grad_by<D, 64, false, ACCURATE>(s, a, stream)
@@ -1049,6 +1090,10 @@ cudaError_t launch_grads(Shape s, bool accurate, const GradArguments &a, cudaStr
 
 template cudaError_t launch_grad_output<64>(Shape, bool, const GradArguments &, cudaStream_t);
 template cudaError_t launch_grad_output<128>(Shape, bool, const GradArguments &, cudaStream_t);
+template void launch_weights<64>(Shape, bool, const GradArguments &, cudaStream_t);
+template void launch_weights<128>(Shape, bool, const GradArguments &, cudaStream_t);
+template void launch_suffix<64>(Shape, bool, const GradArguments &, cudaStream_t);
+template void launch_suffix<128>(Shape, bool, const GradArguments &, cudaStream_t);
 template cudaError_t launch_grads<64>(Shape, bool, const GradArguments &, cudaStream_t);
 template cudaError_t launch_grads<128>(Shape, bool, const GradArguments &, cudaStream_t);
 

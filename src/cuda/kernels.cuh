@@ -160,6 +160,7 @@ struct GradArguments {
     /* cotangents of the final states (nullptr: 0), those states, <., H> and <., U> by tile */
     const float *dh_final, *du_final, *h_end, *u_end;
     float *n_end, *e_end;
+    bool to_previous, from_next; /* dh0, du0 and those cotangents as the kernels hold them */
     /* outputs; dk, dv by query head, [B,T,H,.] */
     element *dq, *dk, *dv, *dalpha;
     float *dg, *dh0, *du0;
@@ -173,6 +174,9 @@ void launch_states(Shape, const element *k, const float *cumulative, const State
                    const StateArguments *u, cudaStream_t);
 template <int D>
 cudaError_t launch_grad_output(Shape, bool accurate, const GradArguments &, cudaStream_t);
+/* w and its sums; N and E; the gradients of a chunk: in this order. */
+template <int D> void launch_weights(Shape, bool accurate, const GradArguments &, cudaStream_t);
+template <int D> void launch_suffix(Shape, bool accurate, const GradArguments &, cudaStream_t);
 template <int D>
 cudaError_t launch_grads(Shape, bool accurate, const GradArguments &, cudaStream_t);
 template <int D>

@@ -37,41 +37,73 @@ Cut cut(const gka_cuda_layer &l) {
     return c;
 }
 
+/* A layer's tensors and its workspace, by type. */
+struct Tensors {
+    const gka_cuda_layer &l;
+    unsigned char *const workspace;
+    const Shape s;
+    const element *const q, *const k, *const v, *const alpha;
+    float *const cumulative; /* G; nullptr: ungated */
+
+    Tensors(const gka_cuda_layer &layer, unsigned char *memory, size_t cumulative_at)
+        : l(layer), workspace(memory), s(shape_of(layer)), q(half(layer.q)), k(half(layer.k)),
+          v(half(layer.v)), alpha(half(layer.alpha)),
+          cumulative(layer.g == nullptr ? nullptr : single_at(cumulative_at)) {}
+    static const element *half(const void *tensor) { return static_cast<const element *>(tensor); }
+    element *half_at(size_t at) const { return reinterpret_cast<element *>(workspace + at); }
+    element *low_at(size_t at) const { return l.accurate ? half_at(at) : nullptr; }
+    float *single_at(size_t at) const { return reinterpret_cast<float *>(workspace + at); }
+};
+
+/* Gates, snapshots of H (and of U where u is given), and where the states' ends go. */
+struct Snapshots {
+    element *h, *u, *u_low;
+    float *h_end, *u_end;
+};
+
+template <int D>
+void queue_states(const Tensors &t, const Snapshots &to, bool with_u, cudaStream_t stream) {
+    const float *const h0 = static_cast<const float *>(t.l.h0), *const u0 =
+                                                                    static_cast<const float *>(
+                                                                        t.l.u0);
+    const StateArguments of_h = {t.k, t.l.D, h0, to.h, nullptr, to.h_end},
+                         of_u = {t.v, t.l.V, u0, to.u, to.u_low, to.u_end};
+    launch_gates(t.s, t.l.g, t.cumulative, stream);
+    launch_states<D>(t.s, t.k, t.cumulative, of_h, with_u ? &of_u : nullptr, stream);
+}
+
+/* What a solve needs whatever its right-hand side is. */
+SolveArguments solve_of(const Tensors &t, const element *h_chunk) {
+    SolveArguments a = {};
+    a.k = t.k;
+    a.h_chunk = h_chunk;
+    a.cumulative = t.cumulative;
+    a.fro = t.l.fro;
+    a.ridge_ratio = (float)t.l.ridge_ratio;
+    a.num_iter = t.l.num_iter;
+    return a;
+}
+
 template <int D>
 cudaError_t forward(const gka_cuda_layer &l, unsigned char *workspace, cudaStream_t stream) {
-    const Shape s = shape_of(l);
     const Cut c = cut(l);
-    float *const cumulative =
-        l.g == nullptr ? nullptr : reinterpret_cast<float *>(workspace + c.cumulative);
-    element *const h_chunk = reinterpret_cast<element *>(workspace + c.h_chunk);
-    element *const u_chunk = reinterpret_cast<element *>(workspace + c.u_chunk);
-    const element *const k = static_cast<const element *>(l.k), *const v =
-                                                                    static_cast<const element *>(
-                                                                        l.v);
-
-    launch_gates(s, l.g, cumulative, stream);
-    element *const u_low = l.accurate ? reinterpret_cast<element *>(workspace + c.u_low) : nullptr;
-    const StateArguments of_h = {k, l.D, l.h0, h_chunk, nullptr, l.h_final},
-                         of_u = {v, l.V, l.u0, u_chunk, u_low, l.u_final};
-    launch_states<D>(s, k, cumulative, of_h,
-                     l.o != nullptr || l.u_final != nullptr ? &of_u : nullptr, stream);
-    SolveArguments a = {};
-    a.q = static_cast<const element *>(l.q);
-    a.k = k;
-    a.h_chunk = h_chunk;
-    a.cumulative = cumulative;
-    a.fro = l.fro;
+    const Tensors t(l, workspace, c.cumulative);
+    const Snapshots states = {t.half_at(c.h_chunk), t.half_at(c.u_chunk), t.low_at(c.u_low),
+                              static_cast<float *>(l.h_final), static_cast<float *>(l.u_final)};
+    queue_states<D>(t, states, l.o != nullptr || l.u_final != nullptr, stream);
+    if (l.x == nullptr)
+        return cudaGetLastError();
+    SolveArguments a = solve_of(t, states.h);
+    a.q = t.q;
     a.x = static_cast<element *>(l.x);
-    a.ridge_ratio = (float)l.ridge_ratio;
-    a.num_iter = l.num_iter;
-    a.v = v;
-    a.alpha = static_cast<const element *>(l.alpha);
-    a.u_chunk = u_chunk;
-    a.u_low = u_low;
     a.x_low = static_cast<element *>(l.x_low);
+    a.v = t.v;
+    a.alpha = t.alpha;
+    a.u_chunk = states.u;
+    a.u_low = states.u_low;
     a.o = static_cast<element *>(l.o);
     a.output_scale = (float)l.scale;
-    const cudaError_t error = launch_solve<D>(s, form_of(l), l.accurate, a, stream);
+    const cudaError_t error = launch_solve<D>(t.s, form_of(l), l.accurate, a, stream);
     return error != cudaSuccess ? error : cudaGetLastError();
 }
 
@@ -125,131 +157,122 @@ GradientCut cut(const gka_cuda_layer &l, const gka_cuda_gradient &d) {
 }
 
 /* Where the accurate kernels keep low parts, and dx and rest in binary32. */
-void place_low_parts(const gka_cuda_layer &l, const GradientCut &c, unsigned char *workspace,
-                     bool layer, GradArguments &a) {
-    const auto half = [&](size_t at) { return reinterpret_cast<element *>(workspace + at); };
-    a.x_low = static_cast<const element *>(l.x_low);
-    a.p_low = half(c.p_low);
-    a.u_low = half(c.u_low);
-    a.n_low = half(c.n_low);
-    a.e_low = half(c.e_low);
-    a.dx_single = reinterpret_cast<float *>(workspace + c.dx);
-    a.rest_single = layer ? reinterpret_cast<float *>(workspace + c.rest) : nullptr;
+void place_low_parts(const Tensors &t, const GradientCut &c, bool layer, GradArguments &a) {
+    a.x_low = Tensors::half(t.l.x_low);
+    a.p_low = t.half_at(c.p_low);
+    a.u_low = t.half_at(c.u_low);
+    a.n_low = t.half_at(c.n_low);
+    a.e_low = t.half_at(c.e_low);
+    a.dx_single = t.single_at(c.dx);
+    a.rest_single = layer ? t.single_at(c.rest) : nullptr;
 }
 
 /* Cotangents of the final states, and where those states and their sums are kept. */
-void place_final_states(const gka_cuda_gradient &d, const GradientCut &c, unsigned char *workspace,
+void place_final_states(const Tensors &t, const gka_cuda_gradient &d, const GradientCut &c,
                         GradArguments &a) {
-    const auto single = [&](size_t at) { return reinterpret_cast<float *>(workspace + at); };
     a.dh_final = d.dh_final;
     a.du_final = d.du_final;
-    a.h_end = single(c.h_end);
-    a.u_end = single(c.u_end);
-    a.n_end = single(c.n_end);
-    a.e_end = single(c.e_end);
+    a.from_next = d.from_next;
+    a.to_previous = d.to_previous;
+    a.h_end = t.single_at(c.h_end);
+    a.u_end = t.single_at(c.u_end);
+    a.n_end = t.single_at(c.n_end);
+    a.e_end = t.single_at(c.e_end);
 }
 
-/* Gates, snapshots of the states that the gradients need, and their ends where they count. */
+GradArguments arguments_of(const Tensors &t, const gka_cuda_gradient &d, const GradientCut &c) {
+    const gka_cuda_layer &l = t.l;
+    const bool layer = d.dout != nullptr, grouped = l.H != l.G;
+    GradArguments a = {};
+    a.q = t.q;
+    a.k = t.k;
+    a.v = t.v;
+    a.alpha = t.alpha;
+    a.x = Tensors::half(l.x);
+    a.p = layer ? t.half_at(c.p) : Tensors::half(d.dq); /* the solve's own dq is p */
+    a.dout = Tensors::half(d.dout);
+    a.fro = l.fro;
+    a.cumulative = t.cumulative;
+    a.ridge_ratio = (float)l.ridge_ratio;
+    a.scale = (float)l.scale;
+    a.h_chunk = t.half_at(c.h_chunk);
+    a.u_chunk = t.half_at(c.u_chunk);
+    a.n_chunk = t.half_at(c.n_chunk);
+    a.e_chunk = t.half_at(c.e_chunk);
+    a.dx = t.half_at(c.dx);
+    a.rest = layer ? t.half_at(c.rest) : nullptr;
+    if (l.accurate)
+        place_low_parts(t, c, layer, a);
+    a.along = t.single_at(c.along);
+    a.w = t.single_at(c.w);
+    a.carry = t.single_at(c.carry);
+    a.beta = t.single_at(c.beta);
+    a.n_inner = t.single_at(c.n_inner);
+    a.e_inner = t.single_at(c.e_inner);
+    place_final_states(t, d, c, a);
+    a.dq = static_cast<element *>(d.dq);
+    a.dk = grouped ? t.half_at(c.dk) : static_cast<element *>(d.dk);
+    a.dv = grouped && layer ? t.half_at(c.dv) : static_cast<element *>(d.dv);
+    a.dalpha = static_cast<element *>(d.dalpha);
+    a.dg = d.dg;
+    a.dh0 = d.dh0;
+    a.du0 = layer ? d.du0 : nullptr;
+    return a;
+}
+
+/* What needs no cotangent of a final state: dalpha, p, w. */
 template <int D>
-void queue_states(const gka_cuda_layer &l, const gka_cuda_gradient &d, const GradientCut &c,
-                  unsigned char *workspace, cudaStream_t stream) {
-    const Shape s = shape_of(l);
-    const auto half = [&](size_t at) { return reinterpret_cast<element *>(workspace + at); };
-    const auto single = [&](size_t at) { return reinterpret_cast<float *>(workspace + at); };
-    float *const cumulative = l.g == nullptr ? nullptr : single(c.cumulative);
-    const element *const k = static_cast<const element *>(l.k), *const v =
-                                                                    static_cast<const element *>(
-                                                                        l.v);
-    launch_gates(s, l.g, cumulative, stream);
-    const StateArguments of_h = {k,       l.D,
-                                 l.h0,    half(c.h_chunk),
-                                 nullptr, d.dh_final != nullptr ? single(c.h_end) : nullptr},
-                         of_u = {v,
-                                 l.V,
-                                 l.u0,
-                                 half(c.u_chunk),
-                                 l.accurate ? half(c.u_low) : nullptr,
-                                 d.du_final != nullptr ? single(c.u_end) : nullptr};
-    launch_states<D>(s, k, cumulative, of_h, d.dout != nullptr ? &of_u : nullptr, stream);
+cudaError_t queue_solve(const Tensors &t, const gka_cuda_gradient &d, const GradientCut &c,
+                        const GradArguments &a, cudaStream_t stream) {
+    const bool layer = d.dout != nullptr;
+    const Snapshots states = {t.half_at(c.h_chunk), t.half_at(c.u_chunk), t.low_at(c.u_low),
+                              d.dh_final != nullptr ? t.single_at(c.h_end) : nullptr,
+                              d.du_final != nullptr ? t.single_at(c.u_end) : nullptr};
+    queue_states<D>(t, states, layer, stream);
+    if (layer) {
+        const cudaError_t error = launch_grad_output<D>(t.s, t.l.accurate, a, stream);
+        if (error != cudaSuccess)
+            return error;
+    }
+    SolveArguments solve = solve_of(t, a.h_chunk);
+    solve.q = layer ? a.dx : Tensors::half(d.dx);
+    solve.load_fro = true;
+    solve.x = const_cast<element *>(a.p);
+    if (t.l.accurate) {
+        solve.rhs = layer ? a.dx_single : nullptr;
+        solve.x_low = t.half_at(c.p_low);
+    }
+    const cudaError_t error = launch_solve<D>(t.s, form_of(t.l), t.l.accurate, solve, stream);
+    launch_weights<D>(t.s, t.l.accurate, a, stream);
+    return error;
 }
 
 template <int D>
 cudaError_t backward(const gka_cuda_layer &l, const gka_cuda_gradient &d, unsigned char *workspace,
                      cudaStream_t stream) {
-    const Shape s = shape_of(l);
     const GradientCut c = cut(l, d);
-    const bool layer = d.dout != nullptr;
-    const auto half = [&](size_t at) { return reinterpret_cast<element *>(workspace + at); };
-    const auto single = [&](size_t at) { return reinterpret_cast<float *>(workspace + at); };
-    float *const cumulative = l.g == nullptr ? nullptr : single(c.cumulative);
-    const element *const k = static_cast<const element *>(l.k), *const v =
-                                                                    static_cast<const element *>(
-                                                                        l.v);
-
-    queue_states<D>(l, d, c, workspace, stream);
-    GradArguments a = {};
-    a.q = static_cast<const element *>(l.q);
-    a.k = k;
-    a.v = v;
-    a.alpha = static_cast<const element *>(l.alpha);
-    a.x = static_cast<const element *>(l.x);
-    a.dout = static_cast<const element *>(d.dout);
-    a.fro = l.fro;
-    a.cumulative = cumulative;
-    a.ridge_ratio = (float)l.ridge_ratio;
-    a.scale = (float)l.scale;
-    a.h_chunk = half(c.h_chunk);
-    a.u_chunk = half(c.u_chunk);
-    a.n_chunk = half(c.n_chunk);
-    a.e_chunk = half(c.e_chunk);
-    a.dx = half(c.dx);
-    a.rest = layer ? half(c.rest) : nullptr;
-    if (l.accurate)
-        place_low_parts(l, c, workspace, layer, a);
-    a.along = single(c.along);
-    a.w = single(c.w);
-    a.carry = single(c.carry);
-    a.beta = single(c.beta);
-    a.n_inner = single(c.n_inner);
-    a.e_inner = single(c.e_inner);
-    place_final_states(d, c, workspace, a);
-    a.dq = static_cast<element *>(d.dq);
-    const bool grouped = l.H != l.G;
-    a.dk = grouped ? half(c.dk) : static_cast<element *>(d.dk);
-    a.dv = grouped && layer ? half(c.dv) : static_cast<element *>(d.dv);
-    a.dalpha = static_cast<element *>(d.dalpha);
-    a.dg = d.dg;
-    a.dh0 = d.dh0;
-    a.du0 = layer ? d.du0 : nullptr;
-    if (layer) {
-        const cudaError_t error = launch_grad_output<D>(s, l.accurate, a, stream);
+    const Tensors t(l, workspace, c.cumulative);
+    const GradArguments a = arguments_of(t, d, c);
+    const auto wanted = [&](gka_cuda_part part) {
+        return d.part == GKA_CUDA_ALL || d.part == part;
+    };
+    if (wanted(GKA_CUDA_SOLVE)) {
+        const cudaError_t error = queue_solve<D>(t, d, c, a, stream);
         if (error != cudaSuccess)
             return error;
     }
-    SolveArguments solve = {};
-    solve.q = layer ? a.dx : static_cast<const element *>(d.dx);
-    solve.k = k;
-    solve.h_chunk = a.h_chunk;
-    solve.cumulative = cumulative;
-    solve.fro = l.fro;
-    solve.load_fro = true;
-    solve.x = layer ? half(c.p) : static_cast<element *>(d.dq); /* the solve's own dq is p */
-    if (l.accurate) {
-        solve.rhs = layer ? a.dx_single : nullptr;
-        solve.x_low = half(c.p_low);
+    if (wanted(GKA_CUDA_SUFFIX))
+        launch_suffix<D>(t.s, l.accurate, a, stream);
+    if (wanted(GKA_CUDA_REST)) {
+        const cudaError_t error = launch_grads<D>(t.s, l.accurate, a, stream);
+        if (error != cudaSuccess)
+            return error;
     }
-    solve.ridge_ratio = a.ridge_ratio;
-    solve.num_iter = l.num_iter;
-    const cudaError_t error = launch_solve<D>(s, form_of(l), l.accurate, solve, stream);
-    if (error != cudaSuccess)
-        return error;
-    a.p = solve.x;
-    const cudaError_t grads = launch_grads<D>(s, l.accurate, a, stream);
-    if (grads != cudaSuccess || !grouped)
-        return grads;
-    launch_group(s, D, a.dk, static_cast<element *>(d.dk), stream);
-    if (layer)
-        launch_group(s, l.V, a.dv, static_cast<element *>(d.dv), stream);
+    if (wanted(GKA_CUDA_REST) && l.H != l.G) {
+        launch_group(t.s, D, a.dk, static_cast<element *>(d.dk), stream);
+        if (d.dout != nullptr)
+            launch_group(t.s, l.V, a.dv, static_cast<element *>(d.dv), stream);
+    }
     return cudaGetLastError();
 }
 

@@ -14,6 +14,18 @@ static float column_dot(int64_t D, int64_t width, const float *matrix, int64_t j
     return (s[0] + s[1]) + (s[2] + s[3]);
 }
 
+/* The states are kept in the type of q where the problem's are: rounded when they are stored. */
+static void store_state(const gka_problem *problem, int64_t b, int64_t h, int64_t count,
+                        const float *S, double *to) {
+    const gka_dtype half = problem->q.dtype;
+    const bool rounded = (problem->h0.data != NULL && problem->h0.dtype == half) ||
+                         (problem->u0.data != NULL && problem->u0.dtype == half);
+    gka_replay_store_state(problem, b, h, count, 1, S, to);
+    double *const own = to == NULL ? NULL : to + (b * problem->H + h) * count;
+    for (int64_t i = 0; rounded && own != NULL && i < count; i++)
+        own[i] = low_of(half == GKA_F16, own[i]);
+}
+
 static void decode_head(const gka_problem *problem, int64_t b, int64_t h, float *S, double *scratch,
                         gka_outputs *out) {
     const int64_t D = problem->D, V = problem->V, head_at = b * problem->H + h;
@@ -29,7 +41,7 @@ static void decode_head(const gka_problem *problem, int64_t b, int64_t h, float 
     for (int64_t i = 0; i < D; i++)
         for (int64_t j = 0; j < D; j++)
             S[i * D + j] = fmaf(k[i], k[j], before ? gamma * S[i * D + j] : 0.0f);
-    gka_replay_store_state(problem, b, h, D * D, 1, S, out->h_final);
+    store_state(problem, b, h, D * D, S, out->h_final);
     float f2 = 0;
     for (int64_t warp = 0; warp < D / 32; warp++) {
         float lane[32];
@@ -79,7 +91,7 @@ static void decode_head(const gka_problem *problem, int64_t b, int64_t h, float 
         for (int64_t j = 0; j < V; j++)
             S[i * V + j] = fmaf(k[i], v[j], had ? gamma * S[i * V + j] : 0.0f);
     }
-    gka_replay_store_state(problem, b, h, D * V, 1, S, out->u_final);
+    store_state(problem, b, h, D * V, S, out->u_final);
     for (int64_t j = 0; out->o != NULL && j < V; j++)
         out->o[head_at * V + j] =
             low_of(fp16, (double)((float)problem->scale * column_dot(D, V, S, j, d)));

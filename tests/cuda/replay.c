@@ -7,9 +7,10 @@
  * Runs CASES cases (default 24) over all generators, gates, shapes, ragged ends, grouped heads and
  * both forms on the GPU and on the CPU, and as many with the accurate kernels, and counts differing
  * elements; from case 104 on with cotangents of the final states; from case 136 on (to 183) V other
- * than D, fp16, packed sequences, and all of them at once; prints one line per case and a total for
- * each. With FOLDER, keeps the inputs and the GPU's outputs of the small cases there as
- * safetensors, for the test that needs no GPU. Exit 1 on any difference.
+ * than D, fp16, packed sequences, and all of them at once; from case 184 on (to 207) one token from
+ * states in the type of q; prints one line per case and a total for each. With FOLDER, keeps the
+ * inputs and the GPU's outputs of the small cases there as safetensors, for the test that needs no
+ * GPU. Exit 1 on any difference.
  */
 #include "gka/replay.h"
 #include "gka/cuda.h"
@@ -177,63 +178,63 @@ typedef struct kernel_case {
     gka_outputs replayed;
     double *x_low;
     int64_t bounds[8];
+    bool half_states; /* one token, forward alone */
 } kernel_case;
 
-static void draw_first(int number, bool accurate, kernel_case *c) {
-    static const struct {
-        int64_t B, T, H, G, D;
-        double a;
-        int r;
-    } shapes[] = {{1, 70, 2, 1, 64, .02, 30},   {1, 100, 1, 1, 128, .02, 30},
-                  {2, 256, 4, 2, 128, .02, 30}, {1, 1024, 4, 4, 128, .005, 60},
-                  {2, 333, 8, 8, 64, .1, 15},   {1, 2048, 8, 2, 128, .02, 30},
-                  {1, 1, 2, 2, 128, .02, 30},   {1, 64, 2, 2, 64, .02, 5}};
-    const int shape = number % (int)(sizeof shapes / sizeof *shapes);
+static unsigned char halved[2][2 * 4 * 128 * 256 * 2]; /* h0, u0 of such a case */
+
+typedef struct case_shape {
+    int64_t B, T, H, G, D, V;
+    double a;
+    int r;
+} case_shape;
+
+/* By turns: the first eight up to case 135, then the last six. */
+static const case_shape shapes[] = {
+    {1, 70, 2, 1, 64, 64, .02, 30},    {1, 100, 1, 1, 128, 128, .02, 30},
+    {2, 256, 4, 2, 128, 128, .02, 30}, {1, 1024, 4, 4, 128, 128, .005, 60},
+    {2, 333, 8, 8, 64, 64, .1, 15},    {1, 2048, 8, 2, 128, 128, .02, 30},
+    {1, 1, 2, 2, 128, 128, .02, 30},   {1, 64, 2, 2, 64, 64, .02, 5},
+    {1, 70, 2, 1, 64, 128, .02, 30},   {2, 130, 2, 2, 128, 64, .02, 30},
+    {1, 200, 4, 2, 64, 256, .1, 15},   {2, 333, 2, 1, 128, 256, .02, 30},
+    {1, 129, 2, 2, 128, 64, .005, 60}, {2, 64, 2, 2, 64, 128, .02, 5}};
+
+enum { FIRST_SHAPES = 8, FINAL_FROM = 104, REST_FROM = 136, HALF_FROM = 184 };
+
+static void draw_spec(int number, bool accurate, const case_shape *shape, kernel_case *c) {
     *c = (kernel_case){.form = accurate || number / 8 % 2 == 0 ? GKA_TWO_TERM : GKA_THREE_TERM,
                        .accurate = accurate,
                        .spec = {.keys = (gka_keys)(number % 5),
                                 .gate = (gka_gate)(number / 3 % 4),
-                                .B = shapes[shape].B,
-                                .T = shapes[shape].T,
-                                .H = shapes[shape].H,
-                                .G = shapes[shape].G,
-                                .D = shapes[shape].D,
-                                .V = shapes[shape].D,
+                                .B = shape->B,
+                                .T = shape->T,
+                                .H = shape->H,
+                                .G = shape->G,
+                                .D = shape->D,
+                                .V = shape->V,
                                 .alpha = number % 7 != 6,
                                 .h0 = number % 4 == 1,
                                 .cotangents = true,
-                                .final = number >= 104,
+                                .final = number >= FINAL_FROM,
                                 .dtype = GKA_BF16,
-                                .ridge_ratio = shapes[shape].a,
-                                .num_iter = shapes[shape].r,
+                                .ridge_ratio = shape->a,
+                                .num_iter = shape->r,
                                 .chunk_size = 64,
                                 .seed = 1000 + (uint64_t)number}};
 }
 
 /* The cases from 136 on: what the first ones never have. By turns V other than D, fp16, packed
  * sequences (one of them empty, one of a single token, one that ends with a chunk), and all. */
-static void draw_rest(int number, bool accurate, kernel_case *c) {
-    static const struct {
-        int64_t T, H, G, D, V;
-        double a;
-        int r;
-    } shapes[] = {{70, 2, 1, 64, 128, .02, 30},   {130, 2, 2, 128, 64, .02, 30},
-                  {200, 4, 2, 64, 256, .1, 15},   {333, 2, 1, 128, 256, .02, 30},
-                  {129, 2, 2, 128, 64, .005, 60}, {64, 2, 2, 64, 128, .02, 5}};
-    const int shape = number % 6, what = number / 6 % 4;
+static void draw_rest(int number, kernel_case *c) {
+    const int what = number / 6 % 4;
     const bool wide = what == 0 || what == 3, fp16 = what == 1 || what == 3, packed = what >= 2;
-    draw_first(number, accurate, c);
     gka_generator *const spec = &c->spec;
-    spec->B = packed ? 1 : 1 + number % 2;
-    spec->T = shapes[shape].T;
-    spec->H = shapes[shape].H;
-    spec->G = shapes[shape].G;
-    spec->D = shapes[shape].D;
-    spec->V = wide ? shapes[shape].V : spec->D;
+    if (packed)
+        spec->B = 1;
+    if (!wide)
+        spec->V = spec->D;
     spec->h0 = !packed && number % 4 < 2;
     spec->dtype = fp16 ? GKA_F16 : GKA_BF16;
-    spec->ridge_ratio = shapes[shape].a;
-    spec->num_iter = shapes[shape].r;
     spec->final = !packed && number % 3 != 0;
     if (packed) {
         const int64_t T = spec->T, bounds[] = {0, 1, 1, 1 + (T > 66 ? 64 : 5), T - 2, T};
@@ -241,17 +242,49 @@ static void draw_rest(int number, bool accurate, kernel_case *c) {
     }
 }
 
+/* The cases from 184 on: one token from states in the type of q, V as the shape says or D; fp16
+ * every other time. The accurate setting has no such kernel: its states are in fp32. */
+static void draw_half(int number, kernel_case *c) {
+    c->spec.T = 1;
+    c->spec.h0 = c->spec.final = true;
+    c->spec.dtype = number % 2 != 0 ? GKA_F16 : GKA_BF16;
+    if (number / 6 % 2 != 0)
+        c->spec.V = c->spec.D;
+    c->half_states = !c->accurate;
+}
+
+/* A state's numbers rounded to the type of q. */
+static void halve(const gka_problem *p, gka_view *state, unsigned char *bytes) {
+    const int64_t rows = p->N * p->H * p->D, width = state->shape[3];
+    const gka_format *const format = gka_format_of_dtype(p->q.dtype);
+    double row[256];
+    for (int64_t i = 0; i < rows; i++) {
+        gka_view_row(state, i / p->D / p->H, i / p->D % p->H, i % p->D, width, row);
+        gka_encode_array(format, GKA_NEAREST_EVEN, 0, 0, (size_t)width, row, bytes + i * width * 2);
+    }
+    state->data = bytes;
+    state->dtype = p->q.dtype;
+    for (int64_t i = 3, stride = 1; i >= 0; stride *= state->shape[i--])
+        state->stride[i] = stride;
+}
+
 static void draw(int number, bool accurate, kernel_case *c) {
     gka_error error = {0};
-    if (number < 136)
-        draw_first(number, accurate, c);
-    else
-        draw_rest(number, accurate, c);
+    const int shape = number < REST_FROM ? number % FIRST_SHAPES : FIRST_SHAPES + number % 6;
+    draw_spec(number, accurate, &shapes[shape], c);
+    if (number >= HALF_FROM)
+        draw_half(number, c);
+    else if (number >= REST_FROM)
+        draw_rest(number, c);
     if (gka_problem_generate(&c->spec, &c->p, &error) != GKA_OK)
         die("generate", error.text);
     if (c->bounds[1] != 0) {
         c->p.N = 5;
         c->p.cu_seqlens = c->bounds;
+    }
+    if (c->half_states) {
+        halve(&c->p, &c->p.h0, halved[0]);
+        halve(&c->p, &c->p.u0, halved[1]);
     }
 }
 
@@ -270,6 +303,7 @@ static void upload_inputs(kernel_case *c) {
                                 .form = c->form,
                                 .accurate = c->accurate,
                                 .fp16 = p->q.dtype == GKA_F16,
+                                .half_states = c->half_states,
                                 .q = upload(&p->q),
                                 .k = upload(&p->k),
                                 .v = upload(&p->v),
@@ -303,8 +337,11 @@ static void place_outputs(kernel_case *c) {
         BOTH(c->layer.x_low, c->x_low, "x_low", half, 4, B, T, H, D);
     BOTH(c->layer.fro, r->fro, "fro", GKA_F32, 3, B, T, H, 1);
     BOTH(c->layer.o, r->o, "o", half, 4, B, T, H, V);
-    BOTH(c->layer.h_final, r->h_final, "h_final", GKA_F32, 4, N, H, D, D);
-    BOTH(c->layer.u_final, r->u_final, "u_final", GKA_F32, 4, N, H, D, V);
+    const gka_dtype of_states = c->half_states ? half : GKA_F32;
+    BOTH(c->layer.h_final, r->h_final, "h_final", of_states, 4, N, H, D, D);
+    BOTH(c->layer.u_final, r->u_final, "u_final", of_states, 4, N, H, D, V);
+    if (c->half_states)
+        return;
     BOTH(c->of_x.dq, r->solve.dq, "solve.dq", half, 4, B, T, H, D);
     BOTH(c->of_x.dk, r->solve.dk, "solve.dk", half, 4, B, T, G, D);
     if (gated)
@@ -331,9 +368,9 @@ static void run_kernels(kernel_case *c) {
     gka_status status = c->p.T == 1 && !c->accurate
                             ? gka_cuda_decode(&c->layer, NULL, &error)
                             : gka_cuda_forward(&c->layer, workspace, size, NULL, &error);
-    if (status == GKA_OK)
+    if (status == GKA_OK && !c->half_states)
         status = gka_cuda_backward(&c->layer, &c->of_x, workspace, size, NULL, &error);
-    if (status == GKA_OK)
+    if (status == GKA_OK && !c->half_states)
         status = gka_cuda_backward(&c->layer, &c->of_o, workspace, size, NULL, &error);
     if (status != GKA_OK)
         die("kernel", error.text);
@@ -356,10 +393,10 @@ static void run_replay(kernel_case *c) {
     const bool decode = c->p.T == 1 && !c->accurate;
     gka_status status = decode ? gka_replay_decode(&c->p, &forward, &error)
                                : gka_replay_forward(&c->p, c->form, c->accurate, &forward, &error);
-    if (status == GKA_OK)
+    if (status == GKA_OK && !c->half_states)
         status =
             gka_replay_backward(&c->p, c->form, c->accurate, GKA_OF_X, r->x, r->fro, &dx, &error);
-    if (status == GKA_OK)
+    if (status == GKA_OK && !c->half_states)
         status =
             gka_replay_backward(&c->p, c->form, c->accurate, GKA_OF_O, r->x, r->fro, &dout, &error);
     if (status != GKA_OK)
@@ -416,7 +453,7 @@ static int64_t run_cases(int from, int to, bool accurate, const char *folder) {
         fflush(stdout);
         elements += count;
         differing += here;
-        if (folder != NULL && (number < 24 || number >= 104) && count < 150000)
+        if (folder != NULL && (number < 24 || number >= FINAL_FROM) && count < 150000)
             keep(folder, number, p, c.form, accurate, &c.o);
         drop(&c);
     }
