@@ -564,7 +564,8 @@ class Study:
 
     def row(self, table, heading, *values):
         rows = self.tables.setdefault(table, [heading.split()])
-        rows.append([f"{v:.4g}" if isinstance(v, float) else v for v in values])
+        digits = 7 if table == "log" else 4
+        rows.append([f"{v:.{digits}g}" if isinstance(v, float) else v for v in values])
 
     def write(self, *tables):
         """All tables, or those named."""
