@@ -10,6 +10,9 @@ Kernels:
     autotuned   the same as their autotuner leaves them; not in a call with released or two-term, which are pinned
     cuda, cuda/three-term, cuda/accurate
                 the kernels of src/cuda (gka_cuda.py; the library: GKA_CUDA_LIBRARY), fast two-term where nothing is said
+    cuda/pairs  the same, but dg is summed over pairs of tokens in binary32, from the same x and p
+    cuda/dg, cuda/accurate/dg
+                fast with dg of accurate, accurate with dg of fast
     emulated    the released kernels' arithmetic on the CPU (gka.torch.layer, kernel h100): slow
     two-term    the same with the loop of the solve replaced by the two-term form (NUMERICS 3), nothing else
     exact       the same bf16 inputs, all in fp32, the solve to convergence; gradients by implicit differentiation and autograd
@@ -20,7 +23,8 @@ Everything outside the layer's kernel (projections, convolution of 4 and SiLU, n
 optimiser) is fp32 and the same for all. All runs of a call (kernels x seeds) are one batch of models: parameters are
 [run, ...]. A seed's parameters at the start and its data are the same for every kernel.
 
-OUT/NAME.{log,gradients,keys,final,serve}.csv, NAME = task_aRIDGE; a call whose NAME.final.csv exists does nothing.
+OUT/NAME.{log,gradients,keys,final,serve}.csv, NAME = task_aRIDGE; a call whose NAME.final.csv exists does nothing. With --resume
+a call that --deadline ends leaves NAME.state, with which the same call goes on, to the numbers that one long call gives.
     log         loss, accuracy (or the fraction of variance left), gradient norm, non-finite steps, along training
     gradients   per run, step, kernel and group of parameters, over --minibatches batches: mean squared norm of the exact
                 gradient (grad2), of the kernel's error (err2), of the error's mean (bias2, unbiased), of the sampling noise
@@ -190,10 +194,28 @@ class ExactSolve(torch.autograd.Function):
     def backward(ctx, dx):
         k, h, m, e, f, x = ctx.saved_tensors
         p = solve(dx, k, h, m, e, f, ctx.ridge).to(x.dtype)
-        pk, xk = p @ k.mT, x @ k.mT
-        dk = -((m * xk).mT @ p + (m * pk).mT @ x)
-        dh = -(e[..., None] * p).mT @ x
-        return p, dk, dh, -pk * xk, -(x * (p @ h)).sum(-1), -ctx.ridge * (p * x).sum(-1), None
+        return *solve_gradients(p, k, h, m, e, x, ctx.ridge), None
+
+
+def solve_gradients(p, k, h, m, e, x, ridge):
+    """dq dk dh dm de df from x and p = dq"""
+    pk, xk = p @ k.mT, x @ k.mT
+    dk = -((m * xk).mT @ p + (m * pk).mT @ x)
+    dh = -(e[..., None] * p).mT @ x
+    return p, dk, dh, -pk * xk, -(x * (p @ h)).sum(-1), -ridge * (p * x).sum(-1)
+
+
+class GivenSolve(torch.autograd.Function):
+    """x as a kernel gave it, and p as its backward gives it: backward(dx), by chunks as x is."""
+    @staticmethod
+    def forward(ctx, q, k, h, m, e, f, ridge, x, backward):
+        ctx.save_for_backward(k, h, m, e, x)
+        ctx.ridge, ctx.solve = ridge, backward
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, dx):
+        return *solve_gradients(ctx.solve(dx), *ctx.saved_tensors, ctx.ridge), None, None, None
 
 
 class Bf16(torch.autograd.Function):
@@ -210,11 +232,12 @@ class Bf16(torch.autograd.Function):
 captured = None  # a list: exact() puts its tensors here, gradients kept
 
 
-def exact(q, k, v, alpha, g, ridge, scale):
+def exact(q, k, v, alpha, g, ridge, scale, given=None):
+    """o [B,T,H,D]. given: x [B,T,H,D] and the function that makes p of dx, in the place of the exact solve."""
     B, T, H, D = q.shape
     if captured is not None:
         q, k, v, alpha = (Bf16.apply(t) for t in (q, k, v, alpha))
-        given = dict(q=q, k=k, v=v, alpha=alpha, g=g)
+        inputs = dict(q=q, k=k, v=v, alpha=alpha, g=g)
     by_chunk = lambda t: t.transpose(1, 2).reshape(B * H, T // CHUNK, CHUNK, *t.shape[3:])
     q, k, v, alpha, g = (by_chunk(t) for t in ((q, k, v, alpha, g) if captured is not None else
                                               (*(Bf16.apply(t) for t in (q, k, v, alpha)), g)))
@@ -234,21 +257,57 @@ def exact(q, k, v, alpha, g, ridge, scale):
     f2 = (e * (h * h).sum((-1, -2))[..., None] + 2 * (m @ (k * (k @ h)).sum(-1, keepdim=True))[..., 0]) * e \
         + ((m @ (kk * kk)) * m).sum(-1)
     flat = lambda t: t.flatten(0, 1)
-    x = ExactSolve.apply(*map(flat, (q, k, h, m, e, f2.sqrt())), ridge).view_as(q)
-    mixed = q + alpha[..., None] * (x - q)
-    o = scale * (e[..., None] * (mixed @ u) + ((mixed @ k.mT) * m) @ v)
     back = lambda t: t.view(B, H, T, D).transpose(1, 2)
-    o = back(o)
+    flat_inputs = [flat(t) for t in (q, k, h, m, e, f2.sqrt())]
+    if given is None:
+        x = ExactSolve.apply(*flat_inputs, ridge).view_as(q)
+    else:
+        chunks = lambda t: flat(by_chunk(t.float()))
+        x = GivenSolve.apply(*flat_inputs, ridge, chunks(given[0]), lambda dx: chunks(given[1](back(dx)))).view_as(q)
+    mixed = q + alpha[..., None] * (x - q)
+    o = back(scale * (e[..., None] * (mixed @ u) + ((mixed @ k.mT) * m) @ v))
     if captured is not None:
         x.retain_grad()
         o.retain_grad()
-        captured.append(dict(given, x=x, o=o, back=back))
+        captured.append(dict(inputs, x=x, o=o, back=back))
     return o
 
 
 # ---- kernels by name -----------------------------------------------------------------------------
 
 OURS = {"cuda": {}, "cuda/three-term": {"form": "three-term"}, "cuda/accurate": {"accurate": True}}
+MIXED = {"cuda/pairs", "cuda/dg", "cuda/accurate/dg"}
+
+
+class Mixed(torch.autograd.Function):
+    """The kernels of src/cuda with dg from elsewhere (MIXED)."""
+    @staticmethod
+    def forward(ctx, q, k, v, alpha, g, name, numbers):
+        ctx.accurate, ctx.name, ctx.numbers = name == "cuda/accurate/dg", name, numbers
+        x, fro, o, _, _ = gka_cuda.library().forward(q, k, v, alpha, g, states=False, accurate=ctx.accurate, **numbers)
+        ctx.save_for_backward(q, k, v, alpha, g, fro, *(x if ctx.accurate else (x,)))
+        return o
+
+    @staticmethod
+    def backward(ctx, do):
+        *given, fro, x = ctx.saved_tensors if not ctx.accurate else (*ctx.saved_tensors[:6], ctx.saved_tensors[6:])
+        do, lib, numbers = do.contiguous(), gka_cuda.library(), ctx.numbers
+        d = lib.backward(*given, x=x, fro=fro, dout=do, accurate=ctx.accurate, **numbers)
+        if ctx.name == "cuda/pairs":
+            d["dg"] = Mixed.by_pairs(*given, x, fro, do, numbers)
+        else:
+            other = dict(numbers, accurate=not ctx.accurate)
+            x, fro, *_ = lib.forward(*given, states=False, **other)
+            d["dg"] = lib.backward(*given, x=x, fro=fro, dout=do, **other)["dg"]
+        return *(d[n] for n in ("dq", "dk", "dv", "dalpha", "dg")), None, None
+
+    @staticmethod
+    def by_pairs(q, k, v, alpha, g, x, fro, do, numbers):
+        solved = lambda dx: gka_cuda.library().backward(q, k, g=g, x=x, fro=fro, dx=dx.to(q.dtype).contiguous(), **numbers)["dq"]
+        with torch.enable_grad():
+            g = g.detach().requires_grad_()
+            o = exact(*(t.float() for t in (q, k, v, alpha)), g, numbers["ridge_ratio"], numbers["scale"], (x, solved))
+        return torch.autograd.grad(o, g, do.float())[0]
 
 
 class Kernels:
@@ -266,6 +325,9 @@ class Kernels:
         if name in OURS:
             return gka_cuda.gka_chebyshev_gla(q, k, v, alpha, g, scale=self.scale, ridge_strength=self.ridge, num_iter=self.iterations,
                                               **OURS[name])[0].float()
+        if name in MIXED:
+            numbers = dict(ridge_ratio=self.ridge, num_iter=self.iterations, scale=self.scale)
+            return Mixed.apply(q, k, v, alpha, g, name, numbers).float()
         if name == "emulated":
             import gka.torch
             return gka.torch.layer(q, k, v, alpha, g, kernel="h100", ridge_ratio=self.ridge, num_iter=self.iterations,
@@ -375,10 +437,10 @@ def model(sizes, p, inputs, plan, kernels, keys=None):
 
 class Recall:
     """pairs key value key value .., then keys alone: at each of those its value is asked for. Key tokens 0 .. 255, values 256 .. 511."""
-    discrete, inputs, outputs, T = True, 512, 256, 256
+    discrete, inputs, outputs = True, 512, 256
 
     def __init__(self, options):
-        self.pairs = options.pairs
+        self.pairs, self.T = options.pairs, options.length
 
     def batch(self, seeds, B, random, device):
         n, asked = self.pairs, self.T - 2 * self.pairs
@@ -400,11 +462,11 @@ def of_classes(out, target):
 
 
 class Copy:
-    """n random tokens of 256, a mark, the first n - 1 of them again: there each of the n is the next one. n = 128."""
-    discrete, inputs, outputs, T, n = True, 257, 256, 256, 128
+    """n random tokens of 256, a mark, the first n - 1 of them again: there each of the n is the next one. n = --length / 2."""
+    discrete, inputs, outputs = True, 257, 256
 
     def __init__(self, options):
-        pass
+        self.n, self.T = options.length // 2, options.length
 
     def batch(self, seeds, B, random, device):
         tokens = torch.randint(256, (seeds, B, self.n), generator=random, device=device)
@@ -418,10 +480,10 @@ class Copy:
 
 class Regression:
     """x_1 y_1 x_2 y_2 .., y = w x + .1 noise, w and x ~ N(0, I) of 16 (w / 4): at each x its y is asked for."""
-    discrete, inputs, outputs, T, dim, noise = False, 19, 1, 256, 16, .1
+    discrete, inputs, outputs, dim, noise = False, 19, 1, 16, .1
 
     def __init__(self, options):
-        pass
+        self.T = options.length
 
     def batch(self, seeds, B, random, device):
         n = self.T // 2
@@ -449,9 +511,10 @@ class Regression:
 
 class Bytes:
     """The next byte of a text (--text FILE); the last tenth is kept for the end."""
-    discrete, inputs, outputs, T = True, 256, 256, 256
+    discrete, inputs, outputs = True, 256, 256
 
     def __init__(self, options):
+        self.T = options.length
         with open(options.text, "rb") as file:
             self.text = torch.frombuffer(bytearray(file.read()), dtype=torch.uint8).long()
         self.fresh = False
@@ -501,10 +564,12 @@ class Study:
 
     def row(self, table, heading, *values):
         rows = self.tables.setdefault(table, [heading.split()])
-        rows.append([f"{v:.4g}" if isinstance(v, float) else v for v in values])
+        digits = 7 if table == "log" else 4
+        rows.append([f"{v:.{digits}g}" if isinstance(v, float) else v for v in values])
 
-    def write(self):
-        for table in sorted(self.tables, key=lambda t: t == "final"):
+    def write(self, *tables):
+        """All tables, or those named."""
+        for table in tables or sorted(self.tables, key=lambda t: t == "final"):
             path = os.path.join(self.o.output, f"{self.name}.{table}.csv")
             with open(path + ".part", "w", newline="", encoding="utf-8") as file:
                 csv.writer(file, lineterminator="\n").writerows(self.tables[table])
@@ -662,11 +727,31 @@ class Study:
                 else:
                     self.row("serve", "kernel rate seed served loss accuracy", *self.who(r), served, loss[r], accuracy[r])
 
+    def state(self, number=None):
+        """Writes all that the next step depends on, or (number None) reads it back: the step to go on from, 0 without a file."""
+        path = os.path.join(self.o.output, self.name + ".state")
+        if number is not None:
+            torch.save((number, self.p, self.m, self.v, self.skipped, self.tables), path + ".part")
+            os.replace(path + ".part", path)
+        elif self.o.resume and os.path.exists(path):
+            number, p, self.m, self.v, self.skipped, self.tables = torch.load(path, self.device)
+            self.p = {n: t.detach().requires_grad_() for n, t in p.items()}
+        return number or 0
+
     def train(self):
         o, began = self.o, time.time()
         looks = [int(s) for s in o.looks.split(",") if s] if o.looks else []
         kept = [int(r) for r in o.keep.split(",") if r] if o.keep else []
-        for number in range(o.steps + 1):
+        for number in range(self.state(), o.steps + 1):
+            if time.time() - began > o.deadline and number < o.steps:
+                print(f"train: {self.name}: {o.deadline} s are over at step {number}", flush=True)
+                if o.resume:
+                    self.state(number)
+                    self.write("log")
+                    return
+                for r in kept:
+                    self.keep(number, r)
+                break
             if number in looks:
                 self.measure(number)
                 self.conditions(number)
@@ -683,11 +768,6 @@ class Study:
                     self.row("log", "kernel rate seed step loss accuracy norm nonfinite_steps", *self.who(r), number, a, b, c, int(d))
                 if number % (o.every * 5) == 0:
                     print(f"{self.name} {number} {time.time() - began:.1f} s, loss " + " ".join(f"{v:.3f}" for v in loss.tolist()), flush=True)
-                if time.time() - began > o.deadline:
-                    print(f"train: {self.name}: {o.deadline} s are over at step {number}", flush=True)
-                    for r in kept:
-                        self.keep(number, r)
-                    break
         self.final(number)
         self.write()
         print(f"{self.name} done, {time.time() - began:.1f} s", flush=True)
@@ -730,17 +810,21 @@ def main():
     parser.add_argument("--ridge", type=float, default=.02)
     parser.add_argument("--iters", type=int, default=30)
     parser.add_argument("--pairs", type=int, default=64, help="of recall")
+    parser.add_argument("--length", type=int, default=256, help="tokens of a sequence, a multiple of 64")
     parser.add_argument("--text", help="of bytes")
     parser.add_argument("--looks", default="0,10,50,100,200,500,1000,1500,2000", help="steps at which gradients are compared")
     parser.add_argument("--minibatches", type=int, default=6)
     parser.add_argument("--keep", default="", help="numbers of runs whose layers are kept as files")
     parser.add_argument("--every", type=int, default=50)
     parser.add_argument("--deadline", type=float, default=540, help="seconds")
+    parser.add_argument("--resume", action="store_true", help="leave NAME.state at the deadline, and go on from it")
     parser.add_argument("--suffix", default="")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--data-from", help="the device whose generator draws the data, so that runs on two devices see the same")
     options = parser.parse_args()
     kernels = set(",".join((options.kernels, options.judged, options.served)).split(","))
+    if options.length % CHUNK or options.task == "recall" and not 0 < 2 * options.pairs < options.length:
+        parser.error(f"--length {options.length}: a multiple of {CHUNK}, more than twice --pairs, was expected")
     if "autotuned" in kernels and {"released", "two-term", "linear", "decode"} & kernels:
         parser.error("autotuned: not in a call with released, two-term, linear or decode (--kernels, --judged, --served)")
     os.makedirs(options.output, exist_ok=True)
@@ -751,6 +835,9 @@ def main():
         return
     check_exact(options.device)
     study.train()
+    for tuner in dump_released.autotuners("chebyshev") if "autotuned" in kernels else []:
+        for chosen in tuner.cache.values():
+            print(f"{tuner.base_fn.__name__}: {chosen}", flush=True)
 
 
 if __name__ == "__main__":
