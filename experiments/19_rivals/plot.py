@@ -97,8 +97,8 @@ def loss(rows):
 def points(rows):
     kinds = (("iid", "o", style.BLUE, "independent keys"), ("mean", "s", style.RED, "keys with a common direction"))
     names = ["mamba2", "gdn", "mesa", "gka"]
-    figure, all_axes = plt.subplots(1, 4, figsize=(12.6, 4.6), sharex=True)
-    for axes, layer in zip(all_axes, names):
+    figure, all_axes = plt.subplots(2, 2, figsize=(8.8, 6.4), sharex=True)
+    for axes, layer in zip(all_axes.flat, names):
         mine = [r for r in style.select(rows, layer=layer) if r["loss"] > 1e-6 or r["loss"] != r["loss"]]
         order = sorted(set(r["point"] for r in mine), key=lambda p: max(r["loss"] for r in mine if r["point"] == p))
         for kind, marker, colour, label in kinds:
@@ -108,9 +108,10 @@ def points(rows):
         axes.set_yticks(range(len(order)), order, fontsize=9)
         axes.set_xscale("log")
         axes.set_title(LAYERS[layer]["label"], fontsize=10)
+    for axes in all_axes[-1]:
         axes.set_xlabel("loss of o, alone")
     figure.tight_layout(rect=(0, 0, 1, .9))
-    handles, labels = all_axes[0].get_legend_handles_labels()
+    handles, labels = all_axes[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="upper center", ncol=2)
     style.save(figure, "points.svg")
 
