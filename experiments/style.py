@@ -86,6 +86,15 @@ def solver(name, **more):
                 markeredgewidth=.6 if colour == YELLOW else 1) | more
 
 
+def lines(table):
+    """Of name -> (colour, marker, name in a legend): name -> how its line looks. Dash and filling of the marker go by the place in
+    the table, so that no two are alike in grey."""
+    dashes = list(dict.fromkeys(DASHES.values()))
+    return {name: dict(color=colour, marker=marker, label=label, linestyle=dashes[i % len(dashes)],
+                       markerfacecolor=colour if i % 2 == 0 else "white")
+            for i, (name, (colour, marker, label)) in enumerate(table.items())}
+
+
 def label_line(axes, xs, ys, text, right=False):
     """A line of theory, dashed, with its name above its left end (or beyond its right one) instead of in the legend."""
     axes.plot(xs, ys, **THEORY)

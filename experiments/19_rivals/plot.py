@@ -6,23 +6,23 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 import style  # noqa: E402
 from style import plt  # noqa: E402
 
-LAYERS = {"linear": (style.GREY, "v", "linear attention"), "mamba2": (style.SKY, "<", "linear attention, gated"),
+LAYERS = style.lines({"linear": (style.GREY, "v", "linear attention"), "mamba2": (style.SKY, "<", "linear attention, gated"),
           "gdn": (style.PINK, "P", "delta rule, gated"), "mesa": (style.ORANGE, "D", "MesaNet, ridge 1"),
           "mesa/ridge=.25": (style.GREEN, "^", "MesaNet, ridge 1/4"), "softmax/sharpness=16": (style.BLACK, "+", "softmax attention"),
-          "gka": (style.RED, "o", "Gated KalmaNet")}
+          "gka": (style.RED, "o", "Gated KalmaNet")})
 LOADS = ([.25, .5, 1, 2, 4], ["1/4", "1/2", "1", "2", "4"])
 EXAMPLES = ([.5, 1, 2, 4, 8], ["1/2", "1", "2", "4", "8"])
 TIMES = ([1, 2, 4, 8], ["1", "2", "4", "8"])
 
 
 def lines(axes, rows, column, ticks, skip=()):
-    for layer, (colour, marker, label) in LAYERS.items():
+    for layer, look in LAYERS.items():
         mine = style.select(rows, layer=layer)
         if not mine or layer in skip:
             continue
         x, middle, low, high = style.median_and_spread(mine, "x", column)
-        axes.plot(x, middle, color=colour, marker=marker, label=label, linewidth=1.2, markersize=8 if marker == "+" else 5)
-        axes.fill_between(x, low, high, color=colour, alpha=.12, linewidth=0)
+        axes.plot(x, middle, **look, linewidth=1.2, markersize=8 if look["marker"] == "+" else 5)
+        axes.fill_between(x, low, high, color=look["color"], alpha=.12, linewidth=0)
     axes.set_xscale("log", base=2)
     axes.set_xticks(*ticks)
     axes.minorticks_off()
@@ -31,7 +31,7 @@ def lines(axes, rows, column, ticks, skip=()):
 def finish(figure, axes, name, top):
     figure.tight_layout(rect=(0, 0, 1, top))
     handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="upper center", ncol=4)
+    figure.legend(handles, labels, loc="upper center", ncol=4, handlelength=4)
     style.save(figure, name)
 
 
@@ -97,8 +97,8 @@ def loss(rows):
 def points(rows):
     kinds = (("iid", "o", style.BLUE, "independent keys"), ("mean", "s", style.RED, "keys with a common direction"))
     names = ["mamba2", "gdn", "mesa", "gka"]
-    figure, all_axes = plt.subplots(1, 4, figsize=(12.6, 4.6), sharex=True)
-    for axes, layer in zip(all_axes, names):
+    figure, all_axes = plt.subplots(2, 2, figsize=(8.8, 6.4), sharex=True)
+    for axes, layer in zip(all_axes.flat, names):
         mine = [r for r in style.select(rows, layer=layer) if r["loss"] > 1e-6 or r["loss"] != r["loss"]]
         order = sorted(set(r["point"] for r in mine), key=lambda p: max(r["loss"] for r in mine if r["point"] == p))
         for kind, marker, colour, label in kinds:
@@ -107,10 +107,11 @@ def points(rows):
             axes.plot([x[len(x) // 2] if x else None for x in xs], range(len(order)), marker=marker, color=colour, linestyle="", label=label)
         axes.set_yticks(range(len(order)), order, fontsize=9)
         axes.set_xscale("log")
-        axes.set_title(LAYERS[layer][2], fontsize=10)
+        axes.set_title(LAYERS[layer]["label"], fontsize=10)
+    for axes in all_axes[-1]:
         axes.set_xlabel("loss of o, alone")
     figure.tight_layout(rect=(0, 0, 1, .9))
-    handles, labels = all_axes[0].get_legend_handles_labels()
+    handles, labels = all_axes[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="upper center", ncol=2)
     style.save(figure, "points.svg")
 

@@ -228,7 +228,7 @@ static float nearest_fixed(fixed f, bool flush) {
 
 /* Subnormal numbers count as zeros, as results of their own sign. */
 static float flushed_input(const gka_tensor_core *core, gka_term_format format, float x) {
-    return gka_flushed_input(core, ldexpf(1, format.emin), x);
+    return core->flush ? gka_flushed_input(core, ldexpf(1, format.emin), x) : x;
 }
 
 static float flushed(const gka_tensor_core *core, float x) {

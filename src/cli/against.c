@@ -291,8 +291,13 @@ static void print_notes(const request *r, const gka_file *file, const gka_golden
             fprintf(out, "note: tensor '%s' is symmetric, so judged by the symmetric part\n",
                     row->name);
     }
-    fprintf(out, "%zu judged, %zu failed, %zu missing, %zu not judged\n", v->judged, v->failed,
-            v->missing, v->unjudged);
+    size_t required = 0; /* and missing, which no one has judged */
+    for (size_t i = 0; i < v->row_count; i++)
+        required += v->rows[i].tensor == NULL && v->rows[i].required;
+    fprintf(out, "%zu judged, %zu failed", v->judged, v->failed);
+    if (required > 0)
+        fprintf(out, " (%zu required and missing)", required);
+    fprintf(out, ", %zu missing, %zu not judged\n", v->missing, v->unjudged);
     add_silent(&silent, v);
     print_silent(r, out, &silent);
 }

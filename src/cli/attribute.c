@@ -1,9 +1,11 @@
 /* attribute.c - gka attribute: what each rounding of the released kernels, or of repaired ones,
  * costs. */
 #include "cli/heads.h"
+#include "cli/verdict.h"
 #include "gka/judge.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const char notes[] =
@@ -55,54 +57,93 @@ static json_t *errors_json(const gka_attribution *a, int i, bool only, bool *goo
 
 static const char *const short_names[COLUMNS] = {"f", "x", "o", "dk", "dalpha"};
 
+/* What is printed: attributions by the names of their outputs, and the points in their order. */
+typedef struct shown {
+    const char *const *names;
+    const gka_attribution *a;
+    int count;
+    int order[GKA_POINT_COUNT];
+} shown;
+
+/* "f x o dk dalpha" of "fro x o solve.dk layer.dalpha"; in full where two would be called alike. */
+static const char *short_name(const shown *s, int o) {
+    const char *const name = s->names[o], *const dot = strchr(name, '.');
+    for (int i = 0; i < s->count && dot != NULL; i++) {
+        const char *const other = strchr(s->names[i], '.');
+        if (i != o && other != NULL && strcmp(other, dot) == 0)
+            return name;
+    }
+    return strcmp(name, "fro") == 0 ? "f" : dot != NULL ? dot + 1 : name;
+}
+
+/* Points by the error that they make alone in x (where that is not asked for: in the first output
+ * that there is), largest first; NaN first of all. */
+static void sort(shown *s) {
+    const gka_attribution *by = NULL;
+    for (int o = 0; o < s->count; o++)
+        if (s->a[o].defined && (by == NULL || strcmp(s->names[o], "x") == 0))
+            by = &s->a[o];
+    for (int i = 0; i < GKA_POINT_COUNT; i++) {
+        int j = i;
+        for (; j > 0 && by != NULL; j--) {
+            const double before = by->only[s->order[j - 1]], now = by->only[i];
+            if (isnan(before) || (!isnan(now) && !(now > before)))
+                break;
+            s->order[j] = s->order[j - 1];
+        }
+        s->order[j] = i;
+    }
+}
+
 /* Errors of each point alone, of all but that point, or both side by side. */
-static gka_status print(cli *c, const gka_attribution *a, const int *order, bool alone,
-                        bool without) {
-    static const char *const of[2][COLUMNS] = {
-        {"f only", "x only", "o only", "dk only", "dalpha only"},
-        {"f without", "x without", "o without", "dk without", "dalpha without"}};
-    const char *headings[2 * COLUMNS + 1] = {"<rounding"};
+static gka_status print(FILE *out, const shown *s, bool alone, bool without) {
+    char texts[2 * GKA_OUTPUTS][40];
+    const char *headings[2 * GKA_OUTPUTS + 1] = {"<rounding"};
     int columns = 1;
     for (int half = alone ? 0 : 1; half < (without ? 2 : 1); half++)
-        for (int o = 0; o < COLUMNS; o++)
-            if (a[o].defined)
-                headings[columns++] = of[half][o];
+        for (int o = 0; o < s->count; o++)
+            if (s->a[o].defined) {
+                char *const text = texts[columns - 1];
+                (void)snprintf(text, sizeof *texts, "%s %s", short_name(s, o),
+                               half == 0 ? "only" : "without");
+                headings[columns++] = text;
+            }
     cli_table table;
     cli_table_start(&table, headings, columns);
     for (int i = 0; i < GKA_POINT_COUNT; i++) {
-        cli_cell(&table, "%s", gka_point_name((gka_point)order[i]));
-        for (int o = 0; alone && o < COLUMNS; o++)
-            if (a[o].defined)
-                cli_cell_real(&table, a[o].only[order[i]]);
-        for (int o = 0; without && o < COLUMNS; o++)
-            if (a[o].defined)
-                cli_cell_real(&table, a[o].without[order[i]]);
+        cli_cell(&table, "%s", gka_point_name((gka_point)s->order[i]));
+        for (int o = 0; alone && o < s->count; o++)
+            if (s->a[o].defined)
+                cli_cell_real(&table, s->a[o].only[s->order[i]]);
+        for (int o = 0; without && o < s->count; o++)
+            if (s->a[o].defined)
+                cli_cell_real(&table, s->a[o].without[s->order[i]]);
     }
     cli_cell(&table, "(all as released)");
-    for (int o = 0; alone && o < COLUMNS; o++)
-        if (a[o].defined && without)
+    for (int o = 0; alone && o < s->count; o++)
+        if (s->a[o].defined && without)
             cli_cell(&table, "-");
-        else if (a[o].defined)
-            cli_cell_real(&table, a[o].released);
-    for (int o = 0; without && o < COLUMNS; o++)
-        if (a[o].defined)
-            cli_cell_real(&table, a[o].released);
-    return cli_table_print(&table, c->out);
+        else if (s->a[o].defined)
+            cli_cell_real(&table, s->a[o].released);
+    for (int o = 0; without && o < s->count; o++)
+        if (s->a[o].defined)
+            cli_cell_real(&table, s->a[o].released);
+    return cli_table_print(&table, out);
 }
 
 /* Both halves fit into 100 columns for three outputs. */
-static gka_status print_all(cli *c, const gka_attribution *a, const int *order) {
+static gka_status print_all(FILE *out, const shown *s) {
     int outputs = 0;
-    for (int o = 0; o < COLUMNS; o++)
-        outputs += a[o].defined;
+    for (int o = 0; o < s->count; o++)
+        outputs += s->a[o].defined;
     if (outputs <= 3)
-        return print(c, a, order, true, true);
-    gka_status status = print(c, a, order, true, false);
-    fputc('\n', c->out);
-    return status == GKA_OK ? print(c, a, order, false, true) : status;
+        return print(out, s, true, true);
+    gka_status status = print(out, s, true, false);
+    fputc('\n', out);
+    return status == GKA_OK ? print(out, s, false, true) : status;
 }
 
-/* The point whose error alone is largest for output o. */
+/* The point whose error alone is largest. */
 static int worst_of(const gka_attribution *a) {
     int worst = 0;
     for (int i = 1; i < GKA_POINT_COUNT; i++)
@@ -113,76 +154,78 @@ static int worst_of(const gka_attribution *a) {
 
 /* "norm_reduce alone makes 99 % of f; operand_x alone makes 87 % of x, 97 % of o": who is to blame
  * for each output, and for what share of the error of all. */
-static void blame(cli *c, const gka_attribution *a) {
+static void blame(FILE *out, const shown *s) {
     bool some = false;
     for (int i = 0; i < GKA_POINT_COUNT; i++) {
         bool named = false;
-        for (int o = 0; o < COLUMNS; o++) {
-            const double share = a[o].defined ? a[o].only[i] / a[o].released : 0;
-            if (!(share > 0) || worst_of(&a[o]) != i)
+        for (int o = 0; o < s->count; o++) {
+            const gka_attribution *const a = &s->a[o];
+            const double share = a->defined ? a->only[i] / a->released : 0;
+            if (!(share > 0) || worst_of(a) != i)
                 continue;
             if (!named)
-                fprintf(c->out, "%s%s alone makes", some ? "; " : "\n",
-                        gka_point_name((gka_point)i));
-            fprintf(c->out, "%s %.0f %% of %s", named ? "," : "", 100 * share, short_names[o]);
+                fprintf(out, "%s%s alone makes", some ? "; " : "\n", gka_point_name((gka_point)i));
+            fprintf(out, "%s %.0f %% of %s", named ? "," : "", 100 * share, short_name(s, o));
             named = some = true;
         }
     }
     if (some)
-        fputc('\n', c->out);
+        fputc('\n', out);
 }
 
 /* Each point with its sentence. */
-static void explain(cli *c, const int *order) {
-    fputc('\n', c->out);
+static void explain(FILE *out, const shown *s) {
+    fputc('\n', out);
     for (int i = 0; i < GKA_POINT_COUNT; i++)
-        fprintf(c->out, "%-16s %s\n", gka_point_name((gka_point)order[i]),
-                gka_point_text((gka_point)order[i]));
+        fprintf(out, "%-16s %s\n", gka_point_name((gka_point)s->order[i]),
+                gka_point_text((gka_point)s->order[i]));
 }
 
-/* Points by the error of x that they make alone, largest first; NaN first of all. */
-static void sort(int *order, const gka_attribution *x) {
-    for (int i = 0; i < GKA_POINT_COUNT; i++) {
-        int j = i;
-        for (; j > 0; j--) {
-            const double before = x->only[order[j - 1]], now = x->only[i];
-            if (isnan(before) || (!isnan(now) && !(now > before)))
-                break;
-            order[j] = order[j - 1];
-        }
-        order[j] = i;
-    }
-}
-
-static int write_json(cli *c, cli_json *json, const char *path, const char *form,
-                      const gka_attribution *a, const int *order) {
+static int write_json(cli *c, cli_json *json, const char *path, const char *form, const shown *s) {
     bool good = true;
     json_t *const root = json_object(), *const points = json_array();
     good &= json_object_set_new(root, "file", cli_json_text(path)) == 0;
     good &= json_object_set_new(root, "form", cli_json_text(form)) == 0;
     good &= json_object_set_new(root, "reference", cli_json_text("steps")) == 0;
     for (int i = 0; i < GKA_POINT_COUNT; i++) {
-        const gka_point point = (gka_point)order[i];
+        const gka_point point = (gka_point)s->order[i];
         json_t *const row = json_object();
         good &= json_object_set_new(row, "point", cli_json_text(gka_point_name(point))) == 0;
         good &= json_object_set_new(row, "text", cli_json_text(gka_point_text(point))) == 0;
-        good &= json_object_set_new(row, "only", errors_json(a, order[i], true, &good)) == 0;
-        good &= json_object_set_new(row, "without", errors_json(a, order[i], false, &good)) == 0;
+        good &= json_object_set_new(row, "only", errors_json(s->a, s->order[i], true, &good)) == 0;
+        good &=
+            json_object_set_new(row, "without", errors_json(s->a, s->order[i], false, &good)) == 0;
         good &= json_array_append_new(points, row) == 0;
     }
     good &= json_object_set_new(root, "points", points) == 0;
-    good &= json_object_set_new(root, "released", errors_json(a, -1, false, &good)) == 0;
+    good &= json_object_set_new(root, "released", errors_json(s->a, -1, false, &good)) == 0;
     return cli_json_close(c, json, root, good);
 }
 
-/* Tables of one problem, or of the medians over many. */
-static int show(cli *c, const request *r, const gka_attribution *a, const int *order) {
-    if (print_all(c, a, order) != GKA_OK)
-        return cli_out_of_memory(c);
-    if (r->explained)
-        explain(c, order);
-    blame(c, a);
-    return CLI_GOOD;
+/* Tables of one problem, or of the medians over many; s->order is set. */
+static gka_status show(FILE *out, const shown *s, bool explained) {
+    const gka_status status = print_all(out, s);
+    if (status == GKA_OK && explained)
+        explain(out, s);
+    if (status == GKA_OK)
+        blame(out, s);
+    return status;
+}
+
+gka_status cli_attribution_text(const char *const *names, const gka_attribution *attributions,
+                                size_t count, char **text, gka_error *error) {
+    shown s = {.names = names, .a = attributions, .count = (int)count};
+    size_t size = 0;
+    FILE *const out = count > GKA_OUTPUTS ? NULL : open_memstream(text, &size);
+    sort(&s);
+    bool good = out != NULL && show(out, &s, false) == GKA_OK;
+    good = (out == NULL || fclose(out) == 0) && good;
+    if (good)
+        return GKA_OK;
+    if (out != NULL)
+        free(*text);
+    *text = NULL;
+    return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory for the text of an attribution");
 }
 
 static int attribute(cli *c, const gka_problem *p, const char *path, const request *r,
@@ -191,7 +234,8 @@ static int attribute(cli *c, const gka_problem *p, const char *path, const reque
     const char *const form = gka_form_name(r->profile.form);
     const int steps = r->profile.num_iter > 0 ? r->profile.num_iter : p->num_iter;
     gka_attribution a[COLUMNS] = {0};
-    int order[GKA_POINT_COUNT], code = CLI_GOOD;
+    shown s = {.names = column_names, .a = a, .count = outputs_of(r)};
+    int code = CLI_GOOD;
     cli_progress bar;
     const gka_progress progress = cli_progress_start(&bar, c, path);
     const gka_status status =
@@ -199,13 +243,14 @@ static int attribute(cli *c, const gka_problem *p, const char *path, const reque
     cli_progress_end(&bar);
     if (status != GKA_OK)
         return cli_report(c, &error);
-    sort(order, &a[X]);
+    sort(&s);
     if (!cli_json_takes_stdout(json)) {
         cli_tell_layout(c, p);
         cli_say(c->out, "%s: %s form, errors against %d exact steps\n\n", path, form, steps);
-        code = show(c, r, a, order);
+        if (show(c->out, &s, r->explained) != GKA_OK)
+            code = cli_out_of_memory(c);
     }
-    return code == CLI_GOOD && json->path ? write_json(c, json, path, form, a, order) : code;
+    return code == CLI_GOOD && json->path ? write_json(c, json, path, form, &s) : code;
 }
 
 /* ---- head by head -------------------------------------------------------------------------- */
@@ -320,13 +365,14 @@ static int attribute_heads(cli *c, cli_problem *problem, const request *r) {
         code = cli_heads_each(&b->heads, problem, add_heads, b);
     if (code == CLI_GOOD && !medians(b, a))
         code = cli_out_of_memory(c);
-    const bool shown = cli_heads_shown(&b->heads);
+    const bool said = cli_heads_shown(&b->heads);
     code = cli_heads_end(&b->heads, code);
-    if (code == CLI_GOOD && shown) {
-        int order[GKA_POINT_COUNT];
-        sort(order, &a[X]);
+    if (code == CLI_GOOD && said) {
+        shown s = {.names = column_names, .a = a, .count = outputs_of(r)};
+        sort(&s);
         fputs("\nmedians over the heads:\n\n", c->out);
-        code = show(c, r, a, order);
+        if (show(c->out, &s, r->explained) != GKA_OK)
+            code = cli_out_of_memory(c);
     }
     gka_free(b);
     return code;

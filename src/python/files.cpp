@@ -98,6 +98,8 @@ static nb::tuple tuple_of(const gka_problem &problem) {
     metadata["num_iter"] = problem.num_iter;
     metadata["chunk_size"] = problem.chunk_size;
     metadata["scale"] = problem.scale;
+    if (problem.lambda > 0)
+        metadata["lam"] = problem.lambda;
     metadata["normalise"] = gka_normalise_name(problem.normalise);
     return nb::make_tuple(list, metadata);
 }

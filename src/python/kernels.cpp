@@ -1,11 +1,14 @@
 /* kernels.cpp - what takes a whole problem: kernels by name, spectrum, condition, attribution. */
 #include "binding.h"
 
+#include "cli/verdict.h"
 #include "gka/condition.h"
 #include "gka/judge.h"
 #include "gka/kernel.h"
 
 #include <algorithm>
+#include <cstdlib>
+#include <memory>
 
 /* ---- a kernel ------------------------------------------------------------------------------ */
 
@@ -283,9 +286,10 @@ static nb::list condition(nb::list tensors, nb::dict metadata, bool heads_first,
 
 /* ---- attribution --------------------------------------------------------------------------- */
 
-static nb::dict attribute(const std::string &name, nb::list tensors, nb::dict metadata,
-                          bool heads_first, const std::vector<std::string> &names,
-                          nb::object callback) {
+/* The figures by output, and the tables that `gka attribute` prints of them. */
+static nb::tuple attribute(const std::string &name, nb::list tensors, nb::dict metadata,
+                           bool heads_first, const std::vector<std::string> &names,
+                           nb::object callback) {
     const gka_kernel kernel = kernel_named(name);
     if (kernel.engine != GKA_ENGINE_CHUNKS || kernel.decode)
         fail(GKA_BAD_ARGUMENT, name + ": h100, or a variant of it, was expected");
@@ -293,16 +297,21 @@ static nb::dict attribute(const std::string &name, nb::list tensors, nb::dict me
     const Problem problem(inputs.file(), heads_first);
     std::vector<const char *> wanted;
     for (const std::string &one : names)
-        wanted.push_back(one.c_str());
-    std::vector<gka_attribution> all(names.size());
+        if (std::find(wanted.begin(), wanted.end(), one) == wanted.end())
+            wanted.push_back(one.c_str());
+    std::vector<gka_attribution> all(wanted.size());
     gka_error error = {};
     gka_status status;
+    char *text = nullptr;
     Watch watch(callback);
     {
         nb::gil_scoped_release released;
         status = gka_attribute(&problem.value, &kernel.profile, wanted.data(), wanted.size(),
                                watch.progress(), all.data(), &error);
+        if (status == GKA_OK)
+            status = cli_attribution_text(wanted.data(), all.data(), all.size(), &text, &error);
     }
+    const std::unique_ptr<char, void (*)(void *)> table(text, std::free);
     watch.finish(status, error);
     nb::dict result;
     for (size_t i = 0; i < all.size(); i++) {
@@ -319,7 +328,7 @@ static nb::dict attribute(const std::string &name, nb::list tensors, nb::dict me
         one["without"] = without;
         result[wanted[i]] = one;
     }
-    return result;
+    return nb::make_tuple(result, text);
 }
 
 /* ---- the module ---------------------------------------------------------------------------- */

@@ -9,11 +9,16 @@
 
 /* ---- rounding ------------------------------------------------------------------------------ */
 
-static const gka_format *format_named(const std::string &name) {
+/* A preset, or pPeE as an arithmetic has it. */
+static gka_format format_named(const std::string &name) {
     const gka_format *const format = gka_format_find(name.c_str());
-    if (format == nullptr)
-        fail(GKA_BAD_ARGUMENT, "no format '" + name + "'; gka.formats has the names");
-    return format;
+    gka_policy made;
+    if (format != nullptr)
+        return *format;
+    if (name.find_first_of("-/") != std::string::npos || !gka_policy_find(name.c_str(), &made))
+        fail(GKA_BAD_ARGUMENT,
+             "no format '" + name + "'; a name of gka.formats or pPeE (p8e8 is bf16) was expected");
+    return made.storage;
 }
 
 /* A tensor of any floating-point type as doubles. */
@@ -41,7 +46,7 @@ static nb::object round_to(nb::object x, const std::string &name, const std::str
              "no mode '" + mode + "'; nearest, zero, up, down, odd or stochastic was expected");
     if (block != nullptr && rounding != GKA_NEAREST_EVEN)
         fail(GKA_BAD_ARGUMENT, name + " rounds to nearest; mode '" + mode + "' has no meaning");
-    const gka_format *const format = block == nullptr ? format_named(name) : nullptr;
+    const gka_format format = block == nullptr ? format_named(name) : gka_format();
     Owned values = doubles_of(tensor);
     const size_t count = static_cast<size_t>(gka_tensor_count(&tensor));
     {
@@ -49,7 +54,7 @@ static nb::object round_to(nb::object x, const std::string &name, const std::str
         if (block != nullptr)
             gka_block_round(block, count, values.memory, values.memory, nullptr);
         else
-            gka_round_array(format, static_cast<gka_rounding>(rounding), seed, first, count,
+            gka_round_array(&format, static_cast<gka_rounding>(rounding), seed, first, count,
                             values.memory, values.memory);
     }
     return array_of(GKA_F64, tensor.rank, tensor.shape, values.release());

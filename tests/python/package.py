@@ -36,7 +36,7 @@ def main(built, folder):
     say("building")
     settings = [f"build-dir={build}"]
     if built is not None:
-        settings += [f"cmake.define.GKA_BUILT={built}", "build.targets=gka_python"]
+        settings.append(f"cmake.define.GKA_BUILT={built}")
     if run(python, "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", "--force-reinstall",
            *("--config-settings=" + setting for setting in settings), SOURCE):
         return 1

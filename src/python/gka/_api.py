@@ -11,7 +11,7 @@ import numpy as np
 
 from . import _gka
 from ._arrays import give, kind_of, take
-from ._problem import INPUTS, Problem, as_problem
+from ._problem import INPUTS, KEYS, Problem, as_problem
 
 Progress = Callable[[float, float], Any] | bool | None
 
@@ -144,6 +144,8 @@ def emulate(kernel: str, q: Any, k: Any = None, v: Any = None, alpha: Any = None
     problem = as_problem(q, k, dict(v=v, alpha=alpha, g=g, **more))
     if outputs is None:
         outputs = ("x", "fro", "o") if "v" in problem else ("x", "fro")
+        if "lam" in problem.parameters:  # MesaNet's kernels have no norm
+            outputs = [name for name in outputs if name in _gka.outputs_of(kernel, *problem._arguments())]
     return _run(kernel, problem, outputs, stored, given, progress)
 
 
@@ -157,7 +159,7 @@ def _keys(given: Mapping[str, Any]) -> dict[str, str]:
         if isinstance(value, (list, tuple)):
             return ",".join(map(str, value)) or "none"
         return repr(float(value)) if isinstance(value, float) else str(value)
-    return {name.replace("_", "-"): text(value) for name, value in given.items()}
+    return {KEYS.get(name, name).replace("_", "-"): text(value) for name, value in given.items()}
 
 
 def problem(keys: str = "iid", **spec: Any) -> Problem:
@@ -180,8 +182,8 @@ def problem(keys: str = "iid", **spec: Any) -> Problem:
 def round(x: Any, format: str, mode: str = "nearest", *, seed: int = 0, first: int = 0) -> Any:
     """x rounded once to a number format, as float64 of x's kind and shape.
 
-    format: a name of gka.formats ("bf16", "e4m3", ...), or of gka.block_formats ("mxfp4", "nvfp4", ...: blocks of consecutive
-    elements share a scale; to nearest). mode: nearest (even), zero, up, down, odd, stochastic; the last reads random bits
+    format: a name of gka.formats ("bf16", "e4m3", ...), pPeE (p8e8 is bf16: P bits of precision, E of exponent), or a name of
+    gka.block_formats ("mxfp4", "nvfp4", ...: blocks of consecutive elements share a scale; to nearest). mode: nearest (even), zero, up, down, odd, stochastic; the last reads random bits
     number first, first + 1, ... of the seed's stream. gka.BadArgument for a name that is none. Source: include/gka/format.h."""
     raw = take("x", x if kind_of(x) != "numpy" or hasattr(x, "dtype") else np.asarray(x, dtype=np.float64))
     return give(kind_of(x), "F64", _gka.round(raw, format, mode, seed, first), x if kind_of(x) == "torch" else None)
@@ -346,32 +348,30 @@ def condition(q: Any, k: Any = None, *, outputs: Mapping[str, Any] | None = None
 
 class Attribution(dict[str, dict[str, Any]]):
     """Of each output: released (the error of all roundings), only {point: its error alone}, without {point: the error of all
-    but it}; ||out - steps|| / ||steps||. blame(output) is the point whose error alone is largest. str() is a table."""
+    but it}; ||out - steps|| / ||steps||. blame(output) is the point whose error alone is largest. str() is what
+    `gka attribute` prints of them."""
+
+    text: str
 
     def blame(self, output: str) -> str:
         only: dict[str, float] = self[output]["only"]
         return max(only, key=lambda point: -1.0 if only[point] != only[point] else only[point])
 
     def __str__(self) -> str:
-        outputs = list(self)
-        if not outputs:
-            return "nothing is attributed"
-        rank = self[outputs[-1]]["only"]
-        points_ = sorted(rank, key=lambda point: rank[point] if rank[point] == rank[point] else float("inf"), reverse=True)
-        lines = [f"{'rounding':<15}" + "".join(f" {name + ' only':>18}" for name in outputs)]
-        lines += [f"{point:<15}" + "".join(f" {self[name]['only'][point]:18.2e}" for name in outputs) for point in points_]
-        lines.append(f"{'(all)':<15}" + "".join(f" {self[name]['released']:18.2e}" for name in outputs))
-        return "\n".join(lines)
+        return self.text if self else "nothing is attributed"
 
 
-def attribute(q: Any, k: Any = None, *, kernel: str = "h100", outputs: Sequence[str] = ("x", "o"), progress: Progress = None,
-              **more: Any) -> Attribution:
+def attribute(q: Any, k: Any = None, *, kernel: str = "h100", outputs: Sequence[str] = ("fro", "x", "o"),
+              progress: Progress = None, **more: Any) -> Attribution:
     """Which rounding of the released kernels is to blame: each is switched on alone, and off alone. outputs: names of
     include/gka/judge.h, section 2. kernel: "h100" or a variant of it ("h100/two-term"); it is run about 50 times. gka.points says
     what each rounding is. gka.BadArgument for another kernel or output, gka.Unsupported for a problem that it cannot run. Source:
     include/gka/judge.h, section 3."""
     problem = as_problem(q, k, more)
-    return Attribution(_gka.attribute(kernel, *problem._arguments(), list(outputs), _told(progress, "attribute")))
+    figures, text = _gka.attribute(kernel, *problem._arguments(), list(outputs), _told(progress, "attribute"))
+    result = Attribution(figures)
+    result.text = text
+    return result
 
 
 # ---- files ------------------------------------------------------------------------------------------------------------------

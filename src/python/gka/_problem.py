@@ -11,7 +11,8 @@ from ._arrays import Raw, give, kind_of, take
 
 INPUTS = tuple(_gka.input_names())
 _GIVEN = ("q", "k", "v", "alpha", "g", "beta", "h0", "u0", "do", "dx", "dh_final", "du_final", "cu_seqlens")
-PARAMETERS = ("ridge_ratio", "num_iter", "chunk_size", "scale", "normalise")
+KEYS = {"lam": "lambda"}  # a parameter's key in a file, where Python cannot have that word
+PARAMETERS = ("ridge_ratio", "num_iter", "chunk_size", "scale", "normalise", "lam")
 
 
 class Problem:
@@ -27,7 +28,8 @@ class Problem:
         cu_seqlens [N+1]     int64 bounds of packed sequences; then B = 1
 
     With layout="bhtd" the token tensors are [B,H,T,..]. Parameters: ridge_ratio a (.02), num_iter r (30), chunk_size C (64),
-    scale s (D**-.5), normalise ("none", "unit", "rounded").
+    scale s (D**-.5), normalise ("none", "unit", "rounded"), lam (0; above 0 it is the ridge of every token in place of a ||H||, as
+    in MesaNet: for oracles, "h100/mesa" and "tokens/POLICY").
 
     The arrays are numpy's, ml_dtypes', PyTorch's and JAX's (those of a GPU are copied to the host), or any with DLPack on the
     host. Contiguous ones on a CPU are not copied: the problem sees later changes of them. What a call with this problem returns
@@ -39,14 +41,14 @@ class Problem:
                  u0: Any = None, do: Any = None, dx: Any = None, dh_final: Any = None, du_final: Any = None,
                  cu_seqlens: Any = None, ridge_ratio: float | None = None, num_iter: int | None = None,
                  chunk_size: int | None = None, scale: float | None = None, normalise: str | None = None,
-                 layout: str = "bthd") -> None:
+                 lam: float | None = None, layout: str = "bthd") -> None:
         given = (q, k, v, alpha, g, beta, h0, u0, do, dx, dh_final, du_final, cu_seqlens)
         if layout not in ("bthd", "bhtd"):
             raise ValueError(f"layout {layout!r}; 'bthd' or 'bhtd' was expected")
         self._kind, self._like, self._heads_first = kind_of(q), q, layout == "bhtd"
         self._raw: list[Raw] = [take(name, x) for name, x in zip(_GIVEN, given) if x is not None]
         self.parameters: dict[str, Any] = {}
-        for name, value in zip(PARAMETERS, (ridge_ratio, num_iter, chunk_size, scale, normalise)):
+        for name, value in zip(PARAMETERS, (ridge_ratio, num_iter, chunk_size, scale, normalise, lam)):
             if value is not None:
                 self.parameters[name] = _number(name, value)
 
@@ -63,7 +65,7 @@ class Problem:
         gka.BadFile."""
         file = _gka.File(os.fspath(path))
         said, there = file.metadata(), set(file.names())
-        parameters = {name: said[name] if name == "normalise" else json.loads(said[name]) for name in PARAMETERS if name in said}
+        parameters = stated(said)
         made = [file.tensor(name) for name in INPUTS if name in there]
         return cls._of([(*one[:2], one[2].shape, one[2]) for one in made], parameters)
 
@@ -123,10 +125,16 @@ class Problem:
         return f"gka.Problem({tensors}; {', '.join(f'{key}={value}' for key, value in self.parameters.items())})"
 
     def _metadata(self) -> dict[str, str]:
-        return {name: value if isinstance(value, str) else repr(value) for name, value in self.parameters.items()}
+        return {KEYS.get(name, name): value if isinstance(value, str) else repr(value) for name, value in self.parameters.items()}
 
     def _arguments(self) -> tuple[list[Raw], dict[str, str], bool]:
         return self._raw, self._metadata(), self._heads_first
+
+
+def stated(metadata: dict[str, str]) -> dict[str, Any]:
+    """The parameters in a file's metadata."""
+    keys = {name: KEYS.get(name, name) for name in PARAMETERS}
+    return {name: metadata[key] if name == "normalise" else json.loads(metadata[key]) for name, key in keys.items() if key in metadata}
 
 
 def _number(name: str, value: Any) -> Any:

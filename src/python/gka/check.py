@@ -4,7 +4,7 @@ GOLDENS is a file made by `gka golden`, or a folder made by `gka golden --suite`
 
     q k [v alpha g h0 u0 cu_seqlens]         tensors in the golden's types and layouts (gka.Problem); those that the golden has,
                                              no others: PyTorch's on the device, or numpy's where there is no PyTorch
-    ridge_ratio num_iter chunk_size scale    numbers
+    ridge_ratio num_iter chunk_size scale    numbers; lam of a golden of MesaNet (gka golden --lambda)
     given                                    of a golden of one stage only: a dictionary, any of x fro h_chunk solve.p layer.p
 
 It returns a dictionary with any of the golden's outputs by name (x fro o h_chunk h_final u_final, gradients solve.* layer.*), or
@@ -31,11 +31,10 @@ from . import _gka
 from ._api import Verdict, goldens, judge, save
 from ._arrays import give
 from ._errors import Error
-from ._problem import INPUTS
+from ._problem import INPUTS, stated
 
 LEAVES = {"q": "dq", "k": "dk", "v": "dv", "alpha": "dalpha", "g": "dg", "h0": "dh0"}
 SOLVE = ("dq", "dk", "dg", "dh0")  # solve.* has these, layer.* all but dh0
-PARAMETERS = ("ridge_ratio", "num_iter", "chunk_size", "scale")
 Layer = Callable[..., Any]
 
 
@@ -78,7 +77,8 @@ class Golden:
 
     def inputs(self, kind: str = "torch", device: str = "cpu", cotangents: bool = False) -> dict[str, Any]:
         """What a layer is called with (see the head of this module); with cotangents also do dx dh_final du_final."""
-        result: dict[str, Any] = {name: json.loads(self._metadata[name]) for name in PARAMETERS}
+        result = stated(self._metadata)
+        result.pop("normalise", None)
         given = {}
         for name in self._file.names():
             wanted = name in INPUTS and (cotangents or not name.startswith("d"))
@@ -179,6 +179,8 @@ def _one(layer: Layer, path: str, options: argparse.Namespace, folder: bool) -> 
 
 
 def _run(options: argparse.Namespace) -> int:
+    if not os.path.exists(options.goldens):
+        raise ValueError(f"{options.goldens}: no such golden and no such folder (gka golden --suite quick -o {options.goldens})")
     layer, paths, folder = find(options.function), goldens(options.goldens), os.path.isdir(options.goldens)
     if options.output and folder:
         os.makedirs(options.output, exist_ok=True)

@@ -51,10 +51,10 @@ class GoldenCase:
             out = self.golden.call(layer, **{key: self._how[key] for key in _CALLING if key in self._how})
         except Skip as why:
             pytest.skip(str(why))
-        except Exception:  # pytest's own traceback would print the arguments, which are tensors
+        except Exception as why:  # pytest's own traceback would print the arguments, which are tensors
             if self._pdb:
                 raise
-            pytest.fail(f"{self.path}\n\n{traceback.format_exc()}", pytrace=False)
+            pytest.fail(f"{type(why).__name__}: {why} ({self.path})\n\n{traceback.format_exc()}", pytrace=False)
         self.judge(out)
 
     def judge(self, out: dict[str, Any]) -> Verdict:
@@ -63,7 +63,8 @@ class GoldenCase:
         verdict = self.golden.judge(out, differentiable=bool(self._how.get("autograd")),
                                     **{key: self._how[key] for key in _JUDGING if key in self._how})
         unjudged = [row["name"] for row in verdict.rows if row["ok"] is None]
-        self._properties.append(("gka", [self.name, verdict.judged, verdict.failed, unjudged]))
+        missing = sum(1 for row in verdict.rows if row["missing"] and row["required"])
+        self._properties.append(("gka", [self.name, verdict.judged, verdict.failed, missing, unjudged]))
         if verdict.ok is None:
             pytest.fail(f"{self.path}: nothing was judged: no tensor has a tolerance there", pytrace=False)
         if not verdict.ok:
@@ -121,8 +122,9 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         return
     unjudged = sum(len(names) for *_, names in said)
     terminalreporter.section("gka")
-    for name, _, _, names in said:
+    for name, *_, names in said:
         if names:
             terminalreporter.line(f"{name}: not judged: {' '.join(names)}")
-    terminalreporter.line(f"{len(said)} goldens: {sum(one[1] for one in said)} outputs judged, "
-                          f"{sum(one[2] for one in said)} failed, {unjudged} not judged")
+    judged, failed, missing = (sum(one[i] for one in said) for i in (1, 2, 3))
+    required = f" ({missing} required and missing)" if missing else ""
+    terminalreporter.line(f"{len(said)} goldens: {judged} outputs judged, {failed} failed{required}, {unjudged} not judged")

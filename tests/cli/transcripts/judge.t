@@ -26,7 +26,7 @@ $ gka judge --require=x candidate more | tail -2; gka judge --require=all candid
 > 3 judged, 0 failed, 3 missing, 0 not judged
 > no verdict on: h_chunk, h_final, u_final; what is missing fails with --require=NAME,..|all
 > u_final: required, and missing
-> 3 judged, 3 failed, 3 missing, 0 not judged
+> 3 judged, 3 failed (3 required and missing), 3 missing, 0 not judged
 $ mkdir suite; mv golden suite/g.safetensors; gka show suite; mv suite/g.safetensors golden; rm -r suite
 ! gka show: suite/index.json: cannot be opened: No such file or directory; a folder made by gka golden --suite was expected
 

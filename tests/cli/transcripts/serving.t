@@ -45,7 +45,7 @@ $ gka judge --require=all $DATA/h200/serving/miscompiled.safetensors golden | gr
 > prefill.u  -             -  -         7.81e-03         -   7.81e-03  NO: missing         -      -
 > prefill.h: required, and missing
 > prefill.u: required, and missing
-> 1 judged, 3 failed, 2 missing, 0 not judged
+> 1 judged, 3 failed (2 required and missing), 2 missing, 0 not judged
 
 What makes no sense.
 

@@ -106,7 +106,8 @@ def test_attribute_condition_spectrum(tmp_path, command):
         assert gka.points[row["point"]] == row["text"]
         assert all(ours[name]["only"][row["point"]] == row["only"][name] for name in ours)
         assert all(ours[name]["without"][row["point"]] == row["without"][name] for name in ours)
-    assert ours.blame("fro") == "norm_reduce" and "norm_reduce" in str(ours)
+    assert ours.blame("fro") == "norm_reduce"
+    assert command("attribute", path).endswith("steps\n\n" + str(ours)) and " without" in str(ours) and " alone makes " in str(ours)
     assert {name: ours[name]["released"] for name in ours} == said["released"]
     rows = {row["name"]: row for row in gka.condition(problem, names=["x", "layer.dk"])}
     assert rows["x"]["word"] == "stable" and rows["layer.dk"]["of"]["k"]["kappa"] > 0
@@ -131,7 +132,10 @@ def test_rounding():
     assert np.array_equal(a[5:], gka.round(x[5:], "bf16", "stochastic", seed=3, first=5))
     assert not np.array_equal(a, gka.round(x, "bf16", "stochastic", seed=4))
     assert np.array_equal(gka.round(gka.round(x, "mxfp4"), "mxfp4"), gka.round(x, "mxfp4"))
-    for wrong in dict(format="bf17"), dict(format="bf16", mode="sideways"), dict(format="mxfp4", mode="up"):
+    for name, made in ("bf16", "p8e8"), ("fp16", "p11e5"):
+        assert np.array_equal(gka.round(x, made, "up"), gka.round(x, name, "up"))
+    for wrong in (dict(format="bf17"), dict(format="p8e8-acc32"), dict(format="p99e3"), dict(format="bf16", mode="sideways"),
+                  dict(format="mxfp4", mode="up")):
         with pytest.raises(gka.BadArgument):
             gka.round(x, **wrong)
 
