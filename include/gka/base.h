@@ -105,7 +105,7 @@ GKA_API void gka_philox(const uint64_t counter[4], const uint64_t key[2], uint64
 /* ---- 4 parallel loop ----------------------------------------------------------------------- */
 
 /* Calls body(context, i, worker) for i = 0..count-1, each once, in any order, on several threads.
- * worker lies in [0, gka_threads()) and no two calls with one worker overlap, so it indexes
+ * worker lies in [0, gka_workers(count)) and no two calls with one worker overlap, so it indexes
  * workspaces. A body writes only what belongs to its i; results do not depend on the threads. A
  * loop inside a body runs on the body's own thread. False: the process was asked to stop, and some
  * bodies were not called, or not run to their end. */
@@ -123,6 +123,10 @@ GKA_API bool gka_stopped(void);
  * OMP_NUM_THREADS names; n = 0 goes back to that. For the whole process; not while a loop runs. */
 GKA_API int gka_threads(void);
 GKA_API void gka_set_threads(int n);
+
+/* How many workers gka_parallel(count, ...) has at most, at least 1: what is allocated for each.
+ * Inside a body it is 1. */
+GKA_API int gka_workers(int64_t count);
 
 /* ---- 5 progress ---------------------------------------------------------------------------- */
 

@@ -7,6 +7,7 @@
 #else /* one thread: a browser has no other */
 #define omp_get_max_threads() 1
 #define omp_get_thread_num()  0
+#define omp_in_parallel()     0
 #endif
 #include <stdatomic.h>
 
@@ -21,6 +22,11 @@ void gka_set_threads(int n) {
     threads_set = n;
 }
 
+int gka_workers(int64_t count) {
+    const int threads = omp_in_parallel() ? 1 : gka_threads();
+    return count >= threads ? threads : count > 1 ? (int)count : 1;
+}
+
 void gka_stop(bool stop) {
     atomic_store_explicit(&stop_asked, stop, memory_order_relaxed);
 }
@@ -30,8 +36,8 @@ bool gka_stopped(void) {
 }
 
 bool gka_parallel(int64_t count, gka_parallel_body *body, void *context) {
-    const int threads = gka_threads();
-    if (threads == 1 || count <= 1) {
+    const int threads = gka_workers(count);
+    if (threads == 1) {
         for (int64_t i = 0; i < count && !gka_stopped(); i++)
             body(context, i, 0);
         return !gka_stopped();

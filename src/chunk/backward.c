@@ -249,7 +249,7 @@ gka_status gka_chunk_backward(const gka_problem *problem, const gka_profile *pro
     chunk_bump bump = {NULL, 0};
     layout(&run, &bump, &work);
     run.each = bump.used;
-    run.workspace = gka_alloc((size_t)gka_threads(), run.each);
+    run.workspace = gka_alloc((size_t)gka_workers(problem->N * problem->G), run.each);
     if (!forward.x || !forward.fro || !run.workspace) {
         status = gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory: backward, %zu bytes a worker",
                           run.each);

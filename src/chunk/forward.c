@@ -254,7 +254,7 @@ gka_status gka_chunk_forward(const gka_problem *problem, const gka_profile *prof
         return status;
     chunk_plan plan;
     gka_chunk_plan_init(&plan, problem, profile);
-    const int workers = gka_threads();
+    const int workers = gka_workers(problem->N * problem->H);
     const size_t bytes = gka_chunk_workspace(problem, profile, workers);
     void *const taken = workspace ? NULL : gka_alloc(bytes, 1);
     int64_t *const first = gka_alloc((size_t)problem->N, sizeof *first);

@@ -7,6 +7,7 @@
 #include "gka/format.h"
 
 #include <math.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -204,7 +205,7 @@ static unsigned with_upstream(const gka_problem *problem, unsigned wanted) {
 /* The steps values rounded once to the stored types. */
 static gka_status make_floor(golden_job *j, unsigned all, gka_error *error) {
     const gka_progress progress = only_stopped(j);
-    return j->way->errors(j, NULL, &j->problem, all, j->wanted, &progress, j->floor, error);
+    return j->way->errors(j, 0, NULL, &j->problem, all, j->wanted, &progress, j->floor, error);
 }
 
 /* Raises the stage errors of these outputs; where an error is not finite, `bad` is or-ed in. */
@@ -221,70 +222,126 @@ static void raise_to(golden_job *j, unsigned wanted, const golden_error errors[G
     }
 }
 
-/* f alone: the error of a norm is that of a few sums, one for each chunk and head, and kernels that
- * take them in other orders have others. f needs no iterations. */
-static gka_status raise_fro(golden_job *j, const gka_kernel *kernel, gka_error *error) {
-    const unsigned fro = 1u << GKA_OUT_FRO;
-    const gka_progress progress = only_stopped(j);
-    gka_problem problem = j->problem;
-    golden_error errors[GKA_OUTPUTS];
-    problem.num_iter = 0;
-    if (!(j->open & fro))
-        return GKA_OK;
-    const gka_status status =
-        j->way->errors(j, kernel, &problem, fro, fro, &progress, errors, error);
-    if (status == GKA_OK)
-        raise_to(j, fro, errors, 0);
-    return status;
-}
-
-/* Raises the errors of the open outputs to those of this kernel. Of chunks as long as the problem's
- * own an error that is not finite is a bad sign; else it is passed over. */
-static gka_status raise_all(golden_job *j, const gka_problem *problem, const gka_kernel *kernel,
-                            unsigned all, gka_error *error) {
-    golden_error errors[GKA_OUTPUTS];
-    const bool chunks = kernel->engine == GKA_ENGINE_CHUNKS && !kernel->decode,
-               own = problem->chunk_size == j->problem.chunk_size;
-    unsigned wanted = j->open & gka_kernel_outputs(kernel);
-    if (!own)
-        wanted &= ~GKA_BIT(H_CHUNK); /* the states before each chunk are others when chunks are */
-    gka_progress progress = only_stopped(j);
-    if (chunks)
-        j->meter.step = profile_work(j);
-    const gka_status status = j->way->errors(j, kernel, problem, kernel->decode ? wanted : all,
-                                             wanted, &progress, errors, error);
-    if (status != GKA_OK)
-        return status;
-    raise_to(j, wanted, errors, chunks && own ? 1u : 0u);
-    return chunks ? end_step(j, profile_work(j), error) : GKA_OK;
-}
-
-static gka_status raise_by_kernel(golden_job *j, const gka_panel *panel,
-                                  const gka_right_kernel *right, gka_takes takes, unsigned all,
-                                  gka_error *error) {
+/* One kernel of a panel: what it is run for, and what its outputs are worth. */
+typedef struct golden_member {
     gka_kernel kernel;
-    gka_problem problem = j->problem;
-    const gka_status status = gka_right_kernel_find(panel, right, &problem, &kernel, error);
-    if (status != GKA_OK)
-        return status;
-    if (right->chunk != 0)
-        problem.chunk_size = right->chunk;
-    if (kernel.decode && gka_kernel_check(&kernel, &problem, NULL) != GKA_OK)
-        return GKA_OK;
-    return takes == GKA_TAKES_F ? raise_fro(j, &kernel, error)
-                                : raise_all(j, &problem, &kernel, all, error);
+    gka_problem problem;       /* at its chunk size and with its number of steps */
+    unsigned all, wanted, bad; /* bad: or-ed in where an error is not finite */
+    double work, share;        /* on the meter; how much of it is done */
+    golden_error errors[GKA_OUTPUTS];
+    gka_status status;
+    gka_error error;
+} golden_member;
+
+typedef struct golden_panel_run {
+    golden_job *job;
+    golden_member *members;
+    pthread_mutex_t lock; /* of the meter */
+} golden_panel_run;
+
+typedef struct golden_member_progress {
+    golden_panel_run *run;
+    golden_member *member;
+} golden_member_progress;
+
+/* f alone: the error of a norm is that of a few sums, one for each chunk and head, and kernels that
+ * take them in other orders have others. f needs no iterations. Else all open outputs: of chunks as
+ * long as the problem's own an error that is not finite is a bad sign; else it is passed over.
+ * False: there is nothing to do. */
+static bool plan_member(const golden_job *j, gka_takes takes, unsigned all, golden_member *m) {
+    const gka_kernel *const kernel = &m->kernel;
+    const unsigned fro = 1u << GKA_OUT_FRO;
+    const bool chunks = kernel->engine == GKA_ENGINE_CHUNKS && !kernel->decode,
+               own = m->problem.chunk_size == j->problem.chunk_size;
+    if (kernel->decode && gka_kernel_check(kernel, &m->problem, NULL) != GKA_OK)
+        return false;
+    if (takes == GKA_TAKES_F) {
+        m->problem.chunk_size = j->problem.chunk_size;
+        m->problem.num_iter = 0;
+        m->all = m->wanted = fro;
+        return j->open & fro;
+    }
+    m->wanted = j->open & gka_kernel_outputs(kernel);
+    if (!own)
+        m->wanted &=
+            ~GKA_BIT(H_CHUNK); /* the states before each chunk are others when chunks are */
+    m->all = kernel->decode ? m->wanted : all;
+    m->bad = chunks && own ? 1u : 0u;
+    m->work = chunks ? profile_work(j) : 0;
+    return true;
 }
 
-/* The kernels of a panel, for the outputs that are open. */
+static bool report_member(void *context, double done, double total) {
+    const golden_member_progress *const p = context;
+    golden_meter *const meter = &p->run->job->meter;
+    golden_member *const m = p->member;
+    const double share = total > 0 ? done / total : 1;
+    pthread_mutex_lock(&p->run->lock);
+    meter->done += m->work * (share - m->share);
+    m->share = share;
+    const bool go_on =
+        gka_progress_report(meter->progress, fmin(meter->done, meter->total), meter->total);
+    pthread_mutex_unlock(&p->run->lock);
+    return go_on;
+}
+
+static void run_member(void *context, int64_t i, int worker) {
+    golden_panel_run *const run = context;
+    golden_job *const j = run->job;
+    golden_member *const m = &run->members[i];
+    golden_member_progress to = {run, m};
+    const gka_progress progress = {.report = report_member, .context = &to};
+    m->status = j->way->errors(j, worker, &m->kernel, &m->problem, m->all, m->wanted, &progress,
+                               m->errors, &m->error);
+    if (m->status == GKA_OK && !report_member(&to, 1, 1))
+        m->status = gka_fail(&m->error, GKA_INTERRUPTED, "interrupted");
+}
+
+/* Side by side, or each by itself; the first that failed says why. */
+static gka_status run_members(golden_job *j, golden_member *members, int64_t count,
+                              gka_error *error) {
+    golden_panel_run run = {.job = j, .members = members};
+    bool all = true;
+    pthread_mutex_init(&run.lock, NULL);
+    if (j->way->side_by_side)
+        all = gka_parallel(count, run_member, &run);
+    for (int64_t i = 0; i < count && !j->way->side_by_side; i++) {
+        run_member(&run, i, 0);
+        if (members[i].status != GKA_OK)
+            count = i + 1;
+    }
+    pthread_mutex_destroy(&run.lock);
+    for (int64_t i = 0; i < count; i++)
+        if (members[i].status != GKA_OK)
+            return gka_fail(error, members[i].status, "%s", members[i].error.text);
+    for (int64_t i = 0; i < count && all; i++)
+        raise_to(j, members[i].wanted, members[i].errors, members[i].bad);
+    return all ? GKA_OK : gka_fail(error, GKA_INTERRUPTED, "interrupted");
+}
+
+/* Raises the errors of the open outputs to those of a panel's kernels. */
 static gka_status raise_by_panel(golden_job *j, const gka_panel *panel, unsigned all,
                                  gka_error *error) {
+    golden_member *const members = gka_alloc(gka_panel_row_count, sizeof *members);
+    int64_t count = 0;
+    if (members == NULL)
+        return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory for a panel");
     gka_status status = GKA_OK;
     for (size_t i = 0; i < gka_panel_row_count && status == GKA_OK; i++) {
         const gka_right_kernel *const right = &gka_right_kernels[i];
         const gka_takes takes = gka_panel_takes(panel->kind, right, &j->problem);
-        if (takes == GKA_TAKES_ALL || takes == GKA_TAKES_F)
-            status = raise_by_kernel(j, panel, right, takes, all, error);
+        golden_member *const m = &members[count];
+        if (takes != GKA_TAKES_ALL && takes != GKA_TAKES_F)
+            continue;
+        *m = (golden_member){.problem = j->problem};
+        status = gka_right_kernel_find(panel, right, &m->problem, &m->kernel, error);
+        if (right->chunk != 0)
+            m->problem.chunk_size = right->chunk;
+        count += status == GKA_OK && plan_member(j, takes, all, m);
     }
+    if (status == GKA_OK)
+        status = run_members(j, members, count, error);
+    gka_free(members);
     return status;
 }
 

@@ -27,11 +27,13 @@ static gka_status steps(golden_job *j, unsigned all, const gka_progress *progres
     return gka_golden_stream_steps(j->stream, progress, error);
 }
 
-static gka_status errors_of(golden_job *j, const gka_kernel *kernel, const gka_problem *problem,
-                            unsigned all, unsigned wanted, const gka_progress *progress,
-                            golden_error errors[GKA_OUTPUTS], gka_error *error) {
+static gka_status errors_of(golden_job *j, int worker, const gka_kernel *kernel,
+                            const gka_problem *problem, unsigned all, unsigned wanted,
+                            const gka_progress *progress, golden_error errors[GKA_OUTPUTS],
+                            gka_error *error) {
     (void)all;
-    return gka_golden_stream_errors(j->stream, kernel, problem, wanted, progress, errors, error);
+    return gka_golden_stream_errors(j->stream, worker, kernel, problem, wanted, progress, errors,
+                                    error);
 }
 
 static gka_status emulate(golden_job *j, const gka_kernel *kernel, const gka_progress *progress,
@@ -53,6 +55,7 @@ const golden_way gka_golden_many_windows = {.bytes = bytes,
                                             .open = open,
                                             .exact = exact,
                                             .steps = steps,
+                                            .side_by_side = true,
                                             .errors = errors_of,
                                             .emulate = emulate,
                                             .is_zero = is_zero,

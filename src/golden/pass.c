@@ -239,7 +239,6 @@ gka_status gka_golden_stream_steps(golden_stream *s, const gka_progress *progres
               .sink = take_steps,
               .ends = GOLDEN_STEPS,
               .progress = progress};
-    s->exact_chunk = s->problem->chunk_size;
     if (status == GKA_OK)
         status = make_values(s, error);
     if (status == GKA_OK)
@@ -273,7 +272,7 @@ static gka_status add_rows(golden_stream *s, int which, int output, int64_t begi
 }
 
 /* H and U of exact64 before each window at another chunk size: states alone, one iteration. */
-static gka_status make_exact_states(golden_stream *s, const gka_problem *problem,
+static gka_status make_other_states(golden_stream *s, const gka_problem *problem,
                                     gka_error *error) {
     gka_problem p = *problem;
     gka_profile exact64;
@@ -282,12 +281,12 @@ static gka_status make_exact_states(golden_stream *s, const gka_problem *problem
     for (int64_t begin = 0; begin < p.T && status == GKA_OK; begin += s->window) {
         const gka_problem part = gka_golden_window_of(s, &p, begin, s->h, s->u, s->bytes);
         gka_outputs out = {.h_final = s->h, .u_final = p.V > 0 ? s->u : NULL};
-        status = gka_golden_put_states(s, s->exact_states, begin, error);
+        status = gka_golden_put_states(s, s->other_states, begin, error);
         if (status == GKA_OK)
             status = gka_chunk_forward(&part, &exact64, &out, NULL, NULL, error);
         gka_golden_inputs_forget(s->inputs);
     }
-    s->exact_chunk = p.chunk_size;
+    s->other_chunk = status == GKA_OK ? p.chunk_size : 0;
     return status;
 }
 
@@ -299,7 +298,9 @@ static gka_status make_local(golden_stream *s, const pass *p, unsigned outputs, 
     /* On the way right s->h and s->u are the pass's own, and nothing but U by tokens is needed. */
     const bool left = (outputs & (GOLDEN_LEFT | GOLDEN_LEFT_END)) != 0;
     if (left)
-        status = gka_golden_get_states(s, s->exact_states, begin, error);
+        status = gka_golden_get_states(
+            s, p->problem->chunk_size == s->problem->chunk_size ? s->exact_states : s->other_states,
+            begin, error);
     const gka_problem part =
         left ? gka_golden_window_of(s, p->problem, begin, s->h, s->u, s->bytes)
              : gka_problem_tokens(p->problem, begin, gka_golden_window_end(s, begin));
@@ -388,10 +389,14 @@ static gka_status error_of(golden_stream *s, int output, golden_error *e, gka_er
     return status;
 }
 
-gka_status gka_golden_stream_errors(golden_stream *s, const gka_kernel *kernel,
+gka_status gka_golden_stream_errors(golden_stream *stream, int worker, const gka_kernel *kernel,
                                     const gka_problem *problem, unsigned wanted,
                                     const gka_progress *progress, golden_error errors[GKA_OUTPUTS],
                                     gka_error *error) {
+    golden_stream *s;
+    gka_status status = gka_golden_stream_lane(stream, worker, &s, error);
+    if (status != GKA_OK)
+        return status;
     unsigned outputs = s->all;
     if (problem->chunk_size != s->problem->chunk_size || (kernel != NULL && !by_chunks(kernel)))
         outputs &= ~GKA_BIT(H_CHUNK);
@@ -406,11 +411,12 @@ gka_status gka_golden_stream_errors(golden_stream *s, const gka_kernel *kernel,
               .ends = GOLDEN_EMULATED,
               .progress = progress};
     gka_profile exact64;
-    gka_status status = gka_profile_find("exact64", &exact64, error);
+    status = gka_profile_find("exact64", &exact64, error);
     for (int of = GKA_OF_X; of <= GKA_OF_O && status == GKA_OK; of++)
         gka_chunk_carry_start(problem, &exact64, &s->carry[1][of]);
-    if (status == GKA_OK && (outputs & GOLDEN_LEFT) != 0 && problem->chunk_size != s->exact_chunk)
-        status = make_exact_states(s, problem, error);
+    if (status == GKA_OK && (outputs & GOLDEN_LEFT) != 0 &&
+        problem->chunk_size != s->problem->chunk_size && problem->chunk_size != s->other_chunk)
+        status = make_other_states(s, problem, error);
     if (status == GKA_OK)
         status = run(s, &p, error);
     for (int i = 0; i < GKA_OUTPUTS; i++) {

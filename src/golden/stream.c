@@ -26,8 +26,9 @@ bool gka_golden_streams(const gka_problem *p, const golden_limits *limits) {
 double gka_golden_stream_bytes(const gka_problem *p, const golden_limits *limits) {
     const double W = (double)gka_golden_window(limits, p->chunk_size), D = (double)p->D,
                  V = (double)p->V;
-    return 8 * W * (7 * D + 4 * V + 9) + 16 * (W / (double)p->chunk_size) * D * D +
-           32 * (sqrt(W) + 2) * D * (D + V) + 16 * W * (D + V) + (double)p->T;
+    const double lane = 8 * W * (7 * D + 4 * V + 9) + 16 * (W / (double)p->chunk_size) * D * D,
+                 oracle = 32 * (sqrt(W) + 2) * D * (D + V) + 16 * W * (D + V) + (double)p->T;
+    return lane + fmax(oracle, (gka_threads() - 1) * lane);
 }
 
 /* ---- windows ------------------------------------------------------------------------------- */
@@ -154,24 +155,39 @@ static bool allocate(golden_stream *s) {
     return good && take(&s->ref, longest) && s->sums != NULL;
 }
 
+/* The arrays of a lane, whose spool is taken up to them. */
+static void place_lane(golden_stream *s) {
+    const int64_t n = gka_golden_windows(s) + 1;
+    for (int i = 0; i < GKA_OUTPUTS; i++) {
+        if (!((s->all & GOLDEN_TOKENS) >> i & 1))
+            continue;
+        const int64_t count = gka_output_count(s->problem, i);
+        s->kept[i] = gka_golden_spool_take(&s->spool, count);
+        for (int k = 0; k < 2; k++)
+            s->rows[k][i] =
+                gka_golden_spool_take(&s->spool, 2 * count / gka_golden_row_length(s->problem, i));
+    }
+    s->states = gka_golden_spool_take(&s->spool, n * s->size);
+    s->other_states = gka_golden_spool_take(&s->spool, n * s->size);
+}
+
 /* Cuts the spool into arrays; what is never written takes no room on the disk. */
 static void place(golden_stream *s) {
     const int64_t D = s->problem->D, V = s->problem->V, n = gka_golden_windows(s) + 1;
     for (int i = 0; i < GKA_OUTPUTS; i++) {
         if (!((s->all & GOLDEN_TOKENS) >> i & 1))
             continue;
-        const int64_t count = gka_output_count(s->problem, i);
-        int64_t *const places[] = {&s->exact[i], &s->steps[i], &s->kept[i]};
-        for (int k = 0; k < 3; k++)
-            *places[k] = gka_golden_spool_take(&s->spool, count);
-        for (int k = 0; k < 2; k++)
-            s->rows[k][i] =
-                gka_golden_spool_take(&s->spool, 2 * count / gka_golden_row_length(s->problem, i));
+        s->exact[i] = gka_golden_spool_take(&s->spool, gka_output_count(s->problem, i));
+        s->steps[i] = gka_golden_spool_take(&s->spool, gka_output_count(s->problem, i));
     }
     s->size = D * D + D * V;
-    s->states = gka_golden_spool_take(&s->spool, n * s->size);
     s->exact_states = gka_golden_spool_take(&s->spool, n * s->size);
     s->values = gka_golden_spool_take(&s->spool, n * D * V);
+    const int64_t before = s->spool.taken;
+    place_lane(s);
+    s->lane = s->spool.taken;
+    s->lane_size = s->lane - before;
+    (void)gka_golden_spool_take(&s->spool, (s->workers - 1) * s->lane_size);
     s->oracle = s->spool.taken; /* the last: how much a state takes is the oracle's to say */
 }
 
@@ -187,17 +203,58 @@ gka_status gka_golden_stream_open(const gka_problem *problem, const golden_input
     if ((all & (GOLDEN_LEFT | GOLDEN_LEFT_END)) != 0)
         s->all |= GKA_BIT(X) | GKA_BIT(FRO);
     s->window = gka_golden_window(limits, problem->chunk_size);
-    if (!allocate(s))
+    s->workers = gka_threads();
+    s->lanes = gka_alloc((size_t)s->workers, sizeof *s->lanes);
+    if (s->lanes == NULL || !allocate(s))
         return no_memory(error);
+    s->lanes[0] = s;
     const gka_status status = gka_golden_spool_open(path, &s->spool, error);
     if (status == GKA_OK)
         place(s);
     return status;
 }
 
+/* What a kernel changes is a lane's own; the spool's file and what lies there is shared. */
+gka_status gka_golden_stream_lane(golden_stream *s, int worker, golden_stream **lane,
+                                  gka_error *error) {
+    if (s->lanes[worker] == NULL) {
+        golden_stream *const l = s->lanes[worker] = gka_alloc(1, sizeof *l);
+        if (l == NULL)
+            return no_memory(error);
+        l->problem = s->problem;
+        l->inputs = s->inputs;
+        l->all = s->all;
+        l->window = s->window;
+        l->size = s->size;
+        l->exact_states = s->exact_states;
+        l->values = s->values;
+        memcpy(l->steps, s->steps, sizeof s->steps);
+        memcpy(l->most, s->most, sizeof s->most);
+        if (!allocate(l)) {
+            gka_golden_stream_close(l);
+            s->lanes[worker] = NULL;
+            return no_memory(error);
+        }
+        for (int i = 0; i < GKA_OUTPUTS; i++)
+            if (s->all & GOLDEN_ENDS & 1u << i)
+                memcpy(l->ends[GOLDEN_STEPS].of[i], s->ends[GOLDEN_STEPS].of[i],
+                       (size_t)gka_output_count(s->problem, i) * sizeof(double));
+        l->spool = (golden_spool){s->spool.file, s->lane + (worker - 1) * s->lane_size};
+        place_lane(l);
+    }
+    *lane = s->lanes[worker];
+    return GKA_OK;
+}
+
 void gka_golden_stream_close(golden_stream *s) {
     if (s == NULL)
         return;
+    for (int i = 1; i < s->workers && s->lanes != NULL; i++)
+        if (s->lanes[i] != NULL) {
+            s->lanes[i]->spool = (golden_spool){0};
+            gka_golden_stream_close(s->lanes[i]);
+        }
+    gka_free(s->lanes);
     gka_golden_spool_close(&s->spool);
     for (int kind = 0; kind < 3; kind++)
         gka_golden_free(&s->ends[kind]);

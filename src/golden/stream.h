@@ -7,12 +7,12 @@
  * Memory, for W tokens a window, whatever T is but for its last term:
  *
  *   8 W (7 D + 4 V + 9) + 16 (W/C) D^2    a window's outputs, their local values, what they are
- *                                         compared with
- *   32 (sqrt(W) + 2) D (D + V) + 16 W (D + V)    states and sums of the certified gradients
- *   T                                     flags of the certified forward pass
+ *                                         compared with: for each kernel that is run beside others
+ *   32 (sqrt(W) + 2) D (D + V) + 16 W (D + V)    states and sums of the certified gradients,
+ *   T                                     flags of the certified forward pass: before the kernels
  *
- * bytes: 90 MB for D = V = 128, C = 64, W = 2048. The spool takes as much as the golden, and the
- * inputs that are made up their own size.
+ * bytes: 90 MB for D = V = 128, C = 64, W = 2048 and two threads, 32 MB more for each beyond them.
+ * The spool takes as much as the golden, and the inputs that are made up their own size.
  */
 #ifndef GKA_GOLDEN_STREAM_H
 #define GKA_GOLDEN_STREAM_H
@@ -74,8 +74,8 @@ bool gka_golden_stream_zero(const golden_stream *stream, int output);
 
 /* gka_golden_errors of a kernel (by chunks or by tokens; NULL: none) at the problem's chunk size
  * and num_iter (which may differ from the stream's problem in these alone), or of the steps values
- * as stored. */
-gka_status gka_golden_stream_errors(golden_stream *stream, const gka_kernel *kernel,
+ * as stored. Workers (of a gka_parallel; 0 outside of one) may be at work at a time. */
+gka_status gka_golden_stream_errors(golden_stream *stream, int worker, const gka_kernel *kernel,
                                     const gka_problem *problem, unsigned wanted,
                                     const gka_progress *progress, golden_error errors[GKA_OUTPUTS],
                                     gka_error *error);

@@ -24,10 +24,13 @@ struct golden_way {
                         gka_error *error);
     /* gka_golden_errors of `wanted`, by a kernel that computes `all` (NULL: the steps values) at
      * the problem's chunk size and num_iter (it may differ from j->problem in these alone), its
-     * outputs as stored. */
-    gka_status (*errors)(golden_job *j, const gka_kernel *kernel, const gka_problem *problem,
-                         unsigned all, unsigned wanted, const gka_progress *progress,
-                         golden_error errors[GKA_OUTPUTS], gka_error *error);
+     * outputs as stored. side_by_side: workers of a gka_parallel may call it at a time; else the
+     * work on one kernel is itself parallel, and worker is 0. */
+    bool side_by_side;
+    gka_status (*errors)(golden_job *j, int worker, const gka_kernel *kernel,
+                         const gka_problem *problem, unsigned all, unsigned wanted,
+                         const gka_progress *progress, golden_error errors[GKA_OUTPUTS],
+                         gka_error *error);
     /* NAME.h100. */
     gka_status (*emulate)(golden_job *j, const gka_kernel *kernel, const gka_progress *progress,
                           gka_error *error);

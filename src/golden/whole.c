@@ -70,15 +70,16 @@ static gka_status compute(const golden_job *j, const gka_kernel *kernel, const g
     return status;
 }
 
-static gka_status errors_of(golden_job *j, const gka_kernel *kernel, const gka_problem *problem,
-                            unsigned all, unsigned wanted, const gka_progress *progress,
-                            golden_error errors[GKA_OUTPUTS], gka_error *error) {
+static gka_status errors_of(golden_job *j, int worker, const gka_kernel *kernel,
+                            const gka_problem *problem, unsigned all, unsigned wanted,
+                            const gka_progress *progress, golden_error errors[GKA_OUTPUTS],
+                            gka_error *error) {
     gka_outputs values = {0};
     /* The states before each chunk are others when chunks are. */
     if (problem->chunk_size != j->problem.chunk_size)
         all &= ~GKA_BIT(H_CHUNK);
     gka_status status = compute(j, kernel, problem, all, &values, error);
-    (void)progress;
+    (void)worker, (void)progress;
     if (status == GKA_OK) {
         gka_golden_store(problem, all, &values);
         status = gka_golden_errors(problem, wanted, &values, &j->steps, errors, error);

@@ -2,7 +2,9 @@
  *
  *   part       a window's outputs, and x and f of the forward pass where gradients read them
  *   states     H and U before each window, as a pass has left them
+ *   exact_states, other_states    exact64's, at the problem's chunk size and at another
  *   values     U before each window by the recurrence over tokens (gka_golden_local)
+ *   lane       memory and arrays of one kernel that is run beside others (gka_golden_stream_errors)
  *   kept       a kernel's own outputs: x and f on the way left, all of what is emulated
  *   rows       sums of squares of each row, against the steps values and against local values
  */
@@ -31,8 +33,8 @@ struct golden_stream {
     int64_t window, size;  /* size: doubles of H and U */
     golden_spool spool;
     int64_t exact[GKA_OUTPUTS], steps[GKA_OUTPUTS], kept[GKA_OUTPUTS]; /* places there */
-    int64_t rows[2][GKA_OUTPUTS], states, exact_states, values, oracle;
-    int64_t exact_chunk;         /* chunk size of exact_states */
+    int64_t rows[2][GKA_OUTPUTS], states, exact_states, other_states, values, oracle;
+    int64_t other_chunk;         /* chunk size of other_states; 0: there are none so far */
     gka_outputs ends[3];         /* by golden_kind: outputs at the ends */
     gka_outputs part, local;     /* of a window; ends whole */
     double *ref;                 /* a window of one output */
@@ -41,6 +43,9 @@ struct golden_stream {
     double most[GKA_OUTPUTS];    /* largest |steps| */
     gka_chunk_carry carry[2][2]; /* the pass's own and of its local values; solve, layer */
     unsigned char *bytes[5];     /* h, u, the U of local values, dh, du as views have them */
+    golden_stream **lanes;       /* [workers]: of kernels side by side; the first is this one */
+    int workers;
+    int64_t lane, lane_size; /* where the second lane's arrays begin; doubles of one */
 };
 
 /* How many windows there are; where the one from begin on ends; elements of an output in n tokens.
@@ -66,5 +71,9 @@ gka_status gka_golden_put_states(const golden_stream *s, int64_t place, int64_t 
                                  gka_error *error);
 gka_status gka_golden_get_states(const golden_stream *s, int64_t place, int64_t begin,
                                  gka_error *error);
+
+/* The lane of a worker, opened when it is first asked for, once the steps are there. */
+gka_status gka_golden_stream_lane(golden_stream *s, int worker, golden_stream **lane,
+                                  gka_error *error);
 
 #endif

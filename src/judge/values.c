@@ -164,7 +164,7 @@ static void run_recurrence(void *context, int64_t index, int worker) {
 static gka_status recur(recurrence *r, gka_error *error) {
     const gka_problem *const problem = r->problem;
     r->each = (size_t)(problem->D * problem->V + 2 * problem->D + 2 * problem->V);
-    r->memory = gka_alloc((size_t)gka_threads() * r->each, sizeof(double));
+    r->memory = gka_alloc((size_t)gka_workers(problem->N * problem->H) * r->each, sizeof(double));
     if (r->memory == NULL)
         return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory for the output stage");
     const bool all = gka_parallel(problem->N * problem->H, run_recurrence, r);

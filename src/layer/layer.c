@@ -522,10 +522,11 @@ static gka_status run(const gka_problem *P, gka_of of, bool gradient,
             J.longest = span.end - span.begin;
     }
     J.stride = layout(&J.pattern, J.longest, NULL);
-    J.memory = gka_alloc((size_t)gka_threads(), J.stride);
+    const int workers = gka_workers(P->N * P->G);
+    J.memory = gka_alloc((size_t)workers, J.stride);
     if (J.memory == NULL)
-        return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory: %d workers of %zu bytes",
-                        gka_threads(), J.stride);
+        return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory: %d workers of %zu bytes", workers,
+                        J.stride);
     const bool all = gka_parallel(P->N * P->G, do_group, &J);
     gka_free(J.memory);
     if (report != NULL)
