@@ -13,8 +13,8 @@
 
 #include "gka/base.h"
 
-/* Under the sanitizers, which are there for memory and undefined behaviour, a test of numbers takes a slice of its cases
- * that walks every path once; the release build and clang's take them all. */
+/* Under the sanitizers, which are there for memory and undefined behaviour, a test of numbers takes
+ * a slice of its cases that walks every path once; the release build and clang's take them all. */
 #ifdef __SANITIZE_ADDRESS__
 enum { SANITIZED = 1 };
 #else

@@ -123,7 +123,8 @@ static void test_chunks_are_the_token_recurrence(void **state) {
                 for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
                     gka_problem p = {0};
                     gka_error error = {0};
-                    if ((h0 == 0 && sizes[i] < 16) || (SANITIZED && (keys + gate + (int)i) % 4 != 0))
+                    if ((h0 == 0 && sizes[i] < 16) ||
+                        (SANITIZED && (keys + gate + (int)i) % 4 != 0))
                         continue; /* small chunks, the slow ones, once */
                     made(&p, (gka_keys)keys, (gka_gate)gate, h0 == 1, .02, 30, sizes[i]);
                     by_chunks(&p, GKA_THREE_TERM, &chunks);

@@ -255,7 +255,8 @@ static void test_h100_has_the_same_errors(void **state) {
     gka_profile h100 = profile_of("h100");
     gka_error error = {0};
     assert_int_equal(gka_profile_set(&h100, "h0_sign=exact", &error), GKA_OK);
-    for (int gate = SANITIZED ? GKA_GATE_RELEASED : GKA_GATE_SLOW; gate <= GKA_GATE_RELEASED; gate++) {
+    for (int gate = SANITIZED ? GKA_GATE_RELEASED : GKA_GATE_SLOW; gate <= GKA_GATE_RELEASED;
+         gate++) {
         const gka_generator spec = h100_spec((gka_gate)gate, 5);
         gka_problem p = {0};
         made(&p, &spec);
@@ -284,7 +285,8 @@ static void test_what_the_missing_ridge_term_costs(void **state) {
     gka_profile right = profile_of("exact64"), released = right;
     gka_error error = {0};
     assert_int_equal(gka_profile_set(&released, "h0_sign=released", &error), GKA_OK);
-    for (int gate = SANITIZED ? GKA_GATE_RELEASED : GKA_GATE_NONE; gate <= GKA_GATE_RELEASED; gate++) {
+    for (int gate = SANITIZED ? GKA_GATE_RELEASED : GKA_GATE_NONE; gate <= GKA_GATE_RELEASED;
+         gate++) {
         const gka_generator spec = h100_spec((gka_gate)gate, 5);
         gka_problem p = {0};
         made(&p, &spec);

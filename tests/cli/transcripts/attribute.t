@@ -45,19 +45,19 @@ $ head -1 heads.csv | tr , '\n' | head -7
 > x
 > o
 > fro:only:arithmetic
-$ gka attribute --per-head --problem=repeat --T=12 --D=16 --H=2 --gradients | sed -n 3,11p
+$ gka attribute --per-head --problem=repeat --T=20 --chunk=16 --D=16 --H=2 --gradients | sed -n 3,11p
 > row  head         f         x         o        dk    dalpha
->   0     0  6.04e-04  6.82e-03  3.82e-01  8.60e-01  1.50e+00
->   0     1  8.80e-04  4.39e-03  4.84e-01  3.98e-01  1.39e+00
+>   0     0  7.39e-04  7.15e-03  3.26e-01  8.68e-01  1.17e+00
+>   0     1  8.04e-04  5.38e-03  4.28e-01  4.07e-01  1.09e+00
 >
 > row  head  alone makes most
->   0     0  o operand_x 81 %, dk operand_x 29 %, dalpha operand_x 75 %
->   0     1  o operand_x 105 %, dk operand_x 179 %, dalpha operand_x 298 %
+>   0     0  o operand_x 105 %, dk operand_x 32 %, dalpha operand_x 78 %
+>   0     1  o operand_x 101 %, dk operand_x 176 %, dalpha operand_x 256 %
 >
 > of 2 heads         f         x         o        dk    dalpha
-$ gka attribute --csv=b.csv --T=4 --D=16 --H=2 --json=- | grep -c '"x":'
+$ gka attribute --csv=b.csv --T=4 --chunk=16 --D=16 --H=2 --json=- | grep -c '"x":'
 > 2
-$ gka problem --T=8 --D=16 -o a.safetensors >/dev/null; gka problem --T=8 --D=16 --seed=2 -o b.safetensors >/dev/null
+$ gka problem --T=8 --chunk=16 --D=16 -o a.safetensors >/dev/null; gka problem --T=8 --chunk=16 --D=16 --seed=2 -o b.safetensors >/dev/null
 $ gka attribute a.safetensors b.safetensors | head -7
 > a.safetensors: T 8, D 16, three-term form, errors against 30 exact steps
 > b.safetensors: T 8, D 16, three-term form, errors against 30 exact steps

@@ -1,7 +1,7 @@
 Is an error the kernel's, or the problem's? The released iteration on one key repeated, and the
 two-term form of the same polynomial.
 
-$ gka condition --emulate=h100 --problem=repeat --T=16 --D=16
+$ gka condition --emulate=h100 --problem=repeat --T=16 --D=16 --chunk=16
 > made up: T 16, D 16; ridge_ratio 0.02; emulated: h100
 >
 > tensor        dtype     error     floor   typical  ratio  word
@@ -27,14 +27,14 @@ $ gka condition --emulate=h100 --problem=repeat --T=16 --D=16
 > layer.dv         5.45     54.5        -        0.499    0.504        31  2.13e-01  k        1.55
 > layer.dalpha     5.59      133     3.79            -     1.13        33  5.21e-01  k        2.31
 > layer.dg         6.36       51     4.89          1.7    0.897        33  1.99e-01  k        0.74
-$ gka condition --emulate=h100 --form=two-term --problem=repeat --T=8 --D=16 | grep solve
+$ gka condition --emulate=h100 --form=two-term --problem=repeat --T=8 --D=16 --chunk=16 | grep solve
 > solve.dq      BF16   2.18e-03  1.63e-03  1.32e-03   1.34  stable
 > solve.dk      BF16   4.86e-02  5.99e-02  1.47e-02   0.81  ill-conditioned
 > solve.dg      F32    4.50e-03  1.48e-03  1.88e-03   2.39  stable
 > solve.dq            -     4.39        -            -    0.315        12  1.71e-02  k        0.13
 > solve.dk         10.8      208        -            -    0.329        15  8.13e-01  k        0.06
 > solve.dg         11.5      4.9        -            -    0.325        15  4.50e-02  q        0.10
-$ gka condition --emulate=h100 --problem=repeat --T=6 --D=16 --json=- | grep 'file\|emulate\|name\|word' | head -6
+$ gka condition --emulate=h100 --problem=repeat --T=6 --D=16 --chunk=16 --json=- | grep 'file\|emulate\|name\|word' | head -6
 >   "file": "made up",
 >   "emulate": "h100",
 >       "name": "x",
@@ -107,7 +107,7 @@ $ gka condition $DATA/h100/d46.safetensors
 $ gka condition --emulate=cuda --problem=repeat --T=16 --D=20
 ! gka condition: D = 20, V = 20: profile gka-cuda wants D = 64 or 128, V = 64, 128 or 256
 = 2
-$ gka condition --emulate=tokens/fp32 --problem=repeat --T=4 --D=16 | grep emulated
+$ gka condition --emulate=tokens/fp32 --problem=repeat --T=4 --D=16 --chunk=16 | grep emulated
 > made up: T 4, D 16; ridge_ratio 0.02; emulated: tokens/fp32
 $ gka condition --emulate=h100/decode --problem=repeat --T=1 --D=32 | awk '/^(tensor|x) / { print $1 }' | head -2
 > tensor
@@ -134,7 +134,7 @@ $ gka verify --emulate=a100/fp8 --T=16 --D=32
 
 Head by head, and many files.
 
-$ gka condition --emulate=h100 --per-head --tensor=x --tensor=solve.dk --T=6 --D=16 --H=2 --csv=heads.csv
+$ gka condition --emulate=h100 --per-head --tensor=x --tensor=solve.dk --T=6 --D=16 --chunk=16 --H=2 --csv=heads.csv
 > made up: T 6, D 16; ridge_ratio 0.02; emulated: h100
 >
 > row  head   x error   x floor  x typical   x ratio  solve.dk error  solve.dk floor  solve.dk typical
@@ -157,9 +157,9 @@ $ gka condition --emulate=h100 --per-head --tensor=x --tensor=solve.dk --T=6 --D
 $ head -2 heads.csv
 > file,row,head,x:error,x:floor,x:typical,x:ratio,solve.dk:error,solve.dk:floor,solve.dk:typical,solve.dk:ratio
 > made up,0,0,3.227634e-03,1.923532e-03,2.961066e-03,1.090024e+00,2.906054e-01,6.703489e-02,6.084451e-03,4.335137e+00
-$ gka condition --emulate=h100 --tensor=x --csv=a.csv --T=6 --D=16 --H=2 --json=- | grep -c error
+$ gka condition --emulate=h100 --tensor=x --csv=a.csv --T=6 --D=16 --chunk=16 --H=2 --json=- | grep -c error
 > 2
-$ gka problem --T=6 --D=16 --H=2 -o a.safetensors >/dev/null; gka problem --T=6 --D=16 --seed=2 -o b.safetensors >/dev/null
+$ gka problem --T=6 --D=16 --chunk=16 --H=2 -o a.safetensors >/dev/null; gka problem --T=6 --D=16 --chunk=16 --seed=2 -o b.safetensors >/dev/null
 $ gka condition --emulate=h100 --tensor=x a.safetensors b.safetensors
 > a.safetensors: T 6, D 16; ridge_ratio 0.02; emulated: h100
 > b.safetensors: T 6, D 16; ridge_ratio 0.02; emulated: h100
@@ -174,12 +174,12 @@ $ gka condition --per-head --T=16 --D=16
 $ gka condition a.safetensors b.safetensors
 ! gka condition: one FILE was expected; several go with --emulate=KERNEL
 = 2
-$ gka condition --emulate=h100 --per-head --iterations --T=16 --D=16
+$ gka condition --emulate=h100 --per-head --iterations --T=16 --D=16 --chunk=16
 ! gka condition: --emulate has no meaning with --iterations, which run in binary64
 = 2
 
 A constant ridge is MesaNet's, and has no second derivatives here.
 
-$ gka condition --emulate=h100/mesa --lambda=0.5 --no-alpha --T=16 --D=16
+$ gka condition --emulate=h100/mesa --lambda=0.5 --no-alpha --T=16 --D=16 --chunk=16
 ! gka condition: oracle: a constant ridge, 0.5, is for forward results, not for second derivatives
 = 2
