@@ -66,17 +66,13 @@ static void look_up(const char *line) {
     tensors.different++;
 }
 
-static bool make(const gka_suite_case *one, int threads, char hash[HEX], tensor_line *take) {
+static void make(const gka_suite_case *one, int threads, char hash[HEX], tensor_line *take) {
     gka_golden_spec spec;
     gka_error error = {0};
     const char *const path = "golden_manifest.safetensors";
     gka_golden_spec_start(&spec);
     if (gka_golden_spec_read(&spec, one->spec, &error) != GKA_OK)
         fail_msg("%s: %s", one->name, error.text);
-#ifdef __SANITIZE_ADDRESS__
-    if (spec.generator.T * spec.generator.H * spec.generator.D > 6000)
-        return false; /* seconds each under the sanitizers */
-#endif
     gka_set_threads(threads);
     if (gka_golden_generate(&spec, NULL, path, NULL, &error) != GKA_OK)
         fail_msg("%s: %s", one->name, error.text);
@@ -85,7 +81,6 @@ static bool make(const gka_suite_case *one, int threads, char hash[HEX], tensor_
     if (take != NULL)
         each_tensor(path, one->name, take);
     assert_int_equal(unlink(path), 0);
-    return true;
 }
 
 static void find(FILE *manifest, const char *name, char hash[HEX]) {
@@ -113,16 +108,17 @@ static void test_same_bytes(void **state) {
         char is[HEX], said[HEX];
         find(manifest, one->name, said);
         const int first = all ? 1 : (int)(i % MOST_THREADS) + 1, last = all ? MOST_THREADS : first;
+        lines++;
+        if (SANITIZED && i % 3 != 1) /* ungated, initial, packed and repeat: seconds each */
+            continue;
         for (int threads = first; threads <= last; threads++) {
-            if (!make(one, threads, is, look_up))
-                continue;
+            make(one, threads, is, look_up);
             made++;
             if (strcmp(is, said) == 0)
                 continue;
             print_error("%s with %d threads: %s, not %s\n", one->name, threads, is, said);
             different++;
         }
-        lines++;
     }
     rewind(manifest);
     for (int c; (c = getc(manifest)) != EOF;)
@@ -133,14 +129,15 @@ static void test_same_bytes(void **state) {
     assert_true(tensors.looked_up > 20 * made);
     assert_int_equal(different, 0);
     assert_int_equal(lines, 0); /* of cases that there are no more */
-    assert_true(made >= MOST_THREADS);
+    assert_true(made >= (SANITIZED ? 4 : MOST_THREADS));
 }
 
 static void print_manifest(bool of_tensors) {
     const gka_suite_case *one;
     for (size_t i = 0; (one = gka_suite_find("quick", i)) != NULL; i++) {
         char hash[HEX];
-        if (make(one, 0, hash, of_tensors ? print_line : NULL) && !of_tensors)
+        make(one, 0, hash, of_tensors ? print_line : NULL);
+        if (!of_tensors)
             printf("%s  %s.safetensors\n", hash, one->name);
     }
 }

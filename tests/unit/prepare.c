@@ -265,6 +265,7 @@ static void test_prediction(void **state) {
                                          .D = D,
                                          .V = D,
                                          .dtype = GKA_BF16,
+                                         .chunk_size = 16,
                                          .seed = 1});
     gka_kernel kernels[2];
     gka_error error = {0};
@@ -329,8 +330,15 @@ static gka_status everything(void *problem) {
 
 static void test_each_allocation_fails(void **state) {
     (void)state;
-    gka_problem p = make((gka_generator){
-        .B = 1, .T = 16, .H = 2, .G = 1, .D = 16, .V = 16, .dtype = GKA_BF16, .seed = 1});
+    gka_problem p = make((gka_generator){.B = 1,
+                                         .T = 2,
+                                         .H = 2,
+                                         .G = 1,
+                                         .D = 16,
+                                         .V = 16,
+                                         .dtype = GKA_BF16,
+                                         .chunk_size = 16,
+                                         .seed = 1});
     gka_set_threads(1);
     assert_true(allocations_fail(everything, &p) >= 20);
     gka_set_threads(0);

@@ -162,15 +162,6 @@ $ gka golden --audit=g
 > reject  chunk_gradient   no sequence is longer than a chunk
 > reject  dh0_sign         no such tensor
 > 10 of 10 right kernels pass (6 of 6 took no part in making the tolerances), 15 of 15 mistakes are caught
-$ gka golden --suite=quick -o quick | tail -n 1
-> quick: 13 goldens made, 0 kept
-$ gka golden --audit=quick --json=out.json | tail -1; grep -c '"file"' out.json; grep -A4 '"name": "leak"' out.json | tail -3
-> 13 cases: 540 of 540 right kernels pass (387 of 387 took no part in making the tolerances), 33 of 33 mistakes are caught
-> 13
->       "applies": 2,
->       "caught": 2,
->       "best": "packed",
-
 Where the released kernels themselves give NaN there is no verdict, and it is counted.
 
 $ gka golden --T=17 --D=16 --chunk=16 --ungated -o n; gka audit n | tail -5
@@ -185,7 +176,7 @@ $ gka audit n --json=- | grep -A1 '"note": "not finite: solve.dk layer.dk"' | he
 
 Of one case alone, with thirty iterations in bf16.
 
-$ mkdir one; cp quick/strong.safetensors one; printf '{"suite": "one", "golden": "2", "complete": true, "gka_version": "0.1.0", "cases": [{"name": "strong", "file": "strong.safetensors", "sha256": "%s"}]}' $(sha256sum one/strong.safetensors | cut -d' ' -f1) > one/index.json
+$ mkdir one; gka golden --T=50 --D=32 --chunk=32 --gate=strong -o one/strong.safetensors; printf '{"suite": "one", "golden": "2", "complete": true, "gka_version": "0.1.0", "cases": [{"name": "strong", "file": "strong.safetensors", "sha256": "%s"}]}' $(sha256sum one/strong.safetensors | cut -d' ' -f1) > one/index.json
 $ gka audit one | tail -11; exit ${PIPESTATUS[0]}
 > no case catches omega0
 > no case catches r_minus_1

@@ -17,6 +17,12 @@ $ gka golden --suite=quick -o quick
 > quick: 13 goldens made, 0 kept
 $ gka golden --suite=quick -o quick
 > quick: 0 goldens made, 13 kept
+$ gka golden --audit=quick --json=out.json | tail -1; grep -c '"file"' out.json; grep -A4 '"name": "leak"' out.json | tail -3
+> 13 cases: 540 of 540 right kernels pass (387 of 387 took no part in making the tolerances), 33 of 33 mistakes are caught
+> 13
+>       "applies": 2,
+>       "caught": 2,
+>       "best": "packed",
 $ gka golden --suite=kernel -o quick
 ! gka golden: quick/index.json: the index of suite 'quick'; a folder of suite 'kernel', or a new one, was expected
 = 2

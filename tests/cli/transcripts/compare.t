@@ -92,3 +92,5 @@ $ gka problem --T=6 --D=4 --dtype=F32 -o p; gka compare --csv=p p; gka compare -
 ! gka compare: --csv=p: that is an input file
 ! gka compare: --csv and --json: two different outputs were expected
 = 2
+$ gka compare --T=4 --D=4 --layers=gka,kda --json=- | grep -c '"schema": 1'
+> 1

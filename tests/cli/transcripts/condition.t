@@ -1,7 +1,7 @@
 Is an error the kernel's, or the problem's? The released iteration on one key repeated, and the
 two-term form of the same polynomial.
 
-$ gka condition --emulate=h100 --problem=repeat --T=16 --D=16
+$ gka condition --emulate=h100 --problem=repeat --T=16 --D=16 --chunk=16
 > made up: T 16, D 16; ridge_ratio 0.02; emulated: h100
 >
 > tensor        dtype     error     floor   typical  ratio  word
@@ -27,14 +27,14 @@ $ gka condition --emulate=h100 --problem=repeat --T=16 --D=16
 > layer.dv         5.45     54.5        -        0.499    0.504        31  2.13e-01  k        1.55
 > layer.dalpha     5.59      133     3.79            -     1.13        33  5.21e-01  k        2.31
 > layer.dg         6.36       51     4.89          1.7    0.897        33  1.99e-01  k        0.74
-$ gka condition --emulate=h100 --form=two-term --problem=repeat --T=16 --D=16 | grep solve
-> solve.dq      BF16   2.15e-03  1.64e-03  1.26e-03   1.31  stable
-> solve.dk      BF16   4.82e-02  5.99e-02  1.70e-02   0.80  ill-conditioned
-> solve.dg      F32    5.79e-03  1.85e-03  2.18e-03   2.66  stable
-> solve.dq            -     5.85        -            -    0.339        13  2.29e-02  k        0.09
-> solve.dk           15      289        -            -    0.368        16  1.13e+00  k        0.04
-> solve.dg         14.1     5.98        -            -    0.404        17  5.52e-02  q        0.10
-$ gka condition --emulate=h100 --problem=repeat --T=16 --D=16 --json=- | grep 'file\|emulate\|name\|word' | head -6
+$ gka condition --emulate=h100 --form=two-term --problem=repeat --T=8 --D=16 --chunk=16 | grep solve
+> solve.dq      BF16   2.18e-03  1.63e-03  1.32e-03   1.34  stable
+> solve.dk      BF16   4.86e-02  5.99e-02  1.47e-02   0.81  ill-conditioned
+> solve.dg      F32    4.50e-03  1.48e-03  1.88e-03   2.39  stable
+> solve.dq            -     4.39        -            -    0.315        12  1.71e-02  k        0.13
+> solve.dk         10.8      208        -            -    0.329        15  8.13e-01  k        0.06
+> solve.dg         11.5      4.9        -            -    0.325        15  4.50e-02  q        0.10
+$ gka condition --emulate=h100 --problem=repeat --T=6 --D=16 --chunk=16 --json=- | grep 'file\|emulate\|name\|word' | head -6
 >   "file": "made up",
 >   "emulate": "h100",
 >       "name": "x",
@@ -44,26 +44,26 @@ $ gka condition --emulate=h100 --problem=repeat --T=16 --D=16 --json=- | grep 'f
 
 The derivative of r steps against the implicit formula: one for dq, not for dk and dg.
 
-$ gka condition --iterations --T=40 --D=16 | grep -v dq | cut -c1-72
-> made up: T 40, D 16; ridge_ratio 0.02; gradients of <dx, x> at r steps i
+$ gka condition --iterations --T=20 --D=16 | grep -v dq | cut -c1-72
+> made up: T 20, D 16; ridge_ratio 0.02; gradients of <dx, x> at r steps i
 >
 >  r     bound         x  of  implicit - derivative  implicit  derivative
->  5  3.56e-01  3.45e-01  dk               8.87e-01  3.81e-01    6.36e-01
->  5  3.56e-01  3.45e-01  dg               2.67e-01  5.05e-01    3.55e-01
-> 10  8.98e-02  8.62e-02  dk               2.58e-01  9.30e-02    2.45e-01
-> 10  8.98e-02  8.62e-02  dg               7.35e-02  1.52e-01    8.60e-02
-> 20  5.37e-03  5.17e-03  dk               2.23e-02  6.55e-03    2.28e-02
-> 20  5.37e-03  5.17e-03  dg               5.70e-03  9.14e-03    5.15e-03
-> 30  3.20e-04  3.08e-04  dk               1.67e-03  4.10e-04    1.67e-03
-> 30  3.20e-04  3.08e-04  dg               3.57e-04  5.93e-04    4.25e-04
-$ gka condition --iterations --form=two-term --ridge=.1 --gate=none --T=40 --D=16 | grep -v dq | cut -c1-72
-> made up: T 40, D 16; ridge_ratio 0.1; gradients of <dx, x> at r steps in
+>  5  3.56e-01  3.50e-01  dk               8.75e-01  3.90e-01    6.39e-01
+>  5  3.56e-01  3.50e-01  dg               2.69e-01  5.15e-01    3.51e-01
+> 10  8.98e-02  8.73e-02  dk               2.63e-01  9.50e-02    2.51e-01
+> 10  8.98e-02  8.73e-02  dg               7.82e-02  1.52e-01    8.08e-02
+> 20  5.37e-03  5.22e-03  dk               2.30e-02  6.66e-03    2.37e-02
+> 20  5.37e-03  5.22e-03  dg               5.42e-03  9.41e-03    4.45e-03
+> 30  3.20e-04  3.11e-04  dk               1.73e-03  4.22e-04    1.73e-03
+> 30  3.20e-04  3.11e-04  dg               3.47e-04  6.20e-04    2.88e-04
+$ gka condition --iterations --form=two-term --ridge=.1 --gate=none --T=20 --D=16 | grep -v dq | cut -c1-72
+> made up: T 20, D 16; ridge_ratio 0.1; gradients of <dx, x> at r steps in
 >
 >  r     bound         x  of  implicit - derivative  implicit  derivative
->  5  4.78e-02  4.66e-02  dk               1.50e-01  7.51e-02    1.39e-01
-> 10  2.13e-03  2.07e-03  dk               1.05e-02  2.41e-03    1.08e-02
-> 20  4.22e-06  4.13e-06  dk               3.49e-05  5.43e-06    3.51e-05
-> 30  8.36e-09  8.12e-09  dk               8.23e-08  1.07e-08    8.22e-08
+>  5  4.78e-02  4.69e-02  dk               1.48e-01  7.67e-02    1.38e-01
+> 10  2.13e-03  2.08e-03  dk               1.07e-02  2.49e-03    1.09e-02
+> 20  4.22e-06  4.14e-06  dk               3.54e-05  5.35e-06    3.57e-05
+> 30  8.36e-09  8.16e-09  dk               8.31e-08  1.09e-08    8.31e-08
 $ gka condition --iterations --T=4 --D=4 --json=- | grep -c derivative
 > 12
 
@@ -107,8 +107,8 @@ $ gka condition $DATA/h100/d46.safetensors
 $ gka condition --emulate=cuda --problem=repeat --T=16 --D=20
 ! gka condition: D = 20, V = 20: profile gka-cuda wants D = 64 or 128, V = 64, 128 or 256
 = 2
-$ gka condition --emulate=tokens/fp32 --problem=repeat --T=16 --D=16 | grep emulated
-> made up: T 16, D 16; ridge_ratio 0.02; emulated: tokens/fp32
+$ gka condition --emulate=tokens/fp32 --problem=repeat --T=4 --D=16 --chunk=16 | grep emulated
+> made up: T 4, D 16; ridge_ratio 0.02; emulated: tokens/fp32
 $ gka condition --emulate=h100/decode --problem=repeat --T=1 --D=32 | awk '/^(tensor|x) / { print $1 }' | head -2
 > tensor
 > x
@@ -134,52 +134,52 @@ $ gka verify --emulate=a100/fp8 --T=16 --D=32
 
 Head by head, and many files.
 
-$ gka condition --emulate=h100 --per-head --tensor=x --tensor=solve.dk --T=16 --D=16 --H=2 --csv=heads.csv
-> made up: T 16, D 16; ridge_ratio 0.02; emulated: h100
+$ gka condition --emulate=h100 --per-head --tensor=x --tensor=solve.dk --T=6 --D=16 --chunk=16 --H=2 --csv=heads.csv
+> made up: T 6, D 16; ridge_ratio 0.02; emulated: h100
 >
 > row  head   x error   x floor  x typical   x ratio  solve.dk error  solve.dk floor  solve.dk typical
->   0     0  3.15e-03  1.88e-03   3.01e-03  1.04e+00        1.83e-01        4.24e-02          5.49e-03
->   0     1  3.12e-03  1.71e-03   2.79e-03  1.12e+00        2.06e-01        1.93e-02          6.02e-03
+>   0     0  3.23e-03  1.92e-03   2.96e-03  1.09e+00        2.91e-01        6.70e-02          6.08e-03
+>   0     1  3.11e-03  1.74e-03   2.71e-03  1.15e+00        2.62e-01        2.60e-02          6.10e-03
 >
 > row  head  solve.dk ratio  unstable
->   0     0        4.31e+00  -
->   0     1        1.07e+01  solve.dk
+>   0     0        4.34e+00  -
+>   0     1        1.01e+01  solve.dk
 >
 > of 2 heads   x error   x floor  x typical   x ratio  solve.dk error  solve.dk floor
-> median      3.14e-03  1.79e-03   2.90e-03  1.08e+00        1.94e-01        3.08e-02
-> least       3.12e-03  1.71e-03   2.79e-03  1.04e+00        1.83e-01        1.93e-02
-> largest     3.15e-03  1.88e-03   3.01e-03  1.12e+00        2.06e-01        4.24e-02
+> median      3.17e-03  1.83e-03   2.83e-03  1.12e+00        2.76e-01        4.65e-02
+> least       3.11e-03  1.74e-03   2.71e-03  1.09e+00        2.62e-01        2.60e-02
+> largest     3.23e-03  1.92e-03   2.96e-03  1.15e+00        2.91e-01        6.70e-02
 >
 > of 2 heads  solve.dk typical  solve.dk ratio
-> median              5.76e-03        7.49e+00
-> least               5.49e-03        4.31e+00
-> largest             6.02e-03        1.07e+01
+> median              6.09e-03        7.21e+00
+> least               6.08e-03        4.34e+00
+> largest             6.10e-03        1.01e+01
 $ head -2 heads.csv
 > file,row,head,x:error,x:floor,x:typical,x:ratio,solve.dk:error,solve.dk:floor,solve.dk:typical,solve.dk:ratio
-> made up,0,0,3.148982e-03,1.875565e-03,3.013764e-03,1.044867e+00,1.825148e-01,4.236501e-02,5.491224e-03,4.308150e+00
-$ gka condition --emulate=h100 --tensor=x --csv=a.csv --T=16 --D=16 --H=2 --json=- | grep -c error
+> made up,0,0,3.227634e-03,1.923532e-03,2.961066e-03,1.090024e+00,2.906054e-01,6.703489e-02,6.084451e-03,4.335137e+00
+$ gka condition --emulate=h100 --tensor=x --csv=a.csv --T=6 --D=16 --chunk=16 --H=2 --json=- | grep -c error
 > 2
-$ gka problem --T=16 --D=16 --H=2 -o a.safetensors >/dev/null; gka problem --T=16 --D=16 --seed=2 -o b.safetensors >/dev/null
+$ gka problem --T=6 --D=16 --chunk=16 --H=2 -o a.safetensors >/dev/null; gka problem --T=6 --D=16 --chunk=16 --seed=2 -o b.safetensors >/dev/null
 $ gka condition --emulate=h100 --tensor=x a.safetensors b.safetensors
-> a.safetensors: T 16, D 16; ridge_ratio 0.02; emulated: h100
-> b.safetensors: T 16, D 16; ridge_ratio 0.02; emulated: h100
+> a.safetensors: T 6, D 16; ridge_ratio 0.02; emulated: h100
+> b.safetensors: T 6, D 16; ridge_ratio 0.02; emulated: h100
 >
 > of 3 heads   x error   x floor  x typical   x ratio
-> median      3.15e-03  1.71e-03   3.01e-03  1.12e+00
-> least       3.12e-03  1.51e-03   2.79e-03  1.04e+00
-> largest     4.32e-03  1.88e-03   3.01e-03  1.43e+00
+> median      3.23e-03  1.74e-03   2.96e-03  1.15e+00
+> least       3.11e-03  1.50e-03   2.71e-03  1.09e+00
+> largest     4.34e-03  1.92e-03   3.00e-03  1.45e+00
 $ gka condition --per-head --T=16 --D=16
 ! gka condition: --per-head and --csv: --emulate=KERNEL was expected with them
 = 2
 $ gka condition a.safetensors b.safetensors
 ! gka condition: one FILE was expected; several go with --emulate=KERNEL
 = 2
-$ gka condition --emulate=h100 --per-head --iterations --T=16 --D=16
+$ gka condition --emulate=h100 --per-head --iterations --T=16 --D=16 --chunk=16
 ! gka condition: --emulate has no meaning with --iterations, which run in binary64
 = 2
 
 A constant ridge is MesaNet's, and has no second derivatives here.
 
-$ gka condition --emulate=h100/mesa --lambda=0.5 --no-alpha --T=16 --D=16
+$ gka condition --emulate=h100/mesa --lambda=0.5 --no-alpha --T=16 --D=16 --chunk=16
 ! gka condition: oracle: a constant ridge, 0.5, is for forward results, not for second derivatives
 = 2

@@ -129,7 +129,7 @@ $ gka golden --stage=dk --given=q -o x
 $ gka golden --stage=dk --emulate=h100 -o x
 ! gka golden: emulate is 'h100': none was expected for a stage
 = 2
-$ gka golden --stage=dk --V=0 -o x
+$ gka golden --stage=dk --V=0 --T=6 --D=8 -o x
 $ gka golden --stage=output --V=0 -o x
 ! gka golden: stage output: an input 'do' was expected
 = 2

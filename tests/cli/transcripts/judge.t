@@ -1,24 +1,25 @@
 gka judge, gka show and gka audit: what `verify --against`, `golden --show` and `golden --audit` do, as commands of their own.
 
-$ gka golden --input=$DATA/h100/d64.safetensors -o golden
-$ gka judge $DATA/h100/d64.safetensors golden >new; gka verify --against=golden $DATA/h100/d64.safetensors | diff new - && tail -1 new
-> 14 judged, 0 failed, 0 missing, 0 not judged
+$ gka golden --T=20 --D=16 --chunk=16 -o golden; gka audit --write=h100-c32 -o kernel golden
+$ gka judge kernel golden >new; gka verify --against=golden kernel | diff new - && tail -2 new
+> 13 judged, 0 failed, 1 missing, 0 not judged
+> no verdict on: h_chunk; what is missing fails with --require=NAME,..|all
 $ gka show golden >new; gka golden --show=golden | diff new - && head -3 new
-> golden: format 2, stage all, inputs 055a6558392f...
-> ridge_ratio 0.02, num_iter 30, chunk_size 64, scale 0.125
-> spec {"emulate":"none","given":"none","lo":false,"oracle":"certified","outputs":"forward,states,backward","stage":"all"}
-$ gka judge --map=g=fro $DATA/h100/d64.safetensors golden | head -5
-> $DATA/h100/d64.safetensors against golden
+> golden: format 2, stage all, inputs c24233a15960...
+> ridge_ratio 0.02, num_iter 30, chunk_size 16, scale 0.25
+> spec {"B":1,"D":16,"G":1,"H":1,"T":20,"V":16,"alpha":true,"chunk":16,"dtype":"bf16","edit":"none","emulate":"none","final":false,"gate":"released","given":"none","h0":false,"iters":30,"lengths":"none","lo":false,"oracle":"certified","outputs":"forward,states,backward","pairs":0,"plain":false,"problem":"iid","ridge":0.02,"scale":0.25,"seed":1,"stage":"all"}
+$ gka judge --map=solve.dg=fro kernel golden | head -5
+> kernel against golden
 >
-> tensor        dtype     error  against  tolerance       row  tolerance  ok      steps     local
-> x             BF16   2.56e-03  steps     1.56e-02  6.18e-03   3.12e-02  yes  2.56e-03         -
-> fro           F32    1.07e+00  steps     3.91e-03  1.23e+00   1.56e-02  NO   1.07e+00         -
-$ gka judge --json=- $DATA/h100/d64.safetensors $DATA/h100/d64.safetensors golden | grep -c '"against"'
-> 30
+> tensor        dtype     error  against  tolerance       row  tolerance  ok          steps     local
+> x             BF16   5.96e-03  steps     1.56e-02  1.03e-02   3.12e-02  yes      5.96e-03         -
+> fro           F32    7.14e+01  steps     1.95e-03  1.74e+02   3.91e-03  NO       7.14e+01         -
+$ gka judge --json=- kernel kernel golden | grep -c '"against"'
+> 28
 
 What has no verdict is named in the last line.
 
-$ gka golden --T=8 --D=4 --outputs=forward -o small; gka golden --T=8 --D=4 --outputs=forward,states -o more; gka audit --write=exact -o candidate small; gka judge candidate more >out; echo $?; tail -2 out
+$ gka golden --T=8 --D=4 --chunk=4 --outputs=forward -o small; gka golden --T=8 --D=4 --chunk=4 --outputs=forward,states -o more; gka audit --write=exact -o candidate small; gka judge candidate more >out; echo $?; tail -2 out
 > 0
 > 3 judged, 0 failed, 3 missing, 0 not judged
 > no verdict on: h_chunk, h_final, u_final; what is missing fails with --require=NAME,..|all
@@ -49,10 +50,10 @@ $ safetensors tie '{"__metadata__":{"scale":"1"},"q":{"dtype":"F64","shape":[1,2
 $ gka judge golden
 ! gka judge: expected CANDIDATE... GOLDEN; `gka judge --help` says more
 = 2
-$ gka judge $DATA/h100/d64.safetensors nothing
+$ gka judge kernel nothing
 ! gka judge: nothing: No such file or directory
 = 2
-$ gka judge --oracle=fp64 $DATA/h100/d64.safetensors golden
+$ gka judge --oracle=fp64 kernel golden
 ! gka judge: no option '--oracle'; `gka judge --help` lists the options
 = 2
 $ gka show
@@ -183,7 +184,7 @@ $ gka audit --help
 
 A golden of MesaNet: its ridge is printed, and the audit, whose members are Gated KalmaNet's, refuses it.
 
-$ gka golden --lambda=0.5 --no-alpha --T=8 --D=16 -o mesa.safetensors
+$ gka golden --lambda=0.5 --no-alpha --T=8 --D=16 --chunk=16 -o mesa.safetensors
 $ gka show mesa.safetensors | grep lambda | head -1
 > lambda 0.5
 $ gka audit mesa.safetensors

@@ -1,89 +1,73 @@
 Keys of a model, from projections to what kernels would lose on them.
 
-A real file, one row for each head; data/real/README.md has the same figures.
-
-$ gka verify --emulate=h100,h100/two-term --per-head $DATA/real/smollm2_rope_released.safetensors
-> $DATA/real/smollm2_rope_released.safetensors: B 1, T 256, H 4, D 64; ridge_ratio 0.02; 1 = h100, 2 = h100/two-term
->
-> row  head       x 1       x 2       o 1       o 2      dk 1      dk 2  dalpha 1  dalpha 2
->   0     0  4.07e-03  2.21e-03  4.02e-02  8.21e-03  4.96e-01  2.41e-02  3.71e-02  8.11e-03
->   0     1  3.86e-03  2.67e-03  1.65e-01  2.64e-02  7.60e-02  1.26e-02  2.28e-01  3.58e-02
->   0     2  3.79e-03  1.96e-03  3.32e-01  4.93e-02  1.94e-01  1.57e-02  3.16e-01  5.34e-02
->   0     3  3.21e-03  2.49e-03  9.07e-02  1.51e-02  1.16e-01  1.11e-02  1.36e-01  2.00e-02
->
-> of 4 heads       x 1       x 2       o 1       o 2      dk 1      dk 2  dalpha 1  dalpha 2
-> median      3.82e-03  2.35e-03  1.28e-01  2.07e-02  1.55e-01  1.42e-02  1.82e-01  2.79e-02
-> least       3.21e-03  1.96e-03  4.02e-02  8.21e-03  7.60e-02  1.11e-02  3.71e-02  8.11e-03
-> largest     4.07e-03  2.67e-03  3.32e-01  4.93e-02  4.96e-01  2.41e-02  3.16e-01  5.34e-02
-$ gka verify --emulate=h100 --csv=heads.csv $DATA/real/smollm2_rope_released.safetensors
-> $DATA/real/smollm2_rope_released.safetensors: B 1, T 256, H 4, D 64; ridge_ratio 0.02; emulated: h100
->
-> of 4 heads         x         o  solve.dk  layer.dalpha
-> median      3.82e-03  1.28e-01  1.55e-01      1.82e-01
-> least       3.21e-03  4.02e-02  7.60e-02      3.71e-02
-> largest     4.07e-03  3.32e-01  4.96e-01      3.16e-01
-$ sed 's|.*/real/||' heads.csv
-> file,row,head,x:h100,o:h100,solve.dk:h100,layer.dalpha:h100
-> smollm2_rope_released.safetensors,0,0,4.065747e-03,4.023428e-02,4.959085e-01,3.710601e-02
-> smollm2_rope_released.safetensors,0,1,3.858887e-03,1.651402e-01,7.595109e-02,2.275001e-01
-> smollm2_rope_released.safetensors,0,2,3.785429e-03,3.317192e-01,1.943121e-01,3.160312e-01
-> smollm2_rope_released.safetensors,0,3,3.213048e-03,9.069033e-02,1.161715e-01,1.358899e-01
-$ gka spectrum --per-head $DATA/real/smollm2_rope_released.safetensors
-> $DATA/real/smollm2_rope_released.safetensors: T 256, D 64, a = 0.02; after the last token
->
-> row  head     kappa     share      rank   freedom  smallest  mean key
->   0     0  5.07e+01  9.94e-01  2.17e+00  1.29e+01  4.00e-05  8.10e-01
->   0     1  5.06e+01  9.92e-01  2.07e+00  1.10e+01  2.62e-05  7.72e-01
->   0     2  5.10e+01  9.99e-01  1.10e+00  2.27e+00         0  7.37e-01
->   0     3  5.09e+01  9.98e-01  1.42e+00  6.84e+00  8.72e-05  8.82e-01
->
-> of 4 heads     kappa     share      rank   freedom  smallest  mean key
-> median      5.08e+01  9.96e-01  1.75e+00  8.90e+00  3.31e-05  7.91e-01
-> least       5.06e+01  9.92e-01  1.10e+00  2.27e+00         0  7.37e-01
-> largest     5.10e+01  9.99e-01  2.17e+00  1.29e+01  8.72e-05  8.82e-01
-
 A dump of projections becomes a problem: made up here, with tensors by layer.
 
-$ gka problem --problem=convsilu --T=64 --D=32 --H=2 --plain --dtype=F32 -o raw.safetensors
-> raw.safetensors: B 1, T 64, H 2, G 2, D 32, V 32, F32
+$ gka problem --problem=convsilu --T=64 --D=16 --H=2 --plain --dtype=F32 -o raw.safetensors
+> raw.safetensors: B 1, T 64, H 2, G 2, D 16, V 16, F32
 $ gka problem raw.safetensors --conv=silu --normalise --beta --alpha --gate=init --cotangents --cast=bf16 --fold -o folded.safetensors
-> folded.safetensors: B 1, T 64, H 2, G 2, D 32, V 32, BF16
+> folded.safetensors: B 1, T 64, H 2, G 2, D 16, V 16, BF16
 $ gka problem raw.safetensors --normalise=rounded --beta --cast=bf16 -o server.safetensors
-> server.safetensors: B 1, T 64, H 2, G 2, D 32, V 32, BF16; not folded
+> server.safetensors: B 1, T 64, H 2, G 2, D 16, V 16, BF16; not folded
 $ gka problem server.safetensors --fold -o again.safetensors
-> again.safetensors: B 1, T 64, H 2, G 2, D 32, V 32, BF16
+> again.safetensors: B 1, T 64, H 2, G 2, D 16, V 16, BF16
+$ gka verify --emulate=h100,h100/two-term --per-head --csv=heads.csv folded.safetensors
+> folded.safetensors: B 1, T 64, H 2, D 16; ridge_ratio 0.02; 1 = h100, 2 = h100/two-term
+>
+> row  head       x 1       x 2       o 1       o 2      dk 1      dk 2  dalpha 1  dalpha 2
+>   0     0  7.78e-03  1.79e-03  1.76e-02  4.94e-03  5.39e-01  3.53e-02  2.55e-02  7.36e-03
+>   0     1  2.64e-03  1.93e-03  1.79e-02  6.38e-03  9.36e-02  1.19e-02  2.76e-02  7.51e-03
+>
+> of 2 heads       x 1       x 2       o 1       o 2      dk 1      dk 2  dalpha 1  dalpha 2
+> median      5.21e-03  1.86e-03  1.77e-02  5.66e-03  3.16e-01  2.36e-02  2.65e-02  7.44e-03
+> least       2.64e-03  1.79e-03  1.76e-02  4.94e-03  9.36e-02  1.19e-02  2.55e-02  7.36e-03
+> largest     7.78e-03  1.93e-03  1.79e-02  6.38e-03  5.39e-01  3.53e-02  2.76e-02  7.51e-03
+$ cat heads.csv
+> file,row,head,x:h100,x:h100/two-term,o:h100,o:h100/two-term,solve.dk:h100,solve.dk:h100/two-term,layer.dalpha:h100,layer.dalpha:h100/two-term
+> folded.safetensors,0,0,7.784663e-03,1.792129e-03,1.756289e-02,4.942245e-03,5.393098e-01,3.526177e-02,2.552400e-02,7.360788e-03
+> folded.safetensors,0,1,2.635227e-03,1.927532e-03,1.790322e-02,6.376577e-03,9.356467e-02,1.193769e-02,2.756379e-02,7.511651e-03
+$ gka spectrum --per-head folded.safetensors
+> folded.safetensors: T 64, D 16, a = 0.02; after the last token
+>
+> row  head     kappa     share      rank   freedom  smallest  mean key
+>   0     0  4.86e+01  9.52e-01  1.26e+00  4.49e+00  5.00e-03  8.85e-01
+>   0     1  4.96e+01  9.72e-01  2.06e+00  6.93e+00  1.25e-03  8.10e-01
+>
+> of 2 heads     kappa     share      rank   freedom  smallest  mean key
+> median      4.91e+01  9.62e-01  1.66e+00  5.71e+00  3.13e-03  8.48e-01
+> least       4.86e+01  9.52e-01  1.26e+00  4.49e+00  1.25e-03  8.10e-01
+> largest     4.96e+01  9.72e-01  2.06e+00  6.93e+00  5.00e-03  8.85e-01
 $ gka verify --emulate=h100/two-term folded.safetensors
-> folded.safetensors: B 1, T 64, H 2, D 32; ridge_ratio 0.02; emulated: h100/two-term
+> folded.safetensors: B 1, T 64, H 2, D 16; ridge_ratio 0.02; emulated: h100/two-term
 >
 > of 2 heads         x         o  solve.dk  layer.dalpha
-> median      1.76e-03  1.27e-02  1.90e-02      1.76e-02
-> least       1.57e-03  1.24e-02  1.31e-02      1.58e-02
-> largest     1.95e-03  1.29e-02  2.50e-02      1.95e-02
+> median      1.86e-03  5.66e-03  2.36e-02      7.44e-03
+> least       1.79e-03  4.94e-03  1.19e-02      7.36e-03
+> largest     1.93e-03  6.38e-03  3.53e-02      7.51e-03
 $ gka verify --emulate=h100 server.safetensors
 ! gka verify: server.safetensors: profile h100 wants q, k, v, alpha and the cotangents in BF16
 = 2
 $ gka verify --emulate=h100 --fold server.safetensors
-> server.safetensors: B 1, T 64, H 2, D 32; ridge_ratio 0.02; emulated: h100
+> server.safetensors: B 1, T 64, H 2, D 16; ridge_ratio 0.02; emulated: h100
 >
 > of 2 heads         x         o  solve.dk  layer.dalpha
-> median      3.94e-03  8.09e-02  2.67e-01             -
-> least       2.85e-03  6.67e-02  1.30e-01             -
-> largest     5.03e-03  9.50e-02  4.03e-01             -
+> median      2.09e-03  6.37e-02  2.54e-01             -
+> least       1.95e-03  4.26e-02  2.51e-01             -
+> largest     2.23e-03  8.48e-02  2.57e-01             -
 $ gka spectrum raw.safetensors:k --gate=none
 > raw.safetensors:k: a = 0.02, r = 30, 128 tokens
 >
 >  t     kappa     share      rank   freedom  smallest  mean key
 >  1  5.10e+01  1.00e+00  1.00e+00  9.80e-01         0  1.00e+00
->  2  4.62e+01  9.06e-01  1.67e+00  1.92e+00         0  8.40e-01
->  4  4.29e+01  8.41e-01  2.96e+00  3.75e+00         0  6.99e-01
->  8  4.70e+01  9.22e-01  3.22e+00  6.52e+00         0  7.04e-01
-> 16  4.87e+01  9.55e-01  3.35e+00  1.02e+01         0  7.09e-01
-> 32  4.93e+01  9.67e-01  3.48e+00  1.33e+01  5.55e-06  7.10e-01
-> 64  4.89e+01  9.59e-01  2.97e+00  1.39e+01  1.78e-02  7.45e-01
+>  2  4.40e+01  8.62e-01  1.69e+00  1.92e+00         0  8.02e-01
+>  4  4.38e+01  8.59e-01  2.81e+00  3.73e+00         0  7.13e-01
+>  8  4.74e+01  9.29e-01  2.82e+00  5.96e+00         0  7.29e-01
+> 16  4.84e+01  9.50e-01  2.88e+00  7.99e+00  6.90e-04  7.33e-01
+> 32  4.46e+01  8.75e-01  2.74e+00  9.08e+00  4.25e-02  7.53e-01
+> 64  4.18e+01  8.19e-01  2.35e+00  9.02e+00  1.85e-01  7.87e-01
 $ gka solve --solver=cholesky --arith=fp64 --problem=raw.safetensors --head=1 | awk '{ print $1, $2, $3, $4, $NF }'
 > raw.safetensors, token 64, D 1
 > solver arith kappa iters status
-> cholesky fp64 48.9 - ran
+> cholesky fp64 47.6 - ran
 
 What is wrong.
 

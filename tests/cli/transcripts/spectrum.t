@@ -22,3 +22,6 @@ $ gka spectrum $DATA/h100/d64.safetensors
 $ gka spectrum $DATA/h100/nothing.safetensors
 ! gka spectrum: $DATA/h100/nothing.safetensors: No such file or directory (did you mean 'h0.safetensors'?)
 = 2
+$ gka spectrum --T=4 --D=16 --json=- | grep -c '"kappa"'; gka spectrum --T=4 --D=16 --H=2 --per-head --json=- | grep -c '"kappa"'
+> 3
+> 2
