@@ -308,12 +308,7 @@ def _resized(name, t, sizes):
     return torch.nn.functional.pad(t, [n for size, letter in reversed(list(zip(here, letters))) for n in (0, sizes[letter] - size)]).contiguous()
 
 
-def accurate(**given):
-    """kernels in the accurate setting."""
-    return kernels(accurate=True, **given)
-
-
-def kernels(*, ridge_ratio, num_iter, chunk_size, scale, cotangents, cu_seqlens=None, accurate=False, **given):
+def kernels(*, ridge_ratio, num_iter, chunk_size, scale, cotangents, cu_seqlens=None, **given):
     """For gka.check: `python3 -m gka.check GOLDEN gka_cuda:kernels`, libgka_cuda.so found by the loader (LD_LIBRARY_PATH). given: q k
     [v alpha g h0 u0]. Zeros behind a row of q, k or v change nothing of what comes before them, so smaller D and V are run as the next
     ones that there are."""
@@ -323,9 +318,9 @@ def kernels(*, ridge_ratio, num_iter, chunk_size, scale, cotangents, cu_seqlens=
         raise NotImplementedError("bf16 or fp16, D up to 128, V up to 256")
     tensors = {n: _resized(n, t, sizes) for n, t in given.items()}
     cotangents = {n: _resized(n, t, sizes) for n, t in cotangents.items()}
-    lib, how = library(), dict(ridge_ratio=ridge_ratio, num_iter=num_iter, scale=scale, cu_seqlens=cu_seqlens, accurate=accurate)
+    lib, how = library(), dict(ridge_ratio=ridge_ratio, num_iter=num_iter, scale=scale, cu_seqlens=cu_seqlens)
     x, fro, o, h_final, u_final = lib.forward(**tensors, **how)
-    out = {"x": x[0] if accurate else x, "fro": fro, "o": o, "h_final": h_final, "u_final": u_final}
+    out = {"x": x, "fro": fro, "o": o, "h_final": h_final, "u_final": u_final}
     finals = {n: cotangents[n] for n in ("dh_final", "du_final") if n in cotangents}
     if "dx" in cotangents:
         grads = lib.backward(**tensors, x=x, fro=fro, dx=cotangents["dx"], dh_final=finals.get("dh_final"), **how)
