@@ -86,7 +86,7 @@ def rows_of(lib, given, dout):
         for how, options in hows.items():
             if back:
                 options = dict(options, x=pair if how == "accurate" else x, fro=fro, **{"dx" if name.startswith("solve") else "dout": dout})
-            yield name, how, lambda f=lib.backward if back else lib.forward, o=options: f(*tensors, **o)
+            yield name, how, lambda f=lib.backward if back else lib.forward, t=tensors, o=options: f(*t, **o)
 
 
 def graphed(call):

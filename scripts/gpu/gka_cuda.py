@@ -324,6 +324,9 @@ def kernels(*, ridge_ratio, num_iter, chunk_size, scale, cotangents, cu_seqlens=
     finals = {n: cotangents[n] for n in ("dh_final", "du_final") if n in cotangents}
     if "dx" in cotangents:
         grads = lib.backward(**tensors, x=x, fro=fro, dx=cotangents["dx"], dh_final=finals.get("dh_final"), **how)
+        if "dh_final" in finals and cu_seqlens is None:  # the kernels take its symmetric part; the rest goes through the gates alone
+            odd = (finals["dh_final"] - finals["dh_final"].mT) / 2
+            grads["dh0"] += odd if given.get("g") is None else given["g"].sum(1).exp()[..., None, None] * odd
         out.update({f"solve.{n}": grads[n] for n in ("dq", "dk", "dg", "dh0") if n != "dh0" or given.get("h0") is not None})
     if "do" in cotangents:
         grads = lib.backward(**tensors, x=x, fro=fro, dout=cotangents["do"], **finals, **how)
