@@ -792,6 +792,24 @@ static void judge_cpu(lab *l) {
         begin, first[0], all[0], (long long)steps.count, first[2], all[2], first[1], all[1]);
 }
 
+/* Heads that forget more and more, and which kernels drive them there. */
+static void judge_runaway(lab *l) {
+#define LEAST(task, kernel)                                                                        \
+    lab_stats_of(l, KEYS, "least_g", "step=700,task=%s,kernel=%s", task, kernel).median
+    const double fast = LEAST("bytes_a0.02_ours", "cuda"),
+                 right = fmin(LEAST("bytes_a0.02_ours", "cuda/accurate"),
+                              LEAST("bytes_a0.02_ours", "exact")),
+                 theirs = fmin(LEAST("bytes_a0.02_s8", "released"),
+                               LEAST("bytes_a0.02_tuned8", "autotuned"));
+#undef LEAST
+    lab_claim(
+        l, "Training with cuda drives single heads to forget all, no other kernel does",
+        LAB_REPRODUCED, fast < -10 && right > -2 && theirs > -2,
+        "bytes, 8 seeds, step 700, the least mean g of 32 heads: cuda %.0f; cuda/accurate and "
+        "exact %.1f, released and autotuned %.1f",
+        fast, right, theirs);
+}
+
 static void judge_noise(lab *l) {
 #define AT "task=%s,group=all,judged=released,kernel=%s,step=%s"
     const double
@@ -823,6 +841,7 @@ static gka_status judge(lab *l, gka_error *error) {
     judge_second(l);
     judge_third(l);
     judge_gates(l);
+    judge_runaway(l);
     judge_fourth(l);
     judge_cpu(l);
     const lab_stats same = lab_stats_of(l, TRAINED, "same", "");
