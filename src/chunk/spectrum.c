@@ -10,27 +10,61 @@ typedef struct spectrum {
     int64_t each;
 } spectrum;
 
-/* The power method from v (kept for the next token): lambda = |H v| with |v| = 1. */
-static double largest(int64_t D, const double *H, double *v, double *y) {
-    double before = 0, lambda = 0;
-    for (int step = 0; step < 1000; step++) {
-        double norm = 0;
+/* The largest eigenvalue of the tridiagonal matrix with alpha [n] on and beta [n - 1] beside its
+ * diagonal, by bisection: the pivots of T - x I are all negative where x is above it. */
+static double top(int64_t n, const double *alpha, const double *beta) {
+    double low = alpha[0], high = 0;
+    for (int64_t i = 0; i < n; i++) {
+        const double beside = (i > 0 ? beta[i - 1] : 0) + (i + 1 < n ? beta[i] : 0);
+        low = fmax(low, alpha[i]);
+        high = fmax(high, alpha[i] + beside);
+    }
+    for (int step = 0; step < 100 && high - low > 1e-15 * high; step++) {
+        const double x = (low + high) / 2;
+        double pivot = alpha[0] - x;
+        for (int64_t i = 1; i < n && pivot < 0; i++)
+            pivot = alpha[i] - x - beta[i - 1] * beta[i - 1] / pivot;
+        *(pivot < 0 ? &high : &low) = x;
+    }
+    return high;
+}
+
+/* The largest eigenvalue of H by Lanczos' tridiagonal matrix from v, |v| = 1 (Golub and Van Loan,
+ * 10.1): that of the first m rows rises to it, and is looked at for m = 1, 2, 4, ... Overwrites v.
+ * work [6 D]: two more vectors, and the 2 D rows that an unlucky start may take. */
+static double largest(int64_t D, const double *H, double *v, double *work) {
+    double *const before = work, *const y = before + D, *const alpha = y + D,
+                  *const beta = alpha + 2 * D;
+    double value = 0;
+    for (int64_t i = 0; i < D; i++)
+        before[i] = 0;
+    for (int64_t m = 0; m < 2 * D; m++) {
+        double dot = 0, square = 0;
         for (int64_t i = 0; i < D; i++) {
-            y[i] = 0;
+            y[i] = m > 0 ? -beta[m - 1] * before[i] : 0;
             for (int64_t j = 0; j < D; j++)
                 y[i] += H[i * D + j] * v[j];
-            norm += y[i] * y[i];
+            dot += y[i] * v[i];
         }
-        lambda = sqrt(norm);
-        if (!(lambda > 0))
-            return 0;
-        for (int64_t i = 0; i < D; i++)
-            v[i] = y[i] / lambda;
-        if (fabs(lambda - before) <= 1e-12 * lambda)
-            break;
-        before = lambda;
+        for (int64_t i = 0; i < D; i++) {
+            y[i] -= dot * v[i];
+            square += y[i] * y[i];
+        }
+        alpha[m] = dot;
+        beta[m] = sqrt(square);
+        const bool end = m + 1 == 2 * D || !(beta[m] > 1e-15 * fmax(value, dot));
+        if (end || (m & (m + 1)) == 0) {
+            const double now = top(m + 1, alpha, beta);
+            if (end || now - value <= 1e-13 * now)
+                return now > 0 ? now : 0;
+            value = now;
+        }
+        for (int64_t i = 0; i < D; i++) {
+            before[i] = v[i];
+            v[i] = y[i] / beta[m];
+        }
     }
-    return lambda;
+    return value;
 }
 
 static void spectrum_head(void *context, int64_t index, int worker) {
@@ -39,14 +73,12 @@ static void spectrum_head(void *context, int64_t index, int worker) {
     const int64_t D = problem->D, h = index % problem->H, n = index / problem->H;
     const gka_span span = gka_problem_span(problem, n);
     const gka_device *const exact = gka_device_find("exact64");
-    double *const H = run->workspace + worker * run->each, *const v = H + D * D, *const y = v + D,
-                  *const k = y + D;
+    double *const H = run->workspace + worker * run->each, *const v = H + D * D, *const k = v + D,
+                  *const work = k + D;
     gka_problem_h0(problem, n, h, H);
     for (int64_t i = 0; i < D; i++)
         for (int64_t j = 0; j < i; j++)
             H[i * D + j] = H[j * D + i] = (H[i * D + j] + H[j * D + i]) / 2;
-    for (int64_t i = 0; i < D; i++)
-        v[i] = 1 + .01 * (double)i; /* no eigenvector of anything in particular */
     for (int64_t t = span.begin; t < span.end && !gka_stopped(); t++) {
         const double gamma = gka_device_exp(exact, gka_problem_g(problem, span.b, t, h));
         double square = 0, norm = 0;
@@ -57,17 +89,15 @@ static void spectrum_head(void *context, int64_t index, int worker) {
                 *e = gamma * *e + k[i] * k[j];
                 square += *e * *e;
             }
-        for (int64_t i = 0; i < D; i++) { /* the newest key pulls the start towards it */
-            v[i] += .1 * k[i];
+        for (int64_t i = 0; i < D; i++) { /* no eigenvector of anything in particular */
+            v[i] = 1 + .01 * (double)i + k[i];
             norm += v[i] * v[i];
         }
-        for (int64_t i = 0; i < D && norm > 0; i++)
+        for (int64_t i = 0; i < D; i++)
             v[i] /= sqrt(norm);
         const int64_t row = (span.b * problem->T + t) * problem->H + h;
-        run->lambda_max[row] = largest(D, H, v, y);
+        run->lambda_max[row] = largest(D, H, v, work);
         run->fro[row] = sqrt(square);
-        for (int64_t i = 0; i < D && run->lambda_max[row] <= 0; i++)
-            v[i] = 1 + .01 * (double)i;
     }
 }
 
@@ -76,7 +106,7 @@ gka_status gka_chunk_spectrum(const gka_problem *problem, double *lambda_max, do
     const gka_status status = gka_problem_check_kalmanet(problem, error);
     if (status != GKA_OK)
         return status;
-    const int64_t each = problem->D * problem->D + 3 * problem->D;
+    const int64_t each = problem->D * problem->D + 8 * problem->D;
     double *const workspace = gka_alloc((size_t)gka_threads() * (size_t)each, sizeof *workspace);
     if (!workspace)
         return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory: spectrum");

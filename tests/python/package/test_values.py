@@ -111,6 +111,8 @@ def test_attribute_condition_spectrum(tmp_path, command):
     assert {name: ours[name]["released"] for name in ours} == said["released"]
     rows = {row["name"]: row for row in gka.condition(problem, names=["x", "layer.dk"])}
     assert rows["x"]["word"] == "stable" and rows["layer.dk"]["of"]["k"]["kappa"] > 0
+    whole = gka.spectrum(gka.problem(T=128, D=16, gate="none", plain=True), tokens=range(1, 129))  # by Lanczos, and by LAPACK
+    assert np.allclose(whole.largest[0, :, 0], whole.conditioning["largest"][0, 0], rtol=1e-12, atol=0)
     spectrum = gka.spectrum(problem)
     assert spectrum.fro.shape == (2, 40, 2) and np.all(spectrum.largest <= spectrum.fro * (1 + 1e-12))
     assert spectrum.tokens == [1, 2, 4, 8, 16, 32, 40] and spectrum.conditioning["kappa"].shape == (2, 2, 7)
