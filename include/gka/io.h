@@ -4,6 +4,7 @@
  *   2  gka_file                  a safetensors file, memory mapped, checked whole when opened
  *   3  gka_writer                a safetensors file, streamed, renamed into place when complete
  *   4  gka_output                any other output file, likewise
+ *   5  gka_share                 a folder that several processes fill
  *
  * The safetensors format: 8 bytes little-endian header length, a JSON object
  * {"name": {"dtype", "shape", "data_offsets"}, "__metadata__": {string: string}}, then the data,
@@ -199,6 +200,29 @@ GKA_API bool gka_streams_hold(void);
  * it has returned (no SA_RESETHAND), or a second signal, taken by another thread, ends the process
  * in the middle of it. */
 GKA_API void gka_output_abandon_all(void);
+
+/* ---- 5 several processes ------------------------------------------------------------------- */
+
+/* Processes that fill one folder share FOLDER/.lock, whose bytes each are held by one of them. The
+ * system lets go of the bytes of a process that ends, however it ends. Without locks (no such file
+ * system) each works as if it were alone. The file stays, for who made a new one would not see the
+ * locks of those who still have the old one open. One at a time for a folder and a process. */
+typedef struct gka_share gka_share;
+/* The folder must be there. */
+GKA_API gka_status gka_share_open(const char *folder, gka_share **share, gka_error *error);
+GKA_API void gka_share_close(gka_share *share); /* may be NULL */
+
+/* Byte 0 is for what all of them change. False: another process holds it; with `wait` never. */
+GKA_API bool gka_share_take(gka_share *share, bool wait);
+GKA_API void gka_share_leave(gka_share *share);
+
+/* unit(context, i) for i = 0 .. count - 1, a unit (byte i + 1) in the hand of one process at a
+ * time: first those that nobody has in hand, then those that others had. A process that finds a
+ * unit made leaves it as it is. `unit` false: stop; so does go_on (may be NULL), which is asked
+ * while others are waited for. GKA_INTERRUPTED: stopped. */
+typedef bool gka_share_unit(void *context, int64_t i);
+GKA_API gka_status gka_share_units(gka_share *share, int64_t count, gka_share_unit *unit,
+                                   bool (*go_on)(void *context), void *context);
 
 #ifdef __cplusplus
 }

@@ -1,8 +1,9 @@
 /* audit.c - gka golden --audit: does a golden, or a suite of them, tell right from wrong? */
 #include "cli/audit.h"
 
-#include "cli/json.h"
+#include "cli/units.h"
 #include "gka/audit.h"
+#include "gka/problem.h"
 
 #include <math.h>
 #include <string.h>
@@ -262,7 +263,10 @@ typedef struct mistake {
 
 typedef struct audits {
     const gka_suite *suite;
+    const char *folder;
     gka_audit *of; /* each case */
+    char **paths;  /* of their goldens */
+    bool silent;   /* another process prints */
     mistake *mistakes;
     size_t mistake_count, caught, accepts, accepted, independents, independent;
 } audits;
@@ -395,20 +399,159 @@ static json_t *json_suite(const char *path, const audits *a, bool *good) {
     return o.value;
 }
 
+static int audit_case(cli *c, const audits *a, size_t i) {
+    const gka_suite_entry *const entry = &a->suite->entries[i];
+    gka_error error = {0};
+    const gka_status status = gka_suite_check(a->folder, entry, &error);
+    if (status != GKA_OK)
+        return cli_outcome(c, status, &error);
+    return audit_file(c, a->paths[i], &a->of[i]);
+}
+
+/* ---- several processes ---------------------------------------------------------------------- */
+
+/* All of an audit but what the panels say of themselves. */
+static json_t *record_of(const gka_audit *audit, bool *good) {
+    cli_builder o = {json_object(), true}, tensors = {json_array(), true},
+                rows = {json_array(), true};
+    for (size_t t = 0; t < audit->tensor_count; t++) {
+        const gka_audit_tensor *const is = &audit->tensors[t];
+        cli_append(&tensors,
+                   json_pack("[s,o,o,o,i,i,o]", is->name, cli_json_real(is->tolerance),
+                             cli_json_real(is->accepted), cli_json_real(is->rejected),
+                             is->accepted_by, is->rejected_by, cli_json_real(is->margin)));
+    }
+    for (size_t i = 0; i < audit->row_count; i++) {
+        const gka_audit_row *const is = &audit->rows[i];
+        cli_builder errors = {json_array(), true};
+        for (size_t t = 0; t < audit->tensor_count; t++)
+            cli_append(&errors, cli_json_real(is->errors[t]));
+        cli_append(&rows,
+                   json_pack("[b,b,b,i,i,o,o,o,o]", is->applies, is->good, is->took_part,
+                             is->left_out, is->by, cli_json_real(is->slack),
+                             cli_json_real(is->margin), cli_json_text(is->note), errors.value));
+        rows.good &= errors.good;
+    }
+    const size_t counts[] = {audit->accepts,     audit->accepted, audit->independents,
+                             audit->independent, audit->left_out, audit->rejects,
+                             audit->rejected};
+    cli_builder numbers = {json_array(), true};
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
+        cli_append(&numbers, json_integer((json_int_t)counts[i]));
+    cli_put(&o, "tensors", tensors.value);
+    cli_put(&o, "rows", rows.value);
+    cli_put(&o, "counts", numbers.value);
+    cli_put(&o, "margin", cli_json_real(audit->margin));
+    *good &= o.good && tensors.good && rows.good && numbers.good;
+    return o.value;
+}
+
+/* The library's own text, which stays. */
+static const char *output_name(const char *name) {
+    for (int i = 0; i < GKA_OUTPUTS; i++)
+        if (strcmp(gka_output_table[i].name, name) == 0)
+            return gka_output_table[i].name;
+    return "";
+}
+
+static bool read_row(const json_t *is, size_t number, size_t tensors, gka_audit_row *row) {
+    const json_t *const errors = json_array_get(is, 8);
+    *row = (gka_audit_row){.member = gka_audit_member_at(number),
+                           .applies = json_is_true(json_array_get(is, 0)),
+                           .good = json_is_true(json_array_get(is, 1)),
+                           .took_part = json_is_true(json_array_get(is, 2)),
+                           .left_out = (int)json_integer_value(json_array_get(is, 3)),
+                           .by = (int)json_integer_value(json_array_get(is, 4)),
+                           .slack = cli_json_number(json_array_get(is, 5)),
+                           .margin = cli_json_number(json_array_get(is, 6)),
+                           .errors = gka_alloc(tensors, sizeof(double))};
+    (void)snprintf(row->note, sizeof row->note, "%s", json_string_value(json_array_get(is, 7)));
+    for (size_t t = 0; t < tensors && row->errors != NULL; t++)
+        row->errors[t] = cli_json_number(json_array_get(errors, t));
+    return row->errors != NULL;
+}
+
+/* False: no memory. */
+static bool read_record(const json_t *record, gka_audit *audit) {
+    const json_t *const tensors = json_object_get(record, "tensors");
+    const json_t *const rows = json_object_get(record, "rows");
+    const json_t *const counts = json_object_get(record, "counts");
+    size_t *const to[] = {&audit->accepts,     &audit->accepted, &audit->independents,
+                          &audit->independent, &audit->left_out, &audit->rejects,
+                          &audit->rejected};
+    *audit = (gka_audit){.margin = cli_json_number(json_object_get(record, "margin"))};
+    audit->tensors = gka_alloc(json_array_size(tensors), sizeof *audit->tensors);
+    audit->rows = gka_alloc(json_array_size(rows), sizeof *audit->rows);
+    if (audit->tensors == NULL || audit->rows == NULL)
+        return false;
+    audit->tensor_count = json_array_size(tensors);
+    for (size_t t = 0; t < audit->tensor_count; t++) {
+        const json_t *const is = json_array_get(tensors, t);
+        audit->tensors[t] =
+            (gka_audit_tensor){.name = output_name(json_string_value(json_array_get(is, 0))),
+                               .tolerance = cli_json_number(json_array_get(is, 1)),
+                               .accepted = cli_json_number(json_array_get(is, 2)),
+                               .rejected = cli_json_number(json_array_get(is, 3)),
+                               .accepted_by = (int)json_integer_value(json_array_get(is, 4)),
+                               .rejected_by = (int)json_integer_value(json_array_get(is, 5)),
+                               .margin = cli_json_number(json_array_get(is, 6))};
+    }
+    bool good = true;
+    for (size_t i = 0; i < json_array_size(rows) && good; i++)
+        good = read_row(json_array_get(rows, i), i, audit->tensor_count,
+                        &audit->rows[audit->row_count++]);
+    for (size_t i = 0; i < sizeof to / sizeof *to; i++)
+        *to[i] = (size_t)json_integer_value(json_array_get(counts, i));
+    return good;
+}
+
+static const char *path_of(void *context, int64_t i) {
+    return ((const audits *)context)->paths[i];
+}
+
+static int make_unit(cli *c, void *context, int64_t i, json_t **record) {
+    audits *const a = context;
+    bool good = true;
+    int code = audit_case(c, a, (size_t)i);
+    if (code == CLI_GOOD) {
+        *record = record_of(&a->of[i], &good);
+        code = good ? CLI_GOOD : cli_out_of_memory(c);
+    }
+    gka_audit_free(&a->of[i]);
+    a->of[i] = (gka_audit){0};
+    return code;
+}
+
+static int use_unit(cli *c, void *context, int64_t i, const json_t *record) {
+    audits *const a = context;
+    if (!read_record(record, &a->of[i]))
+        return cli_out_of_memory(c);
+    add_case(a, (size_t)i);
+    return CLI_GOOD;
+}
+
 static int audit_cases(cli *c, const cli_audit_request *r, audits *a) {
     int code = CLI_GOOD;
     for (size_t i = 0; i < a->suite->count && code == CLI_GOOD; i++) {
-        const gka_suite_entry *const entry = &a->suite->entries[i];
-        gka_error error = {0};
-        const gka_status status = gka_suite_check(r->path, entry, &error);
-        char path[4096];
-        const int length = snprintf(path, sizeof path, "%s/%s", r->path, entry->file);
-        if (status != GKA_OK)
-            code = cli_outcome(c, status, &error);
-        else if (length < 0 || (size_t)length >= sizeof path)
-            code = cli_fail(c, "%.200s...: too long a path", r->path);
-        else
-            code = audit_file(c, path, &a->of[i]);
+        const size_t size = strlen(r->path) + strlen(a->suite->entries[i].file) + 2;
+        a->paths[i] = cli_keep(c, gka_alloc(size, 1));
+        if (a->paths[i] == NULL)
+            return cli_out_of_memory(c);
+        (void)snprintf(a->paths[i], size, "%s/%s", r->path, a->suite->entries[i].file);
+    }
+    cli_units units = {.folder = r->units,
+                       .count = (int64_t)a->suite->count,
+                       .path = path_of,
+                       .make = make_unit,
+                       .use = use_unit,
+                       .context = a};
+    if (r->units != NULL) {
+        code = cli_units_run(c, &units);
+        a->silent = units.silent;
+        return code;
+    }
+    for (size_t i = 0; i < a->suite->count && code == CLI_GOOD; i++) {
+        code = audit_case(c, a, i);
         if (code == CLI_GOOD)
             add_case(a, i);
     }
@@ -439,23 +582,25 @@ static int audit_suite(cli *c, const cli_audit_request *r, cli_json *json) {
     gka_suite suite;
     gka_error error = {0};
     int code = cli_outcome(c, gka_suite_read(r->path, &suite, &error), &error);
-    audits a = {.suite = &suite, .mistake_count = gka_audit_count()};
+    audits a = {.suite = &suite, .folder = r->path, .mistake_count = gka_audit_count()};
     if (code == CLI_GOOD) {
         a.of = gka_alloc(suite.count, sizeof *a.of);
         a.mistakes = gka_alloc(a.mistake_count, sizeof *a.mistakes);
-        if (a.of == NULL || a.mistakes == NULL)
+        a.paths = gka_alloc(suite.count, sizeof *a.paths);
+        if (a.of == NULL || a.mistakes == NULL || a.paths == NULL)
             code = cli_out_of_memory(c);
     }
     for (size_t m = 0; m < a.mistake_count && code == CLI_GOOD; m++)
         a.mistakes[m] = (mistake){.member = gka_audit_member_at(m), .best = -1, .margin = NAN};
     if (code == CLI_GOOD)
         code = audit_cases(c, r, &a);
-    if (code == CLI_GOOD)
+    if (code == CLI_GOOD && !a.silent)
         code = report_suite(c, r, &a, json);
     for (size_t i = 0; a.of != NULL && i < suite.count; i++)
         gka_audit_free(&a.of[i]);
     gka_free(a.of);
     gka_free(a.mistakes);
+    gka_free(a.paths);
     gka_suite_free(&suite);
     return code;
 }
@@ -490,7 +635,10 @@ static int write_member(cli *c, const cli_audit_request *r) {
 
 int cli_audit_golden(cli *c, const cli_audit_request *request) {
     if (request->write != NULL)
-        return write_member(c, request);
+        return request->units != NULL ? cli_fail(c, "--units has no meaning with --write")
+                                      : write_member(c, request);
+    if (request->units != NULL && !cli_is_folder(request->path))
+        return cli_fail(c, "--units: a suite's folder was expected with it");
     if (request->output != NULL)
         return cli_fail(c, "-o: expected --write=MEMBER too");
     cli_json json;
@@ -528,6 +676,7 @@ int cli_audit(cli *c) {
                                    .help = "with --write: the candidate to write"},
                                   {"json", 0, CLI_OUT, &request.json, .value = "FILE",
                                    .help = "the report as JSON, - for stdout"},
+                                  CLI_UNITS(request.units),
                                   {.kind = CLI_END}};
     int code;
     if (!cli_parse(c, &help, options, &code))

@@ -8,6 +8,7 @@ typedef struct cli_audit_request {
     const char *path;           /* a golden, or the folder of a suite */
     const char *write, *output; /* a member to write, and where to */
     const char *json;
+    const char *units; /* --units (cli/units.h), of a suite; NULL: none */
 } cli_audit_request;
 
 /* Returns the exit code. */

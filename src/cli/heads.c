@@ -1,5 +1,6 @@
 /* heads.c - tables with a row per head, and gka verify's predictions. */
 #include "cli/heads.h"
+#include "cli/units.h"
 #include "gka/judge.h"
 
 #include <math.h>
@@ -122,8 +123,29 @@ static bool print_heads(const cli_heads *h, int64_t N, int64_t H, const double *
     return status == GKA_OK;
 }
 
+/* What cli_heads_add is told, as a record of the unit at hand. */
+static int note(cli_heads *h, const char *label, const char *text, int64_t N, int64_t H,
+                const double *values, char (*remarks)[CLI_REMARK]) {
+    cli_builder o = {json_object(), true}, numbers = {json_array(), true},
+                words = {json_array(), true};
+    for (int64_t i = 0; i < N * H * h->figures; i++)
+        cli_append(&numbers, cli_json_real(values[i]));
+    for (int64_t i = 0; i < N * H && remarks != NULL; i++)
+        cli_append(&words, json_string(remarks[i]));
+    cli_put(&o, "label", cli_json_text(label));
+    cli_put(&o, "text", text == NULL ? json_null() : cli_json_text(text));
+    cli_put(&o, "rows", json_integer(N));
+    cli_put(&o, "heads", json_integer(H));
+    cli_put(&o, "values", numbers.value);
+    cli_put(&o, "remarks", words.value);
+    const bool good = json_array_append_new(h->record, o.value) == 0;
+    return good && o.good && numbers.good && words.good ? CLI_GOOD : cli_out_of_memory(h->c);
+}
+
 int cli_heads_add(cli_heads *h, const char *label, const char *text, int64_t N, int64_t H,
                   const double *values, char (*remarks)[CLI_REMARK]) {
+    if (h->record != NULL)
+        return note(h, label, text, N, H, values, remarks);
     bool good = true;
     for (int64_t i = 0; i < N * H && good; i++) {
         write_row(h, label, i / H, i % H, values + i * h->figures);
@@ -139,9 +161,79 @@ int cli_heads_add(cli_heads *h, const char *label, const char *text, int64_t N, 
     return good ? CLI_GOOD : cli_out_of_memory(h->c);
 }
 
+/* One noted call of cli_heads_add. */
+static int replay(cli_heads *h, const json_t *noted) {
+    const json_t *const numbers = json_object_get(noted, "values");
+    const json_t *const words = json_object_get(noted, "remarks");
+    const size_t count = json_array_size(numbers), remarked = json_array_size(words);
+    double *const values = gka_alloc(count, sizeof *values);
+    char(*const remarks)[CLI_REMARK] = gka_alloc(remarked, sizeof *remarks);
+    int code = values == NULL || remarks == NULL ? cli_out_of_memory(h->c) : CLI_GOOD;
+    for (size_t i = 0; i < count && code == CLI_GOOD; i++)
+        values[i] = cli_json_number(json_array_get(numbers, i));
+    for (size_t i = 0; i < remarked && code == CLI_GOOD; i++)
+        (void)snprintf(remarks[i], sizeof *remarks, "%s",
+                       json_string_value(json_array_get(words, i)));
+    if (code == CLI_GOOD)
+        code = cli_heads_add(h, json_string_value(json_object_get(noted, "label")),
+                             json_string_value(json_object_get(noted, "text")),
+                             json_integer_value(json_object_get(noted, "rows")),
+                             json_integer_value(json_object_get(noted, "heads")), values,
+                             remarked > 0 ? remarks : NULL);
+    gka_free(values);
+    gka_free(remarks);
+    return code;
+}
+
+typedef struct visits {
+    cli_heads *heads;
+    cli_problem *problem;
+    cli_problem_visit *visit;
+    void *context;
+} visits;
+
+static const char *operand(const cli *c, int64_t i) {
+    return c->operand_count > 0 ? c->operands[i] : NULL;
+}
+
+static const char *path_of(void *context, int64_t i) {
+    return operand(((const visits *)context)->heads->c, i);
+}
+
+static int make_unit(cli *c, void *context, int64_t i, json_t **record) {
+    const visits *const v = context;
+    json_t *const noted = *record = v->heads->record = json_array();
+    const int code = noted == NULL
+                         ? cli_out_of_memory(c)
+                         : cli_problem_each(c, v->problem, operand(c, i), v->visit, v->context);
+    v->heads->record = NULL;
+    return code;
+}
+
+static int use_unit(cli *c, void *context, int64_t i, const json_t *record) {
+    const visits *const v = context;
+    int code = CLI_GOOD;
+    (void)c, (void)i;
+    for (size_t k = 0; k < json_array_size(record) && code == CLI_GOOD; k++)
+        code = replay(v->heads, json_array_get(record, k));
+    return code;
+}
+
 int cli_heads_each(cli_heads *h, cli_problem *problem, cli_problem_visit *visit, void *context) {
     cli *const c = h->c;
+    visits v = {h, problem, visit, context};
+    cli_units units = {.folder = h->units,
+                       .count = c->operand_count > 0 ? c->operand_count : 1,
+                       .path = path_of,
+                       .make = make_unit,
+                       .use = use_unit,
+                       .context = &v};
     int code = CLI_GOOD;
+    if (h->units != NULL) {
+        code = cli_units_run(c, &units);
+        h->silent = units.silent;
+        return code;
+    }
     for (int i = 0; i < (c->operand_count > 0 ? c->operand_count : 1) && code == CLI_GOOD; i++)
         code = cli_problem_each(c, problem, c->operand_count > 0 ? c->operands[i] : NULL, visit,
                                 context);
@@ -211,11 +303,11 @@ int cli_heads_end(cli_heads *h, int code) {
     gka_error error = {0};
     if (code == CLI_GOOD && h->count > 0 && cli_heads_shown(h))
         code = print_summary(h);
-    if (code == CLI_GOOD && h->csv != NULL) {
+    if (code == CLI_GOOD && h->csv != NULL && !h->silent) {
         code = gka_output_close(h->csv, &error) == GKA_OK ? CLI_GOOD : cli_report(h->c, &error);
         h->csv = NULL;
     }
-    if (code == CLI_GOOD && h->json.path != NULL) {
+    if (code == CLI_GOOD && h->json.path != NULL && !h->silent) {
         code = cli_json_close(h->c, &h->json, h->list, h->good);
         h->list = NULL;
     }
@@ -342,7 +434,8 @@ static int predict_one(cli *c, cli_problem *problem, void *context) {
 }
 
 int cli_predict(cli *c, cli_problem *problem, const cli_predicting *predicting) {
-    prediction p = {.heads = {.c = c, .per_head = predicting->per_head}, .asked = predicting};
+    prediction p = {.heads = {.c = c, .per_head = predicting->per_head, .units = predicting->units},
+                    .asked = predicting};
     int code = cli_kernels_read(c, predicting->emulate, predicting->form, predicting->settings,
                                 &p.kernels);
     if (code == CLI_GOOD && p.kernels.count * OUTPUTS > FIGURES)

@@ -22,11 +22,14 @@ typedef struct cli_heads {
     gka_output *csv; /* NULL: not asked for */
     cli_json json;
     json_t *list;
-    bool good; /* list is complete so far */
+    bool good;         /* list is complete so far */
+    const char *units; /* --units (cli/units.h); NULL: this process visits all problems */
     /* private */
     double *all; /* [count, figures] */
     size_t count, room;
     int files;
+    json_t *record; /* of the unit at hand: what cli_heads_add was told; NULL: there is none */
+    bool silent;    /* another process prints */
 } cli_heads;
 
 enum { CLI_REMARK = 128 };
@@ -66,6 +69,7 @@ typedef struct cli_predicting {
     gka_oracle oracle;
     int precision;
     bool per_head;
+    const char *units; /* NULL: none */
 } cli_predicting;
 int cli_predict(cli *c, cli_problem *problem, const cli_predicting *predicting);
 

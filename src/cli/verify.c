@@ -1,6 +1,7 @@
 /* verify.c - gka verify: the tensors of files judged against the oracle, as tables and as JSON. */
 #include "cli/against.h"
 #include "cli/heads.h"
+#include "cli/units.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -27,6 +28,8 @@ typedef struct request {
     bool failed;         /* some tensor is out of its tolerance */
     json_t *list;        /* of the files' results, when asked for */
     bool good;           /* the list is complete so far */
+    const char *units;   /* --units; NULL: this process judges all files */
+    bool silent;         /* another one prints */
 } request;
 
 static const char notes[] =
@@ -657,14 +660,81 @@ static int judge_file(request *r, const char *path) {
 
 /* ---- all of them --------------------------------------------------------------------------- */
 
+static const char *path_of(void *context, int64_t i) {
+    return ((const request *)context)->c->operands[i];
+}
+
+/* What judge_file prints and leaves in r. */
+static int make_unit(cli *c, void *context, int64_t i, json_t **record) {
+    request *const r = context, whole = *r;
+    const size_t tolerances = r->tolerance_texts.count;
+    char *text = NULL;
+    size_t size = 0;
+    FILE *const out = c->out, *const stream = open_memstream(&text, &size);
+    if (stream == NULL)
+        return cli_out_of_memory(c);
+    c->out = stream;
+    r->list = r->json.path == NULL ? NULL : json_array();
+    r->failed = false;
+    memset(r->used, 0, tolerances * sizeof *r->used);
+    int code = judge_file(r, c->operands[i]);
+    c->out = out;
+    cli_builder o = {json_object(), r->good}, used = {json_array(), true};
+    for (size_t t = 0; t < tolerances; t++)
+        cli_append(&used, json_boolean(r->used[t]));
+    if (fclose(stream) != 0 && code == CLI_GOOD)
+        code = cli_out_of_memory(c);
+    if (code == CLI_GOOD)
+        cli_put(&o, "printed", cli_json_text(text));
+    cli_put(&o, "failed", json_boolean(r->failed));
+    cli_put(&o, "used", used.value);
+    cli_put(&o, "report", r->list == NULL ? json_null() : json_incref(json_array_get(r->list, 0)));
+    json_decref(r->list);
+    free(text);
+    r->list = whole.list;
+    r->failed = whole.failed;
+    *record = o.value;
+    return code != CLI_GOOD ? code : o.good && used.good ? CLI_GOOD : cli_out_of_memory(c);
+}
+
+static int use_unit(cli *c, void *context, int64_t i, const json_t *record) {
+    request *const r = context;
+    json_t *const report = json_object_get(record, "report");
+    if (i > 0 && !cli_json_takes_stdout(&r->json))
+        fputc('\n', c->out);
+    fputs(json_string_value(json_object_get(record, "printed")), c->out);
+    r->failed |= json_is_true(json_object_get(record, "failed"));
+    for (size_t t = 0; t < r->tolerance_texts.count; t++)
+        r->used[t] |= json_is_true(json_array_get(json_object_get(record, "used"), t));
+    if (r->list != NULL)
+        r->good &= json_array_append(r->list, report) == 0;
+    return CLI_GOOD;
+}
+
+static int share_files(request *r) {
+    cli_units units = {.folder = r->units,
+                       .count = r->c->operand_count,
+                       .path = path_of,
+                       .make = make_unit,
+                       .use = use_unit,
+                       .context = r};
+    const int code = cli_units_run(r->c, &units);
+    r->silent = units.silent;
+    return code;
+}
+
 static int judge_files(request *r) {
     cli *const c = r->c;
     int code = CLI_GOOD;
-    for (int i = 0; i < c->operand_count && code == CLI_GOOD; i++) {
+    for (int i = 0; i < c->operand_count && code == CLI_GOOD && r->units == NULL; i++) {
         if (i > 0 && !cli_json_takes_stdout(&r->json))
             fputc('\n', c->out);
         code = judge_file(r, c->operands[i]);
     }
+    if (r->units != NULL)
+        code = share_files(r);
+    if (r->silent)
+        return code;
     for (size_t t = 0; t < r->tolerance_texts.count && code == CLI_GOOD; t++)
         if (!r->used[t])
             code = cli_fail(c, "--tolerance %s: no file holds a tensor of that name%s",
@@ -699,7 +769,7 @@ static int judge(request *r, const char *json) {
         code = cli_json_open(r->c, json, &r->json);
     if (code == CLI_GOOD)
         code = judge_files(r);
-    if (code == CLI_GOOD && json != NULL)
+    if (code == CLI_GOOD && json != NULL && !r->silent)
         code = write_json(r);
     cli_json_abandon(&r->json);
     return code;
@@ -712,6 +782,7 @@ static const char *needless(const request *r) {
            : r->tolerance_texts.count > 0 ? "tolerance"
            : r->show_ref                  ? "show-ref"
            : r->emulate != NULL           ? "emulate"
+           : r->units != NULL             ? "units"
            : cli_given(r->c, "form")      ? "form"
            : cli_given(r->c, "set")       ? "set"
            : cli_given(r->c, "unchecked") ? "unchecked"
@@ -758,7 +829,7 @@ int cli_verify(cli *c) {
     cli_texts settings = {0};
     static const cli_help help = {.operands = "[FILE...]", .notes = notes, .least = 0, .most = -1};
     cli_against against = {0};
-    bool per_head = false;
+    bool per_head = false, asked = false;
     const char *csv = NULL;
     cli_problem p;
     cli_problem_start(&p);
@@ -781,6 +852,7 @@ int cli_verify(cli *c) {
          .help = "emulate kernels too: h100, h100/two-term, a100, h100/fp8, cuda, tokens/fp32, ... "
                  "(gka/kernel.h); without outputs in FILE: what they would lose"},
         CLI_UNCHECKED,
+        CLI_UNITS(r.units),
         {"per-head", 0, CLI_FLAG, &per_head, .help = "with --emulate: a row for each head"},
         {"csv", 0, CLI_OUT, &csv, .value = "OUT", .help = "with --emulate: the heads' rows as CSV"},
         {"form", 0, CLI_CHOICE, &form, .value = "FORM", .choices = CLI_FORMS,
@@ -815,8 +887,8 @@ int cli_verify(cli *c) {
                                        .oracle =
                                            r.chosen == NULL ? GKA_ORACLE_FP64 : r.exact.oracle,
                                        .precision = r.exact.precision,
-                                       .per_head = per_head};
-    bool asked = false;
+                                       .per_head = per_head,
+                                       .units = r.units};
     code = is_prediction(&r, &p, per_head || csv != NULL, &asked);
     if (code != CLI_GOOD || asked)
         return code != CLI_GOOD ? code : cli_predict(c, &p, &predicting);

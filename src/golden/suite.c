@@ -3,12 +3,10 @@
 #include "golden/spec.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <math.h>
 #include <sha2.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 /* FOLDER/FILE; gka_free'd by the caller, NULL: no memory */
@@ -40,29 +38,6 @@ static gka_status hash_of_file(const char *path, char text[SHA256_DIGEST_STRING_
     SHA256Final(digest, &context);
     gka_golden_digest_text(digest, text);
     return failed ? gka_fail(error, GKA_IO, "%s: cannot be read", path) : GKA_OK;
-}
-
-/* ---- several processes ---------------------------------------------------------------------- */
-
-/* Processes that fill one folder share FOLDER/.lock: byte 0 is held by who changes the index, byte
- * i + 1 by who makes case i. The system lets go of the bytes of a process that ends, however it
- * ends. Without locks (no such file system) each works as if it were alone. The file stays, for
- * who made a new one would not see the locks of those who still have the old one open. */
-enum { INDEX_BYTE = 0, CASE_BYTE = 1 };
-
-static bool try_lock(int file, off_t byte) {
-    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
-    return file < 0 || fcntl(file, F_SETLK, &lock) == 0 || (errno != EACCES && errno != EAGAIN);
-}
-
-static void unlock(int file, off_t byte) {
-    struct flock lock = {.l_type = F_UNLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
-    if (file >= 0)
-        (void)fcntl(file, F_SETLK, &lock);
-}
-
-static void doze(void) {
-    nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
 }
 
 /* ---- one case ------------------------------------------------------------------------------ */
@@ -223,8 +198,10 @@ typedef struct maker {
     const char *suite, *folder;
     json_t *entries;
     gka_suite_report *report;
-    meter *meter; /* NULL: nothing is made, only looked at */
-    int lock;     /* FOLDER/.lock; -1: none */
+    meter *meter;     /* NULL: nothing is made, only looked at */
+    gka_share *share; /* byte 0 is held by who changes the index; a unit is a case */
+    gka_error *error; /* of a unit */
+    gka_status status;
 } maker;
 
 /* What other processes have written since. */
@@ -252,10 +229,9 @@ static gka_status make_golden(maker *m, const gka_suite_case *one, const gka_gol
     json_t *const entry = status == GKA_OK ? entry_json(one, path, text, error, &status) : NULL;
     if (status != GKA_OK)
         return status;
-    while (!try_lock(m->lock, INDEX_BYTE))
-        doze();
+    (void)gka_share_take(m->share, true);
     status = add_entry(m, one, entry, error);
-    unlock(m->lock, INDEX_BYTE);
+    gka_share_leave(m->share);
     json_decref(entry);
     return status;
 }
@@ -303,41 +279,38 @@ static gka_status each_case(maker *m, gka_error *error) {
     return status;
 }
 
-/* Case i, unless another process has it in hand (*left); `wait`: until that one has let go. */
-static gka_status share_case(maker *m, size_t i, bool wait, bool *left, gka_error *error) {
-    const off_t byte = CASE_BYTE + (off_t)i;
-    while ((*left = !try_lock(m->lock, byte)) && wait) {
-        doze();
-        if (!gka_progress_report(m->meter->progress, m->meter->done, m->meter->total))
-            return gka_fail(error, GKA_INTERRUPTED, "interrupted");
-    }
-    if (*left)
-        return GKA_OK;
-    gka_status status = read_again(m, error);
-    if (status == GKA_OK)
-        status = do_case(m, gka_suite_find(m->suite, i), error);
-    unlock(m->lock, byte);
-    return status;
+/* Case i, which may be there by now. */
+static bool share_case(void *context, int64_t i) {
+    maker *const m = context;
+    m->status = read_again(m, m->error);
+    if (m->status == GKA_OK)
+        m->status = do_case(m, gka_suite_find(m->suite, (size_t)i), m->error);
+    return m->status == GKA_OK;
 }
 
-/* First what nobody has in hand, then what others had: it is there by then, or they ended. */
+static bool still_wanted(void *context) {
+    const maker *const m = context;
+    return gka_progress_report(m->meter->progress, m->meter->done, m->meter->total);
+}
+
 static gka_status share_cases(maker *m, gka_error *error) {
-    enum { MOST = 1024 };
-    bool left[MOST];
-    gka_status status = GKA_OK;
+    int64_t count = 0;
+    while (gka_suite_find(m->suite, (size_t)count) != NULL)
+        count++;
     m->report->made = m->report->kept = 0;
-    for (int round = 0; round < 2; round++)
-        for (size_t i = 0; i < MOST && gka_suite_find(m->suite, i) != NULL && status == GKA_OK; i++)
-            if (round == 0 || left[i])
-                status = share_case(m, i, round == 1, &left[i], error);
-    return status;
+    m->error = error;
+    m->status = GKA_OK;
+    const gka_status status = gka_share_units(m->share, count, share_case, still_wanted, m);
+    return m->status != GKA_OK         ? m->status
+           : status == GKA_INTERRUPTED ? gka_fail(error, GKA_INTERRUPTED, "interrupted")
+           : status != GKA_OK          ? no_memory(m->folder, error)
+                                       : GKA_OK;
 }
 
 /* The whole index, as it is once every case is there: none where somebody changed it meanwhile. */
 static gka_status complete_index(maker *m, gka_error *error) {
     const gka_suite_case *one;
-    while (!try_lock(m->lock, INDEX_BYTE))
-        doze();
+    (void)gka_share_take(m->share, true);
     gka_status status = read_again(m, error);
     for (size_t i = 0; (one = gka_suite_find(m->suite, i)) != NULL && status == GKA_OK; i++)
         if (entry_of(m->entries, one->name) == NULL)
@@ -348,22 +321,18 @@ static gka_status complete_index(maker *m, gka_error *error) {
                          m->folder, one->name, m->suite);
     if (status == GKA_OK)
         status = write_index(m->suite, m->folder, m->entries, true, error);
-    unlock(m->lock, INDEX_BYTE);
+    gka_share_leave(m->share);
     return status;
 }
 
 /* All of a suite in a folder that is there. */
 static gka_status fill_folder(maker *m, gka_error *error) {
-    char *const path = path_in(m->folder, ".lock", "");
-    if (path == NULL)
-        return no_memory(m->folder, error);
-    m->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-    gka_status status = share_cases(m, error);
+    gka_status status = gka_share_open(m->folder, &m->share, error);
+    if (status == GKA_OK)
+        status = share_cases(m, error);
     if (status == GKA_OK)
         status = complete_index(m, error);
-    if (m->lock >= 0)
-        (void)close(m->lock);
-    gka_free(path);
+    gka_share_close(m->share);
     return status;
 }
 

@@ -1,6 +1,6 @@
 /* scale.c - the memory of a golden does not grow with its tokens: golden_scale [T [D
  * [ITERATIONS]]], 131072 128 30 as a test; T/4 tokens, more than 16384, and then T, with gradients.
- * Hours of one core. */
+ * Twenty minutes of one core. */
 #include "test.h"
 
 #include "golden/spec.h"

@@ -94,6 +94,10 @@ $ gka verify --help
 >       --unchecked                           take a device whose rule was
 >                                             compared with nothing outside this
 >                                             project (gka devices)
+>       --units=FOLDER                        share the files among all
+>                                             processes that are given this
+>                                             folder (mpirun), and go on from
+>                                             what is there
 >       --per-head                            with --emulate: a row for each head
 >       --csv=OUT                             with --emulate: the heads' rows as
 >                                             CSV

@@ -165,6 +165,8 @@ $ gka audit --help
 >       --write=MEMBER     write its tensors, as a candidate, to -o
 >   -o, --output=FILE      with --write: the candidate to write
 >       --json=FILE        the report as JSON, - for stdout
+>       --units=FOLDER     share the files among all processes that are given
+>                          this folder (mpirun), and go on from what is there
 >
 > Judges two panels of kernels by GOLDEN, or by each golden of a suite's folder: kernels
 > that are right (emulations that differ in their roundings and in the order of their sums)
@@ -194,4 +196,16 @@ $ gka verify --emulate=h100/mesa mesa.safetensors | head -1
 > mesa.safetensors: B 1, T 8, H 1, D 16; ridge_ratio 0.02, lambda 0.5; emulated: h100/mesa
 $ gka verify --emulate=amx/mesa mesa.safetensors
 ! gka verify: mesa.safetensors: amx has no matrix unit for fp16
+= 2
+
+An audit's or a verification's folder of units, where it has no effect:
+
+$ gka audit --units=u absent.safetensors
+! gka audit: --units: a suite's folder was expected with it
+= 2
+$ gka audit --units=u --write=steps -o w.safetensors absent.safetensors
+! gka audit: --units has no meaning with --write
+= 2
+$ gka verify --against=absent.safetensors --units=u absent.safetensors
+! gka verify: --units has no meaning with --against
 = 2
