@@ -497,11 +497,13 @@ gka_status cli_verdict_texts(const gka_file *candidate, const gka_file *golden,
     cli c = {.name = "judge", .out = out, .err = out};
     request r = {.c = &c, .how = *options, .list = json_array(), .good = true};
     bool good = out != NULL && figures != NULL && r.list != NULL;
+    const locale_t before = cli_plain_locale();
     if (good && print_verdict(&r, candidate, verdict) == CLI_GOOD)
         add_json(&r, gka_file_path(candidate), gka_file_path(golden), verdict);
     good =
         good && r.good &&
         json_dumpf(json_array_get(r.list, 0), figures, JSON_COMPACT | JSON_REAL_PRECISION(17)) == 0;
+    cli_own_locale(before);
     json_decref(r.list);
     good = (out == NULL || fclose(out) == 0) && good;
     good = (figures == NULL || fclose(figures) == 0) && good;

@@ -613,12 +613,9 @@ static int write_member(cli *c, const cli_audit_request *r) {
         char hint[96];
         for (size_t i = 0; i < gka_audit_count(); i++)
             cli_nearest_try(&nearest, gka_audit_member_at(i).name);
-        char names[2048] = "";
-        for (size_t i = 0, n = 0; i < gka_audit_count() && n < sizeof names; i++)
-            n += (size_t)snprintf(names + n, sizeof names - n, " %s", gka_audit_member_at(i).name);
-        const char *const meant = cli_nearest_hint(&nearest, hint);
-        return cli_fail(c, "--write: no member '%.60s' in the panels%s%s%s", r->write, meant,
-                        meant[0] == '\0' ? "; these are:" : "", meant[0] == '\0' ? names : "");
+        return cli_fail(c,
+                        "--write: no member '%.60s' in the panels%s; `gka audit %.200s` lists them",
+                        r->write, cli_nearest_hint(&nearest, hint), r->path);
     }
     if (r->output == NULL)
         return cli_fail(c, "--write: expected -o FILE too");

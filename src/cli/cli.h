@@ -23,6 +23,7 @@
 #include "gka/io.h"
 #include "gka/kernel.h"
 
+#include <locale.h>
 #include <stdio.h>
 
 /* ---- 1 the command ------------------------------------------------------------------------- */
@@ -139,6 +140,11 @@ int cli_report(cli *c, const gka_error *error);
 
 /* CLI_INTERNAL with "out of memory". */
 int cli_out_of_memory(cli *c);
+
+/* Numbers have a decimal point, whatever setlocale has set in a program that calls this: the
+ * thread's locale until cli_own_locale gives back what was there. */
+locale_t cli_plain_locale(void);
+void cli_own_locale(locale_t before);
 
 /* ---- 4 nearest name ------------------------------------------------------------------------ */
 

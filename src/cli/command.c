@@ -3,6 +3,7 @@
 #include "cli/private.h"
 
 #include <errno.h>
+#include <locale.h>
 #include <stdarg.h>
 #include <string.h>
 
@@ -176,8 +177,22 @@ static int dispatch(cli *c, int argc, const char *const *argv) {
     return CLI_GOOD;
 }
 
+locale_t cli_plain_locale(void) {
+    const locale_t plain = newlocale(LC_ALL_MASK, "C", (locale_t)0);
+    return plain == (locale_t)0 ? plain : uselocale(plain);
+}
+
+void cli_own_locale(locale_t before) {
+    const locale_t plain = before == (locale_t)0 ? before : uselocale(before);
+    if (plain != (locale_t)0 && plain != LC_GLOBAL_LOCALE)
+        freelocale(plain);
+}
+
 int gka_command(int argc, const char *const *argv, FILE *out, FILE *err) {
     cli c = {.out = out, .err = err};
     cli_json_start();
-    return flushed(&c, dispatch(&c, argc, argv));
+    const locale_t before = cli_plain_locale();
+    const int code = flushed(&c, dispatch(&c, argc, argv));
+    cli_own_locale(before);
+    return code;
 }

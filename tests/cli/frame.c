@@ -424,6 +424,34 @@ static void test_files_are_known(void **state) {
     assert_int_equal(cli_describe_all(&c, look_at_options), CLI_GOOD);
 }
 
+/* In a program whose setlocale has set a decimal comma. */
+static void test_decimal_point(void **state) {
+    (void)state;
+    FILE *const source = fopen("comma.txt", "w");
+    assert_non_null(source);
+    fputs("LC_NUMERIC\ndecimal_point \",\"\nthousands_sep \"\"\ngrouping -1\nEND LC_NUMERIC\n",
+          source);
+    fclose(source);
+    char here[4096], text[16];
+    assert_non_null(getcwd(here, sizeof here));
+    assert_int_equal(setenv("LOCPATH", here, 1), 0);
+    result point = RUN("gka", "formats");
+    if (system("localedef -c -i ./comma.txt -f ANSI_X3.4-1968 ./comma >/dev/null 2>&1") < 0 ||
+        setlocale(LC_NUMERIC, "comma") == NULL) {
+        end(&point);
+        print_message("skipped: localedef made no locale\n");
+        skip();
+    }
+    result comma = RUN("gka", "formats");
+    assert_string_equal(comma.out, point.out);
+    assert_non_null(strchr(comma.out, '.'));
+    (void)snprintf(text, sizeof text, "%g", 0.5);
+    assert_string_equal(text, "0,5"); /* the caller's locale is as it was */
+    setlocale(LC_ALL, "C");
+    end(&comma);
+    end(&point);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_options_reach_their_targets),
@@ -441,6 +469,7 @@ int main(void) {
         cmocka_unit_test(test_command),
         cmocka_unit_test(test_full_disk),
         cmocka_unit_test(test_files_are_known),
+        cmocka_unit_test(test_decimal_point),
     };
     return cmocka_run_group_tests_name("cli frame", tests, NULL, NULL);
 }
