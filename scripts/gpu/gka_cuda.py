@@ -8,8 +8,8 @@
 
 Tensors: q [B,T,H,D], k [B,T,G,D], v [B,T,G,V], alpha [B,T,H] or None, all bf16 or all fp16; g [B,T,H] fp32 or None; states h
 [B,H,D,D] and u [B,H,D,V] fp32; D 64 or 128, V 64, 128 or 256. Sequences packed along T (B = 1): cu_seqlens [N+1] int64, ascending
-from 0 to T (not checked); states then have N in the place of B. All contiguous, on one CUDA device. Anything else raises TypeError or ValueError. Everything is queued on the current stream; scratch
-memory comes from PyTorch's allocator, so that a call can be captured in a CUDA graph. Under autocast q, k, v, alpha become bf16.
+from 0 to T (not checked); states then have N in the place of B. decode also takes states in q's type. All contiguous, on one CUDA
+device. Anything else raises TypeError or ValueError. Everything is queued on the current stream; scratch memory comes from PyTorch's allocator, so that a call can be captured in a CUDA graph. Under autocast q, k, v, alpha become bf16.
 """
 import ctypes
 import functools

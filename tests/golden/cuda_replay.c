@@ -243,6 +243,62 @@ static void test_cotangents_of_final_states_are_taken(void **state) {
     gka_problem_free(&p);
 }
 
+enum { HALF_D = 64, HALF_STATE = 2 * HALF_D * HALF_D };
+
+/* One token from states in bf16: what it stores is rounded, what it uses is not. */
+static void test_half_states_are_rounded_when_they_are_stored(void **state) {
+    (void)state;
+    const gka_generator spec = {.keys = GKA_KEYS_IID,
+                                .gate = GKA_GATE_SLOW,
+                                .B = 1,
+                                .T = 1,
+                                .H = 2,
+                                .G = 2,
+                                .D = HALF_D,
+                                .V = HALF_D,
+                                .h0 = true,
+                                .dtype = GKA_BF16,
+                                .ridge_ratio = .02,
+                                .num_iter = 30,
+                                .chunk_size = 64,
+                                .seed = 3};
+    static uint16_t half[2][HALF_STATE];
+    static float single[2][HALF_STATE];
+    static double numbers[HALF_STATE], final[2][2][HALF_STATE], o[2][2 * HALF_D];
+    const gka_format *const bf16 = gka_format_of_dtype(GKA_BF16);
+    gka_problem p;
+    gka_error error = {0};
+    assert_int_equal(gka_problem_generate(&spec, &p, &error), GKA_OK);
+    gka_view *const states[2] = {&p.h0, &p.u0};
+    for (int kept_in_half = 0; kept_in_half < 2; kept_in_half++) {
+        for (int i = 0; i < 2; i++) {
+            for (int64_t row = 0; row < 2 * HALF_D; row++)
+                gka_view_row(states[i], 0, row / HALF_D, row % HALF_D, HALF_D,
+                             numbers + row * HALF_D);
+            gka_encode_array(bf16, GKA_NEAREST_EVEN, 0, 0, HALF_STATE, numbers, half[i]);
+            gka_decode_array(bf16, HALF_STATE, half[i], numbers);
+            for (int64_t j = 0; j < HALF_STATE; j++)
+                single[i][j] = (float)numbers[j];
+            states[i]->data = kept_in_half ? (const void *)half[i] : single[i];
+            states[i]->dtype = kept_in_half ? GKA_BF16 : GKA_F32;
+        }
+        gka_outputs out = {.h_final = final[kept_in_half][0],
+                           .u_final = final[kept_in_half][1],
+                           .o = o[kept_in_half]};
+        assert_int_equal(gka_replay_decode(&p, &out, &error), GKA_OK);
+    }
+    int64_t moved = 0;
+    for (int i = 0; i < 2; i++)
+        for (int64_t j = 0; j < HALF_STATE; j++) {
+            const double wide = final[0][i][j];
+            assert_true(final[1][i][j] == gka_round(bf16, GKA_NEAREST_EVEN, wide, 0));
+            moved += final[1][i][j] != wide;
+        }
+    assert_true(moved > HALF_STATE);
+    assert_memory_equal(o[0], o[1], sizeof o[0]);
+    gka_problem_free(&p);
+}
+
 int main(int argc, char **argv) {
     for (int i = 1; i < argc; i++)
         replay_file(argv[i]);
@@ -255,6 +311,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(test_hardware_outputs_are_replayed_bit_for_bit),
         cmocka_unit_test(test_accurate_is_right_to_one_per_cent),
         cmocka_unit_test(test_cotangents_of_final_states_are_taken),
+        cmocka_unit_test(test_half_states_are_rounded_when_they_are_stored),
     };
     return cmocka_run_group_tests_name("cuda_replay", tests, NULL, NULL);
 }
