@@ -198,7 +198,8 @@ static void test_mistakes(void **state) {
     (void)state;
     one_line(RUN("gka", "solve", "--solver=chebychev"), 2,
              "gka solve: --solver: nothing is named 'chebychev' (did you mean 'chebyshev'?)\n");
-    one_line(RUN("gka", "solve", "--arith=fp32,"), 2, "gka solve: --arith: nothing is named ''\n");
+    one_line(RUN("gka", "solve", "--arith=fp32,"), 2,
+             "gka solve: --arith: nothing is named ''; `gka solve --help` lists names\n");
     one_line(RUN("gka", "solve", "--T=1000", "--problem=" GKA_TEST_DATA "/h100/d64.safetensors"), 2,
              "gka solve: " GKA_TEST_DATA
              "/h100/d64.safetensors: --T=1000, but the file holds 192 tokens\n");

@@ -468,9 +468,13 @@ static void put_autograd(const gka_problem *problem, double factor, float *dq) {
     gka_golden_free(&values);
 }
 
-/* The row of layer.dq, judged by the golden `by`. */
-static gka_golden_row judge_dq(const gka_file *by, gka_gradient_kind gradients, double factor) {
+/* The row of layer.dq, stored in this type and judged by the golden `by`. */
+static gka_golden_row judge_dq(const gka_file *by, gka_gradient_kind gradients, double factor,
+                               gka_dtype type) {
     enum { COUNT = 12 * 16 };
+    const gka_format *const format = gka_format_of_dtype(type);
+    const size_t size = gka_dtype_size(type);
+    unsigned char bytes[COUNT * sizeof(float)];
     float dq[COUNT];
     gka_golden_verdict v;
     gka_file *file;
@@ -479,7 +483,10 @@ static gka_golden_row judge_dq(const gka_file *by, gka_gradient_kind gradients, 
     assert_int_equal(gka_golden_read(by, &reference, &error), GKA_OK);
     assert_int_equal(gka_output_count(&reference.problem, GKA_OUT_LAYER_DQ), COUNT);
     put_autograd(&reference.problem, factor, dq);
-    const gka_tensor tensor = {"layer.dq", GKA_F32, 4, {1, 12, 1, 16}, dq};
+    for (size_t i = 0; i < COUNT; i++)
+        gka_store_le(bytes + i * size, size,
+                     gka_encode(format, gka_round(format, GKA_NEAREST_EVEN, dq[i], 0)));
+    const gka_tensor tensor = {"layer.dq", type, 4, {1, 12, 1, 16}, bytes};
     assert_int_equal(gka_file_write(CANDIDATE, &tensor, 1, NULL, 0, &error), GKA_OK);
     assert_int_equal(gka_file_open(CANDIDATE, &file, &error), GKA_OK);
     const gka_golden_options options = {.gradients = gradients};
@@ -499,7 +506,7 @@ static gka_golden_row judge_dq(const gka_file *by, gka_gradient_kind gradients, 
 
 /* dq of the steps is that of the implicit gradient in real numbers; in binary32 the token whose
  * cotangent lies along its own key loses more (NUMERICS 3). Neither a mistake of 2^-10 nor NaN
- * passes by that. */
+ * passes by that. Stored in bf16, it may lose what bf16 loses. */
 static void test_dq_by_autograd(void **state) {
     (void)state;
     gka_golden_spec spec;
@@ -514,18 +521,23 @@ static void test_dq_by_autograd(void **state) {
     assert_int_equal(gka_golden_generate(&spec, NULL, "golden_dq.safetensors", NULL, &error),
                      GKA_OK);
     assert_int_equal(gka_file_open("golden_dq.safetensors", &by, &error), GKA_OK);
-    gka_golden_row row = judge_dq(by, GKA_GRADIENTS_IMPLICIT, 1);
+    gka_golden_row row = judge_dq(by, GKA_GRADIENTS_IMPLICIT, 1, GKA_F32);
     assert_true(row.judged.ok == GKA_FAIL && row.row_error > row.row_tolerance);
     assert_true(row.other_passes && !row.by_through);
     const double allowed = row.row_tolerance;
-    row = judge_dq(by, GKA_GRADIENTS_THROUGH, 1);
+    row = judge_dq(by, GKA_GRADIENTS_THROUGH, 1, GKA_F32);
     assert_true(row.judged.ok == GKA_PASS && row.by_through && row.row_tolerance > allowed);
-    row = judge_dq(by, GKA_GRADIENTS_AUTO, 1);
+    row = judge_dq(by, GKA_GRADIENTS_AUTO, 1, GKA_F32);
     assert_true(row.judged.ok == GKA_PASS && row.by_through);
-    row = judge_dq(by, GKA_GRADIENTS_THROUGH, 1 + 0x1p-10);
+    row = judge_dq(by, GKA_GRADIENTS_THROUGH, 1 + 0x1p-10, GKA_F32);
     assert_true(row.judged.ok == GKA_FAIL && !row.other_passes);
-    row = judge_dq(by, GKA_GRADIENTS_THROUGH, NAN);
+    row = judge_dq(by, GKA_GRADIENTS_THROUGH, NAN, GKA_F32);
     assert_true(row.judged.ok == GKA_FAIL && row.non_finite > 0);
+    row = judge_dq(by, GKA_GRADIENTS_THROUGH, 1, GKA_BF16);
+    assert_true(row.judged.ok == GKA_PASS && row.by_through);
+    assert_true(row.tolerance >= gka_format_unit_roundoff(gka_format_of_dtype(GKA_BF16)));
+    row = judge_dq(by, GKA_GRADIENTS_THROUGH, 1.03, GKA_BF16);
+    assert_true(row.judged.ok == GKA_FAIL);
     gka_file_close(by);
     assert_int_equal(unlink("golden_dq.safetensors"), 0);
 }

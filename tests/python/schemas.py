@@ -87,9 +87,10 @@ class Schemas(unittest.TestCase):
             self.assertIn(f'self.holds("{name}"', tested)
             self.assertTrue(closed(schema(name)), name)
             jsonschema.Draft202012Validator.check_schema(schema(name))
-        for name in os.listdir(CLI):  # a source that writes a report
+        # A source that writes a report; units.c writes the parts of one, for the same command to read.
+        for name in os.listdir(CLI):
             with open(os.path.join(CLI, name)) as file:
-                if name.endswith(".c") and name != "json.c" and "cli_json_close(" in file.read():
+                if name.endswith(".c") and name not in ("json.c", "units.c") and "cli_json_close(" in file.read():
                     self.assertIn(name[:-2], names)
 
     def test_a_schema_can_fail(self):

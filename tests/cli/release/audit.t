@@ -196,7 +196,7 @@ A member's tensors.
 $ gka audit --write=omega0 -o m g; gka judge m g | grep -E 'NO$|judged'
 > 11 judged, 3 failed, 0 missing, 0 not judged
 $ gka golden --audit=g --write=omega -o m
-! gka golden: --write: no member 'omega' in the panels (did you mean 'omega0'?)
+! gka golden: --write: no member 'omega' in the panels (did you mean 'omega0'?); `gka audit g` lists them
 = 2
 $ gka golden --audit=g --write=h100 -o m
 ! gka golden: h100 does not apply to g: profile h100 wants q, k, v, alpha and the cotangents in BF16

@@ -20,7 +20,7 @@ $ gka verify --set=mask=exact $DATA/h100/iid_ungated.safetensors
 ! gka verify: --set: --emulate=NAME was expected with it
 = 2
 $ gka verify --emulate=h100 --set=mosk=exact $DATA/h100/iid_ungated.safetensors
-! gka verify: no rounding point or repair 'mosk'
+! gka verify: no rounding point or repair 'mosk' (did you mean 'mask'?)
 = 2
 The same inputs through repaired kernels: predicted errors of x, o, dk.
 $ for s in form=three-term form=two-term form=cg-consistent operand=tf32 margin=2^-6 num_iter=10; do echo $s $(gka verify --oracle=fp64 --emulate=h100 --set=$s $DATA/h100/iid_gated.safetensors | awk '/^(x|o|solve.dk) .*%/ { print $5 }'); done
