@@ -7,7 +7,7 @@ $ gka spectrum $DATA/h100/d64.safetensors
 > as released                   0.0 %  -8.93e-04  3.20e-04  5.48e-04
 > fp32 reduction of the norm    0.0 %  -8.93e-04  3.20e-04  5.45e-04
 > upper end raised by 2^-6 f    0.0 %  -8.93e-04  3.43e-04  5.48e-04
-> exact f                       0.0 %   8.88e-16  3.20e-04         0
+> exact f                       0.0 %          0  3.20e-04         0
 >
 >   t     kappa     share      rank   freedom  smallest  mean key
 >   1  5.10e+01  1.00e+00  1.00e+00  9.80e-01         0  1.00e+00
