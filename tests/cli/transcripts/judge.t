@@ -69,7 +69,7 @@ $ gka audit -o m golden
 ! gka audit: -o: expected --write=MEMBER too
 = 2
 $ gka audit --write=omega golden
-! gka audit: --write: no member 'omega' in the panels (did you mean 'omega0'?)
+! gka audit: --write: no member 'omega' in the panels (did you mean 'omega0'?); `gka audit golden` lists them
 = 2
 $ gka judg golden; gka sohw golden; gka audti golden
 ! gka: no command 'judg' (did you mean 'judge'?); `gka --help` lists the commands
