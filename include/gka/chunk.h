@@ -296,9 +296,9 @@ GKA_API gka_status gka_chunk_by_segments(const gka_problem *problem, const gka_p
 
 /* ---- 8 spectrum ---------------------------------------------------------------------------- */
 
-/* lambda_max [B,T,H]: the largest eigenvalue of H_t, a Rayleigh quotient of the power method (from
- * below, change per step below 1e-12, at most 1000 steps); fro [B,T,H]: ||H_t||_F. States token by
- * token in binary64. */
+/* lambda_max [B,T,H]: the largest eigenvalue of H_t by Lanczos' method, from below, until doubling
+ * its steps changes it by 1e-13 at most; NaN where a square overflows. fro [B,T,H]: ||H_t||_F.
+ * States token by token in binary64. */
 GKA_API gka_status gka_chunk_spectrum(const gka_problem *problem, double *lambda_max, double *fro,
                                       gka_error *error);
 

@@ -201,6 +201,7 @@ typedef struct gka_golden_row {
     double steps;                 /* ... against NAME.steps */
     double own;                   /* ... against its local value; NaN: there is none */
     double through;               /* ... against NAME.through; NaN: there is none */
+    double through_tolerance;     /* of that; NaN: there is none */
     bool by_through;              /* judged by it */
     bool other_passes;            /* it fails, and by the other kind of gradient it would not */
     double inherited;             /* rel_err of the local value against the reference; NaN: none */

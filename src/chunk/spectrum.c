@@ -30,8 +30,9 @@ static double top(int64_t n, const double *alpha, const double *beta) {
 }
 
 /* The largest eigenvalue of H by Lanczos' tridiagonal matrix from v, |v| = 1 (Golub and Van Loan,
- * 10.1): that of the first m rows rises to it, and is looked at for m = 1, 2, 4, ... Overwrites v.
- * work [6 D]: two more vectors, and the 2 D rows that an unlucky start may take. */
+ * 10.1): that of the first m rows rises to it, and is looked at for m = 1, 2, 4, ... NaN where H
+ * has one or a square overflows. Overwrites v. work [6 D]: two more vectors, and the 2 D rows that
+ * an unlucky start may take. */
 static double largest(int64_t D, const double *H, double *v, double *work) {
     double *const before = work, *const y = before + D, *const alpha = y + D,
                   *const beta = alpha + 2 * D;
@@ -50,6 +51,8 @@ static double largest(int64_t D, const double *H, double *v, double *work) {
             y[i] -= dot * v[i];
             square += y[i] * y[i];
         }
+        if (!isfinite(square))
+            return NAN;
         alpha[m] = dot;
         beta[m] = sqrt(square);
         const bool end = m + 1 == 2 * D || !(beta[m] > 1e-15 * fmax(value, dot));
@@ -81,16 +84,19 @@ static void spectrum_head(void *context, int64_t index, int worker) {
             H[i * D + j] = H[j * D + i] = (H[i * D + j] + H[j * D + i]) / 2;
     for (int64_t t = span.begin; t < span.end && !gka_stopped(); t++) {
         const double gamma = gka_device_exp(exact, gka_problem_g(problem, span.b, t, h));
-        double square = 0, norm = 0;
+        double square = 0, length = 0, norm = 0;
         gka_problem_k(problem, span.b, t, h, k);
+        for (int64_t i = 0; i < D; i++)
+            length += k[i] * k[i];
+        length = length > 0 ? sqrt(length) : 1;
         for (int64_t i = 0; i < D; i++)
             for (int64_t j = 0; j < D; j++) {
                 double *const e = H + i * D + j;
                 *e = gamma * *e + k[i] * k[j];
                 square += *e * *e;
             }
-        for (int64_t i = 0; i < D; i++) { /* no eigenvector of anything in particular */
-            v[i] = 1 + .01 * (double)i + k[i];
+        for (int64_t i = 0; i < D; i++) { /* no eigenvector, however large or small the keys */
+            v[i] = 1 + .01 * (double)i + k[i] / length;
             norm += v[i] * v[i];
         }
         for (int64_t i = 0; i < D; i++)

@@ -182,10 +182,10 @@ static void print_failures(const request *r, FILE *out, const gka_golden_verdict
         if (row->other_passes)
             fprintf(out,
                     row->by_through
-                        ? "  right as the implicit gradient: --gradients=implicit\n"
-                        : "  right as the derivative of the num_iter steps, which is what autograd "
-                          "gives (error %.3g): --gradients=through\n",
-                    row->through);
+                        ? "  would pass as the implicit gradient: --gradients=implicit\n"
+                        : "  would pass as the derivative of the num_iter steps, as by autograd "
+                          "(error %.3g, tolerance %.3g): --gradients=through\n",
+                    row->through, row->through_tolerance);
         if (row->turned)
             fprintf(out, "  its bytes fit as %s: %s\n",
                     r->how.heads_first ? "[B,T,H,..]" : "[B,H,T,..]",

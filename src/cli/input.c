@@ -159,6 +159,12 @@ static const char *setting_hint(const char *name, bool is_name, char hint[96]) {
     cli_nearest nearest = cli_nearest_to(word);
     for (size_t i = 0; gka_kernel_setting(i) != NULL; i++)
         cli_nearest_try(&nearest, gka_kernel_setting(i));
+    for (int i = -1; i < GKA_LAUNCHES && strchr(word, '.') != NULL; i++) {
+        char dotted[64];
+        (void)snprintf(dotted, sizeof dotted, "%s.num_warps",
+                       i < 0 ? "all" : gka_launch_name((gka_launch)i));
+        cli_nearest_try(&nearest, dotted);
+    }
     hint[0] = '\0'; /* a name that is there wants another value */
     return strcmp(nearest.name, word) == 0 ? hint : cli_nearest_hint(&nearest, hint);
 }

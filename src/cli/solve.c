@@ -205,7 +205,7 @@ static int take_problem(board *b) {
         return cli_outcome(c, gka_problem_generate(&generator, &b->problem, &error), &error);
     }
     static const char *const made_up[] = {"plain", "D", NULL};
-    if (strpbrk(r->problem, "/:.*?[,") == NULL && access(r->problem, F_OK) != 0 && errno == ENOENT)
+    if (strpbrk(r->problem, "/:.*?[") == NULL && access(r->problem, F_OK) != 0 && errno == ENOENT)
         return no_problem(c, r->problem);
     int code = cli_refuse(c, "for a problem from a file", made_up);
     if (code == CLI_GOOD)

@@ -58,6 +58,7 @@ static gka_status load_all(job *j, gka_error *error) {
             (gka_golden_row){.name = gka_output_table[i].name,
                              .required = gka_golden_required(j->options, gka_output_table[i].name),
                              .through = NAN,
+                             .through_tolerance = NAN,
                              .tolerance = allowed->rel,
                              .row_tolerance = allowed->row};
         status = find_theirs(j, row->name, &row->tensor, error);
@@ -336,12 +337,14 @@ static bool try_through(const gka_golden_options *options, const golden_subject 
     find_row_error(o, through, &by);
     const bool passes = is_near(c.rel_err, by.row_error, allowed) && c.non_finite == 0;
     row->through = c.rel_err;
+    row->through_tolerance = allowed.rel;
     row->by_through =
         kind == GKA_GRADIENTS_THROUGH || (kind == GKA_GRADIENTS_AUTO && !good && passes);
     row->other_passes = row->by_through ? !passes && good : !good && passes;
     if (!row->by_through)
         return good;
     by.through = row->through;
+    by.through_tolerance = row->through_tolerance;
     by.by_through = true;
     by.other_passes = row->other_passes;
     by.judged = c;

@@ -147,7 +147,10 @@ static bool has_part(const gka_kernel *kernel, const char *part) {
 gka_status gka_kernel_set(gka_kernel *kernel, const char *part, gka_error *error) {
     gka_kernel changed = *kernel;
     gka_status status;
-    if (has_part(kernel, part))
+    if (part[0] == '\0')
+        status =
+            gka_fail(error, GKA_BAD_ARGUMENT, "%.100s/: a part after '/' is empty", kernel->name);
+    else if (has_part(kernel, part))
         status = gka_fail(error, GKA_BAD_ARGUMENT, "%.100s: %.*s given twice", kernel->name,
                           (int)strcspn(part, "="), part);
     else if (kernel->engine == GKA_ENGINE_CHUNKS)

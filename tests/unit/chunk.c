@@ -1312,6 +1312,33 @@ static void test_exact64_decode(void **state) {
     drop(&p);
 }
 
+/* Keys of any size: five along one axis (but for the first, a little), then one of another axis, so
+ * that the last key is an eigenvector, and not that of the largest eigenvalue. */
+static void test_spectrum_of_large_keys(void **state) {
+    (void)state;
+    const shape s = {1, 6, 1, 1, 8, 4, 4, 5, .02, ZERO, 0, false, 0};
+    static const double sizes[] = {0x1p-200, 1, 1e18, 0x1p200, 0x1p300};
+    gka_problem p = make(&s, NULL);
+    double *const k = (double *)(uintptr_t)p.k.data;
+    double lambda[6], fro[6];
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        const double size = sizes[i];
+        for (int t = 0; t < 5; t++)
+            k[t * 8 + 1] = 1.1 * size;
+        k[2] = .01 * size;
+        k[5 * 8] = size;
+        assert_int_equal(gka_chunk_spectrum(&p, lambda, fro, NULL), GKA_OK);
+        if (size > 0x1p256) {
+            assert_true(isnan(lambda[5]));
+            continue;
+        }
+        /* [[6.05, .011], [.011, .0001]], of trace 6.0501 */
+        const double want = (6.0501 + sqrt(6.0499 * 6.0499 + 4 * .011 * .011)) / 2;
+        assert_true(fabs(lambda[5] / size / size / want - 1) <= 1e-12);
+    }
+    drop(&p);
+}
+
 /* lambda_max <= f, with equality for one key; and the residual factors of NUMERICS 3. */
 static void test_spectrum(void **state) {
     (void)state;
@@ -1497,6 +1524,7 @@ int main(void) {
         cmocka_unit_test(test_exact64_decode),
         cmocka_unit_test(test_h100_ungated_ragged_dk),
         cmocka_unit_test(test_spectrum),
+        cmocka_unit_test(test_spectrum_of_large_keys),
         cmocka_unit_test(test_every_allocation_may_fail),
     };
     return cmocka_run_group_tests_name("chunk", tests, NULL, NULL);

@@ -165,6 +165,14 @@ $ gka golden --T=2 --D=2 -o ''; gka problem -o ''
 
 A name that is nearly one is met with that one, and a list says where it stands.
 
+$ for k in h100/solve_dh.num_warp=4 h100/slove.num_warps=4 h100/solve.num_warps=3 h100/ h100//two-term; do gka verify --emulate=$k $DATA/h100/d64.safetensors; done; gka solve --problem=iid,mean
+! gka verify: 'solve_dh.num_warp=4': expected num_warps=W after '.' (did you mean 'solve_dh.num_warps'?)
+! gka verify: 'slove.num_warps=4': expected one of the kernels solve, solve_dk, solve_dh, states, output, output_bwd, gates and decode, or all, before .num_warps (did you mean 'solve.num_warps'?)
+! gka verify: 'solve.num_warps=3': expected 1, 2, 4 or 8
+! gka verify: h100/: a part after '/' is empty
+! gka verify: h100/: a part after '/' is empty
+! gka solve: --problem=iid,mean: no such file, and no generator; iid, powerlaw, lowrank, repeat, recall, mean, convsilu, aligned, or a file was expected
+= 2
 $ for k in h100/twoterm h100/two-term/stor_x=exact cuda/twoterm; do gka verify --emulate=$k $DATA/h100/d64.safetensors; done; gka attribute --set=store_y
 ! gka verify: 'twoterm': expected POINT=exact or POINT=released, or a form as two-term (did you mean 'two-term'?)
 ! gka verify: no rounding point or repair 'stor_x' (did you mean 'store_x'?)
