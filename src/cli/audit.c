@@ -265,7 +265,7 @@ typedef struct audits {
     const gka_suite *suite;
     const char *folder;
     gka_audit *of; /* each case */
-    char **paths;  /* of their goldens */
+    char **paths;  /* of their goldens, and of the index */
     bool silent;   /* another process prints */
     mistake *mistakes;
     size_t mistake_count, caught, accepts, accepted, independents, independent;
@@ -451,62 +451,103 @@ static const char *output_name(const char *name) {
     for (int i = 0; i < GKA_OUTPUTS; i++)
         if (strcmp(gka_output_table[i].name, name) == 0)
             return gka_output_table[i].name;
-    return "";
+    return NULL;
 }
 
-static bool read_row(const json_t *is, size_t number, size_t tensors, gka_audit_row *row) {
-    const json_t *const errors = json_array_get(is, 8);
+/* is[from .. from + count - 1] */
+static bool are_numbers(const json_t *is, size_t from, size_t count) {
+    json_t *const some = json_array();
+    bool good = some != NULL;
+    for (size_t i = from; i < from + count && good; i++)
+        good = json_array_append(some, json_array_get(is, i)) == 0;
+    good = good && cli_json_numbers(some);
+    json_decref(some);
+    return good;
+}
+
+static bool read_row(json_t *is, size_t number, size_t tensors, gka_audit_row *row) {
+    json_t *slack, *margin, *errors;
+    const char *text;
+    int applies, good, took_part, left_out, by;
+    if (json_unpack_ex(is, NULL, JSON_STRICT, "[b,b,b,i,i,o,o,s,o]", &applies, &good, &took_part,
+                       &left_out, &by, &slack, &margin, &text, &errors) != 0 ||
+        !are_numbers(is, 5, 2) || !cli_json_numbers(errors) || json_array_size(errors) != tensors ||
+        by < -1 || by >= (int)tensors || (by < 0 && applies && !good))
+        return false;
     *row = (gka_audit_row){.member = gka_audit_member_at(number),
-                           .applies = json_is_true(json_array_get(is, 0)),
-                           .good = json_is_true(json_array_get(is, 1)),
-                           .took_part = json_is_true(json_array_get(is, 2)),
-                           .left_out = (int)json_integer_value(json_array_get(is, 3)),
-                           .by = (int)json_integer_value(json_array_get(is, 4)),
-                           .slack = cli_json_number(json_array_get(is, 5)),
-                           .margin = cli_json_number(json_array_get(is, 6)),
+                           .applies = applies != 0,
+                           .good = good != 0,
+                           .took_part = took_part != 0,
+                           .left_out = left_out,
+                           .by = by,
+                           .slack = cli_json_number(slack),
+                           .margin = cli_json_number(margin),
                            .errors = gka_alloc(tensors, sizeof(double))};
-    (void)snprintf(row->note, sizeof row->note, "%s", json_string_value(json_array_get(is, 7)));
+    (void)snprintf(row->note, sizeof row->note, "%s", text);
     for (size_t t = 0; t < tensors && row->errors != NULL; t++)
         row->errors[t] = cli_json_number(json_array_get(errors, t));
     return row->errors != NULL;
 }
 
-/* False: no memory. */
-static bool read_record(const json_t *record, gka_audit *audit) {
-    const json_t *const tensors = json_object_get(record, "tensors");
-    const json_t *const rows = json_object_get(record, "rows");
-    const json_t *const counts = json_object_get(record, "counts");
+static bool read_tensor(json_t *is, size_t rows, gka_audit_tensor *tensor) {
+    const char *name;
+    json_t *tolerance, *accepted, *rejected, *margin;
+    int accepted_by, rejected_by;
+    if (json_unpack_ex(is, NULL, JSON_STRICT, "[s,o,o,o,i,i,o]", &name, &tolerance, &accepted,
+                       &rejected, &accepted_by, &rejected_by, &margin) != 0 ||
+        output_name(name) == NULL || !are_numbers(is, 1, 3) || !are_numbers(is, 6, 1) ||
+        accepted_by < -1 || accepted_by >= (int)rows || rejected_by < -1 ||
+        rejected_by >= (int)rows)
+        return false;
+    *tensor = (gka_audit_tensor){.name = output_name(name),
+                                 .tolerance = cli_json_number(tolerance),
+                                 .accepted = cli_json_number(accepted),
+                                 .rejected = cli_json_number(rejected),
+                                 .accepted_by = accepted_by,
+                                 .rejected_by = rejected_by,
+                                 .margin = cli_json_number(margin)};
+    return true;
+}
+
+/* False: not what record_of makes, or no memory. */
+static bool read_record(json_t *record, gka_audit *audit) {
+    json_t *tensors, *rows, *counts, *margin;
     size_t *const to[] = {&audit->accepts,     &audit->accepted, &audit->independents,
                           &audit->independent, &audit->left_out, &audit->rejects,
                           &audit->rejected};
-    *audit = (gka_audit){.margin = cli_json_number(json_object_get(record, "margin"))};
+    const size_t numbers = sizeof to / sizeof *to;
+    if (json_unpack_ex(record, NULL, JSON_STRICT, "{s:o,s:o,s:o,s:o}", "tensors", &tensors, "rows",
+                       &rows, "counts", &counts, "margin", &margin) != 0 ||
+        !json_is_array(tensors) || json_array_size(tensors) > GKA_OUTPUTS || !json_is_array(rows) ||
+        json_array_size(rows) > gka_audit_count() || !cli_json_numbers(counts) ||
+        json_array_size(counts) != numbers)
+        return false;
+    *audit = (gka_audit){.margin = cli_json_number(margin)};
     audit->tensors = gka_alloc(json_array_size(tensors), sizeof *audit->tensors);
     audit->rows = gka_alloc(json_array_size(rows), sizeof *audit->rows);
-    if (audit->tensors == NULL || audit->rows == NULL)
-        return false;
-    audit->tensor_count = json_array_size(tensors);
-    for (size_t t = 0; t < audit->tensor_count; t++) {
-        const json_t *const is = json_array_get(tensors, t);
-        audit->tensors[t] =
-            (gka_audit_tensor){.name = output_name(json_string_value(json_array_get(is, 0))),
-                               .tolerance = cli_json_number(json_array_get(is, 1)),
-                               .accepted = cli_json_number(json_array_get(is, 2)),
-                               .rejected = cli_json_number(json_array_get(is, 3)),
-                               .accepted_by = (int)json_integer_value(json_array_get(is, 4)),
-                               .rejected_by = (int)json_integer_value(json_array_get(is, 5)),
-                               .margin = cli_json_number(json_array_get(is, 6))};
-    }
-    bool good = true;
+    bool good = audit->tensors != NULL && audit->rows != NULL;
+    for (size_t t = 0; t < json_array_size(tensors) && good; t++)
+        good = read_tensor(json_array_get(tensors, t), json_array_size(rows),
+                           &audit->tensors[audit->tensor_count++]);
     for (size_t i = 0; i < json_array_size(rows) && good; i++)
         good = read_row(json_array_get(rows, i), i, audit->tensor_count,
                         &audit->rows[audit->row_count++]);
-    for (size_t i = 0; i < sizeof to / sizeof *to; i++)
+    for (size_t i = 0; i < numbers; i++)
         *to[i] = (size_t)json_integer_value(json_array_get(counts, i));
     return good;
 }
 
-static const char *path_of(void *context, int64_t i) {
-    return ((const audits *)context)->paths[i];
+static const char *path_of(void *context, int64_t i, int k) {
+    const audits *const a = context;
+    return k == 0 ? a->paths[i] : k == 1 ? a->paths[a->suite->count] : NULL;
+}
+
+static int audit_unit(cli *c, void *context, int64_t i) {
+    audits *const a = context;
+    const int code = audit_case(c, a, (size_t)i);
+    if (code == CLI_GOOD)
+        add_case(a, (size_t)i);
+    return code;
 }
 
 static int make_unit(cli *c, void *context, int64_t i, json_t **record) {
@@ -522,39 +563,36 @@ static int make_unit(cli *c, void *context, int64_t i, json_t **record) {
     return code;
 }
 
-static int use_unit(cli *c, void *context, int64_t i, const json_t *record) {
+static int use_unit(cli *c, void *context, int64_t i, json_t *record) {
     audits *const a = context;
-    if (!read_record(record, &a->of[i]))
-        return cli_out_of_memory(c);
-    add_case(a, (size_t)i);
-    return CLI_GOOD;
+    (void)c;
+    if (read_record(record, &a->of[i])) {
+        add_case(a, (size_t)i);
+        return CLI_GOOD;
+    }
+    gka_audit_free(&a->of[i]);
+    a->of[i] = (gka_audit){0};
+    return CLI_UNUSABLE;
 }
 
 static int audit_cases(cli *c, const cli_audit_request *r, audits *a) {
-    int code = CLI_GOOD;
-    for (size_t i = 0; i < a->suite->count && code == CLI_GOOD; i++) {
-        const size_t size = strlen(r->path) + strlen(a->suite->entries[i].file) + 2;
+    for (size_t i = 0; i <= a->suite->count; i++) {
+        const char *const file = i < a->suite->count ? a->suite->entries[i].file : "index.json";
+        const size_t size = strlen(r->path) + strlen(file) + 2;
         a->paths[i] = cli_keep(c, gka_alloc(size, 1));
         if (a->paths[i] == NULL)
             return cli_out_of_memory(c);
-        (void)snprintf(a->paths[i], size, "%s/%s", r->path, a->suite->entries[i].file);
+        (void)snprintf(a->paths[i], size, "%s/%s", r->path, file);
     }
     cli_units units = {.folder = r->units,
                        .count = (int64_t)a->suite->count,
                        .path = path_of,
+                       .alone = audit_unit,
                        .make = make_unit,
                        .use = use_unit,
                        .context = a};
-    if (r->units != NULL) {
-        code = cli_units_run(c, &units);
-        a->silent = units.silent;
-        return code;
-    }
-    for (size_t i = 0; i < a->suite->count && code == CLI_GOOD; i++) {
-        code = audit_case(c, a, i);
-        if (code == CLI_GOOD)
-            add_case(a, i);
-    }
+    const int code = cli_units_run(c, &units);
+    a->silent = units.silent;
     return code;
 }
 
@@ -586,7 +624,7 @@ static int audit_suite(cli *c, const cli_audit_request *r, cli_json *json) {
     if (code == CLI_GOOD) {
         a.of = gka_alloc(suite.count, sizeof *a.of);
         a.mistakes = gka_alloc(a.mistake_count, sizeof *a.mistakes);
-        a.paths = gka_alloc(suite.count, sizeof *a.paths);
+        a.paths = gka_alloc(suite.count + 1, sizeof *a.paths);
         if (a.of == NULL || a.mistakes == NULL || a.paths == NULL)
             code = cli_out_of_memory(c);
     }

@@ -6,6 +6,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* ---- tables of heads ----------------------------------------------------------------------- */
 
@@ -161,6 +162,27 @@ int cli_heads_add(cli_heads *h, const char *label, const char *text, int64_t N, 
     return good ? CLI_GOOD : cli_out_of_memory(h->c);
 }
 
+/* Whether that is what `note` makes. */
+static bool is_note(const cli_heads *h, json_t *noted) {
+    const char *label;
+    json_t *text, *values, *remarks;
+    json_int_t rows, heads, all, numbers;
+    if (json_unpack_ex(noted, NULL, JSON_STRICT, "{s:s,s:o,s:I,s:I,s:o,s:o}", "label", &label,
+                       "text", &text, "rows", &rows, "heads", &heads, "values", &values, "remarks",
+                       &remarks) != 0 ||
+        !(json_is_string(text) || json_is_null(text)) || rows < 0 || heads < 0 ||
+        __builtin_mul_overflow(rows, heads, &all) ||
+        __builtin_mul_overflow(all, (json_int_t)h->figures, &numbers) ||
+        !cli_json_numbers(values) || (json_int_t)json_array_size(values) != numbers ||
+        !json_is_array(remarks) ||
+        (json_int_t)json_array_size(remarks) != (h->remark != NULL ? all : 0))
+        return false;
+    for (size_t i = 0; i < json_array_size(remarks); i++)
+        if (!json_is_string(json_array_get(remarks, i)))
+            return false;
+    return true;
+}
+
 /* One noted call of cli_heads_add. */
 static int replay(cli_heads *h, const json_t *noted) {
     const json_t *const numbers = json_object_get(noted, "values");
@@ -196,8 +218,22 @@ static const char *operand(const cli *c, int64_t i) {
     return c->operand_count > 0 ? c->operands[i] : NULL;
 }
 
-static const char *path_of(void *context, int64_t i) {
-    return operand(((const visits *)context)->heads->c, i);
+/* FILE, or FILE of FILE:WHICH.. */
+static const char *path_of(void *context, int64_t i, int k) {
+    cli *const c = ((const visits *)context)->heads->c;
+    char *const path =
+        k > 0 || operand(c, i) == NULL ? NULL : cli_keep(c, gka_strdup(operand(c, i)));
+    for (char *colon; path != NULL && access(path, F_OK) != 0;) {
+        if ((colon = strrchr(path, ':')) == NULL)
+            break;
+        *colon = '\0';
+    }
+    return path;
+}
+
+static int visit_unit(cli *c, void *context, int64_t i) {
+    const visits *const v = context;
+    return cli_problem_each(c, v->problem, operand(c, i), v->visit, v->context);
 }
 
 static int make_unit(cli *c, void *context, int64_t i, json_t **record) {
@@ -210,10 +246,12 @@ static int make_unit(cli *c, void *context, int64_t i, json_t **record) {
     return code;
 }
 
-static int use_unit(cli *c, void *context, int64_t i, const json_t *record) {
+static int use_unit(cli *c, void *context, int64_t i, json_t *record) {
     const visits *const v = context;
-    int code = CLI_GOOD;
+    int code = json_is_array(record) && json_array_size(record) > 0 ? CLI_GOOD : CLI_UNUSABLE;
     (void)c, (void)i;
+    for (size_t k = 0; k < json_array_size(record) && code == CLI_GOOD; k++)
+        code = is_note(v->heads, json_array_get(record, k)) ? CLI_GOOD : CLI_UNUSABLE;
     for (size_t k = 0; k < json_array_size(record) && code == CLI_GOOD; k++)
         code = replay(v->heads, json_array_get(record, k));
     return code;
@@ -225,18 +263,12 @@ int cli_heads_each(cli_heads *h, cli_problem *problem, cli_problem_visit *visit,
     cli_units units = {.folder = h->units,
                        .count = c->operand_count > 0 ? c->operand_count : 1,
                        .path = path_of,
+                       .alone = visit_unit,
                        .make = make_unit,
                        .use = use_unit,
                        .context = &v};
-    int code = CLI_GOOD;
-    if (h->units != NULL) {
-        code = cli_units_run(c, &units);
-        h->silent = units.silent;
-        return code;
-    }
-    for (int i = 0; i < (c->operand_count > 0 ? c->operand_count : 1) && code == CLI_GOOD; i++)
-        code = cli_problem_each(c, problem, c->operand_count > 0 ? c->operands[i] : NULL, visit,
-                                context);
+    const int code = cli_units_run(c, &units);
+    h->silent = units.silent;
     return code;
 }
 

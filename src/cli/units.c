@@ -5,12 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 typedef struct sharing {
     cli *c;
     cli_units *units;
-    json_t *key; /* of the command line */
-    int code;
+    json_t *command; /* its words */
 } sharing;
 
 double cli_json_number(const json_t *value) {
@@ -20,16 +20,30 @@ double cli_json_number(const json_t *value) {
     return strcmp(text, "NaN") == 0 ? NAN : text[0] == '-' ? -INFINITY : INFINITY;
 }
 
-/* mpirun and srun number their processes in the environment; -1: nobody has. */
-static int rank_of_process(void) {
-    static const char *const names[] = {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK",
-                                        "SLURM_PROCID"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        const char *const text = getenv(names[i]);
-        if (text != NULL)
-            return atoi(text);
+bool cli_json_numbers(const json_t *array) {
+    bool good = json_is_array(array);
+    for (size_t i = 0; i < json_array_size(array) && good; i++) {
+        const json_t *const value = json_array_get(array, i);
+        const char *const text = json_string_value(value);
+        good = json_is_number(value) ||
+               (text != NULL && (strcmp(text, "NaN") == 0 || strcmp(text, "Infinity") == 0 ||
+                                 strcmp(text, "-Infinity") == 0));
     }
-    return -1;
+    return good;
+}
+
+/* Whether a launcher certainly started this process beside one that prints: rank and size stand in
+ * the environment. */
+static bool is_silent(void) {
+    static const char *const names[][2] = {{"OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"},
+                                           {"PMI_RANK", "PMI_SIZE"},
+                                           {"SLURM_PROCID", "SLURM_STEP_NUM_TASKS"}};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const char *const rank = getenv(names[i][0]), *const size = getenv(names[i][1]);
+        if (rank != NULL && size != NULL)
+            return atoi(rank) > 0 && atoi(size) > 1;
+    }
+    return false;
 }
 
 /* FOLDER/NUMBER.json; kept by the call. */
@@ -41,16 +55,27 @@ static char *path_of(const sharing *s, int64_t i) {
     return path;
 }
 
-/* What a record is of: version, command line, and of the file its place, size and time. */
-static json_t *key_of(const sharing *s, int64_t i) {
-    const char *const path = s->units->path(s->units->context, i);
+/* [path, device, inode, size, seconds, nanoseconds]; numbers of 0: no such file. */
+static json_t *identity(const char *path) {
     struct stat is = {0};
-    if (path != NULL)
-        (void)stat(path, &is);
-    return json_pack("{s:O,s:o,s:I,s:I,s:I}", "command", s->key, "file",
-                     path == NULL ? json_null() : cli_json_text(path), "size",
-                     (json_int_t)is.st_size, "seconds", (json_int_t)is.st_mtim.tv_sec,
-                     "nanoseconds", (json_int_t)is.st_mtim.tv_nsec);
+    (void)stat(path, &is);
+    return json_pack("[o,I,I,I,I,I]", cli_json_text(path), (json_int_t)is.st_dev,
+                     (json_int_t)is.st_ino, (json_int_t)is.st_size, (json_int_t)is.st_mtim.tv_sec,
+                     (json_int_t)is.st_mtim.tv_nsec);
+}
+
+/* What a record is of: the command, the program, and each file that is read. */
+static json_t *key_of(const sharing *s, int64_t i) {
+    cli_builder files = {json_array(), true};
+    const char *path;
+    cli_append(&files, identity("/proc/self/exe"));
+    for (int k = 0; (path = s->units->path(s->units->context, i, k)) != NULL; k++)
+        cli_append(&files, identity(path));
+    json_t *const key = json_pack("{s:O,s:o}", "command", s->command, "files", files.value);
+    if (files.good)
+        return key;
+    json_decref(key);
+    return NULL;
 }
 
 /* The record that lies there with this key (a new reference); NULL: none does. */
@@ -73,34 +98,29 @@ static int write_record(cli *c, const char *path, json_t *key, json_t *record) {
     return code;
 }
 
+/* What fails is left to use_units, which says so as one process alone does. */
 static bool share_unit(void *context, int64_t i) {
-    sharing *const s = context;
+    const sharing *const s = context;
     char *const path = path_of(s, i);
     json_t *const key = key_of(s, i);
-    json_t *record = NULL;
-    s->code = path == NULL || key == NULL ? cli_out_of_memory(s->c) : CLI_GOOD;
-    if (s->code == CLI_GOOD && (record = read_record(path, key)) == NULL) {
-        s->code = s->units->make(s->c, s->units->context, i, &record);
-        if (s->code == CLI_GOOD)
-            s->code = write_record(s->c, path, key, record);
-    }
+    json_t *record = path == NULL || key == NULL ? NULL : read_record(path, key);
+    if (path != NULL && key != NULL && record == NULL &&
+        s->units->make(s->c, s->units->context, i, &record) == CLI_GOOD)
+        (void)write_record(s->c, path, key, record);
     json_decref(record);
     json_decref(key);
-    return s->code == CLI_GOOD;
+    return true;
 }
 
-static int use_records(sharing *s) {
+static int use_units(const sharing *s) {
     int code = CLI_GOOD;
     for (int64_t i = 0; i < s->units->count && code == CLI_GOOD; i++) {
         char *const path = path_of(s, i);
         json_t *const key = key_of(s, i);
         json_t *const record = path == NULL || key == NULL ? NULL : read_record(path, key);
-        code = path == NULL || key == NULL ? cli_out_of_memory(s->c)
-               : record == NULL            ? cli_fail(s->c,
-                                                      "%s: was changed meanwhile; its file, or the "
-                                                                 "folder --units, was expected to stay",
-                                                      path)
-                                           : s->units->use(s->c, s->units->context, i, record);
+        code = record == NULL ? CLI_UNUSABLE : s->units->use(s->c, s->units->context, i, record);
+        if (code == CLI_UNUSABLE)
+            code = s->units->alone(s->c, s->units->context, i);
         json_decref(record);
         json_decref(key);
     }
@@ -118,7 +138,46 @@ static json_t *command_line(const cli *c) {
     return NULL;
 }
 
-int cli_units_run(cli *c, cli_units *units) {
+/* FOLDER/command.json is the first one's; the others' command must be the same. */
+static int own_folder(const sharing *s, gka_share *share) {
+    const size_t size = strlen(s->units->folder) + 32;
+    char *const path = cli_keep(s->c, gka_alloc(size, 1));
+    int code = path == NULL ? cli_out_of_memory(s->c) : CLI_GOOD;
+    if (code != CLI_GOOD)
+        return code;
+    (void)snprintf(path, size, "%s/command.json", s->units->folder);
+    (void)gka_share_take(share, true);
+    if (access(path, F_OK) != 0) {
+        cli_json json;
+        code = cli_json_open(s->c, path, &json);
+        if (code == CLI_GOOD)
+            code = cli_json_close(s->c, &json, json_incref(s->command), true);
+    } else {
+        json_t *const owner = json_load_file(path, JSON_REJECT_DUPLICATES, NULL);
+        if (!json_equal(owner, s->command))
+            code = cli_fail(s->c,
+                            "--units=%.200s: belongs to another command (command.json in it); "
+                            "another folder was expected",
+                            s->units->folder);
+        json_decref(owner);
+    }
+    gka_share_leave(share);
+    return code;
+}
+
+/* Makes what records are missing; all that is printed about it is printed when they are used. */
+static int make_units(sharing *s, gka_share *share) {
+    FILE *const err = s->c->err, *const nowhere = fopen("/dev/null", "w");
+    if (nowhere == NULL)
+        return cli_fail(s->c, "/dev/null: cannot be opened");
+    s->c->err = nowhere;
+    const gka_status status = gka_share_units(share, s->units->count, share_unit, NULL, s);
+    s->c->err = err;
+    (void)fclose(nowhere);
+    return status == GKA_OK ? CLI_GOOD : cli_out_of_memory(s->c);
+}
+
+static int share_units(cli *c, cli_units *units) {
     gka_share *share = NULL;
     gka_error error = {0};
     sharing s = {.c = c, .units = units};
@@ -126,22 +185,27 @@ int cli_units_run(cli *c, cli_units *units) {
         !cli_is_folder(units->folder))
         return cli_fail(c, "--units=%.200s: a folder, or the name of a new one, was expected",
                         units->folder);
-    s.key = command_line(c);
-    int code = s.key == NULL
+    s.command = command_line(c);
+    int code = s.command == NULL
                    ? cli_out_of_memory(c)
                    : cli_outcome(c, gka_share_open(units->folder, &share, &error), &error);
-    if (code == CLI_GOOD) {
-        const int rank = rank_of_process();
-        units->silent = rank > 0 || (rank < 0 && !gka_share_take(share, false));
-        const gka_status status = gka_share_units(share, units->count, share_unit, NULL, &s);
-        code = s.code != CLI_GOOD            ? s.code
-               : status == GKA_OUT_OF_MEMORY ? cli_out_of_memory(c)
-               : status == GKA_OK            ? CLI_GOOD
-                                             : cli_fail(c, "interrupted");
-    }
-    if (code == CLI_GOOD && !units->silent)
-        code = use_records(&s);
+    if (code == CLI_GOOD)
+        code = own_folder(&s, share);
+    if (code == CLI_GOOD)
+        code = make_units(&s, share);
     gka_share_close(share);
-    json_decref(s.key);
+    units->silent = is_silent();
+    if (code == CLI_GOOD && !units->silent)
+        code = use_units(&s);
+    json_decref(s.command);
+    return code;
+}
+
+int cli_units_run(cli *c, cli_units *units) {
+    int code = CLI_GOOD;
+    if (units->folder != NULL)
+        return share_units(c, units);
+    for (int64_t i = 0; i < units->count && code == CLI_GOOD; i++)
+        code = units->alone(c, units->context, i);
     return code;
 }

@@ -625,23 +625,26 @@ static int judge_open(request *r, const gka_file *file, const gka_file *inputs) 
     return code;
 }
 
-/* --inputs=DIRECTORY stands for the file of the same name there. */
+/* --inputs=DIRECTORY stands for the file of the same name there. Kept by the call; NULL: no memory.
+ */
+static const char *inputs_path(const request *r, const char *path) {
+    if (!cli_is_folder(r->inputs))
+        return r->inputs;
+    const char *const slash = strrchr(path, '/');
+    const char *const name = slash == NULL ? path : slash + 1;
+    const size_t room = strlen(r->inputs) + strlen(name) + 2;
+    char *const there = cli_keep(r->c, gka_alloc(room, 1));
+    if (there != NULL)
+        (void)snprintf(there, room, "%s/%s", r->inputs, name);
+    return there;
+}
+
 static int open_inputs(request *r, const char *path, gka_file **inputs) {
     *inputs = NULL;
     if (r->inputs == NULL)
         return CLI_GOOD;
-    if (!cli_is_folder(r->inputs))
-        return cli_open(r->c, r->inputs, inputs);
-    const char *const slash = strrchr(path, '/');
-    const char *const name = slash == NULL ? path : slash + 1;
-    const size_t room = strlen(r->inputs) + strlen(name) + 2;
-    char *const there = gka_alloc(room, 1);
-    if (there == NULL)
-        return cli_out_of_memory(r->c);
-    (void)snprintf(there, room, "%s/%s", r->inputs, name);
-    const int code = cli_open(r->c, there, inputs);
-    gka_free(there);
-    return code;
+    const char *const there = inputs_path(r, path);
+    return there == NULL ? cli_out_of_memory(r->c) : cli_open(r->c, there, inputs);
 }
 
 static int judge_file(request *r, const char *path) {
@@ -660,8 +663,17 @@ static int judge_file(request *r, const char *path) {
 
 /* ---- all of them --------------------------------------------------------------------------- */
 
-static const char *path_of(void *context, int64_t i) {
-    return ((const request *)context)->c->operands[i];
+static const char *path_of(void *context, int64_t i, int k) {
+    const request *const r = context;
+    const char *const path = r->c->operands[i];
+    return k == 0 ? path : k == 1 && r->inputs != NULL ? inputs_path(r, path) : NULL;
+}
+
+static int judge_unit(cli *c, void *context, int64_t i) {
+    request *const r = context;
+    if (i > 0 && !cli_json_takes_stdout(&r->json))
+        fputc('\n', c->out);
+    return judge_file(r, c->operands[i]);
 }
 
 /* What judge_file prints and leaves in r. */
@@ -697,42 +709,41 @@ static int make_unit(cli *c, void *context, int64_t i, json_t **record) {
     return code != CLI_GOOD ? code : o.good && used.good ? CLI_GOOD : cli_out_of_memory(c);
 }
 
-static int use_unit(cli *c, void *context, int64_t i, const json_t *record) {
+static int use_unit(cli *c, void *context, int64_t i, json_t *record) {
     request *const r = context;
-    json_t *const report = json_object_get(record, "report");
+    const char *printed;
+    int failed;
+    json_t *used, *report;
+    if (json_unpack_ex(record, NULL, JSON_STRICT, "{s:s,s:b,s:o,s:o}", "printed", &printed,
+                       "failed", &failed, "used", &used, "report", &report) != 0 ||
+        !json_is_array(used) || json_array_size(used) != r->tolerance_texts.count ||
+        (r->list != NULL && !json_is_object(report)))
+        return CLI_UNUSABLE;
+    for (size_t t = 0; t < r->tolerance_texts.count; t++)
+        if (!json_is_boolean(json_array_get(used, t)))
+            return CLI_UNUSABLE;
     if (i > 0 && !cli_json_takes_stdout(&r->json))
         fputc('\n', c->out);
-    fputs(json_string_value(json_object_get(record, "printed")), c->out);
-    r->failed |= json_is_true(json_object_get(record, "failed"));
+    fputs(printed, c->out);
+    r->failed |= failed != 0;
     for (size_t t = 0; t < r->tolerance_texts.count; t++)
-        r->used[t] |= json_is_true(json_array_get(json_object_get(record, "used"), t));
+        r->used[t] |= json_is_true(json_array_get(used, t));
     if (r->list != NULL)
         r->good &= json_array_append(r->list, report) == 0;
     return CLI_GOOD;
 }
 
-static int share_files(request *r) {
+static int judge_files(request *r) {
+    cli *const c = r->c;
     cli_units units = {.folder = r->units,
-                       .count = r->c->operand_count,
+                       .count = c->operand_count,
                        .path = path_of,
+                       .alone = judge_unit,
                        .make = make_unit,
                        .use = use_unit,
                        .context = r};
-    const int code = cli_units_run(r->c, &units);
+    int code = cli_units_run(c, &units);
     r->silent = units.silent;
-    return code;
-}
-
-static int judge_files(request *r) {
-    cli *const c = r->c;
-    int code = CLI_GOOD;
-    for (int i = 0; i < c->operand_count && code == CLI_GOOD && r->units == NULL; i++) {
-        if (i > 0 && !cli_json_takes_stdout(&r->json))
-            fputc('\n', c->out);
-        code = judge_file(r, c->operands[i]);
-    }
-    if (r->units != NULL)
-        code = share_files(r);
     if (r->silent)
         return code;
     for (size_t t = 0; t < r->tolerance_texts.count && code == CLI_GOOD; t++)

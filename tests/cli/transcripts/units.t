@@ -1,0 +1,27 @@
+Records of --units are used only as they were written, of the files as they are.
+
+$ cp $DATA/h100/h0.safetensors a; cp a in; gka verify --json=j --units=u --inputs=in a >1; cp j j1; ls u
+> 0.json
+> command.json
+$ gka verify --json=j --units=u --inputs=in a | cmp - 1; cmp j j1
+$ sed -i '/"record"/,$d' u/0.json; echo '"record": {}}' >>u/0.json; gka verify --json=j --units=u --inputs=in a | cmp - 1; cmp j j1
+$ gka verify --emulate=h100 --per-head --units=p a >2; sed -i 's/"rows": 1/"rows": 1000/' p/0.json; gka verify --emulate=h100 --per-head --units=p a | cmp - 2
+
+Another file of --inputs; another command.
+
+$ printf no >in; gka verify --json=j --units=u --inputs=in a
+! gka verify: in: 2 bytes long; a safetensors file has at least 10
+= 2
+$ gka verify --units=u a
+! gka verify: --units=u: belongs to another command (command.json in it); another folder was expected
+= 2
+
+A later file is bad: what comes before is printed, by a process of no launcher too; not by a rank above 0.
+
+$ : >empty; gka verify a empty >1; gka verify --units=v a empty >2
+! gka verify: empty: 0 bytes long; a safetensors file has at least 10
+! gka verify: empty: 0 bytes long; a safetensors file has at least 10
+= 2
+$ SLURM_PROCID=1 gka verify --units=v a empty | cmp - 1
+! gka verify: empty: 0 bytes long; a safetensors file has at least 10
+$ OMPI_COMM_WORLD_RANK=1 OMPI_COMM_WORLD_SIZE=2 gka verify --units=v a empty
