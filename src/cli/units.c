@@ -142,9 +142,9 @@ static json_t *command_line(const cli *c) {
 static int own_folder(const sharing *s, gka_share *share) {
     const size_t size = strlen(s->units->folder) + 32;
     char *const path = cli_keep(s->c, gka_alloc(size, 1));
-    int code = path == NULL ? cli_out_of_memory(s->c) : CLI_GOOD;
-    if (code != CLI_GOOD)
-        return code;
+    int code = CLI_GOOD;
+    if (path == NULL)
+        return cli_out_of_memory(s->c);
     (void)snprintf(path, size, "%s/command.json", s->units->folder);
     (void)gka_share_take(share, true);
     if (access(path, F_OK) != 0) {
