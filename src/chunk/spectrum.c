@@ -99,8 +99,9 @@ static void spectrum_head(void *context, int64_t index, int worker) {
             v[i] = 1 + .01 * (double)i + k[i] / length;
             norm += v[i] * v[i];
         }
+        norm = sqrt(norm);
         for (int64_t i = 0; i < D; i++)
-            v[i] /= sqrt(norm);
+            v[i] /= norm;
         const int64_t row = (span.b * problem->T + t) * problem->H + h;
         run->lambda_max[row] = largest(D, H, v, work);
         run->fro[row] = sqrt(square);

@@ -239,9 +239,7 @@ static int visit_unit(cli *c, void *context, int64_t i) {
 static int make_unit(cli *c, void *context, int64_t i, json_t **record) {
     const visits *const v = context;
     json_t *const noted = *record = v->heads->record = json_array();
-    const int code = noted == NULL
-                         ? cli_out_of_memory(c)
-                         : cli_problem_each(c, v->problem, operand(c, i), v->visit, v->context);
+    const int code = noted == NULL ? cli_out_of_memory(c) : visit_unit(c, context, i);
     v->heads->record = NULL;
     return code;
 }

@@ -432,10 +432,12 @@ static gka_status differentiate_steps(const job *j, int output, golden_subject *
     const gka_outputs through = j->golden.steps;
     const gka_status status =
         gka_golden_through_errors(problem, 1u << output, &through, most, error);
+    if (status != GKA_OK)
+        return status;
     o->through = o->steps;
     o->by_through = gka_golden_tolerance_at_least(
         known, gka_golden_tolerance_of(most[output], (golden_error){0, 0}, known.rel));
-    return status;
+    return GKA_OK;
 }
 
 static gka_status judge(job *j, int output, gka_golden_row *row, gka_error *error) {
