@@ -58,7 +58,9 @@ GKA_API int gka_oracle_find(const char *name); /* -1: none */
  * Gradients come from the last window to the first, each window cut at multiples of `tokens`. On
  * the way right the state before window i is handed to `keep`, to be copied; on the way left
  * `fetch` brings it back. Memory is that of a sequence of `tokens` tokens; a state has about
- * 16 D (D + V) bytes, 16 D^2 for GKA_OF_X, for which dv and du0 are not filled.
+ * 16 D (D + V) bytes, 16 D^2 for GKA_OF_X, for which dv and du0 are not filled. Of more than 2^14
+ * tokens, `keep` is on the way left also handed what MPFR may have to begin with there, at every
+ * 128th token, of the size of a state: under the numbers from that of the windows on.
  *
  * False from a callback: stop (GKA_INTERRUPTED). */
 typedef struct gka_oracle_window {
@@ -169,8 +171,10 @@ GKA_API gka_status gka_oracle_forward(const gka_problem *problem, const gka_orac
  * counts what is rounded without a proof: ties that 1536 bits (4096 where gates or large
  * inputs call for it) do not tell apart from their neighbours, rounded there; results of states or
  * gradients outside the range of binary64, in which norms are kept, rounded in MPFR; and where MPFR
- * is not tried - with options->leave_undecided, or for sequences of more than 2^14 tokens - what
- * double-double left: its own rounding, mostly right.
+ * is not tried what double-double left, its own rounding, mostly right: with
+ * options->leave_undecided. Of sequences of more than 2^14 tokens MPFR goes over the neighbourhood
+ * of an undecided element only (src/oracle/README.md), some hundred tokens with released gates;
+ * where the gates do not forget 6 bits in 4096 tokens it is not tried either.
  */
 GKA_API gka_status gka_oracle_gradient(const gka_problem *problem, gka_of cotangent,
                                        const gka_oracle_options *options, gka_outputs *out,

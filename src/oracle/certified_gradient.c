@@ -23,10 +23,11 @@
 #include "oracle/run.h"
 
 #include <math.h>
+#include <stddef.h>
 #include <string.h>
 
 #define V_UNIT 0x1p-106 /* v of gradient_bound.h */
-enum { MOST_REFINEMENTS = 12, STATE_TAIL = 16, LONGEST_MPFR = 1 << 14 };
+enum { MOST_REFINEMENTS = 12, STATE_TAIL = 16, LONGEST_MPFR = 1 << 14, SUFFIX_SPACING = 128 };
 
 /* A vector of double-doubles in two arrays. */
 typedef struct vector {
@@ -43,6 +44,8 @@ typedef struct space {
     const gka_kernels *kernels;
     double *marks, *states; /* kept states; length + 1 states from one of them on */
     double *spare;          /* one state */
+    double *suffixes;       /* [heads, kept]: A, E at every g.spacing-th token; by windows: none */
+    int64_t kept;
     double *A, *E, *q, *k, *v, *dout, *zero;
     vector x, p, y, dq, dx, t; /* [n] */
     vector u;                  /* [m] */
@@ -68,8 +71,25 @@ typedef struct backward {
 
 /* ---- memory -------------------------------------------------------------------------------- */
 
+static const gka_gradient_enclosure *enclosure_of(const gka_run *run) {
+    return &((const backward *)(const void *)run)->enclosure;
+}
+
+/* Whether MPFR decides the results of that many tokens from checkpoints. */
+static bool by_checkpoints(const gka_run *run, int64_t tokens) {
+    const int64_t longest = enclosure_of(run)->longest;
+    return !run->options->leave_undecided && tokens > (longest > 0 ? longest : LONGEST_MPFR);
+}
+
+/* Tokens between two of them. */
+static int64_t spacing_of(const gka_run *run, int64_t length) {
+    const int64_t spacing = enclosure_of(run)->spacing;
+    return spacing > 0 ? spacing : run->options->window != NULL ? SUFFIX_SPACING : length;
+}
+
 /* Returns how many doubles it took; T: tokens between two kept rows of states and of dk, dv. */
-static int64_t layout(double *block, const gka_problem *problem, int64_t T, bool layer, space *w) {
+static int64_t layout(double *block, const gka_run *run, int64_t T, bool layer, space *w) {
+    const gka_problem *const problem = run->problem;
     const int64_t D = problem->D, V = layer ? problem->V : 0;
     const int64_t n = gka_strip_size(D), m = gka_strip_size(V), wide = n > m ? n : m;
     int64_t used = 0, length = 1;
@@ -103,7 +123,11 @@ static int64_t layout(double *block, const gka_problem *problem, int64_t T, bool
     head->row = gka_strip_take(block, &used, D * (D > V ? D : V));
     head->H = w->spare;
     const int64_t heads = problem->G == 0 ? 1 : problem->H / problem->G;
+    if (by_checkpoints(run, T) && run->options->window == NULL)
+        w->kept = T / spacing_of(run, length);
+    w->suffixes = gka_strip_take(block, &used, heads * w->kept * w->size);
     w->g.needs = (uint16_t *)(void *)gka_strip_take(block, &used, heads * (T + 1) / 4 + 1);
+    w->g.left = (int64_t *)(void *)gka_strip_take(block, &used, heads * (T + 1));
     w->g.stride = T + 1;
     w->g.rows = (unsigned char *)gka_strip_take(block, &used, (heads + 1) * (D + V) / 8 + 1);
     w->g.columns = block == NULL ? NULL : w->g.rows + (heads + 1) * D;
@@ -117,10 +141,10 @@ static void *new_memory(const gka_run *run, bool layer) {
     const int64_t longest = gka_problem_longest(run->problem),
                   T = window != NULL && window->tokens < longest ? window->tokens : longest;
     const int64_t header = gka_strip_size((int64_t)(sizeof(space) + 7) / 8);
-    const int64_t size = layout(NULL, run->problem, T, layer, &measure);
+    const int64_t size = layout(NULL, run, T, layer, &measure);
     double *const block = gka_alloc((size_t)(header + size), sizeof *block);
     if (block != NULL)
-        layout(block + header, run->problem, T, layer, (space *)(void *)block);
+        layout(block + header, run, T, layer, (space *)(void *)block);
     return block;
 }
 
@@ -178,10 +202,6 @@ static double size(const space *w, int64_t n, const double *x) {
 }
 
 /* ---- results ------------------------------------------------------------------------------- */
-
-static const gka_gradient_enclosure *enclosure_of(const gka_run *run) {
-    return &((const backward *)(const void *)run)->enclosure;
-}
 
 static void enclose(const space *w, gka_gradient tensor, int64_t count, int64_t at_,
                     const double *hi, const double *lo, double e) {
@@ -241,8 +261,10 @@ static void put(space *w, gka_gradient tensor, int64_t t, const double *hi, cons
     }
     /* second words are not to be had in double-double */
     const bool second = gka_gradient_member(g->run->of, g->run->lo, tensor) != NULL;
+    uint16_t *const needs = gka_group_needs(g, tensor, w->index, t);
     if (second || undecided > 0)
-        *gka_group_needs(g, tensor, w->index, t) |= (uint16_t)(1u << tensor);
+        *needs |= (uint16_t)(1u << tensor);
+    g->left[needs - g->needs] += undecided;
     g->elements += out != NULL || second ? count : 0;
     g->in_mpfr += second ? count : undecided;
     g->second_words |= second;
@@ -440,8 +462,7 @@ static double least_eigenvalue(const gradient_state *s, dd lambda, space *w) {
 
 /* Whether what double-double does not decide is computed in MPFR. */
 static bool may_resolve(const gka_group *g) {
-    const bool longest = g->span.end - g->span.begin > LONGEST_MPFR;
-    return g->second_words || (!longest && !g->run->options->leave_undecided);
+    return g->second_words || !g->run->options->leave_undecided;
 }
 
 /* x of q and p of dx, but where given; what is not is 0 in an empty state. What binary64 cannot
@@ -475,8 +496,8 @@ static bool solve_both(const gka_run *run, const gradient_state *s, int64_t to, 
             if (factors && solve(w, s, lambda, right[i], size(w, w->n, right[i].hi), e_right[i],
                                  unknown[i], norms[i], errors[i]))
                 continue;
-            if (!may_resolve(&w->g))
-                return false;
+            if (!may_resolve(&w->g) || (w->g.spacing > 0 && !w->g.second_words))
+                return false; /* checkpoints to its left would know nothing */
             memset(unknown[i].hi, 0, (size_t)w->n * sizeof(double)); /* nothing is known of it */
             memset(unknown[i].lo, 0, (size_t)w->n * sizeof(double));
             *norms[i] = 0;
@@ -673,6 +694,88 @@ static void end_of_chunk(space *w) {
     w->s.excess = w->s.e_excess = 0;
 }
 
+/* ---- checkpoints --------------------------------------------------------------------------- */
+
+_Static_assert(sizeof(gka_suffix_bound) == sizeof(gka_state_bound), "one is kept as the other");
+
+/* Where A and E after token t - 1 are kept; by windows, the place that they are handed over in. */
+static double *suffix_at(space *w, int64_t head, int64_t number, double *by_windows) {
+    return w->g.run->options->window != NULL ? by_windows
+                                             : w->suffixes + (head * w->kept + number) * w->size;
+}
+
+/* The number of the checkpoint before token t: 0 is at `spacing`; by windows, behind the states. */
+static int64_t suffix_number(const space *w, int64_t t) {
+    const gka_oracle_window *const window = w->g.run->options->window;
+    const int64_t number = (t - w->g.span.begin) / w->g.spacing - 1;
+    return window == NULL ? number
+                          : number + (w->g.run->problem->T + window->tokens - 1) / window->tokens;
+}
+
+/* A and E before token t, as a state is kept. False: stop. */
+static bool keep_suffix(space *w, int64_t t) {
+    const gka_oracle_window *const window = w->g.run->options->window;
+    if (w->g.spacing == 0 || t == w->g.span.begin || (t - w->g.span.begin) % w->g.spacing != 0)
+        return true;
+    const int64_t number = suffix_number(w, t);
+    const gradient_state s = state_at(w, suffix_at(w, w->index, number, w->spare));
+    memcpy(s.H, w->A, (size_t)(2 * w->n * w->n) * sizeof *s.H);
+    memcpy(s.U, w->E, (size_t)(2 * w->n * w->m) * sizeof *s.U);
+    s.f[0] = w->gate.hi;
+    s.f[1] = w->gate.lo;
+    s.norm_h[0] = w->excess.hi;
+    s.norm_h[1] = w->excess.lo;
+    memcpy(s.bound, &w->s, sizeof w->s);
+    return window == NULL ||
+           window->keep(window->context, number, s.H, (size_t)w->size * sizeof *s.H);
+}
+
+static bool fetch_suffix(space *w, int64_t head, int64_t t, gka_carried *c) {
+    const gka_oracle_window *const window = w->g.run->options->window;
+    const int64_t number = suffix_number(w, t);
+    const gradient_state s = state_at(w, suffix_at(w, head, number, w->states));
+    if (window != NULL &&
+        !window->fetch(window->context, number, s.H, (size_t)w->size * sizeof *s.H))
+        return false;
+    *c = (gka_carried){.A = s.H,
+                       .E = s.U,
+                       .n = w->n,
+                       .gate = {s.f[0], s.f[1]},
+                       .excess = {s.norm_h[0], s.norm_h[1]}};
+    memcpy(&c->suffix, s.bound, sizeof c->suffix);
+    return true;
+}
+
+/* The state before token t, from the last one before it that is at hand. */
+static bool fetch_state(space *w, int64_t head, int64_t t, gka_carried *c) {
+    const gka_run *const run = w->g.run;
+    const gka_oracle_window *const window = run->options->window;
+    const int64_t n = w->g.n, h = w->g.h + head;
+    int64_t from = w->g.span.begin;
+    if (window == NULL) {
+        first_state(run->problem, n, h, w);
+    } else {
+        from = t / window->tokens * window->tokens;
+        if (!window->fetch(window->context, t / window->tokens, w->states,
+                           (size_t)w->size * sizeof *w->states))
+            return false;
+    }
+    for (; from < t; from++) {
+        read_token(run->problem, w->g.span.b, from, h, w);
+        next_state(w, w->states, gka_given_state(run, n, from, h), w->states);
+    }
+    const gradient_state s = state_at(w, w->states);
+    *c = (gka_carried){.H = s.H, .U = s.U, .n = w->n, .state = *s.bound};
+    return true;
+}
+
+static bool carried(gka_group *g, int64_t head, int64_t t, bool from_right, gka_carried *c) {
+    space *const w = (space *)(void *)((char *)g - offsetof(space, g));
+    return from_right ? fetch_suffix(w, head, t, c) : fetch_state(w, head, t, c);
+}
+
+/* ---- in reverse ---------------------------------------------------------------------------- */
+
 /* Tokens [from, to) of a sequence in reverse, from the state before them in w->states; A and E are
  * those after them and become those before. The states that the reverse needs are kept at every
  * length-th token and replayed from there. */
@@ -717,7 +820,7 @@ static gka_status reverse_tokens(gka_run *run, space *w, gka_error *error) {
             forward(problem, &after, t, &e, w);
         if (closed(w))
             end_of_chunk(w);
-        if (!gka_run_solved(run, n, h, after.f[0] == 0))
+        if (!keep_suffix(w, t) || !gka_run_solved(run, n, h, after.f[0] == 0))
             return GKA_INTERRUPTED;
     }
     return GKA_OK;
@@ -758,6 +861,7 @@ static void begin_tokens(int64_t from, int64_t to, space *w) {
     for (int i = 0; i < 4; i++)
         memset(bounds[i], 0, (size_t)(to - from) * sizeof(double));
     memset(w->g.needs, 0, (size_t)(w->g.heads * w->g.stride) * sizeof *w->g.needs);
+    memset(w->g.left, 0, (size_t)(w->g.heads * w->g.stride) * sizeof *w->g.left);
 }
 
 static void begin_group(gka_run *run, int64_t n, int64_t h, space *w) {
@@ -774,6 +878,8 @@ static void begin_group(gka_run *run, int64_t n, int64_t h, space *w) {
     g->V = w->V;
     g->span = g->head.span = gka_problem_span(run->problem, n);
     g->base = 0;
+    g->spacing = by_checkpoints(run, g->span.end - g->span.begin) ? spacing_of(run, w->length) : 0;
+    g->carried = carried;
     g->second_words = false;
     g->elements = g->in_mpfr = g->undecided = g->ties = g->zeros = 0;
     memset(g->bound, 0, sizeof g->bound);

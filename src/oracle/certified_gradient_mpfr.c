@@ -3,9 +3,29 @@
  *   P, v    precision in bits, v = 2^-P          H      lower triangle, row by row; U [D,V]
  *   b s     norms and errors in v, as in certified_gradient.c, whose names are the names here
  *
- * NUMERICS 2 once more, from the first token to the last and back, with states kept at every L-th
- * token, at rising precision until every row that is needed is decided. Each value goes with the
- * bound of gradient_bound.c; x and p are refined with a binary64 factor and a residual in MPFR.
+ * NUMERICS 2 once more, to the right and back, at rising precision until every row that is needed
+ * is decided. Each value goes with the bound of gradient_bound.c; x and p are refined with a
+ * binary64 factor and a residual in MPFR. States are kept at L tokens in turn and, in front of
+ * these, where halves of what is left begin.
+ *
+ * A pass has a reach: results of the tokens [first, end), the state from before `left` on, A and E
+ * from after `right - 1` on. Of a sequence of some length these are its two ends, where everything
+ * is given exactly. Of a longer one they are checkpoints of double-double:
+ *
+ *   H^, U^ before `left`, with ||H^ - H|| <= e 2^-106 and the same of U, and a bound of the exact
+ *   H's least eigenvalue;  gamma^ A^, gamma^ E^ before `right`, with theirs.
+ *
+ * Nothing in gradient_bound.c asks where an error of the state, of A or of E comes from or that it
+ * is small: each line bounds what a step makes of values that are off by at most e v, products of
+ * two errors included. So a checkpoint's error is taken over as e 2^(P - 106), with the roundings
+ * to P bits added, and what comes out is a proven bound of every gradient, whatever the reach. To
+ * first order (to see how long a reach must be; the proof does not use it) the state at t is off by
+ * prod(left..t) gamma times its error, A by prod(t+1..right-1) gamma times that of A and by the
+ * sum over s in [t, right) of prod(t+1..s) gamma times what x_s and p_s are off by, which is the
+ * state's error at s over the least eigenvalue. All of it is below 2^-b of double-double's own once
+ * the gates on either side have forgotten b bits; so b rises with the precision, and a row that the
+ * interval still does not decide is taken again. What the gates do not forget in `farthest` tokens
+ * is not tried.
  */
 #include "oracle/certified_gradient.h"
 
@@ -22,17 +42,25 @@
 
 /* Second words take more than the first. */
 
+/* See above; the least token is the sequence's first. */
+typedef struct reach {
+    int64_t left, first, end, right;
+} reach;
+
 typedef struct numbers {
     gka_group *g;
+    reach of;
     int P;
     bool last; /* no higher precision will be tried */
     int64_t D, V, length, size, index;
+    int depths;                     /* of marks */
     mpfr_t *marks, *states, *H, *U; /* a state: H, then U; H, U: the one after the token */
-    mpfr_t *A, *E, *dk, *dv;        /* dk [T,D], dv [T,V] */
+    mpfr_t *given;                  /* where H before a token is given: that, lower triangle */
+    mpfr_t *A, *E, *dk, *dv;        /* dk [end - first,D], dv [end - first,V] */
     mpfr_t *q, *k, *x, *p, *y, *dq, *dx, *z, *r, *v, *dout, *u; /* [D]; the last three [V] */
     mpfr_t *gamma, *f, *own, *lambda, *excess, *weight, *t, *s, *sum, *low, *high;
     gka_state_bound *mark_bounds, *bounds;   /* of marks and states */
-    double *e_dk, *size_dk, *e_dv, *size_dv; /* [T] */
+    double *e_dk, *size_dk, *e_dv, *size_dv; /* [end - first] */
     double *row;
     double alpha;
     gka_token_bound b;
@@ -41,23 +69,31 @@ typedef struct numbers {
 
 /* ---- memory -------------------------------------------------------------------------------- */
 
-static int64_t tokens_of(const gka_group *g) {
-    return g->span.end - g->span.begin;
+/* Tokens whose results are wanted. */
+static int64_t rows_of(const numbers *w) {
+    return w->of.end - w->of.first;
 }
 
 static size_t layout(mpfr_t *block, numbers *w) {
-    const int64_t D = w->D, V = w->V, T = tokens_of(w->g);
+    enum { LEAST_LENGTH = 2 };
+    const int64_t D = w->D, V = w->V, n = rows_of(w), back = w->of.right - w->of.first;
     size_t used = 0;
-    w->length = 1;
-    while (w->length * w->length < T)
+    w->length = LEAST_LENGTH;
+    while (4 * w->length * w->length < back)
         w->length++;
+    w->depths = 1;
+    for (int64_t rest = back; rest > w->length; rest -= rest / 2)
+        w->depths++;
     w->size = D * (D + 1) / 2 + D * V;
-    w->marks = gka_mp_take(block, &used, (T + w->length - 1) / w->length * w->size);
+    w->marks = gka_mp_take(block, &used, w->depths * w->size);
     w->states = gka_mp_take(block, &used, (w->length + 1) * w->size);
+    const gka_upstream *const given = w->g->run->options->given;
+    w->given =
+        gka_mp_take(block, &used, given != NULL && given->h_chunk != NULL ? D * (D + 1) / 2 : 0);
     w->A = gka_mp_take(block, &used, D * D);
     w->E = gka_mp_take(block, &used, D * V);
-    w->dk = gka_mp_take(block, &used, T * D);
-    w->dv = gka_mp_take(block, &used, T * V);
+    w->dk = gka_mp_take(block, &used, n * D);
+    w->dv = gka_mp_take(block, &used, n * V);
     mpfr_t **const rows[] = {&w->q,  &w->k, &w->x, &w->p, &w->y,    &w->dq,
                              &w->dx, &w->z, &w->r, &w->v, &w->dout, &w->u};
     for (int i = 0; i < 12; i++)
@@ -72,18 +108,18 @@ static size_t layout(mpfr_t *block, numbers *w) {
 /* The binary64 side: bounds and one row or matrix of inputs. */
 static double *new_bounds(numbers *w) {
     enum { EACH = sizeof(gka_state_bound) / sizeof(double) };
-    const int64_t T = tokens_of(w->g), states = T + w->length + 1;
+    const int64_t n = rows_of(w), states = w->depths + w->length + 1;
     const int64_t row = w->D * (w->D > w->V ? w->D : w->V);
-    double *const block = gka_alloc((size_t)(EACH * states + 4 * T + row), sizeof *block);
+    double *const block = gka_alloc((size_t)(EACH * states + 4 * n + row), sizeof *block);
     if (block == NULL)
         return NULL;
     w->mark_bounds = (gka_state_bound *)(void *)block;
-    w->bounds = w->mark_bounds + T;
+    w->bounds = w->mark_bounds + w->depths;
     w->e_dk = block + EACH * states;
-    w->size_dk = w->e_dk + T;
-    w->e_dv = w->size_dk + T;
-    w->size_dv = w->e_dv + T;
-    w->row = w->size_dv + T;
+    w->size_dk = w->e_dk + n;
+    w->e_dv = w->size_dk + n;
+    w->size_dv = w->e_dv + n;
+    w->row = w->size_dv + n;
     return block;
 }
 
@@ -121,9 +157,15 @@ static mpfr_ptr dot(const numbers *w, int64_t n, mpfr_t *x, int64_t x_step, mpfr
 
 /* ---- results ------------------------------------------------------------------------------- */
 
+/* The sequence's own ends are its ends. */
+static bool whole(const gka_group *g, const reach *r) {
+    return r->left == g->span.begin && r->right == g->span.end;
+}
+
 static gka_decision decide(const numbers *w, gka_target target, mpfr_srcptr x, double e,
                            double *out) {
-    return gka_mp_decide(target, x, e, 0, w->P, w->last, *w->low, *w->high, *w->t, out);
+    return gka_mp_decide(target, x, e, 0, w->P, w->last && whole(w->g, &w->of), *w->low, *w->high,
+                         *w->t, out);
 }
 
 /* One element, within e v; x is neither w->s nor w->t. False: not decided; at the last precision
@@ -258,16 +300,77 @@ static void set_state(const numbers *w, const double *h, gka_state_bound *bound)
 static void first_state(numbers *w) {
     const gka_group *const g = w->g;
     const gka_problem *const problem = g->run->problem;
-    at_state(w, w->states);
-    *w->bounds = (gka_state_bound){0};
+    at_state(w, w->marks);
+    *w->mark_bounds = (gka_state_bound){0};
     gka_problem_h0(problem, g->n, g->h + w->index, w->row);
-    set_state(w, w->row, w->bounds);
+    set_state(w, w->row, w->mark_bounds);
     if (w->V == 0)
         return;
     gka_problem_u0(problem, g->n, g->h + w->index, w->row);
     gka_mp_read(w->D * w->V, w->row, w->U);
-    w->bounds->U = size(w, w->D * w->V, w->U);
+    w->mark_bounds->U = size(w, w->D * w->V, w->U);
 }
+
+/* ---- checkpoints --------------------------------------------------------------------------- */
+
+/* hi + lo of an entry of strips, rounded once */
+static void take(const numbers *w, mpfr_ptr x, const double *entry) {
+    mpfr_set_d(x, entry[0], RN);
+    if (!w->g->enclosure->coarse)
+        mpfr_add_d(x, x, entry[8], RN);
+}
+
+/* In v: what is off by e 2^-106 and was rounded at most `roundings` times to P bits, and to
+ * binary64 as often in a test. */
+static double taken_over(const numbers *w, double e, int roundings, double size_) {
+    const double cut = w->g->enclosure->coarse ? ldexp(1, w->P - 53) * UP : 0;
+    return (gka_bound_times(e, ldexp(1, w->P - 106)) +
+            gka_bound_times(roundings + roundings * cut, size_)) *
+           UP;
+}
+
+/* The state before of.left to marks. */
+static void take_state(numbers *w, const gka_carried *c) {
+    const int64_t D = w->D, V = w->V;
+    gka_state_bound *const bound = w->mark_bounds;
+    at_state(w, w->marks);
+    for (int64_t i = 0; i < D; i++)
+        for (int64_t j = 0; j <= i; j++)
+            take(w, gka_mp_at(w->H, i, j), c->H + gka_strip_at(c->n, i, j));
+    for (int64_t i = 0; i < D * V; i++)
+        take(w, w->U[i], c->U + gka_strip_at(c->n, i / V, i % V));
+    *bound = c->state;
+    bound->H *= UP;
+    bound->U *= UP;
+    bound->e_H = taken_over(w, c->state.e_H, 1, bound->H);
+    bound->e_U = taken_over(w, c->state.e_U, 1, bound->U);
+}
+
+/* A and E before of.right, and the excess. */
+static void take_suffix(numbers *w, const gka_carried *c) {
+    enum { ROUNDINGS = 4 }; /* entry, gate and product: 3 and less than one of second order */
+    const int64_t D = w->D, V = w->V;
+    const double gate[16] = {[0] = c->gate.hi, [8] = c->gate.lo},
+                 excess[16] = {[0] = c->excess.hi, [8] = c->excess.lo};
+    take(w, *w->gamma, gate);
+    for (int64_t i = 0; i < D * D; i++) {
+        take(w, w->A[i], c->A + gka_strip_at(c->n, i / D, i % D));
+        mpfr_mul(w->A[i], w->A[i], *w->gamma, RN);
+    }
+    for (int64_t i = 0; i < D * V; i++) {
+        take(w, w->E[i], c->E + gka_strip_at(c->n, i / V, i % V));
+        mpfr_mul(w->E[i], w->E[i], *w->gamma, RN);
+    }
+    take(w, *w->excess, excess);
+    w->sb = c->suffix;
+    w->sb.A = size(w, D * D, w->A);
+    w->sb.E = size(w, D * V, w->E);
+    w->sb.e_A = taken_over(w, c->suffix.e_A, ROUNDINGS, w->sb.A);
+    w->sb.e_E = taken_over(w, c->suffix.e_E, ROUNDINGS, w->sb.E);
+    w->sb.e_excess = taken_over(w, c->suffix.e_excess, 1, w->sb.excess);
+}
+
+/* ---- a token to the right ------------------------------------------------------------------ */
 
 static void read_token(numbers *w, int64_t t) {
     const gka_group *const g = w->g;
@@ -381,6 +484,7 @@ static bool solve(numbers *w, const gka_state_bound *after, mpfr_exp_t e, mpfr_t
         return true;
     gka_mp_copy(w->r, right, w->D);
     double r = INFINITY;
+    bool enough = false; /* the rest is less than what is not known of H, lambda and right */
     const mpfr_exp_t start = gka_mp_exponent(w->D, right);
     mpfr_exp_t left = start, before;
     do { /* where bounds leave binary64 as long as it helps */
@@ -391,11 +495,10 @@ static bool solve(numbers *w, const gka_state_bound *after, mpfr_exp_t e, mpfr_t
         r = gka_mp_norm_in_v(w->P, w->D, w->r);
         *x_norm = size(w, w->D, x);
         const double rest = gka_bound_solve(after, &w->b, right_norm, e_right, 0, *x_norm);
-        if (rest <= DBL_MAX && r <= rest * w->b.least)
-            break;
-    } while (left < before - 2);
+        enough = rest <= DBL_MAX && r <= rest * w->b.least;
+    } while (!enough && left < before - 2);
     *e_x = gka_bound_solve(after, &w->b, right_norm, e_right, r, *x_norm);
-    return left == MPFR_EMIN_DEFAULT ||
+    return enough || left == MPFR_EMIN_DEFAULT ||
            left <= start - 64; /* else the factor is of another matrix */
 }
 
@@ -528,15 +631,13 @@ static void keys_and_values(numbers *w, mpfr_t *dk, mpfr_t *dv) {
         mpfr_add(dv[j], dv[j], dot(w, D, w->E + j, V, w->k, 1), RN);
 }
 
-/* dg = gamma (<A, H_{t-1}> + <E, U_{t-1}>); A <- gamma A, E <- gamma E. `before` holds the state.
- */
-static void gate(numbers *w, mpfr_t *before, int64_t t, const gka_results_bound *e) {
+/* dg = gamma (<A, H_{t-1}> + <E, U_{t-1}>) */
+static void gate(numbers *w, mpfr_t *H, mpfr_t *U, int64_t t, const gka_results_bound *e) {
     const int64_t D = w->D, V = w->V;
-    mpfr_t *const U = before + D * (D + 1) / 2;
     mpfr_set_zero(*w->sum, 1);
     for (int64_t i = 0; i < D; i++)
         for (int64_t j = 0; j < D; j++)
-            add_product(w, *w->sum, w->A[i * D + j], gka_mp_at(before, i, j));
+            add_product(w, *w->sum, w->A[i * D + j], gka_mp_at(H, i, j));
     mpfr_mul(w->z[0], *w->gamma, *w->sum, RN);
     if (w->b.given_f && !closed(w))
         mpfr_add(w->z[0], w->z[0], *w->excess, RN);
@@ -545,9 +646,13 @@ static void gate(numbers *w, mpfr_t *before, int64_t t, const gka_results_bound 
     put(w, GKA_GRADIENT_DG_U, t, w->weight, e->dg_u);
     mpfr_add(w->z[0], w->z[0], *w->weight, RN);
     put(w, GKA_GRADIENT_DG, t, w->z, e->dg);
-    for (int64_t i = 0; i < D * D; i++)
+}
+
+/* A <- gamma A, E <- gamma E */
+static void forget(numbers *w) {
+    for (int64_t i = 0; i < w->D * w->D; i++)
         mpfr_mul(w->A[i], w->A[i], *w->gamma, RN);
-    for (int64_t i = 0; i < D * V; i++)
+    for (int64_t i = 0; i < w->D * w->V; i++)
         mpfr_mul(w->E[i], w->E[i], *w->gamma, RN);
     gka_bound_gate(&w->b, &w->sb);
 }
@@ -601,15 +706,35 @@ static void end_of_chunk(numbers *w) {
     w->sb.excess = w->sb.e_excess = 0;
 }
 
+/* What is wanted of token t, whose own terms are in A and E. */
+static void results(numbers *w, int64_t t, mpfr_t *before, const gka_state_bound *old,
+                    const gka_state_bound *after) {
+    const gka_group *const g = w->g;
+    const int64_t i = t - w->of.first;
+    gka_state_bound bound = *old;
+    put(w, GKA_GRADIENT_P, t, w->p, w->b.e_p);
+    const double *const given = gka_given_state(g->run, g->n, t, g->h + w->index);
+    mpfr_t *const after_H = w->H;
+    if (given != NULL) { /* beside the others, for the token before has its own */
+        w->H = w->given;
+        set_state(w, given, &bound);
+        w->H = after_H;
+    }
+    const gka_results_bound e = result_bounds(&bound, after, i, w);
+    keys_and_values(w, w->dk + i * w->D, w->dv + i * w->V);
+    gate(w, given != NULL ? w->given : before, before + w->D * (w->D + 1) / 2, t, &e);
+    query(w, t, &e);
+    if (g->run->options->given != NULL)
+        forward(w, t, &e);
+}
+
 /* From w->states + m, the state before token t, and the one after it. False: binary64 cannot factor
  * H + lambda I. */
 static bool reverse_token(numbers *w, int64_t t, int64_t m) {
     const gka_group *const g = w->g;
     const gka_problem *const problem = g->run->problem;
-    const int64_t i = t - g->span.begin, h = g->h + w->index;
     mpfr_t *const before = w->states + m * w->size;
     gka_state_bound *const after = w->bounds + m + 1;
-    gka_state_bound bound = w->bounds[m];
     read_token(w, t);
     at_state(w, before + w->size);
     if (t + 1 == g->span.end || (t + 1 - g->span.begin) % problem->chunk_size == 0)
@@ -619,20 +744,10 @@ static bool reverse_token(numbers *w, int64_t t, int64_t m) {
     cotangents(w, after, t);
     if (!solve_both(w, after, t))
         return false;
-    put(w, GKA_GRADIENT_P, t, w->p, w->b.e_p);
     suffix(w, after);
-    const double *const given = gka_given_state(g->run, g->n, t, h);
-    if (given != NULL) { /* the token before will be replayed with its own */
-        at_state(w, before);
-        set_state(w, given, &bound);
-        at_state(w, before + w->size);
-    }
-    const gka_results_bound e = result_bounds(&bound, after, i, w);
-    keys_and_values(w, w->dk + i * w->D, w->dv + i * w->V);
-    gate(w, before, t, &e);
-    query(w, t, &e);
-    if (g->run->options->given != NULL)
-        forward(w, t, &e);
+    if (t < w->of.end)
+        results(w, t, before, w->bounds + m, after);
+    forget(w);
     if (closed(w))
         end_of_chunk(w);
     return true;
@@ -666,103 +781,257 @@ static const double *given_at(const numbers *w, int64_t t) {
     return gka_given_state(w->g->run, w->g->n, t, w->g->h + w->index);
 }
 
-/* Back to the first token whose results are needed. */
-static gka_status reverse_head(numbers *w, int64_t first, gka_error *error) {
-    const gka_group *const g = w->g;
-    const int64_t length = w->length, size_ = w->size;
-    first_state(w);
-    for (int64_t t = g->span.begin; t < g->span.end && !gka_stopped(); t++) {
-        const int64_t i = t - g->span.begin;
-        if (i % length == 0) {
-            gka_mp_copy(w->marks + i / length * size_, w->states, size_);
-            w->mark_bounds[i / length] = *w->bounds;
-        }
+/* Past the tokens [from, to); the state before them becomes the one after. */
+static void pass_tokens(numbers *w, int64_t from, int64_t to, mpfr_t *state,
+                        gka_state_bound *bound) {
+    for (int64_t t = from; t < to && !gka_stopped(); t++) {
         read_token(w, t);
-        next_state(w, w->states, w->bounds, given_at(w, t), w->states, w->bounds);
+        next_state(w, state, bound, given_at(w, t), state, bound);
     }
-    last_cotangents(w);
-    for (int64_t t = g->span.end - 1; t >= first; t--) {
-        const int64_t i = t - g->span.begin, m = i % length;
-        if (m == length - 1 || t == g->span.end - 1) {
-            gka_mp_copy(w->states, w->marks + i / length * size_, size_);
-            *w->bounds = w->mark_bounds[i / length];
-            for (int64_t j = 0; j <= m; j++) {
-                read_token(w, t - m + j);
-                next_state(w, w->states + j * size_, w->bounds + j, given_at(w, t - m + j),
-                           w->states + (j + 1) * size_, w->bounds + j + 1);
-            }
-        }
-        if (!reverse_token(w, t, m))
+}
+
+/* Tokens [from, to) in reverse, at most `length`, from the state before them in states. */
+static gka_status reverse_kept(numbers *w, int64_t from, int64_t to, gka_error *error) {
+    const int64_t size_ = w->size;
+    for (int64_t t = from; t < to; t++) {
+        const int64_t m = t - from;
+        read_token(w, t);
+        next_state(w, w->states + m * size_, w->bounds + m, given_at(w, t),
+                   w->states + (m + 1) * size_, w->bounds + m + 1);
+    }
+    for (int64_t t = to - 1; t >= from; t--) {
+        if (!reverse_token(w, t, t - from))
             return fail(w, t, error);
-        if (!gka_run_waits(g->run, g->n, g->h))
+        if (!gka_run_waits(w->g->run, w->g->n, w->g->h))
             return GKA_INTERRUPTED;
     }
-    if (first > g->span.begin)
+    return GKA_OK;
+}
+
+/* Tokens [from, to) in reverse, the state before which is in marks[depth]: the second half first.
+ */
+static gka_status reverse_tokens(numbers *w, int64_t from, int64_t to, int depth,
+                                 gka_error *error) {
+    mpfr_t *const mark = w->marks + depth * w->size;
+    gka_state_bound *const bound = w->mark_bounds + depth;
+    while (to - from > w->length) {
+        const int64_t middle = from + (to - from) / 2;
+        gka_mp_copy(mark + w->size, mark, w->size);
+        bound[1] = bound[0];
+        pass_tokens(w, from, middle, mark + w->size, bound + 1);
+        const gka_status status = reverse_tokens(w, middle, to, depth + 1, error);
+        if (status != GKA_OK)
+            return status;
+        to = middle;
+    }
+    gka_mp_copy(w->states, mark, w->size);
+    *w->bounds = *bound;
+    return reverse_kept(w, from, to, error);
+}
+
+/* What enters from both sides. */
+static gka_status begin_head(numbers *w) {
+    gka_group *const g = w->g;
+    gka_carried c;
+    if (w->of.left == g->span.begin) {
+        first_state(w);
+    } else {
+        if (!g->carried(g, w->index, w->of.left, false, &c))
+            return GKA_INTERRUPTED;
+        take_state(w, &c);
+    }
+    if (w->of.right == g->span.end) {
+        last_cotangents(w);
         return GKA_OK;
+    }
+    if (!g->carried(g, w->index, w->of.right, true, &c))
+        return GKA_INTERRUPTED;
+    take_suffix(w, &c);
+    return GKA_OK;
+}
+
+/* Back to the first token whose results are needed. */
+static gka_status reverse_head(numbers *w, gka_error *error) {
+    const gka_group *const g = w->g;
+    gka_status status = begin_head(w);
+    if (status == GKA_OK) {
+        pass_tokens(w, w->of.left, w->of.first, w->marks, w->mark_bounds);
+        status = reverse_tokens(w, w->of.first, w->of.right, 0, error);
+    }
+    if (status != GKA_OK || w->of.first > g->span.begin)
+        return status;
     put(w, GKA_GRADIENT_DH0, g->span.end, w->A, w->sb.e_A);
     put(w, GKA_GRADIENT_DU0, g->span.end, w->E, w->sb.e_E);
     return GKA_OK;
 }
 
-/* The first token of which anything is needed; -1: nothing is. An initial state needs all. */
-static int64_t first_needed(const gka_group *g) {
-    int64_t first = -1;
-    for (int64_t head = 0; head < g->heads; head++) {
-        const uint16_t *const needs = g->needs + head * g->stride;
-        if (needs[g->to - g->from] != 0)
-            return g->from;
-        for (int64_t t = g->from; t < g->to && (first < 0 || t < first); t++)
-            if (needs[t - g->from] != 0)
-                first = t;
-    }
-    return first;
-}
-
-static gka_status reverse_group(numbers *w, int64_t first, gka_error *error) {
-    const int64_t T = tokens_of(w->g);
+static gka_status reverse_group(numbers *w, gka_error *error) {
+    const int64_t n = rows_of(w);
     gka_status status = GKA_OK;
-    gka_mp_zero(w->dk, T * w->D);
-    gka_mp_zero(w->dv, T * w->V);
-    memset(w->e_dk, 0, (size_t)(4 * T) * sizeof *w->e_dk);
+    gka_mp_zero(w->dk, n * w->D);
+    gka_mp_zero(w->dv, n * w->V);
+    memset(w->e_dk, 0, (size_t)(4 * n) * sizeof *w->e_dk);
     for (w->index = 0; w->index < w->g->heads && status == GKA_OK; w->index++)
-        status = reverse_head(w, first, error);
+        status = reverse_head(w, error);
     if (status != GKA_OK)
         return status;
     w->index = 0;
-    for (int64_t t = first; t < w->g->to; t++) {
-        const int64_t i = t - w->g->span.begin;
-        put(w, GKA_GRADIENT_DK, t, w->dk + i * w->D, w->e_dk[i]);
-        put(w, GKA_GRADIENT_DV, t, w->dv + i * w->V, w->e_dv[i]);
+    for (int64_t i = 0; i < n; i++) {
+        put(w, GKA_GRADIENT_DK, w->of.first + i, w->dk + i * w->D, w->e_dk[i]);
+        put(w, GKA_GRADIENT_DV, w->of.first + i, w->dv + i * w->V, w->e_dv[i]);
     }
     return GKA_OK;
 }
 
-gka_status gka_group_resolve(gka_group *g, gka_error *error) {
+/* One pass at P bits. */
+static gka_status pass(gka_group *g, const reach *r, int P, bool last, gka_error *error) {
+    numbers w = {.g = g, .of = *r, .P = P, .last = last, .D = g->D, .V = g->V};
+    gka_status status;
+    w.b.precision = gka_precision_mpfr(w.P, w.D, w.V);
+    mpfr_t *const block = gka_mp_new(layout(NULL, &w), w.P);
+    double *const bounds = block == NULL ? NULL : new_bounds(&w);
+    if (bounds == NULL) {
+        status = gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory");
+    } else {
+        layout(block, &w);
+        status = reverse_group(&w, error);
+    }
+    gka_free(bounds);
+    gka_free(block);
+    return status;
+}
+
+/* ---- which tokens -------------------------------------------------------------------------- */
+
+/* Anything is needed at place i of needs: a token, or at the end the initial states. */
+static bool needed(const gka_group *g, int64_t i) {
+    bool any = false;
+    for (int64_t head = 0; head < g->heads; head++)
+        any = any || g->needs[head * g->stride + i] != 0;
+    return any;
+}
+
+/* [first, end) of the last needed tokens before `before`, each less than `apart` from the next. An
+ * initial state needs the first. False: there are none. */
+static bool last_needed(const gka_group *g, int64_t before, int64_t apart, reach *r) {
+    r->first = r->end = -1;
+    for (int64_t t = before - 1; t >= g->from && (r->end < 0 || r->first - t < apart); t--)
+        if (needed(g, t - g->from)) {
+            r->first = t;
+            r->end = r->end < 0 ? t + 1 : r->end;
+        }
+    if (needed(g, g->to - g->from) && (r->end < 0 || r->first - g->from < apart)) {
+        r->first = g->from;
+        r->end = r->end < 0 ? g->from : r->end;
+    }
+    return r->end >= 0;
+}
+
+/* All of the sequence, at every precision. */
+static gka_status resolve_whole(gka_group *g, gka_error *error) {
+    static const int precisions[GKA_MP_PRECISIONS] = {160, 256, 768, 1536, 4096};
+    const int only = g->enclosure->precision;
+    const int steps = gka_mp_precisions(g->run->problem, g->n, g->h, g->heads, g->V, g->head.row);
+    gka_status status = GKA_OK;
+    reach r = {.left = g->span.begin, .right = g->span.end};
+    for (int i = g->second_words;
+         i < steps && status == GKA_OK && last_needed(g, g->to, INT64_MAX, &r); i++)
+        status = pass(g, &r, only > 0 ? only : precisions[i], only > 0 || i == steps - 1, error);
+    return status;
+}
+
+/* ---- from checkpoints ---------------------------------------------------------------------- */
+
+typedef struct level {
+    int P;
+    double bits; /* that the gates forget on either side */
+} level;
+/* 126 bits are two limbs of 64, at which MPFR is fastest. Beyond 900 a checkpoint's error in v
+ * leaves binary64. */
+static const level levels[] = {{126, 6}, {160, 24}, {256, 120}, {768, 600}, {1536, 1400}};
+enum { LEVELS = sizeof levels / sizeof *levels, FARTHEST = 4096, MOST_BITS = 900 };
+
+/* Which checkpoints are far enough from [first, end) for every head of the group. False: the gates
+ * do not forget that much. */
+static bool extend(const gka_group *g, const level *l, reach *r) {
+    const gka_gradient_enclosure *const e = g->enclosure;
+    const int64_t farthest = e->farthest > 0 ? e->farthest : FARTHEST;
+    const double enough = l->bits * log(2) * (e->forget > 0 ? e->forget : 1);
+    r->left = r->first;
+    r->right = r->end;
+    for (int64_t head = 0; head < g->heads; head++) {
+        double sum = 0;
+        int64_t t = r->first;
+        for (; t > g->span.begin && sum < enough && r->first - t <= farthest; t--)
+            sum -= gka_problem_g(g->run->problem, g->span.b, t - 1, g->h + head);
+        if (t > g->span.begin && sum < enough)
+            return false;
+        r->left = t < r->left ? t : r->left;
+        sum = 0;
+        for (t = r->end; t < g->span.end && sum < enough && t - r->end <= farthest; t++)
+            sum -= gka_problem_g(g->run->problem, g->span.b, t, g->h + head);
+        if (t < g->span.end && sum < enough)
+            return false;
+        r->right = t > r->right ? t : r->right;
+    }
+    const int64_t over = (r->right - g->span.begin) % g->spacing;
+    if (over > 0 || r->right == g->span.begin)
+        r->right += g->spacing - over;
+    if (r->right > g->span.end)
+        r->right = g->span.end;
+    return l->P <= MOST_BITS || whole(g, r);
+}
+
+/* What is needed of [first, end) stays as double-double has it. */
+static void leave(gka_group *g, const reach *r) {
+    for (int64_t head = 0; head < g->heads; head++)
+        for (int64_t i = 0; i <= g->to - g->from; i++) {
+            const int64_t at = head * g->stride + i;
+            const bool own = i < g->to - g->from ? i >= r->first - g->from && i < r->end - g->from
+                                                 : r->first == g->from;
+            if (!own || g->needs[at] == 0)
+                continue;
+            g->undecided += g->left[at];
+            g->in_mpfr -= g->left[at];
+            g->needs[at] = 0;
+        }
+}
+
+/* Something of [first, end) still is. */
+static bool still_needed(const gka_group *g, const reach *r) {
+    reach rest;
+    return last_needed(g, r->end, g->spacing, &rest) && rest.first >= r->first;
+}
+
+static gka_status resolve_piece(gka_group *g, reach *r, gka_error *error) {
     const int only = g->enclosure->precision;
     gka_status status = GKA_OK;
-    static const int precisions[GKA_MP_PRECISIONS] = {160, 256, 768, 1536, 4096};
-    const int steps = gka_mp_precisions(g->run->problem, g->n, g->h, g->heads, g->V, g->head.row);
-    for (int i = g->second_words; i < steps && status == GKA_OK; i++) {
-        const int64_t first = first_needed(g);
-        if (first < 0)
-            break;
-        numbers w = {.g = g,
-                     .P = only > 0 ? only : precisions[i],
-                     .last = only > 0 || i == steps - 1,
-                     .D = g->D,
-                     .V = g->V};
-        w.b.precision = gka_precision_mpfr(w.P, w.D, w.V);
-        mpfr_t *const block = gka_mp_new(layout(NULL, &w), w.P);
-        double *const bounds = block == NULL ? NULL : new_bounds(&w);
-        if (bounds == NULL) {
-            status = gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory");
-        } else {
-            layout(block, &w);
-            status = reverse_group(&w, first, error);
-        }
-        gka_free(bounds);
-        gka_free(block);
+    bool more = extend(g, &levels[0], r);
+    if (!more)
+        leave(g, r);
+    for (int i = 0; more && status == GKA_OK && still_needed(g, r); i++) {
+        reach next = *r;
+        more = only == 0 && i + 1 < LEVELS && extend(g, &levels[i + 1], &next);
+        status = pass(g, r, only > 0 ? only : levels[i].P, !more, error);
+        *r = next;
     }
+    return status;
+}
+
+static gka_status resolve_pieces(gka_group *g, gka_error *error) {
+    gka_status status = GKA_OK;
+    reach r;
+    int64_t before = g->to;
+    while (status == GKA_OK && before >= 0 && last_needed(g, before, g->spacing, &r)) {
+        before = r.first > g->from ? r.first : -1;
+        status = resolve_piece(g, &r, error);
+    }
+    return status;
+}
+
+gka_status gka_group_resolve(gka_group *g, gka_error *error) {
+    const gka_status status =
+        g->spacing > 0 && !g->second_words ? resolve_pieces(g, error) : resolve_whole(g, error);
     mpfr_free_cache();
     return status;
 }

@@ -1,6 +1,7 @@
 /* gradient.c - certified gradients inside their own bounds, judged by MPFR at 1700 bits (zeros by
  * cancellation are below binary64 then): all generators, gates and four ridges, with and without
- * initial states, ragged, grouped, at given tensors; and the same of the pass in MPFR, at 80 bits.
+ * initial states, ragged, grouped, at given tensors; and the same of the pass in MPFR, at 80 bits,
+ * and from checkpoints at every token, cut to binary64, so that their error is all there is.
  */
 #include "certified.h"
 
@@ -8,7 +9,7 @@
 
 #include <mpfr.h>
 
-enum { TENSORS = GKA_GRADIENT_DG_U + 1, JUDGE_BITS = 1700, FEW_BITS = 80 };
+enum { TENSORS = GKA_GRADIENT_DG_U + 1, JUDGE_BITS = 1700, FEW_BITS = 80, CHECKPOINT_BITS = 160 };
 
 static const char *const names[TENSORS] = {"dq",  "dk",  "dv", "dalpha", "dg",
                                            "dh0", "du0", "p",  "dg_h",   "dg_u"};
@@ -106,6 +107,29 @@ static void tally_print(const tally *s) {
                   (long long)s->in_mpfr, (long long)s->undecided);
 }
 
+/* One token of each reach's own, and next to nothing to be forgotten. */
+static const gka_gradient_enclosure from_checkpoints = {
+    .widen = 1e30,
+    .precision = CHECKPOINT_BITS,
+    .longest = 1,
+    .spacing = 1,
+    .forget = 1e-9,
+    .coarse = true,
+};
+
+static void enclose_from_checkpoints(const gka_problem *p, gka_of cotangent,
+                                     const gka_upstream *given, lab_results *r) {
+    gka_gradient_enclosure e = from_checkpoints;
+    gka_outputs unused;
+    gka_oracle_report report;
+    lab_exact_new(p, &unused);
+    e.hi = r->hi;
+    e.lo = r->lo;
+    e.error = r->error;
+    gradient(p, cotangent, given, &e, &unused, &report);
+    lab_exact_free(p, &unused);
+}
+
 /* bits 0: double-double's bounds; else MPFR's, which is made to decide everything at that. */
 static void problem_inside(const gka_problem *p, int bits, tally *s) {
     for (int c = 0; c < 2; c++) {
@@ -120,7 +144,9 @@ static void problem_inside(const gka_problem *p, int bits, tally *s) {
         s->elements += report.elements;
         s->in_mpfr += report.elements_mpfr;
         s->undecided += report.elements_undecided;
-        if (bits > 0) {
+        if (bits == CHECKPOINT_BITS) {
+            enclose_from_checkpoints(p, cotangent, NULL, &r);
+        } else if (bits > 0) {
             gka_outputs low;
             lab_exact_new(p, &low);
             e.widen = 1e30;
@@ -134,9 +160,9 @@ static void problem_inside(const gka_problem *p, int bits, tally *s) {
     }
 }
 
-/* At given x, p and f, where nothing is left of the solve's bound: errors of the sums alone. Judged
- * by the pass in MPFR, whose formulas conformance/given judges. */
-static void problem_at_given(const gka_problem *p, tally *s) {
+/* At given x, p and f, where nothing is left of the solve's bound: errors of the sums alone, or of
+ * checkpoints. Judged by the pass in MPFR, whose formulas conformance/given judges. */
+static void problem_at_given(const gka_problem *p, int bits, tally *s) {
     for (int c = 0; c < 2; c++) {
         const gka_of cotangent = c == 0 ? GKA_OF_X : GKA_OF_O;
         lab_results r;
@@ -149,12 +175,17 @@ static void problem_at_given(const gka_problem *p, tally *s) {
         lab_exact_new(p, &unused);
         lab_forward(p, GKA_ORACLE_FP64, &low, NULL);
         lab_gradient(p, cotangent, GKA_ORACLE_FP64, &low, NULL);
-        const gka_upstream given = {.x = low.x, .p = low.gradient[cotangent].p, .fro = low.fro};
+        for (int64_t j = 0; j < gka_output_count(p, GKA_OUT_H_CHUNK); j++)
+            low.h_chunk[j] *= 1 + 0x1p-10; /* no rounding explains that */
+        const gka_upstream given = {
+            .x = low.x, .p = low.gradient[cotangent].p, .fro = low.fro, .h_chunk = low.h_chunk};
         gka_gradient_enclosure e = {.hi = r.hi, .lo = r.lo, .error = r.error};
         gradient(p, cotangent, &given, &e, &r.out, &report);
         s->elements += report.elements;
         s->in_mpfr += report.elements_mpfr;
         s->undecided += report.elements_undecided;
+        if (bits == CHECKPOINT_BITS)
+            enclose_from_checkpoints(p, cotangent, &given, &r);
         e = (gka_gradient_enclosure){.hi = r.exact,
                                      .lo = r.exact_lo,
                                      .error = unused,
@@ -194,7 +225,7 @@ static void sweep_gradients(int bits, int step, bool given, tally *s) {
         if (gka_problem_generate(&generator, &problem, &error) != GKA_OK)
             fail_msg("%s", error.text);
         if (given)
-            problem_at_given(&problem, s);
+            problem_at_given(&problem, bits, s);
         else
             problem_inside(&problem, bits, s);
         gka_problem_free(&problem);
@@ -242,11 +273,24 @@ static void prop_mpfr_inside_its_bounds(void **state) {
     assert_true(s.elements > 10000);
 }
 
+static void prop_checkpoints_inside_their_bounds(void **state) {
+    (void)state;
+    tally s;
+    tally_start(&s);
+    sweep_gradients(CHECKPOINT_BITS, 7, false, &s);
+    sweep_gradients(CHECKPOINT_BITS, 11, true, &s);
+    tally_print(&s);
+    assert_true(s.elements > 8000);
+    for (int i = 0; i < TENSORS; i++) /* the error of binary64 was there, not that of 160 bits */
+        assert_true(s.widest[i] > 1e-16);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(prop_inside_their_bounds),
         cmocka_unit_test(prop_inside_at_given),
         cmocka_unit_test(prop_mpfr_inside_its_bounds),
+        cmocka_unit_test(prop_checkpoints_inside_their_bounds),
     };
     const int failed = cmocka_run_group_tests_name("gradient", tests, NULL, NULL);
     mpfr_free_cache();

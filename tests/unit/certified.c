@@ -533,7 +533,8 @@ typedef struct reverse_windows {
     bool layer;
     unsigned char *states; /* [windows, size] */
     size_t size;
-    int64_t kept;
+    int64_t kept; /* states, to the right; then checkpoints, to the left */
+    int64_t checkpoints;
 } reverse_windows;
 
 static void gradient_members(const gka_problem *p, gka_outputs *e, bool layer,
@@ -552,7 +553,8 @@ static void gradient_members(const gka_problem *p, gka_outputs *e, bool layer,
 
 static bool keep_state(void *context, int64_t window, const void *state, size_t size) {
     reverse_windows *const s = context;
-    assert_int_equal(window, s->kept++);
+    const int64_t n = (s->all.problem->T + 3) / 4, order = s->kept++;
+    assert_int_equal(window, order < n ? order : n + s->checkpoints - 1 - (order - n));
     assert_true(size <= s->size);
     memcpy(s->states + (size_t)window * s->size, state, size);
     return true;
@@ -586,10 +588,12 @@ static bool compare_gradients(void *context, int64_t begin, int64_t end) {
 /* So are those of gradients, from the right. */
 static void test_windows_of_gradients(void **state) {
     (void)state;
-    unsigned char states[4 * 8192];
+    enum { KEPT = 8 + 9, SPACING = 3 };
+    unsigned char states[KEPT * 8192];
+    int64_t in_mpfr = 0;
     for (int i = 0; i < 24; i++) {
         const lab_shape shape = {.B = 1,
-                                 .T = 11 + i % 3,
+                                 .T = 27 + i % 3,
                                  .H = 1,
                                  .G = 1,
                                  .D = 1 + i % 9,
@@ -611,21 +615,27 @@ static void test_windows_of_gradients(void **state) {
         reverse_windows s = {.all = {&lab.problem, &whole, &part, shape.T, 0},
                              .layer = layer,
                              .states = states,
-                             .size = sizeof states / 4};
+                             .size = sizeof states / KEPT,
+                             .checkpoints = i % 5 == 0 ? (shape.T - 1) / SPACING : 0};
         const gka_oracle_window window = {.tokens = 4,
                                           .full = compare_gradients,
                                           .keep = keep_state,
                                           .fetch = fetch_state,
                                           .context = &s};
         const gka_oracle_options options = {.oracle = GKA_ORACLE_CERTIFIED, .window = &window};
-        const gka_gradient_enclosure e = {.widen = i % 5 == 0 ? 1e30 : 1}; /* MPFR decides all */
+        /* MPFR decides some from checkpoints; or, of these short ones, all from the ends */
+        const gka_gradient_enclosure ways[] = {
+            {.widen = 1e11, .longest = 1, .spacing = SPACING}, {.widen = 1}, {.widen = 1e30}};
+        const gka_gradient_enclosure e = ways[i % 5 < 2 ? i % 5 : 2];
         gka_outputs nothing = {0};
         gka_oracle_report report = {0};
         gka_error error = {0};
         assert_int_equal(gka_certified_gradient_enclose(&lab.problem, cotangent, &options, &part,
                                                         &nothing, &e, &report, &error),
                          GKA_OK);
-        assert_true(i % 5 != 0 || report.elements_mpfr > report.elements / 2);
+        assert_true(i % 5 < 2 || report.elements_mpfr > report.elements / 2);
+        in_mpfr += i % 5 == 0 ? report.elements_mpfr : 0;
+        assert_int_equal(s.kept, (shape.T + 3) / 4 + s.checkpoints);
         assert_int_equal(report.elements_undecided, 0);
         assert_int_equal(s.all.next, 0);
         assert_int_equal(report.solves, shape.T);
@@ -638,6 +648,7 @@ static void test_windows_of_gradients(void **state) {
         lab_exact_free(&lab.problem, &part);
         lab_free(&lab);
     }
+    assert_true(in_mpfr > 100);
 }
 
 /* A query of zeros has x = 0: there is no error to be relative to that. */

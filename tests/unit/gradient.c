@@ -254,6 +254,78 @@ static void test_outside_binary64(void **state) {
     lab_free(&lab);
 }
 
+/* ---- from checkpoints ---------------------------------------------------------------------- */
+
+static gka_oracle_report from_checkpoints(const gka_problem *p, gka_of cotangent,
+                                          const gka_gradient_enclosure *e, gka_outputs *out) {
+    gka_oracle_report report = {0};
+    gka_outputs nothing = {0};
+    gka_error error = {0};
+    if (gka_certified_gradient_enclose(p, cotangent, &certified, out, &nothing, e, &report,
+                                       &error) != GKA_OK)
+        fail_msg("%s", error.text);
+    return report;
+}
+
+/* Of sequences that are long only here; gates forget 6 bits in some eight tokens. */
+static void as_from_the_ends(const gka_problem *p, gka_of cotangent) {
+    static const gka_gradient_enclosure ways[] = {
+        {.widen = 1e30, .longest = 1, .spacing = 1},                 /* each token by itself */
+        {.widen = 1e30, .longest = 1, .spacing = 1, .coarse = true}, /* nothing at first */
+        {.widen = 1e11, .longest = 3, .spacing = 3},                 /* a few, here and there */
+        {.widen = 1e11, .longest = 1},
+    };
+    gka_outputs out, exact;
+    lab_exact_new(p, &exact);
+    lab_exact_new(p, &out);
+    (void)gradient(p, cotangent, FORCE, &certified, &exact, NULL);
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+        const gka_oracle_report report = from_checkpoints(p, cotangent, &ways[i], &out);
+        compare(p, "from checkpoints", &out, &exact);
+        assert_int_equal(report.elements_undecided, 0);
+        assert_true(report.elements_mpfr > (i < 2 ? report.elements / 2 : 0));
+    }
+    lab_exact_free(p, &exact);
+    lab_exact_free(p, &out);
+}
+
+static void prop_checkpoints(void **state) {
+    (void)state;
+    for (int i = 0; i < 2 * SHAPES; i++) {
+        lab_shape shape = shapes[i / 2];
+        lab_case lab;
+        if (shape.V == 0 && i % 2 == 0)
+            continue;
+        shape.T += 16;
+        shape.D = shape.D < 4 ? shape.D : 4;
+        shape.V = shape.V < 3 ? shape.V : 3;
+        shape.seed = (uint64_t)i + 40;
+        lab_new(&lab, &shape);
+        as_from_the_ends(&lab.problem, i % 2 == 0 ? GKA_OF_O : GKA_OF_X);
+        lab_free(&lab);
+    }
+}
+
+/* Where gates forget too little in the tokens that are gone over, double-double's rounding stands
+ * and is counted. */
+static void test_gates_that_do_not_forget(void **state) {
+    (void)state;
+    const gka_gradient_enclosure e = {.widen = FORCE, .longest = 1, .spacing = 1, .farthest = 1};
+    lab_case lab;
+    gka_outputs out, exact;
+    lab_new(&lab, &shapes[1]);
+    lab_exact_new(&lab.problem, &out);
+    lab_exact_new(&lab.problem, &exact);
+    (void)gradient(&lab.problem, GKA_OF_O, 1, &certified, &exact, NULL);
+    const gka_oracle_report report = from_checkpoints(&lab.problem, GKA_OF_O, &e, &out);
+    compare(&lab.problem, "not gone over", &out, &exact);
+    assert_true(report.elements_undecided > 0 && report.elements_mpfr > 0 &&
+                report.elements_mpfr + report.elements_undecided <= report.elements);
+    lab_exact_free(&lab.problem, &out);
+    lab_exact_free(&lab.problem, &exact);
+    lab_free(&lab);
+}
+
 /* ---- statuses ------------------------------------------------------------------------------ */
 
 static bool until(void *context, double done, double total) {
@@ -316,6 +388,8 @@ int main(void) {
         cmocka_unit_test(test_ties),
         cmocka_unit_test(test_zeros_by_structure),
         cmocka_unit_test(test_left_undecided),
+        cmocka_unit_test(prop_checkpoints),
+        cmocka_unit_test(test_gates_that_do_not_forget),
         cmocka_unit_test(test_outside_binary64),
         cmocka_unit_test(test_interrupted),
         cmocka_unit_test(test_every_allocation_failing),
