@@ -671,7 +671,7 @@ static gka_status reverse_head(numbers *w, int64_t first, gka_error *error) {
     const gka_group *const g = w->g;
     const int64_t length = w->length, size_ = w->size;
     first_state(w);
-    for (int64_t t = g->span.begin; t < g->span.end && !gka_stopped(); t++) {
+    for (int64_t t = g->span.begin; t < g->span.end; t++) {
         const int64_t i = t - g->span.begin;
         if (i % length == 0) {
             gka_mp_copy(w->marks + i / length * size_, w->states, size_);
@@ -679,6 +679,8 @@ static gka_status reverse_head(numbers *w, int64_t first, gka_error *error) {
         }
         read_token(w, t);
         next_state(w, w->states, w->bounds, given_at(w, t), w->states, w->bounds);
+        if (!gka_run_waits(g->run, g->n, g->h))
+            return GKA_INTERRUPTED;
     }
     last_cotangents(w);
     for (int64_t t = g->span.end - 1; t >= first; t--) {
@@ -686,7 +688,7 @@ static gka_status reverse_head(numbers *w, int64_t first, gka_error *error) {
         if (m == length - 1 || t == g->span.end - 1) {
             gka_mp_copy(w->states, w->marks + i / length * size_, size_);
             *w->bounds = w->mark_bounds[i / length];
-            for (int64_t j = 0; j <= m; j++) {
+            for (int64_t j = 0; j <= m && !gka_stopped(); j++) {
                 read_token(w, t - m + j);
                 next_state(w, w->states + j * size_, w->bounds + j, given_at(w, t - m + j),
                            w->states + (j + 1) * size_, w->bounds + j + 1);
