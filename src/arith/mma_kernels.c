@@ -160,13 +160,17 @@ MMA_INLINE vi truncated(vf x) {
 #endif
 }
 MMA_INLINE vf fused_f(vf a, vf b, vf c) {
+#if defined(__wasm_simd128__)
+    return gka_fmaf_four(a, b, c); /* browser/fma.h, which is included before every file */
+#else
     for (int l = 0; l < LANES; l++)
         c[l] = fmaf(a[l], b[l], c[l]);
     return c;
+#endif
 }
 MMA_INLINE vd fused_d(vd a, vd b, vd c) {
 #if defined(__wasm_simd128__)
-    return gka_fma_two(a, b, c); /* browser/fma.h, which is included before every file */
+    return gka_fma_two(a, b, c);
 #else
     for (int l = 0; l < LANES64; l++)
         c[l] = fma(a[l], b[l], c[l]);

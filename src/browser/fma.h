@@ -64,6 +64,13 @@ static inline gka_fma_pair gka_fma_size(gka_fma_pair x) {
     return (gka_fma_pair)((gka_fma_bits)x & INT64_MAX);
 }
 
+/* gka_fma_odd in two lanes */
+static inline gka_fma_pair gka_fma_odd_two(gka_fma_pair sum, gka_fma_pair rest) {
+    const gka_fma_bits same = ~((sum > 0) ^ (rest > 0)); /* of one sign: -1 */
+    const gka_fma_bits even = ((gka_fma_bits)sum & 1) - 1;
+    return (gka_fma_pair)((gka_fma_bits)sum + (((same & 2) - 1) & even & (rest != 0)));
+}
+
 /* gka_fma in two lanes, the same steps; both lanes one by one where one of them is outside. */
 static inline gka_fma_pair gka_fma_two(gka_fma_pair x, gka_fma_pair y, gka_fma_pair z) {
     const gka_fma_pair product = x * y, size = gka_fma_size(product), other = gka_fma_size(z);
@@ -82,11 +89,30 @@ static inline gka_fma_pair gka_fma_two(gka_fma_pair x, gka_fma_pair y, gka_fma_p
     const gka_fma_pair left = (product - (large - d)) + (sum - d);
     const gka_fma_pair small = rest + left, e = small - rest;
     const gka_fma_pair last = (rest - (small - e)) + (left - e);
-    const gka_fma_bits same = ~((small > 0) ^ (last > 0)); /* of one sign: -1 */
-    const gka_fma_bits even = ((gka_fma_bits)small & 1) - 1;
-    const gka_fma_bits odd = (gka_fma_bits)small + (((same & 2) - 1) & even & (last != 0));
-    const gka_fma_bits result = (gka_fma_bits)(large + (gka_fma_pair)odd);
+    const gka_fma_bits result = (gka_fma_bits)(large + gka_fma_odd_two(small, last));
     return (gka_fma_pair)((nothing & (gka_fma_bits)(product + z)) | (~nothing & result));
+}
+
+typedef float gka_fma_four __attribute__((vector_size(16)));
+typedef float gka_fma_half __attribute__((vector_size(8)));
+
+static inline gka_fma_half gka_fmaf_two(gka_fma_half x, gka_fma_half y, gka_fma_half z) {
+    const gka_fma_pair product =
+        __builtin_convertvector(x, gka_fma_pair) * __builtin_convertvector(y, gka_fma_pair);
+    const gka_fma_pair other = __builtin_convertvector(z, gka_fma_pair), sum = product + other;
+    const gka_fma_pair c = sum - product, rest = (product - (sum - c)) + (other - c);
+    const gka_fma_bits finite = gka_fma_size(sum) < (double)INFINITY; /* else rest is NaN */
+    const gka_fma_pair odd = gka_fma_odd_two(sum, (gka_fma_pair)((gka_fma_bits)rest & finite));
+    return __builtin_convertvector(odd, gka_fma_half);
+}
+
+/* gka_fmaf in four lanes, the same steps */
+static inline gka_fma_four gka_fmaf_four(gka_fma_four x, gka_fma_four y, gka_fma_four z) {
+    const gka_fma_half low = gka_fmaf_two((gka_fma_half){x[0], x[1]}, (gka_fma_half){y[0], y[1]},
+                                          (gka_fma_half){z[0], z[1]});
+    const gka_fma_half high = gka_fmaf_two((gka_fma_half){x[2], x[3]}, (gka_fma_half){y[2], y[3]},
+                                           (gka_fma_half){z[2], z[3]});
+    return (gka_fma_four){low[0], low[1], high[0], high[1]};
 }
 
 #ifdef __wasm__

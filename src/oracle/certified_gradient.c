@@ -950,7 +950,8 @@ static gka_status reverse_windows(gka_run *run, int64_t n, int64_t h, void *memo
     w->index = 0;
     first_state(problem, n, h, w);
     for (int64_t t = 0; t < T; t++) {
-        if (t % W == 0 && !window->keep(window->context, t / W, w->states, bytes))
+        if (gka_stopped() ||
+            (t % W == 0 && !window->keep(window->context, t / W, w->states, bytes)))
             return GKA_INTERRUPTED;
         read_token(problem, 0, t, h, w);
         next_state(w, w->states, NULL, w->states);

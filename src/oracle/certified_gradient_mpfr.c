@@ -781,13 +781,16 @@ static const double *given_at(const numbers *w, int64_t t) {
     return gka_given_state(w->g->run, w->g->n, t, w->g->h + w->index);
 }
 
-/* Past the tokens [from, to); the state before them becomes the one after. */
-static void pass_tokens(numbers *w, int64_t from, int64_t to, mpfr_t *state,
+/* Past the tokens [from, to); the state before them becomes the one after. False: stop. */
+static bool pass_tokens(numbers *w, int64_t from, int64_t to, mpfr_t *state,
                         gka_state_bound *bound) {
-    for (int64_t t = from; t < to && !gka_stopped(); t++) {
+    for (int64_t t = from; t < to; t++) {
         read_token(w, t);
         next_state(w, state, bound, given_at(w, t), state, bound);
+        if (!gka_run_waits(w->g->run, w->g->n, w->g->h))
+            return false;
     }
+    return true;
 }
 
 /* Tokens [from, to) in reverse, at most `length`, from the state before them in states. */
@@ -798,6 +801,8 @@ static gka_status reverse_kept(numbers *w, int64_t from, int64_t to, gka_error *
         read_token(w, t);
         next_state(w, w->states + m * size_, w->bounds + m, given_at(w, t),
                    w->states + (m + 1) * size_, w->bounds + m + 1);
+        if (!gka_run_waits(w->g->run, w->g->n, w->g->h))
+            return GKA_INTERRUPTED;
     }
     for (int64_t t = to - 1; t >= from; t--) {
         if (!reverse_token(w, t, t - from))
@@ -818,7 +823,8 @@ static gka_status reverse_tokens(numbers *w, int64_t from, int64_t to, int depth
         const int64_t middle = from + (to - from) / 2;
         gka_mp_copy(mark + w->size, mark, w->size);
         bound[1] = bound[0];
-        pass_tokens(w, from, middle, mark + w->size, bound + 1);
+        if (!pass_tokens(w, from, middle, mark + w->size, bound + 1))
+            return GKA_INTERRUPTED;
         const gka_status status = reverse_tokens(w, middle, to, depth + 1, error);
         if (status != GKA_OK)
             return status;
@@ -854,10 +860,10 @@ static gka_status begin_head(numbers *w) {
 static gka_status reverse_head(numbers *w, gka_error *error) {
     const gka_group *const g = w->g;
     gka_status status = begin_head(w);
-    if (status == GKA_OK) {
-        pass_tokens(w, w->of.left, w->of.first, w->marks, w->mark_bounds);
+    if (status == GKA_OK && !pass_tokens(w, w->of.left, w->of.first, w->marks, w->mark_bounds))
+        status = GKA_INTERRUPTED;
+    if (status == GKA_OK)
         status = reverse_tokens(w, w->of.first, w->of.right, 0, error);
-    }
     if (status != GKA_OK || w->of.first > g->span.begin)
         return status;
     put(w, GKA_GRADIENT_DH0, g->span.end, w->A, w->sb.e_A);

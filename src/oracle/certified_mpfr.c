@@ -480,7 +480,7 @@ static gka_status undecided(const numbers *w, int64_t t, gka_error *error) {
 /* Streams the head at one precision up to the last need. */
 static gka_status stream(numbers *w, int64_t length, bool with_U, gka_error *error) {
     gka_head *const head = w->head;
-    const gka_run *const run = head->run;
+    gka_run *const run = head->run;
     const gka_oracle_window *const window = run->options->window;
     enum { STATES = GKA_NEED_H | GKA_NEED_U };
     first_state(w);
@@ -506,6 +506,8 @@ static gka_status stream(numbers *w, int64_t length, bool with_U, gka_error *err
         zeros = head->zeros;
         if (rest != 0 && !settle(head, i, put_token(w, t, rest), ties, zeros, rest) && w->last)
             return undecided(w, t, error);
+        if (!gka_run_waits(run, head->n, head->h))
+            return GKA_INTERRUPTED;
     }
     return GKA_OK;
 }

@@ -484,6 +484,8 @@ static gka_status mark_states(gka_run *run, token at, space *w, gka_error *error
         const int64_t done = at.t - span.begin;
         if (done % w->length == 0)
             put(size, w->states, w->marks + done / w->length * size);
+        if (gka_stopped())
+            return GKA_INTERRUPTED;
         const gka_status status = next_state(problem, &at, w, error);
         if (status != GKA_OK)
             return status;

@@ -356,6 +356,8 @@ static gka_status mark_states(const hessian_run *r, gka_fp64_token at, space *w,
         const int64_t done = at.t - span.begin;
         if (done % w->length == 0)
             put(w->marks, done / w->length, w->size, now);
+        if (gka_stopped())
+            return GKA_INTERRUPTED;
         const gka_status status = next_state(r, &at, w, now, next, &f1, error);
         if (status != GKA_OK)
             return status;

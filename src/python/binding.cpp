@@ -263,9 +263,15 @@ static void end_watch() {
         (void)sigaction(SIGINT, &before, nullptr);
 }
 
+/* A SIGINT that came before the watch (while the arrays were read) only Python's handler has seen.
+ */
 Watch::Watch(nb::object told) : callback(std::move(told)), reporter{report, this} {
     wait_for_a_stop();
     begin_watch();
+    if (PyErr_CheckSignals() != 0) {
+        end_watch();
+        nb::raise_python_error();
+    }
 }
 
 Watch::~Watch() {

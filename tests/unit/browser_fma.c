@@ -29,7 +29,15 @@ static void compare(double x, double y, double z) {
         assert_same(both[1 - lane], 8, 3, 5, -7);
     }
     const float a = (float)x, b = (float)y, c = (float)z;
-    assert_same((double)gka_fmaf(a, b, c), (double)fmaf(a, b, c), (double)a, (double)b, (double)c);
+    const double wanted = (double)fmaf(a, b, c);
+    assert_same((double)gka_fmaf(a, b, c), wanted, (double)a, (double)b, (double)c);
+    for (int lane = 0; lane < 4; lane++) {
+        gka_fma_four of[] = {{3, 3, 3, 3}, {5, 5, 5, 5}, {-7, -7, -7, -7}};
+        of[0][lane] = a, of[1][lane] = b, of[2][lane] = c;
+        const gka_fma_four all = gka_fmaf_four(of[0], of[1], of[2]);
+        assert_same((double)all[lane], wanted, (double)a, (double)b, (double)c);
+        assert_same((double)all[(lane + 1) % 4], 8, 3, 5, -7);
+    }
 }
 
 /* 53 bits, of which `zeros` at the end are 0, times 2^exponent. */
@@ -64,6 +72,8 @@ static void test_random(void **state) {
         compare(x, y, -nextafter(x * y, r[3] & 1 ? INFINITY : -INFINITY));
         compare(ldexp(x, -400), ldexp(y, -400 - (int)(r[3] % 200)),
                 ldexp(x, -900)); /* where results are subnormal */
+        compare(number(r[0], zeros, -70), number(r[1], zeros, -60 - (int)(s[1] % 24)),
+                number(r[2], (int)(r[3] % 53), -128 - (int)(s[2] % 20))); /* of binary32 */
     }
 }
 

@@ -160,6 +160,56 @@ static void test_kernels_stop(void **state) {
     gka_problem_free(&problem);
 }
 
+typedef struct counter {
+    int calls, last; /* the call that stops the work; 0: none */
+} counter;
+
+static bool count(void *context, double done, double total) {
+    counter *const c = context;
+    (void)done;
+    (void)total;
+    return ++c->calls != c->last;
+}
+
+/* The certified oracle's second words are MPFR's: a second way through all tokens, for gradients
+ * there and back, asks at each of them, too. */
+static void test_mpfr_of_the_certified_oracle_stops(void **state) {
+    (void)state;
+    enum { T = 8, D = 16 };
+    const gka_generator generator = {.keys = GKA_KEYS_IID,
+                                     .B = 1,
+                                     .T = T,
+                                     .H = 1,
+                                     .G = 1,
+                                     .D = D,
+                                     .V = D,
+                                     .cotangents = true,
+                                     .dtype = GKA_BF16};
+    static double x[T * D], x_lo[T * D], dq[T * D], dq_lo[T * D];
+    gka_outputs out = {.x = x}, lo = {.x = x_lo};
+    out.gradient[GKA_OF_O].dq = dq;
+    lo.gradient[GKA_OF_O].dq = dq_lo;
+    gka_problem p;
+    gka_error error = {0};
+    assert_int_equal(gka_problem_generate(&generator, &p, &error), GKA_OK);
+    counter c = {0};
+    gka_oracle_options options = {.oracle = GKA_ORACLE_CERTIFIED,
+                                  .progress = {.report = count, .context = &c}};
+    assert_int_equal(gka_oracle_forward(&p, &options, &out, &lo, NULL, &error), GKA_OK);
+    assert_int_equal(c.calls, 2 * T);
+    c = (counter){.last = T + 2};
+    assert_int_equal(gka_oracle_forward(&p, &options, &out, &lo, NULL, &error), GKA_INTERRUPTED);
+    assert_int_equal(c.calls, T + 2);
+    c = (counter){0};
+    assert_int_equal(gka_oracle_gradient(&p, GKA_OF_O, &options, &out, &lo, NULL, &error), GKA_OK);
+    assert_int_equal(c.calls, 3 * T);
+    c = (counter){.last = T + 2};
+    assert_int_equal(gka_oracle_gradient(&p, GKA_OF_O, &options, &out, &lo, NULL, &error),
+                     GKA_INTERRUPTED);
+    assert_int_equal(c.calls, T + 2);
+    gka_problem_free(&p);
+}
+
 /* Stopped before they begin, the layers that it is compared with say so. */
 static void test_rivals_stop(void **state) {
     (void)state;
@@ -215,6 +265,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_loop_stops),
         cmocka_unit_test(test_kernels_stop),
+        cmocka_unit_test(test_mpfr_of_the_certified_oracle_stops),
         cmocka_unit_test(test_rivals_stop),
         cmocka_unit_test(test_no_file_is_left),
     };
