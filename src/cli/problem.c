@@ -137,11 +137,12 @@ void cli_problem_start(cli_problem *p) {
 }
 
 static bool draws(const cli_problem *p) {
-    return p->conv >= 0 || p->beta || p->alpha || p->gate >= 0 || p->cotangents;
+    return p->conv >= 0 || p->beta || p->alpha || p->gate > GKA_GATE_NONE || p->cotangents;
 }
 
 bool cli_problem_prepared(const cli_problem *p) {
-    return draws(p) || p->layout >= 0 || p->normalise >= 0 || p->cast >= 0 || p->fold;
+    return draws(p) || p->gate >= 0 || p->layout >= 0 || p->normalise >= 0 || p->cast >= 0 ||
+           p->fold;
 }
 
 /* The name of an option that a file answers, given all the same; NULL: none. */

@@ -83,6 +83,9 @@ $ gka problem raw.safetensors:layers.*. -o x.safetensors
 $ gka problem raw.safetensors --fold -o x.safetensors
 ! gka problem: raw.safetensors: --fold: there is neither a beta nor a normalise to fold
 = 2
+$ gka problem raw.safetensors --gate=none --seed=4 -o x.safetensors
+! gka problem: --seed is for a problem that is made up, not for the file raw.safetensors
+= 2
 $ gka problem raw.safetensors --seed=4 -o x.safetensors
 ! gka problem: --seed is for a problem that is made up, not for the file raw.safetensors
 = 2
