@@ -826,10 +826,28 @@ static int judge_by_suite(request *r) {
     return code;
 }
 
+static bool is_golden(const gka_file *file) {
+    return gka_file_metadata(file, "golden") != NULL;
+}
+
+/* The last operand is no golden: was the first meant? */
+static int check_order(cli *c, const gka_file *golden) {
+    gka_file *first = NULL;
+    gka_error error = {0};
+    const bool turned = !is_golden(golden) &&
+                        gka_file_open(c->operands[0], &first, &error) == GKA_OK && is_golden(first);
+    gka_file_close(first);
+    return turned ? cli_fail(c, "%s is no golden, but %s is one: the golden comes last",
+                             gka_file_path(golden), c->operands[0])
+                  : CLI_GOOD;
+}
+
 static int judge_by_golden(request *r) {
     cli *const c = r->c;
     gka_file *golden = NULL;
     int code = cli_open(c, r->options->golden, &golden);
+    if (code == CLI_GOOD)
+        code = check_order(c, golden);
     for (int i = 0; i < c->operand_count && code == CLI_GOOD; i++) {
         if (i > 0 && !cli_json_takes_stdout(&r->json))
             fputc('\n', c->out);

@@ -417,14 +417,12 @@ static int print_table(cli *c, const char *path, const request *r, const gka_ver
     static const char *const headings[] = {"<tensor",     "<dtype", "<shape",  "rel_err", "stated",
                                            "max_row_err", "<at",    "max_ulp", "NaN,Inf", "<ok"};
     const gka_problem *const p = &v->problem;
-    char lambda[40] = "";
-    if (p->lambda > 0)
-        (void)snprintf(lambda, sizeof lambda, ", lambda %g", p->lambda);
+    char ridge[80];
     cli_say(c->out,
-            "%s: B %lld, T %lld, H %lld, D %lld, V %lld; ridge_ratio %g%s, chunk_size %lld, scale "
-            "%.6g; oracle %s\n\n",
+            "%s: B %lld, T %lld, H %lld, D %lld, V %lld; %s, chunk_size %lld, scale %.6g; oracle "
+            "%s\n\n",
             path, (long long)p->B, (long long)p->T, (long long)p->H, (long long)p->D,
-            (long long)p->V, p->ridge_ratio, lambda, (long long)p->chunk_size, p->scale,
+            (long long)p->V, cli_ridge(p, ridge), (long long)p->chunk_size, p->scale,
             oracle_name(r));
     cli_table table;
     cli_table_start(&table, headings, sizeof headings / sizeof *headings);

@@ -50,6 +50,12 @@ $ safetensors tie '{"__metadata__":{"scale":"1"},"q":{"dtype":"F64","shape":[1,2
 $ gka judge golden
 ! gka judge: expected CANDIDATE... GOLDEN; `gka judge --help` says more
 = 2
+$ gka judge golden kernel; gka verify golden --against=kernel; gka judge kernel kernel; gka judge nothing kernel
+! gka judge: kernel is no golden, but golden is one: the golden comes last
+! gka verify: kernel is no golden, but golden is one: the golden comes last
+! gka judge: kernel: metadata 'golden' is missing; a file made by gka golden was expected
+! gka judge: nothing: No such file or directory
+= 2
 $ gka judge kernel nothing
 ! gka judge: nothing: No such file or directory
 = 2
