@@ -112,7 +112,7 @@ class Golden:
             out.update(_gradients(leaves, "solve", [(out.get("x"), cotangents.get("dx")), dh]))
             out.update(_gradients(leaves, "layer", [(out.get("o"), cotangents.get("do")), dh,
                                                     (out.get("u_final"), cotangents.get("du_final"))]))
-        return {name: one.detach() if kind == "torch" else one for name, one in out.items()}
+        return {name: one.detach() if hasattr(one, "detach") else one for name, one in out.items()}  # numpy's have none
 
     def judge(self, out: Mapping[str, Any], *, require: str | Sequence[str] | None = None, differentiable: bool = False,
               **how: Any) -> Verdict:
@@ -165,6 +165,8 @@ def find(name: str) -> Layer:
         found: Layer = getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError, ValueError) as error:
         raise ValueError(f"{name}: {error}; MODULE:FUNCTION was expected") from None
+    if not callable(found):
+        raise ValueError(f"{name}: '{function}' cannot be called; MODULE:FUNCTION was expected")
     return found
 
 

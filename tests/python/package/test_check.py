@@ -115,6 +115,7 @@ def test_a_golden_of_mesanet(check, tmp_path):
 
 def test_bad_input(suite, check, tmp_path):
     for goldens, function, line in ((suite, "test_check:nothing", "MODULE:FUNCTION was expected"),
+                                    (suite, "test_check:SLOW", "'SLOW' cannot be called; MODULE:FUNCTION was expected"),
                                     (suite, "no_such_module:f", "MODULE:FUNCTION was expected"),
                                     (tmp_path / "none", "test_check:steps", "gka.check: " + str(tmp_path / "none: no such golden")),
                                     (tmp_path, "test_check:steps", "index.json")):
@@ -162,6 +163,16 @@ def own_gradients(cotangents, **inputs):
     out = layer_torch.layer(**inputs)
     out["layer.dv"], = torch.autograd.grad(out["o"], v, cotangents["do"])
     return out
+
+
+def in_numpy(**inputs):
+    return {name: one.float().numpy() for name, one in steps(**inputs).items()}
+
+
+def test_a_layer_of_torch_may_answer_in_numpy(suite, check):
+    pytest.importorskip("torch")
+    code, out = check(suite / "gated.safetensors", "test_check:in_numpy", "--device=cpu")
+    assert code == 0 and "3 judged, 0 failed" in out, out
 
 
 def test_a_layer_of_torch_with_its_gradients(suite, check):
