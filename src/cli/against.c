@@ -593,7 +593,8 @@ static void add_absent(const request *r, summary *s, const char *name) {
 static void note_case(const request *r, FILE *out, const char *name, const gka_file *file,
                       const gka_golden_verdict *v) {
     const long start = ftell(out);
-    fprintf(out, "\n%s:\n", name);
+    fputc('\n', out);
+    cli_say(out, "%s:\n", name);
     const long heading = ftell(out);
     print_failures(r, out, v);
     note_unjudged(r, out, file, v);

@@ -17,6 +17,17 @@ $ gka judge --map=solve.dg=fro kernel golden | head -5
 $ gka judge --json=- kernel kernel golden | grep -c '"against"'
 > 28
 
+A case's name is text of a file: it commands no terminal.
+
+$ mkdir cases kernels; cp golden cases/a.safetensors; cp kernel kernels/a.safetensors; printf '{"golden": "2", "complete": true, "cases": [{"name": "\\u001b[31mred\\n", "file": "a.safetensors", "sha256": "%s"}]}' $(sha256sum <golden | cut -c1-64) >cases/index.json
+$ gka judge --map=solve.dg=fro kernels cases | cut -c1-60 | head -6
+> kernels against cases
+>
+> case             judged  failed  missing  worst     error  t
+> \x1b[31mred\x0a      13       2        1  fro    7.14e+01  
+>
+> \x1b[31mred\x0a:
+
 What has no verdict is named in the last line.
 
 $ gka golden --T=8 --D=4 --chunk=4 --outputs=forward -o small; gka golden --T=8 --D=4 --chunk=4 --outputs=forward,states -o more; gka audit --write=exact -o candidate small; gka judge candidate more >out; echo $?; tail -2 out
@@ -71,6 +82,9 @@ $ gka show golden golden
 $ gka show nothing
 ! gka show: nothing: No such file or directory
 = 2
+$ gka audit --write=steps golden -o m --json=report; gka audit --write=steps golden -o m --units=u; find . -name m -o -name report
+! gka audit: --json has no meaning with --write
+! gka audit: --units has no meaning with --write
 $ gka audit -o m golden
 ! gka audit: -o: expected --write=MEMBER too
 = 2
