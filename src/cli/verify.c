@@ -876,12 +876,16 @@ int cli_verify(cli *c) {
     int code;
     if (!cli_parse(c, &help, options, &code))
         return code;
-    against.layout = against.golden != NULL && p.layout > 0 ? p.layout : 0;
-    if (against.golden != NULL && (per_head || csv != NULL))
-        return cli_fail(c, "--%s has no meaning with --against", per_head ? "per-head" : "csv");
-    if (against.golden != NULL)
-        return needless(&r) ? cli_fail(c, "--%s has no meaning with --against", needless(&r))
-                            : cli_verify_against(c, &against, json);
+    if (against.golden != NULL) {
+        against.layout = p.layout > 0 ? p.layout : 0;
+        p.layout = -1;
+        const char *const other = per_head ? "per-head" : csv != NULL ? "csv" : needless(&r);
+        return other != NULL ? cli_fail(c, "--%s has no meaning with --against", other)
+               : cli_problem_given(&p)
+                   ? cli_fail(c, "--against: the golden has a problem, so its options but --layout "
+                                 "have no meaning")
+                   : cli_verify_against(c, &against, json);
+    }
     static const char *const by_golden[] = {"junit",      "map",     "reference", "given",
                                             "given-from", "require", "gradients", NULL};
     if ((code = cli_refuse(c, "without --against=GOLDEN", by_golden)) != CLI_GOOD)

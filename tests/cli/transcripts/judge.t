@@ -226,6 +226,10 @@ $ gka audit --units=u absent.safetensors
 $ gka audit --units=u --write=steps -o w.safetensors absent.safetensors
 ! gka audit: --units has no meaning with --write
 = 2
+$ gka verify --against=golden kernel --ridge=.5; gka verify --against=golden kernel --seed=3 --layout=bthd; gka verify --against=golden kernel --layout=bthd | tail -1
+> no verdict on: h_chunk; what is missing fails with --require=NAME,..|all
+! gka verify: --against: the golden has a problem, so its options but --layout have no meaning
+! gka verify: --against: the golden has a problem, so its options but --layout have no meaning
 $ gka verify --against=absent.safetensors --units=u absent.safetensors
 ! gka verify: --units has no meaning with --against
 = 2
