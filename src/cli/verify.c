@@ -784,18 +784,18 @@ static int judge(request *r, const char *json) {
     return code;
 }
 
-/* An option that a golden answers, given all the same; NULL: none. */
-static const char *needless(const request *r) {
-    return r->chosen != NULL              ? "oracle"
-           : r->inputs != NULL            ? "inputs"
-           : r->tolerance_texts.count > 0 ? "tolerance"
-           : r->show_ref                  ? "show-ref"
-           : r->emulate != NULL           ? "emulate"
-           : r->units != NULL             ? "units"
-           : cli_given(r->c, "form")      ? "form"
-           : cli_given(r->c, "set")       ? "set"
-           : cli_given(r->c, "unchecked") ? "unchecked"
-                                          : NULL;
+/* --against=GOLDEN: an option that the golden answers is refused. */
+static int judge_against(const request *r, cli_against *against, cli_problem *p, const char *json) {
+    static const char *const answered[] = {"oracle",    "inputs",   "tolerance", "show-ref",
+                                           "emulate",   "units",    "form",      "set",
+                                           "unchecked", "per-head", "csv",       NULL};
+    const int code = cli_refuse(r->c, "with --against", answered);
+    against->layout = p->layout > 0 ? p->layout : 0;
+    p->layout = -1;
+    if (code == CLI_GOOD && cli_problem_given(p))
+        return cli_fail(r->c, "--against: the golden has a problem, so its options but --layout "
+                              "have no meaning");
+    return code == CLI_GOOD ? cli_verify_against(r->c, against, json) : code;
 }
 
 /* Whether kernels are asked what they would lose, instead of a file's outputs being judged: by an
@@ -876,16 +876,8 @@ int cli_verify(cli *c) {
     int code;
     if (!cli_parse(c, &help, options, &code))
         return code;
-    if (against.golden != NULL) {
-        against.layout = p.layout > 0 ? p.layout : 0;
-        p.layout = -1;
-        const char *const other = per_head ? "per-head" : csv != NULL ? "csv" : needless(&r);
-        return other != NULL ? cli_fail(c, "--%s has no meaning with --against", other)
-               : cli_problem_given(&p)
-                   ? cli_fail(c, "--against: the golden has a problem, so its options but --layout "
-                                 "have no meaning")
-                   : cli_verify_against(c, &against, json);
-    }
+    if (against.golden != NULL)
+        return judge_against(&r, &against, &p, json);
     static const char *const by_golden[] = {"junit",      "map",     "reference", "given",
                                             "given-from", "require", "gradients", NULL};
     if ((code = cli_refuse(c, "without --against=GOLDEN", by_golden)) != CLI_GOOD)
