@@ -902,9 +902,10 @@ int cli_verify_against(cli *c, const cli_against *options, const char *json) {
     if (code == CLI_GOOD)
         code = check_maps(&r);
     if (code == CLI_GOOD && r.judged == 0 && !r.failed)
-        code =
-            cli_fail(c, "%s: nothing was judged: no tensor of the candidate has a tolerance there",
-                     options->golden);
+        code = cli_fail(c,
+                        "%s: nothing was judged: a tensor with a tolerance there, and those that "
+                        "it follows from, were expected",
+                        options->golden);
     if (code == CLI_GOOD)
         code = finish(&r);
     json_decref(r.list);

@@ -207,7 +207,7 @@ def _run(options: argparse.Namespace) -> int:
         print(verdict.text)
         ran, failed, unjudged = ran + 1, failed + (verdict.ok is False), unjudged + verdict.unjudged
         if verdict.ok is None:
-            print("  NO: nothing was judged: no tensor of the candidate has a tolerance there")
+            print("  NO: nothing was judged: a tensor with a tolerance, and those that it follows from, were expected")
             bad, ran = bad + 1, ran - 1
     print(f"{ran + bad} of {len(paths)} goldens run, {failed} fail, {bad} cannot be judged; {unjudged} outputs not judged")
     return 2 if ran == 0 or bad else 1 if failed else 0

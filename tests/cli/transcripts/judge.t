@@ -67,6 +67,9 @@ $ gka judge golden kernel; gka verify golden --against=kernel; gka judge kernel 
 ! gka judge: kernel: metadata 'golden' is missing; a file made by gka golden was expected
 ! gka judge: nothing: No such file or directory
 = 2
+$ safetensors dv '{"layer.dv":{"dtype":"BF16","shape":[1,20,1,16],"data_offsets":[0,640]}}' 640; gka judge dv golden >out; tail -1 out
+> no verdict on: x, fro, h_chunk, h_final, u_final, o, solve.dq, solve.dk, solve.dg, layer.dq, layer.dk, layer.dv, layer.dalpha, layer.dg; what is missing fails with --require=NAME,..|all
+! gka judge: golden: nothing was judged: a tensor with a tolerance there, and those that it follows from, were expected
 $ gka judge kernel nothing
 ! gka judge: nothing: No such file or directory
 = 2
