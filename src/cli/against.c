@@ -593,7 +593,8 @@ static void add_absent(const request *r, summary *s, const char *name) {
 static void note_case(const request *r, FILE *out, const char *name, const gka_file *file,
                       const gka_golden_verdict *v) {
     const long start = ftell(out);
-    fprintf(out, "\n%s:\n", name);
+    fputc('\n', out);
+    cli_say(out, "%s:\n", name);
     const long heading = ftell(out);
     print_failures(r, out, v);
     note_unjudged(r, out, file, v);
@@ -826,10 +827,28 @@ static int judge_by_suite(request *r) {
     return code;
 }
 
+static bool is_golden(const gka_file *file) {
+    return gka_file_metadata(file, "golden") != NULL;
+}
+
+/* The last operand is no golden: was the first meant? */
+static int check_order(cli *c, const gka_file *golden) {
+    gka_file *first = NULL;
+    gka_error error = {0};
+    const bool turned = !is_golden(golden) &&
+                        gka_file_open(c->operands[0], &first, &error) == GKA_OK && is_golden(first);
+    gka_file_close(first);
+    return turned ? cli_fail(c, "%s is no golden, but %s is one: the golden comes last",
+                             gka_file_path(golden), c->operands[0])
+                  : CLI_GOOD;
+}
+
 static int judge_by_golden(request *r) {
     cli *const c = r->c;
     gka_file *golden = NULL;
     int code = cli_open(c, r->options->golden, &golden);
+    if (code == CLI_GOOD)
+        code = check_order(c, golden);
     for (int i = 0; i < c->operand_count && code == CLI_GOOD; i++) {
         if (i > 0 && !cli_json_takes_stdout(&r->json))
             fputc('\n', c->out);
@@ -883,9 +902,10 @@ int cli_verify_against(cli *c, const cli_against *options, const char *json) {
     if (code == CLI_GOOD)
         code = check_maps(&r);
     if (code == CLI_GOOD && r.judged == 0 && !r.failed)
-        code =
-            cli_fail(c, "%s: nothing was judged: no tensor of the candidate has a tolerance there",
-                     options->golden);
+        code = cli_fail(c,
+                        "%s: nothing was judged: a tensor with a tolerance there, and those that "
+                        "it follows from, were expected",
+                        options->golden);
     if (code == CLI_GOOD)
         code = finish(&r);
     json_decref(r.list);

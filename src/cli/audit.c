@@ -121,8 +121,9 @@ static void print_left_out(FILE *out, const char *of, const gka_audit *audit) {
         return;
     for (size_t i = 0; i < audit->row_count; i++)
         kernels += audit->rows[i].left_out > 0;
-    fprintf(out, "%snot judged: %zu tensors of %zu right kernels are not finite:", of,
-            audit->left_out, kernels);
+    cli_put_plain(out, of);
+    fprintf(out, "not judged: %zu tensors of %zu right kernels are not finite:", audit->left_out,
+            kernels);
     for (size_t t = 0; t < audit->tensor_count; t++) {
         const char *const name = audit->tensors[t].name;
         bool found = false;
@@ -348,7 +349,7 @@ static void print_failures(FILE *out, const audits *a) {
         for (size_t m = 0; m < a->of[i].row_count; m++) {
             const gka_audit_row *const row = &a->of[i].rows[m];
             if (row->member.accept && row->applies && !row->good)
-                fprintf(out, "%s: %s fails: %s %.3g > %.3g\n", a->suite->entries[i].name,
+                cli_say(out, "%s: %s fails: %s %.3g > %.3g\n", a->suite->entries[i].name,
                         row->member.name, a->of[i].tensors[row->by].name, row->errors[row->by],
                         a->of[i].tensors[row->by].tolerance);
         }
@@ -670,8 +671,10 @@ static int write_member(cli *c, const cli_audit_request *r) {
 
 int cli_audit_golden(cli *c, const cli_audit_request *request) {
     if (request->write != NULL)
-        return request->units != NULL ? cli_fail(c, "--units has no meaning with --write")
-                                      : write_member(c, request);
+        return request->units != NULL || request->json != NULL
+                   ? cli_fail(c, "--%s has no meaning with --write",
+                              request->units != NULL ? "units" : "json")
+                   : write_member(c, request);
     if (request->units != NULL && !cli_is_folder(request->path))
         return cli_fail(c, "--units: a suite's folder was expected with it");
     if (request->output != NULL)

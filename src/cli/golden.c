@@ -4,6 +4,7 @@
 #include "cli/private.h"
 #include "cli/show.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -122,7 +123,8 @@ static int read_text(cli *c, const char *path, char **text) {
     enum { MOST = 1 << 20 };
     FILE *const file = fopen(path, "r");
     if (file == NULL)
-        return cli_fail(c, "%s: cannot be opened; a JSON object was expected", path);
+        return cli_fail(c, "%s: cannot be opened: %s; a file with a JSON object was expected", path,
+                        strerror(errno));
     *text = gka_alloc(MOST + 1, 1);
     const size_t size = *text == NULL ? 0 : fread(*text, 1, MOST, file);
     const bool failed = ferror(file) != 0, whole = fgetc(file) == EOF;

@@ -439,13 +439,9 @@ static int predict_one(cli *c, cli_problem *problem, void *context) {
             for (size_t k = 0; k < kernels; k++)
                 values[(n * OUTPUTS + i) * kernels + k] =
                     distance[(n * kernels + k) * OUTPUTS + i] / size[n * OUTPUTS + i];
-    char text[1024];
-    char lambda[40] = "";
-    if (q->lambda > 0)
-        (void)snprintf(lambda, sizeof lambda, ", lambda %g", q->lambda);
-    int at = snprintf(text, sizeof text, "B %lld, T %lld, H %lld, D %lld; ridge_ratio %g%s;",
-                      (long long)q->B, (long long)q->T, (long long)q->H, (long long)q->D,
-                      q->ridge_ratio, lambda);
+    char text[1024], ridge[80];
+    int at = snprintf(text, sizeof text, "B %lld, T %lld, H %lld, D %lld; %s;", (long long)q->B,
+                      (long long)q->T, (long long)q->H, (long long)q->D, cli_ridge(q, ridge));
     for (size_t k = 0; k < kernels && at > 0 && at < (int)sizeof text; k++) {
         const char *const others = gka_kernel_borrows(&p->kernels.kernel[k])
                                        ? " (exp, division and root as another device's)"

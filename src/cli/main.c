@@ -29,6 +29,14 @@ static void stop(int number) {
     (void)raise(number);
 }
 
+/* exit(): a library has ended the process and has said why (libgomp, where it gets no threads). Its
+ * exit code 1 would be read as a verdict. */
+static void ended_by_library(void) {
+    gka_output_abandon_all();
+    say("gka: ended by a library that it rests on\n");
+    _exit(CLI_INTERNAL);
+}
+
 /* A mapped file has lost the page that is read: somebody has cut it short. */
 static void lost_page(int number, siginfo_t *about, void *context) {
     (void)context;
@@ -66,6 +74,7 @@ int main(int argc, char **argv) {
     (void)signal(SIGXFSZ, SIG_IGN);
     if (!gka_streams_hold())
         return CLI_INTERNAL;
+    (void)atexit(ended_by_library);
     const int code = gka_command(argc, (const char *const *)argv, stdout, stderr);
     (void)fflush(NULL);
     /* Not exit(): OpenBLAS waits there for its threads, for ever where the system gave it none. */

@@ -236,6 +236,20 @@ static int take_operands(cli *c, const cli_help *help, poptContext popt) {
     return CLI_GOOD;
 }
 
+/* Whether a value is an option's word: the value itself was forgotten, and popt has eaten the next
+ * option in its place. */
+static bool is_option(const parser *p, const char *text) {
+    for (size_t i = 0; text[0] == '-' && i < p->flat_count; i++) {
+        const cli_option *const option = p->flat[i];
+        const size_t length = strlen(option->name);
+        if ((option->letter != 0 && text[1] == option->letter && text[2] == '\0') ||
+            (text[1] == '-' && strncmp(text + 2, option->name, length) == 0 &&
+             (text[2 + length] == '\0' || text[2 + length] == '=')))
+            return true;
+    }
+    return false;
+}
+
 /* True: go on with the operands; false: *code is the answer. */
 static bool take_options(parser *p, const cli_help *help, poptContext popt, int *code) {
     int number;
@@ -247,9 +261,12 @@ static bool take_options(parser *p, const cli_help *help, poptContext popt, int 
         }
         const cli_option *const option = p->flat[number - 1];
         char *const text = poptGetOptArg(popt);
+        const char *const value = text == NULL ? "" : text;
         *code = p->c->given[number - 1] && option->kind != CLI_TEXTS
                     ? cli_fail(p->c, "--%s: given twice", option->name)
-                    : set(p->c, option, text == NULL ? "" : text);
+                : is_option(p, value)
+                    ? cli_fail(p->c, "--%s: expected a value before %.80s", option->name, value)
+                    : set(p->c, option, value);
         p->c->given[number - 1] = true;
         free(text);
         if (*code != CLI_GOOD)

@@ -409,6 +409,13 @@ void cli_problem_close(cli_problem *p) {
     p->file = NULL;
 }
 
+const char *cli_ridge(const gka_problem *p, char text[80]) {
+    const int n = snprintf(text, 80, "ridge_ratio %g", p->ridge_ratio);
+    if (p->lambda > 0)
+        (void)snprintf(text + n, (size_t)(80 - n), ", lambda %g", p->lambda);
+    return text;
+}
+
 bool cli_layout_in_doubt(const gka_problem *p, char line[96]) {
     (void)snprintf(line, 96, "T %lld is less than H %lld: the axes are read as [B,T,H,..]",
                    (long long)p->T, (long long)p->H);

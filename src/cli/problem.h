@@ -64,6 +64,9 @@ bool cli_problem_given(const cli_problem *problem);
 /* Whether an option was given by which a file's tensors would not be the problem's. */
 bool cli_problem_prepared(const cli_problem *problem);
 
+/* "ridge_ratio 0.02"; with a constant ridge "ridge_ratio 0, lambda 1". Returns text. */
+const char *cli_ridge(const gka_problem *problem, char text[80]);
+
 /* Where a problem has fewer tokens than heads, "T 4 is less than H 8: ..." in line, and true: its
  * axes may be [B,H,T,..]. */
 bool cli_layout_in_doubt(const gka_problem *problem, char line[96]);

@@ -35,21 +35,15 @@ typedef struct request {
 } request;
 
 static const char notes[] =
-    "One system (H_T + lambda_T I) x = q_T, that of the last token T of batch row 0, head 0 (or "
-    "--head), is "
-    "solved\n"
-    "by every solver in every arithmetic. --problem is a generator (iid powerlaw lowrank repeat "
-    "recall\n"
-    "mean convsilu aligned) or FILE[:PATTERN], a safetensors file with q k [g] [h0]; D, ridge and\n"
-    "all tokens then come from the file unless --T or --ridge is given, and the options for\n"
-    "projections make a problem of them (gka problem --help). H_T is accumulated exactly and "
-    "rounded once to the arithmetic's "
-    "storage\n"
-    "format; the Kalman forms run over all T tokens in the arithmetic, from the lambda_0 that "
-    "decays\n"
-    "to lambda_T, or, if all gates together are below 2^-60, from lambda_T, judged against the "
-    "system\n"
-    "whose ridge has decayed.\n"
+    "One system (H_T + lambda_T I) x = q_T, that of the last token T of batch row 0, head 0 (or\n"
+    "--head), is solved by every solver in every arithmetic. --problem is a generator (iid\n"
+    "powerlaw lowrank repeat recall mean convsilu aligned) or FILE[:PATTERN], a safetensors file\n"
+    "with q k [g] [h0]; D, ridge and all tokens then come from the file unless --T or --ridge is\n"
+    "given, and the options for projections make a problem of them (gka problem --help). H_T is\n"
+    "accumulated exactly and rounded once to the arithmetic's storage format; the Kalman forms\n"
+    "run over all T tokens in the arithmetic, from the lambda_0 that decays to lambda_T, or, if\n"
+    "all gates together are below 2^-60, from lambda_T, judged against the system whose ridge\n"
+    "has decayed.\n"
     "\n"
     "  kappa     condition number of the system\n"
     "  residual  ||q - (H + lambda I) x|| / ||q||, exact H and q, in binary64\n"
@@ -60,17 +54,13 @@ static const char notes[] =
     "  status    ran, stopped (its own rule), breakdown or non-finite, and at which step\n"
     "\n"
     "--normalised divides H by its Frobenius norm (and keys by its root), as the paper's solver\n"
-    "figures do: then f = 1, lambda = ridge. Solvers: chebyshev chebyshev-converged chebyshev2 "
-    "cg\n"
-    "cg-guarded cg-jacobi cg-stop cg-consistent gradient nesterov cholesky cholesky-refined "
-    "kalman\n"
-    "kalman-symmetrised kalman-joseph kalman-potter kalman-ud kalman-information kalman-outer, or "
-    "all.\n"
-    "Arithmetics: NAME[/MODE][/fma][/ORDER], NAME one of fp64 fp32 tf32 bf16 fp16 "
-    "{tf32,bf16,fp16,\n"
-    "e4m3,e5m2}-{acc32,mixed}, pPeE[-acc32|-mixed] (P bits of precision, E of exponent: p8e8 is\n"
-    "bf16), MODE one of zero up down odd stochastic, ORDER pairwise or "
-    "blocksN.\n"
+    "figures do: then f = 1, lambda = ridge. Solvers: chebyshev chebyshev-converged chebyshev2\n"
+    "cg cg-guarded cg-jacobi cg-stop cg-consistent gradient nesterov cholesky cholesky-refined\n"
+    "kalman kalman-symmetrised kalman-joseph kalman-potter kalman-ud kalman-information\n"
+    "kalman-outer, or all. Arithmetics: NAME[/MODE][/fma][/ORDER], NAME one of fp64 fp32 tf32\n"
+    "bf16 fp16 {tf32,bf16,fp16,e4m3,e5m2}-{acc32,mixed}, pPeE[-acc32|-mixed] (P bits of\n"
+    "precision, E of exponent: p8e8 is bf16), MODE one of zero up down odd stochastic, ORDER\n"
+    "pairwise or blocksN.\n"
     "\n"
     "Exit code: 0 measured, 2 usage or bad input, 3 internal.\n";
 
@@ -99,15 +89,23 @@ static const char *arithmetic_name(int i) {
     return gka_policy_names()[i];
 }
 
-/* "a,b,c" or "all" into a list; text is cut up. */
+static int add_name(cli *c, const char *option, const char *name, names *list) {
+    if (list->count == MOST)
+        return cli_fail(c, "--%s: more than %d names", option, MOST);
+    list->name[list->count++] = name;
+    return CLI_GOOD;
+}
+
+/* "a,b,c" or "all" behind what is in the list; text is cut up. */
 static int parse_list(cli *c, const char *option, char *text, bool known(const char *),
                       const char *every(int), names *list) {
+    int code = CLI_GOOD;
     if (strcmp(text, "all") == 0) {
-        for (int i = 0; every(i) != NULL; i++)
-            list->name[list->count++] = every(i);
-        return CLI_GOOD;
+        for (int i = 0; every(i) != NULL && code == CLI_GOOD; i++)
+            code = add_name(c, option, every(i), list);
+        return code;
     }
-    for (char *at = text; at != NULL;) {
+    for (char *at = text; at != NULL && code == CLI_GOOD;) {
         char *const comma = strchr(at, ',');
         if (comma != NULL)
             *comma = '\0';
@@ -123,12 +121,19 @@ static int parse_list(cli *c, const char *option, char *text, bool known(const c
                                   "--%s: nothing is named '%.80s'; `gka solve --help` lists names",
                                   option, at);
         }
-        if (list->count == MOST)
-            return cli_fail(c, "--%s: more than %d names", option, MOST);
-        list->name[list->count++] = strncmp(at, "tokens/", 7) == 0 ? at + 7 : at;
+        code = add_name(c, option, strncmp(at, "tokens/", 7) == 0 ? at + 7 : at, list);
         at = comma == NULL ? NULL : comma + 1;
     }
-    return CLI_GOOD;
+    return code;
+}
+
+/* Each time that the option was given, or its default. */
+static int parse_lists(cli *c, const char *option, const cli_texts *texts, char *otherwise,
+                       bool known(const char *), const char *every(int), names *list) {
+    int code = texts->count > 0 ? CLI_GOOD : parse_list(c, option, otherwise, known, every, list);
+    for (size_t i = 0; i < texts->count && code == CLI_GOOD; i++)
+        code = parse_list(c, option, texts->text[i], known, every, list);
+    return code;
 }
 
 /* ---- the system and its exact answer ------------------------------------------------------- */
@@ -231,28 +236,37 @@ static int take_problem(board *b) {
     return CLI_GOOD;
 }
 
-static bool take_memory(board *b) {
+typedef struct array {
+    double **place;
+    size_t count;
+} array;
+enum { ARRAYS = 27 };
+
+static void list_arrays(board *b, array list[ARRAYS]) {
     const size_t D = (size_t)b->D, T = (size_t)b->T;
-    const struct {
-        double **place;
-        size_t count;
-    } arrays[] = {{&b->k, T * D},       {&b->decay, T},
-                  {&b->gamma, T},       {&b->q, D},
-                  {&b->dx, D},          {&b->H, D * D},
-                  {&b->x, D},           {&b->dq, D},
-                  {&b->dk, T * D},      {&b->full_x, T * D},
-                  {&b->fro, T},         {&b->ridge, T},
-                  {&b->full_dq, T * D}, {&b->cotangent, T * D},
-                  {&b->Hs, D * D},      {&b->qs, D},
-                  {&b->dxs, D},         {&b->xs, D},
-                  {&b->ps, D},          {&b->dks, T * D},
-                  {&b->phi, D * D},     {&b->eigen, D * (D + 4)},
-                  {&b->h0, D * D},      {&b->ks, D},
-                  {&b->other_x, D},     {&b->other_p, D},
-                  {&b->other_dk, T * D}};
+    const array arrays[ARRAYS] = {{&b->k, T * D},       {&b->decay, T},
+                                  {&b->gamma, T},       {&b->q, D},
+                                  {&b->dx, D},          {&b->H, D * D},
+                                  {&b->x, D},           {&b->dq, D},
+                                  {&b->dk, T * D},      {&b->full_x, T * D},
+                                  {&b->fro, T},         {&b->ridge, T},
+                                  {&b->full_dq, T * D}, {&b->cotangent, T * D},
+                                  {&b->Hs, D * D},      {&b->qs, D},
+                                  {&b->dxs, D},         {&b->xs, D},
+                                  {&b->ps, D},          {&b->dks, T * D},
+                                  {&b->phi, D * D},     {&b->eigen, D * (D + 4)},
+                                  {&b->h0, D * D},      {&b->ks, D},
+                                  {&b->other_x, D},     {&b->other_p, D},
+                                  {&b->other_dk, T * D}};
+    memcpy(list, arrays, sizeof arrays);
+}
+
+static bool take_memory(board *b) {
+    array list[ARRAYS];
     bool good = true;
-    for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++)
-        good &= (*arrays[i].place = gka_alloc(arrays[i].count, sizeof(double))) != NULL;
+    list_arrays(b, list);
+    for (int i = 0; i < ARRAYS; i++)
+        good &= (*list[i].place = gka_alloc(list[i].count, sizeof(double))) != NULL;
     gka_solver refined; /* a filter may need it */
     (void)gka_solver_find("cholesky-refined", &refined);
     size_t most = gka_solve_workspace(&refined, 1, b->D);
@@ -274,13 +288,10 @@ static bool take_memory(board *b) {
 }
 
 static void give_back(board *b) {
-    double *const arrays[] = {b->k,       b->decay,     b->gamma,   b->q,      b->dx,  b->H,
-                              b->x,       b->dq,        b->dk,      b->full_x, b->fro, b->ridge,
-                              b->full_dq, b->cotangent, b->Hs,      b->qs,     b->dxs, b->xs,
-                              b->ps,      b->dks,       b->phi,     b->eigen,  b->ks,  b->h0,
-                              b->other_x, b->other_p,   b->other_dk};
-    for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++)
-        gka_free(arrays[i]);
+    array list[ARRAYS];
+    list_arrays(b, list);
+    for (int i = 0; i < ARRAYS; i++)
+        gka_free(*list[i].place);
     gka_free(b->workspace);
     gka_free(b->points);
     gka_problem_free(&b->problem);
@@ -349,9 +360,8 @@ static int initial_keys(board *b) {
 
 static void key_gradient(const board *b, const double *x, const double *p, double *dk);
 
-/* x, p and dk of the last token alone, where the oracle would want every H_t to be positive
- * definite: by Cholesky with refinement in binary64. */
-static int answer_of_last(board *b) {
+/* (H + lambda I) x = q and (H + lambda I) p = dx by Cholesky with refinement in binary64. */
+static gka_event solve_by_cholesky(board *b, double lambda, double *x, double *p) {
     gka_policy policy;
     gka_solver cholesky;
     gka_arith A;
@@ -359,10 +369,17 @@ static int answer_of_last(board *b) {
     (void)gka_policy_find("fp64", &policy);
     (void)gka_solver_find("cholesky-refined", &cholesky);
     gka_arith_start(&A, &policy, 0);
-    const gka_system system = {.n = 1, .D = b->D, .H = b->H, .lambda = &b->lambda, .f = &b->f};
-    gka_solve(&A, &system, &cholesky, b->q, b->x, &outcome, NULL, b->workspace);
-    gka_solve(&A, &system, &cholesky, b->dx, b->dq, NULL, NULL, b->workspace);
-    if (outcome.event != GKA_RAN || !(condition_number(b, 0) < 0x1p52 / (double)b->D))
+    const gka_system system = {.n = 1, .D = b->D, .H = b->H, .lambda = &lambda, .f = &b->f};
+    gka_solve(&A, &system, &cholesky, b->q, x, &outcome, NULL, b->workspace);
+    gka_solve(&A, &system, &cholesky, b->dx, p, NULL, NULL, b->workspace);
+    return outcome.event;
+}
+
+/* x, p and dk of the last token alone, where the oracle would want every H_t to be positive
+ * definite. */
+static int answer_of_last(board *b) {
+    if (solve_by_cholesky(b, b->lambda, b->x, b->dq) != GKA_RAN ||
+        !(condition_number(b, 0) < 0x1p52 / (double)b->D))
         return cli_fail(b->r->c, "H of token %lld is singular in binary64, and the ridge is 0",
                         (long long)b->T);
     key_gradient(b, b->x, b->dq, b->dk);
@@ -527,23 +544,14 @@ static void trace_filter(board *b, const figures *row, gka_kalman *K, int64_t t)
 /* The ridge at token T of a filter that starts with lambda_0, and what it then should answer. While
  * prod gamma is not below 2^-60, lambda_0 is chosen so that this is lambda_T and the exact answer
  * the oracle's; beyond, lambda_0 = lambda_T decays away, and the exact answer to that other system
- * is computed here, by Cholesky with refinement in binary64. */
+ * is computed here. */
 static double filter_start(board *b, figures *row) {
     const double decayed = b->decay[0] * b->gamma[0];
     row->lambda = b->lambda;
     if (decayed >= 0x1p-60)
         return b->lambda / decayed;
-    gka_policy policy;
-    gka_solver cholesky;
-    gka_arith A;
-    gka_outcome outcome;
     row->lambda = b->lambda * decayed;
-    (void)gka_policy_find("fp64", &policy);
-    (void)gka_solver_find("cholesky-refined", &cholesky);
-    gka_arith_start(&A, &policy, 0);
-    const gka_system system = {.n = 1, .D = b->D, .H = b->H, .lambda = &row->lambda, .f = &b->f};
-    gka_solve(&A, &system, &cholesky, b->q, b->other_x, &outcome, NULL, b->workspace);
-    gka_solve(&A, &system, &cholesky, b->dx, b->other_p, &outcome, NULL, b->workspace);
+    (void)solve_by_cholesky(b, row->lambda, b->other_x, b->other_p);
     row->kappa = condition_number(b, row->lambda);
     row->x = b->other_x;
     row->p = b->other_p;
@@ -604,7 +612,16 @@ static void run_row(board *b, const char *arithmetic, const char *name, figures 
 
 /* ---- output -------------------------------------------------------------------------------- */
 
+/* "ran", "stopped at 24" */
+static void status_text(const figures *row, char text[64]) {
+    const int n = snprintf(text, 64, "%s", gka_event_name(row->event));
+    if (row->event != GKA_RAN)
+        (void)snprintf(text + n, (size_t)(64 - n), " at %lld", (long long)row->step);
+}
+
 static void print_row(cli_table *table, const figures *row) {
+    char status[64];
+    status_text(row, status);
     cli_cell(table, "%s", row->solver);
     cli_cell(table, "%s", row->arithmetic);
     cli_cell_number(table, "%.3g", row->kappa);
@@ -617,19 +634,13 @@ static void print_row(cli_table *table, const figures *row) {
     cli_cell_real(table, row->quality.error);
     cli_cell_real(table, row->grad_q);
     cli_cell_real(table, row->grad_k);
-    if (row->event == GKA_RAN)
-        cli_cell(table, "ran");
-    else
-        cli_cell(table, "%s at %lld", gka_event_name(row->event), (long long)row->step);
+    cli_cell(table, "%s", status);
 }
 
 static void add_json(request *r, const board *b, const figures *row) {
     char status[64];
     json_t *const object = json_object();
-    (void)snprintf(status, sizeof status, "%s", gka_event_name(row->event));
-    if (row->event != GKA_RAN)
-        (void)snprintf(status, sizeof status, "%s at %lld", gka_event_name(row->event),
-                       (long long)row->step);
+    status_text(row, status);
     const struct {
         const char *key;
         json_t *value;
@@ -657,7 +668,8 @@ static int fill(board *b) {
     static const char *const headings[] = {"<solver", "<arith",  "kappa",  "iters",  "residual",
                                            "eta",     "rel_err", "grad_q", "grad_k", "<status"};
     request *const r = b->r;
-    const bool table_wanted = !cli_json_takes_stdout(&r->json);
+    const bool table_wanted =
+        !cli_json_takes_stdout(&r->json) && !(r->trace != NULL && cli_is_stdout(r->trace_path));
     cli_table table;
     cli_table_start(&table, headings, 10);
     cli_progress bar;
@@ -735,12 +747,14 @@ static int close_outputs(request *r, int code) {
     return code;
 }
 
-static int run(request *r, char *solvers, char *arithmetics, const char *json) {
+static int run(request *r, const cli_texts *solvers, const cli_texts *arithmetics,
+               const char *json) {
     cli *const c = r->c;
-    int code = parse_list(c, "solver", solvers, known_solver, solver_name, &r->solvers);
+    char all[] = "all", usual[] = "fp32,bf16";
+    int code = parse_lists(c, "solver", solvers, all, known_solver, solver_name, &r->solvers);
     if (code == CLI_GOOD)
-        code =
-            parse_list(c, "arith", arithmetics, known_arithmetic, arithmetic_name, &r->arithmetics);
+        code = parse_lists(c, "arith", arithmetics, usual, known_arithmetic, arithmetic_name,
+                           &r->arithmetics);
     if (code == CLI_GOOD)
         code = cli_json_open(c, json, &r->json);
     if (code == CLI_GOOD)
@@ -756,10 +770,6 @@ static int run(request *r, char *solvers, char *arithmetics, const char *json) {
     return code;
 }
 
-static char *last(cli_texts texts, char *otherwise) {
-    return texts.count > 0 ? texts.text[texts.count - 1] : otherwise;
-}
-
 int cli_solve(cli *c) {
     request r = {.c = c,
                  .head = 0,
@@ -772,7 +782,6 @@ int cli_solve(cli *c) {
                  .good = true};
     const char *json = NULL;
     cli_texts solvers = {0}, arithmetics = {0};
-    char all[] = "all", usual[] = "fp32,bf16";
     static const cli_help help = {.notes = notes};
     cli_problem_start(&r.prepared);
     const cli_option options[] = {
@@ -818,5 +827,5 @@ int cli_solve(cli *c) {
             r.prepared.seed = r.seed;
     if (r.plain && cli_given(c, "gate"))
         return cli_fail(c, "--gate has no meaning with --plain, which is without one");
-    return run(&r, last(solvers, all), last(arithmetics, usual), json);
+    return run(&r, &solvers, &arithmetics, json);
 }

@@ -338,6 +338,9 @@ int cli_spectrum(cli *c) {
         {.kind = CLI_END}};
     if (!cli_parse(c, &help, options, &code))
         return code;
+    static const char *const unread[] = {"V", "scale", "alpha", "no-alpha", "cotangents", NULL};
+    if ((code = cli_refuse(c, "here, where it is not read", unread)) != CLI_GOOD)
+        return code;
     if (per_head || csv != NULL || c->operand_count > 1)
         return by_heads(c, &p, csv, path, per_head);
     const char *const file = c->operand_count > 0 ? c->operands[0] : NULL;

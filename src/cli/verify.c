@@ -417,14 +417,12 @@ static int print_table(cli *c, const char *path, const request *r, const gka_ver
     static const char *const headings[] = {"<tensor",     "<dtype", "<shape",  "rel_err", "stated",
                                            "max_row_err", "<at",    "max_ulp", "NaN,Inf", "<ok"};
     const gka_problem *const p = &v->problem;
-    char lambda[40] = "";
-    if (p->lambda > 0)
-        (void)snprintf(lambda, sizeof lambda, ", lambda %g", p->lambda);
+    char ridge[80];
     cli_say(c->out,
-            "%s: B %lld, T %lld, H %lld, D %lld, V %lld; ridge_ratio %g%s, chunk_size %lld, scale "
-            "%.6g; oracle %s\n\n",
+            "%s: B %lld, T %lld, H %lld, D %lld, V %lld; %s, chunk_size %lld, scale %.6g; oracle "
+            "%s\n\n",
             path, (long long)p->B, (long long)p->T, (long long)p->H, (long long)p->D,
-            (long long)p->V, p->ridge_ratio, lambda, (long long)p->chunk_size, p->scale,
+            (long long)p->V, cli_ridge(p, ridge), (long long)p->chunk_size, p->scale,
             oracle_name(r));
     cli_table table;
     cli_table_start(&table, headings, sizeof headings / sizeof *headings);
@@ -786,18 +784,18 @@ static int judge(request *r, const char *json) {
     return code;
 }
 
-/* An option that a golden answers, given all the same; NULL: none. */
-static const char *needless(const request *r) {
-    return r->chosen != NULL              ? "oracle"
-           : r->inputs != NULL            ? "inputs"
-           : r->tolerance_texts.count > 0 ? "tolerance"
-           : r->show_ref                  ? "show-ref"
-           : r->emulate != NULL           ? "emulate"
-           : r->units != NULL             ? "units"
-           : cli_given(r->c, "form")      ? "form"
-           : cli_given(r->c, "set")       ? "set"
-           : cli_given(r->c, "unchecked") ? "unchecked"
-                                          : NULL;
+/* --against=GOLDEN: an option that the golden answers is refused. */
+static int judge_against(const request *r, cli_against *against, cli_problem *p, const char *json) {
+    static const char *const answered[] = {"oracle",    "inputs",   "tolerance", "show-ref",
+                                           "emulate",   "units",    "form",      "set",
+                                           "unchecked", "per-head", "csv",       NULL};
+    const int code = cli_refuse(r->c, "with --against", answered);
+    against->layout = p->layout > 0 ? p->layout : 0;
+    p->layout = -1;
+    if (code == CLI_GOOD && cli_problem_given(p))
+        return cli_fail(r->c, "--against: the golden has a problem, so its options but --layout "
+                              "have no meaning");
+    return code == CLI_GOOD ? cli_verify_against(r->c, against, json) : code;
 }
 
 /* Whether kernels are asked what they would lose, instead of a file's outputs being judged: by an
@@ -878,12 +876,8 @@ int cli_verify(cli *c) {
     int code;
     if (!cli_parse(c, &help, options, &code))
         return code;
-    against.layout = against.golden != NULL && p.layout > 0 ? p.layout : 0;
-    if (against.golden != NULL && (per_head || csv != NULL))
-        return cli_fail(c, "--%s has no meaning with --against", per_head ? "per-head" : "csv");
     if (against.golden != NULL)
-        return needless(&r) ? cli_fail(c, "--%s has no meaning with --against", needless(&r))
-                            : cli_verify_against(c, &against, json);
+        return judge_against(&r, &against, &p, json);
     static const char *const by_golden[] = {"junit",      "map",     "reference", "given",
                                             "given-from", "require", "gradients", NULL};
     if ((code = cli_refuse(c, "without --against=GOLDEN", by_golden)) != CLI_GOOD)

@@ -312,13 +312,11 @@ static json_t *tolerances_json(const served_job *j, bool *good) {
     for (int output = 0; output < SERVED; output++) {
         if (!wants(j, output))
             continue;
-        char said[160];
-        (void)snprintf(said, sizeof said,
-                       "h100/serving, the worst of solve.num_warps = 4 1 2 8, decode.num_warps = 4 "
-                       "2 8");
+        json_t *const kernels = json_string("h100/serving, the worst of solve.num_warps = 4 1 2 8, "
+                                            "decode.num_warps = 4 2 8");
         json_t *const one =
             gka_golden_tolerance_json(j->tolerance[output], j->floor[output], j->panel[output],
-                                      "steps", json_string(said), &j->by_exact[output], good);
+                                      "steps", kernels, &j->by_exact[output], good);
         *good &= json_object_set_new(all, gka_serving_names[output], one) == 0;
     }
     return all;
@@ -568,10 +566,12 @@ gka_status gka_golden_judge_served(const gka_file *candidate, const gka_file *go
         status = list_rows(&j, outputs, error);
     for (size_t i = 0; i < verdict->row_count && status == GKA_OK; i++) {
         gka_golden_row *const row = &verdict->rows[i];
-        if (row->tensor != NULL)
+        if (row->tensor != NULL) {
             status = judge_output(&j, outputs[i], row, error);
-        else if (row->required)
-            row->judged.ok = GKA_FAIL, verdict->failed++;
+        } else if (row->required) {
+            row->judged.ok = GKA_FAIL;
+            verdict->failed++;
+        }
     }
     return status;
 }

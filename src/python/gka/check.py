@@ -112,7 +112,7 @@ class Golden:
             out.update(_gradients(leaves, "solve", [(out.get("x"), cotangents.get("dx")), dh]))
             out.update(_gradients(leaves, "layer", [(out.get("o"), cotangents.get("do")), dh,
                                                     (out.get("u_final"), cotangents.get("du_final"))]))
-        return {name: one.detach() if kind == "torch" else one for name, one in out.items()}
+        return {name: one.detach() if hasattr(one, "detach") else one for name, one in out.items()}  # numpy's have none
 
     def judge(self, out: Mapping[str, Any], *, require: str | Sequence[str] | None = None, differentiable: bool = False,
               **how: Any) -> Verdict:
@@ -165,6 +165,8 @@ def find(name: str) -> Layer:
         found: Layer = getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError, ValueError) as error:
         raise ValueError(f"{name}: {error}; MODULE:FUNCTION was expected") from None
+    if not callable(found):
+        raise ValueError(f"{name}: '{function}' cannot be called; MODULE:FUNCTION was expected")
     return found
 
 
@@ -205,7 +207,7 @@ def _run(options: argparse.Namespace) -> int:
         print(verdict.text)
         ran, failed, unjudged = ran + 1, failed + (verdict.ok is False), unjudged + verdict.unjudged
         if verdict.ok is None:
-            print("  NO: nothing was judged: no tensor of the candidate has a tolerance there")
+            print("  NO: nothing was judged: a tensor with a tolerance, and those that it follows from, were expected")
             bad, ran = bad + 1, ran - 1
     print(f"{ran + bad} of {len(paths)} goldens run, {failed} fail, {bad} cannot be judged; {unjudged} outputs not judged")
     return 2 if ran == 0 or bad else 1 if failed else 0

@@ -66,7 +66,7 @@ class GoldenCase:
         missing = sum(1 for row in verdict.rows if row["missing"] and row["required"])
         self._properties.append(("gka", [self.name, verdict.judged, verdict.failed, missing, unjudged]))
         if verdict.ok is None:
-            pytest.fail(f"{self.path}: nothing was judged: no tensor has a tolerance there", pytrace=False)
+            pytest.fail(f"{self.path}: nothing was judged: a tensor with a tolerance, and those that it follows from, were expected", pytrace=False)
         if not verdict.ok:
             pytest.fail(f"{self.path}\n\n{verdict.text}", pytrace=False)
         return verdict

@@ -63,7 +63,7 @@ $ echo '{"T": 3' >spec; gka golden --spec=spec -o x
 ! gka golden: spec: line 2: '}' expected near end of file; a JSON object was expected
 = 2
 $ gka golden --spec=nothing -o x
-! gka golden: nothing: cannot be opened; a JSON object was expected
+! gka golden: nothing: cannot be opened: No such file or directory; a file with a JSON object was expected
 = 2
 $ gka golden --lengths=3,4 --B=2 -o x
 ! gka golden: lengths: packed sequences: B = 1, no h0 and no final were expected

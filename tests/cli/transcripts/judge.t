@@ -17,6 +17,17 @@ $ gka judge --map=solve.dg=fro kernel golden | head -5
 $ gka judge --json=- kernel kernel golden | grep -c '"against"'
 > 28
 
+A case's name is text of a file: it commands no terminal.
+
+$ mkdir cases kernels; cp golden cases/a.safetensors; cp kernel kernels/a.safetensors; printf '{"golden": "2", "complete": true, "cases": [{"name": "\\u001b[31mred\\n", "file": "a.safetensors", "sha256": "%s"}]}' $(sha256sum <golden | cut -c1-64) >cases/index.json
+$ gka judge --map=solve.dg=fro kernels cases | cut -c1-60 | head -6
+> kernels against cases
+>
+> case             judged  failed  missing  worst     error  t
+> \x1b[31mred\x0a      13       2        1  fro    7.14e+01  
+>
+> \x1b[31mred\x0a:
+
 What has no verdict is named in the last line.
 
 $ gka golden --T=8 --D=4 --chunk=4 --outputs=forward -o small; gka golden --T=8 --D=4 --chunk=4 --outputs=forward,states -o more; gka audit --write=exact -o candidate small; gka judge candidate more >out; echo $?; tail -2 out
@@ -50,6 +61,15 @@ $ safetensors tie '{"__metadata__":{"scale":"1"},"q":{"dtype":"F64","shape":[1,2
 $ gka judge golden
 ! gka judge: expected CANDIDATE... GOLDEN; `gka judge --help` says more
 = 2
+$ gka judge golden kernel; gka verify golden --against=kernel; gka judge kernel kernel; gka judge nothing kernel
+! gka judge: kernel is no golden, but golden is one: the golden comes last
+! gka verify: kernel is no golden, but golden is one: the golden comes last
+! gka judge: kernel: metadata 'golden' is missing; a file made by gka golden was expected
+! gka judge: nothing: No such file or directory
+= 2
+$ safetensors dv '{"layer.dv":{"dtype":"BF16","shape":[1,20,1,16],"data_offsets":[0,640]}}' 640; gka judge dv golden >out; tail -1 out
+> no verdict on: x, fro, h_chunk, h_final, u_final, o, solve.dq, solve.dk, solve.dg, layer.dq, layer.dk, layer.dv, layer.dalpha, layer.dg; what is missing fails with --require=NAME,..|all
+! gka judge: golden: nothing was judged: a tensor with a tolerance there, and those that it follows from, were expected
 $ gka judge kernel nothing
 ! gka judge: nothing: No such file or directory
 = 2
@@ -65,6 +85,9 @@ $ gka show golden golden
 $ gka show nothing
 ! gka show: nothing: No such file or directory
 = 2
+$ gka audit --write=steps golden -o m --json=report; gka audit --write=steps golden -o m --units=u; find . -name m -o -name report
+! gka audit: --json has no meaning with --write
+! gka audit: --units has no meaning with --write
 $ gka audit -o m golden
 ! gka audit: -o: expected --write=MEMBER too
 = 2
@@ -206,6 +229,10 @@ $ gka audit --units=u absent.safetensors
 $ gka audit --units=u --write=steps -o w.safetensors absent.safetensors
 ! gka audit: --units has no meaning with --write
 = 2
+$ gka verify --against=golden kernel --ridge=.5; gka verify --against=golden kernel --seed=3 --layout=bthd; gka verify --against=golden kernel --layout=bthd | tail -1
+> no verdict on: h_chunk; what is missing fails with --require=NAME,..|all
+! gka verify: --against: the golden has a problem, so its options but --layout have no meaning
+! gka verify: --against: the golden has a problem, so its options but --layout have no meaning
 $ gka verify --against=absent.safetensors --units=u absent.safetensors
 ! gka verify: --units has no meaning with --against
 = 2

@@ -33,6 +33,11 @@ $ gka verify --orcale=fp64 $DATA/h100/d64.safetensors
 $ gka verify --oracle $DATA/h100/d64.safetensors
 ! gka verify: --oracle=$DATA/h100/d64.safetensors: expected certified, fp64, mpfr or mpfr/BITS
 = 2
+$ gka golden --suite -o folder; gka golden --T --D=4 -o golden; gka solve --ridge -1
+! gka golden: --suite: expected a value before -o
+! gka golden: --T: expected a value before --D=4
+! gka solve: --ridge=-1: expected a number from 0 to 1000000
+= 2
 $ gka verify --oracle=mprf $DATA/h100/d64.safetensors
 ! gka verify: --oracle=mprf: expected certified, fp64, mpfr or mpfr/BITS (did you mean 'mpfr'?)
 = 2

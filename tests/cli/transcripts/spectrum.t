@@ -25,3 +25,8 @@ $ gka spectrum $DATA/h100/nothing.safetensors
 $ gka spectrum --T=4 --D=16 --json=- | grep -c '"kappa"'; gka spectrum --T=4 --D=16 --H=2 --per-head --json=- | grep -c '"kappa"'
 > 3
 > 2
+$ gka spectrum --T=4 --D=16 --V=3; gka spectrum --no-alpha --per-head; gka spectrum --scale=2 $DATA/h100/d64.safetensors
+! gka spectrum: --V has no meaning here, where it is not read
+! gka spectrum: --no-alpha has no meaning here, where it is not read
+! gka spectrum: --scale has no meaning here, where it is not read
+= 2

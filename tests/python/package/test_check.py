@@ -115,6 +115,7 @@ def test_a_golden_of_mesanet(check, tmp_path):
 
 def test_bad_input(suite, check, tmp_path):
     for goldens, function, line in ((suite, "test_check:nothing", "MODULE:FUNCTION was expected"),
+                                    (suite, "test_check:SLOW", "'SLOW' cannot be called; MODULE:FUNCTION was expected"),
                                     (suite, "no_such_module:f", "MODULE:FUNCTION was expected"),
                                     (tmp_path / "none", "test_check:steps", "gka.check: " + str(tmp_path / "none: no such golden")),
                                     (tmp_path, "test_check:steps", "index.json")):
@@ -162,6 +163,16 @@ def own_gradients(cotangents, **inputs):
     out = layer_torch.layer(**inputs)
     out["layer.dv"], = torch.autograd.grad(out["o"], v, cotangents["do"])
     return out
+
+
+def in_numpy(**inputs):
+    return {name: one.float().numpy() for name, one in steps(**inputs).items()}
+
+
+def test_a_layer_of_torch_may_answer_in_numpy(suite, check):
+    pytest.importorskip("torch")
+    code, out = check(suite / "gated.safetensors", "test_check:in_numpy", "--device=cpu")
+    assert code == 0 and "3 judged, 0 failed" in out, out
 
 
 def test_a_layer_of_torch_with_its_gradients(suite, check):
@@ -253,6 +264,11 @@ def test_by_hand(gka_golden):
     inputs = gka_golden.inputs("numpy")
     verdict = gka_golden.judge({{"o": steps(**inputs)["o"]}})
     assert verdict.judged == 1 and gka_golden.name == "gated"
+    assert [row["against"] for row in verdict.rows if not row["missing"]] == ["exact"]
+
+@pytest.mark.gka({gated!r}, require="")
+def test_alone(gka_golden):
+    gka_golden.judge({{"layer.dv": gka_golden.inputs("numpy")["v"]}})
 
 def test_by_option(gka_golden):
     gka_golden.judge({{"x": gka_golden.inputs("numpy")["q"]}})
@@ -269,13 +285,14 @@ def plugin_run(pytester, text, *options):
 def test_the_plugin(pytester, suite):
     gated = str(suite / "gated.safetensors")
     result = plugin_run(pytester, LAYERS.format(here=HERE, suite=str(suite), gated=gated), "-rs", "--gka-goldens", gated)
-    result.assert_outcomes(passed=14, failed=3, skipped=1)
+    result.assert_outcomes(passed=14, failed=4, skipped=1)
     text = result.stdout.str()
     assert "test_right[packed]" not in text  # those that pass have no output
     assert re.search(r"\nx +.* NO\b", text) and "first x[" in text  # the verdict's table
     assert "array(" not in text and "tensor(" not in text
     assert re.search(r"\nRuntimeError: no memory on the device \(.*gated", text) and "no gate" in text
-    assert re.search(r"\n16 goldens: \d+ outputs judged, 3 failed \(1 required and missing\), \d+ not judged\n", text), text
+    assert "gated.safetensors: nothing was judged" in text  # a gradient without the x that it follows from
+    assert re.search(r"\n17 goldens: \d+ outputs judged, 3 failed \(1 required and missing\), \d+ not judged\n", text), text
 
 
 def test_the_plugins_complaints(pytester, suite):
