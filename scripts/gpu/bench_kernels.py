@@ -3,7 +3,7 @@
     python3 bench_kernels.py libgka_cuda.so [--csv FILE] [--released MODULE [--pin]] [--serving SOURCES]
     python3 bench_kernels.py --compile PART/PARTS --released MODULE
 
-CUDA events, medians of 20 after 3 warm-ups, T = 4096, H = 16, D = 128, gated, r = 30; B = 1 and 4. With --released, the authors' own
+CUDA events, medians of 20 after 3 warm-ups, queued behind each other so that no time of the host is in them; T = 4096, H = 16, D = 128, gated, r = 30; B = 1 and 4. With --released, the authors' own
 package is timed in the same run, each row right after ours: MODULE is the importable name of its module with latent_chebyshev and
 gka_chebyshev_gla (their gka_chebyshev_solve; flash-linear-attention must be importable too), as their autotuner leaves it, or with
 --pin at num_warps 4 (dump_released.pin). Tuning takes minutes, nearly all of them compilation: --compile PART/PARTS only compiles its
@@ -26,17 +26,18 @@ import gka_cuda  # noqa: E402
 
 
 def median_ms(call, runs=20):
+    """Of the device alone: all runs wait behind a pause, so that the host, which is ahead then, is not timed."""
     for _ in range(3):
         call()
-    times = []
-    for _ in range(runs):
-        begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+    events = [[torch.cuda.Event(enable_timing=True) for _ in range(2)] for _ in range(runs)]
+    torch.cuda.synchronize()
+    torch.cuda._sleep(40_000_000)
+    for begin, end in events:
         begin.record()
         call()
         end.record()
-        torch.cuda.synchronize()
-        times.append(begin.elapsed_time(end))
-    return sorted(times)[runs // 2]
+    torch.cuda.synchronize()
+    return sorted(begin.elapsed_time(end) for begin, end in events)[runs // 2]
 
 
 def problem(B, T=4096, H=16, D=128):

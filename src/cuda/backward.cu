@@ -12,10 +12,12 @@
  * nonzero for t >= j.
  *
  * dg_t = gamma_t (<A_t, H_{t-1}> + <E_t, U_{t-1}>) telescopes within a chunk: with <G_t, H_t> =
- * -p_t^T (H_t + lambda_t I) x_t = -<p_t, q_t>, k_t^T A_t k_t = <k_t, dk^H_t>/2, s<q'_t do_t^T, U_t>
- * = <q'_t, dq'_t> and k_t^T E_t v_t = <v_t, dv_t>, dg_t = dg_{t+1} - <p_t, q_t> + <q'_t, dq'_t> -
- * <k_t, dk^H_t>/2 - <v_t, dv_t>, and at a chunk's end dg_{C+1} = <dL/dH_C, H_C> + <dL/dU_C, U_C>,
- * so that nothing piles up from chunk to chunk.
+ * -p_t^T (H_t + lambda_t I) x_t, k_t^T A_t k_t = <k_t, dk^H_t>/2, s<q'_t do_t^T, U_t> = <q'_t,
+ * dq'_t> and k_t^T E_t v_t = <v_t, dv_t>, dg_t = dg_{t+1} + <G_t, H_t> + <q'_t, dq'_t> - <k_t,
+ * dk^H_t>/2 - <v_t, dv_t>, and at a chunk's end dg_{C+1} = <dL/dH_C, H_C> + <dL/dU_C, U_C>, so that
+ * nothing piles up from chunk to chunk. <G_t, H_t> is formed by one more product with H (solve),
+ * whose terms cancel against those of dk. Of the exact x it is -<p_t, q_t>; accurately that is
+ * taken, and what x misses of it stays in dg where exp(g) is small.
  */
 #include "cuda/kernels.cuh"
 #include "cuda/tile.cuh"
@@ -607,7 +609,8 @@ close_keys(GradShared<D> &m, Tile<D> tk, int row0, int col0, int warp, const flo
         m.local[threadIdx.x] = -0.5f * row_total(m.partial, threadIdx.x);
 }
 
-/* <p_t, q_t> out of dg's term of the token, and dq = rest + p (or p alone); right: P. */
+/* dq = rest + p (or p alone), and <p_t, (H_t + lambda_t I) x_t> out of dg's term of the token: as
+ * the solve has left it, accurately as <p_t, q_t>; right: P. */
 template <int D, bool ACCURATE>
 __device__ __forceinline__ void direct(Shape s, const GradArguments &a, GradShared<D> &m,
                                        Tile<D> right, int64_t first, int64_t h, int rows, int row0,
@@ -624,10 +627,12 @@ __device__ __forceinline__ void direct(Shape s, const GradArguments &a, GradShar
                 if (row < rows) {
                     const float2 p = ACCURATE ? join(right.at(row, col), a.p_low + at * D + col)
                                               : to_floats(*right.pair(row, col));
-                    const float2 q =
-                        to_floats(*reinterpret_cast<const element2 *>(a.q + at * D + col));
-                    along = fmaf(p.x, q.x, along);
-                    along = fmaf(p.y, q.y, along);
+                    if (ACCURATE) {
+                        const float2 q =
+                            to_floats(*reinterpret_cast<const element2 *>(a.q + at * D + col));
+                        along = fmaf(p.x, q.x, along);
+                        along = fmaf(p.y, q.y, along);
+                    }
                     if (ACCURATE && a.rest_single != nullptr) {
                         const float2 r =
                             *reinterpret_cast<const float2 *>(a.rest_single + at * D + col);
@@ -641,20 +646,26 @@ __device__ __forceinline__ void direct(Shape s, const GradArguments &a, GradShar
                     }
                 }
             }
-            __syncwarp();
-            along = along + __shfl_xor_sync(~0u, along, 1);
-            along = along + __shfl_xor_sync(~0u, along, 2);
+            if (ACCURATE) {
+                __syncwarp();
+                along = along + __shfl_xor_sync(~0u, along, 1);
+                along = along + __shfl_xor_sync(~0u, along, 2);
+            }
             kept[t][half] = along; /* kept until every thread has read m.partial */
         }
     sync_tiles();
-    for (int t = 0; t < 2; t++)
-        for (int half = 0; half < 2; half++)
-            if ((threadIdx.x & 3) == 0)
-                m.partial[warp & 3][row0 + t * 16 + fragment_row(2 * half)] = kept[t][half];
-    sync_tiles();
-    if (threadIdx.x < CHUNK)
-        m.local[threadIdx.x] = m.local[threadIdx.x] - row_total(m.partial, threadIdx.x);
-    sync_tiles();
+    if (ACCURATE) {
+        for (int t = 0; t < 2; t++)
+            for (int half = 0; half < 2; half++)
+                if ((threadIdx.x & 3) == 0)
+                    m.partial[warp & 3][row0 + t * 16 + fragment_row(2 * half)] = kept[t][half];
+        sync_tiles();
+        if (threadIdx.x < CHUNK)
+            m.local[threadIdx.x] = m.local[threadIdx.x] - row_total(m.partial, threadIdx.x);
+        sync_tiles();
+    } else if (a.energy != nullptr && threadIdx.x < rows) {
+        m.local[threadIdx.x] = m.local[threadIdx.x] - a.energy[(first + threadIdx.x) * s.H + h];
+    }
 }
 
 /* Q' into out, from x. */

@@ -561,6 +561,43 @@ __device__ __forceinline__ void store_solution(Shape s, const SolveArguments &a,
     }
 }
 
+/* RULE <p, (H + lambda I) x> of a token: fma(lambda, p, H p) by x, H p as an iteration forms it
+ * from p as stored, which solved holds; columns as in norm. */
+template <int D, bool GATED>
+__device__ __forceinline__ void store_energy(Shape s, const SolveArguments &a, Shared<D> &m,
+                                             const RowScalars &scalars, Tile<D> state, Tile<D> tk,
+                                             Tile<D> solved, int64_t first, int64_t h, int rows,
+                                             int row0, int col0, int warp) {
+    constexpr int NT = D / 32;
+    float c[2][NT][4];
+    apply<D, GATED, D>(m, c, solved, state, tk, tk, row0, col0, warp);
+    for (int t = 0; t < 2; t++)
+        for (int half = 0; half < 2; half++) {
+            const int row = row0 + t * 16 + fragment_row(2 * half);
+            const int64_t own = ((first + row) * s.H + h) * D;
+            const float ridge = scalars.lambda[t][half];
+            float sum = 0.0f;
+            for (int n = 0; n < NT && row < rows; n++) {
+                const int col = col0 + n * 8 + fragment_col(0);
+                const float2 p = to_floats(*solved.pair(row, col)),
+                             x = to_floats(
+                                 *reinterpret_cast<const element2 *>(a.forward_x + own + col));
+                sum = fmaf(fmaf(ridge, p.x, c[t][n][2 * half]), x.x, sum);
+                sum = fmaf(fmaf(ridge, p.y, c[t][n][2 * half + 1]), x.y, sum);
+            }
+            __syncwarp();
+            sum = sum + __shfl_xor_sync(~0u, sum, 1);
+            sum = sum + __shfl_xor_sync(~0u, sum, 2);
+            if ((threadIdx.x & 3) == 0)
+                m.partial[warp & 3][row] = sum;
+        }
+    __syncthreads();
+    if (threadIdx.x < rows)
+        a.energy[(first + threadIdx.x) * s.H + h] =
+            ((m.partial[0][threadIdx.x] + m.partial[1][threadIdx.x]) + m.partial[2][threadIdx.x]) +
+            m.partial[3][threadIdx.x];
+}
+
 /* W: columns of V at a time, of the output stage. */
 template <int D, int W, bool GATED, Form FORM, bool ACCURATE>
 __global__ __launch_bounds__(THREADS, 2) void solve_kernel(Shape s, SolveArguments a) {
@@ -630,6 +667,9 @@ __global__ __launch_bounds__(THREADS, 2) void solve_kernel(Shape s, SolveArgumen
     }
 
     store_solution<D, ACCURATE>(s, a, m, operand, first, h, rows, row0, col0, x);
+    if (!ACCURATE && a.energy != nullptr)
+        store_energy<D, GATED>(s, a, m, scalars, state, tk, operand, first, h, rows, row0, col0,
+                               warp);
     if (ACCURATE && a.o != nullptr)
         output_rows_accurate<D, W>(s, a, m, tk, operand, chunk, h, group, x);
     else if (a.o != nullptr)

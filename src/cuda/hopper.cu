@@ -337,6 +337,22 @@ __device__ __forceinline__ uint32_t step_pair(float ridge, const Step &step, uin
     return pack(now[0], now[1]);
 }
 
+/* c = H y, columns 64 part .. 64 part + 63; score: bf16((y K^T) . M). */
+template <int D, bool GATED>
+__device__ __forceinline__ void apply_half(Places at, const Rows &rows, const Left<D / 16> &y,
+                                           const Left<4> &score, int part, float (&c)[8][4]) {
+    clear(c);
+    add_product<D / 16, D>(c, y, at.state, part);
+    if (GATED) {
+#pragma unroll
+        for (int n = 0; n < 8; n++)
+#pragma unroll
+            for (int e = 0; e < 4; e++)
+                c[n][e] = c[n][e] * rows.eg[e >> 1];
+    }
+    add_product<4, CHUNK>(c, score, at.k, part);
+}
+
 /* One step for all 64 tokens: scores, then H y and what is added to it, half by half. */
 template <int D, bool GATED, Form FORM>
 __device__ __forceinline__ void iterate(const Shared<D> &m, Places at, Rows &rows,
@@ -355,16 +371,7 @@ __device__ __forceinline__ void iterate(const Shared<D> &m, Places at, Rows &row
     uint32_t kept[D / 64 == 2 ? 16 : 1];
 #pragma unroll
     for (int part = 0; part < D / 64; part++) {
-        clear(c);
-        add_product<D / 16, D>(c, y, at.state, part);
-        if (GATED) {
-#pragma unroll
-            for (int n = 0; n < 8; n++)
-#pragma unroll
-                for (int e = 0; e < 4; e++)
-                    c[n][e] = c[n][e] * rows.eg[e >> 1];
-        }
-        add_product<4, CHUNK>(c, score, at.k, part);
+        apply_half<D, GATED>(at, rows, y, score, part, c);
 #pragma unroll
         for (int n = 0; n < 8; n++)
 #pragma unroll
@@ -390,6 +397,51 @@ __device__ __forceinline__ void iterate(const Shared<D> &m, Places at, Rows &row
 #pragma unroll
             for (int half = 0; half < 2; half++)
                 y.pair(n, half) = kept[n * 2 + half];
+    }
+}
+
+/* RULE as in forward.cu: <p, (H + lambda I) x> of the 64 tokens; y: p as stored. */
+template <int D, bool GATED>
+__device__ __forceinline__ void store_energy(Shape s, const SolveArguments &a, const Shared<D> &m,
+                                             Places at, const Rows &rows, const Left<D / 16> &y,
+                                             const Chunk &chunk, int64_t h, int row0) {
+    constexpr int NT = D / 32; /* 8-column tiles of a column group */
+    float c[8][4], total[2] = {0.0f, 0.0f};
+    Left<4> score;
+    clear(c);
+    add_scores<D>(c, y, at.k);
+    mask_scores<D>(m, c, row0, score);
+#pragma unroll
+    for (int part = 0; part < D / 64; part++) {
+        apply_half<D, GATED>(at, rows, y, score, part, c);
+#pragma unroll
+        for (int n = 0; n < 8; n += NT)
+#pragma unroll
+            for (int half = 0; half < 2; half++) {
+                const int row = row0 + fragment_row(2 * half);
+                const int64_t own = ((chunk.first + row) * s.H + h) * D;
+                float sum = 0.0f;
+#pragma unroll
+                for (int i = n; i < n + NT; i++) {
+                    const int tile = part * 8 + i;
+                    const float2 p = unpack(y.pair(tile, half));
+                    float2 x = make_float2(0.0f, 0.0f);
+                    if (row < chunk.rows)
+                        x = to_floats(*reinterpret_cast<const element2 *>(
+                            a.forward_x + own + tile * 8 + fragment_col(0)));
+                    sum = fmaf(fmaf(rows.lambda[half], p.x, c[i][2 * half]), x.x, sum);
+                    sum = fmaf(fmaf(rows.lambda[half], p.y, c[i][2 * half + 1]), x.y, sum);
+                }
+                sum = sum + __shfl_xor_sync(~0u, sum, 1);
+                sum = sum + __shfl_xor_sync(~0u, sum, 2);
+                total[half] = part + n == 0 ? sum : total[half] + sum;
+            }
+    }
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+        const int row = row0 + fragment_row(2 * half);
+        if ((threadIdx.x & 3) == 0 && row < chunk.rows)
+            a.energy[(chunk.first + row) * s.H + h] = total[half];
     }
 }
 
@@ -597,6 +649,8 @@ __global__ __launch_bounds__(THREADS, 2) void solve_kernel(Shape s, SolveArgumen
     store_rows<D>(tile, y, row0, a.x + own, s.H * D, rows);
     if (!a.load_fro && threadIdx.x < rows)
         a.fro[(first + threadIdx.x) * s.H + h] = m.fro[threadIdx.x];
+    if (!ACCURATE && a.energy != nullptr)
+        store_energy<D, GATED>(s, a, m, at, scalars, y, chunk, h, row0);
     if (ACCURATE || a.o == nullptr) /* output_kernel goes on */
         return;
 #pragma unroll

@@ -136,6 +136,9 @@ struct SolveArguments {
     /* accurate: the right-hand side in binary32 (nullptr: q), the low part of x */
     const float *rhs;
     element *x_low;
+    /* energy (nullptr: not wanted): <p, (H + lambda I) x>, p the solution, x the forward's */
+    const element *forward_x;
+    float *energy;
     float ridge_ratio;
     int num_iter;
     /* The output stage; o = nullptr: none. */
@@ -157,6 +160,7 @@ struct GradArguments {
     element *n_low, *e_low;
     float *dx_single, *rest_single;
     float *along, *w, *carry, *beta, *n_inner, *e_inner;
+    const float *energy; /* nullptr: accurate, or dg is not wanted */
     /* cotangents of the final states (nullptr: 0), those states, <., H> and <., U> by tile */
     const float *dh_final, *du_final, *h_end, *u_end;
     float *n_end, *e_end;

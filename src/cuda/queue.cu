@@ -109,8 +109,8 @@ cudaError_t forward(const gka_cuda_layer &l, unsigned char *workspace, cudaStrea
 
 /* The workspace of the backward, in order. */
 struct GradientCut {
-    size_t cumulative, h_chunk, u_chunk, n_chunk, e_chunk, dx, rest, p, along, w, carry, beta,
-        n_inner, e_inner, dk, dv, p_low, u_low, n_low, e_low, h_end, u_end, n_end, e_end, end;
+    size_t cumulative, h_chunk, u_chunk, n_chunk, e_chunk, dx, rest, p, along, w, carry, energy,
+        beta, n_inner, e_inner, dk, dv, p_low, u_low, n_low, e_low, h_end, u_end, n_end, e_end, end;
 };
 
 GradientCut cut(const gka_cuda_layer &l, const gka_cuda_gradient &d) {
@@ -139,6 +139,7 @@ GradientCut cut(const gka_cuda_layer &l, const gka_cuda_gradient &d) {
     c.along = take(tokens * 4);
     c.w = take(tokens * 4);
     c.carry = take(tokens * 4);
+    c.energy = take(l.accurate ? 0 : tokens * 4);
     c.beta = take(chunks * 4);
     c.n_inner = take(chunks * h_tiles * 4);
     c.e_inner = take(layer ? chunks * u_tiles * 4 : 0);
@@ -206,6 +207,7 @@ GradArguments arguments_of(const Tensors &t, const gka_cuda_gradient &d, const G
     a.along = t.single_at(c.along);
     a.w = t.single_at(c.w);
     a.carry = t.single_at(c.carry);
+    a.energy = l.accurate || d.dg == nullptr ? nullptr : t.single_at(c.energy);
     a.beta = t.single_at(c.beta);
     a.n_inner = t.single_at(c.n_inner);
     a.e_inner = t.single_at(c.e_inner);
@@ -238,6 +240,8 @@ cudaError_t queue_solve(const Tensors &t, const gka_cuda_gradient &d, const Grad
     solve.q = layer ? a.dx : Tensors::half(d.dx);
     solve.load_fro = true;
     solve.x = const_cast<element *>(a.p);
+    solve.forward_x = a.x;
+    solve.energy = const_cast<float *>(a.energy);
     if (t.l.accurate) {
         solve.rhs = layer ? a.dx_single : nullptr;
         solve.x_low = t.half_at(c.p_low);

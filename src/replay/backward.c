@@ -70,6 +70,24 @@ void gka_replay_weights(replay_head *w, int64_t chunk) {
     w->beta[chunk] = beta;
 }
 
+void gka_replay_energy(replay_head *w, int64_t chunk) {
+    const int64_t D = w->D, n = rows_of(w, chunk), first = chunk * C;
+    float *const k = w->t1, *const p = w->t2;
+    gka_replay_tile(w, w->k, D, chunk, k);
+    gka_replay_tile(w, w->p, D, chunk, p);
+    if (!w->accurate)
+        gka_replay_apply(w, p, w->h_chunk + chunk * D * D, k, k);
+    for (int64_t t = 0; t < n; t++) {
+        const float lambda = w->a * w->fro[first + t];
+        float *const c = w->c + t * D;
+        for (int64_t i = 0; i < D && !w->accurate; i++)
+            c[i] = fmaf(lambda, p[t * D + i], c[i]);
+        w->energy[first + t] = w->accurate
+                                   ? gka_replay_row_dot(D, p + t * D, w->q + (first + t) * D)
+                                   : gka_replay_row_dot(D, c, w->x + (first + t) * D);
+    }
+}
+
 /* w->more = right . weight, weight per token (NULL: 1), kept. */
 static const float *weighted(replay_head *w, int64_t width, const float *right,
                              const float *weight) {
@@ -263,9 +281,8 @@ void gka_replay_gradients(replay_head *w, int64_t chunk, bool layer, float *dq, 
     for (int64_t i = 0; i < C * D; i++)
         sum[i] = -fmaf(decay[i / D], w->more[i], sum[i]);
     for (int64_t t = 0; t < n; t++) {
-        const float *const q = w->q + (first + t) * D;
         w->local[t] = -0.5f * gka_replay_row_dot(D, sum + t * D, k + t * D);
-        w->local[t] = w->local[t] - gka_replay_row_dot(D, p + t * D, q);
+        w->local[t] = w->local[t] - w->energy[first + t];
         if (layer)
             for (int64_t i = 0; i < D; i++)
                 dq[(first + t) * D + i] = low(w, w->rest[(first + t) * D + i] + p[t * D + i]);

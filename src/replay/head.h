@@ -23,7 +23,7 @@ typedef struct replay_head {
     bool accurate; /* x, p, q', the states U, N, E and weighted rows are kept in two parts */
     /* the head's tensors, [T,D], v and dout [T,V], or [T] */
     float *q, *k, *v, *alpha, *g, *x, *fro, *dout, *dx, *p, *rest;
-    float *along, *w, *carry, *local;
+    float *along, *w, *carry, *energy, *local;
     /* [chunks,D,D] snapshots; [chunks] or [chunks, tiles] scalars */
     float *h_chunk, *u_chunk, *n_chunk, *e_chunk, *beta, *n_inner, *e_inner;
     float *state;         /* [D,D] or [D,V] */
@@ -153,6 +153,8 @@ void gka_replay_forward_chunk(replay_head *w, int64_t chunk, bool output, float 
 void gka_replay_output_gradient(replay_head *w, int64_t chunk, float *dalpha);
 /* w_t = 2 a <p, x>/f, the ridge carried to each key, and beta of a chunk. */
 void gka_replay_weights(replay_head *w, int64_t chunk);
+/* <p, (H + lambda I) x> of a chunk's tokens, for dg. */
+void gka_replay_energy(replay_head *w, int64_t chunk);
 /* The state R = N (normal) or E from right to left, from the value that R holds: a snapshot at the
  * end of each chunk, <R, S> of each 64 x 64 tile. */
 void gka_replay_suffix(replay_head *w, bool normal, const float *states, float *snapshots,

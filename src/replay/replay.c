@@ -48,6 +48,7 @@ static size_t lay_out(replay_head *w, char *base) {
         {&w->along, T},
         {&w->w, T},
         {&w->carry, T},
+        {&w->energy, T},
         {&w->local, C},
         {&w->h_chunk, chunks * DD},
         {&w->u_chunk, chunks * DV},
@@ -208,6 +209,7 @@ static void solve_back(replay_head *w) {
         for (int64_t i = 0; i < n * D; i++)
             w->p[first * D + i] = kept(w, w->t3[i]);
         gka_replay_weights(w, chunk);
+        gka_replay_energy(w, chunk);
     }
 }
 
