@@ -174,7 +174,8 @@ GKA_API gka_status gka_oracle_forward(const gka_problem *problem, const gka_orac
  * is not tried what double-double left, its own rounding, mostly right: with
  * options->leave_undecided. Of sequences of more than 2^14 tokens MPFR goes over the neighbourhood
  * of an undecided element only (src/oracle/README.md), some hundred tokens with released gates;
- * where the gates do not forget 6 bits in 4096 tokens it is not tried either.
+ * where the gates do not forget 6 bits in 4096 tokens it goes over all of it, and by windows it is
+ * not tried either.
  */
 GKA_API gka_status gka_oracle_gradient(const gka_problem *problem, gka_of cotangent,
                                        const gka_oracle_options *options, gka_outputs *out,

@@ -11,6 +11,8 @@ typedef struct sharing {
     cli *c;
     cli_units *units;
     json_t *command; /* its words */
+    gka_progress progress;
+    int64_t done; /* units that this process has seen made */
 } sharing;
 
 double cli_json_number(const json_t *value) {
@@ -78,12 +80,30 @@ static json_t *key_of(const sharing *s, int64_t i) {
     return NULL;
 }
 
+/* A text that depends on all of a record (FNV-1a, 64 bits), so that a changed digit is found. */
+static json_t *check_of(const json_t *record) {
+    char *const text = json_dumps(record, JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(17));
+    uint64_t hash = 0xcbf29ce484222325;
+    char hex[17];
+    if (text == NULL)
+        return NULL;
+    for (const char *c = text; *c != '\0'; c++)
+        hash = (hash ^ (unsigned char)*c) * 0x100000001b3;
+    gka_free(text);
+    (void)snprintf(hex, sizeof hex, "%016llx", (unsigned long long)hash);
+    return json_string(hex);
+}
+
 /* The record that lies there with this key (a new reference); NULL: none does. */
 static json_t *read_record(const char *path, const json_t *key) {
     json_t *const root = json_load_file(path, JSON_REJECT_DUPLICATES, NULL);
     json_t *const record = json_object_get(root, "record");
-    json_t *const good =
-        record != NULL && json_equal(json_object_get(root, "of"), key) ? json_incref(record) : NULL;
+    json_t *const check = record == NULL ? NULL : check_of(record);
+    json_t *const good = check != NULL && json_equal(json_object_get(root, "check"), check) &&
+                                 json_equal(json_object_get(root, "of"), key)
+                             ? json_incref(record)
+                             : NULL;
+    json_decref(check);
     json_decref(root);
     return good;
 }
@@ -91,7 +111,8 @@ static json_t *read_record(const char *path, const json_t *key) {
 static int write_record(cli *c, const char *path, json_t *key, json_t *record) {
     cli_json json;
     const int code = cli_json_open(c, path, &json);
-    json_t *const root = json_pack("{s:O,s:O}", "of", key, "record", record);
+    json_t *const root =
+        json_pack("{s:O,s:o,s:O}", "of", key, "check", check_of(record), "record", record);
     if (code == CLI_GOOD)
         return cli_json_close(c, &json, root, true);
     json_decref(root);
@@ -100,7 +121,7 @@ static int write_record(cli *c, const char *path, json_t *key, json_t *record) {
 
 /* What fails is left to use_units, which says so as one process alone does. */
 static bool share_unit(void *context, int64_t i) {
-    const sharing *const s = context;
+    sharing *const s = context;
     char *const path = path_of(s, i);
     json_t *const key = key_of(s, i);
     json_t *record = path == NULL || key == NULL ? NULL : read_record(path, key);
@@ -109,6 +130,7 @@ static bool share_unit(void *context, int64_t i) {
         (void)write_record(s->c, path, key, record);
     json_decref(record);
     json_decref(key);
+    (void)gka_progress_report(&s->progress, (double)++s->done, (double)s->units->count);
     return true;
 }
 
@@ -170,9 +192,14 @@ static int make_units(sharing *s, gka_share *share) {
     FILE *const err = s->c->err, *const nowhere = fopen("/dev/null", "w");
     if (nowhere == NULL)
         return cli_fail(s->c, "/dev/null: cannot be opened");
+    cli_progress bar;
+    if (!is_silent())
+        s->progress = cli_progress_start(&bar, s->c, s->units->folder);
     s->c->err = nowhere;
     const gka_status status = gka_share_units(share, s->units->count, share_unit, NULL, s);
     s->c->err = err;
+    if (!is_silent())
+        cli_progress_end(&bar);
     (void)fclose(nowhere);
     return status == GKA_OK ? CLI_GOOD : cli_out_of_memory(s->c);
 }

@@ -40,9 +40,9 @@ int cli_units_run(cli *c, cli_units *units);
     {                                                                                              \
         "units", 0, CLI_OUT, &(target),                                                            \
             .value = "FOLDER",                                                                     \
-            .help =                                                                                \
-                "share the files among all processes that are given this folder (mpirun), and go " \
-                "on from what is there"                                                            \
+            .help = "share the files among all processes that are given this folder (mpirun: "     \
+                    "rank 0 prints "                                                               \
+                    "and has the exit code, the others end with 0), and go on from what is there"  \
     }
 
 /* A number written by cli_json_real. */

@@ -27,7 +27,8 @@ double gka_golden_stream_bytes(const gka_problem *p, const golden_limits *limits
     const double W = (double)gka_golden_window(limits, p->chunk_size), D = (double)p->D,
                  V = (double)p->V;
     const double lane = 8 * W * (7 * D + 4 * V + 9) + 16 * (W / (double)p->chunk_size) * D * D,
-                 oracle = 32 * (sqrt(W) + 2) * D * (D + V) + 16 * W * (D + V) + (double)p->T;
+                 oracle = 32 * (sqrt(W) + 2) * D * (D + V) + 16 * W * (D + V) + (double)p->T +
+                          450 * D * (D + 2 * V);
     return lane + fmax(oracle, (gka_threads() - 1) * lane);
 }
 

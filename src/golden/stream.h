@@ -9,9 +9,12 @@
  *   8 W (7 D + 4 V + 9) + 16 (W/C) D^2    a window's outputs, their local values, what they are
  *                                         compared with: for each kernel that is run beside others
  *   32 (sqrt(W) + 2) D (D + V) + 16 W (D + V)    states and sums of the certified gradients,
+ *   450 D (D + 2 V)                       MPFR, where gradients need it: 16 states, which is some
+ *                                         hundred tokens of released gates
  *   T                                     flags of the certified forward pass: before the kernels
  *
- * bytes: 90 MB for D = V = 128, C = 64, W = 2048 and two threads, 32 MB more for each beyond them.
+ * bytes: 112 MB for D = V = 128, C = 64, W = 2048 and up to three threads, 32 MB more for each
+ * beyond them.
  * The spool takes as much as the golden, and the inputs that are made up their own size.
  */
 #ifndef GKA_GOLDEN_STREAM_H

@@ -113,8 +113,8 @@ const double *gka_given_state(const gka_run *run, int64_t n, int64_t t, int64_t 
 
 /* Decides in MPFR what g->needs asks for. What that leaves undecided, at the last precision or
  * where norms leave the range of binary64, is rounded as it is, and counted. From checkpoints
- * (derivation: certified_gradient_mpfr.c) second words are not to be had, and what lies where the
- * gates do not forget is left to double-double, and counted. */
+ * (derivation: certified_gradient_mpfr.c) second words are not to be had, and by windows what lies
+ * where the gates do not forget is left to double-double, and counted. */
 gka_status gka_group_resolve(gka_group *g, gka_error *error);
 
 #endif

@@ -24,8 +24,9 @@
  * sum over s in [t, right) of prod(t+1..s) gamma times what x_s and p_s are off by, which is the
  * state's error at s over the least eigenvalue. All of it is below 2^-b of double-double's own once
  * the gates on either side have forgotten b bits; so b rises with the precision, and a row that the
- * interval still does not decide is taken again. What the gates do not forget in `farthest` tokens
- * is not tried.
+ * interval still does not decide is taken again. Where the gates do not forget in `farthest` tokens
+ * the reach is all of the sequence; by windows, which would go over it once for each, nothing is
+ * tried.
  */
 #include "oracle/certified_gradient.h"
 
@@ -937,9 +938,11 @@ static bool last_needed(const gka_group *g, int64_t before, int64_t apart, reach
 static gka_status resolve_whole(gka_group *g, gka_error *error) {
     static const int precisions[GKA_MP_PRECISIONS] = {160, 256, 768, 1536, 4096};
     const int only = g->enclosure->precision;
-    const int steps = gka_mp_precisions(g->run->problem, g->n, g->h, g->heads, g->V, g->head.row);
     gka_status status = GKA_OK;
     reach r = {.left = g->span.begin, .right = g->span.end};
+    if (!last_needed(g, g->to, INT64_MAX, &r))
+        return GKA_OK;
+    const int steps = gka_mp_precisions(g->run->problem, g->n, g->h, g->heads, g->V, g->head.row);
     for (int i = g->second_words;
          i < steps && status == GKA_OK && last_needed(g, g->to, INT64_MAX, &r); i++)
         status = pass(g, &r, only > 0 ? only : precisions[i], only > 0 || i == steps - 1, error);
@@ -1013,7 +1016,7 @@ static gka_status resolve_piece(gka_group *g, reach *r, gka_error *error) {
     const int only = g->enclosure->precision;
     gka_status status = GKA_OK;
     bool more = extend(g, &levels[0], r);
-    if (!more)
+    if (!more && g->run->options->window != NULL)
         leave(g, r);
     for (int i = 0; more && status == GKA_OK && still_needed(g, r); i++) {
         reach next = *r;
@@ -1032,7 +1035,7 @@ static gka_status resolve_pieces(gka_group *g, gka_error *error) {
         before = r.first > g->from ? r.first : -1;
         status = resolve_piece(g, &r, error);
     }
-    return status;
+    return status == GKA_OK ? resolve_whole(g, error) : status;
 }
 
 gka_status gka_group_resolve(gka_group *g, gka_error *error) {

@@ -96,8 +96,10 @@ $ gka verify --help
 >                                             project (gka devices)
 >       --units=FOLDER                        share the files among all
 >                                             processes that are given this
->                                             folder (mpirun), and go on from
->                                             what is there
+>                                             folder (mpirun: rank 0 prints and
+>                                             has the exit code, the others end
+>                                             with 0), and go on from what is
+>                                             there
 >       --per-head                            with --emulate: a row for each head
 >       --csv=OUT                             with --emulate: the heads' rows as
 >                                             CSV

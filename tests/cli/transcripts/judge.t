@@ -189,7 +189,9 @@ $ gka audit --help
 >   -o, --output=FILE      with --write: the candidate to write
 >       --json=FILE        the report as JSON, - for stdout
 >       --units=FOLDER     share the files among all processes that are given
->                          this folder (mpirun), and go on from what is there
+>                          this folder (mpirun: rank 0 prints and has the exit
+>                          code, the others end with 0), and go on from what is
+>                          there
 >
 > Judges two panels of kernels by GOLDEN, or by each golden of a suite's folder: kernels
 > that are right (emulations that differ in their roundings and in the order of their sums)

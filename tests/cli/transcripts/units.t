@@ -4,6 +4,7 @@ $ cp $DATA/h100/h0.safetensors a; cp a in; gka verify --json=j --units=u --input
 > 0.json
 > command.json
 $ gka verify --json=j --units=u --inputs=in a | cmp - 1; cmp j j1
+$ sed -i '/"record"/,$y/37/73/' u/0.json; gka verify --json=j --units=u --inputs=in a | cmp - 1; cmp j j1
 $ sed -i '/"record"/,$d' u/0.json; echo '"record": {}}' >>u/0.json; gka verify --json=j --units=u --inputs=in a | cmp - 1; cmp j j1
 $ gka verify --emulate=h100 --per-head --units=p a >2; sed -i 's/"rows": 1/"rows": 1000/' p/0.json; gka verify --emulate=h100 --per-head --units=p a | cmp - 2
 
