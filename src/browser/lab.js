@@ -339,7 +339,7 @@ function show(page, place) {
   const update = c => {
     const v = Object.fromEntries(controls.map(x => [x.c.name, x.value()])), args = page.command(v);
     if (c) hint.textContent = c.says;
-    command.textContent = "gka " + args.join(" ");
+    command.replaceChildren("gka", ...args.flatMap(text => [" ", html("span", {}, text)]));
     const files = [...(page.trace ? ["/trace.csv"] : []), ...(page.json ? ["/out.json"] : [])];
     const more = [...(page.trace ? ["--trace=/trace.csv"] : []), ...(page.json ? ["--json=/out.json"] : [])];
     place.dataset.state = "busy";
