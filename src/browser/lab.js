@@ -242,7 +242,8 @@ function chart(c) {
   }
   for (const [y, label] of lines) {
     svg.append(element("line", { x1: LEFT, x2: W - RIGHT, y1: Y.place(y), y2: Y.place(y), stroke: "#000", "stroke-dasharray": "5 4" }));
-    svg.append(element("text", { x: W - RIGHT - 4, y: Y.place(y) - 4, "text-anchor": "end", class: "small" }, label));
+    const at = Y.place(y) - 4; // above its line, but not across the frame
+    svg.append(element("text", { x: W - RIGHT - 4, y: at < TOP + 12 ? at + 18 : at, "text-anchor": "end", class: "small" }, label));
   }
   for (const s of drawn) {
     svg.append(element("polyline", { points: s.points.map(p => `${X.place(p[0])},${Y.place(p[1])}`).join(" "), fill: "none",
@@ -339,7 +340,7 @@ function show(page, place) {
   const update = c => {
     const v = Object.fromEntries(controls.map(x => [x.c.name, x.value()])), args = page.command(v);
     if (c) hint.textContent = c.says;
-    command.textContent = "gka " + args.join(" ");
+    command.replaceChildren("gka", ...args.flatMap(text => [" ", html("span", {}, text)]));
     const files = [...(page.trace ? ["/trace.csv"] : []), ...(page.json ? ["/out.json"] : [])];
     const more = [...(page.trace ? ["--trace=/trace.csv"] : []), ...(page.json ? ["--json=/out.json"] : [])];
     place.dataset.state = "busy";

@@ -1,6 +1,9 @@
 """Arrays of every kind and order; what is no array; memory that is changed or freed; errors; Ctrl-C."""
+import ctypes
+import functools
 import gc
 import inspect
+import operator
 import os
 import re
 import signal
@@ -14,6 +17,7 @@ import numpy as np
 import pytest
 
 import gka
+from gka import _gka
 from gka._arrays import give, take
 
 P = gka.problem(T=24, H=2, D=16, V=8, gate="slow", chunk=8, dtype="fp32")
@@ -197,7 +201,6 @@ def test_nothing_leaks():
 
 def test_a_bytearray_is_held_while_it_is_read():
     """Memory that its owner resizes or drops while a call runs: the owner is told no, the result is right."""
-    from gka import _gka
     memory = bytearray(T["q"].tobytes())
     raw = [("q", "F32", T["q"].shape, memory)] + [take(name, T[name]) for name in ("k", "v", "alpha", "g")]
     results, seen = [], []
@@ -342,28 +345,16 @@ def test_ctrl_c(kernel):
     assert again().o.tobytes() == FULL.o.tobytes()
 
 
-def test_ctrl_c_while_the_arrays_are_read():
-    """The library is not at work yet, and only Python's handler sees it. The other thread waits for the GIL, which a call gives
-    away for the first time when it reads its tensors."""
-    rang, may_ring, interval = [], threading.Lock(), sys.getswitchinterval()
-
-    def ring():
-        with may_ring:
-            os.kill(os.getpid(), signal.SIGINT)
-            rang.append(time.process_time())
-
-    may_ring.acquire()
-    thread = threading.Thread(target=ring)
-    thread.start()
-    try:
-        sys.setswitchinterval(1000)
-        with pytest.raises(KeyboardInterrupt):
-            may_ring.release()
-            gka.emulate("certified", LONG, outputs=["x"])
-        assert time.process_time() - rang[0] < SOON
-    finally:
-        sys.setswitchinterval(interval)
-        thread.join()
+def test_ctrl_c_before_the_library_is_at_work():
+    """While a call reads its tensors only Python's handler sees the signal, and remembers it. Between the two calls below the
+    interpreter, which would raise at once, has no turn."""
+    ring = functools.partial(ctypes.pythonapi.PyErr_SetInterruptEx, int(signal.SIGINT))
+    run = functools.partial(_gka.run, "certified", *LONG._arguments(), ["layer.dk"], None, [], None)
+    begin = time.process_time()
+    with pytest.raises(KeyboardInterrupt):
+        list(map(operator.methodcaller("__call__"), [ring, run]))
+    assert time.process_time() - begin < SOON
+    assert again().o.tobytes() == FULL.o.tobytes()
 
 
 def test_ctrl_c_elsewhere(tmp_path):
@@ -428,7 +419,6 @@ SHARED = {"q", "k", "v", "alpha", "g", "do", "dx", "problem", "progress", "path"
 def test_the_stub_has_every_function():
     import ast
 
-    from gka import _gka
     with open(os.path.join(os.path.dirname(gka.__file__), "_gka.pyi")) as file:
         tree = ast.parse(file.read())
     said = {one.name for one in tree.body if isinstance(one, (ast.FunctionDef, ast.ClassDef))}
