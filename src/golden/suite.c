@@ -336,6 +336,18 @@ static gka_status fill_folder(maker *m, gka_error *error) {
     return status;
 }
 
+static gka_status make_folder(const char *folder, gka_error *error) {
+    struct stat is;
+    if (mkdir(folder, 0777) == 0)
+        return GKA_OK;
+    if (errno != EEXIST)
+        return gka_fail(error, GKA_IO, "%s: cannot be made: %s", folder, strerror(errno));
+    return stat(folder, &is) == 0 && S_ISDIR(is.st_mode)
+               ? GKA_OK
+               : gka_fail(error, GKA_IO, "%s: a folder, or the name of a new one, was expected",
+                          folder);
+}
+
 gka_status gka_suite_generate(const char *suite, const char *folder, const gka_progress *progress,
                               gka_suite_report *report, gka_error *error) {
     gka_suite_report own = {0};
@@ -349,8 +361,8 @@ gka_status gka_suite_generate(const char *suite, const char *folder, const gka_p
         status = spec_of(one, &spec, error);
         work.total += work_of(&spec);
     }
-    if (status == GKA_OK && mkdir(folder, 0777) != 0 && errno != EEXIST)
-        status = gka_fail(error, GKA_IO, "%s: cannot be made: %s", folder, strerror(errno));
+    if (status == GKA_OK)
+        status = make_folder(folder, error);
     if (status == GKA_OK)
         status = fill_folder(&m, error);
     json_decref(m.entries);

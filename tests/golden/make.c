@@ -80,6 +80,9 @@ static void test_same_spec_same_bytes(void **state) {
         {"{\"T\": 9, \"D\": 8, \"dtype\": \"fp32\", \"gate\": \"none\", \"chunk\": 4}",
          0xe979e888cab52342},
         {"{\"T\": 9, \"D\": 16, \"dtype\": \"fp16\", \"problem\": \"repeat\"}", 0x94b1a5c1cb8a88a8},
+        {"{\"T\": 514, \"D\": 8, \"V\": 0, \"plain\": true, \"chunk\": 16, \"iters\": 1, "
+         "\"outputs\": \"forward\"}", /* x is longer than a block of those that are written */
+         0x282f4648747fb990},
     };
     int different = 0;
     for (size_t i = 0; i < sizeof pinned / sizeof *pinned; i++)

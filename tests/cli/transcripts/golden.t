@@ -89,6 +89,9 @@ $ gka golden --suite=slow -o x
 $ gka golden --suite=quick --T=3 -o x
 ! gka golden: --T has no meaning with --suite
 = 2
+$ : >file; gka golden --suite=quick -o file; ln -s nowhere dangling; gka golden --suite=quick -o dangling; rm file dangling
+! gka golden: file: a folder, or the name of a new one, was expected
+! gka golden: dangling: a folder, or the name of a new one, was expected
 $ gka golden --suite=quick -o nowhere/x
 ! gka golden: nowhere/x: cannot be made: No such file or directory
 = 2

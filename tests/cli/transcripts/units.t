@@ -8,9 +8,12 @@ $ sed -i '/"record"/,$y/37/73/' u/0.json; gka verify --json=j --units=u --inputs
 $ sed -i '/"record"/,$d' u/0.json; echo '"record": {}}' >>u/0.json; gka verify --json=j --units=u --inputs=in a | cmp - 1; cmp j j1
 $ gka verify --emulate=h100 --per-head --units=p a >2; sed -i 's/"rows": 1/"rows": 1000/' p/0.json; gka verify --emulate=h100 --per-head --units=p a | cmp - 2
 
-Another file of --inputs; another command.
+A record is used, but of the same files by the same program and command.
 
-$ printf no >in; gka verify --json=j --units=u --inputs=in a
+$ gka verify --units=w --inputs=in a >3; sed -i 's/NaN,Inf/changed/' w/0.json; gka verify --units=w --inputs=in a | grep -c changed
+> 1
+$ cp $(command -v gka) other; ./other verify --units=w --inputs=in a | cmp - 3
+$ sed -i 's/NaN,Inf/changed/' w/0.json; touch -d 2001-01-01 in; ./other verify --units=w --inputs=in a | cmp - 3; printf no >in; ./other verify --units=w --inputs=in a
 ! gka verify: in: 2 bytes long; a safetensors file has at least 10
 = 2
 $ gka verify --units=u a
@@ -26,3 +29,5 @@ $ : >empty; gka verify a empty >1; gka verify --units=v a empty >2
 $ SLURM_PROCID=1 gka verify --units=v a empty | cmp - 1
 ! gka verify: empty: 0 bytes long; a safetensors file has at least 10
 $ OMPI_COMM_WORLD_RANK=1 OMPI_COMM_WORLD_SIZE=2 gka verify --units=v a empty
+$ OMPI_COMM_WORLD_RANK=1 OMPI_COMM_WORLD_SIZE=1 gka verify --units=v a empty | cmp - 1
+! gka verify: empty: 0 bytes long; a safetensors file has at least 10

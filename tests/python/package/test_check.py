@@ -291,6 +291,7 @@ def test_the_plugin(pytester, suite):
     assert re.search(r"\nx +.* NO\b", text) and "first x[" in text  # the verdict's table
     assert "array(" not in text and "tensor(" not in text
     assert re.search(r"\nRuntimeError: no memory on the device \(.*gated", text) and "no gate" in text
+    assert re.search(r"\ngated: not judged: .*\blayer\.dv\b", text)
     assert "gated.safetensors: nothing was judged" in text  # a gradient without the x that it follows from
     assert re.search(r"\n17 goldens: \d+ outputs judged, 3 failed \(1 required and missing\), \d+ not judged\n", text), text
 
