@@ -224,6 +224,13 @@ static gka_status check_values(const expected *e, const context *c) {
     return GKA_OK;
 }
 
+gka_status gka_problem_check_channels(const gka_problem *p, const gka_view *gk, gka_error *error) {
+    const context c = {.error = error};
+    const expected e = {"gk", gk, "BTHD", 4, {p->B, p->T, p->H, p->D}};
+    const gka_status status = check_shape(&e, &c);
+    return status == GKA_OK ? check_values(&e, &c) : status;
+}
+
 /* ---- the symmetry of h0 -------------------------------------------------------------------- */
 
 /* Some |h_ij - h_ji| > 1e-12 ||h||_F. Scaled by the largest element, so that squares neither

@@ -18,4 +18,8 @@ gka_status gka_problem_check_folded(const gka_problem *problem, gka_error *error
 /* That, and the ridge is a f_t: what computes Gated KalmaNet alone asks. */
 gka_status gka_problem_check_kalmanet(const gka_problem *problem, gka_error *error);
 
+/* Gates by channel [B,T,H,D], which are no tensor of the problem: type, shape and values. */
+gka_status gka_problem_check_channels(const gka_problem *problem, const gka_view *gk,
+                                      gka_error *error);
+
 #endif

@@ -135,7 +135,6 @@ gka_status gka_rival_find(const char *name, gka_rival *rival, gka_error *error) 
 }
 
 gka_status gka_rival_check(const gka_rival *rival, const gka_problem *problem, gka_error *error) {
-    const gka_view *const gk = &rival->gk;
     gka_problem copied = *problem; /* the check notes what it finds */
     const gka_status status = gka_problem_check(&copied, NULL, error);
     if (status != GKA_OK)
@@ -151,14 +150,7 @@ gka_status gka_rival_check(const gka_rival *rival, const gka_problem *problem, g
     if (problem->normalise != GKA_NORMALISE_NONE)
         return gka_fail(error, GKA_BAD_ARGUMENT, "%s: q and k are still to be normalised",
                         rival->name);
-    const int64_t shape[] = {problem->B, problem->T, problem->H, problem->D};
-    for (int i = 0; i < 4 && gk->data != NULL; i++)
-        if (gk->rank != 4 || gk->shape[i] != shape[i])
-            return gka_fail(error, GKA_BAD_ARGUMENT,
-                            "%s: gk of shape [B,T,H,D] = [%lld,%lld,%lld,%lld] was expected",
-                            rival->name, (long long)shape[0], (long long)shape[1],
-                            (long long)shape[2], (long long)shape[3]);
-    return GKA_OK;
+    return gka_problem_check_channels(problem, &rival->gk, error);
 }
 
 /* ---- cost ---------------------------------------------------------------------------------- */

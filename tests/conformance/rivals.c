@@ -50,7 +50,7 @@ static void start(movable *m, bool packed, bool folded) {
     for (int i = 0; i < T * H; i++)
         m->beta[i] = fabs(m->beta[i]);
     for (int i = 0; i < T * H * D; i++)
-        m->channel[i] = -fabs(m->channel[i]);
+        m->channel[i] = -fabs(m->channel[i]) - 0x1p-7;
     if (folded)
         P->beta = (gka_view){0};
 }
@@ -585,7 +585,16 @@ static void test_refusals(void **state) {
     rival = rival_of(&m, "gla");
     rival.gk.shape[3] = D - 1;
     assert_int_equal(gka_rival_forward(&P, &rival, &fp64, &out, NULL, &error), GKA_BAD_ARGUMENT);
-    assert_non_null(strstr(error.text, "gk of shape"));
+    assert_non_null(strstr(error.text, "tensor 'gk': shape"));
+    rival = rival_of(&m, "kda");
+    const double was = m.channel[D], bad[] = {NAN, 0x1p-60, INFINITY};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        m.channel[D] = bad[i];
+        assert_int_equal(gka_rival_forward(&P, &rival, &fp64, &out, NULL, &error),
+                         GKA_BAD_ARGUMENT);
+        assert_non_null(strstr(error.text, "at [0,0,1,0]; a gate <= 0 or -inf expected"));
+    }
+    m.channel[D] = was;
     rival = rival_of(&m, "gdn");
     P.dout.data = NULL;
     assert_int_equal(gka_rival_gradient(&P, &rival, &fp64, &out, NULL, &error), GKA_BAD_ARGUMENT);
