@@ -979,6 +979,17 @@ static gka_status reverse_windows(gka_run *run, int64_t n, int64_t h, void *memo
     return GKA_OK;
 }
 
+static gka_status reverse(gka_run *run, int64_t n, int64_t h, void *memory, gka_error *error) {
+    gka_group *const g = &((space *)memory)->g;
+    const gka_status status = run->options->window != NULL
+                                  ? reverse_windows(run, n, h, memory, error)
+                                  : reverse_group(run, n, h, memory, error);
+    gka_free(g->numbers);
+    g->numbers = NULL;
+    g->numbers_size = 0;
+    return status;
+}
+
 /* ---- entry --------------------------------------------------------------------------------- */
 
 gka_status gka_certified_gradient_enclose(const gka_problem *problem, gka_of cotangent,
@@ -993,7 +1004,7 @@ gka_status gka_certified_gradient_enclose(const gka_problem *problem, gka_of cot
                              .report = report_,
                              .heads = problem->G == 0 ? 1 : problem->H / problem->G,
                              .memory = cotangent == GKA_OF_O ? layer_memory : solve_memory,
-                             .body = options->window != NULL ? reverse_windows : reverse_group},
+                             .body = reverse},
                      .enclosure = *enclosure};
     if (call.enclosure.widen == 0)
         call.enclosure.widen = 1;

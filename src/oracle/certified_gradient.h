@@ -80,6 +80,9 @@ struct gka_group {
      * there are none, MPFR goes over all of the sequence. */
     int64_t spacing;
     gka_group_carried *carried;
+    /* MPFR's memory, which only grows (so that none of it stays behind in the heap); gka_free. */
+    void *numbers;
+    size_t numbers_size;
     /* [heads + 1, D], [heads + 1, V], the last for all heads: 0 where q, k, the cotangent of x and
      * row and column of the states, or the cotangent of o, vanish at all tokens. Then everything
      * that has this coordinate does. */

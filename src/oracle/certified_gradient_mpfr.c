@@ -890,12 +890,22 @@ static gka_status reverse_group(numbers *w, gka_error *error) {
     return GKA_OK;
 }
 
+/* In the group's memory; NULL: out of memory. */
+static mpfr_t *new_numbers(gka_group *g, size_t count, int P) {
+    if (g->numbers_size < count * gka_mp_size(P)) {
+        gka_free(g->numbers);
+        g->numbers = gka_alloc(count, gka_mp_size(P));
+        g->numbers_size = g->numbers == NULL ? 0 : count * gka_mp_size(P);
+    }
+    return gka_mp_make(g->numbers, count, P);
+}
+
 /* One pass at P bits. */
 static gka_status pass(gka_group *g, const reach *r, int P, bool last, gka_error *error) {
     numbers w = {.g = g, .of = *r, .P = P, .last = last, .D = g->D, .V = g->V};
     gka_status status;
     w.b.precision = gka_precision_mpfr(w.P, w.D, w.V);
-    mpfr_t *const block = gka_mp_new(layout(NULL, &w), w.P);
+    mpfr_t *const block = new_numbers(g, layout(NULL, &w), w.P);
     double *const bounds = block == NULL ? NULL : new_bounds(&w);
     if (bounds == NULL) {
         status = gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory");
@@ -904,7 +914,6 @@ static gka_status pass(gka_group *g, const reach *r, int P, bool last, gka_error
         status = reverse_group(&w, error);
     }
     gka_free(bounds);
-    gka_free(block);
     return status;
 }
 

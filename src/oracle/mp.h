@@ -15,10 +15,15 @@
 
 #include <mpfr.h>
 
-/* count numbers of `precision` bits, all +0; NULL: out of memory. Freed by gka_free. */
-static inline mpfr_t *gka_mp_new(size_t count, mpfr_prec_t precision) {
+/* Bytes of a number with its significand. */
+static inline size_t gka_mp_size(mpfr_prec_t precision) {
+    return sizeof(mpfr_t) + mpfr_custom_get_size(precision);
+}
+
+/* count numbers of `precision` bits, all +0, in memory of count gka_mp_size's; NULL stays NULL. */
+static inline mpfr_t *gka_mp_make(void *memory, size_t count, mpfr_prec_t precision) {
     const size_t size = mpfr_custom_get_size(precision);
-    mpfr_t *const x = gka_alloc(count, sizeof *x + size);
+    mpfr_t *const x = memory;
     if (x == NULL)
         return NULL;
     unsigned char *const significands = (unsigned char *)(x + count);
@@ -28,6 +33,11 @@ static inline mpfr_t *gka_mp_new(size_t count, mpfr_prec_t precision) {
         mpfr_custom_init_set(x[i], MPFR_ZERO_KIND, 0, precision, significand);
     }
     return x;
+}
+
+/* The same in memory of their own, freed by gka_free. NULL: out of memory. */
+static inline mpfr_t *gka_mp_new(size_t count, mpfr_prec_t precision) {
+    return gka_mp_make(gka_alloc(count, gka_mp_size(precision)), count, precision);
 }
 
 /* The next count numbers of a block; NULL: only measured. */
