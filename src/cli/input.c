@@ -89,6 +89,20 @@ static const char *path_of(const cli *c, size_t option, cli_kind kind) {
                : NULL;
 }
 
+/* No table replaces tensors: `--csv FILE` takes the file that another program means to be read. */
+static int check_is_text(cli *c, const cli_option *option, const char *out) {
+    gka_file *file;
+    gka_error error = {0};
+    const gka_status status = gka_file_open(out, &file, &error);
+    if (status == GKA_OUT_OF_MEMORY)
+        return cli_report(c, &error);
+    if (status != GKA_OK)
+        return CLI_GOOD;
+    gka_file_close(file);
+    return cli_fail(c, "--%s=%.200s: a file of tensors; a name for text was expected", option->name,
+                    out);
+}
+
 int cli_check_files(cli *c) {
     for (size_t i = 0; i < c->option_count; i++) {
         const char *const out = path_of(c, i, CLI_OUT);
@@ -109,6 +123,9 @@ int cli_check_files(cli *c) {
             return cli_fail(c, "-%c %.200s: that is an input file", option->letter, out);
         if (input)
             return cli_fail(c, "--%s=%.200s: that is an input file", option->name, out);
+        const int code = option->letter == 0 ? check_is_text(c, option, out) : CLI_GOOD;
+        if (code != CLI_GOOD)
+            return code;
     }
     return CLI_GOOD;
 }

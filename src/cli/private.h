@@ -14,7 +14,8 @@ bool cli_command_name(int i, const char **name, const char **summary);
  * worst exit code: memory may be refused. */
 int cli_describe_all(cli *c, void (*describe)(cli *c, const cli_help *help));
 
-/* Refuses a CLI_OUT that would replace what an operand or a CLI_IN names, or another CLI_OUT. */
+/* Refuses a CLI_OUT that would replace what an operand or a CLI_IN names, another CLI_OUT, or
+ * tensors by text. */
 int cli_check_files(cli *c);
 
 /* Gives jansson its memory: counted, and made to fail, like all other. */

@@ -191,3 +191,9 @@ $ gka solve --problem=men; gka solve --solver=foo; gka solve --solver=chebyshv; 
 ! gka compare: --arith: 'a100': a device whose products or functions were not measured; an arithmetic as fp64, bf16-acc32 or fp32/fma, or h100 or exact64 was expected
 ! gka compare: --arith: 'foo': an arithmetic as fp64, bf16-acc32 or fp32/fma, or h100 or exact64 was expected
 = 2
+
+`--csv FILE`, where a file to read was meant, does not replace its tensors by a table.
+
+$ cp $DATA/h100/d64.safetensors a.safetensors; gka spectrum --csv a.safetensors; gka solve --trace=a.safetensors; cmp a.safetensors $DATA/h100/d64.safetensors
+! gka spectrum: --csv=a.safetensors: a file of tensors; a name for text was expected
+! gka solve: --trace=a.safetensors: a file of tensors; a name for text was expected
