@@ -10,12 +10,12 @@ $ gka verify --emulate=h100 --per-head --units=p a >2; sed -i 's/"rows": 1/"rows
 
 A record is used, but of the same files by the same program and command.
 
-$ gka verify --units=w --inputs=in a >3; touch -d 2001-01-01 w/0.json; gka verify --units=w --inputs=in a | cmp - 3; find w/0.json -newermt 2002-01-01
-$ cp $(command -v gka) other; ./other verify --units=w --inputs=in a | cmp - 3; find w/0.json -newermt 2002-01-01
+$ cp $DATA/h100/decode.safetensors d; cp d in; gka verify --units=w --inputs=in d >3; touch -d 2001-01-01 w/0.json; gka verify --units=w --inputs=in d | cmp - 3; find w/0.json -newermt 2002-01-01
+$ cp $(command -v gka) other; ./other verify --units=w --inputs=in d | cmp - 3; find w/0.json -newermt 2002-01-01
 > w/0.json
-$ touch -d 2001-01-01 w/0.json in; ./other verify --units=w --inputs=in a | cmp - 3; find w/0.json -newermt 2002-01-01
+$ touch -d 2001-01-01 w/0.json in; ./other verify --units=w --inputs=in d | cmp - 3; find w/0.json -newermt 2002-01-01
 > w/0.json
-$ printf no >in; ./other verify --units=w --inputs=in a
+$ printf no >in; ./other verify --units=w --inputs=in d
 ! gka verify: in: 2 bytes long; a safetensors file has at least 10
 = 2
 $ gka verify --units=u a
