@@ -41,9 +41,7 @@
 
 #define RN MPFR_RNDN
 
-/* Second words take more than the first. */
-
-/* See above; the least token is the sequence's first. */
+/* See above; a token counts from its batch row's first, as everywhere. */
 typedef struct reach {
     int64_t left, first, end, right;
 } reach;
@@ -943,7 +941,7 @@ static bool last_needed(const gka_group *g, int64_t before, int64_t apart, reach
     return r->end >= 0;
 }
 
-/* All of the sequence, at every precision. */
+/* All of the sequence, at every precision; second words take more than the first. */
 static gka_status resolve_whole(gka_group *g, gka_error *error) {
     static const int precisions[GKA_MP_PRECISIONS] = {160, 256, 768, 1536, 4096};
     const int only = g->enclosure->precision;
