@@ -1,6 +1,7 @@
 /* units.c - a command on many files, shared among processes (units.h). */
 #include "cli/units.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -208,10 +209,11 @@ static int share_units(cli *c, cli_units *units) {
     gka_share *share = NULL;
     gka_error error = {0};
     sharing s = {.c = c, .units = units};
-    if (!cli_is_folder(units->folder) && mkdir(units->folder, 0777) != 0 &&
-        !cli_is_folder(units->folder))
-        return cli_fail(c, "--units=%.200s: a folder, or the name of a new one, was expected",
-                        units->folder);
+    const bool there = cli_is_folder(units->folder) || mkdir(units->folder, 0777) == 0;
+    const int number = errno;
+    if (!there && !cli_is_folder(units->folder))
+        return cli_fail(c, "--units=%.200s: a folder, or the name of a new one, was expected (%s)",
+                        units->folder, strerror(number));
     s.command = command_line(c);
     int code = s.command == NULL
                    ? cli_out_of_memory(c)

@@ -33,3 +33,9 @@ $ SLURM_PROCID=1 gka verify --units=v a empty | cmp - 1
 $ OMPI_COMM_WORLD_RANK=1 OMPI_COMM_WORLD_SIZE=2 gka verify --units=v a empty
 $ OMPI_COMM_WORLD_RANK=1 OMPI_COMM_WORLD_SIZE=1 gka verify --units=v a empty | cmp - 1
 ! gka verify: empty: 0 bytes long; a safetensors file has at least 10
+
+What is no folder and cannot become one is refused, with the system's reason.
+
+$ gka verify --units=in/w --inputs=in a
+! gka verify: --units=in/w: a folder, or the name of a new one, was expected (Not a directory)
+= 2
