@@ -158,10 +158,10 @@ GKA_API gka_status gka_oracle_forward(const gka_problem *problem, const gka_orac
  *
  * fp64 and MPFR keep about 2 sqrt(T) states, [D,D+V] numbers each, for every thread; MPFR also the
  * T (D + V) numbers of dk and dv. Numbers of 8 bytes, and of 32 + precision/8 bytes. Certified: as
- * MPFR, numbers of 16 bytes. With options->given (may be all NULL; certified alone) they are those
- * at the given tensors, and the members x, fro and, for GKA_OF_O, o are filled as well.
- * Threads: one sequence and one group of heads is one piece of work; results do not depend on their
- * number.
+ * MPFR, numbers of 16 bytes; above 2^14 tokens also [D,D+V] at about sqrt(T) tokens for each head
+ * of a group. With options->given (may be all NULL; certified alone) they are those at the given
+ * tensors, and the members x, fro and, for GKA_OF_O, o are filled as well. Threads: one sequence
+ * and one group of heads is one piece of work; results do not depend on their number.
  *
  * Certified gradients are correctly rounded, as the forward results are: computed in double-double
  * with a proven bound (src/oracle/gradient_bound.c), which decides all but about one element in a

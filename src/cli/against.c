@@ -835,11 +835,13 @@ static bool is_golden(const gka_file *file) {
 static int check_order(cli *c, const gka_file *golden) {
     gka_file *first = NULL;
     gka_error error = {0};
-    const bool turned = !is_golden(golden) &&
+    const bool turned = c->operand_count > 0 && !is_golden(golden) &&
                         gka_file_open(c->operands[0], &first, &error) == GKA_OK && is_golden(first);
     gka_file_close(first);
-    return turned ? cli_fail(c, "%s is no golden, but %s is one: the golden comes last",
-                             gka_file_path(golden), c->operands[0])
+    return turned ? cli_fail(c, "%s is no golden, but %s is one: %s", gka_file_path(golden),
+                             c->operands[0],
+                             cli_given(c, "against") ? "--against names the golden"
+                                                     : "the golden comes last")
                   : CLI_GOOD;
 }
 

@@ -821,10 +821,8 @@ int cli_solve(cli *c) {
         return code;
     if (cli_given(c, "gate"))
         r.prepared.gate = r.gate;
-    static const char *const drawn[] = {"gate", "conv", "beta"};
-    for (size_t i = 0; i < sizeof drawn / sizeof *drawn; i++)
-        if (cli_given(c, drawn[i]))
-            r.prepared.seed = r.seed;
+    if (cli_given(c, "conv") || cli_given(c, "beta") || r.prepared.gate > GKA_GATE_NONE)
+        r.prepared.seed = r.seed; /* something is drawn */
     if (r.plain && cli_given(c, "gate"))
         return cli_fail(c, "--gate has no meaning with --plain, which is without one");
     return run(&r, &solvers, &arithmetics, json);

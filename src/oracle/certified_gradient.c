@@ -496,8 +496,10 @@ static bool solve_both(const gka_run *run, const gradient_state *s, int64_t to, 
             if (factors && solve(w, s, lambda, right[i], size(w, w->n, right[i].hi), e_right[i],
                                  unknown[i], norms[i], errors[i]))
                 continue;
-            if (!may_resolve(&w->g) || (w->g.spacing > 0 && !w->g.second_words))
+            if (!may_resolve(&w->g) ||
+                (run->options->window != NULL && w->g.spacing > 0 && !w->g.second_words))
                 return false; /* checkpoints to its left would know nothing */
+            w->g.spacing = 0; /* for the same reason all is gone over */
             memset(unknown[i].hi, 0, (size_t)w->n * sizeof(double)); /* nothing is known of it */
             memset(unknown[i].lo, 0, (size_t)w->n * sizeof(double));
             *norms[i] = 0;
@@ -760,10 +762,12 @@ static bool fetch_state(space *w, int64_t head, int64_t t, gka_carried *c) {
                            (size_t)w->size * sizeof *w->states))
             return false;
     }
-    for (; from < t; from++) {
+    for (; from < t && !gka_stopped(); from++) {
         read_token(run->problem, w->g.span.b, from, h, w);
         next_state(w, w->states, gka_given_state(run, n, from, h), w->states);
     }
+    if (from < t)
+        return false;
     const gradient_state s = state_at(w, w->states);
     *c = (gka_carried){.H = s.H, .U = s.U, .n = w->n, .state = *s.bound};
     return true;
@@ -791,6 +795,8 @@ static gka_status reverse_tokens(gka_run *run, space *w, gka_error *error) {
         read_token(problem, span.b, t, h, w);
         next_state(w, w->states, gka_given_state(run, n, t, h), w->states);
     }
+    if (gka_stopped())
+        return GKA_INTERRUPTED;
     for (int64_t t = to_ - 1; t >= from; t--) {
         const int64_t i = t - from, m = i % length, to = gka_at(problem, span.b, t, h) - w->g.base;
         if (m == length - 1 || t == to_ - 1) {

@@ -965,7 +965,7 @@ typedef struct level {
 /* 126 bits are two limbs of 64, at which MPFR is fastest. Beyond 900 a checkpoint's error in v
  * leaves binary64. */
 static const level levels[] = {{126, 6}, {160, 24}, {256, 120}, {768, 600}, {1536, 1400}};
-enum { LEVELS = sizeof levels / sizeof *levels, FARTHEST = 4096, MOST_BITS = 900 };
+enum { LEVELS = sizeof levels / sizeof *levels, FARTHEST = 4096, ENOUGH = 768, MOST_BITS = 900 };
 
 /* Which checkpoints are far enough from [first, end) for every head of the group. False: the gates
  * do not forget that much. */
@@ -1028,7 +1028,9 @@ static gka_status resolve_piece(gka_group *g, reach *r, gka_error *error) {
     for (int i = 0; more && status == GKA_OK && still_needed(g, r); i++) {
         reach next = *r;
         more = only == 0 && i + 1 < LEVELS && extend(g, &levels[i + 1], &next);
-        status = pass(g, r, only > 0 ? only : levels[i].P, !more, error);
+        const bool last = !more && (g->run->options->window != NULL || only > 0 ||
+                                    levels[i].P >= ENOUGH); /* else all is gone over */
+        status = pass(g, r, only > 0 ? only : levels[i].P, last, error);
         *r = next;
     }
     return status;

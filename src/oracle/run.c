@@ -77,6 +77,8 @@ static void run_item(void *context, int64_t item, int worker) {
     const gka_status status = run->memories[worker] == NULL
                                   ? gka_fail(&error, GKA_OUT_OF_MEMORY, "out of memory")
                                   : run->body(run, n, h, run->memories[worker], &error);
+    if (status != GKA_OK && error.status == GKA_OK) /* a callback, which has no line of its own */
+        (void)gka_fail(&error, status, "interrupted");
     if (status != GKA_OK)
         failed(run, item, &error);
 }

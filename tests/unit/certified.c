@@ -535,6 +535,7 @@ typedef struct reverse_windows {
     size_t size;
     int64_t kept; /* states, to the right; then checkpoints, to the left */
     int64_t checkpoints;
+    int calls, last; /* the call that says stop; 0: none */
 } reverse_windows;
 
 static void gradient_members(const gka_problem *p, gka_outputs *e, bool layer,
@@ -554,6 +555,8 @@ static void gradient_members(const gka_problem *p, gka_outputs *e, bool layer,
 static bool keep_state(void *context, int64_t window, const void *state, size_t size) {
     reverse_windows *const s = context;
     const int64_t n = (s->all.problem->T + 3) / 4, order = s->kept++;
+    if (++s->calls == s->last)
+        return false;
     assert_int_equal(window, order < n ? order : n + s->checkpoints - 1 - (order - n));
     assert_true(size <= s->size);
     memcpy(s->states + (size_t)window * s->size, state, size);
@@ -563,7 +566,7 @@ static bool keep_state(void *context, int64_t window, const void *state, size_t 
 static bool fetch_state(void *context, int64_t window, void *state, size_t size) {
     reverse_windows *const s = context;
     memcpy(state, s->states + (size_t)window * s->size, size);
-    return true;
+    return ++s->calls != s->last;
 }
 
 static bool compare_gradients(void *context, int64_t begin, int64_t end) {
@@ -586,6 +589,31 @@ static bool compare_gradients(void *context, int64_t begin, int64_t end) {
 }
 
 /* So are those of gradients, from the right. */
+/* The same again, stopped by each of its calls that keep or fetch in turn. */
+static void stops_at_each_call(const reverse_windows *s, const gka_gradient_enclosure *e) {
+    for (int last = 1; last <= s->calls; last++) {
+        reverse_windows again = {
+            .all = {s->all.problem, s->all.whole, s->all.part, s->all.problem->T, 0},
+            .layer = s->layer,
+            .states = s->states,
+            .size = s->size,
+            .checkpoints = s->checkpoints,
+            .last = last};
+        const gka_oracle_window window = {.tokens = 4,
+                                          .full = compare_gradients,
+                                          .keep = keep_state,
+                                          .fetch = fetch_state,
+                                          .context = &again};
+        const gka_oracle_options options = {.oracle = GKA_ORACLE_CERTIFIED, .window = &window};
+        gka_outputs part = *s->all.part, nothing = {0};
+        gka_oracle_report report = {0};
+        assert_int_equal(gka_certified_gradient_enclose(s->all.problem,
+                                                        s->layer ? GKA_OF_O : GKA_OF_X, &options,
+                                                        &part, &nothing, e, &report, NULL),
+                         GKA_INTERRUPTED);
+    }
+}
+
 static void test_windows_of_gradients(void **state) {
     (void)state;
     enum { KEPT = 8 + 9, SPACING = 3 };
@@ -638,6 +666,8 @@ static void test_windows_of_gradients(void **state) {
         assert_int_equal(gka_certified_gradient_enclose(&lab.problem, cotangent, &options, &part,
                                                         &nothing, &e, &report, &error),
                          GKA_OK);
+        if (i == 0)
+            stops_at_each_call(&s, &e);
         assert_true(way < 3 || report.elements_mpfr > report.elements / 2);
         in_mpfr += way == 0 ? report.elements_mpfr : 0;
         undecided += report.elements_undecided;

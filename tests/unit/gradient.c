@@ -358,6 +358,56 @@ static void test_gates_that_do_not_forget(void **state) {
     lab_free(&lab);
 }
 
+/* Gates that forget 6 bits within reach and not 24 leave no more undecided than those that forget
+ * none. */
+static void test_gates_that_forget_little(void **state) {
+    (void)state;
+    const lab_shape shape = {
+        .B = 1, .T = 48, .H = 1, .G = 1, .D = 3, .V = 2, .gate = true, .seed = 5};
+    const gka_gradient_enclosure e = {
+        .widen = FORCE, .longest = 1, .spacing = 1, .farthest = 12, .coarse = true};
+    lab_case lab;
+    gka_outputs out, exact;
+    lab_new(&lab, &shape);
+    lab_exact_new(&lab.problem, &out);
+    lab_exact_new(&lab.problem, &exact);
+    (void)gradient(&lab.problem, GKA_OF_O, 1, &certified, &exact, NULL);
+    const gka_oracle_report report = from_checkpoints(&lab.problem, GKA_OF_O, &e, &out);
+    compare(&lab.problem, "little forgotten", &out, &exact);
+    assert_int_equal(report.elements_undecided, 0);
+    lab_exact_free(&lab.problem, &out);
+    lab_exact_free(&lab.problem, &exact);
+    lab_free(&lab);
+}
+
+/* Silent so long that binary64 cannot factor H + lambda I: a long sequence is decided as a short
+ * one is, from its ends. */
+static void test_faded_states(void **state) {
+    (void)state;
+    enum { T = 420, SILENT = 20, D = 2 };
+    const lab_shape shape = {
+        .B = 1, .T = T, .H = 1, .G = 1, .D = D, .V = 1, .gate = true, .seed = 6};
+    const gka_gradient_enclosure e = {.widen = 1, .longest = 1, .spacing = 1};
+    lab_case lab;
+    gka_outputs out, exact;
+    lab_new(&lab, &shape);
+    for (int t = SILENT; t < T - SILENT; t++) {
+        lab.g[t] = -1;
+        for (int i = 0; i < D; i++)
+            lab.k[t * D + i] = 0;
+    }
+    lab_exact_new(&lab.problem, &out);
+    lab_exact_new(&lab.problem, &exact);
+    (void)gradient(&lab.problem, GKA_OF_O, 1, &certified, &exact, NULL);
+    const gka_oracle_report report = from_checkpoints(&lab.problem, GKA_OF_O, &e, &out);
+    compare(&lab.problem, "faded", &out, &exact);
+    assert_int_equal(report.elements_undecided, 0);
+    assert_true(report.elements_mpfr > 0);
+    lab_exact_free(&lab.problem, &out);
+    lab_exact_free(&lab.problem, &exact);
+    lab_free(&lab);
+}
+
 /* ---- statuses ------------------------------------------------------------------------------ */
 
 static bool until(void *context, double done, double total) {
@@ -423,6 +473,8 @@ int main(void) {
         cmocka_unit_test(prop_checkpoints),
         cmocka_unit_test(test_long_sequence),
         cmocka_unit_test(test_gates_that_do_not_forget),
+        cmocka_unit_test(test_gates_that_forget_little),
+        cmocka_unit_test(test_faded_states),
         cmocka_unit_test(test_outside_binary64),
         cmocka_unit_test(test_interrupted),
         cmocka_unit_test(test_every_allocation_failing),

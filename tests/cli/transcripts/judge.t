@@ -63,7 +63,7 @@ $ gka judge golden
 = 2
 $ gka judge golden kernel; gka verify golden --against=kernel; gka judge kernel kernel; gka judge nothing kernel
 ! gka judge: kernel is no golden, but golden is one: the golden comes last
-! gka verify: kernel is no golden, but golden is one: the golden comes last
+! gka verify: kernel is no golden, but golden is one: --against names the golden
 ! gka judge: kernel: metadata 'golden' is missing; a file made by gka golden was expected
 ! gka judge: nothing: No such file or directory
 = 2
@@ -237,4 +237,12 @@ $ gka verify --against=golden kernel --ridge=.5; gka verify --against=golden ker
 ! gka verify: --against: the golden has a problem, so its options but --layout have no meaning
 $ gka verify --against=absent.safetensors --units=u absent.safetensors
 ! gka verify: --units has no meaning with --against
+= 2
+
+A file that is no golden, named as one.
+
+$ gka problem --T=8 --H=1 --D=4 --V=4 -o p.safetensors; gka golden --T=8 --D=4 -o g.safetensors; gka verify --against=p.safetensors; gka verify --against=p.safetensors g.safetensors
+> p.safetensors: B 1, T 8, H 1, G 1, D 4, V 4, BF16
+! gka verify: p.safetensors: nothing was judged: a tensor with a tolerance there, and those that it follows from, were expected
+! gka verify: p.safetensors is no golden, but g.safetensors is one: --against names the golden
 = 2

@@ -47,3 +47,9 @@ $ gka solve --arith=all --arith=all --arith=all --arith=all --arith=all; gka sol
 ! gka solve: --arith: more than 64 names
 ! gka solve: --solver: nothing is named 'choleski' (did you mean 'cholesky'?)
 = 2
+
+Nothing is drawn for a gate of none, and no seed is asked for.
+
+$ gka problem --T=8 --H=1 --D=4 --V=4 -o p.safetensors; gka solve --problem=p.safetensors --gate=none --solver=cg | head -n 1
+> p.safetensors: B 1, T 8, H 1, G 1, D 4, V 4, BF16
+> p.safetensors, token 8, D = 4, ridge = 0.02, seed = 1
