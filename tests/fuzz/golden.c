@@ -35,12 +35,18 @@ static void judge_by(const uint8_t *data, size_t size) {
 }
 
 /* A folder of this process, with nothing but the index. */
+static char folder[64], path[96];
+
+static void remove_folder(void) {
+    (void)rmdir(folder);
+}
+
 static void read_index(const uint8_t *data, size_t size) {
-    static char folder[64], path[96];
     if (folder[0] == '\0') {
         (void)snprintf(folder, sizeof folder, "%s/gka.fuzz.XXXXXX",
                        access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
         insist(mkdtemp(folder) != NULL);
+        (void)atexit(remove_folder);
         (void)snprintf(path, sizeof path, "%s/index.json", folder);
     }
     FILE *const stream = fopen(path, "wb");
