@@ -339,23 +339,30 @@ static void test_long_sequence(void **state) {
     gka_problem_free(&problem);
 }
 
+/* From checkpoints as from the ends, and nothing is left undecided; frees the case. */
+static gka_oracle_report all_decided(lab_case *lab, const gka_gradient_enclosure *e,
+                                     const char *what) {
+    gka_outputs out, exact;
+    lab_exact_new(&lab->problem, &out);
+    lab_exact_new(&lab->problem, &exact);
+    (void)gradient(&lab->problem, GKA_OF_O, 1, &certified, &exact, NULL);
+    const gka_oracle_report report = from_checkpoints(&lab->problem, GKA_OF_O, e, &out);
+    compare(&lab->problem, what, &out, &exact);
+    assert_int_equal(report.elements_undecided, 0);
+    lab_exact_free(&lab->problem, &out);
+    lab_exact_free(&lab->problem, &exact);
+    lab_free(lab);
+    return report;
+}
+
 /* Where gates forget too little in the tokens that are gone over, those are all of the sequence. */
 static void test_gates_that_do_not_forget(void **state) {
     (void)state;
     const gka_gradient_enclosure e = {.widen = FORCE, .longest = 1, .spacing = 1, .farthest = 1};
     lab_case lab;
-    gka_outputs out, exact;
     lab_new(&lab, &shapes[1]);
-    lab_exact_new(&lab.problem, &out);
-    lab_exact_new(&lab.problem, &exact);
-    (void)gradient(&lab.problem, GKA_OF_O, 1, &certified, &exact, NULL);
-    const gka_oracle_report report = from_checkpoints(&lab.problem, GKA_OF_O, &e, &out);
-    compare(&lab.problem, "all gone over", &out, &exact);
-    assert_int_equal(report.elements_undecided, 0);
+    const gka_oracle_report report = all_decided(&lab, &e, "all gone over");
     assert_true(report.elements_mpfr > report.elements / 2);
-    lab_exact_free(&lab.problem, &out);
-    lab_exact_free(&lab.problem, &exact);
-    lab_free(&lab);
 }
 
 /* Gates that forget 6 bits within reach and not 24 leave no more undecided than those that forget
@@ -367,17 +374,8 @@ static void test_gates_that_forget_little(void **state) {
     const gka_gradient_enclosure e = {
         .widen = FORCE, .longest = 1, .spacing = 1, .farthest = 12, .coarse = true};
     lab_case lab;
-    gka_outputs out, exact;
     lab_new(&lab, &shape);
-    lab_exact_new(&lab.problem, &out);
-    lab_exact_new(&lab.problem, &exact);
-    (void)gradient(&lab.problem, GKA_OF_O, 1, &certified, &exact, NULL);
-    const gka_oracle_report report = from_checkpoints(&lab.problem, GKA_OF_O, &e, &out);
-    compare(&lab.problem, "little forgotten", &out, &exact);
-    assert_int_equal(report.elements_undecided, 0);
-    lab_exact_free(&lab.problem, &out);
-    lab_exact_free(&lab.problem, &exact);
-    lab_free(&lab);
+    (void)all_decided(&lab, &e, "little forgotten");
 }
 
 /* Silent so long that binary64 cannot factor H + lambda I: a long sequence is decided as a short
@@ -389,23 +387,13 @@ static void test_faded_states(void **state) {
         .B = 1, .T = T, .H = 1, .G = 1, .D = D, .V = 1, .gate = true, .seed = 6};
     const gka_gradient_enclosure e = {.widen = 1, .longest = 1, .spacing = 1};
     lab_case lab;
-    gka_outputs out, exact;
     lab_new(&lab, &shape);
     for (int t = SILENT; t < T - SILENT; t++) {
         lab.g[t] = -1;
         for (int i = 0; i < D; i++)
             lab.k[t * D + i] = 0;
     }
-    lab_exact_new(&lab.problem, &out);
-    lab_exact_new(&lab.problem, &exact);
-    (void)gradient(&lab.problem, GKA_OF_O, 1, &certified, &exact, NULL);
-    const gka_oracle_report report = from_checkpoints(&lab.problem, GKA_OF_O, &e, &out);
-    compare(&lab.problem, "faded", &out, &exact);
-    assert_int_equal(report.elements_undecided, 0);
-    assert_true(report.elements_mpfr > 0);
-    lab_exact_free(&lab.problem, &out);
-    lab_exact_free(&lab.problem, &exact);
-    lab_free(&lab);
+    assert_true(all_decided(&lab, &e, "faded").elements_mpfr > 0);
 }
 
 /* ---- statuses ------------------------------------------------------------------------------ */
