@@ -317,7 +317,7 @@ static void judge_chunks(lab *l, bool timed) {
 static gka_status judge(lab *l, gka_error *error) {
     (void)error;
     /* Counts decide. Times of parts of a second tell as much of what else the machine does: they
-       are shown, and judged at full size alone. */
+     * are shown, and judged at full size alone. */
     const bool timed = l->size == LAB_FULL;
     judge_tokens(l, timed);
     judge_iterations(l, timed);

@@ -77,8 +77,8 @@ static void fill(set *s, const char *name, int K) {
 /* ---- instructions -------------------------------------------------------------------------- */
 
 /* The pairs that the 16 lanes multiply at step k of row i. Apart from by_vector, because clang 18
-   at -O3 cannot select an instruction that puts 16-bit numbers together in a function for
-   AVX512-BF16 and ends. */
+ * at -O3 cannot select an instruction that puts 16-bit numbers together in a function for
+ * AVX512-BF16 and ends. */
 static __attribute__((noinline)) void lanes(const set *s, int t, int i, int k, uint16_t *left,
                                             uint16_t *right) {
     for (int j = 0; j < COLUMNS; j++)

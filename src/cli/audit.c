@@ -455,25 +455,15 @@ static const char *output_name(const char *name) {
     return NULL;
 }
 
-/* is[from .. from + count - 1] */
-static bool are_numbers(const json_t *is, size_t from, size_t count) {
-    json_t *const some = json_array();
-    bool good = some != NULL;
-    for (size_t i = from; i < from + count && good; i++)
-        good = json_array_append(some, json_array_get(is, i)) == 0;
-    good = good && cli_json_numbers(some);
-    json_decref(some);
-    return good;
-}
-
 static bool read_row(json_t *is, size_t number, size_t tensors, gka_audit_row *row) {
     json_t *slack, *margin, *errors;
     const char *text;
     int applies, good, took_part, left_out, by;
     if (json_unpack_ex(is, NULL, JSON_STRICT, "[b,b,b,i,i,o,o,s,o]", &applies, &good, &took_part,
                        &left_out, &by, &slack, &margin, &text, &errors) != 0 ||
-        !are_numbers(is, 5, 2) || !cli_json_numbers(errors) || json_array_size(errors) != tensors ||
-        by < -1 || by >= (int)tensors || (by < 0 && applies && !good))
+        !cli_json_is_number(slack) || !cli_json_is_number(margin) || !cli_json_numbers(errors) ||
+        json_array_size(errors) != tensors || by < -1 || by >= (int)tensors ||
+        (by < 0 && applies && !good))
         return false;
     *row = (gka_audit_row){.member = gka_audit_member_at(number),
                            .applies = applies != 0,
@@ -496,9 +486,10 @@ static bool read_tensor(json_t *is, size_t rows, gka_audit_tensor *tensor) {
     int accepted_by, rejected_by;
     if (json_unpack_ex(is, NULL, JSON_STRICT, "[s,o,o,o,i,i,o]", &name, &tolerance, &accepted,
                        &rejected, &accepted_by, &rejected_by, &margin) != 0 ||
-        output_name(name) == NULL || !are_numbers(is, 1, 3) || !are_numbers(is, 6, 1) ||
-        accepted_by < -1 || accepted_by >= (int)rows || rejected_by < -1 ||
-        rejected_by >= (int)rows)
+        output_name(name) == NULL || !cli_json_is_number(tolerance) ||
+        !cli_json_is_number(accepted) || !cli_json_is_number(rejected) ||
+        !cli_json_is_number(margin) || accepted_by < -1 || accepted_by >= (int)rows ||
+        rejected_by < -1 || rejected_by >= (int)rows)
         return false;
     *tensor = (gka_audit_tensor){.name = output_name(name),
                                  .tolerance = cli_json_number(tolerance),

@@ -224,6 +224,9 @@ int cli_open(cli *c, const char *path, gka_file **file);
 
 bool cli_is_folder(const char *path);
 
+/* Cuts FILE:PATTERN behind the longest FILE that is there. False: none is, and the text stays. */
+bool cli_cut_to_file(char *text);
+
 /* Whether writing `out` would replace the file `in` (FILE, FILE:PATTERN), or a golden, a candidate
  * or the index of the folder `in`. */
 bool cli_would_replace(const char *out, const char *in);

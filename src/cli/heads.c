@@ -6,7 +6,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 /* ---- tables of heads ----------------------------------------------------------------------- */
 
@@ -223,11 +222,8 @@ static const char *path_of(void *context, int64_t i, int k) {
     cli *const c = ((const visits *)context)->heads->c;
     char *const path =
         k > 0 || operand(c, i) == NULL ? NULL : cli_keep(c, gka_strdup(operand(c, i)));
-    for (char *colon; path != NULL && access(path, F_OK) != 0;) {
-        if ((colon = strrchr(path, ':')) == NULL)
-            break;
-        *colon = '\0';
-    }
+    if (path != NULL)
+        (void)cli_cut_to_file(path);
     return path;
 }
 

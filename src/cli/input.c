@@ -54,15 +54,25 @@ static const char *name_in_folder(const char *path) {
     return slash == NULL ? path : slash + 1;
 }
 
+bool cli_cut_to_file(char *text) {
+    const size_t length = strlen(text);
+    for (char *colon; access(text, F_OK) != 0; *colon = '\0')
+        if ((colon = strrchr(text, ':')) == NULL) {
+            for (size_t i = 0; i < length; i++)
+                if (text[i] == '\0')
+                    text[i] = ':';
+            return false;
+        }
+    return true;
+}
+
 bool cli_would_replace(const char *out, const char *in) {
     struct stat to, from;
     char path[4096];
     if (stat(out, &to) != 0 || !S_ISREG(to.st_mode) ||
-        snprintf(path, sizeof path, "%s", in) >= (int)sizeof path)
+        snprintf(path, sizeof path, "%s", in) >= (int)sizeof path || !cli_cut_to_file(path) ||
+        stat(path, &from) != 0)
         return false;
-    for (char *colon; stat(path, &from) != 0; *colon = '\0')
-        if ((colon = strrchr(path, ':')) == NULL)
-            return false;
     if (!S_ISDIR(from.st_mode))
         return same(&to, &from);
     const char *const name = name_in_folder(out), *const dot = strrchr(name, '.');

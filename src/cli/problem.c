@@ -4,7 +4,6 @@
 #include <fnmatch.h>
 #include <math.h>
 #include <string.h>
-#include <unistd.h>
 
 /* The words of the choices stand in the order of the library's enums. */
 static const char keys[] = "iid|powerlaw|lowrank|repeat|recall|mean|convsilu|aligned";
@@ -231,15 +230,9 @@ static int set_parameters(cli *c, cli_problem *p, const char *path) {
 /* FILE or FILE:PATTERN; the longest FILE that is there. pattern: NULL, or within operand. */
 static const char *pattern_of(const char *operand, char path[1024]) {
     (void)snprintf(path, 1024, "%s", operand);
-    if (access(path, F_OK) == 0)
-        return NULL;
-    for (char *colon; (colon = strrchr(path, ':')) != NULL;) {
-        *colon = '\0';
-        if (access(path, F_OK) == 0)
-            return operand + (colon - path) + 1;
-    }
-    (void)snprintf(path, 1024, "%s", operand);
-    return NULL;
+    const bool there = cli_cut_to_file(path);
+    const char *const rest = operand + strlen(path);
+    return there && *rest == ':' ? rest + 1 : NULL;
 }
 
 /* Whether tensor i's name is Pk of a prefix P that the pattern matches, with a Pq. */

@@ -23,15 +23,17 @@ double cli_json_number(const json_t *value) {
     return strcmp(text, "NaN") == 0 ? NAN : text[0] == '-' ? -INFINITY : INFINITY;
 }
 
+bool cli_json_is_number(const json_t *value) {
+    const char *const text = json_string_value(value);
+    return json_is_number(value) ||
+           (text != NULL && (strcmp(text, "NaN") == 0 || strcmp(text, "Infinity") == 0 ||
+                             strcmp(text, "-Infinity") == 0));
+}
+
 bool cli_json_numbers(const json_t *array) {
     bool good = json_is_array(array);
-    for (size_t i = 0; i < json_array_size(array) && good; i++) {
-        const json_t *const value = json_array_get(array, i);
-        const char *const text = json_string_value(value);
-        good = json_is_number(value) ||
-               (text != NULL && (strcmp(text, "NaN") == 0 || strcmp(text, "Infinity") == 0 ||
-                                 strcmp(text, "-Infinity") == 0));
-    }
+    for (size_t i = 0; i < json_array_size(array) && good; i++)
+        good = cli_json_is_number(json_array_get(array, i));
     return good;
 }
 

@@ -47,7 +47,8 @@ int cli_units_run(cli *c, cli_units *units);
 
 /* A number written by cli_json_real. */
 double cli_json_number(const json_t *value);
-/* Whether all that stands in an array is such. */
+/* Whether a value, and all that stands in an array, is such. */
+bool cli_json_is_number(const json_t *value);
 bool cli_json_numbers(const json_t *array);
 
 #endif
