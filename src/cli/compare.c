@@ -120,6 +120,37 @@ static int read_arithmetics(request *r, char *text) {
     return code;
 }
 
+/* Refuses what none of the layers, or none of the arithmetics, reads. */
+static int refuse_unread(const request *r) {
+    static const char *const steps[] = {"iters", NULL}, *const chunk[] = {"chunk", NULL},
+                             *const gate[] = {"gate", NULL},
+                             *const ridge[] = {"ridge", "lambda", NULL},
+                             *const alpha[] = {"alpha", "no-alpha", NULL};
+    bool iterates = false, ridged = false, gated = false, by_chunks = false;
+    for (int i = 0; i < r->layer_count; i++) {
+        const gka_rival *const rival = &r->rivals[i];
+        const bool gka = rival->recurrence == GKA_RIVAL_GKA;
+        ridged |= gka;
+        iterates |= gka || (rival->recurrence == GKA_RIVAL_MESA && rival->num_iter == 0);
+        gated |= gka || rival->gating == GKA_GATING_HEAD || rival->gating == GKA_GATING_CHANNEL;
+    }
+    for (int i = 0; i < r->arithmetic_count; i++)
+        by_chunks |= device_of(r->arithmetics[i]) != NULL;
+    int code = CLI_GOOD;
+    if (!iterates)
+        code =
+            cli_refuse(r->c, "where no layer reads it; mesa without num_iter=N and gka do", steps);
+    if (!ridged && code == CLI_GOOD)
+        code = cli_refuse(r->c, "without the layer gka; mesa/ridge=X is that of mesa", ridge);
+    if (!ridged && code == CLI_GOOD)
+        code = cli_refuse(r->c, "without the layer gka", alpha);
+    if (!gated && code == CLI_GOOD)
+        code = cli_refuse(r->c, "where no layer reads the gates", gate);
+    if (!by_chunks && code == CLI_GOOD)
+        code = cli_refuse(r->c, "where no arithmetic works by chunks (a device, exact64)", chunk);
+    return code;
+}
+
 /* The two forms of the problem. */
 static int take_problem(request *r, const char *operand) {
     cli *const c = r->c;
@@ -383,5 +414,7 @@ int cli_compare(cli *c) {
     if (code == CLI_GOOD)
         code = read_arithmetics(&r, arithmetics.count > 0 ? arithmetics.text[arithmetics.count - 1]
                                                           : usual);
+    if (code == CLI_GOOD)
+        code = refuse_unread(&r);
     return code == CLI_GOOD ? run(&r, csv, json) : code;
 }

@@ -120,6 +120,20 @@ static bool recognise(const unsigned char *bytes, size_t size, gka_foreign *fore
         "    import torch\n"
         "    from safetensors.torch import save_file\n"
         "    save_file(torch.load(\"FILE\", weights_only=True), \"FILE.safetensors\")\n"};
+    static const gka_foreign groups = {"an HDF5 file",
+                                       "    import h5py\n"
+                                       "    from safetensors.numpy import save_file\n"
+                                       "    save_file({n: x[()] for n, x in "
+                                       "h5py.File(\"FILE\").items()}, \"FILE.safetensors\")\n"};
+    static const gka_foreign quantised = {
+        "a GGUF file", "    from gguf import GGUFReader, dequantize\n"
+                       "    from safetensors.numpy import save_file\n"
+                       "    save_file({t.name: dequantize(t.data, t.tensor_type) for t in "
+                       "GGUFReader(\"FILE\").tensors}, \"FILE.safetensors\")\n"};
+    static const gka_foreign packed = {"compressed by gzip",
+                                       "    import gzip\n"
+                                       "    with open(\"FILE.safetensors\", \"wb\") as out:\n"
+                                       "        out.write(gzip.open(\"FILE\").read())\n"};
     const size_t near = size < 4096 ? size : 4096;
     if (size > LENGTH_BYTES && bytes[LENGTH_BYTES] == '{')
         return false; /* a header's length may look like anything */
@@ -131,6 +145,12 @@ static bool recognise(const unsigned char *bytes, size_t size, gka_foreign *fore
         *foreign = arrays;
     else if (begins(bytes, size, "\x80\2", 2) || begins(bytes, size, "\x80\4", 2))
         *foreign = torch; /* a bare pickle, as torch.save wrote them once */
+    else if (begins(bytes, size, "\x89HDF\r\n\x1a\n", 8))
+        *foreign = groups;
+    else if (begins(bytes, size, "GGUF", 4))
+        *foreign = quantised;
+    else if (begins(bytes, size, "\x1f\x8b", 2))
+        *foreign = packed;
     else
         return false;
     return true;

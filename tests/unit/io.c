@@ -731,7 +731,10 @@ static void test_foreign_files(void **state) {
     } cases[] = {{"\x93NUMPY\1\0", 8, "a NumPy array (.npy)"},
                  {"PK\3\4..........................q.npy", 36, "a NumPy archive (.npz)"},
                  {"PK\3\4..........................archive/data.pkl", 46, "a PyTorch file (.pt)"},
-                 {"\x80\2}q\1X\1\0\0\0", 10, "a PyTorch file (.pt)"}};
+                 {"\x80\2}q\1X\1\0\0\0", 10, "a PyTorch file (.pt)"},
+                 {"\x89HDF\r\n\x1a\n\0\0\0\0", 12, "an HDF5 file"},
+                 {"GGUF\3\0\0\0", 8, "a GGUF file"},
+                 {"\x1f\x8b\10\0", 4, "compressed by gzip"}};
     gka_file *file;
     gka_foreign foreign;
     gka_error error = {0};

@@ -69,6 +69,15 @@ $ gka compare --layers=mesa/ridge=0
 $ gka compare --arith=b200
 ! gka compare: --arith: 'b200': a device whose products or functions were not measured; an arithmetic as fp64, bf16-acc32 or fp32/fma, or h100 or exact64 was expected
 = 2
+$ gka compare --layers=gdn,mesa/num_iter=3 --iters=3; gka compare --layers=mesa --ridge=.1; gka compare --layers=kda,mesa --no-alpha
+! gka compare: --iters has no meaning where no layer reads it; mesa without num_iter=N and gka do
+! gka compare: --ridge has no meaning without the layer gka; mesa/ridge=X is that of mesa
+! gka compare: --no-alpha has no meaning without the layer gka
+= 2
+$ gka compare --layers=linear,deltanet --gate=slow; gka compare --arith=fp64 --chunk=16
+! gka compare: --gate has no meaning where no layer reads the gates
+! gka compare: --chunk has no meaning where no arithmetic works by chunks (a device, exact64)
+= 2
 $ gka compare --h0 --T=4 --D=4
 ! gka compare: made up: linear: layers are compared from an empty state, without h0 and u0
 = 2
