@@ -46,8 +46,9 @@ GKA_API int gka_oracle_find(const char *name); /* -1: none */
  * have room for `tokens` tokens (a multiple of the chunk size) and h_chunk for their chunks;
  * whenever they are full, and at the end, `full` is told which tokens [begin, end) they hold, and
  * then they are used again. For the certified oracle, one sequence with one head, without lo and
- * given tensors; the bits are those of one piece. Of the problem nothing is checked: it must have
- * passed gka_problem_check. Tokens are read in order, again and again, MPFR's from the first on.
+ * given tensors; the bits are those of one piece, of gradients where they are decided. Of the
+ * problem nothing is checked: it must have passed gka_problem_check. Tokens are read in order,
+ * again and again, MPFR's from the first on.
  *
  * Where the sequence is read besides (by MPFR; for the zeros of gradients), `passed` (may be NULL)
  * is called after every `tokens` tokens of it, so that a caller whose tensors are mapped can let go
@@ -175,7 +176,9 @@ GKA_API gka_status gka_oracle_forward(const gka_problem *problem, const gka_orac
  * options->leave_undecided. Of sequences of more than 2^14 tokens MPFR goes over the neighbourhood
  * of an undecided element only (src/oracle/README.md), some hundred tokens with released gates;
  * where the gates do not forget 6 bits in 4096 tokens it goes over all of it, and by windows it is
- * not tried either.
+ * not tried either. All of it is gone over, once for each window to the left, also where a token's
+ * state has faded so far that double-double finds no bound for x or p. By windows and in one piece
+ * what is decided is the same; how much is not may differ.
  */
 GKA_API gka_status gka_oracle_gradient(const gka_problem *problem, gka_of cotangent,
                                        const gka_oracle_options *options, gka_outputs *out,

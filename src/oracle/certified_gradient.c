@@ -12,7 +12,8 @@
  * Memory per thread, with n and m for D and V rounded up to multiples of 8: the states at every
  * L-th token and L + 2 states from one of them on, L = ceil(sqrt T), 16 n (n + m) bytes each, that
  * is about 32 sqrt(T) n (n + m) bytes: 34 MB for T = 1024, D = V = 128. A and E besides, and 16 T
- * (n + m) bytes for dk and dv.
+ * (n + m) bytes for dk and dv. Of more than 2^14 tokens also A and E at every L-th token of each
+ * head of a group, unless windows keep them.
  */
 #include "oracle/certified.h"
 
@@ -22,6 +23,7 @@
 #include "oracle/gradient_bound.h"
 #include "oracle/run.h"
 
+#include <float.h>
 #include <math.h>
 #include <stddef.h>
 #include <string.h>
@@ -302,23 +304,24 @@ static void give_row(const space *w, const double *from, int64_t to, vector x) {
 
 /* ---- the state ----------------------------------------------------------------------------- */
 
-/* H = (h + h^T)/2, exactly */
+/* H = (h + h^T)/2; half of a subnormal number need not be one */
 static void set_state(const double *h, const gradient_state *s, space *w) {
     const int64_t D = w->D;
     double *const column = w->t.hi;
-    bool nothing = true;
+    bool nothing = true, exact = true;
     memset(column, 0, (size_t)w->n * sizeof *column);
     for (int64_t j = 0; j < D; j++) {
         for (int64_t i = 0; i < D; i++) {
             const dd sum = two_sum(h[i * D + j], h[j * D + i]);
             s->H[gka_strip_at(w->n, i, j)] = column[i] = sum.hi / 2;
             s->H[gka_strip_at(w->n, i, j) + 8] = sum.lo / 2;
-            nothing = nothing && column[i] == 0;
+            nothing = nothing && sum.hi == 0;
+            exact = exact && 2 * column[i] == sum.hi && 2 * (sum.lo / 2) == sum.lo;
         }
         s->norm_h[j] = w->kernels->norm(w->n, column);
     }
     s->bound->H = nothing ? 0 : w->kernels->norm(w->n, s->norm_h) * UP;
-    s->bound->e_H = 0;
+    s->bound->e_H = exact ? 0 : 0x1p-900; /* D 2^-1075 in units of 2^-106 */
     s->bound->least = nothing ? 0 : -s->bound->H;
 }
 
@@ -382,7 +385,7 @@ static void next_state(space *w, double *before, const double *given, double *af
     } else if (after != before) {
         memcpy(after + matrices, before + matrices, (size_t)(w->size - matrices) * sizeof *after);
     }
-    if (w->gamma.hi != 0 && given != NULL) {
+    if (!closed(w) && given != NULL) {
         from.H = s.H;
         set_state(given, &s, w);
         find_least(&s, w);
@@ -496,10 +499,8 @@ static bool solve_both(const gka_run *run, const gradient_state *s, int64_t to, 
             if (factors && solve(w, s, lambda, right[i], size(w, w->n, right[i].hi), e_right[i],
                                  unknown[i], norms[i], errors[i]))
                 continue;
-            if (!may_resolve(&w->g) ||
-                (run->options->window != NULL && w->g.spacing > 0 && !w->g.second_words))
-                return false; /* checkpoints to its left would know nothing */
-            w->g.spacing = 0; /* for the same reason all is gone over */
+            if (!may_resolve(&w->g))
+                return false;
             memset(unknown[i].hi, 0, (size_t)w->n * sizeof(double)); /* nothing is known of it */
             memset(unknown[i].lo, 0, (size_t)w->n * sizeof(double));
             *norms[i] = 0;
@@ -574,6 +575,10 @@ static void suffix(const gka_problem *problem, const gradient_state *s, space *w
     gka_bound_suffix(s->bound, &w->b, &w->s);
     w->s.A = K->size(w->n, w->n, w->A);
     w->s.E = K->size(w->n, w->m, w->E);
+    /* Checkpoints to the left of a token whose x or p is not known would know nothing, and more
+     * than their last bits is wrong: all is gone over. */
+    if (!(w->s.e_A <= DBL_MAX && w->s.e_E <= DBL_MAX && w->s.e_excess <= DBL_MAX))
+        w->g.spacing = 0;
 }
 
 /* dk += (A + A^T) k + E v,  dv += E^T k */
@@ -748,13 +753,18 @@ static bool fetch_suffix(space *w, int64_t head, int64_t t, gka_carried *c) {
     return true;
 }
 
-/* The state before token t, from the last one before it that is at hand. */
+/* The state before token t, from the last one before it that is at hand: by windows its window's,
+ * else one of those that reverse_tokens left, of the group's last head, or the first. */
 static bool fetch_state(space *w, int64_t head, int64_t t, gka_carried *c) {
     const gka_run *const run = w->g.run;
     const gka_oracle_window *const window = run->options->window;
     const int64_t n = w->g.n, h = w->g.h + head;
     int64_t from = w->g.span.begin;
-    if (window == NULL) {
+    if (window == NULL && head == w->g.heads - 1) {
+        const int64_t mark = (t - from) / w->length;
+        from += mark * w->length;
+        memcpy(w->states, w->marks + mark * w->size, (size_t)w->size * sizeof *w->states);
+    } else if (window == NULL) {
         first_state(run->problem, n, h, w);
     } else {
         from = t / window->tokens * window->tokens;
@@ -762,12 +772,12 @@ static bool fetch_state(space *w, int64_t head, int64_t t, gka_carried *c) {
                            (size_t)w->size * sizeof *w->states))
             return false;
     }
-    for (; from < t && !gka_stopped(); from++) {
+    for (; from < t; from++) {
         read_token(run->problem, w->g.span.b, from, h, w);
         next_state(w, w->states, gka_given_state(run, n, from, h), w->states);
+        if (!gka_run_waits(w->g.run, n, w->g.h))
+            return false;
     }
-    if (from < t)
-        return false;
     const gradient_state s = state_at(w, w->states);
     *c = (gka_carried){.H = s.H, .U = s.U, .n = w->n, .state = *s.bound};
     return true;

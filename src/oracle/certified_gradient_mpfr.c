@@ -27,6 +27,11 @@
  * interval still does not decide is taken again. Where the gates do not forget in `farthest` tokens
  * the reach is all of the sequence; by windows, which would go over it once for each, nothing is
  * tried.
+ *
+ * A token whose x or p double-double could not bound (the norm of its state is below binary64, or
+ * is not to be factored there) leaves the checkpoints to its left without a bound and, worse,
+ * without its terms, which may be the largest. From there on the reach is all of the sequence, by
+ * windows too.
  */
 #include "oracle/certified_gradient.h"
 
@@ -466,9 +471,10 @@ static bool factor(numbers *w, const gka_state_bound *after, mpfr_exp_t e) {
     const double lambda = mpfr_get_d(*w->t, RN), exact = mpfr_get_d(*w->lambda, MPFR_RNDD);
     w->b.least = (exact * DOWN - e_lambda + after->least) * DOWN;
     if (!(w->b.least > 0)) {
-        const double f = ldexp(after->H, (int)-e) * UP;
-        const double error = ldexp(after->e_H * v + e_lambda, (int)-e) * UP;
-        w->b.least = ldexp(gka_head_least(head, head->H, lambda, f, error), (int)e) * DOWN;
+        const int most = 4096, to = (int)(e > most ? most : e < -most ? -most : e);
+        const double f = ldexp(after->H, -to) * UP; /* beyond binary64 all the same */
+        const double error = ldexp(after->e_H * v + e_lambda, -to) * UP;
+        w->b.least = ldexp(gka_head_least(head, head->H, lambda, f, error), to) * DOWN;
     }
     return gka_head_factor(head, head->H, lambda);
 }
@@ -965,7 +971,7 @@ typedef struct level {
 /* 126 bits are two limbs of 64, at which MPFR is fastest. Beyond 900 a checkpoint's error in v
  * leaves binary64. */
 static const level levels[] = {{126, 6}, {160, 24}, {256, 120}, {768, 600}, {1536, 1400}};
-enum { LEVELS = sizeof levels / sizeof *levels, FARTHEST = 4096, ENOUGH = 768, MOST_BITS = 900 };
+enum { LEVELS = sizeof levels / sizeof *levels, FARTHEST = 4096, MOST_BITS = 900 };
 
 /* Which checkpoints are far enough from [first, end) for every head of the group. False: the gates
  * do not forget that much. */
@@ -1028,12 +1034,12 @@ static gka_status resolve_piece(gka_group *g, reach *r, gka_error *error) {
     for (int i = 0; more && status == GKA_OK && still_needed(g, r); i++) {
         reach next = *r;
         more = only == 0 && i + 1 < LEVELS && extend(g, &levels[i + 1], &next);
-        const bool last = !more && (g->run->options->window != NULL || only > 0 ||
-                                    levels[i].P >= ENOUGH); /* else all is gone over */
+        const bool last = !more && (only > 0 || (g->run->options->window != NULL && !whole(g, r)));
         status = pass(g, r, only > 0 ? only : levels[i].P, last, error);
         *r = next;
     }
-    return status;
+    /* What a checkpoint's error hides, or does not let be factored, is seen from the ends. */
+    return status == GKA_NO_CERTIFICATE ? GKA_OK : status;
 }
 
 static gka_status resolve_pieces(gka_group *g, gka_error *error) {

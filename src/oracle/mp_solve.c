@@ -26,7 +26,7 @@ double gka_mp_norm(int64_t n, mpfr_t *x, mpfr_exp_t e, mpfr_ptr t) {
         const double y = gka_mp_magnitude(x[i], e, t) / scale;
         sum += y * y;
     }
-    return scale * sqrt(sum) * UP;
+    return scale * sqrt(sum) * (UP + (double)n * 0x1p-53);
 }
 
 mpfr_exp_t gka_mp_exponent(int64_t n, mpfr_t *x) {

@@ -588,7 +588,6 @@ static bool compare_gradients(void *context, int64_t begin, int64_t end) {
     return true;
 }
 
-/* So are those of gradients, from the right. */
 /* The same again, stopped by each of its calls that keep or fetch in turn. */
 static void stops_at_each_call(const reverse_windows *s, const gka_gradient_enclosure *e) {
     for (int last = 1; last <= s->calls; last++) {
@@ -614,6 +613,7 @@ static void stops_at_each_call(const reverse_windows *s, const gka_gradient_encl
     }
 }
 
+/* So are those of gradients, from the right. */
 static void test_windows_of_gradients(void **state) {
     (void)state;
     enum { KEPT = 8 + 9, SPACING = 3 };
@@ -686,6 +686,72 @@ static void test_windows_of_gradients(void **state) {
         lab_free(&lab);
     }
     assert_true(in_mpfr > 100 && undecided > 100);
+}
+
+/* A stretch without keys in which gates close so far that the norm of the state is 0 in
+ * double-double, that binary64 factors nothing, or that a checkpoint has no state at all: what lies
+ * left of it is as wrong there as can be, and comes from the ends. */
+static void test_windows_of_faded_states(void **state) {
+    (void)state;
+    enum { T = 29, FADES = 18, D = 2, V = 3, SPACING = 3, KEPT = 8 + 9 };
+    static const struct {
+        int silent;
+        double g;
+    } cases[] = {{2, -200}, {2, -170}, {6, -60}, {9, -200}};
+    unsigned char states[KEPT * 8192];
+    for (size_t i = 0; i < 2 * sizeof cases / sizeof *cases; i++) {
+        const lab_shape shape = {.B = 1,
+                                 .T = T,
+                                 .H = 1,
+                                 .G = 1,
+                                 .D = D,
+                                 .V = V,
+                                 .gate = true,
+                                 .alpha = true,
+                                 .seed = (uint64_t)i};
+        const gka_of cotangent = i % 2 == 0 ? GKA_OF_O : GKA_OF_X;
+        const gka_gradient_enclosure e = {.widen = 1, .longest = 1, .spacing = SPACING};
+        lab_case lab;
+        gka_outputs whole, part, nothing = {0};
+        gka_oracle_report report = {0};
+        gka_error error = {0};
+        lab_new(&lab, &shape);
+        for (int t = 0; t < FADES; t++)
+            lab.g[t] = -1.5; /* 6 bits in three tokens */
+        for (int t = FADES; t < FADES + cases[i / 2].silent; t++) {
+            lab.g[t] = cases[i / 2].g;
+            memset(lab.k + (int64_t)t * D, 0, D * sizeof(double));
+        }
+        lab_exact_new(&lab.problem, &whole);
+        lab_exact_new(&lab.problem, &part);
+        lab_gradient(&lab.problem, cotangent, GKA_ORACLE_CERTIFIED, &whole, NULL);
+        reverse_windows s = {.all = {&lab.problem, &whole, &part, T, 0},
+                             .layer = i % 2 == 0,
+                             .states = states,
+                             .size = sizeof states / KEPT,
+                             .checkpoints = (T - 1) / SPACING};
+        const gka_oracle_window window = {.tokens = 4,
+                                          .full = compare_gradients,
+                                          .keep = keep_state,
+                                          .fetch = fetch_state,
+                                          .context = &s};
+        gka_oracle_options options = {.oracle = GKA_ORACLE_CERTIFIED, .window = &window};
+        for (int by_windows = 1; by_windows >= 0; by_windows--) {
+            if (gka_certified_gradient_enclose(&lab.problem, cotangent, &options, &part, &nothing,
+                                               &e, &report, &error) != GKA_OK)
+                fail_msg("case %zu: %s", i, error.text);
+            assert_int_equal(s.all.next, 0);
+            options.window = NULL;
+        }
+        lab_member a[GRADIENT_MEMBERS], b[GRADIENT_MEMBERS];
+        gradient_members(&lab.problem, &whole, s.layer, a);
+        gradient_members(&lab.problem, &part, s.layer, b);
+        for (int j = 0; j < GRADIENT_MEMBERS && a[j].name != NULL; j++)
+            assert_memory_equal(*a[j].at, *b[j].at, (size_t)a[j].count * sizeof(double));
+        lab_exact_free(&lab.problem, &whole);
+        lab_exact_free(&lab.problem, &part);
+        lab_free(&lab);
+    }
 }
 
 /* A query of zeros has x = 0: there is no error to be relative to that. */
@@ -796,6 +862,7 @@ int main(void) {
         cmocka_unit_test(test_restart_is_empty),
         cmocka_unit_test(test_windows),
         cmocka_unit_test(test_windows_of_gradients),
+        cmocka_unit_test(test_windows_of_faded_states),
         cmocka_unit_test(test_bound_of_zero_queries),
         cmocka_unit_test(test_no_certificate),
         cmocka_unit_test(test_unsupported_format),

@@ -378,6 +378,26 @@ static void test_gates_that_forget_little(void **state) {
     (void)all_decided(&lab, &e, "little forgotten");
 }
 
+/* Keys along two axes in turn: half of the results are 0 by cancellation, which no checkpoint's
+ * error lets be told from 2^-700, however much the gates forget. From the ends it is. */
+static void test_zeros_of_gates_that_forget(void **state) {
+    (void)state;
+    enum { T = 150, D = 2 };
+    const lab_shape shape = {
+        .B = 1, .T = T, .H = 1, .G = 1, .D = D, .V = 1, .gate = true, .seed = 7};
+    const gka_gradient_enclosure e = {.widen = 1, .longest = 1, .spacing = 1};
+    lab_case lab;
+    lab_new(&lab, &shape);
+    for (int t = 0; t < T; t++) {
+        lab.g[t] = -8; /* 600 bits in 52 tokens */
+        for (int i = 0; i < D; i++) {
+            lab.k[t * D + i] = i == t % D;
+            lab.q[t * D + i] = i == 0;
+        }
+    }
+    assert_true(all_decided(&lab, &e, "axes in turn").elements_mpfr > 0);
+}
+
 /* Silent so long that binary64 cannot factor H + lambda I: a long sequence is decided as a short
  * one is, from its ends. */
 static void test_faded_states(void **state) {
@@ -462,6 +482,7 @@ int main(void) {
         cmocka_unit_test(test_long_sequence),
         cmocka_unit_test(test_gates_that_do_not_forget),
         cmocka_unit_test(test_gates_that_forget_little),
+        cmocka_unit_test(test_zeros_of_gates_that_forget),
         cmocka_unit_test(test_faded_states),
         cmocka_unit_test(test_outside_binary64),
         cmocka_unit_test(test_interrupted),
