@@ -190,6 +190,8 @@ typedef struct gka_golden_row {
     const char *lacking;          /* upstream tensor that was not there to judge by; NULL: none */
     bool required;                /* a verdict is asked for: it fails where there is none */
     bool turned;                  /* it fails, and its bytes would pass in the other layout */
+    bool too_narrow;              /* the stored type does not hold the reference: rounded to it that
+                                     is off by a half or more, and the golden's tolerance stands */
     int64_t non_finite;           /* elements that are NaN or Inf where the reference is finite */
     double tolerance;             /* of the candidate's stored type; NaN: none */
     double row_error;             /* section 1, against the reference that judges */
@@ -232,8 +234,8 @@ typedef struct gka_golden_options {
     size_t map_count;
     bool heads_first; /* the candidate's token tensors are [B,H,T,..], not [B,T,H,..] */
     /* Outputs that must be judged: names, or all that the golden has. One that is missing, or that
-     * cannot be judged for want of an upstream tensor, fails. A name the golden lacks is passed
-     * over, since goldens of a suite differ in what they hold. */
+     * cannot be judged for want of an upstream tensor or of a tolerance, fails. A name the golden
+     * lacks is passed over, since goldens of a suite differ in what they hold. */
     gka_gradient_kind gradients;
     const char *const *required;
     size_t required_count;

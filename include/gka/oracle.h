@@ -81,7 +81,7 @@ typedef struct gka_oracle_options {
     gka_progress progress;           /* unit: token solves */
     const gka_upstream *given;       /* certified gradients: see above; NULL: nothing is */
     const gka_oracle_window *window; /* see there; NULL: all at once */
-    bool leave_undecided;            /* certified gradients: not MPFR, see gka_oracle_gradient */
+    bool leave_undecided;            /* certified gradients: no last bit, see gka_oracle_gradient */
     /* Above 0: lambda_t is this constant (MesaNet's) and not a f_t. Forward, every oracle; without
      * kappa, h0 and windows, and GKA_UNSUPPORTED where a state is empty. 0: the problem's lambda,
      * or where that is 0 a f_t. */
@@ -139,7 +139,8 @@ typedef struct gka_oracle_report {
  *                              positive definite to 53 bits (a below about D 2^-53)
  *   GKA_NOT_CONVERGED          LAPACK's eigenvalues, for kappa
  *   GKA_NO_CERTIFICATE         certified: H_t + lambda_t I could not be proven positive definite
- *   GKA_UNSUPPORTED            fp64: f_t outside 2^+-480; certified: round_to with p > 25, not fp64
+ *   GKA_UNSUPPORTED            fp64: f_t outside 2^+-480, or of gradients |p| |x|, over f_t or not,
+ *                              outside 2^-960 .. 2^1000; certified: round_to with p > 25, not fp64
  *
  * error names sequence, token and head. After a failure the members hold anything. */
 GKA_API gka_status gka_oracle_forward(const gka_problem *problem, const gka_oracle_options *options,
@@ -173,12 +174,13 @@ GKA_API gka_status gka_oracle_forward(const gka_problem *problem, const gka_orac
  * inputs call for it) do not tell apart from their neighbours, rounded there; results of states or
  * gradients outside the range of binary64, in which norms are kept, rounded in MPFR; and where MPFR
  * is not tried what double-double left, its own rounding, mostly right: with
- * options->leave_undecided. Of sequences of more than 2^14 tokens MPFR goes over the neighbourhood
- * of an undecided element only (src/oracle/README.md), some hundred tokens with released gates;
- * where the gates do not forget 6 bits in 4096 tokens it goes over all of it, and by windows it is
- * not tried either. All of it is gone over, once for each window to the left, also where a token's
- * state has faded so far that double-double finds no bound for x or p. By windows and in one piece
- * what is decided is the same; how much is not may differ.
+ * options->leave_undecided, as long as every bound is below 2^-60 of its tensor's largest element.
+ * Of sequences of more than 2^14 tokens MPFR goes over the neighbourhood of an undecided element
+ * only (src/oracle/README.md), some hundred tokens with released gates; where the gates do not
+ * forget 6 bits in 4096 tokens it goes over all of it, and by windows it is not tried either. All
+ * of it is gone over, once for each window to the left, also where a token's state has faded so far
+ * that double-double finds no bound for x or p. By windows and in one piece what is decided is the
+ * same; how much is not may differ.
  */
 GKA_API gka_status gka_oracle_gradient(const gka_problem *problem, gka_of cotangent,
                                        const gka_oracle_options *options, gka_outputs *out,

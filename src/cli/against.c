@@ -133,11 +133,14 @@ static int print_words(cli *c, const gka_golden_verdict *v) {
 }
 
 static void print_failure(FILE *out, const gka_golden_row *row) {
-    fprintf(out,
-            "%s: error %.3g %s %.3g; %lld of %lld elements off by more than tolerance * "
-            "rms\n",
-            row->name, row->judged.rel_err, row->judged.rel_err <= row->tolerance ? "<=" : ">",
-            row->tolerance, (long long)row->mismatches, (long long)row->judged.count);
+    if (isnan(row->tolerance))
+        fprintf(out, "%s: error %.3g, without a tolerance\n", row->name, row->judged.rel_err);
+    else
+        fprintf(out,
+                "%s: error %.3g %s %.3g; %lld of %lld elements off by more than tolerance * "
+                "rms\n",
+                row->name, row->judged.rel_err, row->judged.rel_err <= row->tolerance ? "<=" : ">",
+                row->tolerance, (long long)row->mismatches, (long long)row->judged.count);
     if (row->row_error > row->row_tolerance) {
         char place[200];
         print_place(place, row->row_rank, row->row_at);
@@ -179,6 +182,13 @@ static void print_failures(const request *r, FILE *out, const gka_golden_verdict
                     (long long)row->non_finite);
         if (row->required && row->lacking != NULL)
             fprintf(out, "  required, and cannot be judged without '%s'\n", row->lacking);
+        else if (row->required && isnan(row->tolerance))
+            fputs("  required, and the golden has no tolerance: right kernels are too far apart\n",
+                  out);
+        if (row->too_narrow)
+            cli_say(out,
+                    "  %s does not hold these values: rounded to it the reference itself fails\n",
+                    gka_dtype_name(row->tensor->dtype));
         if (row->other_passes)
             fprintf(out,
                     row->by_through
@@ -750,7 +760,7 @@ static int parse_required(request *r) {
         from += length + (from[length] != '\0');
         r->how.required_count = i + 1;
         char what[100];
-        (void)snprintf(what, sizeof what, "--require %.80s", r->required[i]);
+        (void)snprintf(what, sizeof what, "--require '%.80s'", r->required[i]);
         const int code = check_output(c, what, r->required[i]);
         if (code != CLI_GOOD)
             return code;

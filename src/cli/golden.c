@@ -188,6 +188,8 @@ static int build_spec(cli *c, const request *r, gka_golden_spec *spec) {
         return CLI_USAGE;
     if (cli_given(c, "gate") + cli_given(c, "gated") + cli_given(c, "ungated") > 1)
         return cli_fail(c, "--gate, --gated and --ungated say one thing: one of them was expected");
+    if (cli_given(c, "alpha") && cli_given(c, "no-alpha"))
+        return cli_fail(c, "--alpha and --no-alpha: one of them was expected");
     if (given(r, "T") && given(r, "lengths"))
         return cli_fail(c, "--T has no meaning with --lengths, whose sum it is");
     int code = r->spec == NULL ? CLI_GOOD : read_spec(c, r->spec, spec);
@@ -197,6 +199,8 @@ static int build_spec(cli *c, const request *r, gka_golden_spec *spec) {
     for (int i = 0; i < KEYS && code == CLI_GOOD; i++)
         if (r->text[i] != NULL)
             code = set_key(c, r, spec, keys[i].name, keys[i].name, r->text[i]);
+    if (code == CLI_GOOD && given(r, "pairs") && spec->generator.keys != GKA_KEYS_RECALL)
+        return cli_fail(c, "--pairs has no meaning but with --problem=recall");
     return code;
 }
 

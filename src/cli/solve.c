@@ -747,6 +747,18 @@ static int close_outputs(request *r, int code) {
     return code;
 }
 
+/* --iters where no solver takes steps. */
+static int refuse_iterations(const request *r) {
+    static const char *const steps[] = {"iters", NULL};
+    for (int i = 0; i < r->solvers.count; i++) {
+        gka_solver solver;
+        if (gka_solver_find(r->solvers.name[i], &solver) &&
+            (solver.method != GKA_CHOLESKY || solver.refined))
+            return CLI_GOOD;
+    }
+    return cli_refuse(r->c, "where no solver iterates", steps);
+}
+
 static int run(request *r, const cli_texts *solvers, const cli_texts *arithmetics,
                const char *json) {
     cli *const c = r->c;
@@ -755,6 +767,8 @@ static int run(request *r, const cli_texts *solvers, const cli_texts *arithmetic
     if (code == CLI_GOOD)
         code = parse_lists(c, "arith", arithmetics, usual, known_arithmetic, arithmetic_name,
                            &r->arithmetics);
+    if (code == CLI_GOOD)
+        code = refuse_iterations(r);
     if (code == CLI_GOOD)
         code = cli_json_open(c, json, &r->json);
     if (code == CLI_GOOD)

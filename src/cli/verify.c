@@ -78,9 +78,8 @@ static const char notes[] =
     "\n"
     "The default oracle is certified: double-double with a proven error bound, the same\n"
     "bytes on every machine, 1.5 times fp64's time or so. Where it can prove nothing, fp64 takes\n"
-    "its place with a note: Cholesky in binary64, right to about 1e-12. mpfr computes in 256 "
-    "bits,\n"
-    "some hundred times slower, and judges the other two.\n"
+    "its place with a note, unless certified was asked for: Cholesky in binary64, right to about\n"
+    "1e-12. mpfr computes in 256 bits, some hundred times slower, and judges the other two.\n"
     "\n"
     "With --against=GOLDEN each output in FILE is judged by that golden, as by `gka judge FILE\n"
     "GOLDEN`; `gka judge --help` says what the figures mean.\n"
@@ -271,8 +270,8 @@ static void tell_unproven(const gka_oracle_report *report,
                                           "two numbers as far as is known:",
                                           (long long)report->declared)
                                : snprintf(line, sizeof line,
-                                          "certified but for %lld gradients, whose last bit "
-                                          "double-double does not decide",
+                                          "certified but for %lld gradients, rounded without "
+                                          "a proof",
                                           (long long)report->elements_undecided));
     for (int i = 0; i < report->listed && used < sizeof line; i++)
         used += (size_t)snprintf(

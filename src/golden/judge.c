@@ -269,9 +269,10 @@ static void find_row_error(const golden_subject *o, const double *ref, gka_golde
 
 /* What the rule of tolerances (gka/golden.h) gives for the type in which the candidate stores the
  * output, where that is narrower than the golden's: the floor is what the reference rounded to it
- * comes to. */
+ * comes to. Where that leaves no tolerance the golden's own stands: what its type cannot hold is no
+ * rounding. *holds: not so. */
 static gka_status know_stored_type(const golden_subject *o, gka_dtype dtype, const double *ref,
-                                   golden_error *allowed, gka_error *error) {
+                                   golden_error *allowed, bool *holds, gka_error *error) {
     const gka_format *const theirs = gka_format_of_dtype(dtype);
     const gka_format *const ours = gka_format_of_dtype(o->dtype);
     if (isnan(allowed->rel) || gka_format_unit_roundoff(theirs) <= gka_format_unit_roundoff(ours))
@@ -284,9 +285,12 @@ static gka_status know_stored_type(const golden_subject *o, gka_dtype dtype, con
         return gka_fail(error, GKA_OUT_OF_MEMORY, "out of memory judging '%s'", o->name);
     gka_round_array(theirs, GKA_NEAREST_EVEN, 0, 0, count, ref, rounded);
     const golden_error floor = error_of(o, rounded, ref, NULL);
-    *allowed = gka_golden_tolerance_at_least(
+    const golden_error wider = gka_golden_tolerance_at_least(
         *allowed,
         gka_golden_tolerance_of(floor, (golden_error){0, 0}, gka_format_unit_roundoff(theirs)));
+    *holds = !isnan(wider.rel);
+    if (*holds)
+        *allowed = wider;
     gka_free(rounded);
     return GKA_OK;
 }
@@ -360,7 +364,7 @@ static bool try_through(const gka_golden_options *options, const golden_subject 
 /* What the figures of a row come to, and the sums. */
 static void decide(gka_golden_verdict *v, gka_golden_row *row, bool good) {
     const bool known = !isnan(row->tolerance) && row->lacking == NULL;
-    if (good || known || row->non_finite > 0 || (row->required && row->lacking != NULL)) {
+    if (good || known || row->non_finite > 0 || row->required) {
         row->judged.ok = good ? GKA_PASS : GKA_FAIL;
         v->judged++;
         v->failed += !good;
@@ -376,9 +380,12 @@ gka_status gka_golden_judge_row(const gka_golden_options *options, const golden_
     gka_tensor tensor;
     unsigned char *bytes;
     golden_error allowed = {row->tolerance, row->row_tolerance}, by_through = o->by_through;
-    gka_status status = know_stored_type(o, row->tensor->dtype, ref, &allowed, error);
+    bool holds = true, holds_through = true;
+    gka_status status = know_stored_type(o, row->tensor->dtype, ref, &allowed, &holds, error);
     if (status == GKA_OK && o->through != NULL)
-        status = know_stored_type(o, row->tensor->dtype, o->through, &by_through, error);
+        status =
+            know_stored_type(o, row->tensor->dtype, o->through, &by_through, &holds_through, error);
+    row->too_narrow = !holds;
     row->tolerance = allowed.rel;
     row->row_tolerance = allowed.row;
     if (status == GKA_OK)

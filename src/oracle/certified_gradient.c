@@ -29,6 +29,8 @@
 #include <string.h>
 
 #define V_UNIT 0x1p-106 /* v of gradient_bound.h */
+/* A bound, over a tensor's largest element, up to which leave_undecided leaves what it says. */
+#define LEAST_DIGITS 0x1p-60
 enum { MOST_REFINEMENTS = 12, STATE_TAIL = 16, LONGEST_MPFR = 1 << 14, SUFFIX_SPACING = 128 };
 
 /* A vector of double-doubles in two arrays. */
@@ -463,14 +465,9 @@ static double least_eigenvalue(const gradient_state *s, dd lambda, space *w) {
                                       s->bound->e_H * V_UNIT + e_lambda);
 }
 
-/* Whether what double-double does not decide is computed in MPFR. */
-static bool may_resolve(const gka_group *g) {
-    return g->second_words || !g->run->options->leave_undecided;
-}
-
 /* x of q and p of dx, but where given; what is not is 0 in an empty state. What binary64 cannot
  * factor, a norm near 2^-480 for one, is left to MPFR. */
-static bool solve_both(const gka_run *run, const gradient_state *s, int64_t to, space *w) {
+static void solve_both(const gka_run *run, const gradient_state *s, int64_t to, space *w) {
     const gka_upstream *const given = given_to(run);
     const double *const from[2] = {given->x, given->p};
     const vector unknown[2] = {w->x, w->p}, right[2] = {{w->q, w->zero}, w->dx};
@@ -499,15 +496,12 @@ static bool solve_both(const gka_run *run, const gradient_state *s, int64_t to, 
             if (factors && solve(w, s, lambda, right[i], size(w, w->n, right[i].hi), e_right[i],
                                  unknown[i], norms[i], errors[i]))
                 continue;
-            if (!may_resolve(&w->g))
-                return false;
             memset(unknown[i].hi, 0, (size_t)w->n * sizeof(double)); /* nothing is known of it */
             memset(unknown[i].lo, 0, (size_t)w->n * sizeof(double));
             *norms[i] = 0;
             *errors[i] = INFINITY;
         }
     }
-    return true;
 }
 
 /* ---- one token in reverse ------------------------------------------------------------------ */
@@ -656,13 +650,6 @@ static gka_results_bound result_bounds(const gradient_state *before, const gradi
     return e;
 }
 
-static gka_status fail_at(gka_error *error, int64_t n, int64_t t, int64_t h) {
-    return gka_fail(error, GKA_NO_CERTIFICATE,
-                    "certified oracle: sequence %lld, token %lld, head %lld: H + lambda I is not "
-                    "positive definite and well enough conditioned for a binary64 factor",
-                    (long long)n, (long long)t, (long long)h);
-}
-
 /* ---- one head, one group ------------------------------------------------------------------- */
 
 /* A and E after the last token. */
@@ -793,7 +780,7 @@ static bool carried(gka_group *g, int64_t head, int64_t t, bool from_right, gka_
 /* Tokens [from, to) of a sequence in reverse, from the state before them in w->states; A and E are
  * those after them and become those before. The states that the reverse needs are kept at every
  * length-th token and replayed from there. */
-static gka_status reverse_tokens(gka_run *run, space *w, gka_error *error) {
+static gka_status reverse_tokens(gka_run *run, space *w) {
     const gka_problem *const problem = run->problem;
     const int64_t size_ = w->size, length = w->length, n = w->g.n, h = w->g.h + w->index;
     const int64_t from = w->g.from, to_ = w->g.to;
@@ -823,8 +810,7 @@ static gka_status reverse_tokens(gka_run *run, space *w, gka_error *error) {
         read_token(problem, span.b, t, h, w);
         begin_bound(run, &after, to, w);
         cotangents(problem, span.b, t, h, &after, w);
-        if (!solve_both(run, &after, to, w))
-            return fail_at(error, n, t, h);
+        solve_both(run, &after, to, w);
         put(w, GKA_GRADIENT_P, t, w->p.hi, w->p.lo, w->b.e_p);
         suffix(problem, &after, w);
         const gradient_state before = state_before(run, n, t, h, w->states + m * size_, w);
@@ -919,9 +905,17 @@ static void report(gka_group *g) {
     pthread_mutex_unlock(&run->lock);
 }
 
+/* What is not decided is right all the same in all digits that anything but rounding asks for. */
+static bool has_digits(const gka_group *g) {
+    bool small = true;
+    for (int i = 0; i < GKA_GRADIENTS; i++)
+        small = small && g->bound[i] <= LEAST_DIGITS * g->largest[i];
+    return small;
+}
+
 /* What the tokens at hand need of MPFR; or it is counted as undecided. */
 static gka_status resolve(gka_group *g, gka_error *error) {
-    if (!may_resolve(g)) {
+    if (g->run->options->leave_undecided && !g->second_words && has_digits(g)) {
         g->undecided += g->in_mpfr;
         g->in_mpfr = 0;
         return GKA_OK;
@@ -939,7 +933,7 @@ static gka_status reverse_group(gka_run *run, int64_t n, int64_t h, void *memory
     for (w->index = 0; w->index < run->heads && status == GKA_OK; w->index++) {
         first_state(problem, n, h + w->index, w);
         last_cotangents(problem, n, h + w->index, w);
-        status = reverse_tokens(run, w, error);
+        status = reverse_tokens(run, w);
         if (status == GKA_OK)
             put_initial(w);
     }
@@ -979,7 +973,7 @@ static gka_status reverse_windows(gka_run *run, int64_t n, int64_t h, void *memo
             return GKA_INTERRUPTED;
         w->g.base = from;
         begin_tokens(from, to, w);
-        gka_status status = reverse_tokens(run, w, error);
+        gka_status status = reverse_tokens(run, w);
         if (status != GKA_OK)
             return status;
         put_keys_and_values(w);

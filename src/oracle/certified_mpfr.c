@@ -473,7 +473,7 @@ static gka_status undecided(const numbers *w, int64_t t, gka_error *error) {
         w->head->run->problem->ridge_ratio == 0
             ? "H is singular or too near to it for a proof, and the ridge ratio is 0"
             : "H + lambda I could not be proven positive definite and well enough "
-              "conditioned for binary64, or a value left its range",
+              "conditioned for binary64, or a value left its range; the mpfr oracle needs neither",
         error);
 }
 

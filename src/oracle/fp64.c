@@ -190,6 +190,18 @@ gka_status gka_fp64_norm(const gka_problem *problem, gka_fp64_token *at, double 
                    "the state's norm leaves [2^-480, 2^480]; the mpfr oracle has no such limit");
 }
 
+gka_status gka_fp64_terms(const gka_fp64_token *at, int64_t D, const double *p, const double *x,
+                          gka_error *error) {
+    static const double LEAST = 0x1p-960, MOST = 0x1p+1000;
+    const double size = sqrt(gka_pass_dot(D, p, p)) * sqrt(gka_pass_dot(D, x, x));
+    if (at->empty || gka_all_zero(D, p) || gka_all_zero(D, x) ||
+        (size >= LEAST && size <= MOST && size / at->f >= LEAST && size / at->f <= MOST))
+        return GKA_OK;
+    return fail_at(error, GKA_UNSUPPORTED, at,
+                   "the terms of a gradient leave the range of binary64; the mpfr oracle has no "
+                   "such limit");
+}
+
 /* w's state before any token. */
 static void first_state(const gka_problem *problem, token *at, space *w) {
     gka_fp64_first_state(problem, at, w->V, w->H, w->U);
@@ -412,7 +424,9 @@ static gka_status reverse_solve(gka_run *run, const token *at, space *w, gka_err
         gka_problem_dx(problem, at->b, at->t, at->h, dq);
     for (int64_t j = 0; j < D; j++)
         p[j] = alpha * dq[j];
-    const gka_status status = solve(problem, at, w, 2, w->xp, error);
+    gka_status status = solve(problem, at, w, 2, w->xp, error);
+    if (status == GKA_OK)
+        status = gka_fp64_terms(at, D, p, x, error);
     if (status != GKA_OK)
         return status;
     /* E_t = s q' do^T + gamma_{t+1} E_{t+1},  A_t = -p x^T - a <p,x>/f H + gamma_{t+1} A_{t+1} */

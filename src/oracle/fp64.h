@@ -38,6 +38,10 @@ void gka_fp64_arrive(const gka_problem *problem, gka_fp64_token *at, double *k);
 /* f and lambda from ||H_t||_F^2. */
 gka_status gka_fp64_norm(const gka_problem *problem, gka_fp64_token *at, double square,
                          gka_error *error);
+/* GKA_UNSUPPORTED where the terms p x^T and <p,x>/f of a gradient, which meet H, leave binary64's
+ * range: their digits would be lost. */
+gka_status gka_fp64_terms(const gka_fp64_token *at, int64_t D, const double *p, const double *x,
+                          gka_error *error);
 
 /* H + lambda I = L L^T; P^T L B L^T P with blocks B where an indefinite h0 asks for it. LAPACK's
  * columns are our rows. */

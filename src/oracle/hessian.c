@@ -308,7 +308,9 @@ static gka_status reverse_token(const hessian_run *r, const gka_fp64_token *at, 
                   row = gka_at_group(problem, at->b, at->t, at->h);
     const double *const U = after + 2 * DD, *const x = w->xp, *const p = x + D, *const x1 = w->xp1,
                         *const p1 = x1 + D;
-    const gka_status status = solve(r, at, f1, w, after, U, error);
+    gka_status status = solve(r, at, f1, w, after, U, error);
+    if (status == GKA_OK)
+        status = gka_fp64_terms(at, D, p, x, error);
     if (status != GKA_OK)
         return status;
     put_token(r, at, w, U);

@@ -86,8 +86,9 @@ static void put(const space *w, mpfr_t *x, int64_t n, double *out, double *lo, i
 static gka_status fail_at(gka_error *error, gka_status status, int64_t n, int64_t t, int64_t h) {
     return gka_fail(error, status, "mpfr oracle: sequence %lld, token %lld, head %lld: %s",
                     (long long)n, (long long)t, (long long)h,
-                    status == GKA_NOT_POSITIVE_DEFINITE ? "H + lambda I is singular"
-                    : status == GKA_NOT_CONVERGED       ? "the eigenvalues did not converge"
+                    status == GKA_NOT_POSITIVE_DEFINITE
+                        ? "H + lambda I is singular in the bits at hand; mpfr/BITS takes more"
+                    : status == GKA_NOT_CONVERGED ? "the eigenvalues did not converge"
                     : status == GKA_UNSUPPORTED
                         ? "the state has decayed below the exponents of MPFR"
                         : gka_status_text(status));

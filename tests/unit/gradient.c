@@ -228,6 +228,34 @@ static void test_left_undecided(void **state) {
     lab_free(&lab);
 }
 
+/* Where the bound is no last bit's, leaving it undecided would be leaving it wrong: <p,x>/f of keys
+ * of 2^180 is below binary64, and fp64's oracle says so. */
+static void test_not_left_wrong(void **state) {
+    (void)state;
+    const lab_shape shape = {
+        .B = 1, .T = 5, .H = 1, .G = 1, .D = 3, .V = 2, .gate = true, .seed = 9};
+    const gka_oracle_options leave = {.oracle = GKA_ORACLE_CERTIFIED, .leave_undecided = true},
+                             fp64 = {.oracle = GKA_ORACLE_FP64};
+    for (int of = GKA_OF_X; of <= GKA_OF_O; of++) {
+        lab_case lab;
+        gka_outputs out, exact;
+        lab_new(&lab, &shape);
+        for (int i = 0; i < 5 * 3; i++)
+            lab.k[i] *= 0x1p180;
+        lab_exact_new(&lab.problem, &out);
+        lab_exact_new(&lab.problem, &exact);
+        (void)gradient(&lab.problem, (gka_of)of, 1, &certified, &exact, NULL);
+        (void)gradient(&lab.problem, (gka_of)of, 1, &leave, &out, NULL);
+        compare(&lab.problem, "not left", &out, &exact);
+        assert_int_equal(
+            gka_oracle_gradient(&lab.problem, (gka_of)of, &fp64, &out, NULL, NULL, NULL),
+            of == GKA_OF_X ? GKA_UNSUPPORTED : GKA_OK);
+        lab_exact_free(&lab.problem, &out);
+        lab_exact_free(&lab.problem, &exact);
+        lab_free(&lab);
+    }
+}
+
 /* States that decay to e^-1500, and the gradients that go with them: norms leave binary64, MPFR's
  * values stand and are counted. */
 static void test_outside_binary64(void **state) {
@@ -478,6 +506,7 @@ int main(void) {
         cmocka_unit_test(test_ties),
         cmocka_unit_test(test_zeros_by_structure),
         cmocka_unit_test(test_left_undecided),
+        cmocka_unit_test(test_not_left_wrong),
         cmocka_unit_test(prop_checkpoints),
         cmocka_unit_test(test_long_sequence),
         cmocka_unit_test(test_gates_that_do_not_forget),

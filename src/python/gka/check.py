@@ -114,12 +114,17 @@ class Golden:
                                                     (out.get("u_final"), cotangents.get("du_final"))]))
         return {name: one.detach() if hasattr(one, "detach") else one for name, one in out.items()}  # numpy's have none
 
+    def _tolerance(self, name: str, exact: bool) -> float | None:
+        one = json.loads(self._metadata["tolerances"])[name]
+        return ((one.get("exact") or {}) if exact else one).get("value")
+
     def judge(self, out: Mapping[str, Any], *, require: str | Sequence[str] | None = None, differentiable: bool = False,
               **how: Any) -> Verdict:
-        """The verdict; by default x and o are required and, with differentiable, every gradient of the golden. how: reference,
-        gradients, names, layout of gka.judge."""
+        """The verdict; by default x and o are required and, with differentiable, every gradient, as far as the golden has a
+        tolerance for them. how: reference, gradients, names, layout of gka.judge."""
         if require is None:
-            require = [name for name in self.outputs if name in ("x", "o") or (differentiable and "." in name)]
+            require = [name for name in self.outputs if (name in ("x", "o") or (differentiable and "." in name))
+                       and self._tolerance(name, how.get("reference") == "exact") is not None]
         return judge(out, self.path, require=require, **how)
 
 

@@ -215,8 +215,8 @@ $ gka verify --help
 >
 > The default oracle is certified: double-double with a proven error bound, the same
 > bytes on every machine, 1.5 times fp64's time or so. Where it can prove nothing, fp64 takes
-> its place with a note: Cholesky in binary64, right to about 1e-12. mpfr computes in 256 bits,
-> some hundred times slower, and judges the other two.
+> its place with a note, unless certified was asked for: Cholesky in binary64, right to about
+> 1e-12. mpfr computes in 256 bits, some hundred times slower, and judges the other two.
 >
 > With --against=GOLDEN each output in FILE is judged by that golden, as by `gka judge FILE
 > GOLDEN`; `gka judge --help` says what the figures mean.

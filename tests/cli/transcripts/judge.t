@@ -39,6 +39,21 @@ $ gka judge --require=x candidate more | tail -2; gka judge --require=all candid
 > no verdict on: h_chunk, h_final, u_final; what is missing fails with --require=NAME,..|all
 > u_final: required, and missing
 > 3 judged, 3 failed (3 required and missing), 3 missing, 0 not judged
+$ gka golden --T=1 --D=16 --V=8 -o one; gka audit --write=exact -o right one; gka judge right one | tail -2; gka judge --require=layer.dk,x right one | tail -5
+> 12 judged, 0 failed, 0 missing, 2 not judged
+> no verdict on: layer.dk, layer.dalpha
+>   distances in steps of BF16:  1: 7  2..3: 9
+>   required, and the golden has no tolerance: right kernels are too far apart
+> note: tensor 'layer.dalpha' is not judged: right kernels are too far apart here for a tolerance
+> 13 judged, 1 failed, 0 missing, 1 not judged
+> no verdict on: layer.dalpha
+$ gka golden --T=2 --D=4 --scale=1e-12 --dtype=fp32 --outputs=forward -o faint; safetensors zeros '{"o":{"dtype":"F16","shape":[1,2,1,4],"data_offsets":[0,16]}}' 16; gka judge --require=o zeros faint | tail -6
+>   worst o[0,0,0,2]: 0 (0x0000), 3.20079985e-13 (0x0000) was expected
+>   distances in steps of F16:  0: 8
+>   required, and cannot be judged without 'x'
+>   F16 does not hold these values: rounded to it the reference itself fails
+> 1 judged, 1 failed, 2 missing, 0 not judged
+> no verdict on: x, fro; what is missing fails with --require=NAME,..|all
 $ mkdir suite; mv golden suite/g.safetensors; gka show suite; mv suite/g.safetensors golden; rm -r suite
 ! gka show: suite/index.json: cannot be opened: No such file or directory; a folder made by gka golden --suite was expected
 
@@ -55,7 +70,7 @@ $ safetensors tie '{"q":{"dtype":"F64","shape":[1,1,1,1],"data_offsets":[0,8]},"
 $ gka golden --input=tie --lo -o tied; gka show tied | grep ^oracle
 > oracle {"empty_states":0,"exact_zeros":1,"forward":"correctly rounded, proven but for 1 declared ties","gradients":"correctly rounded, proven","in_mpfr":1,"oracle":"certified","ties":1,"token_solves":1,"unproven":["u_final[0]"]}
 $ safetensors tie '{"__metadata__":{"scale":"1"},"q":{"dtype":"F64","shape":[1,2,1,1],"data_offsets":[0,16]},"k":{"dtype":"F64","shape":[1,2,1,1],"data_offsets":[16,32]},"v":{"dtype":"F64","shape":[1,2,1,1],"data_offsets":[32,48]},"do":{"dtype":"F64","shape":[1,2,1,1],"data_offsets":[48,64]},"alpha":{"dtype":"F64","shape":[1,2,1],"data_offsets":[64,80]},"g":{"dtype":"F64","shape":[1,2,1],"data_offsets":[80,96]},"layer.dv":{"dtype":"F64","shape":[1,2,1,1],"data_offsets":[96,112]}}' 0; printf '\0\0\0\0\0\0\360\77\0\0\0\0\0\0\360\77\0\0\0\4\0\0\360\77\0\0\0\0\0\0\360\77\0\0\0\0\0\0\360\77\0\0\0\0\0\0\360\77\0\0\0\2\0\0\360\77\0\0\0\0\0\0\360\77\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\145\315\315\301\0\0\0\0\0\0\360\77\0\0\0\0\0\0\360\77' >>tie; gka verify tie | grep 'but for'; gka golden --input=tie -o tied; gka show tied | grep -o 'but for.*undecided"\|unproven.*'
-> note: certified but for 1 gradients, whose last bit double-double does not decide
+> note: certified but for 1 gradients, rounded without a proof
 > but for the undecided","gradients_in_mpfr":3,"gradients_undecided"
 > unproven":["layer.dq[0]","layer.dv[0]"]}
 $ gka judge golden

@@ -64,6 +64,11 @@ $ gka verify --show-ref --oracle=fp64 --show-ref $DATA/h100/d64.safetensors; gka
 ! gka golden: --T: given twice
 ! gka problem: --T: given twice
 = 2
+$ gka golden --alpha --no-alpha -o z; gka golden --pairs=3 -o z; gka solve --solver=cholesky --iters=3
+! gka golden: --alpha and --no-alpha: one of them was expected
+! gka golden: --pairs has no meaning but with --problem=recall
+! gka solve: --iters has no meaning where no solver iterates
+= 2
 $ gka judge --require=x a b --require=o; gka formats --help --json=- --json=-; gka solve --arith=fp64 --arith=fp64 --T=4 --T=4; ls
 > gka formats - number formats: precision, range, unit roundoff, overflow rule
 >
