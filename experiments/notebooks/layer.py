@@ -19,7 +19,8 @@ def bf16(x):
     """float32 to the nearest number of 8 bits, ties to even. An operation of two such numbers, rounded to float32 and then to
     bf16, is rounded once: 24 >= 2 * 8 + 2 bits."""
     b = np.asarray(x, np.float32).view(np.uint32)
-    return ((b + 0x7FFF + (b >> 16 & 1)) & np.uint32(0xFFFF0000)).view(np.float32)[()]
+    half, one, kept = np.uint32(0x7FFF), np.uint32(1), np.uint32(0xFFFF0000)  # NumPy 1 widens a lone number by a Python int
+    return ((b + half + (b >> np.uint32(16) & one)) & kept).view(np.float32)[()]
 
 
 def product(R, M, x):
