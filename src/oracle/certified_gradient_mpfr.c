@@ -1039,7 +1039,10 @@ static gka_status resolve_piece(gka_group *g, reach *r, gka_error *error) {
         *r = next;
     }
     /* What a checkpoint's error hides, or does not let be factored, is seen from the ends. */
-    return status == GKA_NO_CERTIFICATE ? GKA_OK : status;
+    if (status != GKA_NO_CERTIFICATE)
+        return status;
+    *error = (gka_error){0};
+    return GKA_OK;
 }
 
 static gka_status resolve_pieces(gka_group *g, gka_error *error) {
