@@ -233,10 +233,10 @@ typedef struct gka_golden_options {
     const char *const *theirs, *const *ours; /* map_count pairs: the candidate's name of a tensor */
     size_t map_count;
     bool heads_first; /* the candidate's token tensors are [B,H,T,..], not [B,T,H,..] */
+    gka_gradient_kind gradients;
     /* Outputs that must be judged: names, or all that the golden has. One that is missing, or that
      * cannot be judged for want of an upstream tensor or of a tolerance, fails. A name the golden
      * lacks is passed over, since goldens of a suite differ in what they hold. */
-    gka_gradient_kind gradients;
     const char *const *required;
     size_t required_count;
     bool all_required;

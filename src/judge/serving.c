@@ -255,8 +255,8 @@ gka_status gka_served_layer(const gka_problem *problem, int64_t prefill, double 
 static gka_status run_oracle(void *context, const gka_problem *problem, gka_outputs *out,
                              gka_error *error) {
     serving_job *const j = context;
-    const gka_oracle_options options = {
-        .oracle = j->options->oracle, .progress = j->options->progress, .leave_undecided = true};
+    const gka_oracle_options options = {.oracle = j->options->oracle,
+                                        .progress = j->options->progress};
     gka_error why = {0};
     const gka_status status =
         gka_oracle_forward(problem, &options, out, NULL, &j->v->forward, &why);

@@ -129,8 +129,8 @@ void gka_bound_mix(gka_token_bound *b) {
 
 /* w H for w = a <p,x>/f: with P^ for the sum and F for the exact f,
  *   |w^ - a P/F| <= (BY + DIV) v |w^| + |w^| e_f v / F + a e_P v / F,  F >= f^ - e_f v,
- * (b->f is f^ to nearest)
- * and then as in `product`; H/f goes together, for w alone may leave the range. */
+ * and then as in `product`; H/f goes together, for w alone may leave the range. b->f is f^ to
+ * nearest. */
 static double ridge_error(const gka_state_bound *after, const gka_token_bound *b, double e_px) {
     const double least_f = (b->f * DOWN - b->e_f * b->precision.v) * DOWN;
     const double e_sum = up(e_px + b->precision.dot * times(b->p, b->x));

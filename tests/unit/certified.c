@@ -588,6 +588,14 @@ static bool compare_gradients(void *context, int64_t begin, int64_t end) {
     return true;
 }
 
+static gka_oracle_window window_of(reverse_windows *s) {
+    return (gka_oracle_window){.tokens = 4,
+                               .full = compare_gradients,
+                               .keep = keep_state,
+                               .fetch = fetch_state,
+                               .context = s};
+}
+
 /* The same again, stopped by each of its calls that keep or fetch in turn. */
 static void stops_at_each_call(const reverse_windows *s, const gka_gradient_enclosure *e) {
     for (int last = 1; last <= s->calls; last++) {
@@ -598,11 +606,7 @@ static void stops_at_each_call(const reverse_windows *s, const gka_gradient_encl
             .size = s->size,
             .checkpoints = s->checkpoints,
             .last = last};
-        const gka_oracle_window window = {.tokens = 4,
-                                          .full = compare_gradients,
-                                          .keep = keep_state,
-                                          .fetch = fetch_state,
-                                          .context = &again};
+        const gka_oracle_window window = window_of(&again);
         const gka_oracle_options options = {.oracle = GKA_ORACLE_CERTIFIED, .window = &window};
         gka_outputs part = *s->all.part, nothing = {0};
         gka_oracle_report report = {0};
@@ -645,11 +649,7 @@ static void test_windows_of_gradients(void **state) {
                              .states = states,
                              .size = sizeof states / KEPT,
                              .checkpoints = i % 5 < 2 ? (shape.T - 1) / SPACING : 0};
-        const gka_oracle_window window = {.tokens = 4,
-                                          .full = compare_gradients,
-                                          .keep = keep_state,
-                                          .fetch = fetch_state,
-                                          .context = &s};
+        const gka_oracle_window window = window_of(&s);
         const gka_oracle_options options = {.oracle = GKA_ORACLE_CERTIFIED, .window = &window};
         /* MPFR decides some from checkpoints; or not, for the gates do not forget in a token; or,
          * of these short ones, all from the ends */
@@ -730,11 +730,7 @@ static void test_windows_of_faded_states(void **state) {
                              .states = states,
                              .size = sizeof states / KEPT,
                              .checkpoints = (T - 1) / SPACING};
-        const gka_oracle_window window = {.tokens = 4,
-                                          .full = compare_gradients,
-                                          .keep = keep_state,
-                                          .fetch = fetch_state,
-                                          .context = &s};
+        const gka_oracle_window window = window_of(&s);
         gka_oracle_options options = {.oracle = GKA_ORACLE_CERTIFIED, .window = &window};
         for (int by_windows = 1; by_windows >= 0; by_windows--) {
             if (gka_certified_gradient_enclose(&lab.problem, cotangent, &options, &part, &nothing,

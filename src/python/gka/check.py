@@ -70,7 +70,8 @@ class Golden:
         self._metadata = self._file.metadata()
         if "tolerances" not in self._metadata:
             self._file.check_golden()
-        self.outputs: list[str] = [name for name in _gka.judged_names() if name in json.loads(self._metadata["tolerances"])]
+        self._tolerances = json.loads(self._metadata["tolerances"])
+        self.outputs: list[str] = [name for name in _gka.judged_names() if name in self._tolerances]
 
     def __repr__(self) -> str:
         return f"<golden {self.name}>"
@@ -115,7 +116,7 @@ class Golden:
         return {name: one.detach() if hasattr(one, "detach") else one for name, one in out.items()}  # numpy's have none
 
     def _tolerance(self, name: str, exact: bool) -> float | None:
-        one = json.loads(self._metadata["tolerances"])[name]
+        one = self._tolerances[name]
         return ((one.get("exact") or {}) if exact else one).get("value")
 
     def judge(self, out: Mapping[str, Any], *, require: str | Sequence[str] | None = None, differentiable: bool = False,
